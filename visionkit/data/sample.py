@@ -1,0 +1,89 @@
+"""The one form in which every data format hands over a picture and what is known about it."""
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Rle = dict[str, Any]
+"""COCO run-length code of one mask: {"size": [height, width], "counts": bytes or str}."""
+
+
+@dataclass
+class Annotation:
+    """What is known about one picture, in the pixels of the picture as stored (after EXIF rotation).
+
+    N objects. Arrays always have equal length, also when N is 0.
+
+    Attributes:
+        boxes: float32 [N, 4], xyxy with x2 > x1 and y2 > y1, edges (not pixel indices): a box that covers
+            the whole picture is (0, 0, width, height).
+        labels: int64 [N], 0..K-1; there is no background class.
+        crowd: bool [N], a region of uncounted objects (COCO iscrowd).
+        difficult: bool [N], neither rewarded nor punished in evaluation (VOC difficult).
+        area: float32 [N], square pixels of the object (of its mask where there is one, else of its box).
+        masks: one compressed RLE per object, or None when the format has no masks.
+    """
+
+    boxes: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 4), np.float32))
+    labels: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    crowd: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
+    difficult: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
+    area: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
+    masks: list[Rle] | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass
+class Sample:
+    """One picture with its annotation: what every dataset yields.
+
+    Attributes:
+        picture: uint8 [H, W, 3], RGB.
+        image_id: the data set's own id of the picture (COCO id, VOC name, shapes index).
+        file_name: for messages; relative to the data root, or a made-up name where there is no file.
+        annotation: objects in the pixels of `picture`.
+        semantic: uint8 [H, W] class index per pixel (255 = ignore), or None.
+        label: index of the picture's class, or None.
+    """
+
+    picture: NDArray[np.uint8]
+    image_id: int | str
+    file_name: str
+    annotation: Annotation = field(default_factory=Annotation)
+    semantic: NDArray[np.uint8] | None = None
+    label: int | None = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of the picture in pixels."""
+        return self.picture.shape[0], self.picture.shape[1]
+
+
+class VisionDataset(Protocol):
+    """What a format's reader offers; `data/formats/` has one file for each.
+
+    Attributes:
+        class_names: K names, in label order.
+        category_ids: the data set's own id of each class, K of them, in label order (COCO's gappy ids).
+        report: what was repaired or dropped while reading, by reason ("degenerate boxes": 2).
+    """
+
+    class_names: list[str]
+    category_ids: list[int]
+    report: dict[str, int]
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Sample: ...
+
+    def annotation(self, index: int) -> Annotation:
+        """The annotation alone, without decoding the picture."""
+        ...
+
+    def picture_size(self, index: int) -> tuple[int, int]:
+        """(height, width) in pixels as the annotation file states it, without decoding the picture."""
+        ...
