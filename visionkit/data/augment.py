@@ -1,0 +1,112 @@
+"""Random augmentation of training samples: the only file that knows albumentations."""
+
+import inspect
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+# Without this albumentations asks its package index for a newer release when it is imported.
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+import albumentations
+
+from visionkit.data.sample import Annotation, Sample
+from visionkit.errors import RecipeError
+from visionkit.registry import suggest
+
+MINIMUM_SIDE = 1.0
+"""Pixels: what is left of a box after a crop must be at least this wide and high."""
+
+
+class Augmentation:
+    """A pipeline of albumentations transforms that keeps a sample's parts together.
+
+    Args:
+        steps: the recipe's list: each a mapping with `name`, the albumentations class, and its arguments
+            ({"name": "HorizontalFlip", "p": 0.5}).
+        min_visibility: share of a box's area that must survive a crop for the object to stay (0..1).
+
+    Raises:
+        RecipeError: an unknown transform, or arguments it does not have.
+    """
+
+    def __init__(self, steps: Sequence[Mapping[str, Any]], min_visibility: float = 0.1) -> None:
+        boxes = albumentations.BboxParams(
+            format="pascal_voc",
+            label_fields=["object_index"],
+            min_visibility=min_visibility,
+            min_width=MINIMUM_SIDE,
+            min_height=MINIMUM_SIDE,
+        )
+        self._pipeline = albumentations.Compose([_transform(step) for step in steps], bbox_params=boxes)
+
+    def seed(self, seed: int) -> None:
+        """Start the pipeline's own random stream: it does not follow the seeds of numpy or torch."""
+        self._pipeline.set_random_seed(seed % 2**32)
+
+    def __call__(self, sample: Sample) -> Sample:
+        """Return the augmented sample; objects that left the picture leave every array alike."""
+        given = sample.annotation
+        inputs: dict[str, Any] = {
+            "image": sample.picture,
+            "bboxes": given.boxes.astype(np.float64),
+            "object_index": np.arange(len(given)),
+        }
+        planes = _mask_planes(sample)
+        if planes is not None:
+            inputs["masks"] = planes
+        result = self._pipeline(**inputs)
+        kept = np.asarray(result["object_index"], dtype=np.int64)
+        boxes = np.asarray(result["bboxes"], dtype=np.float32).reshape(-1, 4)
+        masks, semantic = _unpack_planes(result.get("masks"), sample, kept)
+        annotation = Annotation(
+            boxes=boxes,
+            labels=given.labels[kept],
+            crowd=given.crowd[kept],
+            difficult=given.difficult[kept],
+            area=(boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]),
+            masks=masks,
+        )
+        picture = np.ascontiguousarray(result["image"])
+        return Sample(picture, sample.image_id, sample.file_name, annotation, semantic, sample.label)
+
+
+def _transform(step: Mapping[str, Any]) -> Any:
+    arguments = dict(step)
+    name = arguments.pop("name", None)
+    known = [key for key, value in vars(albumentations).items() if inspect.isclass(value)]
+    if name not in known:
+        raise RecipeError(f"augment: unknown transform {name!r}{suggest(str(name), known)}")
+    kind = getattr(albumentations, name)
+    allowed = inspect.signature(kind.__init__).parameters
+    for key in arguments:
+        if key not in allowed:
+            raise RecipeError(f"augment: {name} has no argument {key!r}{suggest(key, set(allowed) - {'self'})}")
+    try:
+        return kind(**arguments)
+    except (TypeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise RecipeError(f"augment: {name} refuses its arguments {arguments}: {reason}") from error
+
+
+def _mask_planes(sample: Sample) -> np.ndarray | None:
+    """Instance masks and the semantic mask as one stack [N (+ 1), H, W], or None where there are neither."""
+    from pycocotools import mask as rle
+
+    planes = [rle.decode(code) for code in sample.annotation.masks or []]
+    if sample.semantic is not None:
+        planes.append(sample.semantic)
+    return np.stack(planes) if planes else None
+
+
+def _unpack_planes(planes: Any, sample: Sample, kept: np.ndarray) -> tuple[list[Any] | None, np.ndarray | None]:
+    from pycocotools import mask as rle
+
+    if planes is None:
+        return ([] if sample.annotation.masks is not None else None), None
+    planes = np.asarray(planes, dtype=np.uint8)
+    semantic = planes[-1] if sample.semantic is not None else None
+    if sample.annotation.masks is None:
+        return None, semantic
+    return [rle.encode(np.asfortranarray(planes[index])) for index in kept], semantic

@@ -1,0 +1,114 @@
+"""The deterministic way from a stored picture to the network and back, the same in fit, test, predict and export."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torchvision.transforms.v2 import functional as transforms
+
+Target = dict[str, Any]
+Prediction = dict[str, Any]
+
+
+@dataclass
+class Preprocess:
+    """How pictures are brought to the network's input (Faster R-CNN, section 3.3: short side 600; FPN: 800).
+
+    Attributes:
+        short_side: length in pixels that the shorter side is resized to.
+        long_side: bound in pixels on the longer side; where it would be passed, it decides the scale instead.
+        mean: per channel, on pictures in 0..1; None takes that of the backbone's weights.
+        std: likewise.
+    """
+
+    short_side: int = 800
+    long_side: int = 1333
+    mean: list[float] | None = None
+    std: list[float] | None = None
+
+
+class Geometry(NamedTuple):
+    """How one picture was resized: its original size in pixels, and resized / original per axis."""
+
+    height: int
+    width: int
+    scale_x: float
+    scale_y: float
+
+
+class Preprocessing(nn.Module):
+    """Resize and normalise pictures, and carry boxes there and back.
+
+    Args:
+        short_side, long_side: see `Preprocess`.
+        mean, std: three numbers each, on pictures in 0..1.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, short_side: int, long_side: int, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        self.short_side, self.long_side = short_side, long_side
+        self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
+
+    def forward(self, pictures: Sequence[Tensor]) -> tuple[list[Tensor], list[Geometry]]:
+        """Prepare pictures for the network.
+
+        Args:
+            pictures: uint8 [3, H, W] each, RGB, of any size.
+
+        Returns:
+            Normalised float32 [3, h, w] pictures and how each was resized.
+
+        Raises:
+            TypeError: a picture is not uint8; its range would have to be guessed.
+        """
+        geometries = [self.geometry(*picture.shape[-2:]) for picture in pictures]
+        return [
+            self._prepare(picture, geometry) for picture, geometry in zip(pictures, geometries, strict=True)
+        ], geometries
+
+    def geometry(self, height: int, width: int) -> Geometry:
+        """How a picture of `height` x `width` pixels is resized."""
+        scale = min(self.short_side / min(height, width), self.long_side / max(height, width))
+        new_height, new_width = max(round(height * scale), 1), max(round(width * scale), 1)
+        return Geometry(height, width, new_width / width, new_height / height)
+
+    def _prepare(self, picture: Tensor, geometry: Geometry) -> Tensor:
+        if picture.dtype != torch.uint8:
+            raise TypeError(f"pictures must be uint8 in 0..255, not {picture.dtype}: normalising happens here, once")
+        size = [round(geometry.height * geometry.scale_y), round(geometry.width * geometry.scale_x)]
+        resized = transforms.resize(picture, size, antialias=True)
+        return (resized.to(torch.float32) / 255 - self.mean) / self.std
+
+    @staticmethod
+    def resize_targets(targets: Sequence[Target], geometries: Sequence[Geometry]) -> list[Target]:
+        """Targets with their boxes in the pixels of the resized pictures; all else is passed on."""
+        return [
+            {**target, "boxes": target["boxes"] * box_scale(geometry, target["boxes"])}
+            for target, geometry in zip(targets, geometries, strict=True)
+        ]
+
+    @staticmethod
+    def restore(predictions: Sequence[Prediction], geometries: Sequence[Geometry]) -> list[Prediction]:
+        """Predictions with their boxes in the pixels of the original pictures, clipped to them."""
+        return [
+            {**prediction, "boxes": _restore_boxes(prediction["boxes"].float(), geometry)}
+            for prediction, geometry in zip(predictions, geometries, strict=True)
+        ]
+
+
+def box_scale(geometry: Geometry, like: Tensor) -> Tensor:
+    """The factors [4] that carry xyxy boxes from original to resized pixels, on the device of `like`."""
+    return like.new_tensor(
+        [geometry.scale_x, geometry.scale_y, geometry.scale_x, geometry.scale_y], dtype=torch.float32
+    )
+
+
+def _restore_boxes(boxes: Tensor, geometry: Geometry) -> Tensor:
+    bound = boxes.new_tensor([geometry.width, geometry.height, geometry.width, geometry.height])
+    return (boxes / box_scale(geometry, boxes)).clamp(min=0).minimum(bound)

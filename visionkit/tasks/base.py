@@ -1,0 +1,146 @@
+"""What every task shares: optimisation, the loss guard, and the checkpoint that describes itself."""
+
+import dataclasses
+import logging
+import math
+import platform
+from importlib.metadata import version
+from typing import Any, ClassVar
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor, nn
+
+from visionkit.backbones import Backbone
+from visionkit.data.preprocess import Preprocess, Preprocessing
+from visionkit.errors import VisionkitError
+from visionkit.registry import Registry
+from visionkit.tasks.optimise import (
+    OptimizerOptions,
+    ScheduleOptions,
+    count_parameters,
+    make_scheduler,
+    optimizers,
+    parameter_groups,
+    scaled_lr,
+)
+
+FORMAT_VERSION = 1
+PACKAGES = ("visionkit", "torch", "torchvision", "lightning", "torchmetrics", "albumentations")
+
+logger = logging.getLogger("visionkit")
+
+tasks: Registry[type["Task"]] = Registry("task")
+
+
+class DivergedError(VisionkitError):
+    """The loss is no number any more."""
+
+
+class Task(LightningModule):
+    """A network with everything that training, evaluation and prediction need to know about it.
+
+    Args:
+        model: the network; made by visionkit it knows its name and arguments (`model.spec`), and the
+            checkpoint can rebuild it.
+        class_names: K names in label order.
+        category_ids: the data set's own ids of the classes, for result files; None numbers them from 1.
+        preprocess: how pictures are brought to the network's input.
+        optimizer: optimiser and rates.
+        schedule: the rate over time.
+    """
+
+    name: ClassVar[str]
+    network: nn.Module
+
+    def __init__(
+        self,
+        model: nn.Module,
+        class_names: list[str],
+        category_ids: list[int] | None,
+        preprocess: Preprocess | None,
+        optimizer: OptimizerOptions | None,
+        schedule: ScheduleOptions | None,
+    ) -> None:
+        super().__init__()
+        if not class_names:
+            raise VisionkitError("a task needs the class names: predictions without names would be a guess")
+        self.network = model
+        self.class_names = list(class_names)
+        self.category_ids = list(category_ids or range(1, len(class_names) + 1))
+        self.optimizer_options = optimizer or OptimizerOptions()
+        self.schedule_options = schedule or ScheduleOptions()
+        self.preprocess_options = self._with_statistics(preprocess or Preprocess())
+        self.preprocessing = Preprocessing(**dataclasses.asdict(self.preprocess_options))
+        self.recipe: dict[str, Any] = {}
+
+    @property
+    def backbone(self) -> Backbone:
+        """The network's backbone."""
+        return self.network.backbone  # type: ignore[return-value]
+
+    @property
+    def monitor(self) -> str:
+        """Name under which the main metric is logged; higher is better."""
+        raise NotImplementedError
+
+    def _with_statistics(self, options: Preprocess) -> Preprocess:
+        """The options with mean and std spelled out: those of the backbone's weights where none are given."""
+        backbone = getattr(self.network, "backbone", None)
+        mean = options.mean or list(getattr(backbone, "mean", (0.485, 0.456, 0.406)))
+        std = options.std or list(getattr(backbone, "std", (0.229, 0.224, 0.225)))
+        return dataclasses.replace(options, mean=[float(value) for value in mean], std=[float(value) for value in std])
+
+    def configure_optimizers(self) -> Any:
+        """SGD or Adam over the trainable parameters with the recipe's schedule, scaled to the effective batch."""
+        steps = int(self.trainer.estimated_stepping_batches)  # also sets the training loader up
+        loader = self.trainer.train_dataloader
+        effective = (loader.batch_size or 1) * self.trainer.world_size * self.trainer.accumulate_grad_batches
+        options = dataclasses.replace(self.optimizer_options, lr=scaled_lr(self.optimizer_options, effective))
+        optimizer = optimizers.get(options.name)(parameter_groups(self.network, self.backbone, options), options)
+        epochs = self.trainer.max_epochs if self.trainer.max_epochs and self.trainer.max_epochs > 0 else 1
+        return [optimizer], make_scheduler(optimizer, self.schedule_options, steps, epochs, self.monitor)
+
+    def on_fit_start(self) -> None:
+        """Say what trains: a frozen network that nobody asked for is found here."""
+        for part, module in self.network.named_children():
+            trainable, total = count_parameters(module.parameters())
+            logger.info("%s: %s of %s parameters train", part, f"{trainable:,}", f"{total:,}")
+
+    def total_loss(self, losses: dict[str, Tensor], image_ids: list[Any]) -> Tensor:
+        """Sum of the losses.
+
+        Raises:
+            DivergedError: the sum is not finite; names the pictures of the batch.
+        """
+        loss = torch.stack(list(losses.values())).sum()
+        if not math.isfinite(loss.item()):
+            parts = ", ".join(f"{name} {value.item():.4g}" for name, value in losses.items())
+            raise DivergedError(
+                f"the loss is no longer finite at step {self.global_step}: {parts}\npictures of the batch: {image_ids}\n"
+                "lower optimizer.lr, lengthen schedule.warmup_steps or set trainer.gradient_clip_val"
+            )
+        return loss
+
+    def description(self) -> dict[str, Any]:
+        """Everything `load` needs to rebuild this task, as primitives."""
+        return {
+            "format": FORMAT_VERSION,
+            "task": self.name,
+            "model": getattr(self.network, "spec", None),
+            "class_names": self.class_names,
+            "category_ids": self.category_ids,
+            "preprocess": dataclasses.asdict(self.preprocess_options),
+            "optimizer": dataclasses.asdict(self.optimizer_options),
+            "schedule": dataclasses.asdict(self.schedule_options),
+            "recipe": self.recipe,
+            "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+        }
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Write the description and the metrics so far beside the weights."""
+        metrics = self.trainer.callback_metrics if self._trainer is not None else {}
+        checkpoint["visionkit"] = {
+            **self.description(),
+            "metrics": {name: float(value) for name, value in metrics.items()},
+        }

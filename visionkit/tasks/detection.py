@@ -1,0 +1,169 @@
+"""The detection task: any detection network, trained and evaluated under Lightning."""
+
+import dataclasses
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from visionkit.data.datamodule import Batch
+from visionkit.data.preprocess import Prediction, Preprocess, Preprocessing, Target
+from visionkit.metrics import metrics
+from visionkit.ops.anchors import best_anchor_iou
+from visionkit.tasks.base import Task, tasks
+from visionkit.tasks.optimise import OptimizerOptions, ScheduleOptions
+
+logger = logging.getLogger("visionkit")
+
+Prepared = tuple[list[Tensor], list[Target]]
+
+
+@dataclass
+class EvaluationOptions:
+    """How predictions are scored.
+
+    Attributes:
+        metric: coco (AP over IoU .50 to .95), voc07 (11-point) or voc10 (all-point), both at IoU .5.
+        display_threshold: score from which `predict` draws and lists a box; evaluation takes all boxes.
+    """
+
+    metric: Literal["coco", "voc07", "voc10"] = "coco"
+    display_threshold: float = 0.5
+
+
+@tasks.register("detection")
+class Detection(Task):
+    """Object detection.
+
+    Args:
+        model: a detection network: `(pictures, targets)` gives a dict of losses in training, `(pictures)`
+            a list of boxes/scores/labels in evaluation, labels 0..K-1.
+        class_names: K names in label order.
+        category_ids: the data set's own class ids, for result files; None numbers them from 1.
+        preprocess: how pictures are brought to the network's input.
+        optimizer: optimiser and rates.
+        schedule: the rate over time.
+        evaluation: how predictions are scored.
+    """
+
+    name: ClassVar[str] = "detection"
+
+    def __init__(
+        self,
+        model: nn.Module,
+        class_names: list[str],
+        category_ids: list[int] | None = None,
+        preprocess: Preprocess | None = None,
+        optimizer: OptimizerOptions | None = None,
+        schedule: ScheduleOptions | None = None,
+        evaluation: EvaluationOptions | None = None,
+    ) -> None:
+        super().__init__(model, class_names, category_ids, preprocess, optimizer, schedule)
+        self.evaluation_options = evaluation or EvaluationOptions()
+        make_metric = metrics.get(self.evaluation_options.metric)
+        self.metric = make_metric(class_names=self.class_names, category_ids=self.category_ids)
+        self.predictions: list[Prediction] = []
+        self.results: dict[str, float] = {}
+
+    @property
+    def monitor(self) -> str:
+        """The main metric on the validation split: AP (COCO) or AP50 (VOC)."""
+        return f"val/{self.metric.main}"
+
+    def forward(self, pictures: Sequence[Tensor]) -> list[Prediction]:
+        """Detect objects.
+
+        Args:
+            pictures: uint8 [3, H, W] each, RGB.
+
+        Returns:
+            Per picture boxes [M, 4] in its own pixels, scores [M] falling, labels [M].
+        """
+        prepared, geometries = self.preprocessing(pictures)
+        return Preprocessing.restore(self.network(prepared), geometries)
+
+    def training_step(self, batch: Batch, batch_index: int) -> Tensor:
+        """One step: the sum of the network's losses."""
+        pictures, geometries = self.preprocessing(batch.pictures)
+        losses = self.network(pictures, Preprocessing.resize_targets(batch.targets, geometries))
+        loss = self.total_loss(losses, _image_ids(batch))
+        self._log_losses("train", {"loss": loss.detach(), **losses}, batch, on_step=True)
+        return loss
+
+    def validation_step(self, batch: Batch, batch_index: int) -> None:
+        """Losses and predictions from one forward pass; the predictions are scored in original pixels."""
+        pictures, geometries = self.preprocessing(batch.pictures)
+        targets = Preprocessing.resize_targets(batch.targets, geometries)
+        losses, predictions = self.network.losses_and_predictions(pictures, targets)  # type: ignore[operator]
+        self._log_losses("val", {"loss": sum(losses.values()), **losses}, batch, on_step=False)
+        self.metric.update(Preprocessing.restore(predictions, geometries), batch.targets)
+
+    def test_step(self, batch: Batch, batch_index: int) -> None:
+        """Predict as `predict` does, and keep the boxes for the results file."""
+        predictions = self(batch.pictures)
+        self.metric.update(predictions, batch.targets)
+        named = zip(predictions, batch.targets, strict=True)
+        self.predictions += [{**prediction, "image_id": target["image_id"]} for prediction, target in named]
+
+    def on_validation_epoch_end(self) -> None:
+        """Score the validation split."""
+        self._score("val")
+
+    def on_test_epoch_start(self) -> None:
+        """Forget the predictions of an earlier test."""
+        self.predictions = []
+
+    def on_test_epoch_end(self) -> None:
+        """Score the test split."""
+        self._score("test")
+
+    def on_fit_start(self) -> None:
+        """Say what trains, and how many objects no anchor can reach."""
+        super().on_fit_start()
+        datamodule = getattr(self.trainer, "datamodule", None)
+        if datamodule is not None and hasattr(self.network, "anchor_shapes"):
+            self._report_anchor_coverage(datamodule.dataset("train"))
+
+    def description(self) -> dict[str, Any]:
+        """See `Task.description`."""
+        return {**super().description(), "evaluation": dataclasses.asdict(self.evaluation_options)}
+
+    def _score(self, split: str) -> None:
+        # Every process computes the same numbers from the gathered records: nothing is left to reduce.
+        self.results = self.metric.compute()
+        self.metric.reset()
+        known = {name: value for name, value in self.results.items() if value == value}
+        self.log_dict({f"{split}/{name}": value for name, value in known.items() if "/" not in name}, prog_bar=False)
+
+    def _log_losses(self, split: str, losses: dict[str, Any], batch: Batch, on_step: bool) -> None:
+        named = {f"{split}/{name}": value for name, value in losses.items()}
+        self.log_dict(named, batch_size=len(batch.pictures), on_step=on_step, on_epoch=True, sync_dist=split == "val")
+
+    def _report_anchor_coverage(self, dataset: Any, most: int = 2000) -> None:
+        """Log the share of objects that no anchor reaches with IoU .5, over at most `most` pictures."""
+        sizes = []
+        for index in range(0, len(dataset), max(len(dataset) // most, 1)):
+            geometry = self.preprocessing.geometry(*dataset.picture_size(index))
+            sizes.append(_box_sizes(dataset.annotation(index).boxes, geometry))
+        boxes = torch.cat(sizes)
+        if len(boxes):
+            share = (best_anchor_iou(boxes, self.network.anchor_shapes()) < 0.5).float().mean().item()  # type: ignore[operator]
+            logger.log(
+                logging.WARNING if share > 0.1 else logging.INFO,
+                "anchors: no anchor reaches %.1f %% of %d objects with IoU .5 at input scale",
+                100 * share,
+                len(boxes),
+            )
+
+
+def _box_sizes(boxes: Any, geometry: Any) -> Tensor:
+    """Width and height [N, 2] of xyxy boxes in resized pixels."""
+    corners = torch.as_tensor(boxes)
+    return (corners[:, 2:] - corners[:, :2]) * torch.tensor([geometry.scale_x, geometry.scale_y])
+
+
+def _image_ids(batch: Batch) -> list[Any]:
+    return [target["image_id"] for target in batch.targets]

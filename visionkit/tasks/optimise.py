@@ -1,0 +1,183 @@
+"""Optimisers and learning-rate schedules, by name, as the recipe words them."""
+
+import logging
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from torch import nn
+from torch.optim import SGD, Adam, AdamW, Optimizer
+from torch.optim.lr_scheduler import LambdaLR, LinearLR, ReduceLROnPlateau
+
+from visionkit.errors import RecipeError
+from visionkit.registry import Registry
+
+logger = logging.getLogger("visionkit")
+
+
+@dataclass
+class OptimizerOptions:
+    """Which optimiser, and its rates (Faster R-CNN with FPN: SGD, .02 for 16 pictures, momentum .9, 1e-4).
+
+    Attributes:
+        name: sgd, adam or adamw.
+        lr: learning rate at `base_batch_size` pictures a step.
+        momentum: of SGD; the other optimisers refuse it when it is not the default.
+        weight_decay: L2 for sgd and adam, decoupled for adamw.
+        decay_norm: whether normalisation layers and biases decay too.
+        backbone_lr_factor: the backbone's rate over that of the rest.
+        base_batch_size: pictures a step, over all devices and accumulated batches, that `lr` is meant for.
+        scale_lr: scale `lr` in proportion when the effective batch differs (Goyal 2017); False only warns.
+    """
+
+    name: Literal["sgd", "adam", "adamw"] = "sgd"
+    lr: float = 0.02
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    decay_norm: bool = True
+    backbone_lr_factor: float = 1.0
+    base_batch_size: int = 16
+    scale_lr: bool = True
+
+
+@dataclass
+class ScheduleOptions:
+    """How the learning rate moves over the run.
+
+    Attributes:
+        name: multistep, cosine, constant or plateau.
+        warmup_steps: optimiser steps of linear rise at the start.
+        warmup_factor: share of the rate at the first step.
+        milestones: epochs after which multistep multiplies the rate by `gamma`.
+        gamma: that factor, of multistep and plateau.
+        final_factor: share of the rate that cosine ends on.
+        patience: evaluations without a better main metric before plateau acts.
+    """
+
+    name: Literal["multistep", "cosine", "constant", "plateau"] = "multistep"
+    warmup_steps: int = 500
+    warmup_factor: float = 0.001
+    milestones: list[float] = field(default_factory=lambda: [8, 11])
+    gamma: float = 0.1
+    final_factor: float = 0.0
+    patience: int = 3
+
+
+def parameter_groups(network: nn.Module, backbone: nn.Module, options: OptimizerOptions) -> list[dict[str, Any]]:
+    """Trainable parameters as optimiser groups, by whose rate and whose decay they take.
+
+    Raises:
+        RecipeError: nothing is left to train.
+    """
+    in_backbone = {id(parameter) for parameter in backbone.parameters()}
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    for parameter in network.parameters():
+        if parameter.requires_grad:
+            decays = options.decay_norm or parameter.ndim > 1
+            groups.setdefault((id(parameter) in in_backbone, decays), []).append(parameter)
+    if not groups:
+        raise RecipeError("nothing is left to train: every parameter is frozen")
+    return [
+        {
+            "params": parameters,
+            "lr": options.lr * (options.backbone_lr_factor if of_backbone else 1.0),
+            "weight_decay": options.weight_decay if decays else 0.0,
+        }
+        for (of_backbone, decays), parameters in groups.items()
+    ]
+
+
+optimizers: Registry[Callable[[list[dict[str, Any]], OptimizerOptions], Optimizer]] = Registry("optimizer")
+
+
+@optimizers.register("sgd")
+def _sgd(groups: list[dict[str, Any]], options: OptimizerOptions) -> Optimizer:
+    return SGD(groups, lr=options.lr, momentum=options.momentum)
+
+
+@optimizers.register("adam")
+def _adam(groups: list[dict[str, Any]], options: OptimizerOptions) -> Optimizer:
+    return Adam(groups, lr=options.lr)
+
+
+@optimizers.register("adamw")
+def _adamw(groups: list[dict[str, Any]], options: OptimizerOptions) -> Optimizer:
+    return AdamW(groups, lr=options.lr)
+
+
+def scaled_lr(options: OptimizerOptions, batch_size: int) -> float:
+    """The rate for an effective batch of `batch_size` pictures; says so when it differs from `lr`."""
+    factor = batch_size / options.base_batch_size
+    if factor == 1:
+        return options.lr
+    if not options.scale_lr:
+        logger.warning(
+            "optimizer.lr %g is meant for %d pictures a step, not %d", options.lr, options.base_batch_size, batch_size
+        )
+        return options.lr
+    lr = options.lr * factor
+    logger.info("learning rate %g x %d/%d pictures a step = %g", options.lr, batch_size, options.base_batch_size, lr)
+    return lr
+
+
+ScheduleFactor = Callable[[ScheduleOptions, float, int], float]
+schedules: Registry[ScheduleFactor] = Registry("schedule")
+"""Factor on the learning rate from (options, epoch as a fraction, total epochs)."""
+
+
+@schedules.register("multistep")
+def _multistep(options: ScheduleOptions, epoch: float, epochs: int) -> float:
+    return options.gamma ** sum(epoch >= milestone for milestone in options.milestones)
+
+
+@schedules.register("cosine")
+def _cosine(options: ScheduleOptions, epoch: float, epochs: int) -> float:
+    wave = 0.5 * (1 + math.cos(math.pi * min(epoch / epochs, 1.0)))
+    return options.final_factor + (1 - options.final_factor) * wave
+
+
+@schedules.register("constant")
+def _constant(options: ScheduleOptions, epoch: float, epochs: int) -> float:
+    return 1.0
+
+
+def make_scheduler(
+    optimizer: Optimizer, options: ScheduleOptions, steps: int, epochs: int, monitor: str
+) -> list[dict[str, Any]]:
+    """Lightning's scheduler configurations for one optimiser.
+
+    Args:
+        optimizer: whose rates are moved.
+        options: the recipe's schedule.
+        steps: optimiser steps of the whole run.
+        epochs: epochs of the whole run.
+        monitor: name under which the main metric is logged, watched by plateau (higher is better).
+    """
+    if options.name == "plateau":
+        return _plateau(optimizer, options, monitor)
+    if options.name == "multistep" and any(milestone >= epochs for milestone in options.milestones):
+        logger.warning("schedule.milestones %s are not all reached in %d epochs", options.milestones, epochs)
+    factor = schedules.get(options.name)
+
+    def at(step: int) -> float:
+        rise = min(step / max(options.warmup_steps, 1), 1.0)
+        warmup = options.warmup_factor + (1 - options.warmup_factor) * rise if options.warmup_steps else 1.0
+        return warmup * factor(options, step * epochs / max(steps, 1), epochs)
+
+    return [{"scheduler": LambdaLR(optimizer, at), "interval": "step"}]
+
+
+def _plateau(optimizer: Optimizer, options: ScheduleOptions, monitor: str) -> list[dict[str, Any]]:
+    plateau = ReduceLROnPlateau(optimizer, mode="max", factor=options.gamma, patience=options.patience)
+    configs: list[dict[str, Any]] = [{"scheduler": plateau, "interval": "epoch", "monitor": monitor}]
+    if options.warmup_steps:
+        warmup = LinearLR(optimizer, options.warmup_factor, total_iters=options.warmup_steps)
+        configs.append({"scheduler": warmup, "interval": "step"})
+    return configs
+
+
+def count_parameters(parameters: Iterable[nn.Parameter]) -> tuple[int, int]:
+    """(trainable, all) numbers of parameters."""
+    sizes = [(parameter.numel(), parameter.requires_grad) for parameter in parameters]
+    return sum(size for size, trains in sizes if trains), sum(size for size, _ in sizes)
