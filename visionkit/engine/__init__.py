@@ -1,0 +1,1 @@
+"""Around the tasks: runs, checkpoints and prediction."""

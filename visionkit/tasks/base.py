@@ -51,6 +51,11 @@ class Task(LightningModule):
     """
 
     name: ClassVar[str]
+    option_types: ClassVar[dict[str, type]] = {
+        "preprocess": Preprocess,
+        "optimizer": OptimizerOptions,
+        "schedule": ScheduleOptions,
+    }
     network: nn.Module
 
     def __init__(
@@ -117,7 +122,8 @@ class Task(LightningModule):
         if not math.isfinite(loss.item()):
             parts = ", ".join(f"{name} {value.item():.4g}" for name, value in losses.items())
             raise DivergedError(
-                f"the loss is no longer finite at step {self.global_step}: {parts}\npictures of the batch: {image_ids}\n"
+                f"the loss is no longer finite at step {self.global_step}: {parts}\n"
+                f"pictures of the batch: {image_ids}\n"
                 "lower optimizer.lr, lengthen schedule.warmup_steps or set trainer.gradient_clip_val"
             )
         return loss
@@ -130,12 +136,18 @@ class Task(LightningModule):
             "model": getattr(self.network, "spec", None),
             "class_names": self.class_names,
             "category_ids": self.category_ids,
-            "preprocess": dataclasses.asdict(self.preprocess_options),
-            "optimizer": dataclasses.asdict(self.optimizer_options),
-            "schedule": dataclasses.asdict(self.schedule_options),
+            **{name: dataclasses.asdict(getattr(self, f"{name}_options")) for name in self.option_types},
             "recipe": self.recipe,
             "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
         }
+
+    @classmethod
+    def from_description(cls, description: dict[str, Any], network: nn.Module) -> "Task":
+        """The task that `description` tells of, around `network`."""
+        options = {name: kind(**description[name]) for name, kind in cls.option_types.items()}
+        task = cls(network, class_names=description["class_names"], category_ids=description["category_ids"], **options)
+        task.recipe = description["recipe"]
+        return task
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Write the description and the metrics so far beside the weights."""

@@ -1,6 +1,5 @@
 """The detection task: any detection network, trained and evaluated under Lightning."""
 
-import dataclasses
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -50,6 +49,7 @@ class Detection(Task):
     """
 
     name: ClassVar[str] = "detection"
+    option_types: ClassVar[dict[str, type]] = {**Task.option_types, "evaluation": EvaluationOptions}
 
     def __init__(
         self,
@@ -126,10 +126,6 @@ class Detection(Task):
         datamodule = getattr(self.trainer, "datamodule", None)
         if datamodule is not None and hasattr(self.network, "anchor_shapes"):
             self._report_anchor_coverage(datamodule.dataset("train"))
-
-    def description(self) -> dict[str, Any]:
-        """See `Task.description`."""
-        return {**super().description(), "evaluation": dataclasses.asdict(self.evaluation_options)}
 
     def _score(self, split: str) -> None:
         # Every process computes the same numbers from the gathered records: nothing is left to reduce.

@@ -1,0 +1,66 @@
+"""Checkpoints that describe themselves: read, checked, rebuilt; never unpickled, never fetching anything."""
+
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from visionkit.backbones import create_backbone
+from visionkit.errors import CheckpointError
+from visionkit.models import create_model
+from visionkit.tasks import Task, tasks
+from visionkit.tasks.base import FORMAT_VERSION
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """Read a checkpoint onto the CPU.
+
+    Raises:
+        CheckpointError: the file is missing, truncated, not one of ours, or of a newer format.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f"there is no checkpoint {path}")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, OSError, zipfile.BadZipFile, pickle.UnpicklingError, ValueError) as error:
+        raise CheckpointError(
+            f"{path} cannot be read as a checkpoint: it is truncated, or holds more than plain tensors and values\n"
+            f"({str(error).splitlines()[0][:160]})"
+        ) from error
+    description = checkpoint.get("visionkit") if isinstance(checkpoint, dict) else None
+    if not isinstance(description, dict) or "state_dict" not in checkpoint:
+        raise CheckpointError(f"{path} was not written by visionkit; give such weights as model.weights of a recipe")
+    if description.get("format", 0) > FORMAT_VERSION:
+        raise CheckpointError(f"{path} has format {description['format']}; this visionkit reads up to {FORMAT_VERSION}")
+    if not description.get("class_names"):
+        raise CheckpointError(f"{path} holds no class names, and visionkit does not guess them")
+    return checkpoint
+
+
+def load_task(path: str | Path) -> Task:
+    """Rebuild the task of a checkpoint, in evaluation mode on the CPU.
+
+    Raises:
+        CheckpointError: see `read_checkpoint`; or the network was not made by visionkit.
+    """
+    checkpoint = read_checkpoint(path)
+    description = checkpoint["visionkit"]
+    if description["model"] is None:
+        raise CheckpointError(f"{path} holds a network that visionkit did not make; load its state_dict yourself")
+    task = tasks.get(description["task"]).from_description(description, build_network(description["model"]))
+    try:
+        task.load_state_dict(checkpoint["state_dict"])
+    except RuntimeError as error:
+        reason = "\n".join(str(error).splitlines()[1:3])
+        raise CheckpointError(f"{path}: the weights do not fit the network it describes\n{reason}") from error
+    return task.eval()
+
+
+def build_network(spec: dict[str, Any]) -> torch.nn.Module:
+    """The network of a `spec`, without values: the caller is about to load them."""
+    arguments = {**spec, "weights": None}
+    backbone = create_backbone(**{**arguments.pop("backbone"), "weights": "checkpoint"})
+    return create_model(backbone=backbone, **arguments)

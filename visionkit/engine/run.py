@@ -1,0 +1,111 @@
+"""The folder of one run, the loggers that write into it, and the callbacks of a training run."""
+
+import dataclasses
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from lightning.pytorch.callbacks import (
+    Callback,
+    EarlyStopping,
+    EMAWeightAveraging,
+    LearningRateMonitor,
+    ModelCheckpoint,
+    OnExceptionCheckpoint,
+    RichProgressBar,
+)
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+
+from visionkit.errors import VisionkitError
+
+
+@dataclass
+class EmaOptions:
+    """Exponential moving average of the weights; the average is evaluated and saved.
+
+    Attributes:
+        decay: share of the old average that each step keeps.
+        start_step: optimiser step from which the average is kept.
+    """
+
+    decay: float = 0.999
+    start_step: int = 0
+
+
+@dataclass
+class EarlyStoppingOptions:
+    """End the run when the main metric no longer rises.
+
+    Attributes:
+        patience: evaluations without a better one.
+        min_delta: rise that counts as better.
+    """
+
+    patience: int = 10
+    min_delta: float = 0.0
+
+
+def new_run_folder(recipe_name: str, root: str | Path = "runs") -> Path:
+    """Make and return the next free `runs/<recipe>/<n>/`.
+
+    Raises:
+        VisionkitError: the folder cannot be written.
+    """
+    parent = Path(root) / recipe_name
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        numbers = [int(folder.name) for folder in parent.iterdir() if folder.name.isdigit()]
+        folder = parent / str(max(numbers, default=0) + 1)
+        folder.mkdir()
+    except OSError as error:
+        raise VisionkitError(f"the run folder {parent} cannot be written: {error.strerror}") from error
+    return folder
+
+
+def latest_checkpoint(recipe_name: str, root: str | Path = "runs") -> Path:
+    """The `last.ckpt` of the newest run of a recipe.
+
+    Raises:
+        VisionkitError: no run of that recipe has one.
+    """
+    found = [path for path in (Path(root) / recipe_name).glob("*/last.ckpt") if path.parent.name.isdigit()]
+    if not found:
+        raise VisionkitError(f"nothing to resume: no {Path(root) / recipe_name}/<n>/last.ckpt")
+    return max(found, key=lambda path: int(path.parent.name))
+
+
+def write_recipe(recipe: dict[str, Any], folder: Path) -> None:
+    """Write the recipe as run to `recipe.yaml` in the run's folder."""
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True))
+
+
+def make_loggers(folder: Path) -> list[Logger]:
+    """metrics.csv, and TensorBoard events where tensorboard is installed."""
+    loggers: list[Logger] = [CSVLogger(folder, name="", version="")]
+    if importlib.util.find_spec("tensorboard"):
+        loggers.append(TensorBoardLogger(folder, name="", version=""))
+    return loggers
+
+
+def make_callbacks(
+    folder: Path,
+    monitor: str,
+    ema: EmaOptions | None = None,
+    early_stopping: EarlyStoppingOptions | None = None,
+) -> list[Callback]:
+    """What every training run has: best.ckpt and last.ckpt (also after Ctrl-C), and what the recipe asks for."""
+    callbacks: list[Callback] = [
+        ModelCheckpoint(
+            folder, filename="best", monitor=monitor, mode="max", save_last=True, enable_version_counter=False
+        ),
+        OnExceptionCheckpoint(folder, filename="last"),
+        LearningRateMonitor(logging_interval="step"),
+        RichProgressBar(),
+    ]
+    if ema is not None:
+        callbacks.append(EMAWeightAveraging(decay=ema.decay, update_starting_at_step=ema.start_step))
+    if early_stopping is not None:
+        callbacks.append(EarlyStopping(monitor=monitor, mode="max", **dataclasses.asdict(early_stopping)))
+    return callbacks
