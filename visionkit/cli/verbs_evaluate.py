@@ -1,0 +1,76 @@
+"""`visionkit validate` and `visionkit test`: a checkpoint against a split of its card, or of another one."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.callbacks import RichProgressBar
+from rich.console import Console
+
+from visionkit.cli.build import instantiate
+from visionkit.cli.logs import show_progress_messages
+from visionkit.cli.verbs_fit import build_trainer
+from visionkit.data.datamodule import VisionData
+from visionkit.engine.checkpoint import load_task
+from visionkit.errors import CheckpointError
+from visionkit.metrics.results import to_coco_results
+from visionkit.report.tables import class_table, overall_table
+from visionkit.tasks import Detection
+
+
+def validate(checkpoint: str, recipe: dict[str, Any], *, output: str | None = None) -> int:
+    """Score the `val` split; see `evaluate`."""
+    return evaluate(checkpoint, recipe, "val", output)
+
+
+def test(checkpoint: str, recipe: dict[str, Any], *, output: str | None = None) -> int:
+    """Score the `test` split; see `evaluate`."""
+    return evaluate(checkpoint, recipe, "test", output)
+
+
+def evaluate(checkpoint: str, recipe: dict[str, Any], split: str, output: str | None) -> int:
+    """Score a split, print the tables, write metrics.json and predictions.json.
+
+    Args:
+        checkpoint: path of the checkpoint.
+        recipe: the recipe inside it with cards and overrides laid over.
+        split: val or test; test falls back to val, and says so, where the card has none.
+        output: folder for the files, by default beside the checkpoint.
+    """
+    show_progress_messages()
+    task = load_task(checkpoint)
+    assert isinstance(task, Detection)
+    data: VisionData = instantiate(VisionData, recipe["data"], "data")
+    split = data.evaluation_split(split)
+    _check_classes(task, data, checkpoint)
+    trainer = build_trainer({"trainer": recipe.get("trainer", {})}, [RichProgressBar()], False)
+    loader = data.val_dataloader() if split == "val" else data.test_dataloader()
+    trainer.test(task, loader, verbose=False)
+    if trainer.is_global_zero:
+        _print_tables(task, split)
+        _write(task, split, Path(output) if output else Path(checkpoint).parent / f"{Path(checkpoint).stem}-{split}")
+    return 0
+
+
+def _check_classes(task: Detection, data: VisionData, checkpoint: str) -> None:
+    if data.class_names != task.class_names:
+        raise CheckpointError(
+            f"{checkpoint} knows {len(task.class_names)} classes ({', '.join(task.class_names[:5])} ...), "
+            f"the data {len(data.class_names)} ({', '.join(data.class_names[:5])} ...)\n"
+            "give the card the network was trained on, or one with the same classes in the same order"
+        )
+
+
+def _print_tables(task: Detection, split: str) -> None:
+    console = Console()
+    console.print(overall_table(task.results, f"{split} split"))
+    console.print(class_table(task.results, task.class_names))
+
+
+def _write(task: Detection, split: str, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    defined = {name: None if math.isnan(value) else value for name, value in task.results.items()}
+    (folder / "metrics.json").write_text(json.dumps({"split": split, **defined}, indent=1))
+    (folder / "predictions.json").write_text(json.dumps(to_coco_results(task.predictions, task.category_ids)))
+    Console().print(f"written: {folder}/metrics.json, predictions.json", soft_wrap=True)

@@ -1,0 +1,66 @@
+"""`visionkit predict`: boxes on pictures of one's own."""
+
+import json
+from pathlib import Path
+
+from PIL import Image
+from rich.console import Console
+from rich.progress import track
+
+from visionkit.cli.logs import show_progress_messages
+from visionkit.data.pictures import find_pictures, read_picture
+from visionkit.engine.predict import load
+from visionkit.errors import VisionkitError
+from visionkit.report.draw import draw_detections
+
+
+def predict(
+    checkpoint: str, paths: list[str], *, output: str | None = None, score_threshold: float | None = None
+) -> int:
+    """Detect objects in files and folders; write drawn pictures and predictions.json.
+
+    Args:
+        checkpoint: path of the checkpoint.
+        paths: picture files and folders.
+        output: folder for the results, by default `predictions`.
+        score_threshold: from which score a box is drawn and listed; by default the checkpoint's.
+    """
+    show_progress_messages()
+    predictor = load(checkpoint)
+    chosen = predictor.task.evaluation_options.display_threshold if score_threshold is None else score_threshold
+    folder = _writable(Path(output or "predictions"))
+    pictures = find_pictures([Path(path) for path in paths])
+    names = _result_names(pictures)
+    found = []
+    for path, name in track(list(zip(pictures, names, strict=True)), description="predict"):
+        picture = read_picture(path)
+        detections = predictor.predict(picture)[0].above(chosen)
+        Image.fromarray(draw_detections(picture, detections)).save(folder / name)
+        found.append({**detections.to_dict(), "picture": str(path), "drawn": name})
+    (folder / "predictions.json").write_text(json.dumps(found, indent=1))
+    boxes = sum(len(entry["detections"]) for entry in found)
+    Console().print(
+        f"{len(found)} pictures, {boxes} boxes with a score of at least {chosen:g}: {folder}", soft_wrap=True
+    )
+    return 0
+
+
+def _result_names(pictures: list[Path]) -> list[str]:
+    """A file name for each drawn picture; equal names from different folders get a number."""
+    names: list[str] = []
+    for picture in pictures:
+        name, copy = f"{picture.stem}.png", 1
+        while name in names:
+            copy += 1
+            name = f"{picture.stem}-{copy}.png"
+        names.append(name)
+    return names
+
+
+def _writable(folder: Path) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "predictions.json").touch()
+    except OSError as error:
+        raise VisionkitError(f"the output folder {folder} cannot be written: {error.strerror}") from error
+    return folder
