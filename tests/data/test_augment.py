@@ -1,0 +1,90 @@
+import numpy as np
+import pytest
+from pycocotools import mask as rle
+
+from visionkit.data.augment import Augmentation
+from visionkit.data.sample import Annotation, Sample
+from visionkit.errors import RecipeError
+
+CROP = [{"name": "RandomCrop", "height": 40, "width": 40}]
+
+
+def sample(objects: int, seed: int = 0) -> Sample:
+    """A 60 x 80 picture whose objects are filled rectangles, with boxes, masks, flags and semantic mask."""
+    random = np.random.default_rng(seed)
+    corners = random.integers(0, [60, 40], (objects, 2))
+    sides = random.integers(4, 20, (objects, 2))
+    boxes = np.concatenate([corners, corners + sides], axis=1).astype(np.float32)
+    masks, semantic = [], np.zeros((60, 80), np.uint8)
+    for index, (x1, y1, x2, y2) in enumerate(boxes.astype(int)):
+        plane = np.zeros((60, 80), np.uint8, order="F")
+        plane[y1:y2, x1:x2] = 1
+        masks.append(rle.encode(plane))
+        semantic[y1:y2, x1:x2] = index % 3 + 1
+    flags = random.random((2, objects)) < 0.5
+    annotation = Annotation(
+        boxes, np.arange(objects) % 3, flags[0], flags[1], rle.area(masks).astype(np.float32), masks
+    )
+    return Sample(random.integers(0, 256, (60, 80, 3), np.uint8), "a", "a.png", annotation, semantic)
+
+
+@pytest.mark.parametrize("objects", [0, 1, 12])
+@pytest.mark.parametrize("seed", range(5))
+def test_everything_keeps_equal_length_and_type(objects, seed):
+    augmentation = Augmentation(CROP)
+    augmentation.seed(seed)
+    result = augmentation(sample(objects, seed))
+    given = result.annotation
+    assert given.boxes.shape == (len(given), 4)
+    assert given.boxes.dtype == np.float32
+    assert given.labels.dtype == np.int64
+    assert len(given.labels) == len(given.crowd) == len(given.difficult) == len(given.area) == len(given.masks)
+    assert result.picture.shape == (40, 40, 3)
+    assert result.semantic.shape == (40, 40)
+
+
+def test_a_flip_moves_picture_boxes_masks_and_flags_together():
+    given = sample(6)
+    result = Augmentation([{"name": "HorizontalFlip", "p": 1.0}])(given)
+    np.testing.assert_array_equal(result.picture, given.picture[:, ::-1])
+    np.testing.assert_allclose(result.annotation.boxes[:, 0], 80 - given.annotation.boxes[:, 2], atol=1e-4)
+    np.testing.assert_array_equal(result.semantic, given.semantic[:, ::-1])
+    for before, after in zip(given.annotation.masks, result.annotation.masks, strict=True):
+        np.testing.assert_array_equal(rle.decode(after), rle.decode(before)[:, ::-1])
+    np.testing.assert_array_equal(result.annotation.difficult, given.annotation.difficult)
+
+
+def test_slivers_do_not_survive_a_crop():
+    given = sample(0)
+    given.annotation = Annotation(
+        np.array([[39, 0, 79, 40], [0, 0, 30, 30]], np.float32),
+        np.array([0, 1]),
+        *np.zeros((2, 2), bool),
+        np.array([1600, 900], np.float32),
+    )
+    given.semantic = None
+    result = Augmentation([{"name": "Crop", "x_min": 0, "y_min": 0, "x_max": 40, "y_max": 40}])(given)
+    assert result.annotation.labels.tolist() == [1]
+
+
+def test_the_same_seed_repeats_and_another_differs():
+    def crop(seed):
+        augmentation = Augmentation(CROP)
+        augmentation.seed(seed)
+        return augmentation(sample(3)).picture
+
+    np.testing.assert_array_equal(crop(1), crop(1))
+    assert not np.array_equal(crop(1), crop(2))
+
+
+@pytest.mark.parametrize(
+    ("step", "message"),
+    [
+        ({"name": "HorizontalFlop"}, "did you mean HorizontalFlip"),
+        ({"name": "HorizontalFlip", "probability": 1}, "no argument 'probability'"),
+        ({"name": "RandomCrop", "height": "tall", "width": 3}, "refuses"),
+    ],
+)
+def test_mistakes_in_the_recipe_are_named(step, message):
+    with pytest.raises(RecipeError, match=message):
+        Augmentation([step])

@@ -1,0 +1,96 @@
+import numpy as np
+import pytest
+import torch
+
+from visionkit.data.augment import Augmentation
+from visionkit.data.datamodule import JoinedDataset, TaskDataset, VisionData, collate, to_target
+from visionkit.data.formats.shapes import Shapes
+from visionkit.errors import RecipeError
+
+SPLITS = {name: {"split": name, "count": count, "size": 48} for name, count in [("train", 10), ("val", 5)]}
+
+
+def shapes_data(**options):
+    return VisionData(format="shapes", splits=SPLITS, batch_size=4, **{"num_workers": 0, **options})
+
+
+def test_batches_keep_every_picture_and_its_empty_targets():
+    batches = list(shapes_data().val_dataloader())
+    assert [len(batch.pictures) for batch in batches] == [4, 1]
+    assert all(picture.dtype == torch.uint8 for batch in batches for picture in batch.pictures)
+    assert len({target["image_id"] for batch in batches for target in batch.targets}) == 5
+
+
+def test_a_missing_test_split_falls_back_to_val_and_a_missing_train_split_is_an_error():
+    assert len(list(shapes_data().test_dataloader())) == 2
+    data = VisionData(format="shapes", splits={"val": SPLITS["val"]}, num_workers=0)
+    with pytest.raises(RecipeError, match="no split 'train'"):
+        data.train_dataloader()
+
+
+def test_joined_readers_answer_like_one():
+    first, second = Shapes(split="train", count=3, size=32), Shapes(split="val", count=4, size=32)
+    joined = JoinedDataset([first, second])
+    assert len(joined) == 7
+    np.testing.assert_array_equal(joined[2].picture, first[2].picture)
+    np.testing.assert_array_equal(joined[3].picture, second[0].picture)
+    np.testing.assert_array_equal(joined.annotation(6).boxes, second.annotation(3).boxes)
+
+
+def test_targets_of_an_empty_picture_keep_their_shapes():
+    shapes = Shapes(split="train", count=60, size=48, empty_share=1.0)
+    target = to_target(shapes[0])
+    assert target["boxes"].shape == (0, 4)
+    assert target["labels"].dtype == torch.int64
+    assert target["crowd"].dtype == torch.bool
+
+
+def _pictures(workers: int, seed: int) -> list[list[torch.Tensor]]:
+    """Two epochs of one constant sample under a random crop."""
+    torch.manual_seed(seed)
+    augment = [{"name": "RandomCrop", "height": 24, "width": 24}]
+    same = {"train": {"split": "train", "count": 8, "size": 48}}
+    loader = VisionData(
+        format="shapes", splits=same, batch_size=8, num_workers=workers, augment=augment
+    ).train_dataloader()
+    loader.dataset.reader = _Repeated(loader.dataset.reader[0])
+    return [next(iter(loader)).pictures for _ in range(2)]
+
+
+class _Repeated:
+    def __init__(self, sample):
+        self.sample = sample
+
+    def __len__(self):
+        return 8
+
+    def __getitem__(self, index):
+        return self.sample
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_augmentation_differs_between_samples_workers_and_epochs_and_repeats_by_seed(workers):
+    first, second = _pictures(workers, seed=3)
+    distinct = {picture.numpy().tobytes() for picture in first + second}
+    assert len(distinct) > 12, "sixteen crops of one picture should hardly ever coincide"
+    again, _ = _pictures(workers, seed=3)
+    assert {p.numpy().tobytes() for p in first} == {p.numpy().tobytes() for p in again}
+
+
+def test_ranks_draw_different_augmentations():
+    from visionkit.data.datamodule import _WorkerStart
+
+    assert _WorkerStart(0).rank != _WorkerStart(1).rank
+    dataset = TaskDataset(
+        _Repeated(Shapes(count=1, size=48)[0]), Augmentation([{"name": "RandomCrop", "height": 20, "width": 20}])
+    )
+
+    def crops(seed):
+        dataset.seed(seed)
+        return collate([dataset[index] for index in range(4)]).pictures
+
+    base = 1234
+    same_rank = zip(crops(base), crops(base), strict=True)
+    other_rank = zip(crops(base), crops(base + 1_000_003), strict=True)
+    assert all(torch.equal(a, b) for a, b in same_rank)
+    assert not all(torch.equal(a, b) for a, b in other_rank)
