@@ -1,0 +1,1 @@
+"""Classification networks: one label for each picture."""

@@ -1,0 +1,1 @@
+"""Segmentation networks: one label for each pixel."""

@@ -1,0 +1,141 @@
+"""What enters a detection network: pictures padded to one batch and their objects, both checked."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from visionkit.errors import DataError
+from visionkit.ops.matching import Objects
+
+Target = dict[str, Any]
+Prediction = dict[str, Tensor]
+
+LARGEST_NORMALISED = 50.0
+"""Pictures in 0..1, divided by any sensible deviation, stay far below; pictures in 0..255 pass it."""
+
+
+class PictureBatch(NamedTuple):
+    """Pictures of several sizes as one tensor.
+
+    Attributes:
+        tensor: [B, 3, H, W], channels last in memory; each picture in its upper left corner, zeros beyond.
+        sizes: (height, width) of each picture in pixels.
+    """
+
+    tensor: Tensor
+    sizes: list[tuple[int, int]]
+
+
+def pad_to_batch(pictures: Sequence[Tensor], multiple: int) -> PictureBatch:
+    """Put pictures into one batch whose height and width are multiples of `multiple`.
+
+    Args:
+        pictures: normalised float [3, H, W] each, of any size.
+        multiple: in pixels, the largest stride of the backbone.
+
+    Raises:
+        DataError: a picture is not float [3, H, W].
+    """
+    for number, picture in enumerate(pictures):
+        if picture.ndim != 3 or picture.shape[0] != 3 or not picture.is_floating_point():
+            raise DataError(
+                f"picture {number} of the batch is {picture.dtype} {list(picture.shape)}; a network takes normalised "
+                "float pictures [3, H, W]"
+            )
+    sizes = [(picture.shape[1], picture.shape[2]) for picture in pictures]
+    height, width = (-(-max(lengths) // multiple) * multiple for lengths in zip(*sizes, strict=True))
+    first = pictures[0]
+    shape = (len(pictures), 3, height, width)
+    batch = torch.empty(shape, dtype=first.dtype, device=first.device, memory_format=torch.channels_last).zero_()
+    for place, picture in zip(batch, pictures, strict=True):
+        place[:, : picture.shape[1], : picture.shape[2]].copy_(picture)
+    return PictureBatch(batch, sizes)
+
+
+def check_pictures(batch: PictureBatch) -> None:
+    """Refuse values that no normalisation gives.
+
+    Raises:
+        DataError: the batch holds NaN, infinity, or values as large as those of pictures in 0..255.
+    """
+    lowest, highest = (value.item() for value in torch.aminmax(batch.tensor.detach()))
+    if not (lowest >= -LARGEST_NORMALISED and highest <= LARGEST_NORMALISED):
+        raise DataError(
+            f"the pictures of this batch reach from {lowest:.4g} to {highest:.4g}: they are not normalised\n"
+            "give pictures in 0..1 less the mean and divided by the deviation (the task's Preprocessing does it)"
+        )
+
+
+def split_targets(targets: Sequence[Target], num_classes: int) -> list[Objects]:
+    """Check targets and part their objects from their crowd regions.
+
+    Args:
+        targets: per picture `boxes` float [N, 4], `labels` int64 [N], and optionally `crowd` bool [N] and `image_id`.
+        num_classes: K; labels are 0..K-1.
+
+    Raises:
+        DataError: labels outside 0..K-1, boxes that are not finite or have no area, or arrays of unequal
+            length; names the picture.
+    """
+    for index, target in enumerate(targets):
+        _check_shapes(target, _picture_name(target, index))
+    # One question to the device for the whole batch; the pictures are only looked at singly when it says no.
+    boxes = torch.cat([target["boxes"] for target in targets])
+    labels = torch.cat([target["labels"] for target in targets])
+    crowd = torch.cat([_crowd(target) for target in targets])
+    wrong = torch.stack([_wrong_labels(labels, num_classes).any(), _wrong_boxes(boxes).any(), crowd.any()])
+    any_wrong_label, any_wrong_box, any_crowd = wrong.tolist()
+    if any_wrong_label or any_wrong_box:
+        _name_the_wrong(targets, num_classes)
+    return [_objects(target, any_crowd) for target in targets]
+
+
+def _objects(target: Target, may_hold_crowds: bool) -> Objects:
+    boxes, labels = target["boxes"].float(), target["labels"]
+    if not may_hold_crowds:
+        return Objects(boxes, labels, boxes[:0])
+    crowd = _crowd(target)
+    return Objects(boxes[~crowd], labels[~crowd], boxes[crowd])
+
+
+def _crowd(target: Target) -> Tensor:
+    crowd: Tensor | None = target.get("crowd")
+    return crowd if crowd is not None else torch.zeros_like(target["labels"], dtype=torch.bool)
+
+
+def _wrong_labels(labels: Tensor, num_classes: int) -> Tensor:
+    return (labels < 0) | (labels >= num_classes)
+
+
+def _wrong_boxes(boxes: Tensor) -> Tensor:
+    sound = torch.isfinite(boxes).all(-1) & (boxes[:, 2:] > boxes[:, :2]).all(-1)
+    return ~sound
+
+
+def _name_the_wrong(targets: Sequence[Target], num_classes: int) -> None:
+    for index, target in enumerate(targets):
+        name = _picture_name(target, index)
+        labels = target["labels"][_wrong_labels(target["labels"], num_classes)].tolist()
+        if labels:
+            raise DataError(
+                f"{name} has the labels {labels[:5]}; with {num_classes} classes they are 0..{num_classes - 1}"
+            )
+        boxes = target["boxes"][_wrong_boxes(target["boxes"])].tolist()
+        if boxes:
+            raise DataError(f"{name} has boxes that are not finite or have no area (x1 y1 x2 y2): {boxes[:3]}")
+
+
+def _check_shapes(target: Target, name: str) -> None:
+    boxes, labels = target["boxes"], target["labels"]
+    if boxes.ndim != 2 or boxes.shape[1] != 4 or not boxes.is_floating_point():
+        raise DataError(f"{name}: boxes are {boxes.dtype} {list(boxes.shape)}, not float [N, 4]")
+    if labels.dtype != torch.int64 or labels.shape != boxes.shape[:1]:
+        raise DataError(f"{name}: labels are {labels.dtype} {list(labels.shape)}, not int64 [{len(boxes)}]")
+    if _crowd(target).shape != labels.shape:
+        raise DataError(f"{name}: {len(labels)} objects, but {len(_crowd(target))} crowd flags")
+
+
+def _picture_name(target: Target, index: int) -> str:
+    return f"picture {target['image_id']!r}" if "image_id" in target else f"picture {index} of the batch"

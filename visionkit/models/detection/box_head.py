@@ -1,0 +1,218 @@
+"""The second stage of Faster R-CNN (Girshick 2015; Ren et al. 2015): classify and refine proposals.
+
+The numbers are those of `torchvision.models.detection.roi_heads`. What differs: labels 0..K-1 outside (background is
+class 0 inside only), boxes are decoded for scores above the threshold only, crowd regions are no background, and
+losses and detections are methods of their own.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torchvision.models.detection._utils import BalancedPositiveNegativeSampler, BoxCoder, Matcher
+from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
+from torchvision.ops import MultiScaleRoIAlign, batched_nms, clip_boxes_to_image
+from torchvision.ops.poolers import initLevelMapper
+
+from visionkit.models.detection.batch import Prediction
+from visionkit.models.detection.rpn import SMOOTH_L1_BETA
+from visionkit.ops.boxes import has_area
+from visionkit.ops.matching import Objects, assign
+
+SMALLEST_DETECTION = 1e-2
+"""Side in pixels below which a clipped detection is dropped (torchvision)."""
+
+
+class Sample(NamedTuple):
+    """Regions drawn from the proposals of a batch for the loss.
+
+    Attributes:
+        regions: per picture float32 [S, 4].
+        classes: int64 [sum of S], 0 for background, 1..K for objects.
+        references: float32 [P, 4], the object of each region whose class is above 0.
+    """
+
+    regions: list[Tensor]
+    classes: Tensor
+    references: Tensor
+
+
+class RegionPool(MultiScaleRoIAlign):
+    """RoIAlign (He et al. 2017) on the level that fits each region (Lin et al. 2016, equation 1).
+
+    The scales come from the backbone's strides; torchvision guesses them from the first batch, wrongly so where that
+    is small or padded much.
+
+    Args:
+        strides: of the levels by name, in pixels, shallow to deep.
+        size: cells of the pooled map in each direction.
+    """
+
+    def __init__(self, strides: dict[str, int], size: int) -> None:
+        super().__init__(list(strides), output_size=size, sampling_ratio=2)
+        self.scales = [1 / stride for stride in strides.values()]
+        exponents = [stride.bit_length() - 1 for stride in strides.values()]
+        self.map_levels = initLevelMapper(exponents[0], exponents[-1])
+
+
+class TwoLayerHead(TwoMLPHead):
+    """Two fully connected layers on a pooled map.
+
+    Args:
+        inputs: values of one pooled map.
+        channels: of both layers.
+        dropout: share of values dropped after each (VGG: .5).
+    """
+
+    def __init__(self, inputs: int, channels: int, dropout: float) -> None:
+        super().__init__(inputs, channels)
+        self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """From [R, C, h, w] to [R, channels]."""
+        x = self.dropout(functional.relu(self.fc6(x.flatten(start_dim=1))))
+        return self.dropout(functional.relu(self.fc7(x)))  # type: ignore[no-any-return]
+
+
+class StageHead(nn.Module):
+    """The last stages of a backbone and the mean over the map (He et al. 2015: conv5 as box head).
+
+    Args:
+        tail: what `Backbone.split` returned.
+    """
+
+    def __init__(self, tail: nn.Module) -> None:
+        super().__init__()
+        self.tail = tail
+
+    def forward(self, x: Tensor) -> Tensor:
+        """From [R, C, h, w] to [R, channels of the last stage]."""
+        return self.tail(x.contiguous(memory_format=torch.channels_last)).mean(dim=(2, 3))  # type: ignore[no-any-return]
+
+
+class RegionHeads(nn.Module):
+    """Pools regions, classifies and refines them, and learns to.
+
+    Args:
+        pool: from feature maps and regions to [R, C, size, size].
+        head: from that to [R, channels].
+        channels: of the head's output.
+        num_classes: K.
+        foreground_iou: IoU from which a proposal is an object.
+        background_iou: IoU below which it is background; between the two it teaches nothing.
+        batch_size: proposals of each picture that enter the loss.
+        positive_fraction: greatest share of objects among them.
+        score_threshold: a detection scores more than this.
+        nms_iou: IoU above which the lower scored of two detections is dropped.
+        most: detections of a picture at most.
+        class_agnostic_nms: whether detections of different classes suppress each other.
+    """
+
+    def __init__(
+        self,
+        pool: RegionPool,
+        head: nn.Module,
+        channels: int,
+        num_classes: int,
+        foreground_iou: float,
+        background_iou: float,
+        batch_size: int,
+        positive_fraction: float,
+        score_threshold: float,
+        nms_iou: float,
+        most: int,
+        class_agnostic_nms: bool,
+    ) -> None:
+        super().__init__()
+        self.pool = pool
+        self.box_head = head
+        self.box_predictor = FastRCNNPredictor(channels, num_classes + 1)
+        self.matcher = Matcher(foreground_iou, background_iou)
+        self.sampler = BalancedPositiveNegativeSampler(batch_size, positive_fraction)
+        self.box_coder = BoxCoder(weights=(10.0, 10.0, 5.0, 5.0))  # Girshick's normalisation by .1 and .2
+        self.score_threshold, self.nms_iou, self.most = score_threshold, nms_iou, most
+        self.class_agnostic_nms = class_agnostic_nms
+
+    def forward(self, maps: dict[str, Tensor], regions: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """Judge regions.
+
+        Args:
+            maps: feature maps [B, C, h, w] by level.
+            regions: per picture float32 [S, 4] in pixels; R of them together.
+
+        Returns:
+            float32 logits [R, K + 1], background first, and box coding [R, K + 1, 4].
+        """
+        dtype = next(iter(maps.values())).dtype
+        with torch.autocast(regions[0].device.type, enabled=False):
+            pooled = self.pool({name: level.float() for name, level in maps.items()}, regions, [])
+        logits, deltas = self.box_predictor(self.box_head(pooled.to(dtype)))
+        return logits.float(), deltas.float().view(*logits.shape, 4)
+
+    def sample(self, proposals: Sequence[Tensor], objects: Sequence[Objects]) -> Sample:
+        """Draw the regions that enter the loss, from the proposals and the objects themselves."""
+        candidates = [torch.cat([found, one.boxes]) for found, one in zip(proposals, objects, strict=True)]
+        assigned = [assign(boxes, one, self.matcher) for boxes, one in zip(candidates, objects, strict=True)]
+        chosen = [
+            torch.where(positive | negative)[0]
+            for positive, negative in zip(*self.sampler([classes for classes, _ in assigned]), strict=True)
+        ]
+        references = []
+        for (classes, matched), picked, one in zip(assigned, chosen, objects, strict=True):
+            references.append(one.boxes[matched[picked][classes[picked] > 0]])
+        return Sample(
+            [boxes[picked] for boxes, picked in zip(candidates, chosen, strict=True)],
+            torch.cat([classes[picked] for (classes, _), picked in zip(assigned, chosen, strict=True)]),
+            torch.cat(references),
+        )
+
+    def losses(self, logits: Tensor, deltas: Tensor, sample: Sample) -> dict[str, Tensor]:
+        """Compare judgements of a sample with its objects (Girshick 2015, equation 1).
+
+        Returns:
+            `loss_classifier` (cross-entropy, mean over the sample) and `loss_box` (smooth L1, summed over the
+            objects' coordinates, divided by the sample's size).
+        """
+        size = max(len(sample.classes), 1)
+        classifier = functional.cross_entropy(logits, sample.classes, reduction="sum")
+        positive = torch.where(sample.classes > 0)[0]
+        coding = self.box_coder.encode_single(sample.references, torch.cat(sample.regions)[positive])
+        box = functional.smooth_l1_loss(
+            deltas[positive, sample.classes[positive]], coding, beta=SMOOTH_L1_BETA, reduction="sum"
+        )
+        return {"loss_classifier": classifier / size, "loss_box": box / size}
+
+    def detect(
+        self, logits: Tensor, deltas: Tensor, proposals: Sequence[Tensor], sizes: Sequence[tuple[int, int]]
+    ) -> list[Prediction]:
+        """Turn judgements of proposals into detections.
+
+        Args:
+            logits: [R, K + 1], what `forward` returned for `proposals`.
+            deltas: [R, K + 1, 4], likewise.
+            proposals: per picture float32 [S, 4].
+            sizes: (height, width) of each picture in pixels.
+
+        Returns:
+            Per picture boxes [M, 4], scores [M] falling, labels [M] in 0..K-1.
+        """
+        counts = [len(regions) for regions in proposals]
+        scores = functional.softmax(logits, dim=-1)[:, 1:].split(counts)
+        per_picture = zip(scores, deltas[:, 1:].split(counts), proposals, sizes, strict=True)
+        return [self._detect_in_one(*picture) for picture in per_picture]
+
+    def _detect_in_one(self, scores: Tensor, deltas: Tensor, proposals: Tensor, size: tuple[int, int]) -> Prediction:
+        regions, labels = torch.where(scores > self.score_threshold)
+        boxes = self.box_coder.decode_single(deltas[regions, labels], proposals[regions])
+        boxes, scores = clip_boxes_to_image(boxes, size), scores[regions, labels]
+        sound = torch.where(has_area(boxes, SMALLEST_DETECTION))[0]
+        boxes, scores, labels = boxes[sound], scores[sound], labels[sound]
+        kept = self._suppress(boxes, scores, labels)[: self.most]
+        return {"boxes": boxes[kept], "scores": scores[kept], "labels": labels[kept]}
+
+    def _suppress(self, boxes: Tensor, scores: Tensor, labels: Tensor) -> Tensor:
+        groups = torch.zeros_like(labels) if self.class_agnostic_nms else labels
+        kept: Tensor = batched_nms(boxes, scores, groups, self.nms_iou)
+        return kept

@@ -1,0 +1,236 @@
+"""Faster R-CNN (Ren et al. 2015) on a feature pyramid, on one map, or with the backbone's last stage as box head."""
+
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from visionkit.backbones.contract import Backbone
+from visionkit.errors import RecipeError, VisionkitError
+from visionkit.models.detection.batch import (
+    PictureBatch,
+    Prediction,
+    Target,
+    check_pictures,
+    pad_to_batch,
+    split_targets,
+)
+from visionkit.models.detection.box_head import RegionHeads
+from visionkit.models.detection.faster_rcnn_forms import FORMS, Widths, checked_anchors
+from visionkit.models.detection.faster_rcnn_weights import load_faster_rcnn
+from visionkit.models.detection.rpn import Anchors, ProposalOptions, RegionProposals, ScoredAnchors
+from visionkit.models.registry import models
+from visionkit.ops.matching import Objects
+from visionkit.registry import suggest
+
+SIZE_MULTIPLE = 32
+"""Pixels; the batch is padded to whole cells of the deepest map."""
+
+
+@models.register("faster_rcnn")
+class FasterRCNN(nn.Module):
+    """Two-stage detector: proposals from anchors, then classes and refined boxes for them.
+
+    The defaults are those of torchvision's `fasterrcnn_resnet50_fpn`, whose results it repeats when given its weights
+    (COCO box AP 37.0 after 12 epochs, Lin et al. 2016 and later standard). Three forms:
+
+    - "fpn": feature pyramid over the backbone's stages from stride 4 to 32 (Lin et al. 2016).
+    - "single": one map of stride 16; for VGG-16 conv5_3 with fc6 and fc7 of 4096 as in Ren et al. 2015 (which keeps
+      12000 / 6000 anchors before NMS and 2000 / 300 after, in training / testing).
+    - "c4": proposals and regions on C4, the fifth stage of a ResNet as box head (He et al. 2015, appendix A).
+
+    In training, `net(pictures, targets)` gives losses; in evaluation, `net(pictures)` gives predictions.
+
+    Args:
+        backbone: with a stage of stride 16 ("single", "c4"), or stages of stride 4 to 32 ("fpn").
+        num_classes: K, without background; labels are 0..K-1.
+        form: "fpn", "single" or "c4", see above.
+        anchor_sizes: for each level the sides of its square anchors, in pixels of the network's input. None is the
+            published choice: 8 times the stride of each level for "fpn" (32 to 512; Lin et al., section 4.1), 128,
+            256, 512 for "single" (Ren et al., section 3.3), 32 to 512 for "c4" (Lin et al., section 5.1).
+        anchor_ratios: height / width of the anchors at every level and size (Ren et al., section 3.3).
+        rpn_pre_nms_top_n_train: anchors of each level and picture that go into NMS in training.
+        rpn_pre_nms_top_n_test: the same in evaluation.
+        rpn_post_nms_top_n_train: proposals of each picture after NMS in training (Ren et al.: 2000).
+        rpn_post_nms_top_n_test: the same in evaluation (FPN: 1000).
+        rpn_nms_iou: proposals that overlap a better one of their level by more are dropped (Ren et al.: .7).
+        rpn_fg_iou: IoU with an object from which an anchor counts as it (Ren et al., section 3.1.2: .7).
+        rpn_bg_iou: IoU below which an anchor counts as background (the same: .3).
+        rpn_batch_size: anchors of each picture in the loss (the same, section 3.1.3: 256).
+        rpn_positive_fraction: share of objects among them at most (the same: .5).
+        rpn_score_threshold: smallest objectness of a proposal, in 0..1.
+        box_batch_size: proposals of each picture in the loss of the second stage (FPN: 512; Girshick 2015: 64).
+        box_positive_fraction: share of objects among them at most (Girshick 2015, section 2.3: .25).
+        box_fg_iou: IoU from which a proposal counts as an object (the same: .5).
+        box_bg_iou: IoU below which it counts as background (FPN: .5).
+        box_score_threshold: a detection scores more, in 0..1; for evaluation, not for display.
+        box_nms_iou: detections that overlap a better one of their class by more are dropped.
+        box_detections: detections of a picture at most (COCO: 100).
+        class_agnostic_nms: whether detections of different classes suppress each other.
+        fpn_channels: of every pyramid level (Lin et al., section 3: 256); only for "fpn".
+        head_channels: of the two fully connected layers; None is 1024 for "fpn", 4096 for "single".
+        head_dropout: share of values dropped after each of them; None is 0 for "fpn", .5 for "single" (as in VGG).
+        roi_size: cells in each direction of the map that RoIAlign makes of a region; None is 7, for "c4" 14.
+        weights: values for the whole network: "coco" (torchvision's file for ResNet-50 with FPN), the path of such a
+            file, the path of a visionkit checkpoint, or None. With another number of classes the predictor stays new.
+
+    Attributes:
+        spec: primitives from which `create_model` builds the same structure.
+
+    Raises:
+        RecipeError: options that contradict each other or the backbone.
+        CheckpointError: `weights` cannot be had or does not fit.
+    """
+
+    task: ClassVar[str] = "detection"
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        num_classes: int,
+        *,
+        form: Literal["fpn", "single", "c4"] = "fpn",
+        anchor_sizes: list[list[int]] | None = None,
+        anchor_ratios: tuple[float, ...] = (0.5, 1.0, 2.0),
+        rpn_pre_nms_top_n_train: int = 2000,
+        rpn_pre_nms_top_n_test: int = 1000,
+        rpn_post_nms_top_n_train: int = 2000,
+        rpn_post_nms_top_n_test: int = 1000,
+        rpn_nms_iou: float = 0.7,
+        rpn_fg_iou: float = 0.7,
+        rpn_bg_iou: float = 0.3,
+        rpn_batch_size: int = 256,
+        rpn_positive_fraction: float = 0.5,
+        rpn_score_threshold: float = 0.0,
+        box_batch_size: int = 512,
+        box_positive_fraction: float = 0.25,
+        box_fg_iou: float = 0.5,
+        box_bg_iou: float = 0.5,
+        box_score_threshold: float = 0.05,
+        box_nms_iou: float = 0.5,
+        box_detections: int = 100,
+        class_agnostic_nms: bool = False,
+        fpn_channels: int = 256,
+        head_channels: int | None = None,
+        head_dropout: float | None = None,
+        roi_size: int | None = None,
+        weights: str | None = None,
+    ) -> None:
+        super().__init__()
+        _check_thresholds("rpn", rpn_fg_iou, rpn_bg_iou)
+        _check_thresholds("box", box_fg_iou, box_bg_iou)
+        if num_classes < 1:
+            raise RecipeError(f"num_classes={num_classes}: a detector needs at least one class besides background")
+        if form not in FORMS:
+            raise RecipeError(f"form={form!r}{suggest(form, FORMS)}")
+        parts = FORMS[form](backbone, Widths(fpn_channels, head_channels, head_dropout, roi_size))
+        self.num_classes = num_classes
+        self.backbone = backbone
+        self.neck = parts.neck
+        self.rpn = RegionProposals(
+            parts.channels,
+            Anchors(checked_anchors(anchor_sizes or parts.anchor_sizes, parts.anchor_sizes), anchor_ratios),
+            training=ProposalOptions(rpn_pre_nms_top_n_train, rpn_post_nms_top_n_train),
+            testing=ProposalOptions(rpn_pre_nms_top_n_test, rpn_post_nms_top_n_test),
+            nms_iou=rpn_nms_iou,
+            foreground_iou=rpn_fg_iou,
+            background_iou=rpn_bg_iou,
+            batch_size=rpn_batch_size,
+            positive_fraction=rpn_positive_fraction,
+            score_threshold=rpn_score_threshold,
+        )
+        self.roi_heads = RegionHeads(
+            parts.pool,
+            parts.head,
+            parts.head_channels,
+            num_classes,
+            foreground_iou=box_fg_iou,
+            background_iou=box_bg_iou,
+            batch_size=box_batch_size,
+            positive_fraction=box_positive_fraction,
+            score_threshold=box_score_threshold,
+            nms_iou=box_nms_iou,
+            most=box_detections,
+            class_agnostic_nms=class_agnostic_nms,
+        )
+        if weights is not None:
+            load_faster_rcnn(self, backbone, weights)
+        self.to(memory_format=torch.channels_last)
+
+    def forward(
+        self, pictures: list[Tensor], targets: list[Target] | None = None
+    ) -> dict[str, Tensor] | list[Prediction]:
+        """Learn from pictures, or detect in them.
+
+        Args:
+            pictures: normalised float [3, H, W] each, of any size.
+            targets: in training, per picture `boxes` float32 [N, 4] xyxy in its pixels, `labels` int64 [N] in 0..K-1,
+                and optionally `crowd` bool [N] (regions that train as nothing) and `image_id` (for messages).
+
+        Returns:
+            In training the losses `loss_rpn_objectness`, `loss_rpn_box`, `loss_classifier`, `loss_box`. Else per
+            picture `boxes` float32 [M, 4] in its pixels, `scores` [M] falling, `labels` int64 [M] in 0..K-1.
+
+        Raises:
+            DataError: pictures or targets that cannot be right; names the picture.
+            VisionkitError: in evaluation, when the network's output is not finite.
+        """
+        if not self.training:
+            batch, maps, scored = self._first_stage(pictures)
+            return self._detect(batch, maps, scored)
+        if targets is None:
+            raise VisionkitError("a detector in training mode needs targets; call eval() to predict")
+        objects = split_targets(targets, self.num_classes)
+        batch, maps, scored = self._first_stage(pictures)
+        return self._losses(batch, maps, scored, objects)
+
+    def losses_and_predictions(
+        self, pictures: list[Tensor], targets: list[Target]
+    ) -> tuple[dict[str, Tensor], list[Prediction]]:
+        """Both results of `forward`, in the present mode, with backbone and RPN run once."""
+        objects = split_targets(targets, self.num_classes)
+        batch, maps, scored = self._first_stage(pictures)
+        return self._losses(batch, maps, scored, objects), self._detect(batch, maps, scored)
+
+    def anchor_shapes(self) -> Tensor:
+        """Width and height [A, 2], in pixels of the network's input, of every kind of anchor; on the CPU."""
+        return self.rpn.anchors.shapes()
+
+    def _first_stage(self, pictures: list[Tensor]) -> tuple[PictureBatch, dict[str, Tensor], ScoredAnchors]:
+        batch = pad_to_batch(pictures, SIZE_MULTIPLE)
+        check_pictures(batch)
+        maps = self.neck(self.backbone(batch.tensor))
+        height, width = batch.tensor.shape[-2:]
+        return batch, maps, self.rpn(maps, (height, width))
+
+    def _losses(
+        self, batch: PictureBatch, maps: dict[str, Tensor], scored: ScoredAnchors, objects: list[Objects]
+    ) -> dict[str, Tensor]:
+        with _full_precision(scored.deltas):
+            rpn_losses = self.rpn.losses(scored, objects)
+            sample = self.roi_heads.sample(self.rpn.propose(scored, batch.sizes, self.rpn.for_training), objects)
+        logits, deltas = self.roi_heads(maps, sample.regions)
+        with _full_precision(deltas):
+            return {**rpn_losses, **self.roi_heads.losses(logits, deltas, sample)}
+
+    def _detect(self, batch: PictureBatch, maps: dict[str, Tensor], scored: ScoredAnchors) -> list[Prediction]:
+        with _full_precision(scored.deltas):
+            proposals = self.rpn.propose(scored, batch.sizes, self.rpn.for_testing)
+        logits, deltas = self.roi_heads(maps, proposals)
+        finite = [values.isfinite().all() for values in (scored.objectness, scored.deltas, logits, deltas)]
+        if not torch.stack(finite).all():
+            raise VisionkitError(
+                "the network's scores or boxes are not finite: its weights or running statistics are broken"
+            )
+        with _full_precision(deltas):
+            return self.roi_heads.detect(logits, deltas, proposals, batch.sizes)
+
+
+def _full_precision(values: Tensor) -> torch.autocast:
+    """Box coding, IoU, NMS and losses run in float32 whatever the trainer's precision."""
+    return torch.autocast(values.device.type, enabled=False)
+
+
+def _check_thresholds(stage: str, foreground: float, background: float) -> None:
+    if not 0 <= background <= foreground <= 1:
+        raise RecipeError(f"{stage}_bg_iou={background} and {stage}_fg_iou={foreground}: they must rise within 0..1")

@@ -1,0 +1,224 @@
+"""Region proposal network (Ren et al. 2015, section 3.1): torchvision's parts, without its detours.
+
+The numbers are those of `torchvision.models.detection.rpn`. What differs: boxes are decoded for the best anchors
+only, regression targets computed for the sampled ones only, crowd regions are no background, and losses and
+proposals are methods of their own, so that one forward pass can give both.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torchvision.models.detection._utils import BalancedPositiveNegativeSampler, BoxCoder
+from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.models.detection.rpn import RPNHead, concat_box_prediction_layers
+from torchvision.ops import batched_nms, clip_boxes_to_image
+
+from visionkit.ops.boxes import has_area
+from visionkit.ops.matching import BestMatcher, Objects, assign
+
+SMALLEST_PROPOSAL = 1e-3
+"""Side in pixels below which a clipped proposal is dropped (torchvision's `min_size`)."""
+
+SMOOTH_L1_BETA = 1 / 9
+"""Where smooth L1 turns from square to linear (torchvision, after Detectron's sigma = 3)."""
+
+
+@dataclass
+class ProposalOptions:
+    """How many proposals are kept, and by what.
+
+    Attributes:
+        pre_nms: best anchors of each level and picture that go into NMS.
+        post_nms: proposals of each picture that come out.
+    """
+
+    pre_nms: int
+    post_nms: int
+
+
+class ScoredAnchors(NamedTuple):
+    """What the RPN says about a batch; A anchors over all levels.
+
+    Attributes:
+        anchors: float32 [A, 4], the same for each picture.
+        per_level: how many of them each level has.
+        objectness: float32 [B, A], logits.
+        deltas: float32 [B, A, 4], box coding relative to the anchors.
+    """
+
+    anchors: Tensor
+    per_level: list[int]
+    objectness: Tensor
+    deltas: Tensor
+
+
+class Anchors(AnchorGenerator):
+    """torchvision's anchors in float32 under any precision, kept for the input sizes seen last.
+
+    Args:
+        sizes: for each level the sides in pixels of its square anchors.
+        ratios: height / width.
+    """
+
+    kept_sizes = 16
+
+    def __init__(self, sizes: Sequence[Sequence[int]], ratios: Sequence[float]) -> None:
+        super().__init__(tuple(map(tuple, sizes)), (tuple(ratios),) * len(sizes))
+        self._grids: dict[tuple[object, ...], tuple[Tensor, list[int]]] = {}
+
+    def shapes(self) -> Tensor:
+        """Width and height [number, 2] in pixels of every kind of anchor, on the CPU."""
+        cells = torch.cat([cell.cpu() for cell in self.cell_anchors])
+        return cells[:, 2:] - cells[:, :2]
+
+    def grid(self, padded: tuple[int, int], maps: Sequence[Tensor]) -> tuple[Tensor, list[int]]:
+        """All anchors of one picture.
+
+        Args:
+            padded: height and width of the batch in pixels.
+            maps: one feature map [B, C, h, w] for each level.
+
+        Returns:
+            float32 [A, 4], level after level, and how many belong to each level.
+        """
+        key = (*padded, *(tuple(level.shape[-2:]) for level in maps), maps[0].device)
+        if key not in self._grids:
+            if len(self._grids) >= self.kept_sizes:
+                self._grids.pop(next(iter(self._grids)))
+            self._grids[key] = self._make_grid(padded, maps)
+        return self._grids[key]
+
+    def _make_grid(self, padded: tuple[int, int], maps: Sequence[Tensor]) -> tuple[Tensor, list[int]]:
+        # Made in a validation under inference mode, anchors would be of no use to a later training step.
+        with torch.inference_mode(False):
+            self.set_cell_anchors(torch.float32, maps[0].device)
+            grid_sizes = [list(level.shape[-2:]) for level in maps]
+            strides = [[torch.tensor(padded[0] // h), torch.tensor(padded[1] // w)] for h, w in grid_sizes]
+            levels = self.grid_anchors(grid_sizes, strides)
+            return torch.cat(levels), [len(level) for level in levels]
+
+
+class RegionProposals(nn.Module):
+    """Scores anchors, learns to, and turns the best into proposals.
+
+    Args:
+        channels: of the feature maps.
+        anchors: the anchor generator.
+        training, testing: how many proposals to keep in the two cases.
+        nms_iou: IoU above which the lower scored of two proposals of a level is dropped.
+        foreground_iou: IoU from which an anchor is an object.
+        background_iou: IoU below which it is none.
+        batch_size: anchors of each picture that enter the loss.
+        positive_fraction: greatest share of objects among them.
+        score_threshold: smallest objectness in 0..1 of a proposal.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        anchors: Anchors,
+        training: ProposalOptions,
+        testing: ProposalOptions,
+        nms_iou: float,
+        foreground_iou: float,
+        background_iou: float,
+        batch_size: int,
+        positive_fraction: float,
+        score_threshold: float,
+    ) -> None:
+        super().__init__()
+        self.anchors = anchors
+        self.head = RPNHead(channels, anchors.num_anchors_per_location()[0])
+        self.for_training, self.for_testing = training, testing
+        self.nms_iou, self.score_threshold = nms_iou, score_threshold
+        self.matcher = BestMatcher(foreground_iou, background_iou)
+        self.sampler = BalancedPositiveNegativeSampler(batch_size, positive_fraction)
+        self.box_coder = BoxCoder(weights=(1.0, 1.0, 1.0, 1.0))
+
+    def forward(self, maps: dict[str, Tensor], padded: tuple[int, int]) -> ScoredAnchors:
+        """Score all anchors.
+
+        Args:
+            maps: one [B, channels, h, w] for each level.
+            padded: height and width of the batch in pixels.
+        """
+        levels = list(maps.values())
+        objectness, deltas = concat_box_prediction_layers(*self.head(levels))
+        anchors, per_level = self.anchors.grid(padded, levels)
+        pictures = len(levels[0])
+        return ScoredAnchors(
+            anchors, per_level, objectness.float().view(pictures, -1), deltas.float().view(pictures, -1, 4)
+        )
+
+    def propose(
+        self, scored: ScoredAnchors, sizes: Sequence[tuple[int, int]], options: ProposalOptions
+    ) -> list[Tensor]:
+        """Turn the best anchors into proposals; no gradient flows through them.
+
+        Args:
+            scored: what `forward` returned.
+            sizes: (height, width) of each picture in pixels.
+            options: how many.
+
+        Returns:
+            Per picture float32 [P, 4], P <= post_nms, best first.
+        """
+        chosen, levels = self._best_of_each_level(scored, options.pre_nms)
+        objectness = scored.objectness.detach().gather(1, chosen).sigmoid()
+        deltas = scored.deltas.detach().gather(1, chosen[..., None].expand(-1, -1, 4))
+        boxes = self.box_coder.decode_single(deltas.flatten(0, 1), scored.anchors[chosen].flatten(0, 1))
+        proposals = []
+        for boxes_, scores, size in zip(boxes.view_as(deltas), objectness, sizes, strict=True):
+            clipped = clip_boxes_to_image(boxes_, size)
+            kept = torch.where(has_area(clipped, SMALLEST_PROPOSAL) & (scores >= self.score_threshold))[0]
+            best = batched_nms(clipped[kept], scores[kept], levels[kept], self.nms_iou)
+            proposals.append(clipped[kept[best[: options.post_nms]]])
+        return proposals
+
+    def losses(self, scored: ScoredAnchors, objects: Sequence[Objects]) -> dict[str, Tensor]:
+        """Compare scores and coding with the objects on a sample of anchors (Ren et al. 2015, equation 1).
+
+        Returns:
+            `loss_rpn_objectness` (cross-entropy, mean over the sample) and `loss_rpn_box` (smooth L1, summed over
+            the objects' coordinates, divided by the sample's size).
+        """
+        classes, references = self._assign(scored.anchors, objects)
+        positive, negative = (torch.where(torch.cat(chosen))[0] for chosen in self.sampler(classes))
+        sample = torch.cat([positive, negative])
+        size = max(len(sample), 1)
+        is_object = torch.cat(classes)[sample].float()
+        objectness = functional.binary_cross_entropy_with_logits(
+            scored.objectness.flatten()[sample], is_object, reduction="sum"
+        )
+        coding = self.box_coder.encode_single(
+            torch.cat([one.boxes for one in objects])[torch.cat(references)[positive]],
+            scored.anchors[positive % len(scored.anchors)],
+        )
+        box = functional.smooth_l1_loss(
+            scored.deltas.flatten(0, 1)[positive], coding, beta=SMOOTH_L1_BETA, reduction="sum"
+        )
+        return {"loss_rpn_objectness": objectness / size, "loss_rpn_box": box / size}
+
+    def _assign(self, anchors: Tensor, objects: Sequence[Objects]) -> tuple[list[Tensor], list[Tensor]]:
+        """Per picture, 1/0/-1 for each anchor and which object it is, counted over all pictures."""
+        classes, references, before = [], [], 0
+        for one in objects:
+            kinds, matched = assign(anchors, one._replace(labels=torch.zeros_like(one.labels)), self.matcher)
+            classes.append(kinds)
+            references.append(matched + before)
+            before += len(one.boxes)
+        return classes, references
+
+    def _best_of_each_level(self, scored: ScoredAnchors, most: int) -> tuple[Tensor, Tensor]:
+        """Indices [B, P] of the best anchors and the level [P] of each place."""
+        chosen, counts, before = [], [], 0
+        for objectness in scored.objectness.detach().split(scored.per_level, 1):
+            counts.append(min(most, objectness.shape[1]))
+            chosen.append(objectness.topk(counts[-1], dim=1).indices + before)
+            before += objectness.shape[1]
+        levels = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
+        return torch.cat(chosen, dim=1), levels.to(scored.objectness.device)

@@ -1,0 +1,27 @@
+"""Box arithmetic that torchvision.ops lacks. Boxes are xyxy, pixel edges."""
+
+import torch
+from torch import Tensor
+from torchvision.ops import box_area
+
+
+def share_inside(boxes: Tensor, regions: Tensor) -> Tensor:
+    """Compute how much of each box lies in each region: intersection over own area, COCO's overlap with crowds.
+
+    Args:
+        boxes: [N, 4].
+        regions: [M, 4].
+
+    Returns:
+        [N, M], in 0..1; 0 for boxes without area.
+    """
+    top_left = torch.maximum(boxes[:, None, :2], regions[:, :2])
+    bottom_right = torch.minimum(boxes[:, None, 2:], regions[:, 2:])
+    intersection = (bottom_right - top_left).clamp(min=0).prod(-1)
+    own: Tensor = box_area(boxes)[:, None]
+    return intersection / own.clamp(min=torch.finfo(boxes.dtype).tiny)
+
+
+def has_area(boxes: Tensor, smallest: float) -> Tensor:
+    """Tell which boxes [N, 4] are at least `smallest` pixels wide and high; bool [N], False for NaN."""
+    return ((boxes[:, 2:] - boxes[:, :2]) >= smallest).all(-1)
