@@ -8,7 +8,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 SUPERSAMPLING = 4
-"""Forms are filled on a grid this much finer: edges are smooth, and a pixel belongs to a form that covers half of it."""
+"""Forms are filled on a grid this much finer: edges are smooth; a pixel belongs to a form that covers half of it."""
 
 LEAST_VISIBLE_SHARE = 0.2
 LEAST_VISIBLE_PIXELS = 16

@@ -1,0 +1,115 @@
+"""What the detection metrics keep of each picture, gathered over processes so that each picture counts once."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torchmetrics import Metric
+
+from visionkit.errors import VisionkitError
+
+
+@dataclass
+class Record:
+    """One picture: what was predicted (M boxes) and what is there (N objects), boxes xyxy in its own pixels.
+
+    Attributes:
+        size: (height, width) in pixels.
+        boxes, scores, labels: float64 [M, 4], float64 [M], int64 [M].
+        masks: M RLEs, or None.
+        true_boxes, true_labels, crowd, difficult, area: float64 [N, 4], int64 [N], bool [N], bool [N], float64 [N].
+        true_masks: N RLEs, or None.
+    """
+
+    size: tuple[int, int]
+    boxes: NDArray[np.float64]
+    scores: NDArray[np.float64]
+    labels: NDArray[np.int64]
+    masks: list[Any] | None
+    true_boxes: NDArray[np.float64]
+    true_labels: NDArray[np.int64]
+    crowd: NDArray[np.bool_]
+    difficult: NDArray[np.bool_]
+    area: NDArray[np.float64]
+    true_masks: list[Any] | None
+
+
+class DetectionMetric(Metric):
+    """Base of the metrics over a whole set of pictures.
+
+    Records are kept by image id. `compute` gathers them over all processes, in a call that every process makes
+    whether it had pictures or not, so all of them return the same numbers; a picture that a distributed
+    sampler handed out twice counts once.
+    """
+
+    full_state_update = False
+    main: str
+    """Name of the figure that a run is judged by; higher is better."""
+
+    def __init__(self) -> None:
+        super().__init__(sync_on_compute=False)
+        self.records: dict[int | str, Record] = {}
+
+    def update(self, predictions: Sequence[dict[str, Any]], targets: Sequence[dict[str, Any]]) -> None:
+        """Take in some pictures.
+
+        Args:
+            predictions: per picture boxes [M, 4] xyxy, scores [M], labels [M], and masks (M RLEs) for mask scores.
+            targets: per picture boxes [N, 4], labels [N], image_id, and where they apply size, crowd, difficult,
+                area, masks. Both in the pixels of the original picture.
+
+        Raises:
+            VisionkitError: a score or box is NaN.
+        """
+        for prediction, target in zip(predictions, targets, strict=True):
+            self.records[target["image_id"]] = _record(prediction, target)
+
+    def reset(self) -> None:
+        """Forget all pictures."""
+        super().reset()
+        self.records = {}
+
+    def gathered(self) -> dict[int | str, Record]:
+        """The records of all processes, in the order of their image ids."""
+        if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+            return self.records
+        parts: list[dict[int | str, Record]] = [{} for _ in range(torch.distributed.get_world_size())]
+        torch.distributed.all_gather_object(parts, self.records)
+        merged = {image_id: record for part in parts for image_id, record in part.items()}
+        return dict(sorted(merged.items(), key=lambda entry: (str(type(entry[0])), entry[0])))
+
+
+def _record(prediction: dict[str, Any], target: dict[str, Any]) -> Record:
+    boxes, scores = as_floats(prediction["boxes"]).reshape(-1, 4), as_floats(prediction["scores"])
+    if not (np.isfinite(scores).all() and np.isfinite(boxes).all()):
+        raise VisionkitError(f"picture {target['image_id']}: the network predicted NaN or infinite boxes or scores")
+    true_boxes = as_floats(target["boxes"]).reshape(-1, 4)
+    count = len(true_boxes)
+    sides = true_boxes[:, 2:] - true_boxes[:, :2]
+    return Record(
+        size=tuple(target.get("size", (0, 0))),
+        boxes=boxes,
+        scores=scores,
+        labels=as_array(prediction["labels"], np.int64),
+        masks=prediction.get("masks"),
+        true_boxes=true_boxes,
+        true_labels=as_array(target["labels"], np.int64),
+        crowd=as_array(target.get("crowd", np.zeros(count)), np.bool_),
+        difficult=as_array(target.get("difficult", np.zeros(count)), np.bool_),
+        area=as_array(target.get("area", sides.prod(axis=1)), np.float64),
+        true_masks=target.get("masks"),
+    )
+
+
+def as_array(values: Any, dtype: Any) -> NDArray[Any]:
+    """A tensor, array or list as an array of `dtype` on the CPU."""
+    return np.asarray(values.detach().cpu() if isinstance(values, Tensor) else values).astype(dtype)
+
+
+def as_floats(values: Any) -> NDArray[np.float64]:
+    """A tensor, array or list as float64: exact for any float type, bfloat16 among them, which numpy lacks."""
+    return as_array(values.detach().double() if isinstance(values, Tensor) else values, np.float64)
