@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torchvision.models.detection import FasterRCNN_ResNet50_FPN_Weights
 
+from visionkit.backbones.contract import Backbone
 from visionkit.backbones.published import PublishedWeights
 from visionkit.models.weights import State, load_whole, read_state
 
@@ -29,7 +30,7 @@ _RENAMED = [
 ]
 
 
-def load_faster_rcnn(network: nn.Module, backbone: nn.Module, weights: str) -> None:
+def load_faster_rcnn(network: nn.Module, backbone: Backbone, weights: str) -> None:
     """Load a whole Faster R-CNN into `network`.
 
     Where the file knows another number of classes, the classifier and box regressor keep their fresh values; this is
@@ -49,6 +50,7 @@ def load_faster_rcnn(network: nn.Module, backbone: nn.Module, weights: str) -> N
         _compensate_epsilon(state, backbone)
     _leave_other_classes(state, network, str(path))
     load_whole(network, state, str(path))
+    backbone.initialised_from, backbone.holds_random_values = str(path), False
 
 
 def translate(published: State) -> State:

@@ -1,0 +1,68 @@
+"""Small networks and targets that the detection tests share."""
+
+import torch
+from torch import Tensor, nn
+from torchvision.models.detection import fasterrcnn_resnet50_fpn
+
+from visionkit.backbones import create_backbone
+from visionkit.models.detection.faster_rcnn import FasterRCNN
+
+BACKBONES = {"fpn": {}, "c4": {}, "single": {"out_stages": ["s16"]}}
+SMALL = {"head_channels": 32, "rpn_pre_nms_top_n_train": 100, "rpn_pre_nms_top_n_test": 100, "box_batch_size": 32}
+
+
+def small_network(form: str = "fpn", num_classes: int = 3, **options) -> FasterRCNN:
+    """A ResNet-18 detector that runs in milliseconds."""
+    torch.manual_seed(0)
+    backbone = create_backbone("resnet18", weights="none", **BACKBONES[form])
+    return FasterRCNN(backbone, num_classes, form=form, **{**SMALL, **options})
+
+
+def pictures(*sizes: tuple[int, int]) -> list[Tensor]:
+    """Noise of the given heights and widths."""
+    generator = torch.Generator().manual_seed(7)
+    return [torch.randn(3, *size, generator=generator) for size in sizes]
+
+
+def target(boxes=(), labels=(), **more) -> dict:
+    """A target from plain lists."""
+    return {
+        "boxes": torch.tensor(boxes, dtype=torch.float32).view(-1, 4),
+        "labels": torch.tensor(labels, dtype=torch.int64),
+        **more,
+    }
+
+
+def torchvision_reference(num_classes: int, **options) -> nn.Module:
+    """torchvision's detector with random values that give varied scores, without its resizing and normalising.
+
+    It is fed in channels-last order like ours, so that both run the same convolution kernels and near ties
+    among thousands of anchors fall alike.
+    """
+    torch.manual_seed(3)
+    network = fasterrcnn_resnet50_fpn(
+        weights=None,
+        weights_backbone=None,
+        num_classes=num_classes + 1,
+        trainable_backbone_layers=5,
+        image_mean=[0.0, 0.0, 0.0],
+        image_std=[1.0, 1.0, 1.0],
+        **options,
+    )
+    network.transform.resize = lambda image, target: (image, target)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.uniform_(-0.1, 0.1)
+            module.running_var.uniform_(0.8, 1.2)
+    for layer, scale in [
+        (network.rpn.head.cls_logits, 20),
+        (network.rpn.head.bbox_pred, 5),
+        (network.roi_heads.box_predictor.cls_score, 5),
+        (network.roi_heads.box_predictor.bbox_pred, 5),
+    ]:
+        layer.weight.data *= scale
+    network.to(memory_format=torch.channels_last)
+    network.backbone.register_forward_pre_hook(
+        lambda _, inputs: (inputs[0].contiguous(memory_format=torch.channels_last),)
+    )
+    return network

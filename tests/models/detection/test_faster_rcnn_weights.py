@@ -1,0 +1,131 @@
+import logging
+
+import pytest
+import torch
+from torch import nn
+
+from tests.models.detection.networks import pictures, torchvision_reference
+from visionkit.backbones import create_backbone
+from visionkit.errors import CheckpointError
+from visionkit.models.detection import faster_rcnn_weights
+from visionkit.models.detection.faster_rcnn import FasterRCNN
+
+PREDICTOR = "roi_heads.box_predictor."
+
+
+@pytest.fixture(scope="module")
+def reference():
+    return torchvision_reference(num_classes=3).eval()
+
+
+@pytest.fixture
+def published(reference, tmp_path):
+    """A file as torchvision publishes it: frozen BatchNorm without counters, names from before 0.13."""
+    state = {key: value for key, value in reference.state_dict().items() if "num_batches_tracked" not in key}
+    old_names = {key.replace(".0.0.", ".0.") if "fpn" in key else key: value for key, value in state.items()}
+    old_names = {key.replace("head.conv.0.0.", "head.conv."): value for key, value in old_names.items()}
+    for level in range(4):
+        for block in ("inner", "layer"):
+            for kind in ("weight", "bias"):
+                new = f"backbone.fpn.{block}_blocks.{level}.0.{kind}"
+                if new in old_names:
+                    old_names[f"backbone.fpn.{block}_blocks.{level}.{kind}"] = old_names.pop(new)
+    path = tmp_path / "coco.pth"
+    torch.save(old_names, path)
+    return path
+
+
+def make(weights, num_classes=3, **options):
+    return FasterRCNN(create_backbone("resnet50", weights="none"), num_classes, weights=str(weights), **options).eval()
+
+
+def assert_same_boxes(ours, theirs):
+    some = pictures((64, 96))
+    with torch.no_grad():
+        (own,), (expected,) = ours(some), theirs(some)
+    torch.testing.assert_close(own["boxes"], expected["boxes"], atol=1e-3, rtol=1e-4)
+    torch.testing.assert_close(own["scores"], expected["scores"], atol=1e-4, rtol=1e-4)
+
+
+def test_torchvision_file_gives_torchvisions_boxes(reference, published):
+    assert_same_boxes(make(published), reference)
+
+
+def test_epsilon_of_the_published_file_is_compensated(reference, published, monkeypatch):
+    monkeypatch.setattr(faster_rcnn_weights, "HASH_WITHOUT_EPSILON", faster_rcnn_weights._hash(published)[:8])
+    norms = [module for module in reference.modules() if isinstance(module, nn.BatchNorm2d)]
+    ours = make(published)
+    try:
+        for norm in norms:
+            norm.eps = 0.0
+        assert_same_boxes(ours, reference)
+    finally:
+        for norm in norms:
+            norm.eps = 1e-5
+    layer = ours.backbone.bn1
+    expected = reference.state_dict()["backbone.body.bn1.running_var"].double()
+    torch.testing.assert_close(layer.running_var.double() + layer.eps, expected, atol=1e-7, rtol=0)
+
+
+def test_another_number_of_classes_keeps_a_new_predictor(reference, published, caplog):
+    torch.manual_seed(0)
+    fresh = FasterRCNN(create_backbone("resnet50", weights="none"), 7).state_dict()
+    torch.manual_seed(0)
+    with caplog.at_level(logging.WARNING, "visionkit"):
+        state = make(published, num_classes=7).state_dict()
+    assert "knows 3 classes, not 7" in caplog.text
+    for key, value in fresh.items():
+        if key.startswith(PREDICTOR):
+            assert torch.equal(state[key], value)
+    assert torch.equal(state["roi_heads.box_head.fc6.weight"], reference.roi_heads.box_head.fc6.weight)
+
+
+def test_own_checkpoint_gives_its_boxes(published, tmp_path):
+    network = make(published)
+    state = {f"network.{key}": value for key, value in network.state_dict().items()}
+    path = tmp_path / "best.ckpt"
+    torch.save({"visionkit": {"format": 1}, "state_dict": {**state, "metric.total": torch.zeros(1)}}, path)
+    assert_same_boxes(make(path), network)
+
+
+def test_loaded_backbone_is_no_longer_random(published):
+    network = make(published)
+    assert network.backbone.initialised_from == str(published)
+    assert network.spec["backbone"]["initialised_from"] == str(published)
+    network.backbone.freeze(2)
+
+
+def test_a_foreign_file_is_refused_with_names(tmp_path):
+    path = tmp_path / "foreign.pth"
+    torch.save({"conv.weight": torch.zeros(3), **dict.fromkeys(["a", "b"], torch.zeros(1))}, path)
+    with pytest.raises(CheckpointError, match=r"foreign.pth does not fit FasterRCNN\n.*\n.*conv.weight") as caught:
+        make(path)
+    assert len(str(caught.value).splitlines()) <= 5
+
+
+def test_a_file_for_other_anchors_is_refused(published):
+    with pytest.raises(CheckpointError, match="of another shape .*rpn.head.bbox_pred"):
+        make(published, anchor_ratios=(1.0,))
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint", None])
+def test_broken_and_missing_files_are_refused(content, tmp_path):
+    path = tmp_path / "broken.pth"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"broken\.pth"):
+        make(path)
+
+
+def test_nothing_is_unpickled(tmp_path):
+    path = tmp_path / "evil.pth"
+    torch.save({"model": nn.Linear(1, 1)}, path)
+    with pytest.raises(CheckpointError, match="more than plain tensors"):
+        make(path)
+
+
+def test_coco_that_cannot_be_had_is_a_clear_error(monkeypatch, tmp_path):
+    monkeypatch.setenv("VISIONKIT_OFFLINE", "1")
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    with pytest.raises(CheckpointError, match="fasterrcnn_resnet50_fpn_coco"):
+        make("coco")

@@ -1,0 +1,35 @@
+import math
+
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from visionkit.ops.boxes import has_area, share_inside
+
+corner = st.integers(-20, 20)
+length = st.integers(1, 20)
+box = st.builds(lambda x, y, w, h: (x, y, x + w, y + h), corner, corner, length, length)
+
+
+def covered_cells(a, b):
+    return sum(
+        b[0] <= x < b[2] and b[1] <= y < b[3] for x in range(a[0], a[2]) for y in range(a[1], a[3])
+    )  # fmt: skip
+
+
+@given(st.lists(box, min_size=1, max_size=3), st.lists(box, min_size=1, max_size=3))
+def test_share_inside_counts_cells(boxes, regions):
+    shares = share_inside(torch.tensor(boxes).float(), torch.tensor(regions).float())
+    for i, a in enumerate(boxes):
+        for j, b in enumerate(regions):
+            expected = covered_cells(a, b) / ((a[2] - a[0]) * (a[3] - a[1]))
+            assert shares[i, j].item() == torch.tensor(expected).item()
+
+
+def test_a_box_without_area_is_inside_nothing():
+    assert share_inside(torch.tensor([[3.0, 3, 3, 8]]), torch.tensor([[0.0, 0, 10, 10]])).tolist() == [[0.0]]
+
+
+def test_has_area_refuses_thin_inverted_and_nan_boxes():
+    boxes = torch.tensor([[0.0, 0, 1, 1], [0, 0, 0.5, 9], [5, 5, 1, 1], [0, math.nan, 9, 9]])
+    assert has_area(boxes, 1.0).tolist() == [True, False, False, False]
