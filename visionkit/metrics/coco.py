@@ -134,7 +134,7 @@ def _found_columns(records: list[Record], kind: Kind) -> Columns:
         labels=_joined([record.labels for record in records], np.int64),
         boxes=boxes,
         scores=_joined([record.scores for record in records]),
-        area=boxes[:, 2] * boxes[:, 3] if masks is None else np.asarray(rle.area(masks), np.float64),
+        area=boxes[:, 2] * boxes[:, 3] if masks is None else np.array([rle.area(code) for code in masks], np.float64),
         crowd=np.zeros(sum(counts), bool),
         masks=masks,
     )

@@ -74,13 +74,18 @@ class DetectionMetric(Metric):
         self.records = {}
 
     def gathered(self) -> dict[int | str, Record]:
-        """The records of all processes, in the order of their image ids."""
-        if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-            return self.records
-        parts: list[dict[int | str, Record]] = [{} for _ in range(torch.distributed.get_world_size())]
-        torch.distributed.all_gather_object(parts, self.records)
-        merged = {image_id: record for part in parts for image_id, record in part.items()}
-        return dict(sorted(merged.items(), key=lambda entry: (str(type(entry[0])), entry[0])))
+        """The records of all processes by image id, in rising order: equal scores are ranked in that order."""
+        merged = self.records
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            parts: list[dict[int | str, Record]] = [{} for _ in range(torch.distributed.get_world_size())]
+            torch.distributed.all_gather_object(parts, self.records)
+            merged = {image_id: record for part in parts for image_id, record in part.items()}
+        return {image_id: merged[image_id] for image_id in sorted(merged, key=_order)}
+
+
+def _order(image_id: int | str) -> tuple[bool, int, str]:
+    """Sorts numbers by value, then names alphabetically."""
+    return (False, image_id, "") if isinstance(image_id, int) else (True, 0, image_id)
 
 
 def _record(prediction: dict[str, Any], target: dict[str, Any]) -> Record:
