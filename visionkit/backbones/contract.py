@@ -1,0 +1,219 @@
+"""What every backbone promises: named stages, a forward that returns them, and one policy for what trains."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from visionkit.backbones.published import PublishedWeights
+from visionkit.errors import RecipeError
+from visionkit.registry import suggest
+
+Norm = Literal["trained", "frozen", "eval"]
+"""BatchNorm policy. "trained": batch statistics and affine train. "frozen": running statistics, affine fixed.
+"eval": running statistics, affine trains."""
+
+RANDOM = "random"
+"""`Backbone.initialised_from` of a network that no weights were loaded into."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One feature map of a backbone.
+
+    Attributes:
+        channels: depth of the map.
+        stride: pixels of the input per cell of the map. For an input of height H the map has between
+            floor(H / stride) and ceil(H / stride) rows: which of the two is the family's own rounding.
+    """
+
+    channels: int
+    stride: int
+
+
+class Backbone(nn.Module):
+    """A classification network without its head, as a source of feature maps.
+
+    Subclasses build the modules up to `computed`'s last stage and say in `stage_modules` which belong to
+    which stage; freezing, the BatchNorm policy and the description for checkpoints are the same for all.
+
+    Args:
+        name: the registered name ("resnet50").
+        network_stages: every stage the whole network has, shallow to deep.
+        out_stages: the stages `forward` returns, or None for all. What only deeper stages need is not built.
+        **options: further constructor arguments of the subclass, repeated in `spec`.
+
+    Attributes:
+        stages: what `forward` returns, shallow to deep; names carry the stride ("s4", "s8").
+        computed: the stages that are run, a superset of `stages`: all up to the deepest one asked.
+        stage_modules: for each stage of `computed` the dotted names of the submodules it needs beyond those
+            of the stages before it. The stem belongs to the first.
+        mean, std: normalisation of RGB in 0..1 that the network's ImageNet weights were trained with.
+        norm: BatchNorm policy, see `Norm`.
+        frozen_stages: how many of the network's first stages are fixed.
+        initialised_from: "imagenet", "random" or the path of the file the values came from.
+        holds_random_values: True until weights have been loaded.
+
+    Raises:
+        RecipeError: `out_stages` is empty or names a stage that the network does not have.
+    """
+
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+
+    def __init__(
+        self, name: str, network_stages: Mapping[str, Stage], out_stages: Sequence[str] | None = None, **options: Any
+    ) -> None:
+        super().__init__()
+        asked = _checked_stages(name, network_stages, out_stages)
+        names = list(network_stages)
+        depth = max(names.index(stage) for stage in asked) + 1
+        self.name = name
+        self.computed = {stage: network_stages[stage] for stage in names[:depth]}
+        self.stages = {stage: network_stages[stage] for stage in names if stage in asked}
+        self.stage_modules: dict[str, list[str]] = {}
+        self.norm: Norm = "trained"
+        self.frozen_stages = 0
+        self.initialised_from = RANDOM
+        self.holds_random_values = True
+        self._out_stages = None if out_stages is None else list(self.stages)
+        self._options = options
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        """Compute the feature maps.
+
+        Args:
+            x: [B, 3, H, W], normalised with `mean` and `std`.
+
+        Returns:
+            One map [B, channels, about H / stride, about W / stride] for each of `stages`, in their order.
+        """
+        raise NotImplementedError
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """Primitives from which `create_backbone(**spec)` builds this structure and policy again.
+
+        Its values are not loaded then (`weights` is "checkpoint"): the caller does that. A `split` is not part
+        of it either: whoever split the network does so again.
+        """
+        return {
+            "name": self.name,
+            "weights": "checkpoint",
+            "norm": self.norm,
+            "frozen_stages": self.frozen_stages,
+            "out_stages": self._out_stages,
+            "initialised_from": self.initialised_from,
+            **self._options,
+        }
+
+    def freeze(self, stages: int) -> None:
+        """Fix parameters and BatchNorm statistics of all that the network's first `stages` stages need.
+
+        Counted on the network's own stages, whether or not `forward` returns them. The rest trains, as far as
+        the BatchNorm policy allows, so a smaller number unfreezes.
+
+        Raises:
+            RecipeError: more stages than there are, or the values are random.
+        """
+        if not 0 <= stages <= len(self.computed):
+            raise RecipeError(f"frozen_stages={stages}: {self.name} has the stages {', '.join(self.computed)}")
+        if stages and self.holds_random_values:
+            raise RecipeError(refusal(self.name, f"frozen_stages={stages}"))
+        self.frozen_stages = stages
+        self._apply_policy()
+
+    def set_norm(self, norm: Norm) -> None:
+        """Set the BatchNorm policy; it outlives train(), eval() and load_state_dict().
+
+        Raises:
+            RecipeError: no such policy, or it would fix random values.
+        """
+        if norm not in get_args(Norm):
+            raise RecipeError(f"norm={norm!r}: use one of {', '.join(get_args(Norm))}")
+        if norm != "trained" and self.holds_random_values:
+            raise RecipeError(refusal(self.name, f"norm={norm}"))
+        self.norm = norm
+        self._apply_policy()
+
+    def train(self, mode: bool = True) -> "Backbone":
+        """Set the mode; BatchNorm layers that the policy keeps still stay in eval mode."""
+        super().train(mode)
+        rest_norms(self, self.norm)
+        return self
+
+    def split(self, last_stage: str) -> nn.Module:
+        """Take away all after `last_stage` and return it as one module from that map to the deepest one.
+
+        Raises:
+            RecipeError: this network cannot be split there.
+        """
+        raise RecipeError(f"{self.name} cannot lend its last stages to a head: use a ResNet, or another head")
+
+    def published_weights(self) -> PublishedWeights | None:
+        """Where this network's ImageNet weights are to be had; None when nobody publishes any."""
+        return None
+
+    def translate(self, published: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Rename the keys of a published state dict of the whole network to this backbone's, without its head."""
+        raise NotImplementedError
+
+    def _apply_policy(self) -> None:
+        self.requires_grad_(False)
+        for stage in list(self.computed)[self.frozen_stages :]:
+            for name in self.stage_modules[stage]:
+                self.get_submodule(name).requires_grad_(True)
+        if self.norm == "frozen":
+            for layer in norm_layers(self):
+                layer.requires_grad_(False)
+        self.train(self.training)
+
+
+class Tail(nn.Sequential):
+    """Stages taken off a backbone by `Backbone.split`; keeps the backbone's BatchNorm policy."""
+
+    def __init__(self, stages: Mapping[str, nn.Module], norm: Norm) -> None:
+        super().__init__()
+        for name, stage in stages.items():
+            self.add_module(name, stage)
+        self.norm: Norm = norm
+
+    def train(self, mode: bool = True) -> "Tail":
+        """Set the mode; BatchNorm layers that the policy keeps still stay in eval mode."""
+        super().train(mode)
+        rest_norms(self, self.norm)
+        return self
+
+
+def norm_layers(network: nn.Module) -> Iterator[_BatchNorm]:
+    """All BatchNorm layers of `network`, also those that were converted to synchronised ones."""
+    return (module for module in network.modules() if isinstance(module, _BatchNorm))
+
+
+def rest_norms(network: nn.Module, norm: Norm) -> None:
+    """Put BatchNorm layers into eval mode that must not gather statistics: all of them, or the fixed ones."""
+    for layer in norm_layers(network):
+        fixed = layer.weight is not None and not layer.weight.requires_grad
+        if norm != "trained" or fixed:
+            layer.eval()
+
+
+def refusal(name: str, what: str) -> str:
+    """Message for a policy that would fix random values."""
+    return (
+        f"{what} would fix the random values of {name}, which then never learn.\n"
+        "Give it weights (weights=imagenet, or the path of a file), or set norm=trained and frozen_stages=0."
+    )
+
+
+def _checked_stages(name: str, known: Mapping[str, Stage], asked: Sequence[str] | None) -> Sequence[str]:
+    if asked is None:
+        return list(known)
+    if not asked:
+        raise RecipeError(f"out_stages is empty: {name} has the stages {', '.join(known)}")
+    for stage in asked:
+        if stage not in known:
+            raise RecipeError(f"{name} has no stage {stage!r}{suggest(stage, known)}")
+    return asked

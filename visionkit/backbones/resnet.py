@@ -1,0 +1,74 @@
+"""ResNet (He et al. 2015, table 1), torchvision's form: the stride of a bottleneck sits in its 3x3 convolution."""
+
+from collections.abc import Mapping, Sequence
+
+import torchvision
+from torch import Tensor
+
+from visionkit.backbones.contract import Backbone, Stage, Tail
+from visionkit.backbones.published import PublishedWeights, torchvision_weights, without_head
+from visionkit.backbones.registry import backbones
+from visionkit.errors import RecipeError
+
+_LAYERS = {"s4": "layer1", "s8": "layer2", "s16": "layer3", "s32": "layer4"}
+
+
+@backbones.register("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
+class ResNet(Backbone):
+    """Stages s4..s32 are C2..C5, the outputs of the paper's conv2_x..conv5_x; sizes round up at each halving.
+
+    State-dict keys are torchvision's own (`conv1.weight`, `layer1.0.conv1.weight`).
+
+    Args:
+        name: registered name.
+        out_stages: see `Backbone`.
+    """
+
+    def __init__(self, name: str, out_stages: Sequence[str] | None = None) -> None:
+        network = torchvision.models.get_model(name, weights=None)
+        deepest = network.fc.in_features
+        super().__init__(
+            name, {stage: Stage(deepest * int(stage[1:]) // 32, int(stage[1:])) for stage in _LAYERS}, out_stages
+        )
+        self.conv1, self.bn1, self.relu, self.maxpool = network.conv1, network.bn1, network.relu, network.maxpool
+        for stage in self.computed:
+            self.add_module(_LAYERS[stage], getattr(network, _LAYERS[stage]))
+        self.stage_modules = {stage: [_LAYERS[stage]] for stage in self.computed}
+        self.stage_modules["s4"] = ["conv1", "bn1", "layer1"]
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        """See `Backbone.forward`."""
+        x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
+        features = {}
+        for stage in self.computed:
+            x = getattr(self, _LAYERS[stage])(x)
+            if stage in self.stages:
+                features[stage] = x
+        return features
+
+    def split(self, last_stage: str) -> Tail:
+        """See `Backbone.split`; `split("s16")` gives the fifth stage, the box head of Faster R-CNN on C4.
+
+        The tail takes the map of `last_stage`, [B, C, h, w], and keeps the names `layer4`, ... in its state dict.
+        """
+        kept = list(self.computed)[: list(self.computed).index(last_stage) + 1] if last_stage in self.computed else []
+        lent = [stage for stage in self.computed if stage not in kept]
+        if not kept or not lent:
+            raise RecipeError(
+                f"{self.name} cannot be split after {last_stage!r}: it has the stages {', '.join(self.computed)}"
+            )
+        tail = Tail({_LAYERS[stage]: getattr(self, _LAYERS[stage]) for stage in lent}, self.norm)
+        for stage in lent:
+            delattr(self, _LAYERS[stage])
+            del self.stage_modules[stage]
+        self.stages = {s: self.computed[s] for s in kept if s in self.stages or s == last_stage}
+        self.computed = {s: self.computed[s] for s in kept}
+        return tail
+
+    def published_weights(self) -> PublishedWeights:
+        """See `Backbone.published_weights`."""
+        return torchvision_weights(self.name)
+
+    def translate(self, published: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """See `Backbone.translate`."""
+        return without_head(published, "fc.")
