@@ -3,13 +3,14 @@
 import json
 import math
 from pathlib import Path
-from typing import Any
 
 from lightning.pytorch.callbacks import RichProgressBar
 from rich.console import Console
 
 from visionkit.cli.build import instantiate
+from visionkit.cli.compose import compose
 from visionkit.cli.logs import show_progress_messages
+from visionkit.cli.schema import check
 from visionkit.cli.verbs_fit import build_trainer
 from visionkit.data.datamodule import VisionData
 from visionkit.engine.checkpoint import load_task
@@ -19,28 +20,31 @@ from visionkit.report.tables import class_table, overall_table
 from visionkit.tasks import Detection
 
 
-def validate(checkpoint: str, recipe: dict[str, Any], *, output: str | None = None) -> int:
+def validate(checkpoint: str, words: list[str], *, output: str | None = None) -> int:
     """Score the `val` split; see `evaluate`."""
-    return evaluate(checkpoint, recipe, "val", output)
+    return evaluate(checkpoint, words, "val", output)
 
 
-def test(checkpoint: str, recipe: dict[str, Any], *, output: str | None = None) -> int:
+def test(checkpoint: str, words: list[str], *, output: str | None = None) -> int:
     """Score the `test` split; see `evaluate`."""
-    return evaluate(checkpoint, recipe, "test", output)
+    return evaluate(checkpoint, words, "test", output)
 
 
-def evaluate(checkpoint: str, recipe: dict[str, Any], split: str, output: str | None) -> int:
+def evaluate(checkpoint: str, words: list[str], split: str, output: str | None) -> int:
     """Score a split, print the tables, write metrics.json and predictions.json.
 
     Args:
         checkpoint: path of the checkpoint.
-        recipe: the recipe inside it with cards and overrides laid over.
+        words: cards and overrides to lay over the recipe inside the checkpoint.
         split: val or test; test falls back to val, and says so, where the card has none.
         output: folder for the files, by default beside the checkpoint.
     """
     show_progress_messages()
     task = load_task(checkpoint)
     assert isinstance(task, Detection)
+    layer = compose(words, onto=task.recipe)
+    check(layer)
+    recipe = layer.values
     data: VisionData = instantiate(VisionData, recipe["data"], "data")
     split = data.evaluation_split(split)
     _check_classes(task, data, checkpoint)

@@ -1,0 +1,113 @@
+"""What the toolkit has, read from its source without importing it: torch alone takes seconds."""
+
+import ast
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parent.parent
+
+
+@dataclass
+class Entry:
+    """Something that a registry's decorator names.
+
+    Attributes:
+        registry: variable of the registry ("backbones").
+        name: its name there.
+        node: the decorated class or function.
+        summary: first line of its docstring.
+    """
+
+    registry: str
+    name: str
+    node: ast.ClassDef | ast.FunctionDef
+    summary: str
+
+
+@functools.cache
+def entries() -> list[Entry]:
+    """Everything in visionkit's source that stands under a `@<registry>.register("name", ...)`."""
+    return [entry for path in _sources(".register(") for node in _definitions(path) for entry in _entries_of(node)]
+
+
+def registered(registry: str) -> dict[str, Entry]:
+    """The entries of one registry by name."""
+    return {entry.name: entry for entry in entries() if entry.registry == registry}
+
+
+@functools.cache
+def options_classes() -> dict[str, ast.ClassDef]:
+    """The dataclasses in visionkit's source by name."""
+    return {
+        node.name: node
+        for path in _sources("@dataclass")
+        for node in _definitions(path)
+        if isinstance(node, ast.ClassDef) and any(_called(mark) == "dataclass" for mark in node.decorator_list)
+    }
+
+
+def definition(path: Path, *names: str) -> ast.ClassDef | ast.FunctionDef:
+    """The class or function called `names[-1]` inside those before it, in the source file `path`."""
+    body: list[ast.stmt] = _parse(path).body
+    for name in names:
+        node = next(found for found in body if isinstance(found, Definition) and found.name == name)
+        body = node.body
+    return node
+
+
+def parameters(node: ast.ClassDef | ast.FunctionDef) -> dict[str, ast.expr | None]:
+    """Annotation of each parameter of a function, or of each setting of a class (its fields or its __init__)."""
+    if isinstance(node, ast.FunctionDef):
+        return {given.arg: given.annotation for given in [*node.args.args, *node.args.kwonlyargs]}
+    makers = [found for found in node.body if isinstance(found, ast.FunctionDef) and found.name == "__init__"]
+    if makers:
+        return {name: kind for name, kind in parameters(makers[0]).items() if name != "self"}
+    fields = [found for found in node.body if isinstance(found, ast.AnnAssign)]
+    return {field.target.id: field.annotation for field in fields if isinstance(field.target, ast.Name)}
+
+
+def class_constant(node: ast.ClassDef | ast.FunctionDef, name: str) -> str | None:
+    """A string that a class body assigns to `name`."""
+    for found in node.body:
+        target = found.target if isinstance(found, ast.AnnAssign) else None
+        value = found.value if isinstance(found, (ast.AnnAssign, ast.Assign)) else None
+        if isinstance(found, ast.Assign):
+            target = found.targets[0]  # type: ignore[assignment]
+        if isinstance(target, ast.Name) and target.id == name and isinstance(value, ast.Constant):
+            return str(value.value)
+    return None
+
+
+Definition = (ast.ClassDef, ast.FunctionDef)
+
+
+def _sources(mark: str) -> list[Path]:
+    return [path for path in sorted(PACKAGE.rglob("*.py")) if mark in path.read_text(encoding="utf-8")]
+
+
+@functools.cache
+def _parse(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def _definitions(path: Path) -> list[ast.ClassDef | ast.FunctionDef]:
+    return [node for node in _parse(path).body if isinstance(node, Definition)]
+
+
+def _entries_of(node: ast.ClassDef | ast.FunctionDef) -> list[Entry]:
+    summary = (ast.get_docstring(node) or "").split("\n")[0]
+    return [
+        Entry(mark.func.value.id, argument.value, node, summary)
+        for mark in node.decorator_list
+        if isinstance(mark, ast.Call) and isinstance(mark.func, ast.Attribute) and mark.func.attr == "register"
+        if isinstance(mark.func.value, ast.Name)
+        for argument in mark.args
+        if isinstance(argument, ast.Constant)
+    ]
+
+
+def _called(mark: ast.expr) -> str | None:
+    """Name of a decorator, with or without arguments."""
+    function = mark.func if isinstance(mark, ast.Call) else mark
+    return function.id if isinstance(function, ast.Name) else None

@@ -1,0 +1,119 @@
+"""From the words after `fit` to one recipe: base, recipe, cards, `for:` sections, overrides."""
+
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from visionkit.cli.layers import KeyPath, Layer, merge, override_layer, read_layer
+from visionkit.errors import RecipeError
+from visionkit.registry import suggest
+
+DEFAULT_CARD = "shapes"
+
+
+def compose(words: Sequence[str], onto: dict[str, Any] | None = None) -> Layer:
+    """Lay files and overrides over each other, from left to right.
+
+    Args:
+        words: paths or bare names of recipes and cards, and `key=value` overrides, in any order.
+        onto: the recipe to start from (that of a checkpoint).
+
+    Returns:
+        The composed recipe; where nothing names a data format, `data/shapes.yaml` lies below the overrides.
+
+    Raises:
+        RecipeError: a file is missing or wrong, or `base:` goes round in circles.
+    """
+    files = [word for word in words if not is_override(word)]
+    layer = Layer(dict(onto or {}))
+    for word in files:
+        card = read_with_base(find_file(word))
+        if "format" in card.values.get("data", {}):
+            layer = without_data_source(layer)
+        layer = merge(layer, card)
+    if "format" not in layer.values.get("data", {}):
+        layer = merge(layer, read_with_base(find_file(DEFAULT_CARD, "data")))
+    overrides = [with_named_backbone(override_layer(word)) for word in words if is_override(word)]
+    chosen = functools.reduce(merge, overrides, layer)
+    return functools.reduce(merge, overrides, with_matching_sections(layer, chosen.values))
+
+
+def is_override(word: str) -> bool:
+    """Whether a word is `key=value` rather than a file."""
+    return "=" in word and not Path(word).exists()
+
+
+def without_data_source(layer: Layer) -> Layer:
+    """The layer without what an earlier card said of its files: another format has other options."""
+    source = ("format", "root", "splits", "classes", "download")
+    data = {key: value for key, value in layer.values.get("data", {}).items() if key not in source}
+    return Layer({**layer.values, "data": data}, layer.origins)
+
+
+def with_matching_sections(layer: Layer, chosen: dict[str, Any]) -> Layer:
+    """The layer with its `for:` sections laid over it whose key is the chosen task or model."""
+    sections = layer.values.get("for") or {}
+    result = Layer({key: value for key, value in layer.values.items() if key != "for"}, layer.origins)
+    for name in (chosen.get("task"), chosen.get("model", {}).get("name")):
+        if name in sections:
+            values = sections[name]
+            origins = {path[2:]: where for path, where in layer.origins.items() if path[:2] == ("for", name)}
+            result = merge(result, with_named_backbone(Layer(values, origins)))
+    return result
+
+
+def with_named_backbone(layer: Layer) -> Layer:
+    """`model.backbone: name` written out as `model.backbone.name: name`."""
+    model = layer.values.get("model")
+    if not isinstance(model, dict) or not isinstance(model.get("backbone"), str):
+        return layer
+    values = {**layer.values, "model": {**model, "backbone": {"name": model["backbone"]}}}
+    path: KeyPath = ("model", "backbone")
+    return Layer(values, {**layer.origins, (*path, "name"): layer.origin(path)})
+
+
+def read_with_base(path: Path, above: tuple[Path, ...] = ()) -> Layer:
+    """A file laid over the files that its `base:` names, relative to itself."""
+    if path.resolve() in above:
+        chain = " -> ".join(str(file) for file in (*above, path.resolve()))
+        raise RecipeError(f"base: goes round in a circle: {chain}")
+    layer = with_named_backbone(read_layer(path))
+    named = layer.values.pop("base", [])
+    bases = [named] if isinstance(named, str) else named
+    below = [read_with_base(_base_file(path, base), (*above, path.resolve())) for base in bases]
+    return functools.reduce(merge, [*below, layer])
+
+
+def _base_file(path: Path, base: str) -> Path:
+    file = path.parent / base
+    if not file.is_file():
+        raise RecipeError(f"{path}: base: {base} does not exist ({file})")
+    return file
+
+
+def find_file(word: str, *kinds: str) -> Path:
+    """The YAML file that a word means: a path, or the bare name of a shipped recipe or card.
+
+    Raises:
+        RecipeError: there is none; names the nearest shipped ones.
+    """
+    path = Path(word)
+    if path.is_file():
+        return path
+    shipped = {file.stem: file for kind in kinds or ("recipes", "data") for file in shipped_files(kind)}
+    if word in shipped:
+        return shipped[word]
+    raise RecipeError(f"there is no recipe or data card {word}{suggest(path.stem, shipped)}")
+
+
+def shipped_files(kind: str) -> list[Path]:
+    """The recipes or data cards that come with visionkit, in order of their names."""
+    return sorted(file for file in _share(kind).rglob("*.yaml") if "_base" not in file.parts)
+
+
+def _share(kind: str) -> Path:
+    """Folder of the shipped recipes or cards: inside the package in a wheel, beside it in a checkout."""
+    package = Path(__file__).resolve().parent.parent
+    inside = package / "_share" / kind
+    return inside if inside.is_dir() else package.parent / kind

@@ -1,0 +1,114 @@
+"""Which keys a recipe may have: the parameters of the code they go to, read from its source."""
+
+import ast
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+from visionkit.cli.catalogue import (
+    PACKAGE,
+    Entry,
+    class_constant,
+    definition,
+    options_classes,
+    parameters,
+    registered,
+)
+from visionkit.cli.layers import KeyPath, Layer
+from visionkit.errors import RecipeError
+from visionkit.registry import suggest
+
+Schema = dict[str, Any]
+"""Nested allowed keys; None stands for a value whose inside is not known here, `ANY` as a key for any name."""
+
+ANY = "*"
+
+
+def check(recipe: Layer) -> None:
+    """Refuse keys and names that nobody knows.
+
+    Raises:
+        RecipeError: the key, the nearest known one, and where it stands.
+    """
+    _check_keys(recipe.values, recipe_schema(recipe), (), recipe)
+
+
+def recipe_schema(recipe: Layer) -> Schema:
+    """The allowed keys of a recipe, given its task, model and data format."""
+    task = _entry(recipe, "tasks", "task")
+    model = _entry(recipe, "models", "model", "name")
+    reader = _entry(recipe, "formats", "data", "format")
+    _entry(recipe, "backbones", "model", "backbone", "name")
+    wanted, named = class_constant(model.node, "task"), recipe.values["task"]
+    if wanted != named:
+        where = recipe.origin(("model", "name"))
+        raise RecipeError(f"the model {model.name!r} is for the task {wanted!r}, not {named!r}\n  {where}")
+    backbone = definition(PACKAGE / "backbones" / "create.py", "create_backbone")
+    splits = {key: None for key in parameters(reader.node) if key not in ("root", "classes")}
+    return {
+        "task": None,
+        "seed": None,
+        "model": {"name": None, **_section(model.node, "num_classes"), "backbone": _section(backbone)},
+        "data": {**_section(definition(PACKAGE / "data" / "datamodule.py", "VisionData")), "splits": {ANY: splits}},
+        "trainer": _section(definition(_lightning_trainer(), "Trainer")),
+        **_nested(task.node),
+        **_nested(definition(PACKAGE / "engine" / "run.py", "make_callbacks")),
+    }
+
+
+def _entry(recipe: Layer, registry: str, *path: str) -> Entry:
+    """What the name at `path` of the recipe stands for."""
+    value: Any = recipe.values
+    for key in path:
+        value = value.get(key) if isinstance(value, dict) else None
+    key = ".".join(path)
+    if not isinstance(value, str):
+        raise RecipeError(f"the recipe does not say {key}")
+    known = registered(registry)
+    family = value.split("/")[0] + "/"
+    if value not in known and family not in known:
+        raise RecipeError(f"{key}: unknown name {value!r}{suggest(value, known)}\n  {recipe.origin(path)}")
+    return known.get(value) or known[family]
+
+
+def _section(node: ast.ClassDef | ast.FunctionDef, *left_out: str) -> Schema:
+    return {key: None for key in parameters(node) if key not in left_out}
+
+
+def _nested(node: ast.ClassDef | ast.FunctionDef) -> Schema:
+    """A section for each parameter that is annotated with one of visionkit's options classes."""
+    return {
+        key: _section(options)
+        for key, annotation in parameters(node).items()
+        if (options := _options_class(annotation)) is not None
+    }
+
+
+def _options_class(annotation: ast.expr | None) -> ast.ClassDef | None:
+    names = [part.id for part in ast.walk(annotation) if isinstance(part, ast.Name)] if annotation else []
+    return next((options_classes()[name] for name in names if name in options_classes()), None)
+
+
+def _lightning_trainer() -> Path:
+    """Source of Lightning's Trainer; finding the top package does not import it."""
+    found = importlib.util.find_spec("lightning")
+    assert found is not None
+    assert found.origin is not None
+    return Path(found.origin).parent / "pytorch" / "trainer" / "trainer.py"
+
+
+def _check_keys(values: Any, schema: Schema | None, path: KeyPath, recipe: Layer) -> None:
+    if schema is None or values is None:
+        return
+    if isinstance(values, list):
+        for value in values:
+            _check_keys(value, schema, path, recipe)
+        return
+    if not isinstance(values, dict):
+        inside = ", ".join(sorted(schema)[:6])
+        raise RecipeError(f"{'.'.join(path)} must hold keys ({inside}, ...), not {values!r}\n  {recipe.origin(path)}")
+    for key, value in values.items():
+        if key not in schema and ANY not in schema:
+            full = ".".join((*path, key))
+            raise RecipeError(f"unknown key {full}{suggest(key, schema)}\n  {recipe.origin((*path, key))}")
+        _check_keys(value, schema.get(key, schema.get(ANY)), (*path, key), recipe)
