@@ -1,0 +1,206 @@
+"""COCO's instances JSON (cocodataset.org/#format-data): boxes, polygons, run-length masks, crowds."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pycocotools import mask as rle
+
+from visionkit.data.boxes import BadBoxes, repair_boxes
+from visionkit.data.columns import AnnotationColumns, PackedObjects
+from visionkit.data.formats.registry import formats
+from visionkit.data.paths import existing_file, existing_folder, inside, refuse_duplicates, refuse_missing
+from visionkit.data.pictures import read_picture
+from visionkit.data.sample import Annotation, Rle, Sample
+from visionkit.errors import DataError
+
+Json = dict[str, Any]
+
+
+@formats.register("coco")
+class Coco:
+    """Pictures with the objects that a COCO instances file lists; also those without any.
+
+    Labels number the categories in rising order of their ids, which are kept in `category_ids`.
+
+    Args:
+        root: folder of the data set.
+        annotations: the JSON file, relative to `root`.
+        pictures: folder that the file names in it are relative to, relative to `root`.
+        classes: names to keep, in label order; objects of other categories are left out and counted. None keeps all.
+        masks: whether samples carry instance masks.
+        on_bad_box: drop boxes that enclose nothing, or raise.
+
+    Raises:
+        DataError: files are missing or malformed, ids repeat or lead nowhere, or no object is left.
+    """
+
+    def __init__(
+        self,
+        root: Path | None,
+        annotations: str,
+        pictures: str = "",
+        classes: list[str] | None = None,
+        masks: bool = False,
+        on_bad_box: BadBoxes = "drop",
+    ) -> None:
+        folder = existing_folder(root, "the coco format")
+        self.source = existing_file(folder / annotations)
+        self.report: dict[str, int] = {}
+        self.masks = masks
+        content = _read_json(self.source)
+        images = content["images"]
+        self._read_categories(content["categories"], classes)
+        self._read_pictures(images, folder / pictures)
+        self._read_objects(content["annotations"], on_bad_box)
+
+    def __len__(self) -> int:
+        return len(self._sizes)
+
+    def __getitem__(self, index: int) -> Sample:
+        path = self._folder / self._names[index]
+        picture = read_picture(path)
+        stated = self.picture_size(index)
+        if picture.shape[:2] != stated:
+            raise DataError(
+                f"{path} is {picture.shape[0]} x {picture.shape[1]} pixels (height x width, after EXIF rotation), "
+                f"{self.source} says {stated[0]} x {stated[1]}"
+            )
+        return Sample(picture, int(self._ids[index]), self._names[index], self.annotation(index))
+
+    def annotation(self, index: int) -> Annotation:
+        """See `VisionDataset`."""
+        annotation = self._columns.annotation(index)
+        if self._segmentations is not None:
+            rows = range(*self._columns.rows(index).indices(len(self._columns)))
+            annotation.masks = [to_rle(self._segmentations[row], self.picture_size(index)) for row in rows]
+        return annotation
+
+    def picture_size(self, index: int) -> tuple[int, int]:
+        """See `VisionDataset`."""
+        height, width = self._sizes[index].tolist()
+        return height, width
+
+    def picture_path(self, index: int) -> Path:
+        """Where the picture lies."""
+        return self._folder / self._names[index]
+
+    def _read_categories(self, categories: list[Json], classes: list[str] | None) -> None:
+        refuse_duplicates([category["id"] for category in categories], "category ids", self.source)
+        known = {category["name"]: category["id"] for category in sorted(categories, key=lambda entry: entry["id"])}
+        unknown = [name for name in classes or [] if name not in known]
+        if unknown:
+            raise DataError(f"{self.source} has no category {', '.join(unknown)}; it has {', '.join(known)}"[:400])
+        self.class_names = list(known) if classes is None else list(classes)
+        self.category_ids = [known[name] for name in self.class_names]
+        self._all_categories = set(known.values())
+
+    def _read_pictures(self, images: list[Json], folder: Path) -> None:
+        refuse_duplicates([image["id"] for image in images], "picture ids", self.source)
+        paths = inside(folder, (image["file_name"] for image in images), self.source)
+        refuse_missing(paths, self.source)
+        self._folder = folder
+        self._ids = np.array([image["id"] for image in images], np.int64)
+        self._sizes = np.array([[image["height"], image["width"]] for image in images], np.int64).reshape(-1, 2)
+        self._names = PackedObjects([image["file_name"] for image in images])
+
+    def _read_objects(self, objects: list[Json], on_bad_box: BadBoxes) -> None:
+        refuse_duplicates([found["id"] for found in objects if "id" in found], "annotation ids", self.source)
+        place = {image_id: index for index, image_id in enumerate(self._ids.tolist())}
+        self._refuse_strangers(objects, place)
+        label = {category: index for index, category in enumerate(self.category_ids)}
+        kept = [found for found in objects if found["category_id"] in label]
+        if len(kept) < len(objects):
+            self.report["objects of other classes left out"] = len(objects) - len(kept)
+        if not kept:
+            raise DataError(f"{self.source} has no object of the classes {', '.join(self.class_names[:8])}")
+        owner = np.array([place[found["image_id"]] for found in kept], np.int64)
+        for found in kept:
+            if not isinstance(found["bbox"], list) or len(found["bbox"]) != 4:
+                raise DataError(
+                    f"{self.source}: annotation {found.get('id')} has the box {found['bbox']}, not four numbers"
+                )
+        boxes = np.array([found["bbox"] for found in kept], np.float64)
+        boxes[:, 2:] += boxes[:, :2]
+        self._refuse_corners(boxes, owner)
+        names = [str(found["image_id"]) for found in kept]
+        repaired, good = repair_boxes(boxes.astype(np.float32), self._sizes[owner], names, on_bad_box, self.report)
+        kept = [found for found, keep in zip(kept, good, strict=True) if keep]
+        sides = repaired[good, 2:] - repaired[good, :2]
+        area = np.array([found.get("area", np.nan) for found in kept], np.float32)
+        self._columns = AnnotationColumns(
+            owner=owner[good],
+            pictures=len(self),
+            boxes=repaired[good],
+            labels=np.array([label[found["category_id"]] for found in kept], np.int64),
+            crowd=np.array([bool(found.get("iscrowd", 0)) for found in kept]),
+            difficult=np.zeros(len(kept), bool),
+            area=np.where(np.isnan(area), sides.prod(axis=1), area).astype(np.float32),
+        )
+        ordered = (kept[index].get("segmentation") for index in self._columns.order)
+        self._segmentations = PackedObjects(list(ordered)) if self.masks else None
+
+    def _refuse_strangers(self, objects: list[Json], pictures: dict[int, int]) -> None:
+        for found in objects:
+            if found["image_id"] not in pictures:
+                raise DataError(
+                    f"{self.source}: annotation {found.get('id')} is for an unknown picture {found['image_id']}"
+                )
+            if found["category_id"] not in self._all_categories:
+                raise DataError(
+                    f"{self.source}: annotation {found.get('id')} has an unknown category {found['category_id']}"
+                )
+
+    def _refuse_corners(self, boxes: np.ndarray, owner: np.ndarray) -> None:
+        """Notice corners given as corner and size: then most boxes would reach out of their pictures."""
+        bounds = self._sizes[owner][:, ::-1]
+        beyond = (boxes[:, 2:] > bounds + 2).any(axis=1)
+        if len(boxes) >= 10 and beyond.mean() > 0.3:
+            raise DataError(
+                f"{self.source}: {100 * beyond.mean():.0f} % of the boxes reach out of their pictures\n"
+                "COCO boxes are [x, y, width, height]; these look like [x1, y1, x2, y2]"
+            )
+
+
+def to_rle(segmentation: Any, size: tuple[int, int]) -> Rle:
+    """A COCO segmentation as compressed run-length code.
+
+    Args:
+        segmentation: polygons, uncompressed counts, or compressed counts.
+        size: (height, width) of the picture in pixels.
+
+    Raises:
+        DataError: it is none of these.
+    """
+    if isinstance(segmentation, list) and segmentation:
+        return rle.merge(rle.frPyObjects(segmentation, *size))  # type: ignore[no-any-return]
+    if isinstance(segmentation, dict) and isinstance(segmentation.get("counts"), list):
+        return rle.frPyObjects(segmentation, *size)  # type: ignore[no-any-return]
+    if isinstance(segmentation, dict) and "counts" in segmentation:
+        counts = segmentation["counts"]
+        return {"size": list(size), "counts": counts.encode() if isinstance(counts, str) else counts}
+    raise DataError(f"an annotation has no usable segmentation: {str(segmentation)[:80]}")
+
+
+def _read_json(path: Path) -> Json:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} is not JSON: {error}") from error
+    missing = [
+        key for key in ("images", "annotations", "categories") if not isinstance(content, dict) or key not in content
+    ]
+    if missing:
+        raise DataError(f"{path} is no COCO instances file: it lacks {', '.join(missing)}")
+    needed = {
+        "images": ("id", "file_name", "height", "width"),
+        "annotations": ("image_id", "category_id", "bbox"),
+        "categories": ("id", "name"),
+    }
+    for part, keys in needed.items():
+        for number, entry in enumerate(content[part]):
+            absent = [key for key in keys if key not in entry]
+            if absent:
+                raise DataError(f"{path}: entry {number} of {part} lacks {', '.join(absent)}")
+    return dict(content)

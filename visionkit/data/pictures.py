@@ -1,0 +1,102 @@
+"""Reading pictures from disk: one rule for fit, validate, test and predict."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from visionkit.errors import DataError
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif"}
+ORIENTATION_TAG = 0x0112
+SIXTEEN_BIT_MODES = {"I", "I;16", "I;16B", "I;16L", "I;16N"}
+
+Picture = NDArray[np.uint8]
+
+
+def read_picture(path: Path) -> Picture:
+    """Read a picture as it is meant to be seen.
+
+    The EXIF orientation is applied. Grey becomes three equal channels; 16-bit values are divided by 257 (65535 is 255);
+    transparent pixels are laid over white; palette, 1-bit and CMYK pictures are converted to RGB.
+
+    Returns:
+        uint8 [H, W, 3], RGB.
+
+    Raises:
+        DataError: no such file, not a picture, or truncated.
+    """
+    try:
+        with Image.open(path) as picture:
+            if picture.format == "JPEG" and picture.mode in ("RGB", "L"):
+                return _read_jpeg(path, picture)
+            picture.load()
+            return _to_rgb(ImageOps.exif_transpose(picture))
+    except FileNotFoundError as error:
+        raise DataError(f"there is no picture {path}") from error
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError(f"the picture {path} cannot be read: {str(error).splitlines()[0][:160]}") from error
+
+
+def picture_size(path: Path) -> tuple[int, int]:
+    """(height, width) in pixels after EXIF rotation, from the file's header.
+
+    Raises:
+        DataError: no such file, or not a picture.
+    """
+    try:
+        with Image.open(path) as picture:
+            width, height = picture.size
+            turned = picture.getexif().get(ORIENTATION_TAG, 1) >= 5
+    except FileNotFoundError as error:
+        raise DataError(f"there is no picture {path}") from error
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        raise DataError(f"the picture {path} cannot be read: {str(error).splitlines()[0][:160]}") from error
+    return (width, height) if turned else (height, width)
+
+
+def find_pictures(paths: Iterable[Path]) -> list[Path]:
+    """The pictures that files and folders stand for; folders are searched to any depth, in order of names.
+
+    Raises:
+        DataError: a path does not exist, or nothing is a picture.
+    """
+    found: list[Path] = []
+    for path in paths:
+        if not path.exists():
+            raise DataError(f"there is no file or folder {path}")
+        found += sorted(file for file in path.rglob("*") if _is_picture(file)) if path.is_dir() else [path]
+    if not found:
+        raise DataError(f"no pictures found; looked for files ending in {', '.join(sorted(SUFFIXES))}")
+    return found
+
+
+def _is_picture(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES and path.is_file()
+
+
+def _read_jpeg(path: Path, opened: Image.Image) -> Picture:
+    """Decode with OpenCV, which is faster; Pillow first proves the file whole, because OpenCV fills gaps with grey."""
+    data = path.read_bytes()
+    if b"\xff\xd9" not in data[-4096:]:
+        opened.load()  # raises where the end is missing
+    decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+    if decoded is None:
+        opened.load()
+        return _to_rgb(ImageOps.exif_transpose(opened))
+    return decoded
+
+
+def _to_rgb(picture: Image.Image) -> Picture:
+    if picture.mode in SIXTEEN_BIT_MODES:
+        values = np.asarray(picture).astype(np.int64)
+        grey = np.clip(values // 257 if values.max(initial=0) > 255 else values, 0, 255).astype(np.uint8)
+        return np.repeat(grey[..., None], 3, axis=2)
+    if picture.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in picture.info:
+        layered = picture.convert("RGBA")
+        ground = Image.new("RGBA", layered.size, "white")
+        picture = Image.alpha_composite(ground, layered)
+    return np.array(picture.convert("RGB"))
