@@ -1,0 +1,28 @@
+import logging
+import os
+import socket
+
+import pytest
+import torch
+
+os.environ["VISIONKIT_OFFLINE"] = "1"  # no test reaches for weights
+torch.set_num_threads(2)
+
+
+@pytest.fixture(autouse=True)
+def quiet_logger():
+    """Undo what a command-line run does to the toolkit's logger, so that caplog sees its messages."""
+    own = logging.getLogger("visionkit")
+    handlers, level, propagate = list(own.handlers), own.level, own.propagate
+    own.propagate = True
+    yield
+    own.handlers, own.propagate = handlers, propagate
+    own.setLevel(level)
+
+
+@pytest.fixture
+def free_port():
+    """A port of this machine with a few free ones behind it."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return min(probe.getsockname()[1], 65000)

@@ -1,0 +1,41 @@
+"""Random detections and ground truth for comparing metrics with references."""
+
+import numpy as np
+import torch
+
+
+def random_case(seed, classes, pictures=14, difficult=False):
+    """Predictions and targets with equal scores, crowds or difficult objects, and empty pictures."""
+    random = np.random.default_rng(seed)
+    predictions, targets = [], []
+    for image_id in range(1, pictures + 1):
+        objects = int(random.integers(0, 6))
+        boxes = random_boxes(random, objects)
+        near = np.repeat(boxes, 2, axis=0) + random.normal(0, 6, (2 * objects, 4))
+        found = np.concatenate([near, random_boxes(random, int(random.integers(0, 4)))])
+        found[:, 2:] = np.maximum(found[:, 2:], found[:, :2] + 1)
+        labels = random.integers(0, classes, objects)
+        guesses = np.concatenate([np.repeat(labels, 2), random.integers(0, classes, len(found) - 2 * objects)])
+        flags = random.random(objects) < 0.25
+        sides = boxes[:, 2:] - boxes[:, :2]
+        targets.append(
+            {
+                "image_id": image_id,
+                "size": (480, 640),
+                "boxes": torch.tensor(boxes),
+                "labels": torch.tensor(labels),
+                "crowd": torch.tensor(flags & (not difficult)),
+                "difficult": torch.tensor(flags & difficult),
+                "area": torch.tensor(sides.prod(axis=1)),
+            }
+        )
+        # One digit after the point: many equal scores.
+        scores = torch.tensor(random.random(len(found)).round(1))
+        predictions.append({"boxes": torch.tensor(found), "scores": scores, "labels": torch.tensor(guesses)})
+    return predictions, targets
+
+
+def random_boxes(random, count):
+    """Integer boxes, as pictures have them; overlaps that lie exactly on a threshold then occur."""
+    corner = random.integers(0, 400, (count, 2))
+    return np.concatenate([corner, corner + random.integers(5, 150, (count, 2))], axis=1).astype(np.float64)

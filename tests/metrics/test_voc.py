@@ -1,0 +1,125 @@
+"""VOC average precision beside a plain reading of the devkit's rules, in 1-based inclusive pixels."""
+
+import math
+
+import pytest
+import torch
+
+from tests.metrics.cases import random_case
+from visionkit.metrics import VocAP, metrics
+
+
+def plain_ap(predictions, targets, label, mode, threshold=0.5):
+    """One class by the devkit's loop: sort, look for the best overlap with the +1 rule, mark what was taken."""
+    truth, positives = {}, 0
+    for target in targets:
+        rows = []
+        for box, cls, hard in zip(target["boxes"].tolist(), target["labels"].tolist(), target["difficult"].tolist(), strict=True):  # fmt: skip
+            if cls == label:
+                rows.append({"box": inclusive(box), "difficult": hard, "taken": False})
+                positives += not hard
+        truth[target["image_id"]] = rows
+    if positives == 0:
+        return math.nan
+    found = []
+    for prediction, target in zip(predictions, targets, strict=True):
+        for box, score, cls in zip(prediction["boxes"].tolist(), prediction["scores"].tolist(), prediction["labels"].tolist(), strict=True):  # fmt: skip
+            if cls == label:
+                found.append((score, target["image_id"], inclusive(box)))
+    found.sort(key=lambda row: -row[0])
+    hits, misses, curve = 0, 0, []
+    for _, image_id, box in found:
+        best, best_overlap = None, -math.inf
+        for row in truth[image_id]:
+            overlap = plain_overlap(box, row["box"])
+            if overlap > best_overlap:
+                best, best_overlap = row, overlap
+        if best is not None and best_overlap >= threshold:
+            if best["difficult"]:
+                continue
+            if best["taken"]:
+                misses += 1
+            else:
+                hits += 1
+                best["taken"] = True
+        else:
+            misses += 1
+        curve.append((hits / positives, hits / (hits + misses)))
+    return eleven(curve) if mode == "11-point" else area(curve)
+
+
+def inclusive(box):
+    return [box[0] + 1, box[1] + 1, box[2], box[3]]
+
+
+def plain_overlap(a, b):
+    width = min(a[2], b[2]) - max(a[0], b[0]) + 1
+    height = min(a[3], b[3]) - max(a[1], b[1]) + 1
+    if width <= 0 or height <= 0:
+        return 0.0
+    both = (a[2] - a[0] + 1) * (a[3] - a[1] + 1) + (b[2] - b[0] + 1) * (b[3] - b[1] + 1) - width * height
+    return width * height / both
+
+
+def eleven(curve):
+    return sum(max([p for r, p in curve if r >= k / 10], default=0.0) for k in range(11)) / 11
+
+
+def area(curve):
+    total, last = 0.0, 0.0
+    for index, (recall, _) in enumerate(curve):
+        total += (recall - last) * max(p for _, p in curve[index:])
+        last = recall
+    return total
+
+
+@pytest.mark.parametrize("mode", ["11-point", "all-point"])
+@pytest.mark.parametrize("seed", range(15))
+def test_random_cases_equal_the_plain_loop(seed, mode):
+    predictions, targets = random_case(seed, classes=3, pictures=10, difficult=True)
+    metric = VocAP(["a", "b", "c"], mode=mode)
+    metric.update(predictions, targets)
+    figures = metric.compute()
+    expected = [plain_ap(predictions, targets, label, mode) for label in range(3)]
+    assert [figures[f"AP50/{name}"] for name in "abc"] == pytest.approx(expected, abs=1e-9, nan_ok=True)
+    defined = [value for value in expected if not math.isnan(value)]
+    assert figures["AP50"] == pytest.approx(sum(defined) / len(defined))
+
+
+def case(objects, found, difficult=None):
+    """One picture of one class; boxes as corners, detections with falling scores."""
+    target = {
+        "image_id": "x",
+        "boxes": torch.tensor(objects, dtype=torch.float32).reshape(-1, 4),
+        "labels": torch.zeros(len(objects), dtype=torch.long),
+        "difficult": torch.tensor(difficult or [False] * len(objects)),
+    }
+    prediction = {
+        "boxes": torch.tensor(found, dtype=torch.float32).reshape(-1, 4),
+        "scores": torch.linspace(1, 0.5, len(found)),
+        "labels": torch.zeros(len(found), dtype=torch.long),
+    }
+    metric = VocAP(["a"], mode="all-point")
+    metric.update([prediction], [target])
+    return metric.compute()["AP50"]
+
+
+BOX, OTHER = [0, 0, 10, 10], [50, 50, 70, 70]
+
+
+def test_by_hand():
+    assert case([BOX], [BOX]) == 1
+    assert case([BOX, OTHER], [BOX]) == pytest.approx(0.5)
+    assert case([BOX, OTHER], [BOX, BOX, OTHER]) == pytest.approx(0.5 + 0.5 * 2 / 3)
+    assert case([BOX], []) == 0
+
+
+def test_difficult_objects_are_neither_rewarded_nor_punished():
+    assert case([BOX, OTHER], [OTHER, BOX], difficult=[False, True]) == 1
+    assert case([BOX, OTHER], [BOX], difficult=[False, True]) == 1
+    assert math.isnan(case([BOX], [BOX], difficult=[True]))
+
+
+def test_both_rules_are_named():
+    assert metrics.get("voc07")(class_names=["a"], category_ids=[1]).mode == "11-point"
+    assert metrics.get("voc10")(class_names=["a"], category_ids=[1]).mode == "all-point"
