@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
+import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -80,6 +81,7 @@ class Backbone(nn.Module):
         self.holds_random_values = True
         self._out_stages = None if out_stages is None else list(self.stages)
         self._options = options
+        self._depth = depth
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """Compute the feature maps.
@@ -109,6 +111,20 @@ class Backbone(nn.Module):
             **self._options,
         }
 
+    def check_policy(self, norm: str, frozen_stages: int) -> None:
+        """Refuse a policy that no values could make sense of.
+
+        Raises:
+            RecipeError: no such BatchNorm policy, or a number of stages that the network does not have.
+        """
+        if norm not in get_args(Norm):
+            raise RecipeError(f"norm={norm!r}: use one of {', '.join(get_args(Norm))}")
+        if not 0 <= frozen_stages <= self._depth:
+            raise RecipeError(
+                f"frozen_stages={frozen_stages}: {self.name} is built with {self._depth} stages, "
+                f"{', '.join(self.computed)}"
+            )
+
     def freeze(self, stages: int) -> None:
         """Fix parameters and BatchNorm statistics of all that the network's first `stages` stages need.
 
@@ -118,8 +134,7 @@ class Backbone(nn.Module):
         Raises:
             RecipeError: more stages than there are, or the values are random.
         """
-        if not 0 <= stages <= len(self.computed):
-            raise RecipeError(f"frozen_stages={stages}: {self.name} has the stages {', '.join(self.computed)}")
+        self.check_policy(self.norm, stages)
         if stages and self.holds_random_values:
             raise RecipeError(refusal(self.name, f"frozen_stages={stages}"))
         self.frozen_stages = stages
@@ -131,8 +146,7 @@ class Backbone(nn.Module):
         Raises:
             RecipeError: no such policy, or it would fix random values.
         """
-        if norm not in get_args(Norm):
-            raise RecipeError(f"norm={norm!r}: use one of {', '.join(get_args(Norm))}")
+        self.check_policy(norm, self.frozen_stages)
         if norm != "trained" and self.holds_random_values:
             raise RecipeError(refusal(self.name, f"norm={norm}"))
         self.norm = norm
@@ -155,6 +169,11 @@ class Backbone(nn.Module):
     def published_weights(self) -> PublishedWeights | None:
         """Where this network's ImageNet weights are to be had; None when nobody publishes any."""
         return None
+
+    def keys_of_whole_network(self) -> set[str]:
+        """State-dict keys that this backbone would have with all its stages."""
+        with torch.device("meta"):
+            return set(type(self)(self.name, **self._options).state_dict())
 
     def translate(self, published: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Rename the keys of a published state dict of the whole network to this backbone's, without its head."""

@@ -1,11 +1,14 @@
 """Backbones by name, with weights and a policy for what trains."""
 
+import inspect
 import logging
 from typing import Any
 
-from visionkit.backbones.contract import RANDOM, Backbone, Norm
+from visionkit.backbones.contract import Backbone, Norm
+from visionkit.backbones.published import UnavailableError
 from visionkit.backbones.registry import backbones
 from visionkit.backbones.weights import fill
+from visionkit.errors import RecipeError
 
 logger = logging.getLogger("visionkit")
 
@@ -23,34 +26,55 @@ def create_backbone(
     Args:
         name: a name of `visionkit list backbones`, or `timm/<model>`.
         weights: `auto` (ImageNet weights if they are at hand or can be fetched, otherwise a loud warning and random
-            values), `imagenet` (or an error), `none`, or the path of a state dict or a visionkit checkpoint.
+            values, all of which train), `imagenet` (or an error), `none`, or the path of a published state dict of
+            this network or of a visionkit checkpoint of any task. `checkpoint` leaves the values to the caller,
+            who is about to load them.
         norm: BatchNorm policy: trained, frozen (statistics and affine fixed) or eval (statistics fixed).
         frozen_stages: how many of the first stages are fixed; the stem belongs to the first.
         out_stages: the stages wanted, None for all; what only deeper ones need is not built.
         **options: the family's own.
 
+    Returns:
+        The backbone in training mode; its `spec` says what came of the arguments.
+
     Raises:
-        RecipeError: unknown name or stage, or something would be frozen over random values.
+        RecipeError: unknown name, stage, option or policy, or something would be frozen over random values.
         CheckpointError: the weights cannot be had or do not fit.
     """
-    initialised_from = options.pop("initialised_from", None)
-    family = f"{name.split('/')[0]}/"
-    builder = backbones.get(family if family in backbones else name)
-    backbone = builder(name, out_stages=out_stages, **options)
-    fill(backbone, weights)
-    backbone.initialised_from = initialised_from or backbone.initialised_from
-    if weights == "auto" and backbone.initialised_from == RANDOM:
-        _say_that_everything_trains(norm, frozen_stages)
+    recorded_source = options.pop("initialised_from", None)
+    backbone = _build(name, out_stages, options)
+    backbone.check_policy(norm, frozen_stages)
+    try:
+        fill(backbone, weights)
+    except UnavailableError as reason:
+        if weights != "auto":
+            raise
+        _warn_of_random_values(name, norm, frozen_stages, reason)
         return backbone
+    if weights == "checkpoint" and recorded_source is not None:
+        backbone.initialised_from = recorded_source
     backbone.set_norm(norm)
     backbone.freeze(frozen_stages)
     return backbone
 
 
-def _say_that_everything_trains(norm: Norm, frozen_stages: int) -> None:
-    if norm != "trained" or frozen_stages:
-        logger.warning(
-            "norm=%s and frozen_stages=%d are meant for pretrained weights; over random values everything trains",
-            norm,
-            frozen_stages,
-        )
+def _build(name: str, out_stages: list[str] | None, options: dict[str, Any]) -> Backbone:
+    family = f"{name.split('/')[0]}/"
+    builder = backbones.get(family if family in backbones else name)
+    try:
+        inspect.signature(builder).bind(name, out_stages=out_stages, **options)
+    except TypeError as error:
+        raise RecipeError(f"backbone {name}: {error}") from error
+    return builder(name, out_stages=out_stages, **options)
+
+
+def _warn_of_random_values(name: str, norm: Norm, frozen_stages: int, reason: UnavailableError) -> None:
+    dropped = (
+        f"; norm={norm} and frozen_stages={frozen_stages} are given up" if norm != "trained" or frozen_stages else ""
+    )
+    logger.warning(
+        "NO PRETRAINED WEIGHTS: %s starts from random values and learns far more slowly. Everything trains%s.\n%s",
+        name,
+        dropped,
+        reason,
+    )

@@ -33,13 +33,11 @@ class DenseNet(Backbone):
     def __init__(self, name: str, out_stages: Sequence[str] | None = None, memory_efficient: bool = False) -> None:
         features = torchvision.models.get_model(name, weights=None, memory_efficient=memory_efficient).features
         norms = [features.transition1.norm, features.transition2.norm, features.transition3.norm, features.norm5]
-        stages = {
-            f"s{stride}": Stage(norm.num_features, stride) for stride, norm in zip(_STRIDES, norms, strict=True)
-        }
+        stages = {f"s{stride}": Stage(norm.num_features, stride) for stride, norm in zip(_STRIDES, norms, strict=True)}
         super().__init__(name, stages, out_stages, memory_efficient=memory_efficient)
         self.features = features
         self.stage_modules = _modules_by_stage(len(self.computed))
-        self._drop_what_is_not_needed()
+        self._drop_deeper_than(len(self.computed))
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """See `Backbone.forward`."""
@@ -65,15 +63,16 @@ class DenseNet(Backbone):
         """See `Backbone.translate`."""
         return without_head({_OLD_KEY.sub(r"\1", key): value for key, value in published.items()}, "classifier.")
 
-    def _drop_what_is_not_needed(self) -> None:
-        needed = {name for modules in self.stage_modules.values() for name in modules}
-        for name, module in list(self.features.named_children()):
-            if not name.startswith("transition") and f"features.{name}" not in needed and any(module.parameters()):
-                delattr(self.features, name)
-            elif name.startswith("transition") and f"features.{name}.norm" not in needed:
-                delattr(self.features, name)
-            elif name.startswith("transition") and f"features.{name}.conv" not in needed:
-                del module.conv, module.pool
+    def _drop_deeper_than(self, depth: int) -> None:
+        """Take away all behind the norm that gives the map of block number `depth` of the four."""
+        if depth == 4:
+            return
+        last = getattr(self.features, f"transition{depth}")
+        del last.conv, last.pool, self.features.norm5
+        for number in range(depth + 1, 5):
+            delattr(self.features, f"denseblock{number}")
+        for number in range(depth + 1, 4):
+            delattr(self.features, f"transition{number}")
 
 
 def _modules_by_stage(count: int) -> dict[str, list[str]]:

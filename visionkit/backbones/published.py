@@ -5,6 +5,7 @@ import os
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 from urllib.request import Request, urlopen
 
@@ -16,6 +17,10 @@ from visionkit.errors import CheckpointError
 
 PROBE_SECONDS = 4.0
 """How long an address may take to answer before the network counts as absent."""
+
+
+class UnavailableError(CheckpointError):
+    """Published weights that are neither on disk nor can be fetched now."""
 
 
 @dataclass(frozen=True)
@@ -44,16 +49,16 @@ class PublishedWeights:
         """The file on disk, fetched into torch hub's folder where it is missing.
 
         Raises:
-            CheckpointError: it can neither be found nor fetched; the message says where it was looked for.
+            UnavailableError: it can neither be found nor fetched; the message says where it was looked for.
         """
         found = self.on_disk()
         if found is not None:
             return found
         try:
             return self._fetch()
-        except (OSError, RuntimeError) as reason:  # URLError and timeouts are OSErrors, a wrong hash a RuntimeError
+        except (OSError, HTTPException, RuntimeError) as reason:  # a wrong hash is a RuntimeError
             folders = ", ".join(str(folder) for folder in weight_folders())
-            raise CheckpointError(
+            raise UnavailableError(
                 f"{self.file_names[0]} is not in {folders}\n"
                 f"and could not be fetched from {self.url}: {reason}\n"
                 "Put the file into one of these folders, or name one in $VISIONKIT_WEIGHTS."
@@ -98,7 +103,7 @@ def unreachable(url: str) -> str | None:
         try:
             with urlopen(Request(url, method="HEAD"), timeout=PROBE_SECONDS):
                 answer.append("")
-        except OSError as reason:
+        except (OSError, HTTPException) as reason:
             answer.append(str(reason))
 
     asking = threading.Thread(target=ask, daemon=True)
@@ -108,7 +113,7 @@ def unreachable(url: str) -> str | None:
 
 
 def torchvision_weights(name: str) -> PublishedWeights:
-    """torchvision's default ImageNet weights of `name`: the V2 recipe where there is one, else the original."""
+    """Torchvision's default ImageNet weights of `name`: the V2 recipe where there is one, else the original."""
     url = torchvision.models.get_model_weights(name)["DEFAULT"].url
     return PublishedWeights(url, (url.rsplit("/", 1)[-1], f"{name}-imagenet.pth"))
 

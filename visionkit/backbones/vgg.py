@@ -21,9 +21,7 @@ _STAGES = {
 }
 
 
-@backbones.register(
-    "vgg11", "vgg13", "vgg16", "vgg19", "vgg11_bn", "vgg13_bn", "vgg16_bn", "vgg19_bn"
-)  # fmt: skip
+@backbones.register("vgg11", "vgg13", "vgg16", "vgg19", "vgg11_bn", "vgg13_bn", "vgg16_bn", "vgg19_bn")
 class VGG(Backbone):
     """Stages s1..s16 are the maps before each pool (conv1_x..conv5_x after ReLU), s32 after the last pool.
 
@@ -96,7 +94,7 @@ class VGG(Backbone):
         return answer
 
     def _initialise(self) -> None:
-        """He initialisation over fan out and zero biases, as torchvision's VGG has them (BatchNorm starts as identity)."""
+        """He initialisation over fan out and zero biases, as torchvision's VGG has them."""
         for layer in self.features:
             if isinstance(layer, nn.Conv2d):
                 nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")

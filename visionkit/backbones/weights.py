@@ -1,7 +1,7 @@
 """Filling a backbone with values: ImageNet weights, a file, or a checkpoint of any task."""
 
-import logging
 import pickle
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,13 +10,16 @@ import torch
 from torch import Tensor
 
 from visionkit.backbones.contract import RANDOM, Backbone
+from visionkit.backbones.published import UnavailableError
 from visionkit.errors import CheckpointError
 from visionkit.registry import Registry
 
-logger = logging.getLogger("visionkit")
-
 sources: Registry[Callable[[Backbone], str]] = Registry("source of weights")
 """The words that `weights:` knows beside paths; each fills a backbone and returns where the values came from."""
+
+_BACKBONE_PREFIX = re.compile(r"^(?:.+?\.)?backbone\.")
+_NOT_LEARNED = "num_batches_tracked"
+"""BatchNorm's counter takes no part in the result, and older files lack it."""
 
 
 def fill(backbone: Backbone, weights: str) -> None:
@@ -27,12 +30,13 @@ def fill(backbone: Backbone, weights: str) -> None:
         weights: auto, imagenet, none, checkpoint (the caller is about to load them), or the path of a file.
 
     Raises:
-        CheckpointError: the weights cannot be had, cannot be read, or belong to another network.
+        UnavailableError: ImageNet weights are neither on disk nor can they be fetched.
+        CheckpointError: a file is missing, cannot be read, or belongs to another network.
     """
     if weights in sources:
         backbone.initialised_from = sources.get(weights)(backbone)
     else:
-        load_file(backbone, Path(weights))
+        load_file(backbone, Path(weights).expanduser())
         backbone.initialised_from = weights
     backbone.holds_random_values = backbone.initialised_from == RANDOM
 
@@ -47,78 +51,97 @@ def _leave_to_the_caller(backbone: Backbone) -> str:
     return "checkpoint"
 
 
-@sources.register("imagenet")
+@sources.register("auto", "imagenet")
 def _fill_from_imagenet(backbone: Backbone) -> str:
     published = backbone.published_weights()
     if published is None:
-        raise CheckpointError(f"nobody publishes ImageNet weights of {backbone.name}: give a file, or weights=none")
+        raise UnavailableError(f"nobody publishes ImageNet weights of {backbone.name}: give a file, or weights=none")
     load_file(backbone, published.obtain())
     return "imagenet"
-
-
-@sources.register("auto")
-def _fill_if_possible(backbone: Backbone) -> str:
-    try:
-        return _fill_from_imagenet(backbone)
-    except CheckpointError as error:
-        logger.warning(
-            "NO PRETRAINED WEIGHTS: %s starts from random values and learns far more slowly.\n%s", backbone.name, error
-        )
-        return RANDOM
 
 
 def load_file(backbone: Backbone, path: Path) -> None:
     """Load a backbone's values from a published state dict, or from a visionkit checkpoint of any task.
 
+    A backbone that stops early leaves the deeper stages of the file aside; otherwise every key must fit.
+
     Raises:
-        CheckpointError: the file is missing, broken, or for another network; names keys that differ.
+        CheckpointError: the file is missing, broken, or for another network; names keys that differ. Nothing has
+            been changed then.
     """
     content = read_tensors(path)
-    ours = isinstance(content, Mapping) and "visionkit" in content and "state_dict" in content
+    ours = isinstance(content, Mapping) and "visionkit" in content and isinstance(content.get("state_dict"), Mapping)
     state = _from_checkpoint(content["state_dict"], path) if ours else backbone.translate(_as_state(content, path))
-    own = backbone.state_dict()
-    # A backbone that stops early has no use for the deeper stages of the file; anything else must fit.
-    missing = [key for key in own if key not in state and not key.endswith("num_batches_tracked")]
-    wrong = [key for key in own if key in state and state[key].shape != own[key].shape]
-    if missing or wrong:
-        lines = [
-            f"{what} ({len(keys)}): {', '.join(keys[:3])}"
-            for what, keys in (("not in the file", missing), ("of another shape", wrong))
-            if keys
-        ]
-        raise CheckpointError("\n".join([f"{path} holds weights of another network than {backbone.name}", *lines]))
+    _check_fit(backbone, state, path)
+    own = backbone.state_dict().keys()
     backbone.load_state_dict({key: value for key, value in state.items() if key in own}, strict=False)
 
 
 def read_tensors(path: Path) -> Any:
-    """What a weights file holds, on the CPU; never unpickled.
+    """What a weights file (of torch, or safetensors) holds, on the CPU; never unpickled.
 
     Raises:
         CheckpointError: the file is missing, truncated, or holds more than tensors and plain values.
     """
     if not path.is_file():
-        raise CheckpointError(f"there is no weights file {path}")
+        raise CheckpointError(
+            f"there is no weights file {str(path)!r}\nweights: auto, imagenet, none, or the path of a file"
+        )
     try:
+        if path.suffix == ".safetensors":
+            return _read_safetensors(path)
         return torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError, ValueError, KeyError) as error:
+    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError, ValueError, LookupError, TypeError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise CheckpointError(
             f"{path} cannot be read: it is truncated, or holds more than plain tensors and values\n({reason[:160]})"
         ) from error
 
 
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError  # comes with timm, which alone publishes such files
+    from safetensors.torch import load_file as load_safetensors
+
+    try:
+        return dict(load_safetensors(path))
+    except SafetensorError as error:
+        raise ValueError(str(error)) from error
+
+
+def _check_fit(backbone: Backbone, state: Mapping[str, Tensor], path: Path) -> None:
+    own = backbone.state_dict()
+    missing = [key for key in own if key not in state and not key.endswith(_NOT_LEARNED)]
+    unknown = [key for key in state if key not in own]
+    if unknown:  # perhaps of stages that this backbone was built without
+        whole = backbone.keys_of_whole_network()
+        unknown = [key for key in unknown if key not in whole]
+    reshaped = [
+        f"{key} {list(state[key].shape)} for {list(own[key].shape)}"
+        for key in own
+        if key in state and state[key].shape != own[key].shape
+    ]
+    differences = {"missing from it": missing, "unknown": unknown, "of another shape": reshaped}
+    told = [f"{what} ({len(keys)}): {', '.join(keys[:3])}" for what, keys in differences.items() if keys]
+    if told:
+        raise CheckpointError("\n".join([f"{path} holds weights of another network than {backbone.name}", *told]))
+
+
 def _as_state(content: Any, path: Path) -> dict[str, Tensor]:
-    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
-        content = content["state_dict"]
-    if not isinstance(content, Mapping) or not content or not all(isinstance(v, Tensor) for v in content.values()):
+    """A plain state dict, also one that a training script has put under "state_dict" or "model"."""
+    wrapped = [content[key] for key in ("state_dict", "model") if isinstance(content, Mapping) and key in content]
+    state = wrapped[0] if wrapped and isinstance(wrapped[0], Mapping) else content
+    if not isinstance(state, Mapping) or not state or not all(isinstance(v, Tensor) for v in state.values()):
         raise CheckpointError(f"{path} holds no state dict of a network and no visionkit checkpoint")
-    return dict(content)
+    return dict(state)
 
 
 def _from_checkpoint(state: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
     """The entries of a task's state dict that belong to its backbone, under the backbone's own keys."""
-    prefix = "network.backbone."
-    found = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
-    if not found:
-        raise CheckpointError(f"{path} is a visionkit checkpoint without a backbone")
-    return found
+    found: dict[str, dict[str, Tensor]] = {}
+    for key, value in state.items():
+        if prefix := _BACKBONE_PREFIX.match(key):
+            found.setdefault(prefix.group(), {})[key[prefix.end() :]] = value
+    if len(found) != 1:
+        number = f"{len(found)} backbones ({', '.join(found)})" if found else "no backbone"
+        raise CheckpointError(f"{path} is a visionkit checkpoint with {number}; exactly one can be taken")
+    return next(iter(found.values()))
