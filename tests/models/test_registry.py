@@ -12,7 +12,9 @@ from visionkit.models.registry import ModelRegistry
 
 
 class FakeBackbone(nn.Module):
-    spec = {"name": "fake"}
+    @property
+    def spec(self):
+        return {"name": "fake"}
 
 
 def make_registry():

@@ -104,7 +104,7 @@ def test_a_foreign_file_is_refused_with_names(tmp_path):
 
 
 def test_a_file_for_other_anchors_is_refused(published):
-    with pytest.raises(CheckpointError, match="of another shape .*rpn.head.bbox_pred"):
+    with pytest.raises(CheckpointError, match=r"of another shape .*rpn.head.bbox_pred"):
         make(published, anchor_ratios=(1.0,))
 
 

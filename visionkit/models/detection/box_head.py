@@ -20,6 +20,7 @@ from visionkit.models.detection.batch import Prediction
 from visionkit.models.detection.rpn import SMOOTH_L1_BETA
 from visionkit.ops.boxes import has_area
 from visionkit.ops.matching import Objects, assign
+from visionkit.ops.region_align import SAMPLES, align_regions
 
 SMALLEST_DETECTION = 1e-2
 """Side in pixels below which a clipped detection is dropped (torchvision)."""
@@ -51,10 +52,30 @@ class RegionPool(MultiScaleRoIAlign):
     """
 
     def __init__(self, strides: dict[str, int], size: int) -> None:
-        super().__init__(list(strides), output_size=size, sampling_ratio=2)
+        super().__init__(list(strides), output_size=size, sampling_ratio=SAMPLES)
+        self.strides, self.size = strides, size
         self.scales = [1 / stride for stride in strides.values()]
         exponents = [stride.bit_length() - 1 for stride in strides.values()]
         self.map_levels = initLevelMapper(exponents[0], exponents[-1])
+
+    def forward(
+        self, x: dict[str, Tensor], boxes: list[Tensor], image_shapes: list[tuple[int, int]] | None = None
+    ) -> Tensor:
+        """Cut regions out of the maps.
+
+        Args:
+            x: feature maps [B, C, h, w] by level, of any levels besides those it knows.
+            boxes: per picture [S, 4] in pixels; R of them together.
+            image_shapes: not needed.
+
+        Returns:
+            [R, C, size, size].
+        """
+        exporting = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined]
+        if exporting or boxes[0].is_cuda or not any(map(len, boxes)):
+            return super().forward(x, boxes, image_shapes or [])  # type: ignore[no-any-return]
+        maps, strides = [x[name] for name in self.strides], list(self.strides.values())
+        return align_regions(maps, strides, boxes, self.map_levels(boxes), self.size)  # type: ignore[misc]
 
 
 class TwoLayerHead(TwoMLPHead):
@@ -147,7 +168,7 @@ class RegionHeads(nn.Module):
         """
         dtype = next(iter(maps.values())).dtype
         with torch.autocast(regions[0].device.type, enabled=False):
-            pooled = self.pool({name: level.float() for name, level in maps.items()}, regions, [])
+            pooled = self.pool({name: level.float() for name, level in maps.items()}, regions)
         logits, deltas = self.box_predictor(self.box_head(pooled.to(dtype)))
         return logits.float(), deltas.float().view(*logits.shape, 4)
 
