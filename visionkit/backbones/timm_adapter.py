@@ -80,7 +80,7 @@ class TimmBackbone(Backbone):
         }
 
     def _owners_by_stage(self) -> dict[str, list[str]]:
-        """Modules whose own parameters a stage needs beyond the stages before it, found by differentiation.
+        """Modules whose own parameters a stage needs beyond the stages before it, read off the autograd graph.
 
         The body runs on the meta device: shapes and the graph, but no numbers and no time.
         """
@@ -89,16 +89,27 @@ class TimmBackbone(Backbone):
             name: torch.empty_like(p, device="meta", requires_grad=True) for name, p in body.named_parameters()
         }
         buffers = {name: torch.empty_like(b, device="meta") for name, b in body.named_buffers()}
-        picture = torch.empty(2, 3, *size, device="meta")
-        maps = functional_call(body, {**parameters, **buffers}, (picture,))
-        owners: dict[str, list[str]] = {}
-        seen: set[str] = set()
+        maps = functional_call(body, {**parameters, **buffers}, (torch.empty(2, 3, *size, device="meta"),))
+        seen: set[Any] = set()
+        owners = {}
         for stage, map_ in zip(self.computed, maps, strict=True):
-            slopes = torch.autograd.grad(map_.sum(), list(parameters.values()), retain_graph=True, allow_unused=True)
-            needed = {name for name, slope in zip(parameters, slopes, strict=True) if slope is not None}
-            owners[stage] = list(dict.fromkeys(n.rpartition(".")[0] for n in parameters if n in needed - seen))
-            seen |= needed
+            needed = _leaves(map_.grad_fn, seen)
+            owners[stage] = list(dict.fromkeys(n.rpartition(".")[0] for n, p in parameters.items() if id(p) in needed))
         return owners
+
+
+def _leaves(node: Any, seen: set[Any]) -> set[int]:
+    """Ids of the parameters that the autograd graph reaches from `node` through nodes not in `seen`, which grows."""
+    found, waiting = set(), [node]
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if hasattr(node, "variable"):
+            found.add(id(node.variable))
+        waiting += [before for before, _ in node.next_functions]
+    return found
 
 
 def _create(model_name: str, **options: Any) -> Any:

@@ -1,5 +1,6 @@
 """Values of a recipe checked against the types of the code they go to, by jsonargparse, and made into objects."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -23,15 +24,16 @@ def parse_section(target: Callable[..., Any], values: dict[str, Any], key: str, 
         RecipeError: a value has the wrong type, or one without default is missing.
     """
     parser = ArgumentParser(exit_on_error=False)
-    add = parser.add_class_arguments if isinstance(target, type) else parser.add_function_arguments
-    add(target, None, skip=set(given), fail_untyped=False, instantiate=False) if isinstance(target, type) else add(
-        target, None, skip=set(given), fail_untyped=False
-    )
+    if isinstance(target, type):
+        parser.add_class_arguments(target, None, skip=set(given), fail_untyped=False)
+    else:
+        parser.add_function_arguments(target, None, skip=set(given), fail_untyped=False)
     try:
-        parsed = parser.instantiate_classes(parser.parse_object(values))
+        parsed = parser.parse_object(values)
+        made = parser.instantiate(parsed) if hasattr(parser, "instantiate") else parser.instantiate_classes(parsed)
     except (ArgumentError, TypeError, ValueError) as error:
-        raise RecipeError(_explain(error, key)) from error
-    return {name: _plain(value) for name, value in vars(parsed).items()} | given
+        raise RecipeError(_explain(str(error), values, key)) from error
+    return {name: _plain(value) for name, value in vars(made).items()} | given
 
 
 def instantiate(target: Callable[..., Any], values: dict[str, Any], key: str, **given: Any) -> Any:
@@ -43,6 +45,12 @@ def _plain(value: Any) -> Any:
     return value.as_dict() if isinstance(value, Namespace) else value
 
 
-def _explain(error: Exception, key: str) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return "\n".join([f"a value under {key or 'the recipe'} cannot be used", *lines[:MOST_LINES]])
+def _explain(reason: str, values: dict[str, Any], key: str) -> str:
+    """jsonargparse's reason in a line: the full key, its value, and the type it should have."""
+    named = re.search(r'[Kk]ey "([^"]+)"', reason)
+    expected = re.search(r"Expected a (.+?)\. Got", reason) or re.search(r"Subtypes: [\[(](.+?)[\])]\n", reason + "\n")
+    if named is None or expected is None:
+        lines = [line.strip() for line in reason.splitlines() if line.strip()]
+        return "\n".join([f"{key} cannot be used:", *lines[:MOST_LINES]])
+    kind = re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", expected[1]).replace("typing.", "")
+    return f"{key}.{named[1]} is {values.get(named[1])!r}, and must be: {kind}"

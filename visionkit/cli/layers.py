@@ -96,7 +96,7 @@ def override_layer(word: str) -> Layer:
     if not all(path):
         raise RecipeError(f"{word!r}: an override has the form key=value, such as trainer.max_epochs=12")
     try:
-        value: Any = yaml.load(text, _Loader)  # noqa: S506  (a SafeLoader)
+        value: Any = yaml.load(text, _Loader)
     except yaml.YAMLError as error:
         raise RecipeError(f"{word!r}: the value is not YAML: {getattr(error, 'problem', error)}") from error
     origins = dict.fromkeys(_paths(value, path), COMMAND_LINE)

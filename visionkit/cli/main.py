@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 0, 1 (broken data found), 2 (a mistake in the input), 130 (interrupted).
     """
-    arguments = _parser().parse_args(argv)
+    arguments = _parse(argv)
     try:
         return int(arguments.run(arguments) or 0)
     except VisionkitError as error:
@@ -44,6 +44,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("visionkit: interrupted", file=sys.stderr)
         return 130
+
+
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The words as arguments; argparse alone does not take overrides that stand behind an option."""
+    parser = _parser()
+    arguments, behind = parser.parse_known_args(argv)
+    if behind and (not hasattr(arguments, "words") or any(word.startswith("-") for word in behind)):
+        parser.error(f"unrecognized arguments: {' '.join(behind)}")
+    if behind:
+        arguments.words = [*arguments.words, *behind]
+    return arguments
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -59,7 +70,9 @@ def _parser() -> argparse.ArgumentParser:
 
     fit = _verb(verbs, "fit", _fit, "train a network")
     fit.add_argument("words", nargs="+", metavar="RECIPE [CARD ...] [key=value ...]", help=WORDS_HELP)
-    fit.add_argument("--resume", nargs="?", const="last", metavar="CKPT", help="go on from a checkpoint, or the last run")
+    fit.add_argument(
+        "--resume", nargs="?", const="last", metavar="CKPT", help="go on from a checkpoint, or the last run"
+    )
     fit.add_argument("--dry-run", action="store_true", help="print the composed recipe and stop")
 
     for name, text in (("validate", "score a checkpoint on the val split"), ("test", "score it on the test split")):

@@ -4,7 +4,6 @@ import json
 import math
 from pathlib import Path
 
-from lightning.pytorch.callbacks import RichProgressBar
 from rich.console import Console
 
 from visionkit.cli.build import instantiate
@@ -48,7 +47,7 @@ def evaluate(checkpoint: str, words: list[str], split: str, output: str | None) 
     data: VisionData = instantiate(VisionData, recipe["data"], "data")
     split = data.evaluation_split(split)
     _check_classes(task, data, checkpoint)
-    trainer = build_trainer({"trainer": recipe.get("trainer", {})}, [RichProgressBar()], False)
+    trainer = build_trainer({"trainer": recipe.get("trainer", {})}, [], False)
     loader = data.val_dataloader() if split == "val" else data.test_dataloader()
     trainer.test(task, loader, verbose=False)
     if trainer.is_global_zero:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+from lightning.pytorch.callbacks import RichProgressBar
 from rich.console import Console
 
 from visionkit.backbones import create_backbone
@@ -62,10 +63,10 @@ def build_task(recipe: dict[str, Any], data: VisionData) -> Task:
     network_class = models.get(model_keys.pop("name"))
     network = instantiate(network_class, model_keys, "model", backbone=backbone, num_classes=len(data.class_names))
     task_class = tasks.get(recipe["task"])
-    options = {key: recipe[key] for key in task_class.option_types if key in recipe}
-    task: Task = instantiate(
-        task_class, options, "", model=network, class_names=data.class_names, category_ids=data.category_ids
-    )
+    options = {
+        key: instantiate(kind, recipe[key], key) for key, kind in task_class.option_types.items() if key in recipe
+    }
+    task = task_class(network, class_names=data.class_names, category_ids=data.category_ids, **options)
     task.recipe = recipe
     return task
 
@@ -73,7 +74,8 @@ def build_task(recipe: dict[str, Any], data: VisionData) -> Task:
 def build_trainer(recipe: dict[str, Any], callbacks: list[pl.Callback], loggers: Any) -> pl.Trainer:
     """Lightning's Trainer with the recipe's arguments beside visionkit's own callbacks and loggers."""
     arguments = parse_section(pl.Trainer, recipe.get("trainer", {}), "trainer")
-    arguments["callbacks"] = callbacks + list(arguments.get("callbacks") or [])
+    bars = [] if arguments.get("enable_progress_bar") is False else [RichProgressBar()]
+    arguments["callbacks"] = [*callbacks, *bars, *(arguments.get("callbacks") or [])]
     if arguments.get("logger") is None:
         arguments["logger"] = loggers
     return pl.Trainer(**arguments)

@@ -39,14 +39,18 @@ class Augmentation:
             min_width=MINIMUM_SIDE,
             min_height=MINIMUM_SIDE,
         )
-        self._pipeline = albumentations.Compose([_transform(step) for step in steps], bbox_params=boxes)
+        transforms = [_transform(step) for step in steps]
+        self._pipeline = albumentations.Compose(transforms, bbox_params=boxes) if transforms else None
 
     def seed(self, seed: int) -> None:
         """Start the pipeline's own random stream: it does not follow the seeds of numpy or torch."""
-        self._pipeline.set_random_seed(seed % 2**32)
+        if self._pipeline is not None:
+            self._pipeline.set_random_seed(seed % 2**32)
 
     def __call__(self, sample: Sample) -> Sample:
         """Return the augmented sample; objects that left the picture leave every array alike."""
+        if self._pipeline is None:
+            return sample
         given = sample.annotation
         inputs: dict[str, Any] = {
             "image": sample.picture,

@@ -13,8 +13,6 @@ from lightning.pytorch.callbacks import (
     EMAWeightAveraging,
     LearningRateMonitor,
     ModelCheckpoint,
-    OnExceptionCheckpoint,
-    RichProgressBar,
 )
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 
@@ -97,12 +95,10 @@ def make_callbacks(
 ) -> list[Callback]:
     """What every training run has: best.ckpt and last.ckpt (also after Ctrl-C), and what the recipe asks for."""
     callbacks: list[Callback] = [
-        ModelCheckpoint(
-            folder, filename="best", monitor=monitor, mode="max", save_last=True, enable_version_counter=False
-        ),
-        OnExceptionCheckpoint(folder, filename="last"),
+        ModelCheckpoint(folder, filename="best", monitor=monitor, mode="max", enable_version_counter=False),
+        # save_last of the one above would follow the best epochs only, and not be written on Ctrl-C.
+        ModelCheckpoint(folder, filename="last", save_on_exception=True, enable_version_counter=False),
         LearningRateMonitor(logging_interval="step"),
-        RichProgressBar(),
     ]
     if ema is not None:
         callbacks.append(EMAWeightAveraging(decay=ema.decay, update_starting_at_step=ema.start_step))

@@ -1,0 +1,215 @@
+"""The command as a user meets it: quick answers, short errors, and one whole round of its verbs."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from tests.cli.tiny import TINY
+from visionkit.cli.main import main
+from visionkit.data.formats.shapes import Shapes
+
+RECIPE = """
+task: detection
+model:
+  name: faster_rcnn
+  backbone: {name: resnet18, weights: none}
+  fpn_channels: 16
+  head_channels: 16
+  box_batch_size: 16
+  box_score_threshold: 0.0
+optimizer: {lr: 0.01, base_batch_size: 2}
+schedule: {name: constant}
+evaluation: {display_threshold: 0.0}
+"""
+
+
+def run(*words, cwd=None):
+    code = "import sys; from visionkit.cli.main import main; status = main(sys.argv[1:]); "
+    code += "print('torch' in sys.modules, file=sys.stderr); sys.exit(status)"
+    return subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, cwd=cwd, check=False)
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(RECIPE)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["models", "backbones", "recipes", "data", "formats"])
+def test_listing_needs_no_torch(kind):
+    done = run("list", kind)
+    assert done.returncode == 0
+    assert done.stderr.strip() == "False"
+    assert len(done.stdout.splitlines()) > 1
+
+
+def test_listing_shows_what_the_registries_hold(capsys):
+    from visionkit.backbones import backbones
+    from visionkit.data.formats import formats
+    from visionkit.models import models
+
+    main(["list"])
+    words = capsys.readouterr().out.split()
+    assert {*backbones, *models, *formats} <= set(words)
+
+
+def test_help_needs_no_torch():
+    code = "import sys\nfrom visionkit.cli.main import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
+    code += "assert 'torch' not in sys.modules"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "examples:" in done.stdout
+
+
+MISTAKES = {
+    "model.bakbone=x": "unknown key model.bakbone; did you mean backbone",
+    "model.backbone.name=resnet5": "unknown name 'resnet5'; did you mean resnet50",
+    "model.name=faster_rcn": "unknown name 'faster_rcn'; did you mean faster_rcnn",
+    "task=detektion": "unknown name 'detektion'; did you mean detection",
+    "optimizer.lrate=1": "unknown key optimizer.lrate",
+    "trainer.max_epoch=1": "unknown key trainer.max_epoch; did you mean max_epochs",
+    "data.splits.train.sizes=3": "unknown key data.splits.train.sizes; did you mean size",
+    "shedule.name=cosine": "unknown key shedule; did you mean schedule",
+    "optimizer=3": "optimizer must hold keys",
+    "gone.yaml": "there is no recipe or data card gone.yaml",
+}
+
+
+@pytest.mark.parametrize("word", MISTAKES)
+def test_mistakes_are_answered_in_five_lines_without_torch(word, recipe):
+    done = run("fit", str(recipe), word)
+    *message, torch_was_imported = done.stderr.strip().splitlines()
+    assert done.returncode == 2
+    assert torch_was_imported == "False"
+    assert len(message) <= 5
+    assert MISTAKES[word] in "\n".join(message)
+
+
+def test_the_place_of_a_mistake_is_named(tmp_path, capsys):
+    path = tmp_path / "mine.yaml"
+    path.write_text(RECIPE.replace("fpn_channels", "fpn_chanels"))
+    assert main(["fit", str(path)]) == 2
+    assert f"{path}:6" in capsys.readouterr().err
+
+
+WRONG_VALUES = {
+    "optimizer.lr=fast": "lr",
+    "model.form=round": "form",
+    "trainer.max_epochs=many": "max_epochs",
+    "data.batch_size=two": "batch_size",
+    "schedule.name=cosinus": "name",
+    "model.backbone.norm=trainde": "norm",
+    "data.augment=[{name: HorizontalFlop}]": "did you mean HorizontalFlip",
+}
+
+
+@pytest.mark.parametrize("word", WRONG_VALUES)
+def test_wrong_values_are_answered_in_five_lines(word, recipe, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["fit", str(recipe), *TINY, word]) == 2
+    message = capsys.readouterr().err.strip()
+    assert WRONG_VALUES[word] in message
+    assert len(message.splitlines()) <= 5
+    assert "Traceback" not in message
+
+
+def test_freezing_random_weights_is_refused(recipe, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["fit", str(recipe), *TINY, "model.backbone.frozen_stages=1"]) == 2
+    assert "random values" in capsys.readouterr().err
+
+
+def test_a_run_folder_that_cannot_be_written_is_said(recipe, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").write_text("a file, not a folder")
+    assert main(["fit", str(recipe), *TINY]) == 2
+    assert "cannot be written" in capsys.readouterr().err
+
+
+def test_dry_run_prints_the_composed_recipe(recipe, capsys):
+    assert main(["fit", str(recipe), "--dry-run", "optimizer.lr=3"]) == 0
+    assert yaml.safe_load(capsys.readouterr().out)["optimizer"]["lr"] == 3
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A run folder of two steps."""
+    folder = tmp_path_factory.mktemp("trained")
+    (folder / "mine.yaml").write_text(RECIPE)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert main(["fit", "mine.yaml", *TINY]) == 0
+    return folder / "runs" / "mine" / "1"
+
+
+def test_a_round_of_fit_test_and_predict(trained, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    checkpoint = str(trained / "best.ckpt")
+    assert main(["test", checkpoint, "--output", "scores"]) == 0
+    assert "AP50" in capsys.readouterr().out
+    scores = json.loads((tmp_path / "scores" / "metrics.json").read_text())
+    rows = json.loads((tmp_path / "scores" / "predictions.json").read_text())
+    assert {"AP", "AP50", "AP/disc"} <= set(scores)
+    shapes = Shapes(split="val", count=3, size=64)
+    for index in range(3):
+        Image.fromarray(shapes[index].picture).save(tmp_path / f"{index}.png")
+    pictures = [f"{index}.png" for index in range(3)]
+    assert main(["predict", checkpoint, *pictures, "--output", "out"]) == 0
+    found = json.loads((tmp_path / "out" / "predictions.json").read_text())
+    for index, entry in enumerate(found):
+        of_test = [row for row in rows if row["image_id"] == index]
+        assert len(entry["detections"]) == len(of_test) > 0
+        for ours, theirs in zip(entry["detections"], of_test, strict=True):
+            assert shapes.class_names[theirs["category_id"] - 1] == ours["name"]
+            x, y, width, height = theirs["bbox"]
+            np.testing.assert_allclose(ours["box"], [x, y, x + width, y + height], atol=1e-2)
+            assert ours["score"] == pytest.approx(theirs["score"], abs=1e-4)
+        assert Image.open(tmp_path / "out" / entry["drawn"]).size == (64, 64)
+
+
+def test_validate_takes_another_card_and_refuses_other_classes(trained, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = ["data.splits.val.count=2", "--output", "scores"]
+    assert main(["validate", str(trained / "best.ckpt"), *words]) == 0
+    card = tmp_path / "other.yaml"
+    card.write_text("data: {format: voc, root: gone, splits: {val: {image_set: val}}}")
+    assert main(["test", str(trained / "best.ckpt"), str(card)]) == 2
+    assert "does not exist" in capsys.readouterr().err
+
+
+def test_resume_goes_on_from_the_last_checkpoint(trained, monkeypatch):
+    import torch
+
+    folder = trained.parent.parent.parent
+    monkeypatch.chdir(folder)
+    before = torch.load(trained / "last.ckpt", weights_only=True)["global_step"]
+    assert main(["fit", "mine.yaml", *TINY, "trainer.max_epochs=2", "--resume"]) == 0
+    after = torch.load(trained / "last.ckpt", weights_only=True)["global_step"]
+    assert (before, after) == (2, 4)
+
+
+def test_an_output_folder_that_cannot_be_written_is_said(trained, tmp_path, capsys):
+    (tmp_path / "out").write_text("a file, not a folder")
+    Image.new("RGB", (32, 32)).save(tmp_path / "a.png")
+    status = main(["predict", str(trained / "best.ckpt"), str(tmp_path / "a.png"), "--output", str(tmp_path / "out")])
+    assert status == 2
+    assert "cannot be written" in capsys.readouterr().err
+
+
+def test_nothing_to_resume_is_said(recipe, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["fit", str(recipe), "--resume"]) == 2
+    assert "nothing to resume" in capsys.readouterr().err
+
+
+def test_data_check_prints_figures(capsys, tmp_path):
+    card = tmp_path / "card.yaml"
+    card.write_text("data: {format: shapes, splits: {train: {split: train, count: 5, size: 32}}}")
+    assert main(["data", "check", str(card)]) == 0
+    assert "5 pictures" in capsys.readouterr().out
