@@ -44,7 +44,6 @@ def torchvision_reference(num_classes: int, **options) -> nn.Module:
         weights=None,
         weights_backbone=None,
         num_classes=num_classes + 1,
-        trainable_backbone_layers=5,
         image_mean=[0.0, 0.0, 0.0],
         image_std=[1.0, 1.0, 1.0],
         **options,

@@ -312,17 +312,24 @@ def test_scales_do_not_depend_on_the_first_batch():
     assert all(torch.equal(a["boxes"], b["boxes"]) for a, b in zip(fresh, again, strict=True))
 
 
+OVERFIT = {
+    "fpn": {"anchor_sizes": [[16], [32], [64], [96], [128]]},
+    "single": {"anchor_sizes": [[32, 64]], "head_channels": 256, "head_dropout": 0.0},
+    "c4": {"anchor_sizes": [[32, 64]]},
+}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS)
 def test_one_picture_is_learnt_with_its_classes(form):
-    network = small_network(form, anchor_sizes=[[16], [32], [64], [96], [128]] if form == "fpn" else [[32, 64]])
+    network = small_network(form, **OVERFIT[form])
     picture = pictures((96, 96))[0] * 0.1
     picture[0, 10:50, 10:50] += 2
     picture[2, 50:90, 40:90] -= 2
     truth = target([[10, 10, 50, 50], [40, 50, 90, 90]], [2, 0])
     optimizer = torch.optim.Adam(network.parameters(), 1e-4)
     network.train()
-    for _ in range(120):
+    for _ in range(100):
         optimizer.zero_grad()
         sum(network([picture, picture], [truth, truth]).values()).backward()
         optimizer.step()

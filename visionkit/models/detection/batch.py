@@ -60,7 +60,7 @@ def check_pictures(batch: PictureBatch) -> None:
     Raises:
         DataError: the batch holds NaN, infinity, or values as large as those of pictures in 0..255.
     """
-    lowest, highest = (value.item() for value in torch.aminmax(batch.tensor.detach()))
+    lowest, highest = torch.stack(torch.aminmax(batch.tensor.detach())).tolist()
     if not (lowest >= -LARGEST_NORMALISED and highest <= LARGEST_NORMALISED):
         raise DataError(
             f"the pictures of this batch reach from {lowest:.4g} to {highest:.4g}: they are not normalised\n"
