@@ -67,6 +67,15 @@ def parameters(node: ast.ClassDef | ast.FunctionDef) -> dict[str, ast.expr | Non
     return {field.target.id: field.annotation for field in fields if isinstance(field.target, ast.Name)}
 
 
+def takes_any(node: ast.ClassDef | ast.FunctionDef) -> bool:
+    """Whether a function, or the `__init__` of a class, passes further keywords on (`**options`)."""
+    if isinstance(node, ast.FunctionDef):
+        return node.args.kwarg is not None
+    return any(
+        takes_any(found) for found in node.body if isinstance(found, ast.FunctionDef) and found.name == "__init__"
+    )
+
+
 def class_constant(node: ast.ClassDef | ast.FunctionDef, name: str) -> str | None:
     """A string that a class body assigns to `name`."""
     for found in node.body:

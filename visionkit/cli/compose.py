@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from visionkit.cli.catalogue import registered
 from visionkit.cli.layers import KeyPath, Layer, merge, override_layer, read_layer
 from visionkit.errors import RecipeError
 from visionkit.registry import suggest
@@ -25,18 +26,18 @@ def compose(words: Sequence[str], onto: dict[str, Any] | None = None) -> Layer:
     Raises:
         RecipeError: a file is missing or wrong, or `base:` goes round in circles.
     """
-    files = [word for word in words if not is_override(word)]
-    layer = Layer(dict(onto or {}))
-    for word in files:
-        card = read_with_base(find_file(word))
-        if "format" in card.values.get("data", {}):
-            layer = without_data_source(layer)
-        layer = merge(layer, card)
-    if "format" not in layer.values.get("data", {}):
-        layer = merge(layer, read_with_base(find_file(DEFAULT_CARD, "data")))
     overrides = [with_named_backbone(override_layer(word)) for word in words if is_override(word)]
-    chosen = functools.reduce(merge, overrides, layer)
-    return functools.reduce(merge, overrides, with_matching_sections(layer, chosen.values))
+    layer = Layer(dict(onto or {}))
+    for word in words:
+        if not is_override(word):
+            layer = with_card(layer, read_with_base(find_file(word)))
+    if not any("format" in section(given, "data") for given in (layer, *overrides)):
+        layer = merge(layer, read_with_base(find_file(DEFAULT_CARD, "data")))
+    for given in overrides:
+        if section(given, "data").get("format") not in (None, section(layer, "data").get("format")):
+            layer = without_data_source(layer)
+    names = functools.reduce(merge, overrides, only(layer, "task", "model"))
+    return functools.reduce(merge, overrides, with_matching_sections(layer, names))
 
 
 def is_override(word: str) -> bool:
@@ -44,23 +45,61 @@ def is_override(word: str) -> bool:
     return "=" in word and not Path(word).exists()
 
 
+def section(layer: Layer, *path: str) -> dict[str, Any]:
+    """The mapping at `path` of a layer; empty where there is none.
+
+    Raises:
+        RecipeError: something else stands there.
+    """
+    found: Any = layer.values
+    for at, key in enumerate(path, start=1):
+        found = found.get(key) or {}
+        if not isinstance(found, dict):
+            where = layer.origin(path[:at])
+            raise RecipeError(f"{'.'.join(path[:at])} must hold `key: value` lines, not {found!r}\n  {where}")
+    return found
+
+
+def only(layer: Layer, *keys: str) -> Layer:
+    """The layer with no more than these sections."""
+    return Layer({key: value for key, value in layer.values.items() if key in keys}, layer.origins)
+
+
+def with_card(layer: Layer, card: Layer) -> Layer:
+    """A recipe or data card laid over a layer; one that names a data format brings all there is to say of its files."""
+    return merge(without_data_source(layer) if "format" in section(card, "data") else layer, card)
+
+
 def without_data_source(layer: Layer) -> Layer:
     """The layer without what an earlier card said of its files: another format has other options."""
     source = ("format", "root", "splits", "classes", "download")
-    data = {key: value for key, value in layer.values.get("data", {}).items() if key not in source}
+    data = {key: value for key, value in section(layer, "data").items() if key not in source}
     return Layer({**layer.values, "data": data}, layer.origins)
 
 
-def with_matching_sections(layer: Layer, chosen: dict[str, Any]) -> Layer:
-    """The layer with its `for:` sections laid over it whose key is the chosen task or model."""
-    sections = layer.values.get("for") or {}
+def with_matching_sections(layer: Layer, names: Layer) -> Layer:
+    """The layer with its `for:` sections laid over it whose key is the task or the model of `names`."""
     result = Layer({key: value for key, value in layer.values.items() if key != "for"}, layer.origins)
-    for name in (chosen.get("task"), chosen.get("model", {}).get("name")):
-        if name in sections:
-            values = sections[name]
+    for name in (names.values.get("task"), section(names, "model").get("name")):
+        if isinstance(name, str):
             origins = {path[2:]: where for path, where in layer.origins.items() if path[:2] == ("for", name)}
-            result = merge(result, with_named_backbone(Layer(values, origins)))
+            result = merge(result, with_named_backbone(Layer(section(layer, "for", name), origins)))
     return result
+
+
+def check_for_sections(layer: Layer) -> None:
+    """Refuse `for:` sections that would never be looked at.
+
+    Raises:
+        RecipeError: a section is for a task or model that does not exist, or holds no keys.
+    """
+    known = {*registered("tasks"), *registered("models")}
+    for name in section(layer, "for"):
+        if name not in known:
+            raise RecipeError(
+                f"for: {name!r} is no task or model{suggest(name, known)}\n  {layer.origin(('for', name))}"
+            )
+        section(layer, "for", name)
 
 
 def with_named_backbone(layer: Layer) -> Layer:
@@ -74,13 +113,20 @@ def with_named_backbone(layer: Layer) -> Layer:
 
 
 def read_with_base(path: Path, above: tuple[Path, ...] = ()) -> Layer:
-    """A file laid over the files that its `base:` names, relative to itself."""
+    """A file laid over the files that its `base:` names, relative to itself.
+
+    Raises:
+        RecipeError: a file is missing or wrong, or `base:` goes round in a circle.
+    """
     if path.resolve() in above:
         chain = " -> ".join(str(file) for file in (*above, path.resolve()))
         raise RecipeError(f"base: goes round in a circle: {chain}")
     layer = with_named_backbone(read_layer(path))
     named = layer.values.pop("base", [])
     bases = [named] if isinstance(named, str) else named
+    if not isinstance(bases, list) or not all(isinstance(base, str) for base in bases):
+        raise RecipeError(f"base: takes a file or a list of files, not {named!r}\n  {layer.origin(('base',))}")
+    check_for_sections(layer)
     below = [read_with_base(_base_file(path, base), (*above, path.resolve())) for base in bases]
     return functools.reduce(merge, [*below, layer])
 
@@ -88,7 +134,7 @@ def read_with_base(path: Path, above: tuple[Path, ...] = ()) -> Layer:
 def _base_file(path: Path, base: str) -> Path:
     file = path.parent / base
     if not file.is_file():
-        raise RecipeError(f"{path}: base: {base} does not exist ({file})")
+        raise RecipeError(f"{path}: base: {base} does not exist; it is looked for as {file}")
     return file
 
 

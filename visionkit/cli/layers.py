@@ -1,6 +1,7 @@
 """One layer of a recipe: a YAML file or a word of the command line, with the place each value stands at."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,8 +33,44 @@ class Layer:
         return self.origins.get(path, "the recipe")
 
 
+class WrongValueError(RecipeError):
+    """A value that does not fit the code it goes to.
+
+    Attributes:
+        path: its keys, so that who knows the layers can say where it stands.
+    """
+
+    def __init__(self, message: str, path: KeyPath) -> None:
+        super().__init__(message)
+        self.path = path
+
+
+class _RefusedError(yaml.MarkedYAMLError):
+    """YAML that is well-formed, but that no recipe may hold."""
+
+    def __init__(self, problem: str, node: yaml.Node) -> None:
+        super().__init__(problem=problem, problem_mark=node.start_mark)
+
+
 class _Loader(yaml.SafeLoader):
-    """Safe YAML that reads 1e-4 as a number, as people write it and YAML 1.2 says."""
+    """Safe YAML that reads 1e-4 as a number, as people write it and YAML 1.2 says, and dates as words."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012  (PyYAML's own attribute)
+        first: [(tag, form) for tag, form in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+        """A mapping of the file; refused where a key is no word or stands twice."""
+        node = super().compose_mapping_node(anchor)
+        seen = set()
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise _RefusedError("a key must be a word", key)
+            if key.value in seen:
+                raise _RefusedError(f"the key {key.value!r} stands twice in the same mapping", key)
+            seen.add(key.value)
+        return node
 
 
 _Loader.add_implicit_resolver(
@@ -51,38 +88,17 @@ def read_layer(path: Path) -> Layer:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise RecipeError(f"{path} cannot be read: {getattr(error, 'strerror', None) or 'not a text file'}") from error
-    loader = _Loader(text)
+    layer = Layer()
     try:
-        node = loader.get_single_node()
-        layer = Layer()
-        if node is not None:
-            if not isinstance(node, yaml.MappingNode):
-                raise RecipeError(f"{path} must hold `key: value` lines")
-            layer.values = _mapping(loader, node, path, (), layer.origins)
+        values = _read(text, lambda line: f"{path}:{line}", (), layer.origins)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""
-        raise RecipeError(f"{path}{line} is not YAML: {getattr(error, 'problem', error)}") from error
-    finally:
-        loader.dispose()
+        raise RecipeError(f"{path}{line}: {_problem(error)}") from error
+    if not isinstance(values, (dict, type(None))):
+        raise RecipeError(f"{path} must hold `key: value` lines")
+    layer.values = values or {}
     return layer
-
-
-def _mapping(
-    loader: _Loader, node: yaml.MappingNode, file: Path, path: KeyPath, origins: dict[KeyPath, str]
-) -> dict[str, Any]:
-    values: dict[str, Any] = {}
-    for key_node, value_node in node.value:
-        key = str(loader.construct_object(key_node))
-        where = f"{file}:{key_node.start_mark.line + 1}"
-        if key in values:
-            raise RecipeError(f"{where}: the key {key!r} stands twice in the same mapping")
-        origins[(*path, key)] = where
-        if isinstance(value_node, yaml.MappingNode):
-            values[key] = _mapping(loader, value_node, file, (*path, key), origins)
-        else:
-            values[key] = loader.construct_object(value_node, deep=True)
-    return values
 
 
 def override_layer(word: str) -> Layer:
@@ -95,23 +111,75 @@ def override_layer(word: str) -> Layer:
     path = tuple(key.split("."))
     if not all(path):
         raise RecipeError(f"{word!r}: an override has the form key=value, such as trainer.max_epochs=12")
+    layer = Layer(origins={path: COMMAND_LINE})
     try:
-        value: Any = yaml.load(text, _Loader)
+        value = _read(text, lambda _: COMMAND_LINE, path, layer.origins)
     except yaml.YAMLError as error:
-        raise RecipeError(f"{word!r}: the value is not YAML: {getattr(error, 'problem', error)}") from error
-    origins = dict.fromkeys(_paths(value, path), COMMAND_LINE)
+        raise RecipeError(f"{word!r}: {_problem(error)}") from error
     for part in reversed(path):
         value = {part: value}
-    return Layer(value, origins)
+    layer.values = value
+    return layer
 
 
-def _paths(value: Any, path: KeyPath) -> list[KeyPath]:
-    deeper = value.items() if isinstance(value, dict) else ()
-    return [path] + [found for key, inner in deeper for found in _paths(inner, (*path, str(key)))]
+def _read(text: str, where: Callable[[int], str], path: KeyPath, origins: dict[KeyPath, str]) -> Any:
+    """The value that a YAML text stands for; `origins` gets the place of everything inside it."""
+    loader = _Loader(text)
+    try:
+        node = loader.get_single_node()
+        return None if node is None else _plain(loader, node, where, path, origins, ())
+    finally:
+        loader.dispose()
+
+
+def _plain(
+    loader: _Loader,
+    node: yaml.Node,
+    where: Callable[[int], str],
+    path: KeyPath,
+    origins: dict[KeyPath, str],
+    around: tuple[yaml.Node, ...],
+) -> Any:
+    """Mappings, lists and scalars of a YAML node that lies inside the nodes `around`."""
+    if isinstance(node, yaml.ScalarNode):
+        return _scalar(loader, node)
+    if node in around:
+        raise _RefusedError("this part contains itself", node)
+    if node.tag not in (loader.DEFAULT_MAPPING_TAG, loader.DEFAULT_SEQUENCE_TAG):
+        raise _RefusedError(f"the tag {node.tag} is not allowed", node)
+    if isinstance(node, yaml.MappingNode):
+        loader.flatten_mapping(node)  # the keys of `<<: *anchor` go before the mapping's own
+        inner = {key.value: (key, value) for key, value in node.value}
+    else:
+        inner = {str(index): (value, value) for index, value in enumerate(node.value)}
+    values = {}
+    for key, (marked, value) in inner.items():
+        origins[(*path, key)] = where(marked.start_mark.line + 1)
+        values[key] = _plain(loader, value, where, (*path, key), origins, (*around, node))
+    return values if isinstance(node, yaml.MappingNode) else list(values.values())
+
+
+def _scalar(loader: _Loader, node: yaml.ScalarNode) -> Any:
+    try:
+        return loader.construct_object(node)
+    except ValueError as error:
+        raise _RefusedError(str(error), node) from error
+
+
+def _problem(error: yaml.YAMLError) -> str:
+    """What is wrong, in a line; PyYAML's own text shows the place over several."""
+    problem = str(getattr(error, "problem", None) or getattr(error, "reason", error))
+    return problem if isinstance(error, _RefusedError) else f"this is not YAML: {problem}"
 
 
 def merge(lower: Layer, upper: Layer) -> Layer:
-    """`upper` laid over `lower`: mappings are merged, everything else is replaced."""
+    """`upper` laid over `lower`: mappings are merged, everything else is replaced.
+
+    Keys that are numbers, laid over a list, change those of its elements: `data.augment.0.p=0.3`.
+
+    Raises:
+        RecipeError: the list has no such element.
+    """
     return Layer(merge_values(lower.values, upper.values), {**lower.origins, **upper.origins})
 
 
@@ -119,6 +187,16 @@ def merge_values(lower: dict[str, Any], upper: dict[str, Any]) -> dict[str, Any]
     """See `merge`."""
     merged = dict(lower)
     for key, value in upper.items():
-        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = merge_values(merged[key], value) if both else value
+        merged[key] = _laid_over(merged.get(key), value)
     return merged
+
+
+def _laid_over(lower: Any, upper: Any) -> Any:
+    if isinstance(lower, dict) and isinstance(upper, dict):
+        return merge_values(lower, upper)
+    if isinstance(lower, list) and isinstance(upper, dict) and upper and all(key.isdecimal() for key in upper):
+        missing = [key for key in upper if int(key) >= len(lower)]
+        if missing:
+            raise RecipeError(f"element {missing[0]} is not in a list of {len(lower)}; the first one is 0")
+        return [_laid_over(value, upper[str(at)]) if str(at) in upper else value for at, value in enumerate(lower)]
+    return upper

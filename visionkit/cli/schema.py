@@ -13,6 +13,7 @@ from visionkit.cli.catalogue import (
     options_classes,
     parameters,
     registered,
+    takes_any,
 )
 from visionkit.cli.layers import KeyPath, Layer
 from visionkit.errors import RecipeError
@@ -37,23 +38,41 @@ def recipe_schema(recipe: Layer) -> Schema:
     """The allowed keys of a recipe, given its task, model and data format."""
     task = _entry(recipe, "tasks", "task")
     model = _entry(recipe, "models", "model", "name")
-    reader = _entry(recipe, "formats", "data", "format")
-    _entry(recipe, "backbones", "model", "backbone", "name")
     wanted, named = class_constant(model.node, "task"), recipe.values["task"]
     if wanted != named:
         where = recipe.origin(("model", "name"))
         raise RecipeError(f"the model {model.name!r} is for the task {wanted!r}, not {named!r}\n  {where}")
-    backbone = definition(PACKAGE / "backbones" / "create.py", "create_backbone")
-    splits = {key: None for key in parameters(reader.node) if key not in ("root", "classes")}
     return {
         "task": None,
         "seed": None,
-        "model": {"name": None, **_section(model.node, "num_classes"), "backbone": _section(backbone)},
-        "data": {**_section(definition(PACKAGE / "data" / "datamodule.py", "VisionData")), "splits": {ANY: splits}},
+        "model": {"name": None, **_section(model.node, "num_classes"), "backbone": _backbone_schema(recipe)},
+        "data": _data_schema(recipe),
         "trainer": _section(definition(_lightning_trainer(), "Trainer")),
         **_nested(task.node),
         **_nested(definition(PACKAGE / "engine" / "run.py", "make_callbacks")),
     }
+
+
+def check_data(recipe: Layer) -> None:
+    """Refuse keys and names in the `data` section that nobody knows; the rest may be missing (a card alone).
+
+    Raises:
+        RecipeError: as for `check`.
+    """
+    _check_keys(recipe.values.get("data"), _data_schema(recipe), ("data",), recipe)
+
+
+def _data_schema(recipe: Layer) -> Schema:
+    reader = _entry(recipe, "formats", "data", "format")
+    module = definition(PACKAGE / "data" / "datamodule.py", "VisionData")
+    return {**_section(module), "splits": {ANY: _section(reader.node, "root", "classes")}}
+
+
+def _backbone_schema(recipe: Layer) -> Schema:
+    """What every backbone takes, and what this one takes besides."""
+    family = _entry(recipe, "backbones", "model", "backbone", "name").node
+    common = _section(definition(PACKAGE / "backbones" / "create.py", "create_backbone"))
+    return {**common, **_section(family), **({ANY: None} if takes_any(family) else {})}
 
 
 def _entry(recipe: Layer, registry: str, *path: str) -> Entry:
@@ -101,12 +120,13 @@ def _check_keys(values: Any, schema: Schema | None, path: KeyPath, recipe: Layer
     if schema is None or values is None:
         return
     if isinstance(values, list):
-        for value in values:
-            _check_keys(value, schema, path, recipe)
+        for index, value in enumerate(values):
+            _check_keys(value, schema, (*path, str(index)), recipe)
         return
     if not isinstance(values, dict):
-        inside = ", ".join(sorted(schema)[:6])
-        raise RecipeError(f"{'.'.join(path)} must hold keys ({inside}, ...), not {values!r}\n  {recipe.origin(path)}")
+        inside = ", ".join(key for key in sorted(schema)[:6] if key != ANY)
+        keys = f"keys ({inside}, ...)" if inside else "keys"
+        raise RecipeError(f"{'.'.join(path)} must hold {keys}, not {values!r}\n  {recipe.origin(path)}")
     for key, value in values.items():
         if key not in schema and ANY not in schema:
             full = ".".join((*path, key))

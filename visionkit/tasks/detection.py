@@ -83,23 +83,32 @@ class Detection(Task):
             Per picture boxes [M, 4] in its own pixels, scores [M] falling, labels [M].
         """
         prepared, geometries = self.preprocessing(pictures)
-        return Preprocessing.restore(self.network(prepared), geometries)
+        found: list[Prediction] = [{}] * len(prepared)
+        for group in groups_of_equal_shape(prepared):
+            predictions = self.network([prepared[index] for index in group])
+            for index, prediction in zip(group, predictions, strict=True):
+                found[index] = prediction
+        return Preprocessing.restore(found, geometries)
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """One step: the sum of the network's losses."""
         pictures, geometries = self.preprocessing(batch.pictures)
         losses = self.network(pictures, Preprocessing.resize_targets(batch.targets, geometries))
         loss = self.total_loss(losses, _image_ids(batch))
-        self._log_losses("train", {"loss": loss.detach(), **losses}, batch, on_step=True)
+        self._log_losses("train", {"loss": loss.detach(), **losses}, len(pictures))
         return loss
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         """Losses and predictions from one forward pass; the predictions are scored in original pixels."""
-        pictures, geometries = self.preprocessing(batch.pictures)
+        prepared, geometries = self.preprocessing(batch.pictures)
         targets = Preprocessing.resize_targets(batch.targets, geometries)
-        losses, predictions = self.network.losses_and_predictions(pictures, targets)  # type: ignore[operator]
-        self._log_losses("val", {"loss": sum(losses.values()), **losses}, batch, on_step=False)
-        self.metric.update(Preprocessing.restore(predictions, geometries), batch.targets)
+        for group in groups_of_equal_shape(prepared):
+            losses, predictions = self.network.losses_and_predictions(  # type: ignore[operator]
+                [prepared[index] for index in group], [targets[index] for index in group]
+            )
+            self._log_losses("val", {"loss": sum(losses.values()), **losses}, len(group))
+            restored = Preprocessing.restore(predictions, [geometries[index] for index in group])
+            self.metric.update(restored, [batch.targets[index] for index in group])
 
     def test_step(self, batch: Batch, batch_index: int) -> None:
         """Predict as `predict` does, and keep the boxes for the results file."""
@@ -134,9 +143,11 @@ class Detection(Task):
         known = {name: value for name, value in self.results.items() if value == value}
         self.log_dict({f"{split}/{name}": value for name, value in known.items() if "/" not in name}, prog_bar=False)
 
-    def _log_losses(self, split: str, losses: dict[str, Any], batch: Batch, on_step: bool) -> None:
+    def _log_losses(self, split: str, losses: dict[str, Any], pictures: int) -> None:
         named = {f"{split}/{name}": value for name, value in losses.items()}
-        self.log_dict(named, batch_size=len(batch.pictures), on_step=on_step, on_epoch=True, sync_dist=split == "val")
+        training = split == "train"
+        # Without on_step the processes meet once, at the end of the epoch: they may have made different numbers of calls.
+        self.log_dict(named, batch_size=pictures, on_step=training, on_epoch=True, sync_dist=not training)
 
     def _report_anchor_coverage(self, dataset: Any, most: int = 2000) -> None:
         """Log the share of objects that no anchor reaches with IoU .5, over at most `most` pictures."""
@@ -159,6 +170,18 @@ def _box_sizes(boxes: Any, geometry: Any) -> Tensor:
     """Width and height [N, 2] of xyxy boxes in resized pixels."""
     corners = torch.as_tensor(boxes)
     return (corners[:, 2:] - corners[:, :2]) * torch.tensor([geometry.scale_x, geometry.scale_y])
+
+
+def groups_of_equal_shape(pictures: Sequence[Tensor]) -> list[list[int]]:
+    """Indices of pictures that fill a batch without padding each other.
+
+    A convolution sees into the padding beside a smaller picture: predicted together with a larger one it would get
+    other boxes than alone, and `test` would not agree with `predict`.
+    """
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for index, picture in enumerate(pictures):
+        groups.setdefault(tuple(picture.shape), []).append(index)
+    return list(groups.values())
 
 
 def _image_ids(batch: Batch) -> list[Any]:

@@ -1,0 +1,38 @@
+import math
+
+import numpy as np
+from rich.console import Console
+
+from visionkit.engine.predict import Detections
+from visionkit.report.draw import class_colour, draw_detections
+from visionkit.report.tables import class_table, number, overall_table
+
+
+def detections(count):
+    boxes = np.array([[10, 10, 40, 30]] * count, np.float32).reshape(-1, 4)
+    return Detections(None, boxes, np.full(count, 0.9, np.float32), np.zeros(count, np.int64), ["disc"] * count)
+
+
+def test_boxes_are_drawn_on_a_copy():
+    picture = np.full((64, 64, 3), 128, np.uint8)
+    drawn = draw_detections(picture, detections(1))
+    assert (picture == 128).all()
+    assert drawn.shape == picture.shape
+    assert (drawn[30, 12:38] != 128).any(), "the lower edge of the box"
+    assert (drawn[40:, 45:] == 128).all(), "nothing is drawn elsewhere"
+    np.testing.assert_array_equal(draw_detections(picture, detections(0)), picture)
+
+
+def test_classes_have_different_colours():
+    assert len({class_colour(label) for label in range(80)}) > 70
+
+
+def test_tables_show_figures_and_what_is_not_defined():
+    results = {"AP": 0.25, "APl": math.nan, "AP/a": 0.5, "AP50/a": 0.75, "AP/b": math.nan}
+    console = Console(record=True, width=80)
+    console.print(overall_table(results, "val"), class_table(results, ["a", "b"]))
+    text = console.export_text()
+    assert "0.2500" in text
+    assert "0.7500" in text
+    assert text.count("n/a") == 3
+    assert number(1 / 3) == "0.3333"

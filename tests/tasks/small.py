@@ -1,0 +1,55 @@
+"""A detection task that trains in a second."""
+
+import lightning.pytorch as pl
+
+from visionkit.backbones import create_backbone
+from visionkit.data.datamodule import VisionData
+from visionkit.data.preprocess import Preprocess
+from visionkit.models import create_model
+from visionkit.tasks import Detection, EvaluationOptions, OptimizerOptions, ScheduleOptions
+
+SIZE = 64
+
+
+def small_data(train=4, val=3, **options):
+    """Shapes of 64 x 64 pixels in batches of two."""
+    splits = {
+        "train": {"split": "train", "count": train, "size": SIZE},
+        "val": {"split": "val", "count": val, "size": SIZE},
+    }
+    return VisionData(format="shapes", splits=splits, **{"batch_size": 2, "num_workers": 0, **options})
+
+
+def small_task(class_names, **options):
+    """Faster R-CNN on a random ResNet-18."""
+    network = create_model(
+        "faster_rcnn",
+        create_backbone("resnet18", weights="none"),
+        len(class_names),
+        fpn_channels=16,
+        head_channels=16,
+        box_batch_size=16,
+        box_score_threshold=0.0,
+    )
+    defaults = {
+        "preprocess": Preprocess(short_side=SIZE, long_side=2 * SIZE),
+        "optimizer": OptimizerOptions(lr=0.01, base_batch_size=2),
+        "schedule": ScheduleOptions(name="constant", warmup_steps=0),
+        "evaluation": EvaluationOptions(),
+    }
+    return Detection(network, class_names, **{**defaults, **options})
+
+
+def small_trainer(**options):
+    """A silent Trainer of one epoch on the CPU."""
+    defaults = {
+        "max_epochs": 1,
+        "accelerator": "cpu",
+        "devices": 1,
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "num_sanity_val_steps": 0,
+    }
+    return pl.Trainer(**{**defaults, **options})

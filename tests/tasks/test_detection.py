@@ -1,0 +1,128 @@
+import pytest
+import torch
+from torch import nn
+
+from tests.tasks.small import small_data, small_task, small_trainer
+from visionkit.data.formats.shapes import FORMS
+from visionkit.errors import VisionkitError
+from visionkit.tasks import Detection, EvaluationOptions, OptimizerOptions, ScheduleOptions
+from visionkit.tasks.base import DivergedError
+
+NAMES = list(FORMS)
+
+
+def test_it_trains_under_a_plain_trainer_and_logs_losses_and_figures(tmp_path):
+    task, trainer = small_task(NAMES), small_trainer(default_root_dir=tmp_path)
+    trainer.fit(task, small_data())
+    logged = trainer.callback_metrics
+    assert {"train/loss", "train/loss_classifier", "val/loss", "val/AP", "val/AP50"} <= set(logged)
+    assert all(torch.isfinite(value) for value in logged.values())
+    assert task.monitor == "val/AP"
+
+
+@pytest.mark.parametrize("metric", ["voc07", "voc10"])
+def test_voc_figures_are_watched_by_their_own_name(metric):
+    task = small_task(NAMES, evaluation=EvaluationOptions(metric=metric))
+    assert task.monitor == "val/AP50"
+
+
+@pytest.mark.parametrize("name", ["multistep", "cosine", "plateau"])
+def test_every_schedule_runs_under_the_trainer(name, tmp_path):
+    task = small_task(NAMES, schedule=ScheduleOptions(name=name, warmup_steps=2, milestones=[1]))
+    trainer = small_trainer(max_epochs=2, default_root_dir=tmp_path)
+    trainer.fit(task, small_data(train=4))
+    assert trainer.global_step == 4
+
+
+def test_the_rate_follows_batch_and_accumulation(tmp_path):
+    task = small_task(NAMES, optimizer=OptimizerOptions(lr=0.8, base_batch_size=16))
+    trainer = small_trainer(accumulate_grad_batches=2, default_root_dir=tmp_path)
+    trainer.fit(task, small_data())
+    assert trainer.optimizers[0].param_groups[0]["lr"] == pytest.approx(0.8 * 4 / 16)
+
+
+def test_bfloat16_trains_with_finite_losses(tmp_path):
+    trainer = small_trainer(precision="bf16-mixed", default_root_dir=tmp_path)
+    trainer.fit(small_task(NAMES), small_data())
+    assert torch.isfinite(trainer.callback_metrics["train/loss"])
+
+
+def test_a_loss_that_is_no_number_stops_training_and_names_the_pictures(tmp_path):
+    task = small_task(NAMES)
+    with torch.no_grad():
+        task.network.rpn.head.bbox_pred.weight.fill_(float("nan"))
+    with pytest.raises(DivergedError, match=r"pictures of the batch: \["):
+        small_trainer(default_root_dir=tmp_path).fit(task, small_data(train=2))
+
+
+def test_validation_gives_losses_and_predictions_from_one_pass(tmp_path, monkeypatch):
+    task = small_task(NAMES)
+    passes = []
+    forward = task.backbone.forward
+    monkeypatch.setattr(task.backbone, "forward", lambda x: passes.append(len(x)) or forward(x))
+    small_trainer(default_root_dir=tmp_path).validate(task, small_data(val=3), verbose=False)
+    assert passes == [2, 1]
+
+
+def test_predictions_are_in_the_pictures_own_pixels():
+    task = small_task(NAMES).eval()
+    picture = torch.randint(0, 256, (3, 40, 100), dtype=torch.uint8)
+    with torch.inference_mode():
+        (found,) = task([picture])
+    assert len(found["boxes"])
+    assert found["boxes"][:, 2].max() <= 100
+    assert found["boxes"][:, 3].max() <= 40
+    assert found["boxes"][:, 2].max() > 64, "boxes reach over the whole resized width"
+
+
+def test_a_batch_predicts_as_its_pictures_one_by_one():
+    task = small_task(NAMES).eval()
+    pictures = [torch.randint(0, 256, (3, *size), dtype=torch.uint8) for size in ((64, 64), (64, 64), (50, 90))]
+    with torch.inference_mode():
+        together, alone = task(pictures), [task([picture])[0] for picture in pictures]
+    for one, other in zip(together, alone, strict=True):
+        torch.testing.assert_close(one["scores"], other["scores"], atol=1e-4, rtol=1e-3)
+
+
+def test_class_names_are_required():
+    with pytest.raises(VisionkitError, match="class names"):
+        small_task([*NAMES]).__class__(nn.Linear(1, 1), [])
+
+
+def test_mean_and_std_come_from_the_backbone_s_weights():
+    task = small_task(NAMES)
+    assert task.preprocess_options.mean == pytest.approx([0.485, 0.456, 0.406])
+
+
+@pytest.mark.slow
+def test_one_picture_can_be_learned_and_keeps_its_class(tmp_path):
+    """The classical trap: a detector whose labels are off by one scores perfectly and names everything wrong."""
+    data = small_data(train=8, val=8)
+    data.splits["val"] = dict(data.splits["train"])
+    task = small_task(
+        data.class_names, optimizer=OptimizerOptions(name="adamw", lr=1e-3, base_batch_size=2, weight_decay=0.0)
+    )
+    small_trainer(max_epochs=60, default_root_dir=tmp_path, check_val_every_n_epoch=60).fit(task, data)
+    assert task.results["AP50"] > 0.95
+
+
+def test_any_network_with_the_contract_can_be_trained(tmp_path):
+    class Stub(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.backbone = nn.Linear(1, 1)
+
+        def forward(self, pictures, targets=None):
+            if targets is None:
+                return [empty() for _ in pictures]
+            return {"loss": self.backbone.weight.sum() ** 2}
+
+        def losses_and_predictions(self, pictures, targets):
+            return self(pictures, targets), self(pictures)
+
+    def empty():
+        return {"boxes": torch.zeros(0, 4), "scores": torch.zeros(0), "labels": torch.zeros(0, dtype=torch.long)}
+
+    trainer = small_trainer(default_root_dir=tmp_path)
+    trainer.fit(Detection(Stub(), NAMES), small_data())
+    assert trainer.callback_metrics["val/AP"] == 0

@@ -1,0 +1,26 @@
+"""Who may import whom, and what an import must not cost."""
+
+import subprocess
+import sys
+
+from tests.real_data import REPOSITORY
+
+
+def test_imports_run_downwards_only():
+    linter = "from importlinter.cli import lint_imports; import sys; sys.exit(lint_imports())"
+    done = subprocess.run([sys.executable, "-c", linter], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+def test_importing_opens_no_connection_and_the_package_alone_imports_no_torch():
+    code = """
+import sys, visionkit, visionkit.cli.main
+assert "torch" not in sys.modules
+import socket
+def refuse(*args, **options): raise AssertionError("a socket was opened")
+socket.socket.connect = refuse
+socket.getaddrinfo = refuse
+import visionkit.cli.verbs_fit, visionkit.cli.verbs_evaluate, visionkit.cli.verbs_predict, visionkit.cli.verbs_data
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
