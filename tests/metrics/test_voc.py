@@ -14,7 +14,8 @@ def plain_ap(predictions, targets, label, mode, threshold=0.5):
     truth, positives = {}, 0
     for target in targets:
         rows = []
-        for box, cls, hard in zip(target["boxes"].tolist(), target["labels"].tolist(), target["difficult"].tolist(), strict=True):  # fmt: skip
+        columns = (target[key].tolist() for key in ("boxes", "labels", "difficult"))
+        for box, cls, hard in zip(*columns, strict=True):
             if cls == label:
                 rows.append({"box": inclusive(box), "difficult": hard, "taken": False})
                 positives += not hard
@@ -23,7 +24,8 @@ def plain_ap(predictions, targets, label, mode, threshold=0.5):
         return math.nan
     found = []
     for prediction, target in zip(predictions, targets, strict=True):
-        for box, score, cls in zip(prediction["boxes"].tolist(), prediction["scores"].tolist(), prediction["labels"].tolist(), strict=True):  # fmt: skip
+        columns = (prediction[key].tolist() for key in ("boxes", "scores", "labels"))
+        for box, score, cls in zip(*columns, strict=True):
             if cls == label:
                 found.append((score, target["image_id"], inclusive(box)))
     found.sort(key=lambda row: -row[0])

@@ -107,12 +107,12 @@ def _definitions(path: Path) -> list[ast.ClassDef | ast.FunctionDef]:
 def _entries_of(node: ast.ClassDef | ast.FunctionDef) -> list[Entry]:
     summary = (ast.get_docstring(node) or "").split("\n")[0]
     return [
-        Entry(mark.func.value.id, argument.value, node, summary)
+        Entry(mark.func.value.id, str(argument.value), node, summary)
         for mark in node.decorator_list
         if isinstance(mark, ast.Call) and isinstance(mark.func, ast.Attribute) and mark.func.attr == "register"
         if isinstance(mark.func.value, ast.Name)
         for argument in mark.args
-        if isinstance(argument, ast.Constant)
+        if isinstance(argument, ast.Constant) and isinstance(argument.value, str)
     ]
 
 

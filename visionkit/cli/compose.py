@@ -51,7 +51,7 @@ def section(layer: Layer, *path: str) -> dict[str, Any]:
     Raises:
         RecipeError: something else stands there.
     """
-    found: Any = layer.values
+    found: dict[str, Any] = layer.values
     for at, key in enumerate(path, start=1):
         found = found.get(key) or {}
         if not isinstance(found, dict):

@@ -35,5 +35,7 @@ def print_listing(kinds: Sequence[str]) -> None:
     """Print each kind as a heading with its names below."""
     for kind in kinds:
         print(f"{kind}:")
-        for name, summary in sorted(KINDS[kind]().items()):
-            print(f"  {name:<28} {summary}".rstrip())
+        listed = sorted(KINDS[kind]().items())
+        width = max((len(name) for name, _ in listed), default=0)
+        for name, summary in listed:
+            print(f"  {name:<{width}}  {summary}".rstrip())

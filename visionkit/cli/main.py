@@ -2,26 +2,53 @@
 
 import argparse
 import importlib
+import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from visionkit import __version__
 from visionkit.cli.compose import compose, is_override
-from visionkit.cli.layers import Layer
+from visionkit.cli.layers import Layer, WrongValueError
 from visionkit.cli.listing import KINDS, print_listing
-from visionkit.cli.schema import check
+from visionkit.cli.schema import check, check_data
 from visionkit.errors import RecipeError, VisionkitError
+from visionkit.registry import suggest
 
-EPILOG = """examples:
+EXAMPLES = """examples:
   visionkit fit recipes/faster_rcnn_resnet50.yaml                      train on the embedded data
   visionkit fit recipes/faster_rcnn_resnet50.yaml data/mine.yaml model.backbone=densenet121
   visionkit test runs/faster_rcnn_resnet50/1/best.ckpt                 score a checkpoint
   visionkit predict runs/faster_rcnn_resnet50/1/best.ckpt photos/ --output out/
   visionkit data check data/mine.yaml                                  before a night of training
 """
+FIT_EXAMPLES = """examples:
+  visionkit fit recipes/faster_rcnn_resnet50.yaml                      train on the embedded data
+  visionkit fit faster_rcnn_resnet50 coco2017 data.root=/data/coco     shipped recipes and cards go by name
+  visionkit fit recipes/faster_rcnn_resnet50.yaml optimizer.lr=0.01 data.augment.0.p=0.3
+  visionkit fit recipes/faster_rcnn_resnet50.yaml --resume             go on with the newest run
+"""
+EVALUATE_EXAMPLES = """examples:
+  visionkit {verb} runs/faster_rcnn_resnet50/1/best.ckpt                 on the data it was trained with
+  visionkit {verb} runs/faster_rcnn_resnet50/1/best.ckpt data/other.yaml data.batch_size=4
+"""
+PREDICT_EXAMPLES = """examples:
+  visionkit predict runs/faster_rcnn_resnet50/1/best.ckpt photo.jpg photos/ --output out/
+  visionkit predict runs/faster_rcnn_resnet50/1/best.ckpt photos/ --score-threshold 0.3
+"""
+LIST_EXAMPLES = """examples:
+  visionkit list                                                       everything
+  visionkit list backbones
+"""
+DATA_EXAMPLES = """examples:
+  visionkit data check data/mine.yaml                                  before a night of training
+  visionkit data download coco2017 data.root=/data/coco
+"""
 
 WORDS_HELP = "YAML files (recipe, data cards) and key=value overrides, laid over each other from left to right"
+SECTIONS_OF_EVALUATION = ("data", "trainer")
+"""What of a recipe may be changed when a trained network is scored; the rest is part of the checkpoint."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -33,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 0, 1 (broken data found), 2 (a mistake in the input), 130 (interrupted).
     """
-    arguments = _parse(argv)
+    arguments = _parse(sys.argv[1:] if argv is None else argv)
     try:
         return int(arguments.run(arguments) or 0)
     except VisionkitError as error:
@@ -42,89 +69,142 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"visionkit: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("visionkit: interrupted", file=sys.stderr)
-        return 130
+        return _interrupted()
+    except SystemExit as end:
+        if isinstance(end.__context__, KeyboardInterrupt):  # Lightning answers Ctrl-C by leaving with status 1
+            return _interrupted()
+        raise
 
 
-def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    """The words as arguments; argparse alone does not take overrides that stand behind an option."""
+def _interrupted() -> int:
+    print("visionkit: interrupted", file=sys.stderr)
+    return 130
+
+
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
+    """The command's words as arguments; argparse alone does not take words that stand behind an option."""
     parser = _parser()
-    arguments, behind = parser.parse_known_args(argv)
-    if behind and (not hasattr(arguments, "words") or any(word.startswith("-") for word in behind)):
-        parser.error(f"unrecognized arguments: {' '.join(behind)}")
+    arguments, behind = parser.parse_known_args(_with_resume_explicit(argv))
+    unknown = [word for word in behind if word.startswith("-") or not hasattr(arguments, "words")]
+    if unknown:
+        options = set(re.findall(r"--[a-z-]+", arguments.parser.format_help()))
+        hint = suggest(unknown[0], options) if unknown[0].startswith("-") else ""
+        arguments.parser.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
     if behind:
         arguments.words = [*arguments.words, *behind]
     return arguments
 
 
+def _with_resume_explicit(argv: Sequence[str]) -> list[str]:
+    """The words with `--resume=last` where a recipe, card or override follows, which can be no checkpoint."""
+    following = [*argv[1:], ""]
+    return [
+        "--resume=last" if word == "--resume" and (is_override(after) or after.endswith((".yaml", ".yml"))) else word
+        for word, after in zip(argv, following, strict=True)
+    ]
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="visionkit",
+        usage="visionkit VERB ... [--debug]",
         description="Train, test and use computer-vision networks from recipes and data cards.",
-        epilog=EPILOG,
+        epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"visionkit {__version__}")
-    parser.set_defaults(debug=False)
-    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB", prog="visionkit", required=True)
 
-    fit = _verb(verbs, "fit", _fit, "train a network")
-    fit.add_argument("words", nargs="+", metavar="RECIPE [CARD ...] [key=value ...]", help=WORDS_HELP)
+    usage = "RECIPE [CARD ...] [key=value ...] [--resume [CKPT]] [--dry-run]"
+    fit = _verb(verbs, "fit", _fit, "train a network", usage, FIT_EXAMPLES)
+    fit.add_argument("words", nargs="+", metavar="RECIPE | CARD | key=value", help=WORDS_HELP)
     fit.add_argument(
         "--resume", nargs="?", const="last", metavar="CKPT", help="go on from a checkpoint, or the last run"
     )
     fit.add_argument("--dry-run", action="store_true", help="print the composed recipe and stop")
 
+    usage = "CKPT [CARD] [key=value ...] [--output DIR]"
     for name, text in (("validate", "score a checkpoint on the val split"), ("test", "score it on the test split")):
-        verb = _verb(verbs, name, _evaluate, text)
+        verb = _verb(verbs, name, _evaluate, text, usage, EVALUATE_EXAMPLES.format(verb=name))
         verb.set_defaults(verb=name)
-        verb.add_argument("checkpoint", metavar="CKPT")
-        verb.add_argument("words", nargs="*", metavar="CARD | key=value", help="another card, and overrides")
+        verb.add_argument("checkpoint", metavar="CKPT", help="a checkpoint that fit has written")
+        verb.add_argument(
+            "words", nargs="*", metavar="CARD | key=value", help="another card, data.* and trainer.* keys"
+        )
         verb.add_argument("--output", metavar="DIR", help="folder for metrics.json and predictions.json")
 
-    predict = _verb(verbs, "predict", _predict, "find objects in pictures of your own")
-    predict.add_argument("checkpoint", metavar="CKPT")
-    predict.add_argument("paths", nargs="+", metavar="PICTURE | FOLDER")
+    usage = "CKPT PICTURE|FOLDER ... [--output DIR] [--score-threshold S]"
+    predict = _verb(verbs, "predict", _predict, "find objects in pictures of your own", usage, PREDICT_EXAMPLES)
+    predict.add_argument("checkpoint", metavar="CKPT", help="a checkpoint that fit has written")
+    predict.add_argument("words", nargs="+", metavar="PICTURE | FOLDER", help="picture files, and folders of them")
     predict.add_argument("--output", metavar="DIR", help="folder for the drawn pictures and predictions.json")
     predict.add_argument("--score-threshold", type=float, metavar="S", help="draw and list boxes from this score")
 
-    listing = _verb(verbs, "list", _list, "what there is to choose from")
+    usage = f"[{'|'.join(KINDS)}]"
+    listing = _verb(verbs, "list", _list, "what there is to choose from", usage, LIST_EXAMPLES)
     listing.add_argument("kind", nargs="?", choices=list(KINDS), help="left out: everything")
 
-    data = _verb(verbs, "data", _data, "check or download the data of a card")
+    usage = "check|download CARD [key=value ...]"
+    data = _verb(verbs, "data", _data, "check or download the data of a card", usage, DATA_EXAMPLES)
     data.add_argument("action", choices=["check", "download"])
-    data.add_argument("words", nargs="+", metavar="CARD [key=value ...]", help=WORDS_HELP)
+    data.add_argument("words", nargs="+", metavar="CARD | key=value", help=WORDS_HELP)
     return parser
 
 
-def _verb(verbs: Any, name: str, run: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
-    verb: argparse.ArgumentParser = verbs.add_parser(name, help=text, description=text)
-    verb.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    verb.set_defaults(run=run)
+def _verb(
+    verbs: Any, name: str, run: Callable[[argparse.Namespace], int], text: str, usage: str, examples: str
+) -> argparse.ArgumentParser:
+    verb: argparse.ArgumentParser = verbs.add_parser(
+        name,
+        help=text,
+        description=text,
+        usage=f"visionkit {name} {usage}",
+        epilog=examples,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    # left unset where it is not given, or it would undo a --debug in front of the verb
+    verb.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help="show the traceback of an error")
+    verb.set_defaults(run=run, parser=verb)
     return verb
 
 
 def _fit(arguments: argparse.Namespace) -> int:
+    name = _recipe_name(arguments.words)
     recipe = compose(arguments.words)
     check(recipe)
     if arguments.dry_run:
         _print_recipe(recipe)
         return 0
-    run = _body("verbs_fit", "fit")
-    return run(recipe.values, name=_recipe_name(arguments.words), resume=arguments.resume)
+    with _saying_where(recipe):
+        return _body("verbs_fit", "fit")(recipe.values, name=name, resume=arguments.resume)
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
     words = arguments.words
     if words:  # mistakes in files and words are found before the checkpoint is opened, which imports torch
-        compose([word for word in words if not is_override(word)])
+        _check_evaluation(words)
     return _body("verbs_evaluate", arguments.verb)(arguments.checkpoint, words, output=arguments.output)
+
+
+def _check_evaluation(words: Sequence[str]) -> None:
+    """Refuse files that cannot be read and overrides that a finished network would not follow."""
+    compose([word for word in words if not is_override(word)])
+    for word in filter(is_override, words):
+        key = word.partition("=")[0]
+        if key.split(".")[0] not in SECTIONS_OF_EVALUATION:
+            raise RecipeError(
+                f"{key} cannot be changed here: it is part of the checkpoint\n"
+                "validate and test take keys that begin with data. or trainer."
+            )
 
 
 def _predict(arguments: argparse.Namespace) -> int:
     run = _body("verbs_predict", "predict")
     return run(
-        arguments.checkpoint, arguments.paths, output=arguments.output, score_threshold=arguments.score_threshold
+        arguments.checkpoint, arguments.words, output=arguments.output, score_threshold=arguments.score_threshold
     )
 
 
@@ -134,7 +214,19 @@ def _list(arguments: argparse.Namespace) -> int:
 
 
 def _data(arguments: argparse.Namespace) -> int:
-    return _body("verbs_data", arguments.action)(compose(arguments.words).values)
+    card = compose(arguments.words)
+    check_data(card)
+    with _saying_where(card):
+        return _body("verbs_data", arguments.action)(card.values)
+
+
+@contextmanager
+def _saying_where(recipe: Layer) -> Iterator[None]:
+    """Adds to what is said of a wrong value the file and line, or the word, that it comes from."""
+    try:
+        yield
+    except WrongValueError as error:
+        raise RecipeError(f"{error}\n  {recipe.origin(error.path)}") from error
 
 
 def _body(module: str, function: str) -> Callable[..., int]:

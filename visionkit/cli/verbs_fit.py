@@ -51,7 +51,7 @@ def fit(recipe: dict[str, Any], *, name: str, resume: str | None = None) -> int:
     )
     trainer = build_trainer(recipe, callbacks, make_loggers(folder))
     trainer.fit(task, data, ckpt_path=checkpoint, weights_only=True)
-    if trainer.is_global_zero and not trainer.fast_dev_run:
+    if trainer.is_global_zero:
         _print_outcome(task, folder)
     return 0
 

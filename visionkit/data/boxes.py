@@ -40,12 +40,12 @@ def repair_boxes(
     Raises:
         DataError: a coordinate is NaN or infinite; or a box encloses nothing and the policy is raise.
     """
-    _refuse(~np.isfinite(boxes).all(axis=1), boxes, names, "has NaN or infinite coordinates")
+    _refuse(_any(~np.isfinite(boxes)), boxes, names, "has NaN or infinite coordinates")
     bounds = np.tile(sizes[:, ::-1], 2).astype(np.float32)
-    empty = ((boxes[:, 2:] - boxes[:, :2]) < SMALLEST_SIDE).any(axis=1)
+    empty = _any((boxes[:, 2:] - boxes[:, :2]) < SMALLEST_SIDE)
     overshoot = np.maximum(np.maximum(-boxes, boxes - bounds), 0).max(axis=1, initial=0)
     clipped = np.clip(boxes, 0, bounds)
-    outside = ~empty & ((clipped[:, 2:] - clipped[:, :2]) < SMALLEST_SIDE).any(axis=1)
+    outside = ~empty & _any((clipped[:, 2:] - clipped[:, :2]) < SMALLEST_SIDE)
     bad = empty | outside
     if policy == "raise":
         _refuse(bad, boxes, names, "encloses no pixel of its picture")
@@ -61,6 +61,11 @@ def repair_boxes(
             report[reason] = report.get(reason, 0) + int(which.sum())
     _warn_of_gross(gross | outside, boxes, names)
     return clipped, ~bad
+
+
+def _any(flags: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Whether any flag of a row is set, [N] of [N, C]."""
+    return np.asarray(flags.any(axis=1))
 
 
 def _refuse(which: NDArray[np.bool_], boxes: NDArray[np.float32], names: object, problem: str) -> None:

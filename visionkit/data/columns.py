@@ -1,7 +1,7 @@
 """A data set's annotations as flat arrays.
 
-Loader processes share the memory of the process they were forked from until Python counts a reference in it: a list of a
-million dicts is copied page by page into every worker, an array is not.
+Loader processes share the memory of the process they were forked from until Python counts a reference in it:
+a list of a million dicts is copied page by page into every worker, an array is not.
 """
 
 import pickle

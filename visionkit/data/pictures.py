@@ -87,7 +87,7 @@ def _read_jpeg(path: Path, opened: Image.Image) -> Picture:
     if decoded is None:
         opened.load()
         return _to_rgb(ImageOps.exif_transpose(opened))
-    return decoded
+    return np.asarray(decoded, np.uint8)
 
 
 def _to_rgb(picture: Image.Image) -> Picture:

@@ -159,11 +159,15 @@ def _with_hotcoco(
 ) -> Curves:
     from hotcoco import COCO, COCOeval
 
-    columns = {"area": truth.area, "iscrowd": truth.crowd.astype(np.int64)}
-    if kind == "segm":
-        columns["segmentation"] = truth.masks
     reference = COCO.from_arrays(
-        _images(sizes), _categories(classes), truth.image_ids, truth.labels + 1, truth.boxes, **columns
+        _images(sizes),
+        _categories(classes),
+        truth.image_ids,
+        truth.labels + 1,
+        truth.boxes,
+        area=truth.area,
+        iscrowd=truth.crowd.astype(np.int64),
+        segmentation=truth.masks,
     )
     table = np.column_stack([found.image_ids, found.boxes, found.scores, found.labels + 1])
     results = reference.load_res(table, segmentation=found.masks)

@@ -99,7 +99,7 @@ class Task(LightningModule):
     def configure_optimizers(self) -> Any:
         """SGD or Adam over the trainable parameters with the recipe's schedule, scaled to the effective batch."""
         steps = int(self.trainer.estimated_stepping_batches)  # also sets the training loader up
-        loader = self.trainer.train_dataloader
+        loader: Any = self.trainer.train_dataloader
         effective = (loader.batch_size or 1) * self.trainer.world_size * self.trainer.accumulate_grad_batches
         options = dataclasses.replace(self.optimizer_options, lr=scaled_lr(self.optimizer_options, effective))
         optimizer = optimizers.get(options.name)(parameter_groups(self.network, self.backbone, options), options)

@@ -146,7 +146,7 @@ class Detection(Task):
     def _log_losses(self, split: str, losses: dict[str, Any], pictures: int) -> None:
         named = {f"{split}/{name}": value for name, value in losses.items()}
         training = split == "train"
-        # Without on_step the processes meet once, at the end of the epoch: they may have made different numbers of calls.
+        # Without on_step the processes meet once, at the end of the epoch: their numbers of calls may differ.
         self.log_dict(named, batch_size=pictures, on_step=training, on_epoch=True, sync_dist=not training)
 
     def _report_anchor_coverage(self, dataset: Any, most: int = 2000) -> None:

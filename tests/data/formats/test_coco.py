@@ -93,7 +93,7 @@ def test_bad_files_are_refused_with_the_reason(small, case):
 
 
 def test_malformed_json_is_refused_with_its_place(small):
-    with pytest.raises(DataError, match="not JSON.*line 1"):
+    with pytest.raises(DataError, match=r"not JSON.*line 1"):
         read(small(text='{"images": ['))
 
 
@@ -143,7 +143,7 @@ def test_corners_taken_for_sizes_are_noticed(small):
 
 def test_a_size_that_differs_from_the_picture_is_refused(small):
     coco = read(small(change("images", 0, height=60, width=40)))
-    with pytest.raises(DataError, match="is 40 x 60 pixels.*says 60 x 40"):
+    with pytest.raises(DataError, match=r"is 40 x 60 pixels.*says 60 x 40"):
         coco[0]
 
 

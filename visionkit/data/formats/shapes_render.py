@@ -158,7 +158,7 @@ def _coverage(outlines: list[Polygon], left: int, top: int, width: int, height: 
         fine_corners = (outline - (left, top)) * SUPERSAMPLING - 0.5
         points = np.rint(fine_corners * 2**fraction_bits).astype(np.int32)
         cv2.fillPoly(fine, [points], 0 if number else 255, shift=fraction_bits)
-    return cv2.resize(fine, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+    return np.float32(1 / 255) * np.asarray(cv2.resize(fine, (width, height), interpolation=cv2.INTER_AREA))
 
 
 def _stack(objects: list[Placed], size: tuple[int, int]) -> Scene:
@@ -182,7 +182,7 @@ def _surface(random: Generator, ground: NDArray[np.float32]) -> NDArray[np.float
 def _clouds(random: Generator, size: tuple[int, int], cells: int) -> NDArray[np.float32]:
     """Smooth random values in about 0..1, float32 [H, W, 1]."""
     coarse = random.random((cells, cells), dtype=np.float32)
-    return cv2.resize(coarse, size[::-1], interpolation=cv2.INTER_CUBIC)[..., None]
+    return np.asarray(cv2.resize(coarse, size[::-1], interpolation=cv2.INTER_CUBIC), np.float32)[..., None]
 
 
 def _area(polygon: Polygon) -> float:
