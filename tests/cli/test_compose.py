@@ -35,7 +35,7 @@ def test_another_card_replaces_the_source_of_the_first_but_not_the_batch(files):
 
 def test_a_base_lies_below_its_file(files):
     recipe, _ = files(recipe="base: below.yaml\n" + RECIPE, below="optimizer: {lr: 9, name: adam}\nseed: 3\n")
-    values = compose([recipe]).values
+    values = compose([recipe, "data.format=voc"]).values
     assert values["optimizer"] == {"lr": 0.1, "name": "adam"}
     assert values["seed"] == 3
     assert "base" not in values
@@ -56,7 +56,7 @@ def test_a_backbone_s_name_is_enough(files):
 
 
 def test_sections_for_the_model_or_task_are_laid_below_overrides(files):
-    section = "for:\n  faster_rcnn: {optimizer: {lr: 1, momentum: 2}}\n  other: {seed: 1}\n  detection: {seed: 2}\n"
+    section = "for:\n  faster_rcnn: {optimizer: {lr: 1, momentum: 2}}\n  detection: {seed: 2}\n"
     recipe, card = files(recipe=RECIPE, card="data: {format: voc}\n" + section)
     layer = compose([recipe, card, "optimizer.momentum=3"])
     assert layer.values["optimizer"] == {"lr": 1, "momentum": 3}
@@ -64,6 +64,45 @@ def test_sections_for_the_model_or_task_are_laid_below_overrides(files):
     assert "for" not in layer.values
     assert layer.origin(("optimizer", "lr")).endswith("card.yaml:3")
     assert layer.origin(("optimizer", "momentum")) == "the command line"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("data: 3\n", "data must hold .*, not 3\n  .*wrong.yaml:1"),
+        ("data: [1]\n", "data must hold"),
+        ("model: faster_rcnn\n", "model must hold .*, not 'faster_rcnn'"),
+        ("base: 3\n", "base: takes a file"),
+        ("base: {a: 1}\n", "base: takes a file"),
+        ("seed: 1\nfor: 3\n", "for must hold .*\n.*:2"),
+        ("for: {detection: 3}\n", "for.detection must hold"),
+        ("for:\n  faster_rcn: {seed: 1}\n", "'faster_rcn' is no task or model; did you mean faster_rcnn?.*\n.*:2"),
+    ],
+)
+def test_sections_of_the_wrong_kind_are_refused(files, text, message):
+    recipe, wrong = files(recipe=RECIPE, wrong=text)
+    with pytest.raises(RecipeError, match=message):
+        compose([recipe, wrong])
+
+
+def test_empty_sections_are_as_if_they_were_not_there(files):
+    recipe, card = files(recipe=RECIPE, card="data:\nfor: {detection: }\n")
+    assert compose([recipe, card]).values["data"]["format"] == "shapes"
+
+
+def test_a_format_on_the_command_line_takes_the_place_of_a_card(files):
+    (recipe,) = files(recipe=RECIPE + "data: {batch_size: 3}\n")
+    words = [recipe, "data.format=voc", "data.root=x"]
+    assert compose(words).values["data"] == {"batch_size": 3, "format": "voc", "root": "x"}
+    before = {"data": {"format": "shapes", "splits": {"train": {"count": 3}}, "batch_size": 2}}
+    assert compose(["data.format=voc"], onto=before).values["data"] == {"batch_size": 2, "format": "voc"}
+    assert compose(["data.format=shapes"], onto=before).values == before
+
+
+def test_the_model_of_the_command_line_chooses_the_sections(files):
+    recipe, card = files(recipe=RECIPE.replace("faster_rcnn", "x"), card="for: {faster_rcnn: {seed: 4}}\n")
+    assert "seed" not in compose([recipe, card, "data.format=voc"]).values
+    assert compose([recipe, card, "data.format=voc", "model.name=faster_rcnn"]).values["seed"] == 4
 
 
 def test_shipped_files_are_found_by_name_and_unknown_ones_get_a_hint():

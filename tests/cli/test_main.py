@@ -12,6 +12,7 @@ from PIL import Image
 from tests.cli.tiny import TINY
 from visionkit.cli.main import main
 from visionkit.data.formats.shapes import Shapes
+from visionkit.errors import RecipeError
 
 RECIPE = """
 task: detection
@@ -25,6 +26,7 @@ model:
 optimizer: {lr: 0.01, base_batch_size: 2}
 schedule: {name: constant}
 evaluation: {display_threshold: 0.0}
+data: {format: shapes, augment: [{name: HorizontalFlip, p: 0.5}]}
 """
 
 
@@ -77,6 +79,11 @@ MISTAKES = {
     "data.splits.train.sizes=3": "unknown key data.splits.train.sizes; did you mean size",
     "shedule.name=cosine": "unknown key shedule; did you mean schedule",
     "optimizer=3": "optimizer must hold keys",
+    "data=3": "data must hold",
+    "model=": "the recipe does not say model.name",
+    "data.splits=x": "data.splits must hold keys, not 'x'",
+    "model.backbone.drop_path_rate=1": "unknown key model.backbone.drop_path_rate",
+    "data.augment.7.p=1": "element 7 is not in a list",
     "gone.yaml": "there is no recipe or data card gone.yaml",
 }
 
@@ -115,8 +122,124 @@ def test_wrong_values_are_answered_in_five_lines(word, recipe, capsys, tmp_path,
     assert main(["fit", str(recipe), *TINY, word]) == 2
     message = capsys.readouterr().err.strip()
     assert WRONG_VALUES[word] in message
+    assert "augment" in word or message.endswith("the command line")
     assert len(message.splitlines()) <= 5
     assert "Traceback" not in message
+
+
+def test_the_place_of_a_wrong_value_is_named(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "mine.yaml"
+    path.write_text(RECIPE.replace("fpn_channels: 16", "fpn_channels: many"))
+    assert main(["fit", str(path), *TINY]) == 2
+    assert capsys.readouterr().err == f"visionkit: model.fpn_channels is 'many', and must be: int\n  {path}:6\n"
+
+
+OPTION_MISTAKES = {
+    ("fit", "x.yaml", "--dry-rn"): "--dry-rn; did you mean --dry-run",
+    ("fit", "x.yaml", "--dry"): "--dry; did you mean --dry-run",
+    ("predict", "x.ckpt", "a.png", "--score-treshold", "1"): "--score-treshold; did you mean --score-threshold",
+    ("fti",): "invalid choice: 'fti'",
+    ("list", "modles"): "invalid choice: 'modles'",
+    ("list", "models", "more"): "unrecognized arguments: more",
+    ("data", "chek", "shapes"): "invalid choice: 'chek'",
+    ("fit",): "required",
+    (): "required",
+}
+
+
+@pytest.mark.parametrize("words", OPTION_MISTAKES, ids=" ".join)
+def test_mistyped_options_are_answered_in_five_lines(words, capsys):
+    with pytest.raises(SystemExit) as end:
+        main(words)
+    message = capsys.readouterr().err
+    assert end.value.code == 2
+    assert OPTION_MISTAKES[words] in message
+    assert len(message.splitlines()) <= 5
+
+
+def test_a_mistyped_option_needs_no_torch():
+    code = "import sys\nfrom visionkit.cli.main import main\ntry: main(['fit', 'x.yaml', '--dry-rn'])\n"
+    code += "except SystemExit: pass\nassert not {'torch', 'lightning', 'jsonargparse', 'rich'} & set(sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture
+def bodies(monkeypatch):
+    """Stands in for the parts of the verbs that need torch; keeps what they are called with."""
+    calls = []
+
+    def body(module, function):
+        return lambda *given, **named: calls.append((module, function, given, named))
+
+    monkeypatch.setattr("visionkit.cli.main._body", body)
+    return calls
+
+
+@pytest.mark.parametrize(
+    ("words", "resume", "lr"),
+    [
+        (["RECIPE"], None, 0.01),
+        (["RECIPE", "--resume"], "last", 0.01),
+        (["--resume", "RECIPE"], "last", 0.01),
+        (["RECIPE", "--resume", "optimizer.lr=3"], "last", 3),
+        (["RECIPE", "--resume", "a.ckpt", "optimizer.lr=3"], "a.ckpt", 3),
+        (["optimizer.lr=3", "--resume=a.ckpt", "RECIPE"], "a.ckpt", 3),
+    ],
+)
+def test_resume_takes_a_checkpoint_and_leaves_the_other_words(words, resume, lr, recipe, bodies):
+    main(["fit", *[str(recipe) if word == "RECIPE" else word for word in words]])
+    (module, function, (composed,), named) = bodies[0]
+    assert (module, function, named) == ("verbs_fit", "fit", {"name": "mine", "resume": resume})
+    assert composed["optimizer"]["lr"] == lr
+
+
+def test_words_may_stand_behind_options(bodies):
+    main(["predict", "a.ckpt", "b.png", "--output", "out", "c.png"])
+    named = {"output": "out", "score_threshold": None}
+    assert bodies == [("verbs_predict", "predict", ("a.ckpt", ["b.png", "c.png"]), named)]
+
+
+@pytest.mark.parametrize("word", ["model.box_nms_iou=0.3", "preprocess.short_side=9", "optimizer.lr=1"])
+def test_what_a_finished_network_would_not_follow_is_refused(word, bodies, capsys):
+    assert main(["test", "a.ckpt", word]) == 2
+    assert "cannot be changed here" in capsys.readouterr().err
+    assert not bodies
+    main(["test", "a.ckpt", "data.batch_size=1", "trainer.devices=1"])
+    assert len(bodies) == 1
+
+
+def test_a_mistake_in_a_card_is_found_before_its_data_are_read(tmp_path, capsys, bodies):
+    card = tmp_path / "card.yaml"
+    card.write_text("data:\n  format: coco\n  rot: x\n")
+    assert main(["data", "check", str(card)]) == 2
+    assert f"unknown key data.rot; did you mean root?\n  {card}:3" in capsys.readouterr().err
+    assert not bodies
+
+
+def leave_as_lightning_does():
+    try:
+        raise KeyboardInterrupt
+    except KeyboardInterrupt:
+        sys.exit(1)
+
+
+def interrupt():
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("end", [leave_as_lightning_does, interrupt])
+def test_an_interrupted_run_ends_with_130(end, recipe, capsys, monkeypatch):
+    monkeypatch.setattr("visionkit.cli.main._body", lambda *names: lambda *given, **named: end())
+    assert main(["fit", str(recipe)]) == 130
+    assert capsys.readouterr().err == "visionkit: interrupted\n"
+
+
+@pytest.mark.parametrize("words", [["--debug", "fit", "gone.yaml"], ["fit", "gone.yaml", "--debug"]])
+def test_debug_lets_the_traceback_through(words):
+    with pytest.raises(RecipeError, match=r"gone\.yaml"):
+        main(words)
 
 
 def test_freezing_random_weights_is_refused(recipe, capsys, tmp_path, monkeypatch):

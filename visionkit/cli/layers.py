@@ -154,8 +154,9 @@ def _plain(
         inner = {str(index): (value, value) for index, value in enumerate(node.value)}
     values = {}
     for key, (marked, value) in inner.items():
-        origins[(*path, key)] = where(marked.start_mark.line + 1)
-        values[key] = _plain(loader, value, where, (*path, key), origins, (*around, node))
+        here = (*path, key)
+        origins[here] = where(marked.start_mark.line + 1)
+        values[key] = _plain(loader, value, where, here, origins, (*around, node))
     return values if isinstance(node, yaml.MappingNode) else list(values.values())
 
 

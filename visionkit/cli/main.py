@@ -97,7 +97,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
 
 def _with_resume_explicit(argv: Sequence[str]) -> list[str]:
     """The words with `--resume=last` where a recipe, card or override follows, which can be no checkpoint."""
-    following = [*argv[1:], ""]
+    following = [*argv, ""][1:]
     return [
         "--resume=last" if word == "--resume" and (is_override(after) or after.endswith((".yaml", ".yml"))) else word
         for word, after in zip(argv, following, strict=True)
