@@ -7,7 +7,7 @@ import pytest
 from lightning.pytorch.callbacks import Timer
 from lightning.pytorch.loggers import CSVLogger
 
-from visionkit.cli.build import instantiate, parse_section
+from visionkit.cli.build import call, instantiate, parse_section
 from visionkit.cli.layers import WrongValueError
 from visionkit.errors import RecipeError
 
@@ -93,4 +93,15 @@ def test_callbacks_that_cannot_be_made_say_why(values, message):
     with pytest.raises(WrongValueError, match=message) as error:
         parse_section(pl.Trainer, {"callbacks": [values]}, "trainer")
     assert str(error.value).startswith("trainer.callbacks")
+    assert len(str(error.value).splitlines()) <= 4
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [({"accelerator": "banana"}, "invalid accelerator name"), ({"max_epochs": -5}, "max_epochs")],
+)
+def test_values_that_the_code_refuses_are_a_mistake_of_the_recipe(values, message):
+    with pytest.raises(WrongValueError, match=f"trainer cannot be used:\n.*{message}") as error:
+        call(pl.Trainer, values, "trainer")
+    assert error.value.path == ("trainer",)
     assert len(str(error.value).splitlines()) <= 4

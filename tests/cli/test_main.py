@@ -84,6 +84,8 @@ MISTAKES = {
     "data.splits=x": "data.splits must hold keys, not 'x'",
     "model.backbone.drop_path_rate=1": "unknown key model.backbone.drop_path_rate",
     "data.augment.7.p=1": "element 7 is not in a list",
+    "seed=abc": "seed is 'abc', and must be a whole number",
+    "seed=-1": "seed is -1",
     "gone.yaml": "there is no recipe or data card gone.yaml",
 }
 
