@@ -99,6 +99,19 @@ def test_a_format_on_the_command_line_takes_the_place_of_a_card(files):
     assert compose(["data.format=shapes"], onto=before).values == before
 
 
+def test_a_checkpoint_s_trainer_runs_no_code():
+    trainer = {
+        "precision": "bf16-mixed",
+        "devices": 8,
+        "callbacks": "evil.Callback",
+        "logger": {"class_path": "evil.X"},
+    }
+    before = {"data": {"format": "voc"}, "trainer": trainer}
+    assert compose([], onto=before).values["trainer"] == {"precision": "bf16-mixed"}
+    assert compose(["trainer.devices=2"], onto=before).values["trainer"] == {"precision": "bf16-mixed", "devices": 2}
+    assert len(before["trainer"]) == 4, "the recipe given stays as it is"
+
+
 def test_the_model_of_the_command_line_chooses_the_sections(files):
     recipe, card = files(recipe=RECIPE.replace("faster_rcnn", "x"), card="for: {faster_rcnn: {seed: 4}}\n")
     assert "seed" not in compose([recipe, card, "data.format=voc"]).values

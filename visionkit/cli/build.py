@@ -42,8 +42,25 @@ def parse_section(target: Callable[..., Any], values: dict[str, Any] | None, key
 
 
 def instantiate(target: Callable[..., Any], values: dict[str, Any] | None, key: str, **given: Any) -> Any:
-    """Call `target` with a section of a recipe and the `given` arguments; see `parse_section`."""
-    return target(**parse_section(target, values, key, **given))
+    """Call `target` with a section of a recipe and the `given` arguments; see `parse_section` and `call`."""
+    return call(target, parse_section(target, values, key, **given), key)
+
+
+def call(target: Callable[..., Any], arguments: dict[str, Any], key: str) -> Any:
+    """Call `target` with the arguments that the section `key` of a recipe has led to.
+
+    Raises:
+        WrongValueError: it refuses values that have the right type (an accelerator that does not exist).
+    """
+    from lightning.fabric.utilities.exceptions import MisconfigurationException
+
+    try:
+        return target(**arguments)
+    except (ValueError, MisconfigurationException) as error:
+        reason = [line.strip() for line in str(error).splitlines() if line.strip()]
+        raise WrongValueError(
+            "\n".join([f"{key} cannot be used:", *reason[:MOST_LINES]]), tuple(key.split("."))
+        ) from error
 
 
 def _plain(value: Any) -> Any:

@@ -18,7 +18,7 @@ def compose(words: Sequence[str], onto: dict[str, Any] | None = None) -> Layer:
 
     Args:
         words: paths or bare names of recipes and cards, and `key=value` overrides, in any order.
-        onto: the recipe to start from (that of a checkpoint).
+        onto: the recipe inside a checkpoint to start from, see `from_checkpoint`.
 
     Returns:
         The composed recipe; where nothing names a data format, `data/shapes.yaml` lies below the overrides.
@@ -27,7 +27,7 @@ def compose(words: Sequence[str], onto: dict[str, Any] | None = None) -> Layer:
         RecipeError: a file is missing or wrong, or `base:` goes round in circles.
     """
     overrides = [with_named_backbone(override_layer(word)) for word in words if is_override(word)]
-    layer = Layer(dict(onto or {}))
+    layer = Layer(from_checkpoint(onto or {}))
     for word in words:
         if not is_override(word):
             layer = with_card(layer, read_with_base(find_file(word)))
@@ -38,6 +38,16 @@ def compose(words: Sequence[str], onto: dict[str, Any] | None = None) -> Layer:
             layer = without_data_source(layer)
     names = functools.reduce(merge, overrides, only(layer, "task", "model"))
     return functools.reduce(merge, overrides, with_matching_sections(layer, names))
+
+
+def from_checkpoint(recipe: dict[str, Any]) -> dict[str, Any]:
+    """What counts of the recipe inside a checkpoint when its network is scored: all but the trainer, save precision.
+
+    Devices, limits and callbacks belong to the run that is over. Above all a checkpoint may come from anywhere, and
+    the class paths among them would be imported and run.
+    """
+    trainer = {key: value for key, value in (recipe.get("trainer") or {}).items() if key == "precision"}
+    return {**recipe, "trainer": trainer} if "trainer" in recipe else dict(recipe)
 
 
 def is_override(word: str) -> bool:

@@ -24,6 +24,9 @@ Schema = dict[str, Any]
 
 ANY = "*"
 
+SEEDS = 2**32
+"""How many seeds numpy takes."""
+
 
 def check(recipe: Layer) -> None:
     """Refuse keys and names that nobody knows.
@@ -32,6 +35,10 @@ def check(recipe: Layer) -> None:
         RecipeError: the key, the nearest known one, and where it stands.
     """
     _check_keys(recipe.values, recipe_schema(recipe), (), recipe)
+    seed = recipe.values.get("seed", 0)
+    if type(seed) is not int or not 0 <= seed < SEEDS:
+        where = recipe.origin(("seed",))
+        raise RecipeError(f"seed is {seed!r}, and must be a whole number from 0 to {SEEDS - 1}\n  {where}")
 
 
 def recipe_schema(recipe: Layer) -> Schema:
