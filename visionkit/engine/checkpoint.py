@@ -1,13 +1,12 @@
 """Checkpoints that describe themselves: read, checked, rebuilt; never unpickled, never fetching anything."""
 
-import pickle
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from visionkit.backbones import create_backbone
+from visionkit.backbones.weights import read_tensors
 from visionkit.errors import CheckpointError
 from visionkit.models import create_model
 from visionkit.tasks import Task, tasks
@@ -23,13 +22,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     path = Path(path)
     if not path.is_file():
         raise CheckpointError(f"there is no checkpoint {path}")
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, OSError, zipfile.BadZipFile, pickle.UnpicklingError, ValueError) as error:
-        raise CheckpointError(
-            f"{path} cannot be read as a checkpoint: it is truncated, or holds more than plain tensors and values\n"
-            f"({str(error).splitlines()[0][:160]})"
-        ) from error
+    checkpoint = read_tensors(path)
     description = checkpoint.get("visionkit") if isinstance(checkpoint, dict) else None
     if not isinstance(description, dict) or "state_dict" not in checkpoint:
         raise CheckpointError(f"{path} was not written by visionkit; give such weights as model.weights of a recipe")
@@ -37,7 +30,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         raise CheckpointError(f"{path} has format {description['format']}; this visionkit reads up to {FORMAT_VERSION}")
     if not description.get("class_names"):
         raise CheckpointError(f"{path} holds no class names, and visionkit does not guess them")
-    return checkpoint
+    return dict(checkpoint)
 
 
 def load_task(path: str | Path) -> Task:

@@ -1,13 +1,11 @@
 """Reading the values of a whole network from a file: never unpickled, never copied in parts that do not fit."""
 
-import pickle
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
-import torch
 from torch import Tensor, nn
 
+from visionkit.backbones.weights import read_tensors
 from visionkit.errors import CheckpointError
 
 State = dict[str, Tensor]
@@ -23,7 +21,7 @@ def read_state(path: Path, translate: Callable[[State], State]) -> State:
     Raises:
         CheckpointError: the file is missing, broken, or holds anything but tensors under names.
     """
-    content = _load(path)
+    content = read_tensors(path)
     if isinstance(content, Mapping) and "visionkit" in content and "state_dict" in content:
         prefix = "network."
         return {key.removeprefix(prefix): v for key, v in content["state_dict"].items() if key.startswith(prefix)}
@@ -53,15 +51,3 @@ def load_whole(network: nn.Module, state: State, source: str) -> None:
     if found:
         raise CheckpointError("\n".join([f"{source} does not fit {type(network).__name__}", *found]))
     network.load_state_dict(state, strict=False)
-
-
-def _load(path: Path) -> Any:
-    if not path.is_file():
-        raise CheckpointError(f"there is no weights file {path}")
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError, ValueError, KeyError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise CheckpointError(
-            f"{path} cannot be read: it is truncated, or holds more than plain tensors\n({reason[:160]})"
-        ) from error
