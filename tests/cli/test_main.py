@@ -114,6 +114,10 @@ WRONG_VALUES = {
     "data.batch_size=two": "batch_size",
     "schedule.name=cosinus": "name",
     "model.backbone.norm=trainde": "norm",
+    "trainer.accelerator=banana": "accelerator",
+    "data.batch_size=0": "batch_size",
+    "data.num_workers=-1": "num_workers",
+    "preprocess.short_side=0": "short_side",
     "data.augment=[{name: HorizontalFlop}]": "did you mean HorizontalFlip",
 }
 

@@ -47,7 +47,7 @@ DATA_EXAMPLES = """examples:
 """
 
 WORDS_HELP = "YAML files (recipe, data cards) and key=value overrides, laid over each other from left to right"
-SECTIONS_OF_EVALUATION = ("data", "trainer")
+SECTIONS_OF_EVALUATION = ("data", "evaluation", "trainer")
 """What of a recipe may be changed when a trained network is scored; the rest is part of the checkpoint."""
 
 
@@ -195,9 +195,10 @@ def _check_evaluation(words: Sequence[str]) -> None:
     for word in filter(is_override, words):
         key = word.partition("=")[0]
         if key.split(".")[0] not in SECTIONS_OF_EVALUATION:
+            sections = " or ".join(f"{name}." for name in SECTIONS_OF_EVALUATION)
             raise RecipeError(
                 f"{key} cannot be changed here: it is part of the checkpoint\n"
-                "validate and test take keys that begin with data. or trainer."
+                f"validate and test take keys that begin with {sections}"
             )
 
 

@@ -1,6 +1,7 @@
 """`visionkit validate` and `visionkit test`: a checkpoint against a split of its card, or of another one."""
 
 import json
+import logging
 import math
 from pathlib import Path
 
@@ -16,7 +17,9 @@ from visionkit.engine.checkpoint import load_task
 from visionkit.errors import CheckpointError
 from visionkit.metrics.results import to_coco_results
 from visionkit.report.tables import class_table, overall_table
-from visionkit.tasks import Detection
+from visionkit.tasks import Detection, EvaluationOptions
+
+logger = logging.getLogger("visionkit")
 
 
 def validate(checkpoint: str, words: list[str], *, output: str | None = None) -> int:
@@ -45,7 +48,10 @@ def evaluate(checkpoint: str, words: list[str], split: str, output: str | None) 
     check(layer)
     recipe = layer.values
     data: VisionData = instantiate(VisionData, recipe["data"], "data")
-    split = data.evaluation_split(split)
+    task.score_by(instantiate(EvaluationOptions, recipe.get("evaluation"), "evaluation"))
+    if data.evaluation_split(split) != split:
+        split = data.evaluation_split(split)
+        logger.warning("the card has no test split: scoring %s instead", split)
     _check_classes(task, data, checkpoint)
     trainer = build_trainer({"trainer": recipe.get("trainer", {})}, [], False)
     loader = data.val_dataloader() if split == "val" else data.test_dataloader()

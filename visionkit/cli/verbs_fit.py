@@ -9,7 +9,7 @@ from lightning.pytorch.callbacks import RichProgressBar
 from rich.console import Console
 
 from visionkit.backbones import create_backbone
-from visionkit.cli.build import instantiate, parse_section
+from visionkit.cli.build import call, instantiate, parse_section
 from visionkit.cli.logs import show_progress_messages
 from visionkit.data.datamodule import VisionData
 from visionkit.engine.run import (
@@ -78,7 +78,8 @@ def build_trainer(recipe: dict[str, Any], callbacks: list[pl.Callback], loggers:
     arguments["callbacks"] = [*callbacks, *bars, *(arguments.get("callbacks") or [])]
     if arguments.get("logger") is None:
         arguments["logger"] = loggers
-    return pl.Trainer(**arguments)
+    trainer: pl.Trainer = call(pl.Trainer, arguments, "trainer")
+    return trainer
 
 
 def resumed_checkpoint(name: str, resume: str | None) -> Path | None:

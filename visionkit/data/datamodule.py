@@ -41,6 +41,9 @@ class VisionData(LightningDataModule):
         num_workers: loader processes; None takes one per core, four at the most.
         augment: random transforms of the training split, see `Augmentation`.
         min_visibility: share of a box that must survive a crop for its object to stay.
+
+    Raises:
+        RecipeError: a number is out of its range, or `augment` names what does not exist.
     """
 
     def __init__(
@@ -56,6 +59,8 @@ class VisionData(LightningDataModule):
         min_visibility: float = 0.1,
     ) -> None:
         super().__init__()
+        if batch_size < 1 or (num_workers or 0) < 0:
+            raise RecipeError(f"data.batch_size={batch_size} must be at least 1, num_workers={num_workers} at least 0")
         self.format, self.root = format, root
         self.splits, self.classes, self.download = splits or {}, classes, download or []
         self.batch_size = batch_size

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torchvision.transforms.v2 import functional as transforms
 
+from visionkit.errors import RecipeError
+
 Target = dict[str, Any]
 Prediction = dict[str, Any]
 
@@ -21,12 +23,19 @@ class Preprocess:
         long_side: bound in pixels on the longer side; where it would be passed, it decides the scale instead.
         mean: per channel, on pictures in 0..1; None takes that of the backbone's weights.
         std: likewise.
+
+    Raises:
+        RecipeError: the sides contradict each other.
     """
 
     short_side: int = 800
     long_side: int = 1333
     mean: list[float] | None = None
     std: list[float] | None = None
+
+    def __post_init__(self) -> None:
+        if self.short_side < 1 or self.long_side < self.short_side:
+            raise RecipeError(f"preprocess: 1 <= short_side {self.short_side} <= long_side {self.long_side} must hold")
 
 
 class Geometry(NamedTuple):

@@ -62,11 +62,15 @@ class Detection(Task):
         evaluation: EvaluationOptions | None = None,
     ) -> None:
         super().__init__(model, class_names, category_ids, preprocess, optimizer, schedule)
-        self.evaluation_options = evaluation or EvaluationOptions()
-        make_metric = metrics.get(self.evaluation_options.metric)
-        self.metric = make_metric(class_names=self.class_names, category_ids=self.category_ids)
+        self.score_by(evaluation or EvaluationOptions())
         self.predictions: list[Prediction] = []
         self.results: dict[str, float] = {}
+
+    def score_by(self, evaluation: EvaluationOptions) -> None:
+        """Score from now on as `evaluation` says; the network is not touched."""
+        self.evaluation_options = evaluation
+        make_metric = metrics.get(evaluation.metric)
+        self.metric = make_metric(class_names=self.class_names, category_ids=self.category_ids)
 
     @property
     def monitor(self) -> str:
