@@ -182,6 +182,38 @@ def test_a_picture_seen_twice_counts_once():
     assert scored(perfect(2), perfect(2)) == pytest.approx(scored(perfect(2)), nan_ok=True)
 
 
+def test_a_detection_of_a_difficult_object_counts_neither_way():
+    prediction, target = perfect(3)
+    hard = {**target, "difficult": torch.tensor([False, True, False])}
+    prediction = {**prediction, "scores": torch.tensor([0.8, 0.9, 0.7])}
+    easy = {name: value[[0, 2]] for name, value in prediction.items()}
+    assert scored((prediction, hard))["AP"] == pytest.approx(1.0)
+    assert scored((easy, hard))["AP"] == pytest.approx(1.0)
+
+
+def test_objects_of_two_classes_within_the_limit_need_no_warning(caplog):
+    (first, objects), (second, others) = perfect(80), perfect(80, label=1)
+    both = {name: torch.cat([first[name], second[name]]) for name in first}
+    there = {**objects, **{name: torch.cat([objects[name], others[name]]) for name in ("boxes", "labels")}}
+    assert scored((both, there))["AP"] == pytest.approx(1.0)
+    assert not caplog.records
+
+
+def test_masks_that_are_missing_are_named():
+    prediction, target = perfect(1)
+    with pytest.raises(VisionkitError, match="a target has none"):
+        scored((prediction, target), kind="segm")
+
+
+def test_mask_scores_of_pictures_without_predictions():
+    code = rle.encode(np.asfortranarray(np.eye(50, dtype=np.uint8)))
+    prediction, target = perfect(1)
+    nothing = {name: value[:0] for name, value in prediction.items()}
+    there = {**target, "size": (50, 50), "masks": [code], "area": torch.tensor([50.0])}
+    assert scored(({**nothing, "masks": []}, there), kind="segm")["AP"] == 0
+    assert scored(({**prediction, "masks": [code]}, there), kind="segm")["AP"] == pytest.approx(1.0)
+
+
 def test_nan_scores_are_refused():
     prediction, target = perfect(1)
     with pytest.raises(VisionkitError, match="NaN"):

@@ -1,34 +1,95 @@
-"""Gathering over processes: every picture once, also where a process has none."""
+"""What is kept of each picture, and gathering over processes: every picture once, also where a process has none."""
 
+import copy
+import json
+
+import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
 from tests.metrics.cases import random_case
-from visionkit.metrics import CocoAP
+from visionkit.errors import VisionkitError
+from visionkit.metrics import CocoAP, VocAP
+
+PADDED, ONE_IDLE = [[0, 2, 4, 6], [1, 3, 5, 0]], [[0, 1, 2, 3, 4, 5, 6], []]
 
 
-def _score(rank, shares, results, port):
-    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=len(shares))
+def _score(rank, folder, port):
+    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
     torch.set_num_threads(1)
     predictions, targets = random_case(5, classes=2, pictures=7)
-    metric = CocoAP(["a", "b"])
-    for index in shares[rank]:
-        metric.update([predictions[index]], [targets[index]])
-    results[rank] = metric.compute()
+    figures = []
+    for shares in (PADDED, ONE_IDLE):
+        metric = CocoAP(["a", "b"])
+        for index in shares[rank]:
+            metric.update([predictions[index]], [targets[index]])
+        figures.append(metric.compute())
+    (folder / f"{rank}.json").write_text(json.dumps(figures))
     dist.destroy_process_group()
 
 
-def test_two_processes_with_padding_and_one_without_pictures_agree_with_one(free_port):
-    predictions, targets = random_case(5, classes=2, pictures=7)
+def test_two_processes_with_padding_and_one_without_pictures_agree_with_one(free_port, tmp_path):
     alone = CocoAP(["a", "b"])
-    alone.update(predictions, targets)
+    alone.update(*random_case(5, classes=2, pictures=7))
     expected = alone.compute()
-    with mp.Manager() as manager:
-        for number, shares in enumerate([[[0, 2, 4, 6], [1, 3, 5, 0]], [[0, 1, 2, 3, 4, 5, 6], []]]):
-            results = manager.dict()
-            mp.spawn(_score, (shares, results, free_port + number), nprocs=2)
-            assert results[0] == pytest.approx(results[1], nan_ok=True)
-            for name, value in expected.items():
-                torch.testing.assert_close(results[0][name], value, equal_nan=True)
+    mp.spawn(_score, (tmp_path, free_port), nprocs=2)
+    for rank in range(2):
+        for figures in json.loads((tmp_path / f"{rank}.json").read_text()):
+            assert figures == pytest.approx(expected, nan_ok=True)
+
+
+def picture(image_id=1, **changes):
+    prediction = {"boxes": torch.tensor([[0.0, 0, 9, 9]]), "scores": torch.tensor([0.5]), "labels": torch.tensor([0])}
+    target = {"image_id": image_id, "size": (50, 50), "boxes": prediction["boxes"], "labels": torch.tensor([0])}
+    return {**prediction, **changes}, target
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"labels": torch.tensor([2])}, "picture 1: predicted label 2, but labels are 0 to 1"),
+        ({"labels": torch.tensor([-1])}, "predicted label -1"),
+        ({"scores": torch.tensor([0.5, 0.4])}, "1 predicted boxes, but 2 scores"),
+        ({"masks": []}, "1 predicted boxes, but 0 masks"),
+        ({"boxes": torch.tensor([[0.0, 0, float("nan"), 9]])}, "NaN or infinite"),
+    ],
+)
+def test_a_prediction_that_cannot_be_scored_is_named(changes, words):
+    prediction, target = picture(**changes)
+    with pytest.raises(VisionkitError, match=words):
+        CocoAP(["a", "b"]).update([prediction], [target])
+
+
+def test_a_target_with_a_label_that_is_no_class_is_named():
+    prediction, target = picture()
+    with pytest.raises(VisionkitError, match="true label 7"):
+        VocAP(["a"]).update([prediction], [{**target, "labels": torch.tensor([7])}])
+
+
+@pytest.mark.parametrize("kind", [torch.tensor, np.int64])
+def test_ids_of_any_integer_kind_are_the_same_picture(kind):
+    metric = CocoAP(["a"])
+    for image_id in (3, kind(3)):
+        prediction, target = picture(image_id)
+        metric.update([prediction], [target])
+    assert list(metric.records) == [3]
+
+
+def test_calling_a_metric_keeps_every_picture():
+    metric = CocoAP(["a"])
+    for image_id in (1, 2):
+        prediction, target = picture(image_id)
+        metric([prediction], [target])
+    assert list(metric.records) == [1, 2]
+
+
+def test_reset_and_copies_hold_their_own_pictures():
+    metric = CocoAP(["a"])
+    prediction, target = picture()
+    metric.update([prediction], [target])
+    other = copy.deepcopy(metric)
+    metric.reset()
+    assert not metric.records
+    assert other.compute()["AP"] == pytest.approx(1.0)

@@ -122,6 +122,14 @@ def test_difficult_objects_are_neither_rewarded_nor_punished():
     assert math.isnan(case([BOX], [BOX], difficult=[True]))
 
 
+def test_figures_are_named_by_the_overlap_they_ask_for():
+    metric = VocAP(["a"], iou_threshold=0.75)
+    prediction = {"boxes": [[0, 0, 10, 7]], "scores": [1.0], "labels": [0]}
+    metric.update([prediction], [{"image_id": 1, "boxes": [BOX], "labels": [0]}])
+    assert metric.main == "AP75"
+    assert metric.compute() == {"AP75": 0.0, "AP75/a": 0.0}
+
+
 def test_both_rules_are_named():
     assert metrics.get("voc07")(class_names=["a"], category_ids=[1]).mode == "11-point"
     assert metrics.get("voc10")(class_names=["a"], category_ids=[1]).mode == "all-point"

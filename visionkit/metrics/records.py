@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -44,14 +44,18 @@ class DetectionMetric(Metric):
     Records are kept by image id. `compute` gathers them over all processes, in a call that every process makes
     whether it had pictures or not, so all of them return the same numbers; a picture that a distributed
     sampler handed out twice counts once.
+
+    Args:
+        class_names: K names in label order.
     """
 
     full_state_update = False
     main: str
     """Name of the figure that a run is judged by; higher is better."""
 
-    def __init__(self) -> None:
+    def __init__(self, class_names: Sequence[str]) -> None:
         super().__init__(sync_on_compute=False)
+        self.class_names = list(class_names)
         self.records: dict[int | str, Record] = {}
 
     def update(self, predictions: Sequence[dict[str, Any]], targets: Sequence[dict[str, Any]]) -> None:
@@ -63,10 +67,17 @@ class DetectionMetric(Metric):
                 area, masks. Both in the pixels of the original picture.
 
         Raises:
-            VisionkitError: a score or box is NaN.
+            VisionkitError: a score or box is NaN, a label is not in 0..K-1, or fields of a picture differ in length.
         """
         for prediction, target in zip(predictions, targets, strict=True):
-            self.records[target["image_id"]] = _record(prediction, target)
+            image_id = _plain(target["image_id"])
+            record = _record(prediction, target)
+            _check(record, image_id, len(self.class_names))
+            self.records[image_id] = record
+
+    def forward(self, predictions: Sequence[dict[str, Any]], targets: Sequence[dict[str, Any]]) -> None:
+        """The same as `update`: a call gives no figures of its batch, which would need all processes to meet."""
+        self.update(predictions, targets)
 
     def reset(self) -> None:
         """Forget all pictures."""
@@ -88,17 +99,37 @@ def _order(image_id: int | str) -> tuple[bool, int, str]:
     return (False, image_id, "") if isinstance(image_id, int) else (True, 0, image_id)
 
 
+def _plain(image_id: Any) -> int | str:
+    """The id as int or str: ids that are tensors or numpy numbers would not be found equal, or not be sorted."""
+    return cast(int | str, image_id.item() if isinstance(image_id, Tensor | np.generic) else image_id)
+
+
+def _check(record: Record, image_id: int | str, classes: int) -> None:
+    """Raise VisionkitError where a record would be scored wrongly without a word."""
+    if not (np.isfinite(record.scores).all() and np.isfinite(record.boxes).all()):
+        raise VisionkitError(f"picture {image_id}: the network predicted NaN or infinite boxes or scores")
+    found, true = len(record.boxes), len(record.true_boxes)
+    predicted: dict[str, Any] = {"scores": record.scores, "labels": record.labels, "masks": record.masks}
+    there: dict[str, Any] = {"labels": record.true_labels, "crowd": record.crowd, "difficult": record.difficult}
+    there |= {"area": record.area, "masks": record.true_masks}
+    for side, fields, count in (("predicted", predicted, found), ("true", there, true)):
+        for name, values in fields.items():
+            if values is not None and len(values) != count:
+                raise VisionkitError(f"picture {image_id}: {count} {side} boxes, but {len(values)} {name}")
+    for side, labels in (("predicted", record.labels), ("true", record.true_labels)):
+        wrong = labels[(labels < 0) | (labels >= classes)]
+        if len(wrong):
+            raise VisionkitError(f"picture {image_id}: {side} label {wrong[0]}, but labels are 0 to {classes - 1}")
+
+
 def _record(prediction: dict[str, Any], target: dict[str, Any]) -> Record:
-    boxes, scores = as_floats(prediction["boxes"]).reshape(-1, 4), as_floats(prediction["scores"])
-    if not (np.isfinite(scores).all() and np.isfinite(boxes).all()):
-        raise VisionkitError(f"picture {target['image_id']}: the network predicted NaN or infinite boxes or scores")
     true_boxes = as_floats(target["boxes"]).reshape(-1, 4)
     count = len(true_boxes)
     sides = true_boxes[:, 2:] - true_boxes[:, :2]
     return Record(
         size=tuple(target.get("size", (0, 0))),
-        boxes=boxes,
-        scores=scores,
+        boxes=as_floats(prediction["boxes"]).reshape(-1, 4),
+        scores=as_floats(prediction["scores"]),
         labels=as_array(prediction["labels"], np.int64),
         masks=prediction.get("masks"),
         true_boxes=true_boxes,

@@ -1,6 +1,5 @@
 """Pascal VOC's average precision, by the rules of its development kit (VOCevaldet.m)."""
 
-import functools
 from collections.abc import Callable, Sequence
 from typing import Literal
 
@@ -17,7 +16,8 @@ class VocAP(DetectionMetric):
 
     The devkit counts a box from its first to its last pixel, inclusive and from 1, and so computes widths as
     `xmax - xmin + 1`. visionkit's boxes are edges, a VOC box (xmin, ymin, xmax, ymax) being read as
-    (xmin - 1, ymin - 1, xmax, ymax); plain edge arithmetic on those is the devkit's arithmetic.
+    (xmin - 1, ymin - 1, xmax, ymax). Predictions are edges as well, and stand for the devkit's box
+    (x1 + 1, y1 + 1, x2, y2); so plain edge arithmetic on both sides is the devkit's arithmetic.
 
     Detections of the whole set are taken in falling order of score, equal scores in the order of pictures and
     boxes. Each is compared with the object of its class that it overlaps most: a match that nothing took before
@@ -28,10 +28,8 @@ class VocAP(DetectionMetric):
         class_names: K names in label order.
         category_ids: not used; taken so that all metrics are made alike.
         mode: "11-point" is VOC2007's rule, "all-point" that of VOC2010 and later.
-        iou_threshold: overlap from which a detection matches.
+        iou_threshold: overlap from which a detection matches; figures are named by it (.75 gives "AP75").
     """
-
-    main = "AP50"
 
     def __init__(
         self,
@@ -40,8 +38,9 @@ class VocAP(DetectionMetric):
         mode: Literal["11-point", "all-point"] = "11-point",
         iou_threshold: float = 0.5,
     ) -> None:
-        super().__init__()
-        self.class_names, self.mode, self.iou_threshold = list(class_names), mode, iou_threshold
+        super().__init__(class_names)
+        self.mode, self.iou_threshold = mode, iou_threshold
+        self.main = f"AP{round(100 * iou_threshold)}"
         self.area_under = averages.get(mode)
 
     def compute(self) -> dict[str, float]:
@@ -49,8 +48,8 @@ class VocAP(DetectionMetric):
         records = list(self.gathered().values())
         values = [self._class_ap(records, label) for label in range(len(self.class_names))]
         defined = [value for value in values if not np.isnan(value)]
-        figures = {"AP50": float(np.mean(defined)) if defined else float("nan")}
-        return figures | {f"AP50/{name}": value for name, value in zip(self.class_names, values, strict=True)}
+        figures = {self.main: float(np.mean(defined)) if defined else float("nan")}
+        return figures | {f"{self.main}/{name}": value for name, value in zip(self.class_names, values, strict=True)}
 
     def _class_ap(self, records: list[Record], label: int) -> float:
         parts = [_of_class(record, label) for record in records]
@@ -132,5 +131,13 @@ def _all_points(recall: NDArray[np.float64], precision: NDArray[np.float64]) -> 
     return float(np.sum(np.diff(recall) * envelope[1:]))
 
 
-metrics.register("voc07")(functools.partial(VocAP, mode="11-point"))
-metrics.register("voc10")(functools.partial(VocAP, mode="all-point"))
+@metrics.register("voc07")
+def voc2007(class_names: Sequence[str], category_ids: Sequence[int] | None = None) -> VocAP:
+    """AP50 by the rule of VOC2007 (11-point)."""
+    return VocAP(class_names, category_ids, mode="11-point")
+
+
+@metrics.register("voc10")
+def voc2010(class_names: Sequence[str], category_ids: Sequence[int] | None = None) -> VocAP:
+    """AP50 by the rule of VOC2010 and later (all-point)."""
+    return VocAP(class_names, category_ids, mode="all-point")

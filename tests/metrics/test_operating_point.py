@@ -1,0 +1,122 @@
+"""The best threshold beside a plain loop over all thresholds, and the confusion matrix by hand."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from tests.metrics.cases import random_case
+from visionkit.metrics import BestF1
+
+
+def overlap(a, b):
+    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    if width <= 0 or height <= 0:
+        return 0.0, 0.0
+    own, other = (a[2] - a[0]) * (a[3] - a[1]), (b[2] - b[0]) * (b[3] - b[1])
+    return width * height / (own + other - width * height), width * height / own
+
+
+def counts_at(threshold, predictions, targets, label):
+    """Hits, boxes that count and objects of one class when boxes below the threshold are left out before matching."""
+    hits = taken = objects = 0
+    for prediction, target in zip(predictions, targets, strict=True):
+        there = list(zip(*(target[k].tolist() for k in ("boxes", "labels", "crowd")), strict=True))
+        free = [box for box, cls, crowd in there if cls == label and not crowd]
+        crowds = [box for box, cls, crowd in there if cls == label and crowd]
+        objects += len(free)
+        rows = zip(*(prediction[k].tolist() for k in ("scores", "boxes", "labels")), strict=True)
+        found = sorted((row for row in rows if row[2] == label and row[0] >= threshold), key=lambda row: -row[0])
+        for _, box, _ in found:
+            best = max(free, key=lambda other: overlap(box, other)[0], default=None)
+            if best is not None and overlap(box, best)[0] >= 0.5:
+                free.remove(best)
+                hits, taken = hits + 1, taken + 1
+            elif not any(overlap(box, crowd)[1] >= 0.5 for crowd in crowds):
+                taken += 1
+    return hits, taken, objects
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_random_cases_equal_the_plain_loop(seed):
+    predictions, targets = random_case(seed, classes=3)
+    metric = BestF1(["a", "b", "c"])
+    metric.update(predictions, targets)
+    figures = metric.compute()
+    for label, name in enumerate("abc"):
+        thresholds = sorted({score for found in predictions for score in found["scores"].tolist()}, reverse=True)
+        curve = [counts_at(threshold, predictions, targets, label) for threshold in thresholds]
+        best = max(2 * hits / (taken + objects) for hits, taken, objects in curve)
+        assert figures[f"F1/{name}"] == pytest.approx(best)
+        hits, taken, objects = counts_at(figures[f"threshold/{name}"], predictions, targets, label)
+        assert figures[f"precision/{name}"] == pytest.approx(hits / taken)
+        assert figures[f"recall/{name}"] == pytest.approx(hits / objects)
+    assert figures["F1"] == pytest.approx(np.mean([figures[f"F1/{name}"] for name in "abc"]))
+
+
+def picture(objects, found, image_id=1, crowd=()):
+    """Objects (place, label) and boxes (place, label, score) on places that do not touch each other."""
+    place = [[20.0 * index, 0, 20.0 * index + 10, 10] for index in range(10)]
+    target = {
+        "image_id": image_id,
+        "size": (20, 200),
+        "boxes": torch.tensor([place[where] for where, _ in objects]).reshape(-1, 4),
+        "labels": torch.tensor([label for _, label in objects], dtype=torch.long),
+        "crowd": torch.tensor([where in crowd for where, _ in objects], dtype=torch.bool),
+    }
+    prediction = {
+        "boxes": torch.tensor([place[where] for where, _, _ in found]).reshape(-1, 4),
+        "scores": torch.tensor([score for _, _, score in found]),
+        "labels": torch.tensor([label for _, label, _ in found], dtype=torch.long),
+    }
+    return prediction, target
+
+
+def at_best(*pictures, classes="ab"):
+    metric = BestF1(list(classes))
+    for prediction, target in pictures:
+        metric.update([prediction], [target])
+    return metric.compute(), metric.point
+
+
+def test_confusion_by_hand():
+    objects = [(0, 0), (1, 0), (2, 1), (3, 1), (4, 1)]
+    found = [(0, 0, 0.9), (1, 1, 0.8), (2, 1, 0.9), (3, 1, 0.7), (9, 0, 0.9), (8, 0, 0.1)]
+    figures, point = at_best(picture(objects, found))
+    # Rows a, b, background: one a is taken for b, one b is missed, one a stands where nothing is; .1 lies below.
+    assert point.confusion.tolist() == [[1, 1, 0], [0, 2, 1], [1, 0, 0]]
+    assert figures["threshold/a"] == pytest.approx(0.9)
+    assert figures["threshold/b"] == pytest.approx(0.7)
+    assert figures["precision/b"] == pytest.approx(2 / 3)
+    assert figures["recall/b"] == pytest.approx(2 / 3)
+
+
+def test_boxes_on_a_crowd_are_no_false_positives():
+    figures, point = at_best(picture([(0, 0), (1, 0)], [(0, 0, 0.8), (1, 0, 0.9), (1, 0, 0.85)], crowd=(1,)))
+    assert figures["F1/a"] == 1
+    assert point.confusion.tolist() == [[1, 0, 0], [0, 0, 0], [0, 0, 0]]
+
+
+def test_equal_scores_are_taken_together():
+    figures, _ = at_best(picture([(0, 0)], [(0, 0, 0.5), (1, 0, 0.5)]))
+    assert figures["precision/a"] == 0.5
+    assert figures["recall/a"] == 1
+
+
+def test_what_is_not_defined_is_nan():
+    figures, _ = at_best(picture([(0, 0)], [(1, 1, 0.5)]))
+    assert (figures["recall/a"], figures["F1/a"]) == (0, 0)
+    assert all(math.isnan(figures[name]) for name in ("precision/a", "threshold/a", "F1/b", "recall/b", "precision/b"))
+    nothing, point = at_best(picture([], [(1, 1, 0.5)]), picture([], [], image_id=2))
+    assert all(math.isnan(value) for value in nothing.values())
+    assert point.confusion.sum() == 0
+
+
+def test_reset_forgets_the_point():
+    metric = BestF1(["a"])
+    prediction, target = picture([(0, 0)], [(0, 0, 0.5)])
+    metric.update([prediction], [target])
+    assert metric.compute()["F1"] == 1
+    metric.reset()
+    assert metric.point is None
