@@ -27,4 +27,4 @@ def installed_distributions() -> set[str]:
 
 
 if __name__ == "__main__":
-    sys.exit("\n".join(problems(installed_distributions())))
+    sys.exit("\n".join(problems(installed_distributions())) or None)

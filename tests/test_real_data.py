@@ -1,0 +1,62 @@
+"""The real sets through the whole command line: one epoch, evaluation, their own ids in the results."""
+
+import json
+
+import pytest
+import yaml
+
+from tests.real_data import real_data
+from visionkit.cli.main import main
+
+RECIPE = {
+    "task": "detection",
+    "model": {
+        "name": "faster_rcnn",
+        "backbone": {"name": "resnet18", "weights": "none"},
+        "fpn_channels": 16,
+        "head_channels": 16,
+        "box_batch_size": 16,
+        "rpn_post_nms_top_n_test": 50,
+        "box_score_threshold": 0.0,
+        "box_detections": 5,
+    },
+    "preprocess": {"short_side": 64, "long_side": 96},
+    "optimizer": {"lr": 0.01, "base_batch_size": 8},
+    "schedule": {"name": "constant", "warmup_steps": 10},
+    "trainer": {"max_epochs": 1, "accelerator": "cpu", "enable_progress_bar": False, "enable_model_summary": False},
+}
+COCO_MINI = {
+    "format": "coco",
+    "splits": {
+        split: {"annotations": f"annotations/instances_{split}2017.json", "pictures": f"{split}2017", "masks": True}
+        for split in ("train", "val")
+    },
+}
+SETS = {
+    "coco-mini": (COCO_MINI, "coco"),
+    "voc2007-mini": ({"format": "voc", "splits": {s: {"image_set": s} for s in ("train", "val")}}, "voc07"),
+}
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_one_epoch_and_its_evaluation(name, tmp_path, monkeypatch):
+    data, metric = SETS[name]
+    card = {**data, "root": str(real_data(name)), "batch_size": 8, "num_workers": 2}
+    card["augment"] = [{"name": "RandomSizedBBoxSafeCrop", "height": 256, "width": 256, "p": 0.5}]
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump({**RECIPE, "data": card, "evaluation": {"metric": metric}}))
+    assert main(["fit", "run.yaml"]) == 0
+    assert main(["test", "runs/run/1/best.ckpt", "--output", "scores"]) == 0
+    rows = json.loads((tmp_path / "scores" / "predictions.json").read_text())
+    figures = json.loads((tmp_path / "scores" / "metrics.json").read_text())
+    assert figures["split"] == "val"
+    assert rows
+    if name == "coco-mini":
+        truth = json.loads((real_data(name) / "annotations" / "instances_val2017.json").read_text())
+        assert {row["category_id"] for row in rows} <= {category["id"] for category in truth["categories"]}
+        assert {row["image_id"] for row in rows} == {image["id"] for image in truth["images"]}
+        assert {"AP", "APs", "AR100", "AP/person"} <= set(figures)
+    else:
+        names = (real_data(name) / "ImageSets" / "Main" / "val.txt").read_text().split()
+        assert {row["image_id"] for row in rows} == set(names)
+        assert {"AP50", "AP50/person"} <= set(figures)
