@@ -10,6 +10,7 @@ import yaml
 from PIL import Image
 
 from tests.cli.tiny import TINY
+from tests.data.formats.test_voc import xml
 from visionkit.cli.main import main
 from visionkit.data.formats.shapes import Shapes
 from visionkit.errors import RecipeError
@@ -295,7 +296,7 @@ def test_a_round_of_fit_test_and_predict(trained, tmp_path, capsys, monkeypatch)
     assert "AP50" in capsys.readouterr().out
     scores = json.loads((tmp_path / "scores" / "metrics.json").read_text())
     rows = json.loads((tmp_path / "scores" / "predictions.json").read_text())
-    assert {"AP", "AP50", "AP/disc"} <= set(scores)
+    assert {"AP", "AP50", "AP/disc", "F1/disc", "threshold/disc", "confusion"} <= set(scores)
     shapes = Shapes(split="val", count=3, size=64)
     for index in range(3):
         Image.fromarray(shapes[index].picture).save(tmp_path / f"{index}.png")
@@ -340,6 +341,24 @@ def test_an_output_folder_that_cannot_be_written_is_said(trained, tmp_path, caps
     status = main(["predict", str(trained / "best.ckpt"), str(tmp_path / "a.png"), "--output", str(tmp_path / "out")])
     assert status == 2
     assert "cannot be written" in capsys.readouterr().err
+
+
+def test_a_truncated_picture_found_by_a_loader_process_is_named_in_a_line(recipe, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for folder in ("Annotations", "JPEGImages", "ImageSets/Main"):
+        (tmp_path / folder).mkdir(parents=True)
+    for name in ("a", "b"):
+        Image.fromarray(Shapes(count=1, size=[40, 60])[0].picture).save(tmp_path / "JPEGImages" / f"{name}.jpg")
+        (tmp_path / "Annotations" / f"{name}.xml").write_text(xml())
+    cut = tmp_path / "JPEGImages" / "b.jpg"
+    cut.write_bytes(cut.read_bytes()[:400])
+    (tmp_path / "ImageSets" / "Main" / "train.txt").write_text("a\nb\n")
+    card = tmp_path / "card.yaml"
+    card.write_text("data: {format: voc, root: ., splits: {train: {image_set: train}, val: {image_set: train}}}")
+    tiny = [word for word in TINY if not word.startswith(("data.splits", "data.num_workers"))]
+    assert main(["fit", str(recipe), str(card), *tiny, "data.num_workers=1"]) == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert lines[-1].startswith("visionkit: the picture JPEGImages/b.jpg cannot be read")
 
 
 def test_nothing_to_resume_is_said(recipe, capsys, tmp_path, monkeypatch):

@@ -80,6 +80,7 @@ def _print_tables(task: Detection, split: str) -> None:
 def _write(task: Detection, split: str, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     defined = {name: None if math.isnan(value) else value for name, value in task.results.items()}
-    (folder / "metrics.json").write_text(json.dumps({"split": split, **defined}, indent=1))
+    confusion = task.point.confusion.tolist() if task.point is not None else None
+    (folder / "metrics.json").write_text(json.dumps({"split": split, **defined, "confusion": confusion}, indent=1))
     (folder / "predictions.json").write_text(json.dumps(to_coco_results(task.predictions, task.category_ids)))
     Console().print(f"written: {folder}/metrics.json, predictions.json", soft_wrap=True)

@@ -59,7 +59,10 @@ def fit(recipe: dict[str, Any], *, name: str, resume: str | None = None) -> int:
 def build_task(recipe: dict[str, Any], data: VisionData) -> Task:
     """The task of a recipe with a fresh network for the classes of `data`."""
     model_keys = dict(recipe["model"])
-    backbone = instantiate(create_backbone, model_keys.pop("backbone"), "model.backbone")
+    backbone_keys = dict(model_keys.pop("backbone"))
+    if model_keys.get("weights"):  # of the whole network: the backbone's own would be fetched in vain
+        backbone_keys["weights"] = "checkpoint"
+    backbone = instantiate(create_backbone, backbone_keys, "model.backbone")
     network_class = models.get(model_keys.pop("name"))
     network = instantiate(network_class, model_keys, "model", backbone=backbone, num_classes=len(data.class_names))
     task_class = tasks.get(recipe["task"])

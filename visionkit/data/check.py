@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
+from rich.progress import track
 
 from visionkit.data.sample import VisionDataset
 from visionkit.errors import DataError
@@ -56,7 +57,7 @@ class DataReport:
 def check(dataset: VisionDataset) -> DataReport:
     """Read every picture of a split and count what is in it."""
     problems: list[str] = []
-    for index in range(len(dataset)):
+    for index in track(range(len(dataset)), description="check"):
         try:
             dataset[index]
         except DataError as error:

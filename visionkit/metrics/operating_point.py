@@ -33,6 +33,15 @@ class OperatingPoint:
     f1: Floats
     confusion: NDArray[np.int64]
 
+    def figures(self, class_names: Sequence[str]) -> dict[str, float]:
+        """Means over classes as "precision", "recall", "F1"; each class as "F1/<class>" and so on."""
+        columns = {"precision": self.precision, "recall": self.recall, "F1": self.f1}
+        figures = {name: _mean(values) for name, values in columns.items()}
+        for name, values in {**columns, "threshold": self.threshold}.items():
+            by_class = zip(class_names, values.tolist(), strict=True)
+            figures |= {f"{name}/{class_name}": value for class_name, value in by_class}
+        return figures
+
 
 class BestF1(DetectionMetric):
     """Precision, recall, F1 and threshold at each class's best F1.
@@ -65,13 +74,8 @@ class BestF1(DetectionMetric):
     def compute(self) -> dict[str, float]:
         """The figures over all pictures seen by all processes."""
         records = list(self.gathered().values())
-        self.point = point = operating_point(records, len(self.class_names), self.iou_threshold, self.kind)
-        columns = {"precision": point.precision, "recall": point.recall, "F1": point.f1}
-        figures = {name: _mean(values) for name, values in columns.items()}
-        for name, values in {**columns, "threshold": point.threshold}.items():
-            by_class = zip(self.class_names, values.tolist(), strict=True)
-            figures |= {f"{name}/{class_name}": value for class_name, value in by_class}
-        return figures
+        self.point = operating_point(records, len(self.class_names), self.iou_threshold, self.kind)
+        return self.point.figures(self.class_names)
 
     def reset(self) -> None:
         """Forget all pictures."""

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from visionkit.data.datamodule import Batch
 from visionkit.data.preprocess import Prediction, Preprocess, Preprocessing, Target
 from visionkit.metrics import metrics
+from visionkit.metrics.operating_point import OperatingPoint, operating_point
 from visionkit.ops.anchors import best_anchor_iou
 from visionkit.tasks.base import Task, tasks
 from visionkit.tasks.optimise import OptimizerOptions, ScheduleOptions
@@ -65,6 +66,7 @@ class Detection(Task):
         self.score_by(evaluation or EvaluationOptions())
         self.predictions: list[Prediction] = []
         self.results: dict[str, float] = {}
+        self.point: OperatingPoint | None = None
 
     def score_by(self, evaluation: EvaluationOptions) -> None:
         """Score from now on as `evaluation` says; the network is not touched."""
@@ -115,23 +117,23 @@ class Detection(Task):
             self.metric.update(restored, [batch.targets[index] for index in group])
 
     def test_step(self, batch: Batch, batch_index: int) -> None:
-        """Predict as `predict` does, and keep the boxes for the results file."""
-        predictions = self(batch.pictures)
-        self.metric.update(predictions, batch.targets)
-        named = zip(predictions, batch.targets, strict=True)
-        self.predictions += [{**prediction, "image_id": target["image_id"]} for prediction, target in named]
+        """Predict as `predict` does, for the figures and the results file."""
+        self.metric.update(self(batch.pictures), batch.targets)
 
     def on_validation_epoch_end(self) -> None:
         """Score the validation split."""
         self._score("val")
 
-    def on_test_epoch_start(self) -> None:
-        """Forget the predictions of an earlier test."""
-        self.predictions = []
-
     def on_test_epoch_end(self) -> None:
-        """Score the test split."""
+        """Score the test split, and keep all processes' boxes for the results file."""
+        records = self.metric.gathered()
         self._score("test")
+        self.point = operating_point(list(records.values()), len(self.class_names))
+        self.results |= self.point.figures(self.class_names)
+        self.predictions = [
+            {"image_id": image_id, "boxes": found.boxes, "scores": found.scores, "labels": found.labels}
+            for image_id, found in records.items()
+        ]
 
     def on_fit_start(self) -> None:
         """Say what trains, and how many objects no anchor can reach."""

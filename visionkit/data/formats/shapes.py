@@ -2,6 +2,7 @@
 
 import functools
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,31 +12,39 @@ from pycocotools import mask as rle
 from visionkit.data.formats.registry import formats
 from visionkit.data.formats.shapes_render import FORMS, Scene, background, compose, paint, place
 from visionkit.data.sample import Annotation, Sample
-from visionkit.errors import DataError, RecipeError
+from visionkit.errors import RecipeError
+
+LEAST_DIAMETER = 12
+"""Pixels across that the largest object must have; below this hardly any object is large enough to be kept."""
 
 
 @formats.register("shapes")
 class Shapes:
     """Any number of pictures with discs, squares, triangles, stars, rings and crosses on textured grounds.
 
-    Picture, boxes and masks depend on nothing but the arguments and the index, so every worker, process and machine
-    sees the same. An object is annotated by what is visible of it; one that is hidden too far is taken out
-    of the picture, so nothing visible is without annotation.
+    Picture, boxes and masks depend on nothing but the arguments and the index, so every worker and process sees the
+    same. Across machines boxes and masks are the same too; another build of OpenCV may round a few pixel values in a million
+    otherwise, by one grey level. An object is annotated by what is visible of it; one that is hidden or cut too far is
+    taken out of the picture, so nothing visible is without annotation. Where objects come down to some 10 pixels this
+    takes out many, and more pictures than `empty_share` are empty.
+
+    A sample's `semantic` is 0 on the ground and k + 1 on an object of class k; its `label` is the class of the object
+    of which most pixels are visible, None in an empty picture.
 
     Args:
         root: not used; there are no files.
         split: any name; splits of different names share no picture.
-        count: number of pictures.
+        count: number of pictures; the first ones stay the same whatever it is.
         size: height and width in pixels, or one number for both.
-        seed: another seed gives another data set.
+        seed: another seed gives another data set; 0 or more.
         min_object, max_object: diameter of an object over the picture's short side, drawn uniformly between them.
         max_objects: objects in a picture, drawn uniformly from 1 to this.
-        empty_share: share of pictures without any object.
+        empty_share: share of pictures without any object, 0 to 1.
         texture: contrast of the ground, 0 (plain) to 1 (as strong as the objects).
         classes: must be left out or equal the six names.
 
     Raises:
-        RecipeError: an argument is out of its range.
+        RecipeError: an argument is of the wrong type or out of its range.
     """
 
     def __init__(
@@ -43,7 +52,7 @@ class Shapes:
         root: Path | None = None,
         split: str = "train",
         count: int = 1000,
-        size: int | list[int] = 128,
+        size: int | Sequence[int] = 128,
         seed: int = 0,
         min_object: float = 0.2,
         max_object: float = 0.6,
@@ -57,15 +66,13 @@ class Shapes:
         self.report: dict[str, int] = {}
         if classes is not None and classes != self.class_names:
             raise RecipeError(f"data.classes: shapes has the classes {self.class_names}, in this order")
-        if not 0 < min_object <= max_object:
-            raise RecipeError(f"shapes: min_object {min_object} must be above 0 and at most max_object {max_object}")
-        height, width = (size, size) if isinstance(size, int) else size
-        if count < 1 or min(height, width) < 8 or max_objects < 1:
-            raise RecipeError("shapes: count and max_objects must be at least 1, size at least 8 pixels")
-        self.count, self.size = count, (height, width)
-        self.diameters = min_object * min(self.size), max_object * min(self.size)
-        self.max_objects, self.empty_share, self.texture = max_objects, empty_share, texture
-        self._key = seed, zlib.crc32(split.encode())
+        if not isinstance(split, str):
+            raise RecipeError(f"shapes: split must be a name, not {split!r}; quote it if it is made of digits")
+        self.count, self.size = _whole("count", count, least=1), _height_and_width(size)
+        self.max_objects = _whole("max_objects", max_objects, least=1)
+        self.empty_share, self.texture = _share("empty_share", empty_share), _share("texture", texture)
+        self.diameters = _diameters(min_object, max_object, min(self.size))
+        self._key = _whole("seed", seed, least=0), zlib.crc32(split.encode())
         self._split = split
         self._rendered = functools.lru_cache(maxsize=2)(self._render)
 
@@ -73,8 +80,6 @@ class Shapes:
         return self.count
 
     def __getitem__(self, index: int) -> Sample:
-        if not 0 <= index < self.count:
-            raise IndexError(index)
         picture, scene = self._rendered(index)
         semantic = np.concatenate([[0], scene.labels + 1])[scene.owner].astype(np.uint8)
         label = int(scene.labels[scene.areas().argmax()]) if len(scene.labels) else None
@@ -98,6 +103,8 @@ class Shapes:
         return self.size
 
     def _generator(self, index: int) -> Generator:
+        if not 0 <= index < self.count:
+            raise IndexError(f"shapes: picture {index} of {self.count}")
         return np.random.default_rng([*self._key, index])
 
     def _scene(self, index: int, random: Generator) -> Scene:
@@ -112,8 +119,41 @@ class Shapes:
 
 def _annotation(scene: Scene) -> Annotation:
     boxes, masks = scene.boxes(), scene.masks()
-    if len(boxes) != len(scene.labels):
-        raise DataError("shapes: an object without a visible pixel was left in the picture")
     none = np.zeros(len(boxes), bool)
     codes = [rle.encode(np.asfortranarray(mask)) for mask in masks]
     return Annotation(boxes, scene.labels, none, none.copy(), scene.areas().astype(np.float32), codes)
+
+
+def _whole(name: str, value: object, least: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+        raise RecipeError(f"shapes: {name} must be a whole number of at least {least}, not {value!r}")
+    return int(value)
+
+
+def _share(name: str, value: object) -> float:
+    # Written so that NaN, which is neither below nor above anything, is refused too.
+    if isinstance(value, bool) or not (isinstance(value, (int, float, np.number)) and 0 <= float(value) <= 1):
+        raise RecipeError(f"shapes: {name} must be a number from 0 to 1, not {value!r}")
+    return float(value)
+
+
+def _height_and_width(size: object) -> tuple[int, int]:
+    if not isinstance(size, (list, tuple)):
+        side = _whole("size", size, least=8)
+        return side, side
+    if len(size) != 2:
+        raise RecipeError(f"shapes: size must be one number or [height, width], not {size!r}")
+    return _whole("size", size[0], least=8), _whole("size", size[1], least=8)
+
+
+def _diameters(min_object: object, max_object: object, short_side: int) -> tuple[float, float]:
+    """Least and greatest diameter in pixels."""
+    least, greatest = _share("min_object", min_object), _share("max_object", max_object)
+    if not 0 < least <= greatest:
+        raise RecipeError(f"shapes: min_object {least} must be above 0 and at most max_object {greatest}")
+    if greatest * short_side < LEAST_DIAMETER:
+        raise RecipeError(
+            f"shapes: objects of at most {greatest * short_side:.1f} pixels are too small to tell apart;\n"
+            f"  raise size or max_object until their product is at least {LEAST_DIAMETER}"
+        )
+    return least * short_side, greatest * short_side
