@@ -80,28 +80,39 @@ def test_nothing_visible_is_without_annotation():
         ground = shapes_render.background(random, shapes.size, shapes.texture)
         changed = np.abs(shapes[index].picture - np.clip(ground, 0, 255)).max(axis=2) > 1
         annotated = (shapes[index].semantic > 0).astype(np.uint8)
-        assert not (changed & (cv2.dilate(annotated, np.ones((3, 3))) == 0)).any(), "beyond the smooth edge's pixel"
+        # An edge or tip may run on for up to two pixels of which the object covers less than half each.
+        assert not (changed & (cv2.dilate(annotated, np.ones((5, 5))) == 0)).any()
         painted = (annotated > 0) & changed
         assert painted.sum() >= 0.97 * annotated.sum(), "and nothing annotated is missing from the picture"
         assert len(scene.labels) == len(shapes[index].annotation)
 
 
 @pytest.mark.parametrize("label", range(6))
-def test_a_form_s_pixels_are_those_whose_centre_it_contains(label):
-    """Against the even-odd rule at each pixel's centre; the two may differ only along the outline."""
-    outlines = [polygon * 40 + (47.3, 52.8) for polygon in list(shapes_render.FORMS.values())[label]]
-    coverage = shapes_render._coverage(outlines, 0, 0, 100, 100)
-    y, x = np.mgrid[:100, :100] + 0.5
-    inside = np.zeros((100, 100), bool)
+def test_a_form_covers_the_pixels_that_lie_inside_its_outline(label):
+    """Against the even-odd rule at 8 x 8 points of each pixel."""
+    outlines = [polygon * 20 + (23.3, 26.8) for polygon in list(shapes_render.FORMS.values())[label]]
+    reference = _even_odd(outlines, 50).reshape(50, 8, 50, 8).mean(axis=(1, 3))
+    coverage = shapes_render._coverage(outlines, 0, 0, 50, 50)
+    # OpenCV's filling takes in the outline itself, which is half a fine pixel on every side.
+    half_fine_pixel = 0.5 / shapes_render.SUPERSAMPLING
+    lengths = [np.linalg.norm(outline - np.roll(outline, 1, axis=0), axis=1).sum() for outline in outlines]
+    grown = (lengths[0] - sum(lengths[1:])) * half_fine_pixel
+    assert coverage.sum() - reference.sum() == pytest.approx(grown, abs=0.5 * half_fine_pixel * sum(lengths))
+    assert np.abs(coverage - reference).max() < 0.5
+    differ = (coverage >= 0.5) != (reference >= 0.5)
+    assert (np.abs(reference - 0.5)[differ] < 0.4).all()
+    whole = abs(shapes_render._area(outlines[0])) - sum(abs(shapes_render._area(hole)) for hole in outlines[1:])
+    assert reference.sum() == pytest.approx(whole, rel=0.01)
+
+
+def _even_odd(outlines, size, finer=8):
+    y, x = (np.mgrid[: size * finer, : size * finer] + 0.5) / finer
+    inside = np.zeros(y.shape, bool)
     for outline in outlines:
         for (x1, y1), (x2, y2) in zip(outline, np.roll(outline, -1, axis=0), strict=True):
-            crosses = (y1 > y) != (y2 > y)
-            inside ^= crosses & (x < x1 + (y - y1) * (x2 - x1) / (y2 - y1 if y2 != y1 else 1))
-    differ = (coverage >= 0.5) != inside
-    assert differ.sum() <= 0.02 * inside.sum()
-    assert ((coverage > 0) & (coverage < 1))[differ].all()
-    whole = abs(shapes_render._area(outlines[0])) - sum(abs(shapes_render._area(hole)) for hole in outlines[1:])
-    assert coverage.sum() == pytest.approx(whole, rel=0.03)
+            if y1 != y2:
+                inside ^= ((y1 > y) != (y2 > y)) & (x < x1 + (y - y1) * (x2 - x1) / (y2 - y1))
+    return inside
 
 
 def test_the_data_set_stays_what_it_was():
@@ -114,6 +125,9 @@ def test_the_data_set_stays_what_it_was():
     assert labels[:12].tolist() == [0, 2, 5, 3, 2, 5, 3, 2, 4, 4, 1, 2]
     assert boxes[:3].tolist() == [[45, 63, 79, 95], [39, 11, 80, 63], [14, 69, 49, 96]]
     assert boxes.sum() == 8855
+    assert sum(annotation.area.sum() for annotation in found) == 32564
+    colours = np.mean([shapes[index].picture for index in range(20)])
+    assert colours == pytest.approx(127.5149, abs=0.001), "the room is for OpenCV's rounding"
 
 
 def test_the_annotation_alone_equals_the_sample_s():

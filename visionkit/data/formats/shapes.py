@@ -23,10 +23,10 @@ class Shapes:
     """Any number of pictures with discs, squares, triangles, stars, rings and crosses on textured grounds.
 
     Picture, boxes and masks depend on nothing but the arguments and the index, so every worker and process sees the
-    same. Across machines boxes and masks are the same too; another build of OpenCV may round a few pixel values in a million
-    otherwise, by one grey level. An object is annotated by what is visible of it; one that is hidden or cut too far is
-    taken out of the picture, so nothing visible is without annotation. Where objects come down to some 10 pixels this
-    takes out many, and more pictures than `empty_share` are empty.
+    same. Another build of OpenCV may round about one colour value in a million the other way, by one grey level. An
+    object is annotated by what is visible of it; one that is hidden or cut too far is taken out of the picture, so
+    nothing visible is without annotation. Where objects come down to some ten pixels across this takes out many, and
+    more pictures than `empty_share` are empty.
 
     A sample's `semantic` is 0 on the ground and k + 1 on an object of class k; its `label` is the class of the object
     of which most pixels are visible, None in an empty picture.
