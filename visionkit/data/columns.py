@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from visionkit.data.sample import Annotation
 
 
-class PackedObjects:
+class PackedObjects(Sequence[Any]):
     """A sequence of Python values in one buffer of bytes, unpacked one at a time."""
 
     def __init__(self, values: Sequence[Any]) -> None:
@@ -25,7 +25,9 @@ class PackedObjects:
     def __len__(self) -> int:
         return len(self._ends)
 
-    def __getitem__(self, index: int) -> Any:
+    def __getitem__(self, index: Any) -> Any:
+        if not 0 <= index < len(self):
+            raise IndexError(index)
         start = self._ends[index - 1] if index else 0
         # Our own bytes, made above in this process: nothing foreign is unpickled.
         return pickle.loads(self._bytes[start : self._ends[index]].tobytes())

@@ -9,17 +9,17 @@ from pycocotools import mask as rle
 
 from visionkit.data.boxes import BadBoxes, repair_boxes
 from visionkit.data.columns import AnnotationColumns, PackedObjects
+from visionkit.data.files import PictureFiles
 from visionkit.data.formats.registry import formats
 from visionkit.data.paths import existing_file, existing_folder, inside, refuse_duplicates, refuse_missing
-from visionkit.data.pictures import read_picture
-from visionkit.data.sample import Annotation, Rle, Sample
+from visionkit.data.sample import Annotation, Rle
 from visionkit.errors import DataError
 
 Json = dict[str, Any]
 
 
 @formats.register("coco")
-class Coco:
+class Coco(PictureFiles):
     """Pictures with the objects that a COCO instances file lists; also those without any.
 
     Labels number the categories in rising order of their ids, which are kept in `category_ids`.
@@ -55,36 +55,13 @@ class Coco:
         self._read_pictures(images, folder / pictures)
         self._read_objects(content["annotations"], on_bad_box)
 
-    def __len__(self) -> int:
-        return len(self._sizes)
-
-    def __getitem__(self, index: int) -> Sample:
-        path = self._folder / self._names[index]
-        picture = read_picture(path)
-        stated = self.picture_size(index)
-        if picture.shape[:2] != stated:
-            raise DataError(
-                f"{path} is {picture.shape[0]} x {picture.shape[1]} pixels (height x width, after EXIF rotation), "
-                f"{self.source} says {stated[0]} x {stated[1]}"
-            )
-        return Sample(picture, int(self._ids[index]), self._names[index], self.annotation(index))
-
     def annotation(self, index: int) -> Annotation:
         """See `VisionDataset`."""
-        annotation = self._columns.annotation(index)
+        annotation = super().annotation(index)
         if self._segmentations is not None:
-            rows = range(*self._columns.rows(index).indices(len(self._columns)))
+            rows = range(*self.columns.rows(index).indices(len(self.columns)))
             annotation.masks = [to_rle(self._segmentations[row], self.picture_size(index)) for row in rows]
         return annotation
-
-    def picture_size(self, index: int) -> tuple[int, int]:
-        """See `VisionDataset`."""
-        height, width = self._sizes[index].tolist()
-        return height, width
-
-    def picture_path(self, index: int) -> Path:
-        """Where the picture lies."""
-        return self._folder / self._names[index]
 
     def _read_categories(self, categories: list[Json], classes: list[str] | None) -> None:
         refuse_duplicates([category["id"] for category in categories], "category ids", self.source)
@@ -100,14 +77,14 @@ class Coco:
         refuse_duplicates([image["id"] for image in images], "picture ids", self.source)
         paths = inside(folder, (image["file_name"] for image in images), self.source)
         refuse_missing(paths, self.source)
-        self._folder = folder
-        self._ids = np.array([image["id"] for image in images], np.int64)
-        self._sizes = np.array([[image["height"], image["width"]] for image in images], np.int64).reshape(-1, 2)
-        self._names = PackedObjects([image["file_name"] for image in images])
+        self.pictures = folder
+        self.ids = PackedObjects([image["id"] for image in images])
+        self.sizes = np.array([[image["height"], image["width"]] for image in images], np.int64).reshape(-1, 2)
+        self.names = PackedObjects([image["file_name"] for image in images])
 
     def _read_objects(self, objects: list[Json], on_bad_box: BadBoxes) -> None:
         refuse_duplicates([found["id"] for found in objects if "id" in found], "annotation ids", self.source)
-        place = {image_id: index for index, image_id in enumerate(self._ids.tolist())}
+        place = {image_id: index for index, image_id in enumerate(self.ids)}
         self._refuse_strangers(objects, place)
         label = {category: index for index, category in enumerate(self.category_ids)}
         kept = [found for found in objects if found["category_id"] in label]
@@ -125,11 +102,11 @@ class Coco:
         boxes[:, 2:] += boxes[:, :2]
         self._refuse_corners(boxes, owner)
         names = [str(found["image_id"]) for found in kept]
-        repaired, good = repair_boxes(boxes.astype(np.float32), self._sizes[owner], names, on_bad_box, self.report)
+        repaired, good = repair_boxes(boxes.astype(np.float32), self.sizes[owner], names, on_bad_box, self.report)
         kept = [found for found, keep in zip(kept, good, strict=True) if keep]
         sides = repaired[good, 2:] - repaired[good, :2]
         area = np.array([found.get("area", np.nan) for found in kept], np.float32)
-        self._columns = AnnotationColumns(
+        self.columns = AnnotationColumns(
             owner=owner[good],
             pictures=len(self),
             boxes=repaired[good],
@@ -138,7 +115,7 @@ class Coco:
             difficult=np.zeros(len(kept), bool),
             area=np.where(np.isnan(area), sides.prod(axis=1), area).astype(np.float32),
         )
-        ordered = (kept[index].get("segmentation") for index in self._columns.order)
+        ordered = (kept[index].get("segmentation") for index in self.columns.order)
         self._segmentations = PackedObjects(list(ordered)) if self.masks else None
 
     def _refuse_strangers(self, objects: list[Json], pictures: dict[int, int]) -> None:
@@ -154,7 +131,7 @@ class Coco:
 
     def _refuse_corners(self, boxes: np.ndarray, owner: np.ndarray) -> None:
         """Notice corners given as corner and size: then most boxes would reach out of their pictures."""
-        bounds = self._sizes[owner][:, ::-1]
+        bounds = self.sizes[owner][:, ::-1]
         beyond = (boxes[:, 2:] > bounds + 2).any(axis=1)
         if len(boxes) >= 10 and beyond.mean() > 0.3:
             raise DataError(

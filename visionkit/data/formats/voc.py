@@ -10,15 +10,14 @@ from defusedxml.common import DefusedXmlException
 
 from visionkit.data.boxes import BadBoxes, repair_boxes
 from visionkit.data.columns import AnnotationColumns, PackedObjects
+from visionkit.data.files import PictureFiles
 from visionkit.data.formats.registry import formats
 from visionkit.data.paths import existing_file, existing_folder, inside, refuse_duplicates, refuse_missing
-from visionkit.data.pictures import read_picture
-from visionkit.data.sample import Annotation, Sample
 from visionkit.errors import DataError
 
 
 @formats.register("voc")
-class Voc:
+class Voc(PictureFiles):
     """Pictures of an image set with the objects of their XML files.
 
     VOC counts pixels from 1 and includes the last one; boxes become edges by taking 1 from xmin and ymin. Parts
@@ -54,39 +53,13 @@ class Voc:
         ]
         self.class_names = classes or self._all_names()
         self.category_ids = list(range(1, len(self.class_names) + 1))
-        self._ids = PackedObjects(ids)
-        self._sizes = np.array([_size(ids[i], root_) for i, root_ in enumerate(roots)], np.int64).reshape(-1, 2)
+        self.ids = PackedObjects(ids)
+        self.sizes = np.array([_size(ids[i], root_) for i, root_ in enumerate(roots)], np.int64).reshape(-1, 2)
         names = [_file_name(ids[index], root_) for index, root_ in enumerate(roots)]
-        refuse_missing(inside(self.folder / "JPEGImages", names, self.source), self.source)
-        self._names = PackedObjects(names)
+        self.pictures = self.folder / "JPEGImages"
+        refuse_missing(inside(self.pictures, names, self.source), self.source)
+        self.names = PackedObjects(names)
         self._read_objects(ids, roots, on_bad_box)
-
-    def __len__(self) -> int:
-        return len(self._ids)
-
-    def __getitem__(self, index: int) -> Sample:
-        path = self.picture_path(index)
-        picture = read_picture(path)
-        stated = self.picture_size(index)
-        if picture.shape[:2] != stated:
-            raise DataError(
-                f"{path} is {picture.shape[0]} x {picture.shape[1]} pixels (height x width, after EXIF rotation), "
-                f"its XML says {stated[0]} x {stated[1]}"
-            )
-        return Sample(picture, self._ids[index], str(self._names[index]), self.annotation(index))
-
-    def annotation(self, index: int) -> Annotation:
-        """See `VisionDataset`."""
-        return self._columns.annotation(index)
-
-    def picture_size(self, index: int) -> tuple[int, int]:
-        """See `VisionDataset`."""
-        height, width = self._sizes[index].tolist()
-        return height, width
-
-    def picture_path(self, index: int) -> Path:
-        """Where the picture lies."""
-        return self.folder / "JPEGImages" / self._names[index]
 
     def _all_names(self) -> list[str]:
         found = {
@@ -108,9 +81,9 @@ class Voc:
                 raise DataError(f"{ids[i]}.xml: unknown class {name!r}; data.classes has {known}"[:400])
         owner = np.array([i for i, _ in found], np.int64)
         boxes = np.array([_box(node, ids[i]) for i, node in found], np.float32).reshape(-1, 4)
-        boxes, good = repair_boxes(boxes, self._sizes[owner], [ids[i] for i, _ in found], on_bad_box, self.report)
+        boxes, good = repair_boxes(boxes, self.sizes[owner], [ids[i] for i, _ in found], on_bad_box, self.report)
         boxes = boxes[good]
-        self._columns = AnnotationColumns(
+        self.columns = AnnotationColumns(
             owner=owner[good],
             pictures=len(ids),
             boxes=boxes,
