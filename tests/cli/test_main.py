@@ -117,6 +117,7 @@ WRONG_VALUES = {
     "model.backbone.norm=trainde": "norm",
 }
 REFUSED_BY_THE_CODE = {
+    "data.splits.train.count=many": "data.splits.train.count is 'many', and must be: int",
     "trainer.accelerator=banana": "accelerator",
     "data.batch_size=0": "batch_size",
     "data.num_workers=-1": "num_workers",
@@ -359,6 +360,22 @@ def test_a_truncated_picture_found_by_a_loader_process_is_named_in_a_line(recipe
     assert main(["fit", str(recipe), str(card), *tiny, "data.num_workers=1"]) == 2
     lines = capsys.readouterr().err.strip().splitlines()
     assert lines[-1].startswith("visionkit: the picture JPEGImages/b.jpg cannot be read")
+
+
+def test_two_processes_share_one_run_folder(recipe, tmp_path):
+    words = [*TINY, "trainer.devices=2", "trainer.strategy=ddp"]
+    done = subprocess.run(
+        [sys.executable, "-m", "visionkit", "fit", str(recipe), *words],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=False,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert [path.name for path in (tmp_path / "runs" / "mine").iterdir()] == ["1"]
+    assert (tmp_path / "runs" / "mine" / "1" / "best.ckpt").is_file()
+    assert done.stdout.count("best checkpoint") == 1
 
 
 def test_nothing_to_resume_is_said(recipe, capsys, tmp_path, monkeypatch):

@@ -20,3 +20,4 @@ def show_progress_messages() -> None:
     warnings.filterwarnings("ignore", module="lightning", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", module="lightning", message=".*is smaller than the logging interval.*")
     warnings.filterwarnings("ignore", module="lightning", message=".*exists and is not empty.*")
+    warnings.filterwarnings("ignore", module="lightning", message=".*LeafSpec.*")

@@ -5,18 +5,17 @@ from typing import Any
 
 from rich.console import Console
 
-from visionkit.cli.build import instantiate
 from visionkit.cli.logs import show_progress_messages
 from visionkit.errors import RecipeError
 
 
 def check(recipe: dict[str, Any]) -> int:
     """Read every split of a card and print what is in it; 1 where pictures are missing or broken."""
+    from visionkit.cli.parts import build_data
     from visionkit.data.check import check as check_dataset
-    from visionkit.data.datamodule import VisionData
 
     show_progress_messages()
-    data: VisionData = instantiate(VisionData, recipe["data"], "data")
+    data = build_data(recipe)
     broken = 0
     for split in data.splits:
         report = check_dataset(data.dataset(split))

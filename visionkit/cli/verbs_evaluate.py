@@ -10,8 +10,8 @@ from rich.console import Console
 from visionkit.cli.build import instantiate
 from visionkit.cli.compose import compose
 from visionkit.cli.logs import show_progress_messages
+from visionkit.cli.parts import build_data, build_trainer
 from visionkit.cli.schema import check
-from visionkit.cli.verbs_fit import build_trainer
 from visionkit.data.datamodule import VisionData
 from visionkit.engine.checkpoint import load_task
 from visionkit.errors import CheckpointError
@@ -47,7 +47,7 @@ def evaluate(checkpoint: str, words: list[str], split: str, output: str | None) 
     layer = compose(words, onto=task.recipe)
     check(layer)
     recipe = layer.values
-    data: VisionData = instantiate(VisionData, recipe["data"], "data")
+    data = build_data(recipe)
     task.score_by(instantiate(EvaluationOptions, recipe.get("evaluation"), "evaluation"))
     if data.evaluation_split(split) != split:
         split = data.evaluation_split(split)

@@ -5,13 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
-from lightning.pytorch.callbacks import RichProgressBar
+from lightning_utilities.core.rank_zero import rank_zero_only
 from rich.console import Console
 
-from visionkit.backbones import create_backbone
-from visionkit.cli.build import call, instantiate, parse_section
+from visionkit.cli.build import instantiate
 from visionkit.cli.logs import show_progress_messages
-from visionkit.data.datamodule import VisionData
+from visionkit.cli.parts import build_data, build_task, build_trainer
 from visionkit.engine.run import (
     EarlyStoppingOptions,
     EmaOptions,
@@ -21,9 +20,7 @@ from visionkit.engine.run import (
     new_run_folder,
     write_recipe,
 )
-from visionkit.models import models
 from visionkit.report.tables import class_table, overall_table
-from visionkit.tasks import Task, tasks
 
 logger = logging.getLogger("visionkit")
 
@@ -39,10 +36,11 @@ def fit(recipe: dict[str, Any], *, name: str, resume: str | None = None) -> int:
     show_progress_messages()
     checkpoint = resumed_checkpoint(name, resume)
     pl.seed_everything(recipe.get("seed", 0), workers=True, verbose=False)
-    data: VisionData = instantiate(VisionData, recipe["data"], "data")
+    data = build_data(recipe)
     task = build_task(recipe, data)
-    folder = checkpoint.parent if checkpoint else new_run_folder(name)
-    write_recipe(recipe, folder)
+    folder = checkpoint.parent if checkpoint else run_folder(name)
+    if is_first_process():
+        write_recipe(recipe, folder)
     callbacks = make_callbacks(
         folder,
         task.monitor,
@@ -56,33 +54,14 @@ def fit(recipe: dict[str, Any], *, name: str, resume: str | None = None) -> int:
     return 0
 
 
-def build_task(recipe: dict[str, Any], data: VisionData) -> Task:
-    """The task of a recipe with a fresh network for the classes of `data`."""
-    model_keys = dict(recipe["model"])
-    backbone_keys = dict(model_keys.pop("backbone"))
-    if model_keys.get("weights"):  # of the whole network: the backbone's own would be fetched in vain
-        backbone_keys["weights"] = "checkpoint"
-    backbone = instantiate(create_backbone, backbone_keys, "model.backbone")
-    network_class = models.get(model_keys.pop("name"))
-    network = instantiate(network_class, model_keys, "model", backbone=backbone, num_classes=len(data.class_names))
-    task_class = tasks.get(recipe["task"])
-    options = {
-        key: instantiate(kind, recipe[key], key) for key, kind in task_class.option_types.items() if key in recipe
-    }
-    task = task_class(network, class_names=data.class_names, category_ids=data.category_ids, **options)
-    task.recipe = recipe
-    return task
+def run_folder(name: str) -> Path:
+    """A new folder for this run; made by the first process only, the others write nothing into theirs."""
+    return new_run_folder(name) if is_first_process() else Path("runs") / name / "0"
 
 
-def build_trainer(recipe: dict[str, Any], callbacks: list[pl.Callback], loggers: Any) -> pl.Trainer:
-    """Lightning's Trainer with the recipe's arguments beside visionkit's own callbacks and loggers."""
-    arguments = parse_section(pl.Trainer, recipe.get("trainer", {}), "trainer")
-    bars = [] if arguments.get("enable_progress_bar") is False else [RichProgressBar()]
-    arguments["callbacks"] = [*callbacks, *bars, *(arguments.get("callbacks") or [])]
-    if arguments.get("logger") is None:
-        arguments["logger"] = loggers
-    trainer: pl.Trainer = call(pl.Trainer, arguments, "trainer")
-    return trainer
+def is_first_process() -> bool:
+    """Whether this process is the one of a distributed run that writes; always so in a run of one process."""
+    return getattr(rank_zero_only, "rank", 0) == 0
 
 
 def resumed_checkpoint(name: str, resume: str | None) -> Path | None:
