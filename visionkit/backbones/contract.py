@@ -26,12 +26,15 @@ class Stage:
 
     Attributes:
         channels: depth of the map.
-        stride: pixels of the input per cell of the map. For an input of height H the map has between
-            floor(H / stride) and ceil(H / stride) rows: which of the two is the family's own rounding.
+        stride: pixels of the input per cell of the map.
+        margin: pixels of the input, both borders together, that have no cell because convolutions are not padded.
+            For an input of height H the map has between floor((H - margin) / stride) and ceil((H - margin) / stride)
+            rows: which of the two is the family's own rounding.
     """
 
     channels: int
     stride: int
+    margin: int = 0
 
 
 class Backbone(nn.Module):
@@ -51,7 +54,10 @@ class Backbone(nn.Module):
         computed: the stages that are run, a superset of `stages`: all up to the deepest one asked.
         stage_modules: for each stage of `computed` the dotted names of the submodules it needs beyond those
             of the stages before it. The stem belongs to the first.
-        mean, std: normalisation of RGB in 0..1 that the network's ImageNet weights were trained with.
+        mean, std: normalisation of RGB in 0..1 that the network's ImageNet weights were trained with, or else that
+            of the data it was published for.
+        usual_head: name of the classifier that the network was published with, see `visionkit.models.classification`.
+        native_size: height and width in pixels of the input that the classifier was published for.
         norm: BatchNorm policy, see `Norm`.
         frozen_stages: how many of the network's first stages are fixed.
         initialised_from: "imagenet", "random" or the path of the file the values came from.
@@ -63,6 +69,8 @@ class Backbone(nn.Module):
 
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    usual_head: str = "average"
+    native_size: int = 224
 
     def __init__(
         self, name: str, network_stages: Mapping[str, Stage], out_stages: Sequence[str] | None = None, **options: Any
@@ -176,8 +184,11 @@ class Backbone(nn.Module):
             return set(type(self)(self.name, **self._options).state_dict())
 
     def translate(self, published: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Rename the keys of a published state dict of the whole network to this backbone's, without its head."""
-        raise NotImplementedError
+        """Rename the keys of a published state dict of the whole network to this backbone's, without its head.
+
+        A network that nobody publishes has no names but its own.
+        """
+        return dict(published)
 
     def _apply_policy(self) -> None:
         self.requires_grad_(False)

@@ -46,6 +46,7 @@ class TimmBackbone(Backbone):
         self._channels_come_last = getattr(body, "output_fmt", "NCHW") == "NHWC"
         self._published = body.pretrained_cfg
         self.mean, self.std = tuple(self._published["mean"]), tuple(self._published["std"])
+        self.native_size = int(self._published["input_size"][1])
         owners = self._owners_by_stage()
         _cut_unused(body, {owner for names in owners.values() for owner in names})
         self.stage_modules = {stage: [f"body.{owner}" for owner in names] for stage, names in owners.items()}

@@ -32,6 +32,8 @@ class VGG(Backbone):
         out_stages: see `Backbone`.
     """
 
+    usual_head = "vgg"
+
     def __init__(self, name: str, out_stages: Sequence[str] | None = None) -> None:
         super().__init__(name, _STAGES, out_stages)
         column, _, batch_norm = name.partition("_")

@@ -1,0 +1,176 @@
+"""Classifier heads: from a backbone's deepest map to logits, for one answer a picture or one at each place."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from typing import ClassVar
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from visionkit.backbones.contract import Backbone, Stage
+from visionkit.errors import RecipeError
+from visionkit.registry import Registry
+
+
+class Head(nn.Module):
+    """What turns a backbone's deepest map into logits.
+
+    A registered head is built as `head(backbone, num_classes, dropout)`, where a dropout of None is the published one.
+
+    Attributes:
+        published_layers: how the layers are called in published state dicts of whole networks: beginning of a key
+            there, beginning of it here.
+    """
+
+    published_layers: ClassVar[Mapping[str, str]] = {}
+
+    def forward(self, deepest: Tensor) -> Tensor:
+        """Classify whole pictures.
+
+        Args:
+            deepest: [B, C, h, w], the backbone's deepest map.
+
+        Returns:
+            Logits [B, K].
+        """
+        raise NotImplementedError
+
+    def dense(self, deepest: Tensor) -> Tensor:
+        """Classify at every place, with fully connected layers as convolutions (Sermanet et al. 2013, section 3.5).
+
+        Args:
+            deepest: [B, C, h, w], the backbone's deepest map.
+
+        Returns:
+            Logits [B, K, h', w']: at each place what `forward` gives for the part of the map that a picture of the
+            network's native size has.
+        """
+        raise NotImplementedError
+
+    def translate(self, published: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The entries of a published state dict that belong to this head, under its own keys."""
+        return {
+            own + key.removeprefix(theirs): value
+            for key, value in published.items()
+            for theirs, own in self.published_layers.items()
+            if key.startswith(theirs)
+        }
+
+
+heads: Registry[Callable[[Backbone, int, float | None], Head]] = Registry("head")
+
+
+@heads.register("average")
+class AverageHead(Head):
+    """The mean of the map and one linear layer (Lin et al. 2013; ResNet, DenseNet).
+
+    Args:
+        backbone: whose deepest map is taken.
+        num_classes: K.
+        dropout: share of the means that is dropped; None is 0.
+    """
+
+    published_layers: ClassVar[Mapping[str, str]] = {"fc.": "fc.", "classifier.": "fc."}
+
+    def __init__(self, backbone: Backbone, num_classes: int, dropout: float | None = None) -> None:
+        super().__init__()
+        stage = deepest_stage(backbone)
+        self.cells = max((backbone.native_size - stage.margin) // stage.stride, 1)
+        self.dropout = nn.Dropout(dropout or 0.0)
+        self.fc = nn.Linear(stage.channels, num_classes)
+
+    def forward(self, deepest: Tensor) -> Tensor:
+        """See `Head.forward`."""
+        return self.fc(self.dropout(functional.adaptive_avg_pool2d(deepest, 1).flatten(1)))
+
+    def dense(self, deepest: Tensor) -> Tensor:
+        """See `Head.dense`; a map below the native size gives one answer."""
+        height, width = deepest.shape[2:]
+        window = (min(self.cells, height), min(self.cells, width))
+        means = self.dropout(functional.avg_pool2d(deepest, window, stride=1))
+        return functional.conv2d(means, self.fc.weight[:, :, None, None], self.fc.bias)
+
+
+class FullyConnectedHead(Head):
+    """Layers on the flattened map, the first of them linear or preceded by dropout alone.
+
+    Maps of another size than the network's own are first averaged down or spread to it, as torchvision does.
+
+    Args:
+        cells: rows and columns of the map that the first linear layer takes.
+        layers: in their order, by name.
+    """
+
+    def __init__(self, cells: int, layers: Mapping[str, nn.Module]) -> None:
+        super().__init__()
+        self.cells = cells
+        self.layers = nn.Sequential(OrderedDict(layers))
+
+    def forward(self, deepest: Tensor) -> Tensor:
+        """See `Head.forward`."""
+        return self.layers(functional.adaptive_avg_pool2d(deepest, self.cells).flatten(1))
+
+    def dense(self, deepest: Tensor) -> Tensor:
+        """See `Head.dense`.
+
+        Raises:
+            RecipeError: the map is smaller than that of a picture of the native size.
+        """
+        if min(deepest.shape[2:]) < self.cells:
+            height, width = deepest.shape[2:]
+            raise RecipeError(
+                f"dense classification needs a map of at least {self.cells}x{self.cells} cells, not {height}x{width}: "
+                "give larger pictures"
+            )
+        x, windows = deepest, True
+        for layer in self.layers:
+            if windows and isinstance(layer, nn.Linear):
+                kernel = layer.weight.unflatten(1, (-1, self.cells, self.cells))
+                # From here on the channels stand last, where linear layers and all others find them.
+                x, windows = functional.conv2d(x, kernel, layer.bias).movedim(1, -1), False
+            else:
+                x = layer(x)
+        return x.movedim(-1, 1)
+
+
+@heads.register("vgg")
+class VGGHead(FullyConnectedHead):
+    """Two layers of 4096 with dropout and an output layer (Simonyan & Zisserman 2014, table 1).
+
+    Args:
+        backbone: whose deepest map is taken.
+        num_classes: K.
+        dropout: share of fc6's and fc7's values that is dropped; None is .5 (section 3.1).
+    """
+
+    published_layers: ClassVar[Mapping[str, str]] = {
+        "classifier.0.": "layers.fc6.",
+        "classifier.3.": "layers.fc7.",
+        "classifier.6.": "layers.fc8.",
+    }
+
+    def __init__(self, backbone: Backbone, num_classes: int, dropout: float | None = None) -> None:
+        share = 0.5 if dropout is None else dropout
+        layers = {
+            "fc6": _normal_linear(deepest_stage(backbone).channels * 7 * 7, 4096),
+            "relu6": nn.ReLU(inplace=True),
+            "drop6": nn.Dropout(share),
+            "fc7": _normal_linear(4096, 4096),
+            "relu7": nn.ReLU(inplace=True),
+            "drop7": nn.Dropout(share),
+            "fc8": _normal_linear(4096, num_classes),
+        }
+        super().__init__(7, layers)
+
+
+def deepest_stage(backbone: Backbone) -> Stage:
+    """The deepest of the stages that `backbone` returns."""
+    return list(backbone.stages.values())[-1]
+
+
+def _normal_linear(inputs: int, outputs: int, bias: float = 0.0) -> nn.Linear:
+    """A linear layer as VGG (section 3.1) and AlexNet (section 5) start it: normal weights, one value as bias."""
+    layer = nn.Linear(inputs, outputs)
+    nn.init.normal_(layer.weight, std=0.01)
+    nn.init.constant_(layer.bias, bias)
+    return layer
