@@ -48,11 +48,21 @@ class PictureFiles:
                 f"{path} is {picture.shape[0]} x {picture.shape[1]} pixels (height x width, after EXIF rotation), "
                 f"its annotation says {stated[0]} x {stated[1]}"
             )
-        return Sample(picture, self.ids[index], self.names[index], self.annotation(index))
+        return Sample(
+            picture, self.ids[index], self.names[index], self.annotation(index), label=None, tags=self.tags(index)
+        )
 
     def annotation(self, index: int) -> Annotation:
         """See `VisionDataset`."""
         return self.columns.annotation(index)
+
+    def label(self, index: int) -> int | None:
+        """None: a picture of several objects has no single class."""
+        return None
+
+    def tags(self, index: int) -> NDArray[np.int64]:
+        """The classes of the picture's objects, rising."""
+        return np.unique(self.columns.annotation(index).labels)
 
     def picture_size(self, index: int) -> tuple[int, int]:
         """See `VisionDataset`."""

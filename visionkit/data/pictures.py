@@ -1,5 +1,6 @@
 """Reading pictures from disk: one rule for fit, validate, test and predict."""
 
+import io
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -13,6 +14,9 @@ from visionkit.errors import DataError
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif"}
 ORIENTATION_TAG = 0x0112
 SIXTEEN_BIT_MODES = {"I", "I;16", "I;16B", "I;16L", "I;16N"}
+
+UNREADABLE = (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+"""What Pillow raises on files that are broken, foreign or absurdly large."""
 
 Picture = NDArray[np.uint8]
 
@@ -30,15 +34,35 @@ def read_picture(path: Path) -> Picture:
         DataError: no such file, not a picture, or truncated.
     """
     try:
-        with Image.open(path) as picture:
-            if picture.format == "JPEG" and picture.mode in ("RGB", "L"):
-                return _read_jpeg(path, picture)
-            picture.load()
-            return _to_rgb(ImageOps.exif_transpose(picture))
+        data = path.read_bytes()
     except FileNotFoundError as error:
         raise DataError(f"there is no picture {path}") from error
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"the picture {path} cannot be read: {str(error).splitlines()[0][:160]}") from error
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    return decode_picture(data, path)
+
+
+def decode_picture(data: bytes, name: object) -> Picture:
+    """Decode a picture file that is already in memory, by the rules of `read_picture`.
+
+    Args:
+        data: the whole file.
+        name: what to call it in messages.
+
+    Returns:
+        uint8 [H, W, 3], RGB.
+
+    Raises:
+        DataError: not a picture, or truncated.
+    """
+    try:
+        with Image.open(io.BytesIO(data)) as picture:
+            if picture.format == "JPEG" and picture.mode in ("RGB", "L"):
+                return _decode_jpeg(data, picture)
+            picture.load()
+            return _to_rgb(ImageOps.exif_transpose(picture))
+    except UNREADABLE as error:
+        raise _unreadable(name, error if data else "the file is empty") from error
 
 
 def picture_size(path: Path) -> tuple[int, int]:
@@ -53,8 +77,8 @@ def picture_size(path: Path) -> tuple[int, int]:
             turned = picture.getexif().get(ORIENTATION_TAG, 1) >= 5
     except FileNotFoundError as error:
         raise DataError(f"there is no picture {path}") from error
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        raise DataError(f"the picture {path} cannot be read: {str(error).splitlines()[0][:160]}") from error
+    except UNREADABLE as error:
+        raise _unreadable(path, error) from error
     return (width, height) if turned else (height, width)
 
 
@@ -78,9 +102,14 @@ def _is_picture(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES and path.is_file()
 
 
-def _read_jpeg(path: Path, opened: Image.Image) -> Picture:
+def _unreadable(name: object, reason: object) -> DataError:
+    if isinstance(reason, UnidentifiedImageError):  # Pillow's own words name a buffer in memory
+        reason = "it is no picture of a known format"
+    return DataError(f"the picture {name} cannot be read: {(str(reason).splitlines() or [''])[0][:160]}")
+
+
+def _decode_jpeg(data: bytes, opened: Image.Image) -> Picture:
     """Decode with OpenCV, which is faster; Pillow first proves the file whole, because OpenCV fills gaps with grey."""
-    data = path.read_bytes()
     if b"\xff\xd9" not in data[-4096:]:
         opened.load()  # raises where the end is missing
     decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)

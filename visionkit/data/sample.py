@@ -48,6 +48,7 @@ class Sample:
         annotation: objects in the pixels of `picture`.
         semantic: uint8 [H, W] class index per pixel (255 = ignore), or None.
         label: index of the picture's class, or None.
+        tags: int64, indices of all classes that hold for the picture, rising; None where that is not known.
     """
 
     picture: NDArray[np.uint8]
@@ -56,6 +57,7 @@ class Sample:
     annotation: Annotation = field(default_factory=Annotation)
     semantic: NDArray[np.uint8] | None = None
     label: int | None = None
+    tags: NDArray[np.int64] | None = None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -86,4 +88,12 @@ class VisionDataset(Protocol):
 
     def picture_size(self, index: int) -> tuple[int, int]:
         """(height, width) in pixels as the annotation file states it, without decoding the picture."""
+        ...
+
+    def label(self, index: int) -> int | None:
+        """The picture's class, without decoding the picture; None where it has none."""
+        ...
+
+    def tags(self, index: int) -> NDArray[np.int64] | None:
+        """Indices of all classes that hold for the picture, rising; None where that is not known."""
         ...

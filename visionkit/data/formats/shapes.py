@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.random import Generator
+from numpy.typing import NDArray
 from pycocotools import mask as rle
 
 from visionkit.data.formats.registry import formats
@@ -82,9 +83,8 @@ class Shapes:
     def __getitem__(self, index: int) -> Sample:
         picture, scene = self._rendered(index)
         semantic = np.concatenate([[0], scene.labels + 1])[scene.owner].astype(np.uint8)
-        label = int(scene.labels[scene.areas().argmax()]) if len(scene.labels) else None
         name = f"shapes/{self._split}/{index}"
-        return Sample(picture.copy(), index, name, _annotation(scene), semantic, label)
+        return Sample(picture.copy(), index, name, _annotation(scene), semantic, _label(scene), _tags(scene))
 
     def __getstate__(self) -> dict[str, object]:
         # The cache wraps a bound method and cannot travel to a spawned worker.
@@ -97,6 +97,14 @@ class Shapes:
     def annotation(self, index: int) -> Annotation:
         """See `VisionDataset`; renders the scene, but not its colours."""
         return _annotation(self._scene(index, self._generator(index)))
+
+    def label(self, index: int) -> int | None:
+        """See `VisionDataset`."""
+        return _label(self._scene(index, self._generator(index)))
+
+    def tags(self, index: int) -> NDArray[np.int64]:
+        """See `VisionDataset`."""
+        return _tags(self._scene(index, self._generator(index)))
 
     def picture_size(self, index: int) -> tuple[int, int]:
         """(height, width) in pixels, the same for every picture."""
@@ -115,6 +123,15 @@ class Shapes:
         random = self._generator(index)
         scene = self._scene(index, random)
         return paint(random, background(random, self.size, self.texture), scene), scene
+
+
+def _label(scene: Scene) -> int | None:
+    """Class of the object of which most pixels are visible."""
+    return int(scene.labels[scene.areas().argmax()]) if len(scene.labels) else None
+
+
+def _tags(scene: Scene) -> NDArray[np.int64]:
+    return np.unique(scene.labels).astype(np.int64)
 
 
 def _annotation(scene: Scene) -> Annotation:

@@ -1,0 +1,57 @@
+"""What happens to picture files that cannot be read, the same for every format that has files."""
+
+import logging
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visionkit.data.pictures import read_picture
+from visionkit.errors import DataError
+
+logger = logging.getLogger("visionkit")
+
+BadFiles = Literal["raise", "skip"]
+
+MOST_NAMED = 5
+
+
+def readable(folder: Path, names: Sequence[str], policy: BadFiles, report: dict[str, int]) -> NDArray[np.bool_]:
+    """Which picture files are to be kept.
+
+    Under `raise` nothing is read here, for a large set would take minutes: a bad file raises when its picture is asked
+    for, and `visionkit data check` finds them all beforehand. `skip` has to read every picture once to keep its
+    promise, which takes as long as `data check`.
+
+    Args:
+        folder: where the pictures lie.
+        names: file names relative to `folder`.
+        policy: raise or skip.
+        report: counts by reason, added to.
+
+    Returns:
+        bool [names].
+    """
+    if policy == "raise":
+        return np.ones(len(names), bool)
+    logger.info("reading %d pictures below %s once, because on_bad_file is skip", len(names), folder)
+    with ThreadPoolExecutor() as pool:
+        problems = list(pool.map(_problem, (folder / name for name in names)))
+    bad = [problem for problem in problems if problem is not None]
+    if bad:
+        report["pictures that cannot be read left out"] = len(bad)
+        more = f"\n  and {len(bad) - MOST_NAMED} more" if len(bad) > MOST_NAMED else ""
+        logger.warning("%d pictures are left out:\n  %s%s", len(bad), "\n  ".join(bad[:MOST_NAMED]), more)
+    return np.array([problem is None for problem in problems], bool)
+
+
+def _problem(path: Path) -> str | None:
+    """What is wrong with a picture file, or None."""
+    try:
+        read_picture(path)
+    except DataError as error:
+        return str(error).splitlines()[0]
+    return None

@@ -1,0 +1,135 @@
+"""One folder for each class: the layout of ImageNet, and of most pictures that people have lying about."""
+
+import os
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+
+from visionkit.data.bad_files import BadFiles
+from visionkit.data.formats.registry import formats
+from visionkit.data.labelled import LabelledFiles, refuse_single_class
+from visionkit.data.paths import existing_folder
+from visionkit.data.pictures import SUFFIXES
+from visionkit.errors import DataError
+
+SPLIT_NAMES = {"train", "training", "val", "valid", "validation", "test", "testing"}
+
+MOST_NAMED = 8
+
+
+@formats.register("folder")
+class Folder(LabelledFiles):
+    """Pictures `root/<path>/<class>/**`, at any depth inside their class's folder.
+
+    Hidden files and folders (`.ipynb_checkpoints`, `._photo.jpg`) and files of other endings are left out and counted.
+    Opening the set reads no picture: ImageNet's 1.2 million names take seconds, its headers would take minutes.
+
+    Args:
+        root: folder of the data set.
+        path: folder below `root` that holds the class folders ("train").
+        classes: class names in label order; folders of other names are left out and counted, and a class may
+            have no picture. None takes all folders, in alphabetical order.
+        on_bad_file: raise when a picture that cannot be read is asked for (`visionkit data check` finds them all
+            beforehand), or skip: read every picture once at opening, leave out and count those that cannot be.
+
+    Raises:
+        DataError: there are no class folders or only one, a class has no picture, or a listed class has no folder.
+    """
+
+    def __init__(
+        self,
+        root: Path | None,
+        path: str = "",
+        classes: list[str] | None = None,
+        on_bad_file: BadFiles = "raise",
+    ) -> None:
+        folder = existing_folder(root, "the folder format")
+        folder = existing_folder(folder / path, "the folder format")
+        counts: Counter[str] = Counter()
+        self.name_classes(_classes(folder, classes, counts))
+        names = [_pictures_below(folder, name, counts) for name in self.class_names]
+        labels = np.repeat(np.arange(len(names)), [len(of_class) for of_class in names])
+        super().__init__(folder, [name for of_class in names for name in of_class], labels, on_bad_file, dict(counts))
+        self._refuse_empty(allowed=classes is not None)
+
+    def _refuse_empty(self, allowed: bool) -> None:
+        counts = np.bincount(self.labels, minlength=len(self.class_names))
+        empty = [name for name, count in zip(self.class_names, counts, strict=True) if not count]
+        if empty and (not allowed or not len(self)):
+            raise DataError(
+                f"{self.folder}: no pictures of {_listed(empty)}; looked for files ending in "
+                f"{', '.join(sorted(SUFFIXES))}\nremove an empty folder, or list data.classes to keep it as a class"
+            )
+        if empty:
+            self.report["classes without a picture"] = len(empty)
+
+
+def _classes(folder: Path, listed: list[str] | None, counts: Counter[str]) -> list[str]:
+    """Names of the classes in label order."""
+    entries = [entry for entry in os.scandir(folder) if _visible(entry.name, counts)]
+    found = sorted(entry.name for entry in entries if entry.is_dir())
+    loose = len(entries) - len(found)
+    if loose:
+        counts["files outside the class folders left out"] += loose
+    if not found:
+        raise DataError(f"{folder} has no folders; pictures are looked for as {folder}/<class>/<picture>")
+    if {name.lower() for name in found} <= SPLIT_NAMES:
+        raise DataError(
+            f"{folder} has the folders {_listed(found)}, which are splits and no classes\n"
+            "name one for each split of the card: train: {path: train}"
+        )
+    class_names = found if listed is None else _chosen(folder, found, listed, counts)
+    refuse_single_class(class_names, folder)
+    return class_names
+
+
+def _chosen(folder: Path, found: list[str], listed: list[str], counts: Counter[str]) -> list[str]:
+    others, absent = sorted(set(found) - set(listed)), [name for name in listed if name not in found]
+    if others and absent:  # each alone is a choice; both together are two spellings of the same classes
+        raise DataError(
+            f"{folder} has no folder for {_listed(absent)} of data.classes, but others: {_listed(others)}\n"
+            "spell data.classes as the folders, or make an empty folder for a class without pictures"
+        )
+    if others:
+        counts["folders of other classes left out"] += len(others)
+    return list(listed)
+
+
+def _pictures_below(folder: Path, class_name: str, counts: Counter[str]) -> list[str]:
+    """Names of a class's pictures relative to `folder`, in alphabetical order."""
+    found = []
+    for at, folders, files in os.walk(folder / class_name):
+        folders[:] = [
+            name for name in folders if _visible(name, counts) and _is_no_link(os.path.join(at, name), counts)
+        ]
+        inner = os.path.relpath(at, folder)
+        found += [os.path.join(inner, name) for name in files if _visible(name, counts) and _is_picture(name, counts)]
+    return sorted(found)
+
+
+def _visible(name: str, counts: Counter[str]) -> bool:
+    hidden = name.startswith(".") or name == "__MACOSX"
+    if hidden:
+        counts["hidden files and folders left out"] += 1
+    return not hidden
+
+
+def _is_no_link(path: str, counts: Counter[str]) -> bool:
+    """A link to a folder may lead round in a circle; os.walk does not enter it, and here it is counted."""
+    linked = os.path.islink(path)
+    if linked:
+        counts["links to folders not followed"] += 1
+    return not linked
+
+
+def _is_picture(name: str, counts: Counter[str]) -> bool:
+    suffix = os.path.splitext(name)[1].lower()
+    if suffix not in SUFFIXES:
+        counts[f"files that are no pictures left out ({suffix or 'no ending'})"] += 1
+    return suffix in SUFFIXES
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return ", ".join(names[:MOST_NAMED]) + more
