@@ -43,25 +43,36 @@ def inside(folder: Path, names: Iterable[str], source: Path) -> list[Path]:
     Raises:
         DataError: a name is absolute or leaves the folder, also through a link.
     """
+    given = list(names)
+    for index in leads_out(folder, given)[:1]:
+        raise DataError(f"{source}: the file name {given[index]!r} leads out of {folder}")
+    return [folder / name for name in given]
+
+
+def leads_out(folder: Path, names: Sequence[str]) -> list[int]:
+    """Which of `names` are absolute or leave `folder`, also through a link."""
     top = folder.resolve()
-    found = []
-    for name in names:
-        path = folder / name
-        if Path(name).is_absolute() or not path.resolve().is_relative_to(top):
-            raise DataError(f"{source}: the file name {name!r} leads out of {folder}")
-        found.append(path)
-    return found
+    return [index for index, name in enumerate(names) if not _stays(folder, name, top)]
+
+
+def _stays(folder: Path, name: str, top: Path) -> bool:
+    return "\0" not in name and not Path(name).is_absolute() and (folder / name).resolve().is_relative_to(top)
 
 
 def refuse_missing(paths: Sequence[Path], source: Path) -> None:
     """Raise DataError that lists the paths which are no files, if there are any."""
+    absent = [str(paths[index]) for index in missing(paths)]
+    if absent:
+        more = f" and {len(absent) - MOST_NAMED} more" if len(absent) > MOST_NAMED else ""
+        raise DataError(f"{source}: {len(absent)} pictures are missing: {', '.join(absent[:MOST_NAMED])}{more}")
+
+
+def missing(paths: Sequence[Path]) -> list[int]:
+    """Which of `paths` are not there; each folder is listed once, which is quicker than asking for each file."""
     present: dict[Path, set[str]] = {}
     for folder in {path.parent for path in paths}:
         present[folder] = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
-    missing = [str(path) for path in paths if path.name not in present[path.parent]]
-    if missing:
-        more = f" and {len(missing) - MOST_NAMED} more" if len(missing) > MOST_NAMED else ""
-        raise DataError(f"{source}: {len(missing)} pictures are missing: {', '.join(missing[:MOST_NAMED])}{more}")
+    return [index for index, path in enumerate(paths) if path.name not in present[path.parent]]
 
 
 def refuse_duplicates(names: Sequence[object], what: str, source: Path) -> None:
