@@ -3,8 +3,10 @@ import pytest
 import torch
 
 from visionkit.data.augment import Augmentation
-from visionkit.data.datamodule import JoinedDataset, TaskDataset, VisionData, collate, to_target
+from visionkit.data.batch import TaskDataset, collate, to_target
+from visionkit.data.datamodule import VisionData
 from visionkit.data.formats.shapes import Shapes
+from visionkit.data.joined import JoinedDataset
 from visionkit.errors import RecipeError
 
 SPLITS = {name: {"split": name, "count": count, "size": 48} for name, count in [("train", 10), ("val", 5)]}
@@ -78,9 +80,9 @@ def test_augmentation_differs_between_samples_workers_and_epochs_and_repeats_by_
 
 
 def test_ranks_draw_different_augmentations():
-    from visionkit.data.datamodule import _WorkerStart
+    from visionkit.data.batch import WorkerStart
 
-    assert _WorkerStart(0).rank != _WorkerStart(1).rank
+    assert WorkerStart(0).rank != WorkerStart(1).rank
     dataset = TaskDataset(
         _Repeated(Shapes(count=1, size=48)[0]), Augmentation([{"name": "RandomCrop", "height": 20, "width": 20}])
     )

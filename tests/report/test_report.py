@@ -3,8 +3,8 @@ import math
 import numpy as np
 from rich.console import Console
 
-from visionkit.engine.predict import Detections
-from visionkit.report.draw import class_colour, draw_detections
+from visionkit.engine.outcomes import Detections
+from visionkit.report.draw import class_colour, draw
 from visionkit.report.tables import class_table, number, overall_table
 
 
@@ -15,12 +15,12 @@ def detections(count):
 
 def test_boxes_are_drawn_on_a_copy():
     picture = np.full((64, 64, 3), 128, np.uint8)
-    drawn = draw_detections(picture, detections(1))
+    drawn = draw(detections(1), picture)
     assert (picture == 128).all()
     assert drawn.shape == picture.shape
     assert (drawn[30, 12:38] != 128).any(), "the lower edge of the box"
     assert (drawn[40:, 45:] == 128).all(), "nothing is drawn elsewhere"
-    np.testing.assert_array_equal(draw_detections(picture, detections(0)), picture)
+    np.testing.assert_array_equal(draw(detections(0), picture), picture)
 
 
 def test_classes_have_different_colours():

@@ -98,7 +98,7 @@ def test_mean_and_std_come_from_the_backbone_s_weights():
 def test_one_picture_can_be_learned_and_keeps_its_class(tmp_path):
     """The classical trap: a detector whose labels are off by one scores perfectly and names everything wrong."""
     data = small_data(train=8, val=8)
-    data.splits["val"] = dict(data.splits["train"])
+    data.splits.options["val"] = dict(data.splits.options["train"])
     task = small_task(
         data.class_names, optimizer=OptimizerOptions(name="adamw", lr=1e-3, base_batch_size=2, weight_decay=0.0)
     )

@@ -15,9 +15,10 @@ from visionkit.tasks import Task, tasks
 
 def build_data(recipe: dict[str, Any]) -> VisionData:
     """The datamodule of a recipe; the types of its readers' options are checked here, before a file is opened."""
-    data: VisionData = instantiate(VisionData, recipe["data"], "data")
-    reader = formats.get(data.format)
-    for split, options in data.splits.items():
+    needs = tasks.get(recipe["task"]).needs(recipe) if "task" in recipe else None  # a card alone has no task
+    data: VisionData = instantiate(VisionData, recipe["data"], "data", needs=needs)
+    reader = formats.get(data.splits.format)
+    for split, options in data.splits.options.items():
         for part in options if isinstance(options, list) else [options]:
             parse_section(reader, part, f"data.splits.{split}", root=None, classes=None)
     return data

@@ -72,7 +72,7 @@ def check_data(recipe: Layer) -> None:
 def _data_schema(recipe: Layer) -> Schema:
     reader = _entry(recipe, "formats", "data", "format")
     module = definition(PACKAGE / "data" / "datamodule.py", "VisionData")
-    return {**_section(module), "splits": {ANY: _section(reader.node, "root", "classes")}}
+    return {**_section(module, "needs"), "splits": {ANY: _section(reader.node, "root", "classes")}}
 
 
 def _backbone_schema(recipe: Layer) -> Schema:

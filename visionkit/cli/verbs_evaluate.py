@@ -15,9 +15,8 @@ from visionkit.cli.schema import check
 from visionkit.data.datamodule import VisionData
 from visionkit.engine.checkpoint import load_task
 from visionkit.errors import CheckpointError
-from visionkit.metrics.results import to_coco_results
 from visionkit.report.tables import class_table, overall_table
-from visionkit.tasks import Detection, EvaluationOptions
+from visionkit.tasks import Task
 
 logger = logging.getLogger("visionkit")
 
@@ -43,14 +42,13 @@ def evaluate(checkpoint: str, words: list[str], split: str, output: str | None) 
     """
     show_progress_messages()
     task = load_task(checkpoint)
-    assert isinstance(task, Detection)
     layer = compose(words, onto=task.recipe)
     check(layer)
     recipe = layer.values
     data = build_data(recipe)
-    task.score_by(instantiate(EvaluationOptions, recipe.get("evaluation"), "evaluation"))
-    if data.evaluation_split(split) != split:
-        split = data.evaluation_split(split)
+    task.score_by(instantiate(task.option_types["evaluation"], recipe.get("evaluation"), "evaluation"))
+    if data.splits.evaluation_split(split) != split:
+        split = data.splits.evaluation_split(split)
         logger.warning("the card has no test split: scoring %s instead", split)
     _check_classes(task, data, checkpoint)
     trainer = build_trainer({"trainer": recipe.get("trainer", {})}, [], False)
@@ -62,7 +60,7 @@ def evaluate(checkpoint: str, words: list[str], split: str, output: str | None) 
     return 0
 
 
-def _check_classes(task: Detection, data: VisionData, checkpoint: str) -> None:
+def _check_classes(task: Task, data: VisionData, checkpoint: str) -> None:
     if data.class_names != task.class_names:
         raise CheckpointError(
             f"{checkpoint} knows {len(task.class_names)} classes ({', '.join(task.class_names[:5])} ...), "
@@ -71,16 +69,15 @@ def _check_classes(task: Detection, data: VisionData, checkpoint: str) -> None:
         )
 
 
-def _print_tables(task: Detection, split: str) -> None:
+def _print_tables(task: Task, split: str) -> None:
     console = Console()
     console.print(overall_table(task.results, f"{split} split"))
     console.print(class_table(task.results, task.class_names))
 
 
-def _write(task: Detection, split: str, folder: Path) -> None:
+def _write(task: Task, split: str, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     defined = {name: None if math.isnan(value) else value for name, value in task.results.items()}
-    confusion = task.point.confusion.tolist() if task.point is not None else None
-    (folder / "metrics.json").write_text(json.dumps({"split": split, **defined, "confusion": confusion}, indent=1))
-    (folder / "predictions.json").write_text(json.dumps(to_coco_results(task.predictions, task.category_ids)))
+    (folder / "metrics.json").write_text(json.dumps({"split": split, **defined, **task.details()}, indent=1))
+    (folder / "predictions.json").write_text(json.dumps(task.prediction_rows()))
     Console().print(f"written: {folder}/metrics.json, predictions.json", soft_wrap=True)

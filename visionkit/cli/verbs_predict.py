@@ -1,4 +1,4 @@
-"""`visionkit predict`: boxes on pictures of one's own."""
+"""`visionkit predict`: what is in pictures of one's own."""
 
 import json
 from pathlib import Path
@@ -11,19 +11,19 @@ from visionkit.cli.logs import show_progress_messages
 from visionkit.data.pictures import find_pictures, read_picture
 from visionkit.engine.predict import load
 from visionkit.errors import VisionkitError
-from visionkit.report.draw import draw_detections
+from visionkit.report.draw import draw
 
 
 def predict(
     checkpoint: str, paths: list[str], *, output: str | None = None, score_threshold: float | None = None
 ) -> int:
-    """Detect objects in files and folders; write drawn pictures and predictions.json.
+    """Predict on files and folders; write drawn pictures and predictions.json.
 
     Args:
         checkpoint: path of the checkpoint.
         paths: picture files and folders.
         output: folder for the results, by default `predictions`.
-        score_threshold: from which score a box is drawn and listed; by default the checkpoint's.
+        score_threshold: from which score a prediction is drawn and listed; by default the checkpoint's.
     """
     show_progress_messages()
     predictor = load(checkpoint)
@@ -31,16 +31,17 @@ def predict(
     folder = _writable(Path(output or "predictions"))
     pictures = find_pictures([Path(path) for path in paths])
     names = _result_names(pictures)
-    found = []
+    found, predictions = [], 0
     for path, name in track(list(zip(pictures, names, strict=True)), description="predict"):
         picture = read_picture(path)
-        detections = predictor.predict(picture)[0].above(chosen)
-        Image.fromarray(draw_detections(picture, detections)).save(folder / name)
-        found.append({**detections.to_dict(), "picture": str(path), "drawn": name})
+        outcome = predictor.predict(picture)[0].above(chosen)
+        Image.fromarray(draw(outcome, picture)).save(folder / name)
+        found.append({**outcome.to_dict(), "picture": str(path), "drawn": name})
+        predictions += len(outcome)
     (folder / "predictions.json").write_text(json.dumps(found, indent=1))
-    boxes = sum(len(entry["detections"]) for entry in found)
     Console().print(
-        f"{len(found)} pictures, {boxes} boxes with a score of at least {chosen:g}: {folder}", soft_wrap=True
+        f"{len(found)} pictures, {predictions} predictions with a score of at least {chosen:g}: {folder}",
+        soft_wrap=True,
     )
     return 0
 

@@ -1,5 +1,6 @@
 """Random augmentation of training samples: the only file that knows albumentations."""
 
+import dataclasses
 import inspect
 import os
 from collections.abc import Mapping, Sequence
@@ -11,7 +12,7 @@ import numpy as np
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 import albumentations
 
-from visionkit.data.sample import Annotation, Sample
+from visionkit.data.sample import Annotation, Sample, VisionDataset
 from visionkit.errors import RecipeError
 from visionkit.registry import suggest
 
@@ -47,6 +48,9 @@ class Augmentation:
         if self._pipeline is not None:
             self._pipeline.set_random_seed(seed % 2**32)
 
+    def fit(self, reader: VisionDataset) -> None:
+        """Measure on the training pictures what a step wants to know of them; called before training."""
+
     def __call__(self, sample: Sample) -> Sample:
         """Return the augmented sample; objects that left the picture leave every array alike."""
         if self._pipeline is None:
@@ -73,7 +77,7 @@ class Augmentation:
             masks=masks,
         )
         picture = np.ascontiguousarray(result["image"])
-        return Sample(picture, sample.image_id, sample.file_name, annotation, semantic, sample.label)
+        return dataclasses.replace(sample, picture=picture, annotation=annotation, semantic=semantic)
 
 
 def _transform(step: Mapping[str, Any]) -> Any:

@@ -1,5 +1,6 @@
 """The deterministic way from a stored picture to the network and back, the same in fit, test, predict and export."""
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -37,6 +38,42 @@ class Preprocess:
         if self.short_side < 1 or self.long_side < self.short_side:
             raise RecipeError(f"preprocess: 1 <= short_side {self.short_side} <= long_side {self.long_side} must hold")
 
+    def module(self) -> "Preprocessing":
+        """The tensor module that does so; `mean` and `std` must be given."""
+        return Preprocessing(**dataclasses.asdict(self))
+
+
+class Normalise(nn.Module):
+    """Pictures in 0..255 as the network saw them in training: (picture / 255 - mean) / std.
+
+    Args:
+        mean, std: three numbers each, on pictures in 0..1.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Normalise.
+
+        Args:
+            pictures: uint8 [..., 3, H, W], RGB.
+
+        Returns:
+            float32 of the same shape.
+
+        Raises:
+            TypeError: the pictures are not uint8; their range would have to be guessed.
+        """
+        if pictures.dtype != torch.uint8:
+            raise TypeError(f"pictures must be uint8 in 0..255, not {pictures.dtype}: normalising happens here, once")
+        return (pictures.to(torch.float32) / 255 - self.mean) / self.std
+
 
 class Geometry(NamedTuple):
     """How one picture was resized: its original size in pixels, and resized / original per axis."""
@@ -55,14 +92,10 @@ class Preprocessing(nn.Module):
         mean, std: three numbers each, on pictures in 0..1.
     """
 
-    mean: Tensor
-    std: Tensor
-
     def __init__(self, short_side: int, long_side: int, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
         self.short_side, self.long_side = short_side, long_side
-        self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
+        self.normalise = Normalise(mean, std)
 
     def forward(self, pictures: Sequence[Tensor]) -> tuple[list[Tensor], list[Geometry]]:
         """Prepare pictures for the network.
@@ -72,9 +105,6 @@ class Preprocessing(nn.Module):
 
         Returns:
             Normalised float32 [3, h, w] pictures and how each was resized.
-
-        Raises:
-            TypeError: a picture is not uint8; its range would have to be guessed.
         """
         geometries = [self.geometry(*picture.shape[-2:]) for picture in pictures]
         return [
@@ -88,11 +118,8 @@ class Preprocessing(nn.Module):
         return Geometry(height, width, new_width / width, new_height / height)
 
     def _prepare(self, picture: Tensor, geometry: Geometry) -> Tensor:
-        if picture.dtype != torch.uint8:
-            raise TypeError(f"pictures must be uint8 in 0..255, not {picture.dtype}: normalising happens here, once")
         size = [round(geometry.height * geometry.scale_y), round(geometry.width * geometry.scale_x)]
-        resized = transforms.resize(picture, size, antialias=True)
-        return (resized.to(torch.float32) / 255 - self.mean) / self.std
+        return self.normalise(transforms.resize(picture, size, antialias=True))
 
     @staticmethod
     def resize_targets(targets: Sequence[Target], geometries: Sequence[Geometry]) -> list[Target]:

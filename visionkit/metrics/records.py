@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torchmetrics import Metric
 
 from visionkit.errors import VisionkitError
+from visionkit.metrics.gather import gather_by_key
 
 
 @dataclass
@@ -86,11 +86,7 @@ class DetectionMetric(Metric):
 
     def gathered(self) -> dict[int | str, Record]:
         """The records of all processes by image id, in rising order: equal scores are ranked in that order."""
-        merged = self.records
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            parts: list[dict[int | str, Record]] = [{} for _ in range(torch.distributed.get_world_size())]
-            torch.distributed.all_gather_object(parts, self.records)
-            merged = {image_id: record for part in parts for image_id, record in part.items()}
+        merged = gather_by_key(self.records)
         return {image_id: merged[image_id] for image_id in sorted(merged, key=_order)}
 
 

@@ -1,17 +1,21 @@
-"""Boxes drawn on pictures."""
+"""Predictions drawn on pictures."""
 
 import colorsys
+import functools
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import ImageFont
+from PIL import Image, ImageDraw, ImageFont
 from torchvision.utils import draw_bounding_boxes
 
-from visionkit.engine.predict import Detections
+from visionkit.engine.outcomes import Classes, Detections, Outcome
 
 GOLDEN_ANGLE = 0.618034
 """Of the colour circle: consecutive classes get hues far apart, for any number of classes."""
+
+LINES = 3
+"""Classes named under a picture."""
 
 
 def class_colour(label: int) -> tuple[int, int, int]:
@@ -20,28 +24,56 @@ def class_colour(label: int) -> tuple[int, int, int]:
     return round(red * 255), round(green * 255), round(blue * 255)
 
 
-def draw_detections(picture: NDArray[np.uint8], found: Detections) -> NDArray[np.uint8]:
-    """Draw boxes with class names and scores.
+@functools.singledispatch
+def draw(found: Outcome, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Draw what was found into a copy of a picture.
 
     Args:
+        found: what a `Predictor` said of the picture.
         picture: uint8 [H, W, 3], RGB; not changed.
-        found: boxes in the pixels of `picture`.
 
     Returns:
-        A uint8 [H, W, 3] copy with the boxes.
+        uint8 [H, W, 3].
     """
+    raise NotImplementedError(f"there is no drawing of {type(found).__name__}")
+
+
+@draw.register
+def draw_detections(found: Detections, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Boxes with class names and scores."""
     if not len(found):
         return picture.copy()
-    scale = max(picture.shape[:2]) / 640
+    scale = _scale(picture)
     drawn = draw_bounding_boxes(
         torch.from_numpy(picture.transpose(2, 0, 1).copy()),
         torch.from_numpy(found.boxes),
         labels=[f"{name} {score:.2f}" for name, score in zip(found.names, found.scores, strict=True)],
         colors=[class_colour(int(label)) for label in found.labels],
         width=max(1, round(2 * scale)),
-        **_font(max(10, round(12 * scale))),
+        **_font(_letters(scale)),
     )
     return drawn.permute(1, 2, 0).numpy()
+
+
+@draw.register
+def draw_classes(found: Classes, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A strip under the picture with the surest classes, a line each."""
+    size = _letters(_scale(picture))
+    lines = [f"{name} {score:.2f}" for name, score in zip(found.names[:LINES], found.scores, strict=False)]
+    strip = Image.new("RGB", (picture.shape[1], round(1.4 * size * max(len(lines), 1))))
+    pen, font = ImageDraw.Draw(strip), ImageFont.load_default(size)
+    for line, (text, label) in enumerate(zip(lines, found.labels, strict=False)):
+        pen.text((size // 3, round((1.4 * line + 0.2) * size)), text, fill=class_colour(int(label)), font=font)
+    return np.concatenate([picture, np.asarray(strip)])
+
+
+def _scale(picture: NDArray[np.uint8]) -> float:
+    return float(max(picture.shape[:2]) / 640)
+
+
+def _letters(scale: float) -> int:
+    """Height of letters in pixels."""
+    return max(10, round(12 * scale))
 
 
 def _font(size: int) -> dict[str, object]:

@@ -1,7 +1,20 @@
 """LightningModules: a network plus everything that training, evaluation and prediction need."""
 
 from visionkit.tasks.base import Task, tasks
+from visionkit.tasks.classification import Classification, ClassificationEvaluation, LossOptions
 from visionkit.tasks.detection import Detection, EvaluationOptions
+from visionkit.tasks.mixing import MixingOptions
 from visionkit.tasks.optimise import OptimizerOptions, ScheduleOptions
 
-__all__ = ["Detection", "EvaluationOptions", "OptimizerOptions", "ScheduleOptions", "Task", "tasks"]
+__all__ = [
+    "Classification",
+    "ClassificationEvaluation",
+    "Detection",
+    "EvaluationOptions",
+    "LossOptions",
+    "MixingOptions",
+    "OptimizerOptions",
+    "ScheduleOptions",
+    "Task",
+    "tasks",
+]

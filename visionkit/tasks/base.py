@@ -4,15 +4,16 @@ import dataclasses
 import logging
 import math
 import platform
+from collections.abc import Mapping
 from importlib.metadata import version
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
 from visionkit.backbones import Backbone
-from visionkit.data.preprocess import Preprocess, Preprocessing
+from visionkit.data.splits import Needs
 from visionkit.errors import VisionkitError
 from visionkit.registry import Registry
 from visionkit.tasks.optimise import (
@@ -37,6 +38,17 @@ class DivergedError(VisionkitError):
     """The loss is no number any more."""
 
 
+class PreprocessOptions(Protocol):
+    """A task's `preprocess` section: a dataclass with at least these."""
+
+    mean: list[float] | None
+    std: list[float] | None
+
+    def module(self) -> nn.Module:
+        """The tensor module that prepares pictures as the options say."""
+        ...
+
+
 class Task(LightningModule):
     """A network with everything that training, evaluation and prediction need to know about it.
 
@@ -48,22 +60,28 @@ class Task(LightningModule):
         preprocess: how pictures are brought to the network's input.
         optimizer: optimiser and rates.
         schedule: the rate over time.
+
+    Attributes:
+        option_types: the recipe's sections that the task takes, each a dataclass; a subclass adds `preprocess`
+            and `evaluation`.
+        results: the figures of the split that was scored last, by name; those of one class as "<figure>/<class>".
     """
 
     name: ClassVar[str]
     option_types: ClassVar[dict[str, type]] = {
-        "preprocess": Preprocess,
         "optimizer": OptimizerOptions,
         "schedule": ScheduleOptions,
     }
     network: nn.Module
+    metric: Any
+    evaluation_options: Any
 
     def __init__(
         self,
         model: nn.Module,
         class_names: list[str],
         category_ids: list[int] | None,
-        preprocess: Preprocess | None,
+        preprocess: PreprocessOptions | None,
         optimizer: OptimizerOptions | None,
         schedule: ScheduleOptions | None,
     ) -> None:
@@ -75,9 +93,15 @@ class Task(LightningModule):
         self.category_ids = list(category_ids or range(1, len(class_names) + 1))
         self.optimizer_options = optimizer or OptimizerOptions()
         self.schedule_options = schedule or ScheduleOptions()
-        self.preprocess_options = self._with_statistics(preprocess or Preprocess())
-        self.preprocessing = Preprocessing(**dataclasses.asdict(self.preprocess_options))
+        self.preprocess_options = self._with_statistics(preprocess or self.option_types["preprocess"]())
+        self.preprocessing = self.preprocess_options.module()
         self.recipe: dict[str, Any] = {}
+        self.results: dict[str, float] = {}
+
+    @classmethod
+    def needs(cls, recipe: Mapping[str, Any]) -> Needs | None:
+        """What a picture must have to be of use for the task that `recipe` describes; None takes every picture."""
+        return None
 
     @property
     def backbone(self) -> Backbone:
@@ -89,7 +113,19 @@ class Task(LightningModule):
         """Name under which the main metric is logged; higher is better."""
         raise NotImplementedError
 
-    def _with_statistics(self, options: Preprocess) -> Preprocess:
+    def score_by(self, evaluation: Any) -> None:
+        """Score from now on as `evaluation`, the task's own options, says; the network is not touched."""
+        raise NotImplementedError
+
+    def prediction_rows(self) -> list[dict[str, Any]]:
+        """What predictions.json says of the pictures scored last."""
+        raise NotImplementedError
+
+    def details(self) -> dict[str, Any]:
+        """What metrics.json says of them beyond the figures in `results`."""
+        return {}
+
+    def _with_statistics(self, options: Any) -> Any:
         """The options with mean and std spelled out: those of the backbone's weights where none are given."""
         backbone = getattr(self.network, "backbone", None)
         mean = options.mean or list(getattr(backbone, "mean", (0.485, 0.456, 0.406)))
@@ -127,6 +163,21 @@ class Task(LightningModule):
                 "lower optimizer.lr, lengthen schedule.warmup_steps or set trainer.gradient_clip_val"
             )
         return loss
+
+    def log_losses(self, split: str, losses: dict[str, Any], pictures: int) -> None:
+        """Log the losses of a batch of `pictures` under the split's name."""
+        named = {f"{split}/{name}": value for name, value in losses.items()}
+        training = split == "train"
+        # Without on_step the processes meet once, at the end of the epoch: their numbers of calls may differ.
+        self.log_dict(named, batch_size=pictures, on_step=training, on_epoch=True, sync_dist=not training)
+
+    def score(self, split: str) -> None:
+        """Compute, log and keep the figures of a split that has been gone through."""
+        # Every process computes the same numbers from the gathered records: nothing is left to reduce.
+        self.results = self.metric.compute()
+        self.metric.reset()
+        known = {name: value for name, value in self.results.items() if value == value}
+        self.log_dict({f"{split}/{name}": value for name, value in known.items() if "/" not in name}, prog_bar=False)
 
     def description(self) -> dict[str, Any]:
         """Everything `load` needs to rebuild this task, as primitives."""

@@ -8,10 +8,11 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from visionkit.data.datamodule import Batch
+from visionkit.data.batch import Batch
 from visionkit.data.preprocess import Prediction, Preprocess, Preprocessing, Target
 from visionkit.metrics import metrics
 from visionkit.metrics.operating_point import OperatingPoint, operating_point
+from visionkit.metrics.results import to_coco_results
 from visionkit.ops.anchors import best_anchor_iou
 from visionkit.tasks.base import Task, tasks
 from visionkit.tasks.optimise import OptimizerOptions, ScheduleOptions
@@ -50,7 +51,12 @@ class Detection(Task):
     """
 
     name: ClassVar[str] = "detection"
-    option_types: ClassVar[dict[str, type]] = {**Task.option_types, "evaluation": EvaluationOptions}
+    option_types: ClassVar[dict[str, type]] = {
+        "preprocess": Preprocess,
+        **Task.option_types,
+        "evaluation": EvaluationOptions,
+    }
+    preprocessing: Preprocessing
 
     def __init__(
         self,
@@ -65,7 +71,6 @@ class Detection(Task):
         super().__init__(model, class_names, category_ids, preprocess, optimizer, schedule)
         self.score_by(evaluation or EvaluationOptions())
         self.predictions: list[Prediction] = []
-        self.results: dict[str, float] = {}
         self.point: OperatingPoint | None = None
 
     def score_by(self, evaluation: EvaluationOptions) -> None:
@@ -78,6 +83,14 @@ class Detection(Task):
     def monitor(self) -> str:
         """The main metric on the validation split: AP (COCO) or AP50 (VOC)."""
         return f"val/{self.metric.main}"
+
+    def prediction_rows(self) -> list[dict[str, Any]]:
+        """The boxes in COCO's results format, with the data set's own category ids."""
+        return to_coco_results(self.predictions, self.category_ids)
+
+    def details(self) -> dict[str, Any]:
+        """The confusion matrix at each class's best threshold."""
+        return {"confusion": self.point.confusion.tolist() if self.point is not None else None}
 
     def forward(self, pictures: Sequence[Tensor]) -> list[Prediction]:
         """Detect objects.
@@ -100,8 +113,8 @@ class Detection(Task):
         """One step: the sum of the network's losses."""
         pictures, geometries = self.preprocessing(batch.pictures)
         losses = self.network(pictures, Preprocessing.resize_targets(batch.targets, geometries))
-        loss = self.total_loss(losses, _image_ids(batch))
-        self._log_losses("train", {"loss": loss.detach(), **losses}, len(pictures))
+        loss = self.total_loss(losses, batch.image_ids)
+        self.log_losses("train", {"loss": loss.detach(), **losses}, len(pictures))
         return loss
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
@@ -112,7 +125,7 @@ class Detection(Task):
             losses, predictions = self.network.losses_and_predictions(  # type: ignore[operator]
                 [prepared[index] for index in group], [targets[index] for index in group]
             )
-            self._log_losses("val", {"loss": sum(losses.values()), **losses}, len(group))
+            self.log_losses("val", {"loss": sum(losses.values()), **losses}, len(group))
             restored = Preprocessing.restore(predictions, [geometries[index] for index in group])
             self.metric.update(restored, [batch.targets[index] for index in group])
 
@@ -122,12 +135,12 @@ class Detection(Task):
 
     def on_validation_epoch_end(self) -> None:
         """Score the validation split."""
-        self._score("val")
+        self.score("val")
 
     def on_test_epoch_end(self) -> None:
         """Score the test split, and keep all processes' boxes for the results file."""
         records = self.metric.gathered()
-        self._score("test")
+        self.score("test")
         self.point = operating_point(list(records.values()), len(self.class_names))
         self.results |= self.point.figures(self.class_names)
         self.predictions = [
@@ -141,19 +154,6 @@ class Detection(Task):
         datamodule = getattr(self.trainer, "datamodule", None)
         if datamodule is not None and hasattr(self.network, "anchor_shapes"):
             self._report_anchor_coverage(datamodule.dataset("train"))
-
-    def _score(self, split: str) -> None:
-        # Every process computes the same numbers from the gathered records: nothing is left to reduce.
-        self.results = self.metric.compute()
-        self.metric.reset()
-        known = {name: value for name, value in self.results.items() if value == value}
-        self.log_dict({f"{split}/{name}": value for name, value in known.items() if "/" not in name}, prog_bar=False)
-
-    def _log_losses(self, split: str, losses: dict[str, Any], pictures: int) -> None:
-        named = {f"{split}/{name}": value for name, value in losses.items()}
-        training = split == "train"
-        # Without on_step the processes meet once, at the end of the epoch: their numbers of calls may differ.
-        self.log_dict(named, batch_size=pictures, on_step=training, on_epoch=True, sync_dist=not training)
 
     def _report_anchor_coverage(self, dataset: Any, most: int = 2000) -> None:
         """Log the share of objects that no anchor reaches with IoU .5, over at most `most` pictures."""
@@ -188,7 +188,3 @@ def groups_of_equal_shape(pictures: Sequence[Tensor]) -> list[list[int]]:
     for index, picture in enumerate(pictures):
         groups.setdefault(tuple(picture.shape), []).append(index)
     return list(groups.values())
-
-
-def _image_ids(batch: Batch) -> list[Any]:
-    return [target["image_id"] for target in batch.targets]

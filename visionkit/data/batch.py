@@ -1,0 +1,101 @@
+"""From samples to batches: tensors, targets, and what a loader process does first."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, get_worker_info
+
+from visionkit.data.augment import Augmentation
+from visionkit.data.preprocess import Target
+from visionkit.data.sample import Sample, VisionDataset
+
+
+class Batch(NamedTuple):
+    """Pictures uint8 [3, H, W] of any size, and one target each (boxes, labels, flags; see `to_target`)."""
+
+    pictures: list[Tensor]
+    targets: list[Target]
+
+    @property
+    def image_ids(self) -> list[int | str]:
+        """The data set's own ids of the pictures."""
+        return [target["image_id"] for target in self.targets]
+
+
+class TaskDataset(Dataset[tuple[Tensor, Target]]):
+    """A reader's samples as tensors, augmented where `augmentation` is given."""
+
+    def __init__(self, reader: VisionDataset, augmentation: Augmentation | None = None) -> None:
+        self.reader, self.augmentation = reader, augmentation
+
+    def __len__(self) -> int:
+        return len(self.reader)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Target]:
+        sample = self.reader[index]
+        if self.augmentation is not None:
+            size, sample = sample.size, self.augmentation(sample)
+            return to_tensor(sample.picture), {**to_target(sample), "size": size}
+        return to_tensor(sample.picture), to_target(sample)
+
+    def seed(self, seed: int) -> None:
+        """Start the augmentation's random stream."""
+        if self.augmentation is not None:
+            self.augmentation.seed(seed)
+
+
+def to_tensor(picture: np.ndarray) -> Tensor:
+    """Uint8 [H, W, 3] array to uint8 [3, H, W] tensor."""
+    return torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)))
+
+
+def to_target(sample: Sample) -> Target:
+    """What networks and metrics want to know of a sample.
+
+    Returns:
+        boxes float32 [N, 4], labels int64 [N], crowd and difficult bool [N], area float32 [N], image_id,
+        size (height, width), and where the sample has them masks (RLE, a list of N), label (int) and tags
+        (int64, any number).
+    """
+    annotation = sample.annotation
+    target: Target = {
+        "boxes": torch.from_numpy(annotation.boxes.astype(np.float32).reshape(-1, 4)),
+        "labels": torch.from_numpy(annotation.labels.astype(np.int64)),
+        "crowd": torch.from_numpy(annotation.crowd.astype(bool)),
+        "difficult": torch.from_numpy(annotation.difficult.astype(bool)),
+        "area": torch.from_numpy(annotation.area.astype(np.float32)),
+        "image_id": sample.image_id,
+        "size": sample.size,
+    }
+    if annotation.masks is not None:
+        target["masks"] = annotation.masks
+    if sample.label is not None:
+        target["label"] = sample.label
+    if sample.tags is not None:
+        target["tags"] = torch.from_numpy(sample.tags)
+    return target
+
+
+def collate(items: list[tuple[Tensor, Target]]) -> Batch:
+    """Put samples side by side; pictures keep their own sizes."""
+    pictures, targets = zip(*items, strict=True)
+    return Batch(list(pictures), list(targets))
+
+
+class WorkerStart:
+    """What a loader process does first. A class, because it must survive pickling to spawned workers."""
+
+    def __init__(self, rank: int) -> None:
+        self.rank = rank
+
+    def __call__(self, worker: int) -> None:
+        """Settle worker number `worker` of this process."""
+        import cv2
+
+        cv2.setNumThreads(0)  # a thread pool in every worker would fight over the cores
+        info = get_worker_info()
+        if info is not None:
+            # Every rank draws the same base seed after seed_everything: the rank must be mixed in.
+            info.dataset.seed(info.seed + 1_000_003 * self.rank)  # type: ignore[attr-defined]

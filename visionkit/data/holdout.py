@@ -1,0 +1,78 @@
+"""Part of a data set kept aside for validation, and the reader of such a part."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visionkit.data.sample import Annotation, Sample, VisionDataset
+from visionkit.errors import RecipeError
+
+Indices = NDArray[np.int64]
+
+
+def stratified_holdout(labels: Indices, fraction: float, seed: int) -> tuple[Indices, Indices]:
+    """Split pictures in two so that each class gives the same share.
+
+    Args:
+        labels: int64 [N], class of each picture; those without one (-1) are split like a class of their own.
+        fraction: share that is held out, above 0 and below 1.
+        seed: another seed holds out other pictures.
+
+    Returns:
+        Indices kept and indices held out, each rising. A class of two pictures or more has at least one in both;
+        one of a single picture is kept.
+
+    Raises:
+        RecipeError: the fraction is out of its range, or nothing can be held out.
+    """
+    if not 0 < fraction < 1:
+        raise RecipeError(f"holdout.fraction is {fraction}, and must be above 0 and below 1")
+    random = np.random.default_rng(seed)
+    held_out = np.zeros(len(labels), bool)
+    for label in np.unique(labels):
+        members = random.permutation(np.flatnonzero(labels == label))
+        held_out[members[: _share(len(members), fraction)]] = True
+    if not held_out.any():
+        raise RecipeError(f"holdout: of {len(labels)} pictures none can be held out, every class has but one")
+    return np.flatnonzero(~held_out), np.flatnonzero(held_out)
+
+
+def _share(count: int, fraction: float) -> int:
+    """How many of `count` are held out: rounded, but at least one where there are two, and never all."""
+    return min(max(round(count * fraction), 1), count - 1)
+
+
+class Subset:
+    """Some of the pictures of a reader.
+
+    Args:
+        reader: the whole.
+        indices: which of its pictures, in the order they are to have.
+    """
+
+    def __init__(self, reader: VisionDataset, indices: Indices | Sequence[int]) -> None:
+        self.reader, self.indices = reader, np.asarray(indices, np.int64)
+        self.class_names, self.category_ids, self.report = reader.class_names, reader.category_ids, reader.report
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int) -> Sample:
+        return self.reader[int(self.indices[index])]
+
+    def annotation(self, index: int) -> Annotation:
+        """See `VisionDataset`."""
+        return self.reader.annotation(int(self.indices[index]))
+
+    def picture_size(self, index: int) -> tuple[int, int]:
+        """See `VisionDataset`."""
+        return self.reader.picture_size(int(self.indices[index]))
+
+    def label(self, index: int) -> int | None:
+        """See `VisionDataset`."""
+        return self.reader.label(int(self.indices[index]))
+
+    def tags(self, index: int) -> NDArray[np.int64] | None:
+        """See `VisionDataset`."""
+        return self.reader.tags(int(self.indices[index]))

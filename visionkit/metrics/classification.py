@@ -1,0 +1,124 @@
+"""What classifiers are judged by, over a whole set: torchmetrics' figures under the names of our tables."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torchmetrics.classification import (
+    MulticlassAccuracy,
+    MulticlassCalibrationError,
+    MulticlassConfusionMatrix,
+    MultilabelAveragePrecision,
+    MultilabelF1Score,
+)
+
+CALIBRATION_BINS = 15
+"""Bins of the expected calibration error (Guo 2017, section 3)."""
+
+
+class SingleLabelFigures(nn.Module):
+    """Figures where every picture has one class: top-1, top-5, recall and precision by class, calibration error.
+
+    `compute` makes all processes meet; pictures count once if the loader hands each of them out once.
+
+    Args:
+        class_names: K names in label order.
+    """
+
+    main = "top1"
+    """The figure that a run is judged by; higher is better."""
+
+    def __init__(self, class_names: Sequence[str]) -> None:
+        super().__init__()
+        self.class_names = list(class_names)
+        classes = len(self.class_names)
+        self.confusion = MulticlassConfusionMatrix(classes, validate_args=False)
+        self.top5 = MulticlassAccuracy(classes, top_k=5, average="micro", validate_args=False) if classes > 5 else None
+        self.calibration = MulticlassCalibrationError(classes, n_bins=CALIBRATION_BINS, validate_args=False)
+
+    def update(self, probabilities: Tensor, targets: Tensor) -> None:
+        """Take in a batch.
+
+        Args:
+            probabilities: [B, K], each row adding up to 1.
+            targets: int64 [B], 0..K-1.
+        """
+        for part in self._parts():
+            part.update(probabilities, targets)
+
+    def compute(self) -> dict[str, float]:
+        """The figures over all pictures seen by all processes; what no picture defines is NaN."""
+        counts = self.confusion.compute().double()
+        correct, there, said = counts.diagonal(), counts.sum(dim=1), counts.sum(dim=0)
+        recall, precision = correct / there, correct / said
+        figures = {
+            "top1": (correct.sum() / there.sum()).item(),
+            **({"top5": self.top5.compute().item()} if self.top5 is not None else {}),
+            "mean_recall": recall[there > 0].mean().item(),
+            "calibration_error": self.calibration.compute().item(),
+        }
+        return figures | by_class(self.class_names, recall=recall, precision=precision, pictures=there)
+
+    def details(self) -> dict[str, Any]:
+        """The confusion matrix: rows are the true classes, columns the predicted ones."""
+        return {"confusion": self.confusion.compute().tolist()}
+
+    def reset(self) -> None:
+        """Forget all pictures."""
+        for part in self._parts():
+            part.reset()
+
+    def _parts(self) -> list[Any]:
+        return [part for part in (self.confusion, self.top5, self.calibration) if part is not None]
+
+
+class MultiLabelFigures(nn.Module):
+    """Figures where a picture has any number of classes: average precision and F1 (at a score of .5) by class.
+
+    Args:
+        class_names: K names in label order.
+    """
+
+    main = "mAP"
+
+    def __init__(self, class_names: Sequence[str]) -> None:
+        super().__init__()
+        self.class_names = list(class_names)
+        classes = len(self.class_names)
+        self.precision = MultilabelAveragePrecision(classes, average=None, validate_args=False)
+        self.f1 = MultilabelF1Score(classes, average=None, validate_args=False)
+
+    def update(self, probabilities: Tensor, targets: Tensor) -> None:
+        """Take in a batch.
+
+        Args:
+            probabilities: [B, K], each from 0 to 1.
+            targets: float [B, K], 1 where the class holds.
+        """
+        self.precision.update(probabilities, targets.long())
+        self.f1.update(probabilities, targets.long())
+
+    def compute(self) -> dict[str, float]:
+        """The figures over all pictures; mAP is the mean over the classes that occur."""
+        precision, f1 = self.precision.compute(), self.f1.compute()
+        figures = {"mAP": precision.nanmean().item(), "F1": f1.mean().item()}
+        return figures | by_class(self.class_names, AP=precision, F1=f1)
+
+    def details(self) -> dict[str, Any]:
+        """Nothing beyond the figures."""
+        return {}
+
+    def reset(self) -> None:
+        """Forget all pictures."""
+        self.precision.reset()
+        self.f1.reset()
+
+
+def by_class(class_names: Sequence[str], **figures: Tensor) -> dict[str, float]:
+    """Figures [K] as "<figure>/<class>"."""
+    return {
+        f"{figure}/{name}": value
+        for figure, values in figures.items()
+        for name, value in zip(class_names, torch.as_tensor(values).tolist(), strict=True)
+    }

@@ -1,0 +1,215 @@
+"""The classification task: any network with logits, trained and evaluated under Lightning."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from visionkit.data.batch import Batch
+from visionkit.data.crop import CropPreprocess, CropPreprocessing
+from visionkit.data.splits import Needs
+from visionkit.errors import RecipeError
+from visionkit.metrics.gather import gather_by_key
+from visionkit.ops.class_weights import class_weights
+from visionkit.tasks.base import Task, tasks
+from visionkit.tasks.labelling import Labelling, MultiLabel, SingleLabel
+from visionkit.tasks.mixing import MixingOptions, make_mixing
+from visionkit.tasks.optimise import OptimizerOptions, ScheduleOptions
+
+MOST_LISTED = 5
+"""Classes that predictions.json names for a picture, the surest first."""
+
+
+@dataclass
+class LossOptions:
+    """What classification minimises.
+
+    Attributes:
+        label_smoothing: share of the truth that is spread over all classes (Szegedy 2015, section 7).
+        class_weights: none, balanced, median_frequency, or K numbers; counted on the training split.
+        multi_label: pictures have any number of classes: sigmoid and binary cross-entropy instead of softmax.
+
+    Raises:
+        RecipeError: the smoothing is not in [0, 1).
+    """
+
+    label_smoothing: float = 0.0
+    class_weights: Literal["none", "balanced", "median_frequency"] | list[float] = "none"
+    multi_label: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.label_smoothing < 1:
+            raise RecipeError(f"loss.label_smoothing is {self.label_smoothing}, and must be at least 0 and below 1")
+
+
+@dataclass
+class ClassificationEvaluation:
+    """How predictions are scored.
+
+    Attributes:
+        metric: the figure that best.ckpt follows: top1, top5 or mean_recall; None takes top1, or mAP for
+            several labels a picture.
+        display_threshold: probability from which `predict` names a class.
+    """
+
+    metric: Literal["top1", "top5", "mean_recall", "mAP", "F1"] | None = None
+    display_threshold: float = 0.05
+
+
+@tasks.register("classification")
+class Classification(Task):
+    """Picture classification, one class a picture or several.
+
+    Args:
+        model: a network that gives logits [B, K] of pictures [B, 3, H, W]; with `logits_of_all_heads` it may
+            have auxiliary heads, which only training looks at.
+        class_names: K names in label order.
+        category_ids: the data set's own class ids, for result files; None numbers them from 1.
+        preprocess: how pictures are brought to the network's input.
+        optimizer: optimiser and rates.
+        schedule: the rate over time.
+        loss: what is minimised.
+        mixing: mixup and cutmix.
+        evaluation: how predictions are scored.
+    """
+
+    name: ClassVar[str] = "classification"
+    option_types: ClassVar[dict[str, type]] = {
+        "preprocess": CropPreprocess,
+        **Task.option_types,
+        "loss": LossOptions,
+        "mixing": MixingOptions,
+        "evaluation": ClassificationEvaluation,
+    }
+    preprocessing: CropPreprocessing
+    class_weights: Tensor | None
+
+    def __init__(
+        self,
+        model: nn.Module,
+        class_names: list[str],
+        category_ids: list[int] | None = None,
+        preprocess: CropPreprocess | None = None,
+        optimizer: OptimizerOptions | None = None,
+        schedule: ScheduleOptions | None = None,
+        loss: LossOptions | None = None,
+        mixing: MixingOptions | None = None,
+        evaluation: ClassificationEvaluation | None = None,
+    ) -> None:
+        super().__init__(model, class_names, category_ids, preprocess, optimizer, schedule)
+        self.loss_options, self.mixing_options = loss or LossOptions(), mixing or MixingOptions()
+        self.labelling: Labelling = MultiLabel() if self.loss_options.multi_label else SingleLabel()
+        self.mixing = make_mixing(self.mixing_options, len(class_names))
+        self.register_buffer("class_weights", None, persistent=False)
+        self.score_by(evaluation or ClassificationEvaluation())
+        self.rows: dict[int | str, dict[str, Any]] = {}
+        self.extras: dict[str, Any] = {}
+        self.network.to(memory_format=torch.channels_last)
+
+    @classmethod
+    def needs(cls, recipe: Mapping[str, Any]) -> Needs:
+        """A label, or any number of them."""
+        return "tags" if (recipe.get("loss") or {}).get("multi_label") else "label"
+
+    def score_by(self, evaluation: ClassificationEvaluation) -> None:
+        """Score from now on as `evaluation` says; the network is not touched."""
+        self.evaluation_options = evaluation
+        self.metric = self.labelling.figures(self.class_names)
+
+    @property
+    def monitor(self) -> str:
+        """The main metric on the validation split."""
+        return f"val/{self.evaluation_options.metric or self.metric.main}"
+
+    def prediction_rows(self) -> list[dict[str, Any]]:
+        """For each picture its id and the surest classes with their probabilities."""
+        return [{"image_id": image_id, **row} for image_id, row in self.rows.items()]
+
+    def details(self) -> dict[str, Any]:
+        """What the metric knows beyond figures: the confusion matrix."""
+        return self.extras
+
+    def forward(self, pictures: Sequence[Tensor]) -> Tensor:
+        """Classify.
+
+        Args:
+            pictures: uint8 [3, H, W] each, RGB, of any size.
+
+        Returns:
+            Probabilities [B, K]; where there are several labels a picture, each by itself.
+        """
+        return self.labelling.probabilities(self.network(self._prepared(pictures)))
+
+    def training_step(self, batch: Batch, batch_index: int) -> Tensor:
+        """One step: the weighted sum of the losses of all heads."""
+        pictures, targets = self._prepared(batch.pictures), self._targets(batch)
+        if self.mixing is not None:
+            pictures, targets = self.mixing(pictures, targets)
+        heads = getattr(self.network, "logits_of_all_heads", lambda x: [(1.0, self.network(x))])
+        losses = {
+            f"loss_head{head}" if head else "loss_main": weight * self._loss(logits, targets)
+            for head, (weight, logits) in enumerate(heads(pictures))
+        }
+        loss = self.total_loss(losses, batch.image_ids)
+        self.log_losses("train", {"loss": loss.detach()}, len(targets))
+        return loss
+
+    def validation_step(self, batch: Batch, batch_index: int) -> None:
+        """Loss and figures from one forward pass."""
+        logits, targets = self.network(self._prepared(batch.pictures)), self._targets(batch)
+        self.log_losses("val", {"loss": self._loss(logits, targets)}, len(targets))
+        self.metric.update(self.labelling.probabilities(logits), targets)
+
+    def test_step(self, batch: Batch, batch_index: int) -> None:
+        """Predict as `predict` does, for the figures and the results file."""
+        probabilities = self(batch.pictures)
+        self.metric.update(probabilities, self._targets(batch))
+        self.rows |= dict(zip(batch.image_ids, self._rows(probabilities), strict=True))
+
+    def on_fit_start(self) -> None:
+        """Say what trains, and count the classes where the loss weighs them."""
+        super().on_fit_start()
+        if self.loss_options.class_weights != "none":
+            weights = class_weights(self._class_counts(), self.loss_options.class_weights)
+            self.class_weights = None if weights is None else weights.to(self.device)
+
+    def on_validation_epoch_end(self) -> None:
+        """Score the validation split."""
+        self.score("val")
+
+    def on_test_start(self) -> None:
+        """Forget the pictures of an earlier run."""
+        self.rows = {}
+
+    def on_test_epoch_end(self) -> None:
+        """Score the test split, and keep all processes' rows for the results file."""
+        self.extras = self.metric.details()
+        self.score("test")
+        self.rows = gather_by_key(self.rows)
+
+    def _prepared(self, pictures: Sequence[Tensor]) -> Tensor:
+        return self.preprocessing(pictures).contiguous(memory_format=torch.channels_last)
+
+    def _targets(self, batch: Batch) -> Tensor:
+        return self.labelling.targets(batch, len(self.class_names), self.device)
+
+    def _loss(self, logits: Tensor, targets: Tensor) -> Tensor:
+        return self.labelling.loss(logits, targets, self.class_weights, self.loss_options.label_smoothing)
+
+    def _class_counts(self) -> Tensor:
+        """Training pictures of each class, [K]."""
+        datamodule = getattr(self.trainer, "datamodule", None)
+        if datamodule is None:
+            raise RecipeError(
+                "loss.class_weights: give K numbers, or the data as a VisionData whose pictures can be counted"
+            )
+        return torch.from_numpy(datamodule.class_counts("train"))
+
+    def _rows(self, probabilities: Tensor) -> list[dict[str, Any]]:
+        surest = probabilities.topk(min(MOST_LISTED, len(self.class_names)), dim=1)
+        return [
+            {"classes": [self.class_names[label] for label in labels], "scores": scores}
+            for labels, scores in zip(surest.indices.tolist(), surest.values.tolist(), strict=True)
+        ]

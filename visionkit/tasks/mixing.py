@@ -1,0 +1,45 @@
+"""Batches whose pictures are blended with each other, and their classes with them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor
+from torchvision.transforms import v2
+
+from visionkit.errors import RecipeError
+
+Mixing = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+
+
+@dataclass
+class MixingOptions:
+    """Blending of the pictures of a training batch; with both, one of the two is drawn for each batch.
+
+    Attributes:
+        mixup_alpha: of the Beta(alpha, alpha) that the shares are drawn from (Zhang 2017, section 2; .2 for
+            ImageNet); 0 switches mixup off.
+        cutmix_alpha: likewise for the pasted rectangle's area (Yun 2019, section 3; 1); 0 switches cutmix off.
+
+    Raises:
+        RecipeError: one is negative.
+    """
+
+    mixup_alpha: float = 0.0
+    cutmix_alpha: float = 0.0
+
+    def __post_init__(self) -> None:
+        if min(self.mixup_alpha, self.cutmix_alpha) < 0:
+            raise RecipeError(f"mixing: both alphas must be at least 0, not {self.mixup_alpha}, {self.cutmix_alpha}")
+
+
+def make_mixing(options: MixingOptions, classes: int) -> Mixing | None:
+    """The transform of a batch, or None where both are off.
+
+    Returns:
+        From pictures [B, 3, H, W] and classes int64 [B] to mixed pictures and their shares, float [B, K].
+    """
+    asked = {v2.MixUp: options.mixup_alpha, v2.CutMix: options.cutmix_alpha}
+    steps = [kind(alpha=alpha, num_classes=classes) for kind, alpha in asked.items() if alpha]
+    if not steps:
+        return None
+    return steps[0] if len(steps) == 1 else v2.RandomChoice(steps)
