@@ -58,6 +58,7 @@ class Backbone(nn.Module):
             of the data it was published for.
         usual_head: name of the classifier that the network was published with, see `visionkit.models.classification`.
         native_size: height and width in pixels of the input that the classifier was published for.
+        inner_channels: depth of each map inside the computed stages that auxiliary heads look at in training.
         norm: BatchNorm policy, see `Norm`.
         frozen_stages: how many of the network's first stages are fixed.
         initialised_from: "imagenet", "random" or the path of the file the values came from.
@@ -83,6 +84,7 @@ class Backbone(nn.Module):
         self.computed = {stage: network_stages[stage] for stage in names[:depth]}
         self.stages = {stage: network_stages[stage] for stage in names if stage in asked}
         self.stage_modules: dict[str, list[str]] = {}
+        self.inner_channels: dict[str, int] = {}
         self.norm: Norm = "trained"
         self.frozen_stages = 0
         self.initialised_from = RANDOM
@@ -101,6 +103,17 @@ class Backbone(nn.Module):
             One map [B, channels, about H / stride, about W / stride] for each of `stages`, in their order.
         """
         raise NotImplementedError
+
+    def forward_with_inner_maps(self, x: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Compute the feature maps and those that auxiliary heads look at.
+
+        Args:
+            x: [B, 3, H, W], normalised with `mean` and `std`.
+
+        Returns:
+            What `forward` returns, and one map [B, channels, h, w] for each of `inner_channels`.
+        """
+        return self(x), {}
 
     @property
     def spec(self) -> dict[str, Any]:

@@ -1,7 +1,8 @@
-"""VGG (Simonyan & Zisserman 2014, table 1: columns A, B, D, E), plain and with BatchNorm, without its classifier."""
+"""VGG (Simonyan & Zisserman 2014, table 1: all six columns), plain and with BatchNorm, without its classifier."""
 
 from collections.abc import Callable, Mapping, Sequence
 
+import torchvision
 from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.models.vgg import cfgs, make_layers
@@ -9,6 +10,8 @@ from torchvision.models.vgg import cfgs, make_layers
 from visionkit.backbones.contract import Backbone, Stage
 from visionkit.backbones.published import PublishedWeights, torchvision_weights, without_head
 from visionkit.backbones.registry import backbones
+from visionkit.backbones.response_norm import ResponseNorm
+from visionkit.registry import Registry
 
 _COLUMNS = {"vgg11": "A", "vgg13": "B", "vgg16": "D", "vgg19": "E"}
 _STAGES = {
@@ -21,11 +24,18 @@ _STAGES = {
 }
 
 
-@backbones.register("vgg11", "vgg13", "vgg16", "vgg19", "vgg11_bn", "vgg13_bn", "vgg16_bn", "vgg19_bn")
+vgg_forms: Registry[Callable[[str], nn.Sequential]] = Registry("form of VGG")
+"""What stands behind a name's underscore: from the name's column, as torchvision calls it, to all layers."""
+
+
+@backbones.register(
+    "vgg11", "vgg11_lrn", "vgg13", "vgg16", "vgg16_c", "vgg19", "vgg11_bn", "vgg13_bn", "vgg16_bn", "vgg19_bn"
+)
 class VGG(Backbone):
     """Stages s1..s16 are the maps before each pool (conv1_x..conv5_x after ReLU), s32 after the last pool.
 
-    Sizes round down at each pool. State-dict keys are torchvision's own (`features.0.weight`).
+    vgg11 is column A of the paper's table 1, vgg11_lrn A-LRN, vgg13 B, vgg16_c C, vgg16 D, vgg19 E. Sizes round down
+    at each pool. State-dict keys are torchvision's own (`features.0.weight`).
 
     Args:
         name: registered name.
@@ -36,8 +46,8 @@ class VGG(Backbone):
 
     def __init__(self, name: str, out_stages: Sequence[str] | None = None) -> None:
         super().__init__(name, _STAGES, out_stages)
-        column, _, batch_norm = name.partition("_")
-        layers = make_layers(cfgs[_COLUMNS[column]], batch_norm=bool(batch_norm))
+        column, _, form = name.partition("_")
+        layers = vgg_forms.get(form or "plain")(_COLUMNS[column])
         pools = [index for index, layer in enumerate(layers) if isinstance(layer, nn.MaxPool2d)]
         self._ends = dict(zip([*pools, len(layers)], _STAGES, strict=True))
         self.features = layers[: {stage: end for end, stage in self._ends.items()}[list(self.computed)[-1]]]
@@ -69,9 +79,9 @@ class VGG(Backbone):
 
         return self._run(x, pool), indices
 
-    def published_weights(self) -> PublishedWeights:
-        """See `Backbone.published_weights`."""
-        return torchvision_weights(self.name)
+    def published_weights(self) -> PublishedWeights | None:
+        """See `Backbone.published_weights`; nobody publishes any of A-LRN and C."""
+        return torchvision_weights(self.name) if self.name in torchvision.models.list_models() else None
 
     def translate(self, published: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """See `Backbone.translate`."""
@@ -102,3 +112,32 @@ class VGG(Backbone):
                 nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
                 if layer.bias is not None:
                     nn.init.zeros_(layer.bias)
+
+
+@vgg_forms.register("plain")
+def _plain(column: str) -> nn.Sequential:
+    return make_layers(cfgs[column])
+
+
+@vgg_forms.register("bn")
+def _with_batch_norm(column: str) -> nn.Sequential:
+    return make_layers(cfgs[column], batch_norm=True)
+
+
+@vgg_forms.register("lrn")
+def _with_response_norm(column: str) -> nn.Sequential:
+    """A-LRN: one local response normalisation, after the first convolution and its ReLU."""
+    convolution, relu, *rest = _plain(column)
+    return nn.Sequential(convolution, relu, ResponseNorm(), *rest)
+
+
+@vgg_forms.register("c")
+def _with_pointwise(column: str) -> nn.Sequential:
+    """C: D with 1x1 convolutions as the last of stages 3 to 5, which are those of three convolutions."""
+    layers = _plain(column)
+    pools = [index for index, layer in enumerate(layers) if isinstance(layer, nn.MaxPool2d)]
+    for pool in pools[2:]:
+        third = layers[pool - 2]
+        assert isinstance(third, nn.Conv2d)
+        layers[pool - 2] = nn.Conv2d(third.in_channels, third.out_channels, 1)
+    return layers

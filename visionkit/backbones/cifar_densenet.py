@@ -1,0 +1,137 @@
+"""DenseNet for CIFAR (Huang et al. 2016, section 3): three dense blocks of equal length, plain and -BC."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from visionkit.backbones import cifar
+from visionkit.backbones.chain import Chain, named
+from visionkit.backbones.contract import Stage
+from visionkit.backbones.registry import backbones
+
+
+@backbones.register(
+    "cifar_densenet_40_12",
+    "cifar_densenet_100_12",
+    "cifar_densenet_100_24",
+    "cifar_densenet_bc_100_12",
+    "cifar_densenet_bc_250_24",
+    "cifar_densenet_bc_190_40",
+)
+class CifarDenseNet(Chain):
+    """Stages s1, s2 and s4 are the outputs of the dense blocks after the norm and ReLU that follow them.
+
+    The plain form starts with 16 channels and keeps all at a transition. -BC starts with 2k, puts a 1x1 convolution
+    of 4k before every 3x3 one, and halves the channels at a transition. Sizes round down.
+
+    Args:
+        name: registered name; the numbers are the layers L and the growth rate k.
+        out_stages: see `Backbone`.
+        dropout: share of the values dropped after each convolution but the first (section 4.2: .2 on CIFAR without
+            augmentation and on SVHN, 0 with augmentation).
+        memory_efficient: compute the layers of a block again in the backward pass: memory grows with their number
+            instead of its square; training is slower.
+    """
+
+    mean = cifar.MEAN
+    std = cifar.STD
+    native_size = cifar.SIZE
+
+    def __init__(
+        self,
+        name: str,
+        out_stages: Sequence[str] | None = None,
+        dropout: float = 0.0,
+        memory_efficient: bool = False,
+    ) -> None:
+        with_bottleneck = "_bc_" in name
+        layers, growth = (int(number) for number in name.split("_")[-2:])
+        per_block = (layers - 4) // (6 if with_bottleneck else 3)
+        parts, stages = {}, {}
+        channels = 2 * growth if with_bottleneck else 16
+        opening: nn.Module = nn.Conv2d(3, channels, 3, padding=1, bias=False)
+        for stride in cifar.STRIDES:
+            block = DenseBlock(channels, growth, per_block, with_bottleneck, dropout, memory_efficient)
+            channels = block.channels
+            norm = nn.BatchNorm2d(channels)
+            parts[f"s{stride}"] = named(opening=opening, block=block, norm=norm, relu=nn.ReLU(inplace=True))
+            stages[f"s{stride}"] = Stage(channels, stride)
+            before, channels = channels, channels // 2 if with_bottleneck else channels
+            opening = _transition(before, channels, dropout)
+        super().__init__(name, stages, parts, out_stages, dropout=dropout, memory_efficient=memory_efficient)
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d):
+                nn.init.kaiming_normal_(layer.weight)
+
+
+class DenseBlock(nn.Module):
+    """Layers that each take the maps of all before them (equation 2).
+
+    Args:
+        channels: of the map that comes in.
+        growth: k, maps that each layer adds.
+        layers: in the block.
+        with_bottleneck: whether a layer reduces to 4k maps before its 3x3 convolution.
+        dropout: see `CifarDenseNet`.
+        memory_efficient: the same.
+
+    Attributes:
+        channels: of the map that comes out.
+    """
+
+    def __init__(
+        self, channels: int, growth: int, layers: int, with_bottleneck: bool, dropout: float, memory_efficient: bool
+    ) -> None:
+        super().__init__()
+        make = _bottleneck_layer if with_bottleneck else _layer
+        self.layers = nn.ModuleList(make(channels + number * growth, growth, dropout) for number in range(layers))
+        self.channels = channels + layers * growth
+        self.memory_efficient = memory_efficient
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C, H, W] to [B, channels, H, W], the input first."""
+        if self.memory_efficient and torch.is_grad_enabled():
+            return self._recomputing(x)
+        for layer in self.layers:
+            x = torch.cat([x, layer(x)], 1)  # in channels-last, a third faster than a list that each layer joins anew
+        return x
+
+    def _recomputing(self, x: Tensor) -> Tensor:
+        """Keep for the backward pass what each layer adds, but not the maps joined for it."""
+        maps = [x]
+        for layer in self.layers:
+            maps.append(checkpoint(_join_and_run, layer, *maps, use_reentrant=False))
+        return torch.cat(maps, 1)
+
+
+def _join_and_run(layer: nn.Module, *maps: Tensor) -> Tensor:
+    return layer(torch.cat(maps, 1))
+
+
+def _layer(channels: int, growth: int, dropout: float) -> nn.Sequential:
+    return named(
+        norm1=nn.BatchNorm2d(channels),
+        relu1=nn.ReLU(inplace=True),
+        conv1=nn.Conv2d(channels, growth, 3, padding=1, bias=False),
+        drop1=nn.Dropout(dropout),
+    )
+
+
+def _bottleneck_layer(channels: int, growth: int, dropout: float) -> nn.Sequential:
+    return named(
+        norm1=nn.BatchNorm2d(channels),
+        relu1=nn.ReLU(inplace=True),
+        conv1=nn.Conv2d(channels, 4 * growth, 1, bias=False),
+        drop1=nn.Dropout(dropout),
+        norm2=nn.BatchNorm2d(4 * growth),
+        relu2=nn.ReLU(inplace=True),
+        conv2=nn.Conv2d(4 * growth, growth, 3, padding=1, bias=False),
+        drop2=nn.Dropout(dropout),
+    )
+
+
+def _transition(channels: int, kept: int, dropout: float) -> nn.Sequential:
+    """From a block's normalised map to the next block's input."""
+    return named(conv=nn.Conv2d(channels, kept, 1, bias=False), drop=nn.Dropout(dropout), pool=nn.AvgPool2d(2))

@@ -1,0 +1,74 @@
+"""ResNet for CIFAR (He et al. 2015, section 4.2): 6n + 2 layers, widths 16, 32 and 64, shortcuts without weights."""
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+from torch.nn import functional
+from torchvision.models.resnet import BasicBlock
+
+from visionkit.backbones import cifar
+from visionkit.backbones.chain import Chain, named
+from visionkit.backbones.contract import Stage
+from visionkit.backbones.registry import backbones
+
+_WIDTHS = (16, 32, 64)
+_STAGES = {f"s{stride}": Stage(channels, stride) for channels, stride in zip(_WIDTHS, cifar.STRIDES, strict=True)}
+
+
+@backbones.register(
+    "cifar_resnet20",
+    "cifar_resnet32",
+    "cifar_resnet44",
+    "cifar_resnet56",
+    "cifar_resnet110",
+    "cifar_resnet1202",
+)
+class CifarResNet(Chain):
+    """Stages s1, s2 and s4 are the outputs of the three groups of 2n layers; sizes round up at each halving.
+
+    Args:
+        name: registered name; the number is that of the layers.
+        out_stages: see `Backbone`.
+    """
+
+    mean = cifar.MEAN
+    std = cifar.STD
+    native_size = cifar.SIZE
+
+    def __init__(self, name: str, out_stages: Sequence[str] | None = None) -> None:
+        blocks = (int(name.removeprefix("cifar_resnet")) - 2) // 6
+        stem = named(conv=nn.Conv2d(3, 16, 3, padding=1, bias=False), norm=nn.BatchNorm2d(16), relu=nn.ReLU())
+        parts = {
+            "s1": named(stem=stem, blocks=_group(16, 16, blocks)),
+            "s2": _group(16, 32, blocks),
+            "s4": _group(32, 64, blocks),
+        }
+        super().__init__(name, _STAGES, parts, out_stages)
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d):
+                nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+
+
+class HalvingShortcut(nn.Module):
+    """The identity at every second row and column, with zeros for the channels that are new (option A).
+
+    Args:
+        new_channels: how many.
+    """
+
+    def __init__(self, new_channels: int) -> None:
+        super().__init__()
+        self.new_channels = new_channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C, H, W] to [B, C + new_channels, ceil(H / 2), ceil(W / 2)]."""
+        return functional.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, 0, self.new_channels))
+
+
+def _group(before: int, channels: int, blocks: int) -> nn.Sequential:
+    """Blocks of one width; where it differs from that before, the first halves the map."""
+    if channels == before:
+        first = BasicBlock(before, channels)
+    else:
+        first = BasicBlock(before, channels, stride=2, downsample=HalvingShortcut(channels - before))
+    return nn.Sequential(first, *(BasicBlock(channels, channels) for _ in range(blocks - 1)))

@@ -1,0 +1,76 @@
+"""GoogLeNet (Szegedy et al. 2014, table 1), torchvision's form: with BatchNorm, its 5x5 branches are 3x3."""
+
+from collections.abc import Mapping, Sequence
+
+import torchvision
+from torch import Tensor
+
+from visionkit.backbones.contract import Backbone, Stage
+from visionkit.backbones.published import PublishedWeights, torchvision_weights, without_head
+from visionkit.backbones.registry import backbones
+
+_STAGES = {
+    "s2": Stage(64, 2),
+    "s4": Stage(192, 4),
+    "s8": Stage(480, 8),
+    "s16": Stage(832, 16),
+    "s32": Stage(1024, 32),
+}
+_MODULES = {
+    "s2": ["conv1"],
+    "s4": ["maxpool1", "conv2", "conv3"],
+    "s8": ["maxpool2", "inception3a", "inception3b"],
+    "s16": ["maxpool3", "inception4a", "inception4b", "inception4c", "inception4d", "inception4e"],
+    "s32": ["maxpool4", "inception5a", "inception5b"],
+}
+_INNER_CHANNELS = {"inception4a": 512, "inception4d": 528}
+
+
+@backbones.register("googlenet")
+class GoogLeNet(Backbone):
+    """Stages are the maps before each pool: conv1, conv3, inception 3b, 4e and 5b.
+
+    Sizes round up in the stem and at the last pool, down at the others. The published weights expect -1..1, which
+    torchvision's network computes inside and `mean` and `std` say here. State-dict keys are torchvision's own
+    (`inception4a.branch1.conv.weight`).
+
+    Args:
+        name: registered name.
+        out_stages: see `Backbone`.
+    """
+
+    mean = (0.5, 0.5, 0.5)
+    std = (0.5, 0.5, 0.5)
+    usual_head = "googlenet"
+
+    def __init__(self, name: str, out_stages: Sequence[str] | None = None) -> None:
+        super().__init__(name, _STAGES, out_stages)
+        network = torchvision.models.get_model(name, weights=None, aux_logits=False, init_weights=True)
+        self.stage_modules = {stage: _MODULES[stage] for stage in self.computed}
+        for module in (module for modules in self.stage_modules.values() for module in modules):
+            self.add_module(module, getattr(network, module))
+        self.inner_channels = {name: _INNER_CHANNELS[name] for name in _INNER_CHANNELS if hasattr(self, name)}
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        """See `Backbone.forward`."""
+        return self.forward_with_inner_maps(x)[0]
+
+    def forward_with_inner_maps(self, x: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """See `Backbone.forward_with_inner_maps`; these are the maps after inception 4a and 4d, of stride 16."""
+        maps, inner = {}, {}
+        for stage, modules in self.stage_modules.items():
+            for module in modules:
+                x = getattr(self, module)(x)
+                if module in self.inner_channels:
+                    inner[module] = x
+            if stage in self.stages:
+                maps[stage] = x
+        return maps, inner
+
+    def published_weights(self) -> PublishedWeights:
+        """See `Backbone.published_weights`."""
+        return torchvision_weights(self.name)
+
+    def translate(self, published: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """See `Backbone.translate`."""
+        return without_head(without_head(published, "fc."), "aux")

@@ -1,0 +1,61 @@
+"""ZFNet (Zeiler & Fergus 2013, figure 3): AlexNet with a finer first layer, and on one GPU."""
+
+from collections.abc import Sequence
+
+from torch import nn
+
+from visionkit.backbones.chain import Chain, named
+from visionkit.backbones.contract import Stage
+from visionkit.backbones.registry import backbones
+from visionkit.backbones.response_norm import ResponseNorm
+
+_STAGES = {
+    "s2": Stage(96, 2, margin=3),
+    "s4": Stage(96, 4, margin=3),
+    "s8": Stage(256, 8, margin=15),
+    "s16": Stage(256, 16, margin=15),
+    "s32": Stage(256, 32, margin=15),
+}
+
+
+@backbones.register("zfnet")
+class ZFNet(Chain):
+    """Stages: s2 is conv1, s4 its pooled and normalised map, s8 is conv2, s16 is conv5, s32 its pooled map.
+
+    The pools round up, which gives the figure's 110, 55, 26, 13 and 6 cells for 224 pixels; the smallest picture that
+    passes is 47 x 47.
+
+    Args:
+        name: registered name.
+        out_stages: see `Backbone`.
+    """
+
+    usual_head = "alexnet"
+
+    def __init__(self, name: str, out_stages: Sequence[str] | None = None) -> None:
+        parts = {
+            "s2": named(conv1=nn.Conv2d(3, 96, 7, stride=2, padding=1), relu1=nn.ReLU(inplace=True)),
+            "s4": named(pool1=nn.MaxPool2d(3, stride=2, ceil_mode=True), norm1=ResponseNorm()),
+            "s8": named(conv2=nn.Conv2d(96, 256, 5, stride=2), relu2=nn.ReLU(inplace=True)),
+            "s16": named(
+                pool2=nn.MaxPool2d(3, stride=2, ceil_mode=True),
+                norm2=ResponseNorm(),
+                conv3=nn.Conv2d(256, 384, 3, padding=1),
+                relu3=nn.ReLU(inplace=True),
+                conv4=nn.Conv2d(384, 384, 3, padding=1),
+                relu4=nn.ReLU(inplace=True),
+                conv5=nn.Conv2d(384, 256, 3, padding=1),
+                relu5=nn.ReLU(inplace=True),
+            ),
+            "s32": named(pool5=nn.MaxPool2d(3, stride=2, ceil_mode=True)),
+        }
+        _initialise(parts)
+        super().__init__(name, _STAGES, parts, out_stages)
+
+
+def _initialise(parts: dict[str, nn.Sequential]) -> None:
+    """Section 3.1: weights of the size .01 (normal here, the paper does not say), biases 0."""
+    for layer in nn.ModuleList(parts.values()).modules():
+        if isinstance(layer, nn.Conv2d) and layer.bias is not None:
+            nn.init.normal_(layer.weight, std=0.01)
+            nn.init.zeros_(layer.bias)
