@@ -2,6 +2,8 @@ from PIL import Image
 
 from tests.data.formats.test_voc import CAT, xml
 from visionkit.data.check import check
+from visionkit.data.formats.csv import Csv
+from visionkit.data.formats.folder import Folder
 from visionkit.data.formats.shapes import Shapes
 from visionkit.data.formats.voc import Voc
 
@@ -13,6 +15,63 @@ def test_figures_of_shapes():
     assert sum(report.objects.values()) == sum(len(shapes.annotation(index)) for index in range(40))
     assert report.sides == sorted(report.sides)
     assert not report.problems
+    labels = [shapes.label(index) for index in range(40)]
+    assert report.labelled == {name: labels.count(number) for number, name in enumerate(shapes.class_names)}
+    assert report.unlabelled == report.empty == labels.count(None) > 0
+
+
+def test_classes_of_objects_are_not_counted_twice():
+    assert check(Detections(Shapes(count=5, size=64))).labelled is None
+
+
+class Detections:
+    """Shapes without a picture's label, as COCO and VOC are read."""
+
+    def __init__(self, shapes):
+        self.shapes = shapes
+
+    def __getattr__(self, name):
+        return getattr(self.shapes, name)
+
+    def __len__(self):
+        return len(self.shapes)
+
+    def __getitem__(self, index):
+        return self.shapes[index]
+
+    def label(self, index):
+        return None
+
+
+def test_pictures_by_class_are_counted_and_the_smallest_and_largest_named(tmp_path):
+    for name, count in (("cat", 3), ("dog", 1), ("cow", 0)):
+        (tmp_path / name).mkdir()
+        for number in range(count):
+            Image.new("RGB", (6, 4)).save(tmp_path / name / f"{number}.png")
+    (tmp_path / "cat" / "2.png").write_text("no picture")
+    lines = check(Folder(tmp_path, classes=["cat", "cow", "dog"])).lines()
+    assert lines[:5] == [
+        "4 pictures",
+        "pictures of each class: cat 3, cow 0, dog 1",
+        "smallest class: cow 0, largest: cat 3",
+        "classes without a picture: cow",
+        "classes without a picture: 1",
+    ]
+    assert lines[5].startswith("PROBLEM ")
+    assert len(lines) == 6
+
+
+def test_pictures_with_several_classes_count_for_each(tmp_path):
+    for name in "abc":
+        Image.new("RGB", (6, 4)).save(tmp_path / f"{name}.png")
+    (tmp_path / "labels.csv").write_text("path,label\na.png,wet|red\nb.png,red\nc.png,\n")
+    lines = check(Csv(tmp_path, "labels.csv", separator="|")).lines()
+    assert lines == [
+        "3 pictures",
+        "pictures of each class: red 2, wet 1",
+        "smallest class: wet 1, largest: red 2",
+        "pictures without a class: 1",
+    ]
 
 
 def test_broken_and_wrongly_sized_pictures_are_listed(tmp_path):

@@ -1,15 +1,21 @@
 """What is in a data set and what is wrong with it, before a night of training."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from rich.progress import track
 
 from visionkit.data.sample import VisionDataset
+from visionkit.data.wording import listed
 from visionkit.errors import DataError
 
 MOST_NAMED = 10
+MOST_CLASSES = 100
+"""Classes whose counts are printed one by one."""
+
+QUANTILES = [0.05, 0.25, 0.5, 0.75, 0.95]
 
 
 @dataclass
@@ -18,34 +24,56 @@ class DataReport:
 
     Attributes:
         pictures: number of pictures.
-        empty: how many of them have no object.
+        repaired: what the reader repaired or dropped, by reason.
+        empty: how many pictures have no object.
         objects: number of objects by class name.
         sides: square root of the box area in pixels at the 5, 25, 50, 75 and 95 % quantile; empty without objects.
-        repaired: what the reader repaired or dropped, by reason.
+        labelled: number of pictures by class name, where pictures have a class or, without objects, several;
+            None where they have none.
+        unlabelled: how many pictures have no class, where others have one.
         problems: pictures that cannot be used, a sentence each.
     """
 
     pictures: int
+    repaired: dict[str, int]
     empty: int
     objects: dict[str, int]
     sides: list[float]
-    repaired: dict[str, int]
+    labelled: dict[str, int] | None = None
+    unlabelled: int = 0
     problems: list[str] = field(default_factory=list)
 
     def lines(self) -> list[str]:
         """The report in words, a line each."""
-        return list(self._sentences())
+        return [*self._about_pictures(), *self._about_objects(), *self._about_labels(), *self._about_faults()]
 
-    def _sentences(self) -> Iterator[str]:
-        yield f"{self.pictures} pictures, {self.empty} of them without objects"
-        counts = ", ".join(f"{name} {count}" for name, count in self.objects.items())
-        yield f"{sum(self.objects.values())} objects: {counts}"
-        absent = [name for name, count in self.objects.items() if not count]
-        if absent:
-            yield f"classes without a single object: {', '.join(absent)}"
+    @property
+    def _knows_objects(self) -> bool:
+        return self.labelled is None or any(self.objects.values())
+
+    def _about_pictures(self) -> Iterator[str]:
+        yield f"{self.pictures} pictures" + (f", {self.empty} of them without objects" if self._knows_objects else "")
+
+    def _about_objects(self) -> Iterator[str]:
+        if not self._knows_objects:
+            return
+        yield f"{sum(self.objects.values())} objects: {_counts(self.objects)}"
+        yield from _absent(self.objects, "classes without a single object")
         if self.sides:
             quantiles = ", ".join(f"{side:.0f}" for side in self.sides)
             yield f"side of the boxes at the 5, 25, 50, 75, 95 % quantile: {quantiles} px"
+
+    def _about_labels(self) -> Iterator[str]:
+        if self.labelled is None:
+            return
+        smallest, largest = (choose(self.labelled, key=self.labelled.__getitem__) for choose in (min, max))
+        yield f"pictures of each class: {_counts(self.labelled)}"
+        yield f"smallest class: {smallest} {self.labelled[smallest]}, largest: {largest} {self.labelled[largest]}"
+        yield from _absent(self.labelled, "classes without a picture")
+        if self.unlabelled:
+            yield f"pictures without a class: {self.unlabelled}"
+
+    def _about_faults(self) -> Iterator[str]:
         for reason, count in self.repaired.items():
             yield f"{reason}: {count}"
         for problem in self.problems[:MOST_NAMED]:
@@ -56,24 +84,59 @@ class DataReport:
 
 def check(dataset: VisionDataset) -> DataReport:
     """Read every picture of a split and count what is in it."""
+    problems, about_objects = _unreadable(dataset), _object_figures(dataset)
+    # Classes that are read off a picture's objects are counted with them already.
+    about_labels = _label_figures(dataset, with_tags=not any(about_objects["objects"].values()))
+    return DataReport(len(dataset), dict(dataset.report), **about_objects, **about_labels, problems=problems)
+
+
+def _unreadable(dataset: VisionDataset) -> list[str]:
     problems: list[str] = []
     for index in track(range(len(dataset)), description="check"):
         try:
             dataset[index]
         except DataError as error:
             problems.append(str(error).splitlines()[0])
-    annotations = [dataset.annotation(index) for index in range(len(dataset))]
-    counts = sum(
-        (np.bincount(found.labels, minlength=len(dataset.class_names)) for found in annotations),
-        start=np.zeros(len(dataset.class_names), np.int64),
-    )
-    boxes = np.concatenate([found.boxes for found in annotations]) if annotations else np.zeros((0, 4))
-    sides = np.sqrt((boxes[:, 2:] - boxes[:, :2]).prod(axis=1))
-    return DataReport(
-        pictures=len(dataset),
-        empty=sum(not len(found) for found in annotations),
-        objects={name: int(count) for name, count in zip(dataset.class_names, counts, strict=True)},
-        sides=np.quantile(sides, [0.05, 0.25, 0.5, 0.75, 0.95]).tolist() if len(sides) else [],
-        repaired=dict(dataset.report),
-        problems=problems,
-    )
+    return problems
+
+
+def _object_figures(dataset: VisionDataset) -> dict[str, Any]:
+    """The fields of the report on objects."""
+    counts, boxes, empty = np.zeros(len(dataset.class_names), np.int64), [np.zeros((0, 4), np.float32)], 0
+    for index in range(len(dataset)):
+        found = dataset.annotation(index)
+        if len(found):
+            counts += np.bincount(found.labels, minlength=len(counts))
+            boxes.append(found.boxes)
+        else:
+            empty += 1
+    corners = np.concatenate(boxes)
+    sides = np.sqrt((corners[:, 2:] - corners[:, :2]).prod(axis=1))
+    return {
+        "empty": empty,
+        "objects": dict(zip(dataset.class_names, counts.tolist(), strict=True)),
+        "sides": np.quantile(sides, QUANTILES).tolist() if len(sides) else [],
+    }
+
+
+def _label_figures(dataset: VisionDataset, with_tags: bool) -> dict[str, Any]:
+    """The fields of the report on the classes of whole pictures; none where no picture has any."""
+    counts, unlabelled = np.zeros(len(dataset.class_names), np.int64), 0
+    for index in range(len(dataset)):
+        label, tags = dataset.label(index), dataset.tags(index) if with_tags else None
+        held = tags if label is None else [label]
+        counts[[] if held is None else held] += 1
+        unlabelled += held is None or not len(held)
+    if not counts.any():
+        return {}
+    return {"labelled": dict(zip(dataset.class_names, counts.tolist(), strict=True)), "unlabelled": unlabelled}
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return listed([f"{name} {count}" for name, count in counts.items()], MOST_CLASSES)
+
+
+def _absent(counts: Mapping[str, int], what: str) -> Iterator[str]:
+    absent = [name for name, count in counts.items() if not count]
+    if absent:
+        yield f"{what}: {listed(absent, MOST_CLASSES)}"

@@ -5,17 +5,15 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from visionkit.data.classes import refuse_different_classes
 from visionkit.data.sample import Annotation, Sample, VisionDataset
-from visionkit.errors import DataError
 
 
 class JoinedDataset:
     """Several readers of the same classes read as one set (VOC 2007 + 2012)."""
 
     def __init__(self, parts: Sequence[VisionDataset]) -> None:
-        names = {tuple(part.class_names) for part in parts}
-        if len(names) > 1:
-            raise DataError(f"the parts of a split have different classes: {sorted(names)}; set data.classes")
+        refuse_different_classes({f"part {number}": part.class_names for number, part in enumerate(parts, start=1)})
         self.parts = list(parts)
         self.class_names, self.category_ids = parts[0].class_names, parts[0].category_ids
         self.report: dict[str, int] = {}

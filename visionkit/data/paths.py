@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from visionkit.data.wording import listed
 from visionkit.errors import DataError
 
 MOST_NAMED = 5
@@ -63,8 +64,7 @@ def refuse_missing(paths: Sequence[Path], source: Path) -> None:
     """Raise DataError that lists the paths which are no files, if there are any."""
     absent = [str(paths[index]) for index in missing(paths)]
     if absent:
-        more = f" and {len(absent) - MOST_NAMED} more" if len(absent) > MOST_NAMED else ""
-        raise DataError(f"{source}: {len(absent)} pictures are missing: {', '.join(absent[:MOST_NAMED])}{more}")
+        raise DataError(f"{source}: {len(absent)} pictures are missing: {listed(absent, MOST_NAMED)}")
 
 
 def missing(paths: Sequence[Path]) -> list[int]:
@@ -80,4 +80,4 @@ def refuse_duplicates(names: Sequence[object], what: str, source: Path) -> None:
     seen: set[object] = set()
     twice = sorted({str(name) for name in names if name in seen or seen.add(name)})  # type: ignore[func-returns-value]
     if twice:
-        raise DataError(f"{source}: {len(twice)} {what} occur more than once: {', '.join(twice[:MOST_NAMED])}")
+        raise DataError(f"{source}: {len(twice)} {what} occur more than once: {listed(twice, MOST_NAMED)}")

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from visionkit.data.classes import refuse_different_classes
 from visionkit.data.formats import formats
 from visionkit.data.holdout import Subset, stratified_holdout
 from visionkit.data.joined import JoinedDataset
@@ -87,9 +88,7 @@ class Splits:
         """
         if split not in self._read:
             self._read[split] = self._useful(split, self._open(split))
-            names = {name: tuple(read.class_names) for name, read in self._read.items()}
-            if len(set(names.values())) > 1:
-                raise DataError(f"the splits have different classes: {names}; set data.classes in the card")
+            refuse_different_classes({name: read.class_names for name, read in self._read.items()})
         return self._read[split]
 
     def class_counts(self, split: str) -> NDArray[np.int64]:

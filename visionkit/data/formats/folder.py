@@ -11,11 +11,10 @@ from visionkit.data.formats.registry import formats
 from visionkit.data.labelled import LabelledFiles, refuse_single_class
 from visionkit.data.paths import existing_folder
 from visionkit.data.pictures import SUFFIXES
+from visionkit.data.wording import listed
 from visionkit.errors import DataError
 
 SPLIT_NAMES = {"train", "training", "val", "valid", "validation", "test", "testing"}
-
-MOST_NAMED = 8
 
 
 @formats.register("folder")
@@ -58,14 +57,14 @@ class Folder(LabelledFiles):
         empty = [name for name, count in zip(self.class_names, counts, strict=True) if not count]
         if empty and (not allowed or not len(self)):
             raise DataError(
-                f"{self.folder}: no pictures of {_listed(empty)}; looked for files ending in "
+                f"{self.folder}: no pictures of {listed(empty)}; looked for files ending in "
                 f"{', '.join(sorted(SUFFIXES))}\nremove an empty folder, or list data.classes to keep it as a class"
             )
         if empty:
             self.report["classes without a picture"] = len(empty)
 
 
-def _classes(folder: Path, listed: list[str] | None, counts: Counter[str]) -> list[str]:
+def _classes(folder: Path, wanted: list[str] | None, counts: Counter[str]) -> list[str]:
     """Names of the classes in label order."""
     entries = [entry for entry in os.scandir(folder) if _visible(entry.name, counts)]
     found = sorted(entry.name for entry in entries if entry.is_dir())
@@ -76,24 +75,24 @@ def _classes(folder: Path, listed: list[str] | None, counts: Counter[str]) -> li
         raise DataError(f"{folder} has no folders; pictures are looked for as {folder}/<class>/<picture>")
     if {name.lower() for name in found} <= SPLIT_NAMES:
         raise DataError(
-            f"{folder} has the folders {_listed(found)}, which are splits and no classes\n"
+            f"{folder} has the folders {listed(found)}, which are splits and no classes\n"
             "name one for each split of the card: train: {path: train}"
         )
-    class_names = found if listed is None else _chosen(folder, found, listed, counts)
+    class_names = found if wanted is None else _chosen(folder, found, wanted, counts)
     refuse_single_class(class_names, folder)
     return class_names
 
 
-def _chosen(folder: Path, found: list[str], listed: list[str], counts: Counter[str]) -> list[str]:
-    others, absent = sorted(set(found) - set(listed)), [name for name in listed if name not in found]
+def _chosen(folder: Path, found: list[str], wanted: list[str], counts: Counter[str]) -> list[str]:
+    others, absent = sorted(set(found) - set(wanted)), [name for name in wanted if name not in found]
     if others and absent:  # each alone is a choice; both together are two spellings of the same classes
         raise DataError(
-            f"{folder} has no folder for {_listed(absent)} of data.classes, but others: {_listed(others)}\n"
+            f"{folder} has no folder for {listed(absent)} of data.classes, but others: {listed(others)}\n"
             "spell data.classes as the folders, or make an empty folder for a class without pictures"
         )
     if others:
         counts["folders of other classes left out"] += len(others)
-    return list(listed)
+    return list(wanted)
 
 
 def _pictures_below(folder: Path, class_name: str, counts: Counter[str]) -> list[str]:
@@ -128,8 +127,3 @@ def _is_picture(name: str, counts: Counter[str]) -> bool:
     if suffix not in SUFFIXES:
         counts[f"files that are no pictures left out ({suffix or 'no ending'})"] += 1
     return suffix in SUFFIXES
-
-
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
-    return ", ".join(names[:MOST_NAMED]) + more
