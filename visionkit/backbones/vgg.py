@@ -1,5 +1,6 @@
 """VGG (Simonyan & Zisserman 2014, table 1: all six columns), plain and with BatchNorm, without its classifier."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 import torchvision
@@ -78,6 +79,20 @@ class VGG(Backbone):
             return after
 
         return self._run(x, pool), indices
+
+    def layers_by_place(self) -> dict[str, list[str]]:
+        """For each convolution, by the paper's name ("conv3_2"), its module and that of the BatchNorm behind it."""
+        places: dict[str, list[str]] = {}
+        stages, orders = list(self.computed), Counter[str]()
+        for index, stage in enumerate(self._stage_of_each_layer()):
+            layer = self.features[index]
+            if isinstance(layer, nn.Conv2d):
+                orders[stage] += 1
+                place = f"conv{stages.index(stage) + 1}_{orders[stage]}"
+                places[place] = [f"features.{index}"]
+            elif isinstance(layer, nn.BatchNorm2d):
+                places[place].append(f"features.{index}")
+        return places
 
     def published_weights(self) -> PublishedWeights | None:
         """See `Backbone.published_weights`; nobody publishes any of A-LRN and C."""

@@ -69,12 +69,21 @@ def load_file(backbone: Backbone, path: Path) -> None:
         CheckpointError: the file is missing, broken, or for another network; names keys that differ. Nothing has
             been changed then.
     """
-    content = read_tensors(path)
-    ours = isinstance(content, Mapping) and "visionkit" in content and isinstance(content.get("state_dict"), Mapping)
-    state = _from_checkpoint(content["state_dict"], path) if ours else backbone.translate(_as_state(content, path))
+    state = read_state_of(backbone, path)
     _check_fit(backbone, state, path)
     own = backbone.state_dict().keys()
     backbone.load_state_dict({key: value for key, value in state.items() if key in own}, strict=False)
+
+
+def read_state_of(backbone: Backbone, path: Path) -> dict[str, Tensor]:
+    """What a file holds for a backbone of this family, under its own keys; not yet compared with it.
+
+    Raises:
+        CheckpointError: the file is missing or broken, or holds no backbone, or several.
+    """
+    content = read_tensors(path)
+    ours = isinstance(content, Mapping) and "visionkit" in content and isinstance(content.get("state_dict"), Mapping)
+    return _from_checkpoint(content["state_dict"], path) if ours else backbone.translate(_as_state(content, path))
 
 
 def read_tensors(path: Path) -> Any:

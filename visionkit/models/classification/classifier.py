@@ -1,12 +1,15 @@
 """A backbone with a classifier head: one class, or any number of them, for a picture."""
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 from torch import Tensor, nn
 
 from visionkit.backbones.contract import Backbone
+from visionkit.backbones.initialise import initialise
 from visionkit.errors import RecipeError
 from visionkit.models.classification.heads import heads
+from visionkit.models.classification.weights import load_classifier
 from visionkit.models.registry import models
 
 
@@ -19,18 +22,31 @@ class Classifier(nn.Module):
         num_classes: K.
         head: name of the head; auto takes the one that the backbone was published with.
         dropout: share of values that the head drops in training; None is the published one.
+        initialisation: how what no file fills starts: auto leaves the network's own published way; else fan_in,
+            glorot, he, each normal or uniform, see `visionkit.backbones.initialise`.
+        weights: values for the whole network: imagenet, the path of such a published state dict, the path of a
+            visionkit checkpoint, {"from": path} to grow a VGG from a shallower one, or None. Head layers of another
+            shape, as the last where the classes differ, stay new.
 
     Attributes:
         spec: primitives from which `create_model` builds the same structure.
 
     Raises:
-        RecipeError: unknown head, or arguments that contradict each other.
+        RecipeError: unknown head or initialisation, or arguments that contradict each other.
+        CheckpointError: `weights` cannot be had or does not fit.
     """
 
     task: ClassVar[str] = "classification"
 
     def __init__(
-        self, backbone: Backbone, num_classes: int, *, head: str = "auto", dropout: float | None = None
+        self,
+        backbone: Backbone,
+        num_classes: int,
+        *,
+        head: str = "auto",
+        dropout: float | None = None,
+        initialisation: str = "auto",
+        weights: str | dict[str, str] | None = None,
     ) -> None:
         super().__init__()
         if num_classes < 1:
@@ -38,6 +54,12 @@ class Classifier(nn.Module):
         self.num_classes = num_classes
         self.backbone = backbone
         self.head = heads.get(backbone.usual_head if head == "auto" else head)(backbone, num_classes, dropout)
+        if initialisation != "auto":
+            initialise(self.head, initialisation)
+            if backbone.holds_random_values or weights is not None:
+                initialise(backbone, initialisation)
+        if weights is not None:
+            load_classifier(backbone, self.head, weights)
 
     def forward(self, x: Tensor) -> Tensor:
         """Classify.
@@ -48,7 +70,7 @@ class Classifier(nn.Module):
         Returns:
             Logits [B, K].
         """
-        return self.head(self._deepest(x))
+        return self.head(_deepest(self.backbone(x)))
 
     def logits_of_all_heads(self, x: Tensor) -> list[tuple[float, Tensor]]:
         """Logits of the main head and, in training, of auxiliary ones, each with the weight of its loss.
@@ -59,7 +81,10 @@ class Classifier(nn.Module):
         Returns:
             Weight and logits [B, K] for each head, the main one with weight 1 first.
         """
-        return [(1.0, self(x))]
+        if not self.training:
+            return [(1.0, self(x))]
+        maps, inner = self.backbone.forward_with_inner_maps(x)
+        return [(1.0, self.head(_deepest(maps))), *self.head.auxiliary_logits(inner)]
 
     def dense(self, x: Tensor) -> Tensor:
         """Classify at every place of larger pictures.
@@ -70,7 +95,8 @@ class Classifier(nn.Module):
         Returns:
             Logits [B, K, h', w'], see `Head.dense`.
         """
-        return self.head.dense(self._deepest(x))
+        return self.head.dense(_deepest(self.backbone(x)))
 
-    def _deepest(self, x: Tensor) -> Tensor:
-        return list(self.backbone(x).values())[-1]
+
+def _deepest(maps: Mapping[str, Tensor]) -> Tensor:
+    return list(maps.values())[-1]

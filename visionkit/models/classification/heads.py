@@ -47,6 +47,17 @@ class Head(nn.Module):
         """
         raise NotImplementedError
 
+    def auxiliary_logits(self, inner: Mapping[str, Tensor]) -> list[tuple[float, Tensor]]:
+        """What auxiliary heads say in training.
+
+        Args:
+            inner: maps inside the backbone, see `Backbone.forward_with_inner_maps`.
+
+        Returns:
+            Weight of the loss and logits [B, K] of each; most heads have none.
+        """
+        return []
+
     def translate(self, published: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The entries of a published state dict that belong to this head, under its own keys."""
         return {
@@ -56,6 +67,9 @@ class Head(nn.Module):
             if key.startswith(theirs)
         }
 
+
+FULL_WIDTH = 4096
+"""Units of fc6 and fc7, in AlexNet as in VGG."""
 
 heads: Registry[Callable[[Backbone, int, float | None], Head]] = Registry("head")
 
@@ -152,15 +166,41 @@ class VGGHead(FullyConnectedHead):
     def __init__(self, backbone: Backbone, num_classes: int, dropout: float | None = None) -> None:
         share = 0.5 if dropout is None else dropout
         layers = {
-            "fc6": _normal_linear(deepest_stage(backbone).channels * 7 * 7, 4096),
+            "fc6": normal_linear(deepest_stage(backbone).channels * 7 * 7, FULL_WIDTH),
             "relu6": nn.ReLU(inplace=True),
             "drop6": nn.Dropout(share),
-            "fc7": _normal_linear(4096, 4096),
+            "fc7": normal_linear(FULL_WIDTH, FULL_WIDTH),
             "relu7": nn.ReLU(inplace=True),
             "drop7": nn.Dropout(share),
-            "fc8": _normal_linear(4096, num_classes),
+            "fc8": normal_linear(FULL_WIDTH, num_classes),
         }
         super().__init__(7, layers)
+
+
+@heads.register("alexnet")
+class AlexNetHead(FullyConnectedHead):
+    """Two layers of 4096 behind dropout, and an output layer (Krizhevsky et al. 2012, sections 3.5 and 4.2).
+
+    The two begin with biases of 1 (section 5). ZFNet takes the same head.
+
+    Args:
+        backbone: whose deepest map is taken.
+        num_classes: K.
+        dropout: share of fc6's and fc7's inputs that is dropped; None is .5.
+    """
+
+    def __init__(self, backbone: Backbone, num_classes: int, dropout: float | None = None) -> None:
+        share = 0.5 if dropout is None else dropout
+        layers = {
+            "drop6": nn.Dropout(share),
+            "fc6": normal_linear(deepest_stage(backbone).channels * 6 * 6, FULL_WIDTH, bias=1.0),
+            "relu6": nn.ReLU(inplace=True),
+            "drop7": nn.Dropout(share),
+            "fc7": normal_linear(FULL_WIDTH, FULL_WIDTH, bias=1.0),
+            "relu7": nn.ReLU(inplace=True),
+            "fc8": normal_linear(FULL_WIDTH, num_classes),
+        }
+        super().__init__(6, layers)
 
 
 def deepest_stage(backbone: Backbone) -> Stage:
@@ -168,7 +208,7 @@ def deepest_stage(backbone: Backbone) -> Stage:
     return list(backbone.stages.values())[-1]
 
 
-def _normal_linear(inputs: int, outputs: int, bias: float = 0.0) -> nn.Linear:
+def normal_linear(inputs: int, outputs: int, bias: float = 0.0) -> nn.Linear:
     """A linear layer as VGG (section 3.1) and AlexNet (section 5) start it: normal weights, one value as bias."""
     layer = nn.Linear(inputs, outputs)
     nn.init.normal_(layer.weight, std=0.01)
