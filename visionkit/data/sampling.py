@@ -7,6 +7,8 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 from torch.utils.data.distributed import DistributedSampler
 
+from visionkit.errors import RecipeError
+
 
 class ExactlyOnce(DistributedSampler[int]):
     """Every picture in one process and once, in order: for evaluation.
@@ -31,25 +33,43 @@ class ExactlyOnce(DistributedSampler[int]):
 
 
 class ClassBalanced(DistributedSampler[int]):
-    """Pictures drawn with replacement so that every class comes equally often.
+    """Pictures of every class equally often (to within one), as many an epoch as there are pictures.
 
-    All processes draw the same list from seed and epoch, and take turns in it.
+    Within a class no picture comes again before all others have come. All processes draw the same list from seed
+    and epoch, and take turns in it.
 
     Args:
         labels: int64 [N], class of each picture.
         rank, processes: which process of how many this is.
         seed: another seed draws another order.
+
+    Raises:
+        RecipeError: there is no picture, or one has no single class.
     """
 
     def __init__(self, labels: NDArray[np.int64], rank: int, processes: int, seed: int = 0) -> None:
+        if not len(labels) or labels.min() < 0:
+            raise RecipeError(
+                f"data.sampling: balanced needs one class a picture, and {int((labels < 0).sum())} of {len(labels)} "
+                "pictures have none\nset data.sampling: shuffled"
+            )
         super().__init__(_Counted(len(labels)), processes, rank, seed=seed)
-        _, membership, counts = np.unique(labels, return_inverse=True, return_counts=True)
-        self.chances = 1 / (len(counts) * counts[membership])
+        self.members = [np.flatnonzero(labels == label) for label in np.unique(labels)]
 
     def __iter__(self) -> Iterator[int]:
         random = np.random.default_rng([self.seed, self.epoch])
-        drawn = random.choice(len(self.chances), size=len(self) * self.num_replicas, p=self.chances)
+        shares = np.full(len(self.members), self.total_size // len(self.members))
+        shares[: self.total_size % len(self.members)] += 1
+        random.shuffle(shares)  # another class has the odd picture in every epoch
+        drawn = np.concatenate([_dealt(*class_share, random) for class_share in zip(self.members, shares, strict=True)])
+        random.shuffle(drawn)
         return iter(drawn[self.rank :: self.num_replicas].tolist())
+
+
+def _dealt(members: NDArray[np.int64], count: int, random: np.random.Generator) -> NDArray[np.int64]:
+    """`count` of the members, going through all of them in a new order each time round."""
+    rounds = -(-count // len(members))
+    return random.permuted(np.tile(members, (rounds, 1)), axis=1).reshape(-1)[:count]
 
 
 class _Counted(Dataset[int]):

@@ -1,5 +1,6 @@
 """Batches whose pictures are blended with each other, and their classes with them."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -21,22 +22,25 @@ class MixingOptions:
         cutmix_alpha: likewise for the pasted rectangle's area (Yun 2019, section 3; 1); 0 switches cutmix off.
 
     Raises:
-        RecipeError: one is negative.
+        RecipeError: one is negative or not finite.
     """
 
     mixup_alpha: float = 0.0
     cutmix_alpha: float = 0.0
 
     def __post_init__(self) -> None:
-        if min(self.mixup_alpha, self.cutmix_alpha) < 0:
+        if not all(0 <= alpha < math.inf for alpha in (self.mixup_alpha, self.cutmix_alpha)):
             raise RecipeError(f"mixing: both alphas must be at least 0, not {self.mixup_alpha}, {self.cutmix_alpha}")
 
 
 def make_mixing(options: MixingOptions, classes: int) -> Mixing | None:
     """The transform of a batch, or None where both are off.
 
+    Each picture meets its neighbour in the batch; in a batch of one it meets itself and stays as it is.
+
     Returns:
-        From pictures [B, 3, H, W] and classes int64 [B] to mixed pictures and their shares, float [B, K].
+        From pictures [B, 3, H, W] and classes int64 [B] (or their shares, float [B, K]) to mixed pictures and
+        their shares, float [B, K]. It draws from torch's global generator.
     """
     asked = {v2.MixUp: options.mixup_alpha, v2.CutMix: options.cutmix_alpha}
     steps = [kind(alpha=alpha, num_classes=classes) for kind, alpha in asked.items() if alpha]

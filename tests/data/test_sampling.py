@@ -1,0 +1,78 @@
+from collections import Counter
+
+import lightning.pytorch as pl
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.utils.data import DataLoader
+
+from visionkit.data.sampling import ClassBalanced, ExactlyOnce
+from visionkit.errors import RecipeError
+
+processes = st.integers(1, 5)
+labels = st.lists(st.integers(0, 4), min_size=1, max_size=40).map(np.array)
+
+
+def dealt(sampler, processes, *arguments, epoch=0):
+    """What each process draws in an epoch."""
+    parts = []
+    for rank in range(processes):
+        own = sampler(*arguments, rank, processes)
+        own.set_epoch(epoch)
+        parts.append(list(own))
+        assert len(own) == len(parts[-1])
+    return parts
+
+
+@given(st.integers(0, 40), processes)
+def test_exactly_once_leaves_out_and_repeats_nothing(count, processes):
+    parts = dealt(ExactlyOnce, processes, count)
+    assert sorted(index for part in parts for index in part) == list(range(count))
+    assert all(part == sorted(part) for part in parts)
+    assert max(map(len, parts)) - min(map(len, parts)) <= 1
+
+
+@given(labels, processes, st.integers(0, 3))
+def test_balanced_draws_every_class_and_every_picture_of_it_equally_often(labels, processes, epoch):
+    parts = dealt(ClassBalanced, processes, labels, epoch=epoch)
+    assert len({len(part) for part in parts}) == 1, "a process with fewer steps would leave the others waiting"
+    drawn = [index for part in parts for index in part]
+    assert len(labels) <= len(drawn) < len(labels) + processes
+    by_class = Counter(labels[drawn].tolist())
+    counts = [by_class[label] for label in set(labels.tolist())]
+    assert max(counts) - min(counts) <= 1
+    for label in set(labels.tolist()):
+        times = [drawn.count(index) for index in np.flatnonzero(labels == label)]
+        assert max(times) - min(times) <= 1
+
+
+@given(labels)
+def test_balanced_processes_share_out_what_one_alone_would_draw(labels):
+    labels = np.tile(labels, 2)
+    alone, (first, second) = dealt(ClassBalanced, 1, labels)[0], dealt(ClassBalanced, 2, labels)
+    assert alone[0::2] == first
+    assert alone[1::2] == second
+
+
+def test_balanced_repeats_by_seed_and_epoch_and_differs_otherwise():
+    labels = np.arange(30) % 3
+    first = dealt(ClassBalanced, 1, labels)
+    assert first == dealt(ClassBalanced, 1, labels)
+    assert first != dealt(ClassBalanced, 1, labels, epoch=1)
+    assert first[0] != list(ClassBalanced(labels, 0, 1, seed=1))
+
+
+@pytest.mark.parametrize("labels", [[0, -1, 1], []])
+def test_balanced_needs_one_class_a_picture(labels):
+    with pytest.raises(RecipeError, match="one class a picture"):
+        ClassBalanced(np.array(labels, np.int64), 0, 1)
+
+
+def test_lightning_leaves_the_samplers_in_place():
+    """Its trainer would otherwise put its own in, which pads by repeating, and which draws no class equally."""
+    trainer = pl.Trainer(accelerator="cpu", devices=2, strategy="ddp", logger=False, enable_checkpointing=False)
+    replaces = trainer._data_connector._requires_distributed_sampler
+    assert replaces(DataLoader(range(3)))
+    for sampler in (ExactlyOnce(3, 0, 2), ClassBalanced(np.array([0, 1, 1]), 0, 2)):
+        assert not replaces(DataLoader(range(3), sampler=sampler))
