@@ -66,9 +66,10 @@ class DataReport:
     def _about_labels(self) -> Iterator[str]:
         if self.labelled is None:
             return
-        smallest, largest = (choose(self.labelled, key=self.labelled.__getitem__) for choose in (min, max))
         yield f"pictures of each class: {_counts(self.labelled)}"
-        yield f"smallest class: {smallest} {self.labelled[smallest]}, largest: {largest} {self.labelled[largest]}"
+        smallest, largest = (choose(self.labelled, key=self.labelled.__getitem__) for choose in (min, max))
+        if self.labelled[smallest] < self.labelled[largest]:
+            yield f"smallest class: {smallest} {self.labelled[smallest]}, largest: {largest} {self.labelled[largest]}"
         yield from _absent(self.labelled, "classes without a picture")
         if self.unlabelled:
             yield f"pictures without a class: {self.unlabelled}"
