@@ -1,5 +1,7 @@
 """File names from annotations, which must not lead out of the data set."""
 
+import functools
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -53,11 +55,20 @@ def inside(folder: Path, names: Iterable[str], source: Path) -> list[Path]:
 def leads_out(folder: Path, names: Sequence[str]) -> list[int]:
     """Which of `names` are absolute or leave `folder`, also through a link."""
     top = folder.resolve()
-    return [index for index, name in enumerate(names) if not _stays(folder, name, top)]
 
+    @functools.cache
+    def stays(path: str) -> bool:
+        return Path(path).resolve().is_relative_to(top)
 
-def _stays(folder: Path, name: str, top: Path) -> bool:
-    return "\0" not in name and not Path(name).is_absolute() and (folder / name).resolve().is_relative_to(top)
+    def is_inside(name: str) -> bool:
+        if os.path.isabs(name) or "\0" in name:
+            return False
+        path = os.path.join(folder, name)
+        # Resolving is slow: the names of one folder share its answer, unless the last part leads on by itself.
+        leads_on = os.path.islink(path) or os.path.basename(path) in ("", ".", "..")
+        return stays(path if leads_on else os.path.dirname(path))
+
+    return [index for index, name in enumerate(names) if not is_inside(name)]
 
 
 def refuse_missing(paths: Sequence[Path], source: Path) -> None:
