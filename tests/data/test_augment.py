@@ -1,8 +1,16 @@
+import dataclasses
+from collections import Counter
+from pathlib import Path
+
 import numpy as np
 import pytest
+import torch
+import yaml
 from pycocotools import mask as rle
 
+from visionkit.backbones import create_backbone
 from visionkit.data.augment import Augmentation
+from visionkit.data.preprocess import Normalise
 from visionkit.data.sample import Annotation, Sample
 from visionkit.errors import RecipeError
 
@@ -75,6 +83,39 @@ def test_the_same_seed_repeats_and_another_differs():
 
     np.testing.assert_array_equal(crop(1), crop(1))
     assert not np.array_equal(crop(1), crop(2))
+
+
+def test_steps_draw_independently_of_each_other():
+    """albumentations' own seeding gives every step the same numbers: two flips would always come together."""
+    augmentation = Augmentation([{"name": "HorizontalFlip", "p": 0.5}, {"name": "VerticalFlip", "p": 0.5}])
+    augmentation.seed(0)
+    given = sample(2)
+    seen = Counter(augmentation(given).picture[0, 0].tobytes() for _ in range(200))
+    assert len(seen) == 4
+    assert min(seen.values()) > 25
+
+
+def test_a_picture_without_objects_passes_as_one_with_objects():
+    results = []
+    for given in (sample(4), dataclasses.replace(sample(4), annotation=Annotation(), semantic=None)):
+        augmentation = Augmentation(CROP)
+        augmentation.seed(5)
+        results.append(augmentation(given).picture)
+    np.testing.assert_array_equal(*results)
+
+
+def test_cifars_padding_is_zero_after_normalising():
+    """He 2015, section 4.2, pads with zeros after the mean was taken off: in the picture that is the mean colour."""
+    recipe = yaml.safe_load(Path("recipes/_base/cifar.yaml").read_text())
+    pad = recipe["data"]["augment"][0]
+    assert pad["name"] == "PadIfNeeded"
+    given = dataclasses.replace(sample(0), picture=np.zeros((32, 32, 3), np.uint8), semantic=None)
+    padded = Augmentation([pad])(given).picture
+    assert padded.shape == (40, 40, 3)
+    assert (padded[4:36, 4:36] == 0).all()
+    backbone = create_backbone("cifar_resnet20", weights="none")
+    border = Normalise(backbone.mean, [1.0, 1.0, 1.0])(torch.from_numpy(padded[:4]).permute(2, 0, 1))
+    assert border.abs().max() <= 0.5 / 255, "nearer to zero than one grey level"
 
 
 @pytest.mark.parametrize(

@@ -1,20 +1,16 @@
-"""Random augmentation of training samples: the only file that knows albumentations."""
+"""Random augmentation of training samples, by albumentations' rules."""
 
 import dataclasses
-import inspect
-import os
+import random
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-# Without this albumentations asks its package index for a newer release when it is imported.
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
-import albumentations
-
+from visionkit.data.quiet_albumentations import albumentations
 from visionkit.data.sample import Annotation, Sample, VisionDataset
-from visionkit.errors import RecipeError
-from visionkit.registry import suggest
+from visionkit.data.transforms import Measuring, make_transform
 
 MINIMUM_SIDE = 1.0
 """Pixels: what is left of a box after a crop must be at least this wide and high."""
@@ -24,8 +20,8 @@ class Augmentation:
     """A pipeline of albumentations transforms that keeps a sample's parts together.
 
     Args:
-        steps: the recipe's list: each a mapping with `name`, the albumentations class, and its arguments
-            ({"name": "HorizontalFlip", "p": 0.5}).
+        steps: the recipe's list: each a mapping with `name`, a transform of albumentations or of
+            `visionkit.data.transforms`, and its arguments ({"name": "HorizontalFlip", "p": 0.5}).
         min_visibility: share of a box's area that must survive a crop for the object to stay (0..1).
 
     Raises:
@@ -40,16 +36,23 @@ class Augmentation:
             min_width=MINIMUM_SIDE,
             min_height=MINIMUM_SIDE,
         )
-        transforms = [_transform(step) for step in steps]
-        self._pipeline = albumentations.Compose(transforms, bbox_params=boxes) if transforms else None
+        self._transforms = [make_transform(step) for step in steps]
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Got processor for bboxes, but no transform to process it")
+            self._pipeline = albumentations.Compose(self._transforms, bbox_params=boxes) if steps else None
 
     def seed(self, seed: int) -> None:
         """Start the pipeline's own random stream: it does not follow the seeds of numpy or torch."""
         if self._pipeline is not None:
-            self._pipeline.set_random_seed(seed % 2**32)
+            # One stream for all. albumentations' set_random_seed gives each transform an equal one, and then a
+            # horizontal and a vertical flip with p = .5 always happen together.
+            self._pipeline.set_random_state(np.random.default_rng(seed % 2**32), random.Random(seed % 2**32))
 
     def fit(self, reader: VisionDataset) -> None:
         """Measure on the training pictures what a step wants to know of them; called before training."""
+        for transform in self._transforms:
+            if isinstance(transform, Measuring):
+                transform.measure(reader)
 
     def __call__(self, sample: Sample) -> Sample:
         """Return the augmented sample; objects that left the picture leave every array alike."""
@@ -78,24 +81,6 @@ class Augmentation:
         )
         picture = np.ascontiguousarray(result["image"])
         return dataclasses.replace(sample, picture=picture, annotation=annotation, semantic=semantic)
-
-
-def _transform(step: Mapping[str, Any]) -> Any:
-    arguments = dict(step)
-    name = arguments.pop("name", None)
-    known = [key for key, value in vars(albumentations).items() if inspect.isclass(value)]
-    if name not in known:
-        raise RecipeError(f"augment: unknown transform {name!r}{suggest(str(name), known)}")
-    kind = getattr(albumentations, name)
-    allowed = inspect.signature(kind.__init__).parameters
-    for key in arguments:
-        if key not in allowed:
-            raise RecipeError(f"augment: {name} has no argument {key!r}{suggest(key, set(allowed) - {'self'})}")
-    try:
-        return kind(**arguments)
-    except (TypeError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise RecipeError(f"augment: {name} refuses its arguments {arguments}: {reason}") from error
 
 
 def _mask_planes(sample: Sample) -> np.ndarray | None:
