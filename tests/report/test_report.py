@@ -3,7 +3,7 @@ import math
 import numpy as np
 from rich.console import Console
 
-from visionkit.engine.outcomes import Detections
+from visionkit.engine.outcomes import Classes, Detections
 from visionkit.report.draw import class_colour, draw
 from visionkit.report.tables import class_table, number, overall_table
 
@@ -21,6 +21,31 @@ def test_boxes_are_drawn_on_a_copy():
     assert (drawn[30, 12:38] != 128).any(), "the lower edge of the box"
     assert (drawn[40:, 45:] == 128).all(), "nothing is drawn elsewhere"
     np.testing.assert_array_equal(draw(detections(0), picture), picture)
+
+
+def classes(count):
+    scores = np.linspace(0.9, 0.1, count, dtype=np.float32)
+    return Classes(None, scores, np.arange(count), [f"class {label}" for label in range(count)])
+
+
+def test_classes_are_named_under_the_picture():
+    picture = np.full((64, 96, 3), 128, np.uint8)
+    heights = []
+    for count in (0, 1, 2, 3, 9):
+        drawn = draw(classes(count), picture)
+        np.testing.assert_array_equal(drawn[:64], picture)
+        assert drawn.dtype == np.uint8
+        assert drawn.shape[1:] == (96, 3)
+        assert (drawn[64:] > 0).any() == (count > 0), "letters on black"
+        heights.append(len(drawn))
+    assert heights == sorted(heights)
+    assert heights[1] < heights[2] < heights[3] == heights[4], "three lines at the most"
+    assert (picture == 128).all()
+
+
+def test_large_pictures_get_larger_letters():
+    strips = [len(draw(classes(1), np.zeros((side, side, 3), np.uint8))) - side for side in (200, 640, 2000)]
+    assert strips[0] <= strips[1] < strips[2]
 
 
 def test_classes_have_different_colours():

@@ -4,22 +4,43 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 SCRIPT = """
 import json, sys, torch
 from tests.tasks.small import small_data, small_task, small_trainer
+from tests.tasks.small_classifier import small_classification, small_pictures
+from visionkit.tasks import LossOptions
+
+def detection():
+    data = small_data(train=4, val=7)
+    return data, small_task(data.class_names)
+
+def one_class():
+    data = small_pictures(train=8, val=7, sampling="balanced")
+    return data, small_classification(data.class_names)
+
+def several_classes():
+    data = small_pictures(train=8, val=7, needs="tags")
+    return data, small_classification(data.class_names, loss=LossOptions(multi_label=True))
+
+def figures(make):
+    torch.manual_seed(0)
+    data, task = make()
+    trainer = small_trainer(devices=devices, strategy="ddp" if devices > 1 else "auto")
+    trainer.validate(task, data, verbose=False)
+    known = {name: value for name, value in task.results.items() if value == value}
+    trainer.test(task, data, verbose=False)
+    known["pictures in the results file"] = len({row["image_id"] for row in task.prediction_rows()})
+    if devices > 1:
+        trainer.fit(task, data)
+    return known, trainer.is_global_zero
+
 torch.set_num_threads(1)
 devices = int(sys.argv[1])
-data = small_data(train=4, val=7)
-torch.manual_seed(0)
-task = small_task(data.class_names)
-strategy = "ddp" if devices > 1 else "auto"
-trainer = small_trainer(devices=devices, strategy=strategy)
-trainer.validate(task, data, verbose=False)
-figures = {name: value for name, value in task.results.items() if value == value}
-if devices > 1:
-    trainer.fit(task, data)
-if trainer.is_global_zero:
-    print("FIGURES", json.dumps(figures))
+known = {make.__name__: figures(make) for make in (detection, one_class, several_classes)}
+if known["detection"][1]:
+    print("FIGURES", json.dumps({name: found for name, (found, _) in known.items()}))
 """
 
 
@@ -39,9 +60,16 @@ def figures(devices, folder):
     return json.loads(line.removeprefix("FIGURES "))
 
 
-def test_seven_pictures_score_alike_in_one_and_two_processes(tmp_path):
-    alone, together = figures(1, tmp_path), figures(2, tmp_path)
+@pytest.fixture(scope="module")
+def alone_and_together(tmp_path_factory):
+    return [figures(devices, tmp_path_factory.mktemp("run")) for devices in (1, 2)]
+
+
+@pytest.mark.parametrize(("task", "main"), [("detection", "AP"), ("one_class", "top1"), ("several_classes", "mAP")])
+def test_seven_pictures_score_alike_in_one_and_two_processes(task, main, alone_and_together):
+    alone, together = (found[task] for found in alone_and_together)
     assert alone.keys() == together.keys()
-    assert "AP" in alone
+    assert main in alone
+    assert alone["pictures in the results file"] == 7
     for name, value in alone.items():
         assert abs(value - together[name]) < 1e-6, name

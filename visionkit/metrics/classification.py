@@ -1,5 +1,6 @@
 """What classifiers are judged by, over a whole set: torchmetrics' figures under the names of our tables."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ from torchmetrics.classification import (
     MulticlassCalibrationError,
     MulticlassConfusionMatrix,
     MultilabelAveragePrecision,
-    MultilabelF1Score,
+    MultilabelStatScores,
 )
 
 CALIBRATION_BINS = 15
@@ -24,10 +25,13 @@ class SingleLabelFigures(nn.Module):
 
     Args:
         class_names: K names in label order.
+
+    Attributes:
+        main: the figure that a run is judged by.
+        overall: the figures over all classes of which higher is better.
     """
 
     main = "top1"
-    """The figure that a run is judged by; higher is better."""
 
     def __init__(self, class_names: Sequence[str]) -> None:
         super().__init__()
@@ -36,6 +40,7 @@ class SingleLabelFigures(nn.Module):
         self.confusion = MulticlassConfusionMatrix(classes, validate_args=False)
         self.top5 = MulticlassAccuracy(classes, top_k=5, average="micro", validate_args=False) if classes > 5 else None
         self.calibration = MulticlassCalibrationError(classes, n_bins=CALIBRATION_BINS, validate_args=False)
+        self.overall = ["top1", *(["top5"] if self.top5 is not None else []), "mean_recall"]
 
     def update(self, probabilities: Tensor, targets: Tensor) -> None:
         """Take in a batch.
@@ -78,16 +83,20 @@ class MultiLabelFigures(nn.Module):
 
     Args:
         class_names: K names in label order.
+
+    Attributes:
+        main, overall: as of `SingleLabelFigures`.
     """
 
     main = "mAP"
+    overall = ("mAP", "F1")
 
     def __init__(self, class_names: Sequence[str]) -> None:
         super().__init__()
         self.class_names = list(class_names)
         classes = len(self.class_names)
         self.precision = MultilabelAveragePrecision(classes, average=None, validate_args=False)
-        self.f1 = MultilabelF1Score(classes, average=None, validate_args=False)
+        self.counts = MultilabelStatScores(classes, average=None, validate_args=False)
 
     def update(self, probabilities: Tensor, targets: Tensor) -> None:
         """Take in a batch.
@@ -97,13 +106,16 @@ class MultiLabelFigures(nn.Module):
             targets: float [B, K], 1 where the class holds.
         """
         self.precision.update(probabilities, targets.long())
-        self.f1.update(probabilities, targets.long())
+        self.counts.update(probabilities, targets.long())
 
     def compute(self) -> dict[str, float]:
-        """The figures over all pictures; mAP is the mean over the classes that occur."""
-        precision, f1 = self.precision.compute(), self.f1.compute()
-        figures = {"mAP": precision.nanmean().item(), "F1": f1.mean().item()}
-        return figures | by_class(self.class_names, AP=precision, F1=f1)
+        """The figures over all pictures seen by all processes; classes that do not occur are NaN, and in no mean."""
+        right, wrong, _, missed, there = self.counts.compute().view(-1, 5).T
+        # torchmetrics gives a class without pictures a precision of 0, which would pull the mean down.
+        precision = self.precision.compute().view(-1).where(there > 0, math.nan)
+        f1 = (2 * right / (2 * right + wrong + missed)).where(there > 0, math.nan)
+        figures = {"mAP": precision.nanmean().item(), "F1": f1.nanmean().item()}
+        return figures | by_class(self.class_names, AP=precision, F1=f1, pictures=there)
 
     def details(self) -> dict[str, Any]:
         """Nothing beyond the figures."""
@@ -112,7 +124,7 @@ class MultiLabelFigures(nn.Module):
     def reset(self) -> None:
         """Forget all pictures."""
         self.precision.reset()
-        self.f1.reset()
+        self.counts.reset()
 
 
 def by_class(class_names: Sequence[str], **figures: Tensor) -> dict[str, float]:

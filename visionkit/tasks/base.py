@@ -4,7 +4,8 @@ import dataclasses
 import logging
 import math
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.metadata import version
 from typing import Any, ClassVar, Protocol
 
@@ -36,6 +37,24 @@ tasks: Registry[type["Task"]] = Registry("task")
 
 class DivergedError(VisionkitError):
     """The loss is no number any more."""
+
+
+@contextmanager
+def refusing_lone_values() -> Iterator[None]:
+    """Around a network in training: says what to do where a BatchNorm layer sees one value a channel.
+
+    Raises:
+        VisionkitError: so it is; a picture alone has been brought down to a map of one cell.
+    """
+    try:
+        yield
+    except ValueError as error:
+        if not str(error).startswith("Expected more than 1 value per channel"):
+            raise
+        raise VisionkitError(
+            "a BatchNorm layer cannot train on a batch of one picture whose map there has one cell\n"
+            "set data.batch_size to 2 or more, or model.backbone.norm=frozen for pretrained weights"
+        ) from error
 
 
 class PreprocessOptions(Protocol):
@@ -175,7 +194,8 @@ class Task(LightningModule):
         """Compute, log and keep the figures of a split that has been gone through."""
         # Every process computes the same numbers from the gathered records: nothing is left to reduce.
         self.results = self.metric.compute()
-        self.metric.reset()
+        with torch.inference_mode(False):  # what is made inside of it could not be changed in a training run
+            self.metric.reset()
         known = {name: value for name, value in self.results.items() if value == value}
         self.log_dict({f"{split}/{name}": value for name, value in known.items() if "/" not in name}, prog_bar=False)
 

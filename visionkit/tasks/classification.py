@@ -13,8 +13,8 @@ from visionkit.data.splits import Needs
 from visionkit.errors import RecipeError
 from visionkit.metrics.gather import gather_by_key
 from visionkit.ops.class_weights import class_weights
-from visionkit.tasks.base import Task, tasks
-from visionkit.tasks.labelling import Labelling, MultiLabel, SingleLabel
+from visionkit.tasks.base import Task, refusing_lone_values, tasks
+from visionkit.tasks.labelling import LABELLINGS
 from visionkit.tasks.mixing import MixingOptions, make_mixing
 from visionkit.tasks.optimise import OptimizerOptions, ScheduleOptions
 
@@ -100,7 +100,7 @@ class Classification(Task):
     ) -> None:
         super().__init__(model, class_names, category_ids, preprocess, optimizer, schedule)
         self.loss_options, self.mixing_options = loss or LossOptions(), mixing or MixingOptions()
-        self.labelling: Labelling = MultiLabel() if self.loss_options.multi_label else SingleLabel()
+        self.labelling = LABELLINGS[self.loss_options.multi_label]()
         self.mixing = make_mixing(self.mixing_options, len(class_names))
         self.register_buffer("class_weights", None, persistent=False)
         self.score_by(evaluation or ClassificationEvaluation())
@@ -111,12 +111,21 @@ class Classification(Task):
     @classmethod
     def needs(cls, recipe: Mapping[str, Any]) -> Needs:
         """A label, or any number of them."""
-        return "tags" if (recipe.get("loss") or {}).get("multi_label") else "label"
+        return LABELLINGS[bool((recipe.get("loss") or {}).get("multi_label"))].needs
 
     def score_by(self, evaluation: ClassificationEvaluation) -> None:
-        """Score from now on as `evaluation` says; the network is not touched."""
+        """Score from now on as `evaluation` says; the network is not touched.
+
+        Raises:
+            RecipeError: `evaluation.metric` is no figure of such classes.
+        """
         self.evaluation_options = evaluation
         self.metric = self.labelling.figures(self.class_names)
+        if evaluation.metric not in (None, *self.metric.overall):
+            raise RecipeError(
+                f"evaluation.metric is {evaluation.metric}; the figures of {len(self.class_names)} classes, "
+                f"{self.labelling.in_words}, are {', '.join(self.metric.overall)}"
+            )
 
     @property
     def monitor(self) -> str:
@@ -148,9 +157,11 @@ class Classification(Task):
         if self.mixing is not None:
             pictures, targets = self.mixing(pictures, targets)
         heads = getattr(self.network, "logits_of_all_heads", lambda x: [(1.0, self.network(x))])
+        with refusing_lone_values():
+            answers = heads(pictures)
         losses = {
             f"loss_head{head}" if head else "loss_main": weight * self._loss(logits, targets)
-            for head, (weight, logits) in enumerate(heads(pictures))
+            for head, (weight, logits) in enumerate(answers)
         }
         loss = self.total_loss(losses, batch.image_ids)
         self.log_losses("train", {"loss": loss.detach()}, len(targets))
@@ -171,8 +182,10 @@ class Classification(Task):
     def on_fit_start(self) -> None:
         """Say what trains, and count the classes where the loss weighs them."""
         super().on_fit_start()
-        if self.loss_options.class_weights != "none":
-            weights = class_weights(self._class_counts(), self.loss_options.class_weights)
+        kind = self.loss_options.class_weights
+        if kind != "none":
+            counts = self._class_counts() if isinstance(kind, str) else torch.zeros(len(self.class_names))
+            weights = class_weights(counts, kind)
             self.class_weights = None if weights is None else weights.to(self.device)
 
     def on_validation_epoch_end(self) -> None:

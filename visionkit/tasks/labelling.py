@@ -16,10 +16,12 @@ class Labelling(Protocol):
 
     Attributes:
         needs: what a picture must have.
+        in_words: the same for messages.
         figures: the metric, made from the class names.
     """
 
     needs: ClassVar[Needs]
+    in_words: ClassVar[str]
     figures: ClassVar[type[nn.Module]]
 
     def targets(self, batch: Batch, classes: int, device: torch.device) -> Tensor:
@@ -39,6 +41,7 @@ class SingleLabel:
     """One class a picture: softmax and cross-entropy."""
 
     needs: ClassVar[Needs] = "label"
+    in_words: ClassVar[str] = "one a picture"
     figures: ClassVar[type[nn.Module]] = SingleLabelFigures
 
     def targets(self, batch: Batch, classes: int, device: torch.device) -> Tensor:
@@ -58,6 +61,7 @@ class MultiLabel:
     """Any number of classes a picture: sigmoid and binary cross-entropy."""
 
     needs: ClassVar[Needs] = "tags"
+    in_words: ClassVar[str] = "any number a picture"
     figures: ClassVar[type[nn.Module]] = MultiLabelFigures
 
     def targets(self, batch: Batch, classes: int, device: torch.device) -> Tensor:
@@ -75,3 +79,7 @@ class MultiLabel:
     def probabilities(self, logits: Tensor) -> Tensor:
         """Sigmoid of each class by itself."""
         return logits.float().sigmoid()
+
+
+LABELLINGS: dict[bool, type[Labelling]] = {False: SingleLabel, True: MultiLabel}
+"""By whether pictures have several classes."""

@@ -1,0 +1,104 @@
+"""A classifier through the command line: one round of fit, test and predict."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from visionkit.cli.main import main
+from visionkit.data.formats.shapes import Shapes
+
+RECIPE = """
+task: classification
+model: {name: classifier, backbone: {name: cifar_resnet20, weights: none}}
+preprocess: {short_side: 32, crop: 28}
+optimizer: {name: adamw, lr: 0.003, base_batch_size: 4, scale_lr: false}
+schedule: {name: constant, warmup_steps: 0}
+evaluation: {display_threshold: 0.0}
+data:
+  format: shapes
+  batch_size: 4
+  num_workers: 0
+  augment: [{name: RandomResizedCrop, size: [28, 28], scale: [0.5, 1.0]}, {name: HorizontalFlip, p: 0.5}]
+  splits:
+    train: {split: train, count: 8, size: 40, min_object: 0.5, max_objects: 1, empty_share: 0.0}
+    val: {split: val, count: 5, size: [40, 56], min_object: 0.5, max_objects: 1, empty_share: 0.0}
+trainer: {max_epochs: 1, accelerator: cpu, enable_progress_bar: false, enable_model_summary: false}
+"""
+PICTURES = 5
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Tiny pictures are computed faster by one thread than by several that wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def fit(folder, *words):
+    """Train in `folder`; the path of the checkpoint."""
+    (folder / "mine.yaml").write_text(RECIPE)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert main(["fit", "mine.yaml", *words]) == 0
+    return str(folder / "runs" / "mine" / "1" / "best.ckpt")
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    return fit(tmp_path_factory.mktemp("trained"))
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """The validation pictures as files, and their true classes."""
+    shapes = Shapes(split="val", count=PICTURES, size=[40, 56], min_object=0.5, max_objects=1, empty_share=0.0)
+    for index in range(PICTURES):
+        Image.fromarray(shapes[index].picture).save(tmp_path / f"{index}.png")
+    return [str(tmp_path / f"{index}.png") for index in range(PICTURES)], [shapes.label(i) for i in range(PICTURES)]
+
+
+def scored(checkpoints, folder, *words):
+    """metrics.json and predictions.json of a test."""
+    assert main(["test", *checkpoints, *words, "--output", str(folder)]) == 0
+    return [json.loads((folder / name).read_text()) for name in ("metrics.json", "predictions.json")]
+
+
+def predicted(checkpoint, pictures, folder):
+    assert main(["predict", checkpoint, *pictures, "--output", str(folder)]) == 0
+    return json.loads((folder / "predictions.json").read_text())
+
+
+def agree(found, rows):
+    """Whether `predict` says of each picture what `test` says."""
+    for entry, row in zip(found, rows, strict=True):
+        names, scores = zip(*[(said["name"], said["score"]) for said in entry["classes"][:5]], strict=True)
+        assert list(names) == row["classes"]
+        np.testing.assert_allclose(scores, row["scores"], atol=1e-5)
+
+
+def test_predict_and_test_agree_picture_for_picture(checkpoint, pictures, tmp_path, capsys):
+    paths, labels = pictures
+    figures, rows = scored([checkpoint], tmp_path / "scores")
+    assert "top1" in capsys.readouterr().out
+    names = Shapes(count=1).class_names
+    right = [names.index(row["classes"][0]) == labels[row["image_id"]] for row in rows]
+    assert figures["top1"] == pytest.approx(np.mean(right))
+    assert {"top5", "mean_recall", "calibration_error", "recall/disc", "pictures/disc", "confusion"} <= set(figures)
+    assert np.sum(figures["confusion"]) == PICTURES
+    found = predicted(checkpoint, paths, tmp_path / "out")
+    agree(found, sorted(rows, key=lambda row: row["image_id"]))
+    width, height = Image.open(tmp_path / "out" / found[0]["drawn"]).size
+    assert width == 56
+    assert height > 40, "a strip with the classes stands below"
+
+
+def test_validate_says_what_the_last_epoch_said(checkpoint, tmp_path):
+    known = torch.load(checkpoint, weights_only=True)["visionkit"]["metrics"]
+    assert main(["validate", checkpoint, "--output", str(tmp_path)]) == 0
+    figures = json.loads((tmp_path / "metrics.json").read_text())
+    assert figures["top1"] == pytest.approx(known["val/top1"])

@@ -1,0 +1,37 @@
+import numpy as np
+import torch
+
+from visionkit.data.batch import Batch, collate, to_target, to_tensor
+from visionkit.data.sample import Sample
+
+
+def sample(image_id, **known):
+    picture = np.arange(5 * 7 * 3, dtype=np.uint8).reshape(5, 7, 3)
+    return Sample(picture, image_id, f"{image_id}.png", **known)
+
+
+def test_channels_come_first_in_memory_of_their_own():
+    given = sample(1)
+    tensor = to_tensor(given.picture)
+    assert tensor.shape == (3, 5, 7)
+    assert tensor.is_contiguous()
+    assert tensor[2, 1, 3] == given.picture[1, 3, 2]
+
+
+def test_a_target_has_what_the_sample_has():
+    assert not {"label", "tags", "masks"} & set(to_target(sample(1)))
+    target = to_target(sample("b", label=3, tags=np.array([0, 3])))
+    assert (target["label"], target["image_id"], target["size"]) == (3, "b", (5, 7))
+    assert target["tags"].tolist() == [0, 3]
+    assert target["tags"].dtype == torch.int64
+    none = to_target(sample(1, tags=np.array([], np.int64)))["tags"]
+    assert none.dtype == torch.int64
+    assert none.shape == (0,)
+
+
+def test_samples_side_by_side_keep_their_order():
+    items = [(to_tensor(sample(name).picture), to_target(sample(name))) for name in ("a", 2)]
+    batch = collate(items)
+    assert isinstance(batch, Batch)
+    assert batch.image_ids == ["a", 2]
+    assert [picture.shape for picture in batch.pictures] == [(3, 5, 7)] * 2

@@ -1,0 +1,55 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torchvision.transforms import v2
+
+from visionkit.data.crop import CropPreprocess
+from visionkit.errors import RecipeError
+
+MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+
+
+def preprocessing(short_side=24, crop=16):
+    return CropPreprocess(short_side, crop, MEAN, STD).module().eval()
+
+
+def picture(height, width):
+    return torch.randint(0, 256, (3, height, width), dtype=torch.uint8)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(1, 90), st.integers(1, 90))
+def test_it_is_torchvisions_usual_evaluation(height, width):
+    given = picture(height, width)
+    usual = v2.Compose(
+        [v2.Resize(24), v2.CenterCrop(16), v2.ToDtype(torch.float32, scale=True), v2.Normalize(MEAN, STD)]
+    )
+    torch.testing.assert_close(preprocessing()([given])[0], usual(given), atol=1e-6, rtol=1e-6)
+
+
+def test_pictures_of_all_sizes_become_one_batch():
+    batch = preprocessing()([picture(16, 16), picture(10, 70), picture(100, 30)])
+    assert batch.shape == (3, 3, 16, 16)
+    assert batch.dtype == torch.float32
+
+
+def test_resizing_brings_the_shorter_side_to_its_length():
+    assert preprocessing().resized(picture(48, 96), 24).shape == (3, 24, 48)
+    same = picture(24, 31)
+    assert preprocessing().resized(same, 24) is same
+
+
+@pytest.mark.parametrize(("short_side", "crop"), [(15, 16), (16, 0), (0, 0)])
+def test_a_crop_outside_the_picture_is_refused(short_side, crop):
+    with pytest.raises(RecipeError, match="preprocess"):
+        CropPreprocess(short_side, crop)
+
+
+def test_float_pictures_are_refused():
+    with pytest.raises(TypeError, match="uint8"):
+        preprocessing()([torch.rand(3, 24, 24)])
+
+
+def test_statistics_are_no_part_of_the_weights():
+    assert not preprocessing().state_dict()

@@ -1,0 +1,78 @@
+import numpy as np
+import pytest
+
+from visionkit.data.holdout import Subset
+from visionkit.data.joined import JoinedDataset
+from visionkit.data.splits import HoldoutOptions, Splits, labels_of
+from visionkit.errors import DataError, RecipeError
+
+HALF_EMPTY = {"split": "train", "count": 20, "size": 48, "empty_share": 0.5}
+
+
+def splits(options=None, **further):
+    return Splits("shapes", None, options or {"train": HALF_EMPTY}, **further)
+
+
+def test_pictures_without_what_the_task_needs_are_left_out_and_counted(caplog):
+    whole, useful = splits().dataset("train"), splits(needs="label").dataset("train")
+    labels = labels_of(whole)
+    assert (labels == -1).sum() == len(whole) - len(useful) > 0
+    assert labels_of(useful).tolist() == labels[labels >= 0].tolist()
+    assert f"{(labels == -1).sum()} pictures without one class are left out" in caplog.text
+    assert len(splits(needs="tags").dataset("train")) == len(whole), "an empty list of classes is one, too"
+
+
+def test_a_card_for_another_task_is_refused():
+    empty = {"train": {**HALF_EMPTY, "empty_share": 1.0}}
+    with pytest.raises(DataError, match="no picture of train has one class"):
+        splits(empty, needs="label").dataset("train")
+
+
+def test_a_split_is_read_once():
+    given = splits()
+    assert given.dataset("train") is given.dataset("train")
+
+
+def test_counts_are_those_of_labels_or_of_all_tags():
+    given = splits(needs="label")
+    reader = given.dataset("train")
+    expected = np.bincount([reader.label(index) for index in range(len(reader))], minlength=6)
+    assert given.class_counts("train").tolist() == expected.tolist()
+
+    class WithTagsAlone(Subset):
+        def label(self, index):
+            return None
+
+    given._read["train"] = WithTagsAlone(reader, range(len(reader)))
+    expected = np.bincount(np.concatenate([reader.tags(index) for index in range(len(reader))]), minlength=6)
+    assert given.class_counts("train").tolist() == expected.tolist()
+
+
+def test_a_list_of_options_is_read_as_one_set():
+    part = {**HALF_EMPTY, "empty_share": 0.0}
+    joined = splits({"train": [part, {**part, "split": "more", "count": 5}]}, needs="label").dataset("train")
+    assert isinstance(joined, JoinedDataset)
+    assert len(joined) == 25
+    for index in (0, 19, 20, 24):
+        assert joined[index].label == joined.label(index)
+        np.testing.assert_array_equal(joined[index].tags, joined.tags(index))
+        assert joined.picture_size(index) == (48, 48)
+    with pytest.raises(IndexError):
+        joined[25]
+
+
+def test_validation_pictures_are_held_out_of_training_where_there_are_none():
+    given = splits(holdout=HoldoutOptions(fraction=0.25), needs="label")
+    train, val = given.dataset("train"), given.dataset("val")
+    names = {reader[index].file_name for reader in (train, val) for index in range(len(reader))}
+    assert len(names) == len(train) + len(val) == (labels_of(splits().dataset("train")) >= 0).sum()
+    assert list(given) == ["train", "val"]
+    assert given.evaluation_split("test") == "val"
+    own = splits({"train": HALF_EMPTY, "val": {**HALF_EMPTY, "split": "val"}}, holdout=HoldoutOptions())
+    assert len(own.dataset("train")) == 20, "a val split of its own is taken, and nothing held out"
+
+
+def test_splits_that_are_not_there_are_named():
+    with pytest.raises(RecipeError, match="no split 'tran'; did you mean train"):
+        splits().dataset("tran")
+    assert splits({"train": HALF_EMPTY, "test": HALF_EMPTY}).evaluation_split("test") == "test"
