@@ -1,5 +1,6 @@
 from collections import Counter
 
+import cv2
 import numpy as np
 import pytest
 
@@ -7,6 +8,7 @@ from tests.data.test_augment import sample
 from visionkit.data.augment import Augmentation
 from visionkit.data.colour import rgb_principal_axes, sample_pixels
 from visionkit.data.formats.shapes import Shapes
+from visionkit.data.resize import resize_picture
 from visionkit.data.sample import Annotation, Sample
 from visionkit.data.transforms import IMAGENET_AXES, make_transform
 from visionkit.errors import RecipeError
@@ -37,6 +39,18 @@ def test_scale_jitter_draws_the_short_side_evenly_and_keeps_proportions(size):
     assert min(counts.values()) > 35
     for height, width in drawn:
         assert height / width == pytest.approx(size[0] / size[1], abs=0.5 / 30)
+
+
+def test_a_random_resized_crop_resizes_as_evaluation_does_unless_told_otherwise():
+    given = sample(0)
+    whole = {"name": "RandomResizedCrop", "size": [30, 40], "scale": [1, 1], "ratio": [4 / 3, 4 / 3]}
+    expected = {
+        "antialiased": (whole, resize_picture(given.picture, 30, 40)),
+        "area": ({**whole, "area_for_downscale": "image"}, cv2.resize(given.picture, (40, 30), interpolation=3)),
+        "nearest": ({**whole, "interpolation": 0}, cv2.resize(given.picture, (40, 30), interpolation=0)),
+    }
+    for step, picture in expected.values():
+        np.testing.assert_array_equal(Augmentation([step])(given).picture, picture)
 
 
 def test_scale_jitter_moves_boxes_and_masks_with_the_picture():

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from visionkit.data.colour import rgb_principal_axes, sample_pixels
 from visionkit.data.pictures import Picture
 from visionkit.data.quiet_albumentations import albumentations
+from visionkit.data.resize import resize_picture
 from visionkit.data.sample import VisionDataset
 from visionkit.errors import RecipeError
 from visionkit.registry import Registry, suggest
@@ -74,6 +75,21 @@ def _albumentations() -> dict[str, Any]:
     return {name: kind for name, kind in found if inspect.isclass(kind) and issubclass(kind, base)}
 
 
+@transforms.register("RandomResizedCrop")
+class RandomResizedCrop(albumentations.RandomResizedCrop):  # type: ignore[misc]
+    """Albumentations' own, resizing as evaluation does unless the recipe asks for another way.
+
+    Its arguments are those of albumentations; with `interpolation` or `area_for_downscale` OpenCV resizes.
+    """
+
+    def apply(self, img: Picture, crop_coords: tuple[int, int, int, int], **params: Any) -> Picture:
+        """Crop uint8 [H, W, 3] to xyxy pixels, and resize."""
+        if self.interpolation != cv2.INTER_LINEAR or self.area_for_downscale is not None:
+            return super().apply(img, crop_coords, **params)  # type: ignore[no-any-return]
+        x1, y1, x2, y2 = crop_coords
+        return resize_picture(img[y1:y2, x1:x2], *self.size)
+
+
 @transforms.register("ScaleJitter")
 class ScaleJitter(albumentations.SmallestMaxSize):  # type: ignore[misc]
     """Resize so that the short side has a length drawn evenly from a range (Simonyan 2014, section 3.1).
@@ -94,13 +110,17 @@ class ScaleJitter(albumentations.SmallestMaxSize):  # type: ignore[misc]
     def __init__(self, min_side: int = 256, max_side: int = 512, p: float = 1.0) -> None:
         if not 1 <= min_side <= max_side:
             raise ValueError(f"1 <= min_side {min_side} <= max_side {max_side} must hold")
-        # Averaging over areas when shrinking comes nearest to the antialiased resize of evaluation.
-        super().__init__(max_size=max_side, area_for_downscale="image", p=p)
+        super().__init__(max_size=max_side, p=p)
         self.min_side, self.max_side = min_side, max_side
 
     def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
         """Draw the short side's length."""
         return {"scale": self.py_random.randint(self.min_side, self.max_side) / min(params["shape"][:2])}
+
+    def apply(self, img: Picture, scale: float, **params: Any) -> Picture:
+        """Resize uint8 [H, W, 3]."""
+        height, width = (max(1, round(side * scale)) for side in img.shape[:2])
+        return resize_picture(img, height, width)
 
 
 @transforms.register("PcaColourShift")

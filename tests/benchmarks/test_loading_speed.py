@@ -1,0 +1,90 @@
+"""Decode, random resized crop to 224 and flip, beside plain torchvision pipelines, interleaved in one process.
+
+Run by hand on an idle machine: pytest -m benchmark -s tests/benchmarks/test_loading_speed.py
+"""
+
+import statistics
+import time
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision.datasets import ImageFolder
+from torchvision.io import ImageReadMode, decode_jpeg, read_file
+from torchvision.transforms import v2
+
+from visionkit.data.augment import Augmentation
+from visionkit.data.batch import TaskDataset
+from visionkit.data.formats.folder import Folder
+from visionkit.data.formats.shapes import Shapes
+
+PICTURES, HEIGHT, WIDTH, SIDE = 16, 375, 500, 224
+WARM_UP, ROUNDS = 2, 25
+
+pytestmark = pytest.mark.benchmark
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """JPEGs as large as ImageNet's are on average, with a camera's noise, in two classes."""
+    random, shapes = np.random.default_rng(0), Shapes(split="train", count=PICTURES, size=WIDTH)
+    for index in range(PICTURES):
+        clean = shapes[index].picture[:HEIGHT].astype(float)
+        noisy = (clean + random.normal(0, 8, clean.shape)).clip(0, 255).astype(np.uint8)
+        (tmp_path / f"class{index % 2}").mkdir(exist_ok=True)
+        Image.fromarray(noisy).save(tmp_path / f"class{index % 2}" / f"{index}.jpg", quality=95)
+    return tmp_path
+
+
+@pytest.fixture
+def one_thread():
+    """As in a loader's worker."""
+    before = torch.get_num_threads(), cv2.getNumThreads()
+    torch.set_num_threads(1)
+    cv2.setNumThreads(0)
+    yield
+    torch.set_num_threads(before[0])
+    cv2.setNumThreads(before[1])
+
+
+def ours(folder):
+    crop = {"name": "RandomResizedCrop", "size": [SIDE, SIDE]}
+    return TaskDataset(Folder(folder), Augmentation([crop, {"name": "HorizontalFlip", "p": 0.5}]))
+
+
+def torchvisions(folder):
+    steps = [v2.RandomResizedCrop(SIDE, antialias=True), v2.RandomHorizontalFlip()]
+    return {
+        "PIL": ImageFolder(folder, v2.Compose([*steps, v2.PILToTensor()])),
+        "decode_jpeg": ImageFolder(
+            folder, v2.Compose(steps), loader=lambda path: decode_jpeg(read_file(path), ImageReadMode.RGB)
+        ),
+    }
+
+
+def seconds_a_picture(dataset):
+    start = time.perf_counter()
+    for index in range(PICTURES):
+        picture, _ = dataset[index]
+        assert picture.shape == (3, SIDE, SIDE)
+    return (time.perf_counter() - start) / PICTURES
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_a_picture_is_loaded_no_slower_than_by_torchvision(folder, capsys):
+    pipelines = {"visionkit": ours(folder), **torchvisions(folder)}
+    times = {name: [] for name in pipelines}
+    for round_number in range(WARM_UP + ROUNDS):
+        names = list(pipelines)
+        shift = round_number % len(names)  # none always follows the same other
+        for name in names[shift:] + names[:shift]:
+            times[name].append(seconds_a_picture(pipelines[name]))
+    times = {name: taken[WARM_UP:] for name, taken in times.items()}
+    for name in ("PIL", "decode_jpeg"):
+        ratio = statistics.median(own / their for own, their in zip(times["visionkit"], times[name], strict=True))
+        own, their = (1000 * statistics.median(times[column]) for column in ("visionkit", name))
+        with capsys.disabled():
+            print(f"\na picture: visionkit {own:.2f} ms, torchvision with {name} {their:.2f} ms, ratio {ratio:.3f}")
+        assert ratio <= 1.0
