@@ -104,6 +104,14 @@ def test_a_picture_without_objects_passes_as_one_with_objects():
     np.testing.assert_array_equal(*results)
 
 
+def test_the_steps_that_the_documentation_shows_are_understood():
+    lines = Path("docs/recipes.md").read_text().split("## Augmentation")[1].split("## ")[0].splitlines()
+    shown = yaml.safe_load("\n".join(line for line in lines if line.startswith("    - {name")))
+    assert len(shown) == 6
+    for step in shown:
+        Augmentation([step])
+
+
 def test_cifars_padding_is_zero_after_normalising():
     """He 2015, section 4.2, pads with zeros after the mean was taken off: in the picture that is the mean colour."""
     recipe = yaml.safe_load(Path("recipes/_base/cifar.yaml").read_text())
