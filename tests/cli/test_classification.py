@@ -102,3 +102,51 @@ def test_validate_says_what_the_last_epoch_said(checkpoint, tmp_path):
     assert main(["validate", checkpoint, "--output", str(tmp_path)]) == 0
     figures = json.loads((tmp_path / "metrics.json").read_text())
     assert figures["top1"] == pytest.approx(known["val/top1"])
+
+
+def test_views_are_asked_for_on_the_command_line(checkpoint, tmp_path, capsys):
+    centre, ten = (
+        scored([checkpoint], tmp_path / views, f"evaluation.views={views}")[1] for views in ("centre", "ten")
+    )
+    assert [row["scores"] for row in centre] != [row["scores"] for row in ten]
+    scales = ["evaluation.views=dense", "evaluation.scales=[32, 40]", "evaluation.flip=false"]
+    assert scored([checkpoint], tmp_path / "dense", *scales)[0]["top1"] >= 0
+    capsys.readouterr()
+    for word, said in [
+        ("evaluation.views=tenn", "did you mean ten"),
+        ("evaluation.scales=[20]", "below preprocess.crop 28"),
+        ("evaluation.scales=all", "evaluation.scales is 'all'"),
+    ]:
+        assert main(["test", checkpoint, word]) == 2
+        assert said in capsys.readouterr().err
+
+
+def test_predict_looks_as_the_recipe_says(pictures, tmp_path):
+    checkpoint = fit(tmp_path, "evaluation.views=ten", "evaluation.scales=[32, 40]")
+    _, rows = scored([checkpoint], tmp_path / "scores")
+    agree(predicted(checkpoint, pictures[0], tmp_path / "out"), rows)
+    _, of_centre = scored([checkpoint], tmp_path / "centre", "evaluation.views=centre", "evaluation.scales=[]")
+    assert rows != of_centre
+
+
+def test_the_mean_of_two_networks_is_scored(checkpoint, tmp_path, capsys):
+    other = fit(tmp_path, "seed=1", "model.backbone.name=lenet5_modern", "preprocess.crop=32", "data.augment=[]")
+    one, two, mean = (
+        {
+            row["image_id"]: dict(zip(row["classes"], row["scores"], strict=True))
+            for row in scored(given, tmp_path / at)[1]
+        }
+        for at, given in (("one", [checkpoint]), ("two", [other]), ("mean", [checkpoint, other]))
+    )
+    for index in range(PICTURES):
+        both = set(one[index]) & set(two[index]) & set(mean[index])
+        assert both
+        for name in both:
+            assert mean[index][name] == pytest.approx((one[index][name] + two[index][name]) / 2, abs=1e-5)
+    assert main(["test", checkpoint, other]) == 0
+    assert "mean-of-2-val" in capsys.readouterr().out
+
+
+def test_a_missing_second_checkpoint_is_named(checkpoint, capsys):
+    assert main(["test", checkpoint, "gone.ckpt"]) == 2
+    assert "there is no checkpoint gone.ckpt" in capsys.readouterr().err

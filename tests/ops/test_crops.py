@@ -78,3 +78,11 @@ def test_crops_that_do_not_fit_are_refused(crop):
 def test_unknown_kinds_are_refused_with_the_nearest():
     with pytest.raises(RecipeError, match="did you mean centre"):
         crop_windows(8, 8, 4, "center")
+
+
+@pytest.mark.parametrize("kind", crop_kinds)
+def test_mirrored_views_may_be_left_out_or_asked_for(kind):
+    with_flips, without = (crop_windows(40, 60, 32, kind, flip) for flip in (True, False))
+    assert with_flips.flipped.sum() == len(without.windows)
+    assert not without.flipped.any()
+    assert torch.equal(with_flips.windows[: len(without.windows)], without.windows)

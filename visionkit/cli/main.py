@@ -32,6 +32,8 @@ FIT_EXAMPLES = """examples:
 EVALUATE_EXAMPLES = """examples:
   visionkit {verb} runs/faster_rcnn_resnet50/1/best.ckpt                 on the data it was trained with
   visionkit {verb} runs/faster_rcnn_resnet50/1/best.ckpt data/other.yaml data.batch_size=4
+  visionkit {verb} runs/resnet50_imagenet/1/best.ckpt evaluation.views=ten       ten crops of each picture
+  visionkit {verb} runs/vgg16/1/best.ckpt runs/vgg19/1/best.ckpt                 the mean of two classifiers
 """
 PREDICT_EXAMPLES = """examples:
   visionkit predict runs/faster_rcnn_resnet50/1/best.ckpt photo.jpg photos/ --output out/
@@ -47,6 +49,7 @@ DATA_EXAMPLES = """examples:
 """
 
 WORDS_HELP = "YAML files (recipe, data cards) and key=value overrides, laid over each other from left to right"
+CHECKPOINT_SUFFIX = ".ckpt"
 SECTIONS_OF_EVALUATION = ("data", "evaluation", "trainer")
 """What of a recipe may be changed when a trained network is scored; the rest is part of the checkpoint."""
 
@@ -125,14 +128,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     fit.add_argument("--dry-run", action="store_true", help="print the composed recipe and stop")
 
-    usage = "CKPT [CARD] [key=value ...] [--output DIR]"
+    usage = "CKPT [CKPT ...] [CARD] [key=value ...] [--output DIR]"
     for name, text in (("validate", "score a checkpoint on the val split"), ("test", "score it on the test split")):
         verb = _verb(verbs, name, _evaluate, text, usage, EVALUATE_EXAMPLES.format(verb=name))
         verb.set_defaults(verb=name)
         verb.add_argument("checkpoint", metavar="CKPT", help="a checkpoint that fit has written")
-        verb.add_argument(
-            "words", nargs="*", metavar="CARD | key=value", help="another card, data.* and trainer.* keys"
-        )
+        more = "further checkpoints to average with; another card; data.*, evaluation.* and trainer.* keys"
+        verb.add_argument("words", nargs="*", metavar="CKPT | CARD | key=value", help=more)
         verb.add_argument("--output", metavar="DIR", help="folder for metrics.json and predictions.json")
 
     usage = "CKPT PICTURE|FOLDER ... [--output DIR] [--score-threshold S]"
@@ -183,10 +185,11 @@ def _fit(arguments: argparse.Namespace) -> int:
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
-    words = arguments.words
+    further = [word for word in arguments.words if word.endswith(CHECKPOINT_SUFFIX) and not is_override(word)]
+    words = [word for word in arguments.words if word not in further]
     if words:  # mistakes in files and words are found before the checkpoint is opened, which imports torch
         _check_evaluation(words)
-    return _body("verbs_evaluate", arguments.verb)(arguments.checkpoint, words, output=arguments.output)
+    return _body("verbs_evaluate", arguments.verb)([arguments.checkpoint, *further], words, output=arguments.output)
 
 
 def _check_evaluation(words: Sequence[str]) -> None:

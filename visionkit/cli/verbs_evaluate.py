@@ -1,9 +1,10 @@
-"""`visionkit validate` and `visionkit test`: a checkpoint against a split of its card, or of another one."""
+"""`visionkit validate` and `visionkit test`: a checkpoint, or several, against a split of a card."""
 
 import json
 import logging
 import math
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -14,6 +15,7 @@ from visionkit.cli.parts import build_data, build_trainer
 from visionkit.cli.schema import check
 from visionkit.data.datamodule import VisionData
 from visionkit.engine.checkpoint import load_task
+from visionkit.engine.ensemble import average
 from visionkit.errors import CheckpointError
 from visionkit.report.tables import class_table, overall_table
 from visionkit.tasks import Task
@@ -21,43 +23,55 @@ from visionkit.tasks import Task
 logger = logging.getLogger("visionkit")
 
 
-def validate(checkpoint: str, words: list[str], *, output: str | None = None) -> int:
+def validate(checkpoints: list[str], words: list[str], *, output: str | None = None) -> int:
     """Score the `val` split; see `evaluate`."""
-    return evaluate(checkpoint, words, "val", output)
+    return evaluate(checkpoints, words, "val", output)
 
 
-def test(checkpoint: str, words: list[str], *, output: str | None = None) -> int:
+def test(checkpoints: list[str], words: list[str], *, output: str | None = None) -> int:
     """Score the `test` split; see `evaluate`."""
-    return evaluate(checkpoint, words, "test", output)
+    return evaluate(checkpoints, words, "test", output)
 
 
-def evaluate(checkpoint: str, words: list[str], split: str, output: str | None) -> int:
+def evaluate(checkpoints: list[str], words: list[str], split: str, output: str | None) -> int:
     """Score a split, print the tables, write metrics.json and predictions.json.
 
     Args:
-        checkpoint: path of the checkpoint.
-        words: cards and overrides to lay over the recipe inside the checkpoint.
+        checkpoints: paths; of several, the mean of what they predict is scored.
+        words: cards and overrides to lay over the recipe inside each checkpoint. The data and the trainer are those
+            of the first.
         split: val or test; test falls back to val, and says so, where the card has none.
-        output: folder for the files, by default beside the checkpoint.
+        output: folder for the files, by default beside the first checkpoint.
     """
     show_progress_messages()
-    task = load_task(checkpoint)
-    layer = compose(words, onto=task.recipe)
-    check(layer)
-    recipe = layer.values
+    members, recipes = zip(*[_load(checkpoint, words) for checkpoint in checkpoints], strict=True)
+    task, recipe = members[0] if len(members) == 1 else average(members), recipes[0]
     data = build_data(recipe)
-    task.score_by(instantiate(task.option_types["evaluation"], recipe.get("evaluation"), "evaluation"))
     if data.splits.evaluation_split(split) != split:
         split = data.splits.evaluation_split(split)
         logger.warning("the card has no test split: scoring %s instead", split)
-    _check_classes(task, data, checkpoint)
+    _check_classes(task, data, checkpoints[0])
     trainer = build_trainer({"trainer": recipe.get("trainer", {})}, [], False)
     loader = data.val_dataloader() if split == "val" else data.test_dataloader()
     trainer.test(task, loader, verbose=False)
     if trainer.is_global_zero:
         _print_tables(task, split)
-        _write(task, split, Path(output) if output else Path(checkpoint).parent / f"{Path(checkpoint).stem}-{split}")
+        _write(task, split, Path(output) if output else _usual_folder(checkpoints, split))
     return 0
+
+
+def _load(checkpoint: str, words: list[str]) -> tuple[Task, dict[str, Any]]:
+    """A checkpoint's task, told to score as its recipe under the words says, and that recipe."""
+    task = load_task(checkpoint)
+    layer = compose(words, onto=task.recipe)
+    check(layer)
+    task.score_by(instantiate(task.option_types["evaluation"], layer.values.get("evaluation"), "evaluation"))
+    return task, layer.values
+
+
+def _usual_folder(checkpoints: list[str], split: str) -> Path:
+    first, averaged = Path(checkpoints[0]), f"-mean-of-{len(checkpoints)}" if len(checkpoints) > 1 else ""
+    return first.parent / f"{first.stem}{averaged}-{split}"
 
 
 def _check_classes(task: Task, data: VisionData, checkpoint: str) -> None:

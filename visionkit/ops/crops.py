@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional
+from torchvision.transforms.v2 import functional as transforms
 
 from visionkit.registry import Registry
 
@@ -32,7 +32,7 @@ GRID = 5
 """Places along each side in VGG's regular grid."""
 
 
-def crop_windows(height: int, width: int, crop: int, kind: str) -> Views:
+def crop_windows(height: int, width: int, crop: int, kind: str, flip: bool | None = None) -> Views:
     """The views of a picture by the name of a published way of testing; mirrored ones come after all others.
 
     | kind | windows | views |
@@ -50,6 +50,7 @@ def crop_windows(height: int, width: int, crop: int, kind: str) -> Views:
         width: of the picture in pixels.
         crop: side in pixels of the square that the network sees; whole squares of the short side are larger.
         kind: one of the names above.
+        flip: whether every window is seen mirrored as well; None does as published.
 
     Raises:
         ValueError: the crop is larger than the picture, or below 1 pixel.
@@ -60,7 +61,7 @@ def crop_windows(height: int, width: int, crop: int, kind: str) -> Views:
         raise ValueError(f"a crop of {crop} pixels does not fit a picture of {height} x {width}: resize it first")
     windows = place(height, width, crop)
     flipped = torch.zeros(len(windows), dtype=torch.bool)
-    if not mirror:
+    if not (mirror if flip is None else flip):
         return Views(windows, flipped)
     # As published, the mirrored picture is cut in the same places: these are the mirror images of the windows.
     mirrored = torch.stack([width - windows[:, 2], windows[:, 1], width - windows[:, 0], windows[:, 3]], dim=1)
@@ -86,7 +87,7 @@ def cut_views(picture: Tensor, views: Views, crop: int) -> Tensor:
 def _resized(view: Tensor, side: int) -> Tensor:
     if view.shape[-2:] == (side, side):
         return view
-    return functional.interpolate(view[None], (side, side), mode="bilinear", antialias=True)[0]
+    return transforms.resize(view, [side, side], antialias=True)  # also on a GPU, where bytes are not interpolated
 
 
 def _at(top: int, left: int, side: int) -> Tensor:

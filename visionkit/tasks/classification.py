@@ -1,7 +1,7 @@
 """The classification task: any network with logits, trained and evaluated under Lightning."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -17,6 +17,7 @@ from visionkit.tasks.base import Task, refusing_lone_values, tasks
 from visionkit.tasks.labelling import LABELLINGS
 from visionkit.tasks.mixing import MixingOptions, make_mixing
 from visionkit.tasks.optimise import OptimizerOptions, ScheduleOptions
+from visionkit.tasks.views import Views, view_kinds
 
 MOST_LISTED = 5
 """Classes that predictions.json names for a picture, the surest first."""
@@ -52,10 +53,25 @@ class ClassificationEvaluation:
         metric: the figure that best.ckpt follows: top1, top5 or mean_recall; None takes top1, or mAP for
             several labels a picture.
         display_threshold: probability from which `predict` names a class.
+        views: looks at a picture in `test` and `predict`, whose probabilities are averaged: centre, ten (Krizhevsky
+            2012: corners, centre and their mirror images), grid (Simonyan & Zisserman 2014: 5 x 5 places), squares
+            or googlenet (Szegedy 2014: 6 and 36, times four with GoogLeNet's scales), or dense (Simonyan & Zisserman
+            2014: everywhere). Validation in training takes the centre alone.
+        scales: lengths of the shorter side, each of which is looked at; none is that of `preprocess`.
+        flip: whether mirrored views count, too; None does as published: all do but the centre.
+
+    Raises:
+        RecipeError: there are no such views.
     """
 
     metric: Literal["top1", "top5", "mean_recall", "mAP", "F1"] | None = None
     display_threshold: float = 0.05
+    views: str = "centre"
+    scales: list[int] = field(default_factory=list)
+    flip: bool | None = None
+
+    def __post_init__(self) -> None:
+        view_kinds.get(self.views)
 
 
 @tasks.register("classification")
@@ -117,9 +133,10 @@ class Classification(Task):
         """Score from now on as `evaluation` says; the network is not touched.
 
         Raises:
-            RecipeError: `evaluation.metric` is no figure of such classes.
+            RecipeError: `evaluation.metric` is no figure of such classes, or a scale does not go with `preprocess`.
         """
         self.evaluation_options = evaluation
+        self.views = Views(evaluation.views, evaluation.scales, evaluation.flip, self.preprocessing)
         self.metric = self.labelling.figures(self.class_names)
         if evaluation.metric not in (None, *self.metric.overall):
             raise RecipeError(
@@ -141,15 +158,15 @@ class Classification(Task):
         return self.extras
 
     def forward(self, pictures: Sequence[Tensor]) -> Tensor:
-        """Classify.
+        """Classify, as the evaluation's views say.
 
         Args:
             pictures: uint8 [3, H, W] each, RGB, of any size.
 
         Returns:
-            Probabilities [B, K]; where there are several labels a picture, each by itself.
+            Probabilities [B, K], the mean over the views; where there are several labels a picture, each by itself.
         """
-        return self.labelling.probabilities(self.network(self._prepared(pictures)))
+        return self.views.average(pictures, self._probabilities)
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """One step: the weighted sum of the losses of all heads."""
@@ -204,6 +221,11 @@ class Classification(Task):
 
     def _prepared(self, pictures: Sequence[Tensor]) -> Tensor:
         return self.preprocessing(pictures).contiguous(memory_format=torch.channels_last)
+
+    def _probabilities(self, views: Tensor) -> Tensor:
+        """Probabilities [N, K] of normalised views [N, 3, h, w]."""
+        logits = self.views.kind.logits(self.network, views.contiguous(memory_format=torch.channels_last))
+        return self.labelling.probabilities(logits)
 
     def _targets(self, batch: Batch) -> Tensor:
         return self.labelling.targets(batch, len(self.class_names), self.device)

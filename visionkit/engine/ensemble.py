@@ -1,0 +1,73 @@
+"""Several trained networks that answer together."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from visionkit.errors import CheckpointError
+from visionkit.registry import Registry
+from visionkit.tasks import Classification, Task
+
+ensembles: Registry[Callable[[Sequence[Any]], Task]] = Registry("ensemble")
+"""For each task whose networks can be averaged, what makes one task of several."""
+
+
+def average(members: Sequence[Task]) -> Task:
+    """One task that answers with the mean of what several say, each after its own preprocessing.
+
+    Args:
+        members: trained tasks of one kind, at least one. The first says how the mean is scored.
+
+    Raises:
+        CheckpointError: they are of different kinds or classes, or of a kind that cannot be averaged.
+    """
+    first = members[0]
+    kinds = sorted({member.name for member in members})
+    if len(kinds) > 1 or first.name not in ensembles:
+        raise CheckpointError(
+            f"checkpoints of {' and '.join(kinds)} cannot be averaged: "
+            f"that is there for {', '.join(ensembles)} alone so far\ngive one checkpoint"
+        )
+    for number, member in enumerate(members[1:], start=2):
+        if member.class_names != first.class_names:
+            raise CheckpointError(
+                f"checkpoint {number} knows {_in_words(member.class_names)}, the first {_in_words(first.class_names)}\n"
+                "only networks with the same classes in the same order can be averaged"
+            )
+    return ensembles.get(first.name)(members).eval()
+
+
+def _in_words(class_names: Sequence[str]) -> str:
+    return f"{len(class_names)} classes ({', '.join(class_names[:5])}{', ...' if len(class_names) > 5 else ''})"
+
+
+@ensembles.register("classification")
+class ClassifierEnsemble(Classification):
+    """The mean of several classifiers' probabilities (Krizhevsky 2012, section 6; Simonyan & Zisserman 2014, 4.4).
+
+    Args:
+        members: the classifiers; each looks at pictures as its own options say.
+
+    Raises:
+        CheckpointError: some give one class a picture, others several.
+    """
+
+    def __init__(self, members: Sequence[Classification]) -> None:
+        first = members[0]
+        if len({member.loss_options.multi_label for member in members}) > 1:
+            raise CheckpointError("networks for one class a picture and for several cannot be averaged")
+        super().__init__(
+            nn.ModuleList(members),
+            first.class_names,
+            first.category_ids,
+            first.preprocess_options,
+            loss=first.loss_options,
+            evaluation=first.evaluation_options,
+        )
+        self.members = list(members)
+
+    def forward(self, pictures: Sequence[Tensor]) -> Tensor:
+        """Probabilities [B, K] of uint8 pictures [3, H, W], see `Classification.forward`."""
+        return torch.stack([member(pictures) for member in self.members]).mean(dim=0)
