@@ -31,7 +31,10 @@ def test_recipes_are_short_and_say_how_they_are_run(path):
 def test_every_recipe_trains_two_steps(recipe, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     weights = ["model.backbone.weights=none", "model.backbone.norm=trained", "model.backbone.frozen_stages=0"]
-    assert main(["fit", str(recipe), *TINY, *weights]) == 0
+    task = compose([str(recipe)]).values["task"]
+    # A classifier keeps the 96 pixels of the shapes card: AlexNet has nothing left of 64.
+    words = [word for word in TINY if task == "detection" or not word.startswith("preprocess.")]
+    assert main(["fit", str(recipe), *words, *weights]) == 0
     run = tmp_path / "runs" / recipe.stem / "1"
     assert {"recipe.yaml", "metrics.csv", "best.ckpt", "last.ckpt"} <= {path.name for path in run.iterdir()}
-    assert yaml.safe_load((run / "recipe.yaml").read_text())["task"] == "detection"
+    assert yaml.safe_load((run / "recipe.yaml").read_text())["task"] == task
