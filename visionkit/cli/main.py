@@ -138,11 +138,11 @@ def _parser() -> argparse.ArgumentParser:
         verb.add_argument("--output", metavar="DIR", help="folder for metrics.json and predictions.json")
 
     usage = "CKPT PICTURE|FOLDER ... [--output DIR] [--score-threshold S]"
-    predict = _verb(verbs, "predict", _predict, "find objects in pictures of your own", usage, PREDICT_EXAMPLES)
+    predict = _verb(verbs, "predict", _predict, "say what is in pictures of your own", usage, PREDICT_EXAMPLES)
     predict.add_argument("checkpoint", metavar="CKPT", help="a checkpoint that fit has written")
     predict.add_argument("words", nargs="+", metavar="PICTURE | FOLDER", help="picture files, and folders of them")
     predict.add_argument("--output", metavar="DIR", help="folder for the drawn pictures and predictions.json")
-    predict.add_argument("--score-threshold", type=float, metavar="S", help="draw and list boxes from this score")
+    predict.add_argument("--score-threshold", type=float, metavar="S", help="draw and list what has at least this score")
 
     usage = f"[{'|'.join(KINDS)}]"
     listing = _verb(verbs, "list", _list, "what there is to choose from", usage, LIST_EXAMPLES)

@@ -5,6 +5,7 @@ from visionkit.tasks.classification import Classification, ClassificationEvaluat
 from visionkit.tasks.detection import Detection, EvaluationOptions
 from visionkit.tasks.mixing import MixingOptions
 from visionkit.tasks.optimise import OptimizerOptions, ScheduleOptions
+from visionkit.tasks.runtime import RuntimeOptions
 
 __all__ = [
     "Classification",
@@ -14,6 +15,7 @@ __all__ = [
     "LossOptions",
     "MixingOptions",
     "OptimizerOptions",
+    "RuntimeOptions",
     "ScheduleOptions",
     "Task",
     "tasks",

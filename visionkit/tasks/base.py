@@ -215,7 +215,8 @@ class Task(LightningModule):
     @classmethod
     def from_description(cls, description: dict[str, Any], network: nn.Module) -> "Task":
         """The task that `description` tells of, around `network`."""
-        options = {name: kind(**description[name]) for name, kind in cls.option_types.items()}
+        # A section that is younger than the checkpoint takes its defaults.
+        options = {name: kind(**description.get(name, {})) for name, kind in cls.option_types.items()}
         task = cls(network, class_names=description["class_names"], category_ids=description["category_ids"], **options)
         task.recipe = description["recipe"]
         return task

@@ -17,6 +17,7 @@ from visionkit.tasks.base import Task, refusing_lone_values, tasks
 from visionkit.tasks.labelling import LABELLINGS
 from visionkit.tasks.mixing import MixingOptions, make_mixing
 from visionkit.tasks.optimise import OptimizerOptions, ScheduleOptions
+from visionkit.tasks.runtime import RuntimeOptions
 from visionkit.tasks.views import Views, view_kinds
 
 MOST_LISTED = 5
@@ -89,6 +90,7 @@ class Classification(Task):
         loss: what is minimised.
         mixing: mixup and cutmix.
         evaluation: how predictions are scored.
+        runtime: how the network is run.
     """
 
     name: ClassVar[str] = "classification"
@@ -98,6 +100,7 @@ class Classification(Task):
         "loss": LossOptions,
         "mixing": MixingOptions,
         "evaluation": ClassificationEvaluation,
+        "runtime": RuntimeOptions,
     }
     preprocessing: CropPreprocessing
     class_weights: Tensor | None
@@ -113,6 +116,7 @@ class Classification(Task):
         loss: LossOptions | None = None,
         mixing: MixingOptions | None = None,
         evaluation: ClassificationEvaluation | None = None,
+        runtime: RuntimeOptions | None = None,
     ) -> None:
         super().__init__(model, class_names, category_ids, preprocess, optimizer, schedule)
         self.loss_options, self.mixing_options = loss or LossOptions(), mixing or MixingOptions()
@@ -122,7 +126,8 @@ class Classification(Task):
         self.score_by(evaluation or ClassificationEvaluation())
         self.rows: dict[int | str, dict[str, Any]] = {}
         self.extras: dict[str, Any] = {}
-        self.network.to(memory_format=torch.channels_last)
+        self.runtime_options = runtime or RuntimeOptions()
+        self.network.to(memory_format=self.runtime_options.memory_format)
 
     @classmethod
     def needs(cls, recipe: Mapping[str, Any]) -> Needs:
@@ -197,8 +202,9 @@ class Classification(Task):
         self.rows |= dict(zip(batch.image_ids, self._rows(probabilities), strict=True))
 
     def on_fit_start(self) -> None:
-        """Say what trains, and count the classes where the loss weighs them."""
+        """Say what trains, count the classes where the loss weighs them, and compile the network if asked to."""
         super().on_fit_start()
+        self.runtime_options.start_training(self.network)
         kind = self.loss_options.class_weights
         if kind != "none":
             counts = self._class_counts() if isinstance(kind, str) else torch.zeros(len(self.class_names))
@@ -220,11 +226,11 @@ class Classification(Task):
         self.rows = gather_by_key(self.rows)
 
     def _prepared(self, pictures: Sequence[Tensor]) -> Tensor:
-        return self.preprocessing(pictures).contiguous(memory_format=torch.channels_last)
+        return self.runtime_options.lay_out(self.preprocessing(pictures))
 
     def _probabilities(self, views: Tensor) -> Tensor:
         """Probabilities [N, K] of normalised views [N, 3, h, w]."""
-        logits = self.views.kind.logits(self.network, views.contiguous(memory_format=torch.channels_last))
+        logits = self.views.kind.logits(self.network, self.runtime_options.lay_out(views))
         return self.labelling.probabilities(logits)
 
     def _targets(self, batch: Batch) -> Tensor:

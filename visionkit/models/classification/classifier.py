@@ -81,7 +81,7 @@ class Classifier(nn.Module):
         Returns:
             Weight and logits [B, K] for each head, the main one with weight 1 first.
         """
-        if not self.training:
+        if not (self.training and self.backbone.inner_channels):
             return [(1.0, self(x))]
         maps, inner = self.backbone.forward_with_inner_maps(x)
         return [(1.0, self.head(_deepest(maps))), *self.head.auxiliary_logits(inner)]

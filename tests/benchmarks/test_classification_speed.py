@@ -1,0 +1,107 @@
+"""Training step and inference of classifiers through the task beside torchvision's networks in a loop by hand.
+
+Run by hand on an idle machine: pytest -m benchmark -s tests/benchmarks/test_classification_speed.py
+"""
+
+import statistics
+import time
+
+import pytest
+import torch
+import torchvision
+from torch.nn import functional
+
+from visionkit.backbones import create_backbone
+from visionkit.data.batch import Batch
+from visionkit.data.crop import CropPreprocess
+from visionkit.models import create_model
+from visionkit.tasks import Classification
+
+ON_GPU = torch.cuda.is_available()
+DEVICE = torch.device("cuda" if ON_GPU else "cpu")
+PICTURES, SIDE = (64, 224) if ON_GPU else (4, 128)
+CLASSES = 1000
+WARM_UP, ROUNDS = (5, 31) if ON_GPU else (2, 15)
+BOUND = 1.03
+
+pytestmark = pytest.mark.benchmark
+
+
+def by_task(name):
+    """A training step and an inference of ours."""
+    torch.manual_seed(0)
+    network = create_model("classifier", create_backbone(name, weights="none"), CLASSES)
+    names = [f"class {label}" for label in range(CLASSES)]
+    task = Classification(network, names, preprocess=CropPreprocess(SIDE, SIDE)).to(DEVICE)
+    task.log_losses = lambda *given: None  # there is no trainer that would take them
+    optimizer = torch.optim.SGD(network.parameters(), lr=1e-3, momentum=0.9)
+
+    def step(pictures, labels):
+        task.train()
+        batch = Batch(pictures, [{"label": label, "image_id": 0} for label in labels])
+        optimizer.zero_grad()
+        task.training_step(batch, 0).backward()
+        optimizer.step()
+
+    @torch.inference_mode()
+    def classify(pictures, labels):
+        task.eval()
+        return task(pictures)
+
+    return step, classify
+
+
+def by_hand(name):
+    """The same of torchvision's, as one would write it down."""
+    torch.manual_seed(0)
+    network = torchvision.models.get_model(name, weights=None).to(DEVICE, memory_format=torch.channels_last)
+    optimizer = torch.optim.SGD(network.parameters(), lr=1e-3, momentum=0.9)
+    mean, std = (torch.tensor(values, device=DEVICE).view(3, 1, 1) for values in ((0.485, 0.456, 0.406), (0.229,) * 3))
+
+    def prepared(pictures):
+        batch = (torch.stack(pictures).float() / 255 - mean) / std
+        return batch.contiguous(memory_format=torch.channels_last)
+
+    def step(pictures, labels):
+        network.train()
+        optimizer.zero_grad()
+        loss = functional.cross_entropy(network(prepared(pictures)), torch.tensor(labels, device=DEVICE))
+        loss.backward()
+        loss.item()  # for the log
+        optimizer.step()
+
+    @torch.inference_mode()
+    def classify(pictures, labels):
+        network.eval()
+        return network(prepared(pictures)).softmax(dim=1)
+
+    return step, classify
+
+
+def seconds(run, pictures, labels):
+    synchronise = torch.cuda.synchronize if ON_GPU else (lambda: None)
+    synchronise()
+    start = time.perf_counter()
+    run(pictures, labels)
+    synchronise()
+    return time.perf_counter() - start
+
+
+@pytest.mark.parametrize("name", ["resnet50", "densenet121"])
+@pytest.mark.parametrize("which", ["training step", "inference"])
+def test_the_task_takes_no_longer_than_a_loop_by_hand(name, which, capsys):
+    place = ["training step", "inference"].index(which)
+    ours, theirs = by_task(name)[place], by_hand(name)[place]
+    generator = torch.Generator().manual_seed(0)
+    pictures = list(torch.randint(0, 256, (PICTURES, 3, SIDE, SIDE), dtype=torch.uint8, generator=generator).to(DEVICE))
+    labels = list(range(PICTURES))
+    times = []
+    for round_number in range(WARM_UP + ROUNDS):
+        order = [ours, theirs] if round_number % 2 == 0 else [theirs, ours]  # neither always follows the other
+        taken = {run: seconds(run, pictures, labels) for run in order}
+        times.append((taken[ours], taken[theirs]))
+    ratio = statistics.median(own / their for own, their in times[WARM_UP:])
+    own, their = (statistics.median(column) for column in zip(*times[WARM_UP:], strict=True))
+    with capsys.disabled():
+        print(f"\n{name}, {which} on {DEVICE}: visionkit {own:.3f} s, torchvision {their:.3f} s, ratio {ratio:.3f}")
+    assert ratio <= BOUND
