@@ -256,6 +256,28 @@ def test_freezing_fixes_what_the_first_stages_need_and_nothing_else(name, frozen
     assert all(layer.training for layer in norms(backbone).values())
 
 
+@pytest.mark.parametrize("name", ["resnet18", "cifar_densenet_40_12", "timm/tf_efficientnet_lite0"])
+def test_a_wholly_frozen_network_is_at_rest_and_builds_no_graph(name, picture):
+    backbone = create_backbone(name, weights="checkpoint", frozen_stages="all")
+    assert backbone.frozen_stages == len(backbone.stages) == backbone.spec["frozen_stages"]
+    backbone.train()
+    assert not any(map_.requires_grad for map_ in backbone(picture).values())
+    assert not any(part.training for part in backbone.modules() if part is not backbone)
+    backbone.freeze(0)
+    assert all(part.training for part in backbone.modules()), "and learns again when it is unfrozen"
+
+
+def test_fixed_parts_drop_nothing_in_training(picture):
+    backbone = create_backbone("timm/tf_efficientnet_lite0", weights="checkpoint", drop_path_rate=0.5, frozen_stages=4)
+    backbone.train()
+    fixed, learning = (backbone.body.blocks[at].modules() for at in (4, -2))
+    assert not any(part.training for part in fixed)
+    assert any("DropPath" in type(part).__name__ and part.training for part in backbone.modules())
+    first, second = (backbone(picture) for _ in range(2))
+    assert torch.equal(first["s16"], second["s16"])
+    assert not torch.equal(first["s32"], second["s32"])
+
+
 def test_frozen_stages_are_counted_on_the_network_not_on_what_is_asked():
     backbone = create_backbone("resnet18", weights="checkpoint", out_stages=["s8", "s32"], frozen_stages=1)
     assert {name.split(".")[0] for name in set(dict(backbone.named_parameters())) - trainable(backbone)} == {

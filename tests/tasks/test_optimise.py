@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from visionkit.backbones import create_backbone
 from visionkit.errors import RecipeError
 from visionkit.tasks.optimise import (
     OptimizerOptions,
@@ -77,6 +78,20 @@ def test_the_backbone_has_its_own_rate_and_norms_may_be_spared_decay():
     groups = parameter_groups(model, model["backbone"], options)
     by_rate = {(group["lr"], group["weight_decay"]): len(group["params"]) for group in groups}
     assert by_rate == {(0.1, 0.5): 1, (0.1, 0.0): 3, (1.0, 0.5): 1, (1.0, 0.0): 1}
+
+
+def test_the_rate_falls_from_stage_to_stage_below_the_head():
+    backbone = create_backbone("cifar_resnet20", weights="none")
+    model = nn.ModuleDict({"backbone": backbone, "head": nn.Linear(4, 2)})
+    options = OptimizerOptions(lr=1.0, backbone_lr_factor=0.8, stage_lr_decay=0.5)
+    groups = parameter_groups(model, backbone, options)
+    rate = {group["part"]: group["lr"] for group in groups}
+    assert rate == pytest.approx({"s1": 0.1, "s2": 0.2, "s4": 0.4, "head": 1.0})
+    assert sum(len(group["params"]) for group in groups) == len(list(model.parameters()))
+    (first,) = (group for group in groups if group["part"] == "s1")
+    assert any(parameter is next(backbone.parameters()) for parameter in first["params"]), "the stem is of the first"
+    with pytest.raises(RecipeError, match="stage_lr_decay needs a backbone of visionkit"):
+        parameter_groups(network(), network()["backbone"], options)
 
 
 def test_frozen_parameters_are_left_out_and_nothing_to_train_is_an_error():

@@ -16,6 +16,9 @@ Norm = Literal["trained", "frozen", "eval"]
 """BatchNorm policy. "trained": batch statistics and affine train. "frozen": running statistics, affine fixed.
 "eval": running statistics, affine trains."""
 
+FrozenStages = int | Literal["all"]
+"""How many of a network's first stages are fixed."""
+
 RANDOM = "random"
 """`Backbone.initialised_from` of a network that no weights were loaded into."""
 
@@ -132,7 +135,7 @@ class Backbone(nn.Module):
             **self._options,
         }
 
-    def check_policy(self, norm: str, frozen_stages: int) -> None:
+    def check_policy(self, norm: str, frozen_stages: FrozenStages) -> None:
         """Refuse a policy that no values could make sense of.
 
         Raises:
@@ -140,25 +143,27 @@ class Backbone(nn.Module):
         """
         if norm not in get_args(Norm):
             raise RecipeError(f"norm={norm!r}: use one of {', '.join(get_args(Norm))}")
-        if not 0 <= frozen_stages <= self._depth:
+        if not 0 <= self._number_of(frozen_stages) <= self._depth:
             raise RecipeError(
                 f"frozen_stages={frozen_stages}: {self.name} is built with {self._depth} stages, "
                 f"{', '.join(self.computed)}"
             )
 
-    def freeze(self, stages: int) -> None:
+    def freeze(self, stages: FrozenStages) -> None:
         """Fix parameters and BatchNorm statistics of all that the network's first `stages` stages need.
 
         Counted on the network's own stages, whether or not `forward` returns them. The rest trains, as far as
-        the BatchNorm policy allows, so a smaller number unfreezes.
+        the BatchNorm policy allows, so a smaller number unfreezes. What is fixed drops nothing in training, and no
+        gradients are computed for it.
 
         Raises:
             RecipeError: more stages than there are, or the values are random.
         """
         self.check_policy(self.norm, stages)
-        if stages and self.holds_random_values:
+        number = self._number_of(stages)
+        if number and self.holds_random_values:
             raise RecipeError(refusal(self.name, f"frozen_stages={stages}"))
-        self.frozen_stages = stages
+        self.frozen_stages = number
         self._apply_policy()
 
     def set_norm(self, norm: Norm) -> None:
@@ -174,9 +179,10 @@ class Backbone(nn.Module):
         self._apply_policy()
 
     def train(self, mode: bool = True) -> "Backbone":
-        """Set the mode; BatchNorm layers that the policy keeps still stay in eval mode."""
+        """Set the mode; fixed parts, and BatchNorm layers that the policy keeps still, stay in eval mode."""
         super().train(mode)
         rest_norms(self, self.norm)
+        rest_fixed_parts(self)
         return self
 
     def split(self, last_stage: str) -> nn.Module:
@@ -202,6 +208,9 @@ class Backbone(nn.Module):
         A network that nobody publishes has no names but its own.
         """
         return dict(published)
+
+    def _number_of(self, stages: FrozenStages) -> int:
+        return self._depth if stages == "all" else stages
 
     def _apply_policy(self) -> None:
         self.requires_grad_(False)
@@ -241,6 +250,16 @@ def rest_norms(network: nn.Module, norm: Norm) -> None:
         fixed = layer.weight is not None and not layer.weight.requires_grad
         if norm != "trained" or fixed:
             layer.eval()
+
+
+def rest_fixed_parts(network: nn.Module) -> None:
+    """Put the parts of `network` into eval mode whose parameters are all fixed: their dropout would blur features."""
+    nothing_learns = not any(parameter.requires_grad for parameter in network.parameters())
+    for part in network.modules():
+        learns = [parameter.requires_grad for parameter in part.parameters()]
+        # not the network itself: its mode says whether what is unfrozen later trains
+        if part is not network and (nothing_learns or (learns and not any(learns))):
+            part.eval()
 
 
 def refusal(name: str, what: str) -> str:

@@ -4,7 +4,7 @@ import inspect
 import logging
 from typing import Any
 
-from visionkit.backbones.contract import Backbone, Norm
+from visionkit.backbones.contract import Backbone, FrozenStages, Norm
 from visionkit.backbones.published import UnavailableError
 from visionkit.backbones.registry import backbones
 from visionkit.backbones.weights import fill
@@ -17,7 +17,7 @@ def create_backbone(
     name: str,
     weights: str = "auto",
     norm: Norm = "trained",
-    frozen_stages: int = 0,
+    frozen_stages: FrozenStages = 0,
     out_stages: list[str] | None = None,
     **options: Any,
 ) -> Backbone:
@@ -30,7 +30,7 @@ def create_backbone(
             this network or of a visionkit checkpoint of any task. `checkpoint` leaves the values to the caller,
             who is about to load them.
         norm: BatchNorm policy: trained, frozen (statistics and affine fixed) or eval (statistics fixed).
-        frozen_stages: how many of the first stages are fixed; the stem belongs to the first.
+        frozen_stages: how many of the first stages are fixed, or `all`; the stem belongs to the first.
         out_stages: the stages wanted, None for all; what only deeper ones need is not built.
         **options: the family's own.
 
@@ -68,7 +68,7 @@ def _build(name: str, out_stages: list[str] | None, options: dict[str, Any]) -> 
     return builder(name, out_stages=out_stages, **options)
 
 
-def _warn_of_random_values(name: str, norm: Norm, frozen_stages: int, reason: UnavailableError) -> None:
+def _warn_of_random_values(name: str, norm: Norm, frozen_stages: FrozenStages, reason: UnavailableError) -> None:
     dropped = (
         f"; norm={norm} and frozen_stages={frozen_stages} are given up" if norm != "trained" or frozen_stages else ""
     )

@@ -27,6 +27,8 @@ class OptimizerOptions:
         weight_decay: L2 for sgd and adam, decoupled for adamw.
         decay_norm: whether normalisation layers and biases decay too.
         backbone_lr_factor: the backbone's rate over that of the rest.
+        stage_lr_decay: factor on the rate with each stage of the backbone from the head down: the deepest has it once,
+            the first as often as there are stages (Howard & Ruder 2018, section 3.2: 1/2.6; Bao 2021: .65 a layer).
         base_batch_size: pictures a step, over all devices and accumulated batches, that `lr` is meant for.
         scale_lr: scale `lr` in proportion when the effective batch differs (Goyal 2017); False only warns.
     """
@@ -37,6 +39,7 @@ class OptimizerOptions:
     weight_decay: float = 1e-4
     decay_norm: bool = True
     backbone_lr_factor: float = 1.0
+    stage_lr_decay: float = 1.0
     base_batch_size: int = 16
     scale_lr: bool = True
 
@@ -64,28 +67,61 @@ class ScheduleOptions:
     patience: int = 3
 
 
+HEAD = "head"
+"""Name of the parameter groups of all that is no backbone."""
+
+BACKBONE = "backbone"
+"""Name of the parameter groups of a backbone without stages, or of what in it belongs to none."""
+
+
 def parameter_groups(network: nn.Module, backbone: nn.Module, options: OptimizerOptions) -> list[dict[str, Any]]:
-    """Trainable parameters as optimiser groups, by whose rate and whose decay they take.
+    """Trainable parameters as optimiser groups, by the stage they belong to and by whether they decay.
+
+    Returns:
+        Each with `params`, `lr`, `weight_decay`, and as `part` the backbone's stage ("s4"), `BACKBONE` or `HEAD`.
 
     Raises:
-        RecipeError: nothing is left to train.
+        RecipeError: nothing is left to train, or the rate is to fall by stages and the backbone has none.
     """
-    in_backbone = {id(parameter) for parameter in backbone.parameters()}
-    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    part_of = _stage_of_parameters(backbone)
+    if options.stage_lr_decay != 1 and not hasattr(backbone, "stage_modules"):
+        raise RecipeError("optimizer.stage_lr_decay needs a backbone of visionkit, whose stages are known")
+    groups: dict[tuple[str, bool], list[nn.Parameter]] = {}
     for parameter in network.parameters():
         if parameter.requires_grad:
             decays = options.decay_norm or parameter.ndim > 1
-            groups.setdefault((id(parameter) in in_backbone, decays), []).append(parameter)
+            groups.setdefault((part_of.get(id(parameter), HEAD), decays), []).append(parameter)
     if not groups:
         raise RecipeError("nothing is left to train: every parameter is frozen")
+    factors = _rate_factors(backbone, options)
     return [
         {
             "params": parameters,
-            "lr": options.lr * (options.backbone_lr_factor if of_backbone else 1.0),
+            "part": part,
+            "lr": options.lr * factors[part],
             "weight_decay": options.weight_decay if decays else 0.0,
         }
-        for (of_backbone, decays), parameters in groups.items()
+        for (part, decays), parameters in groups.items()
     ]
+
+
+def _stage_of_parameters(backbone: nn.Module) -> dict[int, str]:
+    """The backbone's parameters, by id, each with the first of the stages that need it."""
+    part_of: dict[int, str] = {}
+    for stage, names in getattr(backbone, "stage_modules", {}).items():
+        for name in names:
+            for parameter in backbone.get_submodule(name).parameters():
+                part_of.setdefault(id(parameter), stage)
+    return {**{id(parameter): BACKBONE for parameter in backbone.parameters()}, **part_of}
+
+
+def _rate_factors(backbone: nn.Module, options: OptimizerOptions) -> dict[str, float]:
+    """Factor on the rate of each part of a network."""
+    deepest_first = [BACKBONE, *reversed(list(getattr(backbone, "stage_modules", {})))]
+    of_stages = {
+        part: options.backbone_lr_factor * options.stage_lr_decay**steps for steps, part in enumerate(deepest_first)
+    }
+    return {HEAD: 1.0, **of_stages}
 
 
 optimizers: Registry[Callable[[list[dict[str, Any]], OptimizerOptions], Optimizer]] = Registry("optimizer")
