@@ -54,6 +54,6 @@ def load_task(path: str | Path) -> Task:
 
 def build_network(spec: dict[str, Any]) -> torch.nn.Module:
     """The network of a `spec`, without values: the caller is about to load them."""
-    arguments = {**spec, "weights": None}
+    arguments: dict[str, Any] = {key: None if key == "weights" else value for key, value in spec.items()}
     backbone = create_backbone(**{**arguments.pop("backbone"), "weights": "checkpoint"})
     return create_model(backbone=backbone, **arguments)
