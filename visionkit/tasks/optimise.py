@@ -24,6 +24,7 @@ class OptimizerOptions:
         name: sgd, adam or adamw.
         lr: learning rate at `base_batch_size` pictures a step.
         momentum: of SGD; the other optimisers refuse it when it is not the default.
+        nesterov: look-ahead momentum of SGD (Sutskever 2013).
         weight_decay: L2 for sgd and adam, decoupled for adamw.
         decay_norm: whether normalisation layers and biases decay too.
         backbone_lr_factor: the backbone's rate over that of the rest.
@@ -36,6 +37,7 @@ class OptimizerOptions:
     name: Literal["sgd", "adam", "adamw"] = "sgd"
     lr: float = 0.02
     momentum: float = 0.9
+    nesterov: bool = False
     weight_decay: float = 1e-4
     decay_norm: bool = True
     backbone_lr_factor: float = 1.0
@@ -129,7 +131,7 @@ optimizers: Registry[Callable[[list[dict[str, Any]], OptimizerOptions], Optimize
 
 @optimizers.register("sgd")
 def _sgd(groups: list[dict[str, Any]], options: OptimizerOptions) -> Optimizer:
-    return SGD(groups, lr=options.lr, momentum=options.momentum)
+    return SGD(groups, lr=options.lr, momentum=options.momentum, nesterov=options.nesterov)
 
 
 @optimizers.register("adam")
