@@ -389,3 +389,11 @@ def test_data_check_prints_figures(capsys, tmp_path):
     card.write_text("data: {format: shapes, splits: {train: {split: train, count: 5, size: 32}}}")
     assert main(["data", "check", str(card)]) == 0
     assert "5 pictures" in capsys.readouterr().out
+
+
+def test_a_run_without_validation_says_so_and_names_the_checkpoint_there_is(recipe, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["fit", str(recipe), *TINY, "trainer.check_val_every_n_epoch=2"]) == 0
+    said = capsys.readouterr().out
+    assert "no validation was run" in said
+    assert "next: visionkit test runs/mine/1/last.ckpt" in said

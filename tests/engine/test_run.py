@@ -1,4 +1,5 @@
 import pytest
+import torch
 from lightning.pytorch.callbacks import EarlyStopping, EMAWeightAveraging
 
 from tests.tasks.small import small_data, small_task, small_trainer
@@ -75,3 +76,15 @@ def test_ctrl_c_leaves_a_last_checkpoint_that_can_be_resumed(tmp_path):
     trainer = small_trainer(max_epochs=3)
     trainer.fit(small_task(list(FORMS)), small_data(), ckpt_path=tmp_path / "last.ckpt", weights_only=True)
     assert trainer.global_step == 6
+
+
+def test_what_no_validation_followed_is_kept_all_the_same(tmp_path):
+    trainer = train(tmp_path, max_epochs=3, check_val_every_n_epoch=2)
+    assert torch.load(tmp_path / "last.ckpt", weights_only=True)["global_step"] == trainer.global_step
+
+
+def test_the_check_before_training_is_no_result(tmp_path):
+    trainer = train(tmp_path, max_epochs=1, check_val_every_n_epoch=2, num_sanity_val_steps=1)
+    assert trainer.lightning_module.results == {}
+    assert not (tmp_path / "best.ckpt").exists()
+    load_task(tmp_path / "last.ckpt")

@@ -142,7 +142,9 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("checkpoint", metavar="CKPT", help="a checkpoint that fit has written")
     predict.add_argument("words", nargs="+", metavar="PICTURE | FOLDER", help="picture files, and folders of them")
     predict.add_argument("--output", metavar="DIR", help="folder for the drawn pictures and predictions.json")
-    predict.add_argument("--score-threshold", type=float, metavar="S", help="draw and list what has at least this score")
+    predict.add_argument(
+        "--score-threshold", type=float, metavar="S", help="draw and list what has at least this score"
+    )
 
     usage = f"[{'|'.join(KINDS)}]"
     listing = _verb(verbs, "list", _list, "what there is to choose from", usage, LIST_EXAMPLES)

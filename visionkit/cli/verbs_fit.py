@@ -20,6 +20,7 @@ from visionkit.engine.run import (
     new_run_folder,
     write_recipe,
 )
+from visionkit.engine.unfreeze import UnfreezeStep
 from visionkit.report.tables import class_table, overall_table
 
 logger = logging.getLogger("visionkit")
@@ -46,6 +47,7 @@ def fit(recipe: dict[str, Any], *, name: str, resume: str | None = None) -> int:
         task.monitor,
         _optional(EmaOptions, recipe, "ema"),
         _optional(EarlyStoppingOptions, recipe, "early_stopping"),
+        _each(UnfreezeStep, recipe, "unfreeze"),
     )
     trainer = build_trainer(recipe, callbacks, make_loggers(folder))
     trainer.fit(task, data, ckpt_path=checkpoint, weights_only=True)
@@ -80,11 +82,23 @@ def _optional(kind: type, recipe: dict[str, Any], key: str) -> Any:
     return instantiate(kind, recipe[key], key) if recipe.get(key) else None
 
 
+def _each(kind: type, recipe: dict[str, Any], key: str) -> list[Any]:
+    """The entries of a section that is a list; one alone needs no brackets."""
+    given = recipe.get(key) or []
+    return [
+        instantiate(kind, values, f"{key}.{at}")
+        for at, values in enumerate(given if isinstance(given, list) else [given])
+    ]
+
+
 def _print_outcome(task: Any, folder: Path) -> None:
     console = Console()
-    results = getattr(task, "results", {})
-    console.print(overall_table(results, "validation, last epoch"))
-    console.print(class_table(results, task.class_names))
-    best = folder / "best.ckpt"
-    console.print(f"best checkpoint: {best}", soft_wrap=True)
-    console.print(f"next: visionkit test {best}", soft_wrap=True)
+    if task.results:
+        console.print(overall_table(task.results, "validation, last epoch"))
+        console.print(class_table(task.results, task.class_names))
+    else:
+        console.print("no validation was run: see trainer.check_val_every_n_epoch and trainer.limit_val_batches")
+    best = next((path for path in (folder / "best.ckpt", folder / "last.ckpt") if path.is_file()), None)
+    if best is not None:
+        console.print(f"{best.stem} checkpoint: {best}", soft_wrap=True)
+        console.print(f"next: visionkit test {best}", soft_wrap=True)

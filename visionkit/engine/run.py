@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import (
     Callback,
     EarlyStopping,
@@ -16,6 +17,7 @@ from lightning.pytorch.callbacks import (
 )
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 
+from visionkit.engine.unfreeze import StagedUnfreezing, UnfreezeStep
 from visionkit.errors import VisionkitError
 
 
@@ -43,6 +45,27 @@ class EarlyStoppingOptions:
 
     patience: int = 10
     min_delta: float = 0.0
+
+
+class SaveUnvalidated(Callback):
+    """Writes the network as it is at the end where no validation followed the last step, which saves it otherwise.
+
+    Args:
+        path: of the checkpoint.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.validated_at = path, -1
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Remember the step that was validated."""
+        if not trainer.sanity_checking:
+            self.validated_at = trainer.global_step
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save what has learned since."""
+        if self.validated_at != trainer.global_step:
+            trainer.save_checkpoint(self.path)
 
 
 def new_run_folder(recipe_name: str, root: str | Path = "runs") -> Path:
@@ -92,16 +115,20 @@ def make_callbacks(
     monitor: str,
     ema: EmaOptions | None = None,
     early_stopping: EarlyStoppingOptions | None = None,
+    unfreeze: list[UnfreezeStep] | None = None,
 ) -> list[Callback]:
     """What every training run has: best.ckpt and last.ckpt (also after Ctrl-C), and what the recipe asks for."""
     callbacks: list[Callback] = [
         ModelCheckpoint(folder, filename="best", monitor=monitor, mode="max", enable_version_counter=False),
         # save_last of the one above would follow the best epochs only, and not be written on Ctrl-C.
         ModelCheckpoint(folder, filename="last", save_on_exception=True, enable_version_counter=False),
+        SaveUnvalidated(folder / "last.ckpt"),
         LearningRateMonitor(logging_interval="step"),
     ]
     if ema is not None:
         callbacks.append(EMAWeightAveraging(decay=ema.decay, update_starting_at_step=ema.start_step))
     if early_stopping is not None:
         callbacks.append(EarlyStopping(monitor=monitor, mode="max", **dataclasses.asdict(early_stopping)))
+    if unfreeze:
+        callbacks.append(StagedUnfreezing(unfreeze))
     return callbacks

@@ -193,10 +193,13 @@ class Task(LightningModule):
     def score(self, split: str) -> None:
         """Compute, log and keep the figures of a split that has been gone through."""
         # Every process computes the same numbers from the gathered records: nothing is left to reduce.
-        self.results = self.metric.compute()
+        results = self.metric.compute()
         with torch.inference_mode(False):  # what is made inside of it could not be changed in a training run
             self.metric.reset()
-        known = {name: value for name, value in self.results.items() if value == value}
+        if self.trainer.sanity_checking:  # a few pictures and an untrained network: no result
+            return
+        self.results = results
+        known = {name: value for name, value in results.items() if value == value}
         self.log_dict({f"{split}/{name}": value for name, value in known.items() if "/" not in name}, prog_bar=False)
 
     def description(self) -> dict[str, Any]:
