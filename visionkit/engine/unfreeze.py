@@ -1,9 +1,9 @@
 """Staged unfreezing: the head learns first, then the backbone from its deepest stage down.
 
 Lightning's BackboneFinetuning is no base for it: it adds parameter groups to the optimiser in the middle of a run,
-which no learning-rate schedule moves, knows a backbone only as a whole, and thaws BatchNorm layers against their policy. Here
-the optimiser holds from the start all that will ever train, passes over what has no gradient yet, and a resumed run
-finds the groups that it left.
+which no learning-rate schedule moves, knows a backbone only as a whole, and thaws BatchNorm layers against their
+policy. Here the optimiser holds from the start all that will ever train, passes over what has no gradient yet, and a
+resumed run finds the groups that it left.
 """
 
 import itertools
