@@ -2,7 +2,7 @@
 
     python tests/benchmarks/cifar10_table.py DATA OUTPUT [key=value ...]
 
-DATA is the folder of the card cifar10_arrays; words of the form key=value go to every run (trainer.precision=bf16-mixed).
+DATA is the folder of the card cifar10_arrays; key=value words go to every run (trainer.precision=bf16-mixed).
 Prints a markdown table of the last checkpoint's error on the test pictures.
 """
 
