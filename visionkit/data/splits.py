@@ -54,6 +54,9 @@ class Splits:
         classes: class names in label order; None takes them from the annotation files.
         holdout: what of `train` validates where there is no `val`.
         needs: what a picture must have to be of use; others are left out, counted and said.
+
+    Raises:
+        RecipeError: something is to be held out although the card has a `val` split.
     """
 
     def __init__(
@@ -67,6 +70,8 @@ class Splits:
     ) -> None:
         self.format, self.root, self.options, self.classes = format, root, options, classes
         self.holdout, self.needs = holdout, needs
+        if holdout is not None and "val" in options:
+            raise RecipeError("data.holdout: the card has a val split of its own; take one of the two out")
         self._read: dict[str, VisionDataset] = {}
 
     @property
@@ -102,7 +107,7 @@ class Splits:
 
     def __iter__(self) -> Iterator[str]:
         """The names of the splits there are."""
-        held_out = ["val"] if self.holdout is not None and "val" not in self.options else []
+        held_out = ["val"] if self.holdout is not None else []
         return iter([*self.options, *held_out])
 
     def _any_split(self) -> VisionDataset:
@@ -110,7 +115,7 @@ class Splits:
 
     def _open(self, split: str) -> VisionDataset:
         """The split as the card gives it, or a part of `train` where one is held out."""
-        if self.holdout is None or "val" in self.options or split not in ("train", "val"):
+        if self.holdout is None or split not in ("train", "val"):
             return self._read_split(split)
         whole = self._read_split("train")
         kept, held_out = stratified_holdout(labels_of(whole), self.holdout.fraction, self.holdout.seed)
