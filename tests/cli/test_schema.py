@@ -8,6 +8,7 @@ from visionkit.cli.compose import compose
 from visionkit.cli.layers import Layer
 from visionkit.cli.schema import check, check_data, recipe_schema
 from visionkit.engine.run import EarlyStoppingOptions, EmaOptions
+from visionkit.engine.unfreeze import UnfreezeStep
 from visionkit.errors import RecipeError
 from visionkit.models import models
 from visionkit.tasks import Detection
@@ -24,7 +25,8 @@ def composed(tmp_path):
 
 def test_every_section_takes_what_its_code_takes(composed):
     schema = recipe_schema(composed())
-    options = {**Detection.option_types, "ema": EmaOptions, "early_stopping": EarlyStoppingOptions}
+    callbacks = {"ema": EmaOptions, "early_stopping": EarlyStoppingOptions, "unfreeze": UnfreezeStep}
+    options = {**Detection.option_types, **callbacks}
     for key, kind in options.items():
         assert set(schema[key]) == {field.name for field in dataclasses.fields(kind)}
     assert set(schema) == {"task", "seed", "model", "data", "trainer", *options}

@@ -162,5 +162,5 @@ def test_two_processes_unfreeze_alike(tmp_path):
 
 def test_processes_that_would_wait_for_what_is_frozen_are_refused():
     trainer = SimpleNamespace(world_size=2, strategy=DDPStrategy())
-    with pytest.raises(RecipeError, match="trainer.strategy=ddp_find_unused_parameters_true"):
+    with pytest.raises(RecipeError, match=r"trainer\.strategy=ddp_find_unused_parameters_true"):
         StagedUnfreezing(STEPS).setup(trainer, task_to_transfer(["a", "b"]), "fit")
