@@ -19,7 +19,7 @@ def test_channels_come_first_in_memory_of_their_own():
 
 
 def test_a_target_has_what_the_sample_has():
-    assert not {"label", "tags", "masks"} & set(to_target(sample(1)))
+    assert not {"label", "tags", "masks", "semantic"} & set(to_target(sample(1)))
     target = to_target(sample("b", label=3, tags=np.array([0, 3])))
     assert (target["label"], target["image_id"], target["size"]) == (3, "b", (5, 7))
     assert target["tags"].tolist() == [0, 3]
@@ -27,6 +27,10 @@ def test_a_target_has_what_the_sample_has():
     none = to_target(sample(1, tags=np.array([], np.int64)))["tags"]
     assert none.dtype == torch.int64
     assert none.shape == (0,)
+    mask = np.arange(35, dtype=np.uint8).reshape(5, 7)[:, ::-1]
+    semantic = to_target(sample(1, semantic=mask))["semantic"]
+    assert semantic.dtype == torch.uint8
+    assert semantic.tolist() == mask.tolist()
 
 
 def test_samples_side_by_side_keep_their_order():

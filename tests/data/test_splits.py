@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
 
+from visionkit.data.formats.shapes import Shapes
 from visionkit.data.holdout import Subset
 from visionkit.data.joined import JoinedDataset
+from visionkit.data.pixels import count_pixels
 from visionkit.data.splits import HoldoutOptions, Splits, labels_of
 from visionkit.errors import DataError, RecipeError
 
@@ -48,8 +50,39 @@ def test_counts_are_those_of_labels_or_of_all_tags():
     assert given.class_counts("train").tolist() == expected.tolist()
 
 
+def test_pixels_are_counted_by_class_and_by_picture():
+    given = splits({"train": {**HALF_EMPTY, "semantic": True}}, needs="semantic")
+    reader = given.dataset("train")
+    masks = [reader[index].semantic for index in range(len(reader))]
+    counts, out_of = given.pixel_counts("train")
+    assert counts.tolist() == [sum(int((mask == number).sum()) for mask in masks) for number in range(7)]
+    assert out_of.tolist() == [sum(mask.size for mask in masks if (mask == number).any()) for number in range(7)]
+    assert counts.dtype == out_of.dtype == np.int64
+
+
+def test_void_counts_nowhere_and_unknown_values_are_named():
+    class OneMask(Subset):
+        mask = np.array([[0, 0, 255, 2]], np.uint8)
+
+        def semantic(self, index):
+            return self.mask
+
+    one = OneMask(Shapes(count=1, size=48, semantic=True), [0])
+    counts, out_of = count_pixels(one)
+    assert counts.tolist() == [2, 0, 1, 0, 0, 0, 0]
+    assert out_of.tolist() == [3, 0, 3, 0, 0, 0, 0]
+    one.mask = np.array([[0, 7, 255, 2]], np.uint8)
+    with pytest.raises(DataError, match="values 0, 2, 7, 255; the 7 classes are 0 to 6"):
+        count_pixels(one)
+
+
+def test_a_card_without_masks_of_classes_is_refused_where_they_are_needed():
+    with pytest.raises(DataError, match="no picture of train has a mask of classes"):
+        splits(needs="semantic").dataset("train")
+
+
 def test_a_list_of_options_is_read_as_one_set():
-    part = {**HALF_EMPTY, "empty_share": 0.0}
+    part = {**HALF_EMPTY, "empty_share": 0.0, "semantic": True}
     joined = splits({"train": [part, {**part, "split": "more", "count": 5}]}, needs="label").dataset("train")
     assert isinstance(joined, JoinedDataset)
     assert len(joined) == 25
@@ -57,6 +90,8 @@ def test_a_list_of_options_is_read_as_one_set():
         assert joined[index].label == joined.label(index)
         np.testing.assert_array_equal(joined[index].tags, joined.tags(index))
         assert joined.picture_size(index) == (48, 48)
+        assert joined.has_semantic(index)
+        np.testing.assert_array_equal(joined[index].semantic, joined.semantic(index))
     with pytest.raises(IndexError):
         joined[25]
 

@@ -56,8 +56,8 @@ def to_target(sample: Sample) -> Target:
 
     Returns:
         boxes float32 [N, 4], labels int64 [N], crowd and difficult bool [N], area float32 [N], image_id,
-        size (height, width), and where the sample has them masks (RLE, a list of N), label (int) and tags
-        (int64, any number).
+        size (height, width), and where the sample has them masks (RLE, a list of N), label (int), tags
+        (int64, any number) and semantic (uint8 [H, W], class of each pixel, 255 = ignore).
     """
     annotation = sample.annotation
     target: Target = {
@@ -75,6 +75,8 @@ def to_target(sample: Sample) -> Target:
         target["label"] = sample.label
     if sample.tags is not None:
         target["tags"] = torch.from_numpy(sample.tags)
+    if sample.semantic is not None:
+        target["semantic"] = torch.from_numpy(np.ascontiguousarray(sample.semantic))
     return target
 
 

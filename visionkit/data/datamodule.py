@@ -12,7 +12,8 @@ from torch.utils.data import DataLoader
 
 from visionkit.data.augment import Augmentation
 from visionkit.data.batch import Batch, TaskDataset, WorkerStart, collate
-from visionkit.data.sample import VisionDataset
+from visionkit.data.pixels import PixelCounts
+from visionkit.data.sample import Colour, VisionDataset
 from visionkit.data.sampling import ClassBalanced, ExactlyOnce
 from visionkit.data.splits import HoldoutOptions, Needs, Splits, labels_of
 from visionkit.errors import RecipeError
@@ -82,6 +83,11 @@ class VisionData(LightningDataModule):
         """The data set's own ids of the classes, in label order."""
         return self.splits.category_ids
 
+    @property
+    def class_colours(self) -> list[Colour] | None:
+        """How masks of the classes are drawn, where the data set says so."""
+        return self.splits.class_colours
+
     def dataset(self, split: str) -> VisionDataset:
         """The reader of `split`, opened once; see `Splits.dataset`."""
         return self.splits.dataset(split)
@@ -89,6 +95,10 @@ class VisionData(LightningDataModule):
     def class_counts(self, split: str) -> NDArray[np.int64]:
         """Pictures of each class, int64 [K]; see `Splits.class_counts`."""
         return self.splits.class_counts(split)
+
+    def pixel_counts(self, split: str) -> PixelCounts:
+        """Pixels of each class and of the pictures that have it, int64 [K] each; see `count_pixels`."""
+        return self.splits.pixel_counts(split)
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Shuffled, augmented batches of `train`; a last incomplete batch is left out."""

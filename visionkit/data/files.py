@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from visionkit.data.columns import AnnotationColumns
 from visionkit.data.pictures import read_picture
-from visionkit.data.sample import Annotation, Sample
+from visionkit.data.sample import Annotation, Sample, WithoutMasks
 from visionkit.errors import DataError
 
 
-class PictureFiles:
+class PictureFiles(WithoutMasks):
     """Base of the readers: pictures in a folder, their annotations in columns. A reader fills the attributes.
 
     Attributes:

@@ -54,6 +54,7 @@ class Subset:
     def __init__(self, reader: VisionDataset, indices: Indices | Sequence[int]) -> None:
         self.reader, self.indices = reader, np.asarray(indices, np.int64)
         self.class_names, self.category_ids, self.report = reader.class_names, reader.category_ids, reader.report
+        self.class_colours = reader.class_colours
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -76,3 +77,11 @@ class Subset:
     def tags(self, index: int) -> NDArray[np.int64] | None:
         """See `VisionDataset`."""
         return self.reader.tags(int(self.indices[index]))
+
+    def has_semantic(self, index: int) -> bool:
+        """See `VisionDataset`."""
+        return self.reader.has_semantic(int(self.indices[index]))
+
+    def semantic(self, index: int) -> NDArray[np.uint8] | None:
+        """See `VisionDataset`."""
+        return self.reader.semantic(int(self.indices[index]))

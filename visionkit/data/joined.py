@@ -16,6 +16,7 @@ class JoinedDataset:
         refuse_different_classes({f"part {number}": part.class_names for number, part in enumerate(parts, start=1)})
         self.parts = list(parts)
         self.class_names, self.category_ids = parts[0].class_names, parts[0].category_ids
+        self.class_colours = parts[0].class_colours
         self.report: dict[str, int] = {}
         for part in parts:
             for reason, count in part.report.items():
@@ -52,3 +53,13 @@ class JoinedDataset:
         """See `VisionDataset`."""
         part, inner = self._locate(index)
         return part.tags(inner)
+
+    def has_semantic(self, index: int) -> bool:
+        """See `VisionDataset`."""
+        part, inner = self._locate(index)
+        return part.has_semantic(inner)
+
+    def semantic(self, index: int) -> NDArray[np.uint8] | None:
+        """See `VisionDataset`."""
+        part, inner = self._locate(index)
+        return part.semantic(inner)

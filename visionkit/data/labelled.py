@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from visionkit.data.bad_files import BadFiles, readable
 from visionkit.data.columns import PackedObjects
 from visionkit.data.pictures import Picture, picture_size, read_picture
-from visionkit.data.sample import Annotation, Sample
+from visionkit.data.sample import Annotation, Sample, WithoutMasks
 from visionkit.errors import DataError
 
 
-class LabelledPictures(ABC):
+class LabelledPictures(WithoutMasks, ABC):
     """Base of the readers that know the class of each picture. A reader fills the attributes.
 
     Attributes:

@@ -6,6 +6,12 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+IGNORE = 255
+"""Value of a semantic mask where nothing is said of the class (void): neither learned nor scored."""
+
+Colour = tuple[int, int, int]
+"""RGB, 0..255 each."""
+
 Rle = dict[str, Any]
 """COCO run-length code of one mask: {"size": [height, width], "counts": bytes or str}."""
 
@@ -72,11 +78,13 @@ class VisionDataset(Protocol):
         class_names: K names, in label order.
         category_ids: the data set's own id of each class, K of them, in label order (COCO's gappy ids).
         report: what was repaired or dropped while reading, by reason ("degenerate boxes": 2).
+        class_colours: how masks of the K classes are drawn where the data set says so; None where it does not.
     """
 
     class_names: list[str]
     category_ids: list[int]
     report: dict[str, int]
+    class_colours: list[Colour] | None
 
     def __len__(self) -> int: ...
 
@@ -97,3 +105,25 @@ class VisionDataset(Protocol):
     def tags(self, index: int) -> NDArray[np.int64] | None:
         """Indices of all classes that hold for the picture, rising; None where that is not known."""
         ...
+
+    def has_semantic(self, index: int) -> bool:
+        """Whether the picture has a mask of classes, without reading it."""
+        ...
+
+    def semantic(self, index: int) -> NDArray[np.uint8] | None:
+        """The mask of classes alone, uint8 [H, W] as in `Sample`, without decoding the picture; None without one."""
+        ...
+
+
+class WithoutMasks:
+    """What readers of pictures without masks of classes answer about them."""
+
+    class_colours: list[Colour] | None = None
+
+    def has_semantic(self, index: int) -> bool:
+        """No."""
+        return False
+
+    def semantic(self, index: int) -> NDArray[np.uint8] | None:
+        """None."""
+        return None

@@ -13,7 +13,8 @@ from visionkit.data.classes import refuse_different_classes
 from visionkit.data.formats import formats
 from visionkit.data.holdout import Subset, stratified_holdout
 from visionkit.data.joined import JoinedDataset
-from visionkit.data.sample import VisionDataset
+from visionkit.data.pixels import PixelCounts, count_pixels
+from visionkit.data.sample import Colour, VisionDataset
 from visionkit.errors import DataError, RecipeError
 from visionkit.registry import suggest
 
@@ -21,14 +22,15 @@ logger = logging.getLogger("visionkit")
 
 SplitOptions = dict[str, Any] | list[dict[str, Any]]
 
-Needs = Literal["label", "tags"]
-"""What a picture must have to be of use for a task: one class, or a list of any number of them."""
+Needs = Literal["label", "tags", "semantic"]
+"""What a picture must have to be of use for a task: one class, a list of any number of them, or a class a pixel."""
 
 _HAS: dict[Needs, Callable[[VisionDataset, int], bool]] = {
     "label": lambda reader, index: reader.label(index) is not None,
     "tags": lambda reader, index: reader.tags(index) is not None,
+    "semantic": lambda reader, index: reader.has_semantic(index),
 }
-_IN_WORDS: dict[Needs, str] = {"label": "one class", "tags": "a list of classes"}
+_IN_WORDS: dict[Needs, str] = {"label": "one class", "tags": "a list of classes", "semantic": "a mask of classes"}
 
 
 @dataclass
@@ -84,6 +86,11 @@ class Splits:
         """The data set's own ids of the classes, in label order."""
         return self._any_split().category_ids
 
+    @property
+    def class_colours(self) -> list[Colour] | None:
+        """How masks of the classes are drawn, where the data set says so."""
+        return self._any_split().class_colours
+
     def dataset(self, split: str) -> VisionDataset:
         """The reader of `split`, opened once.
 
@@ -100,6 +107,10 @@ class Splits:
         """Pictures of each class in a split, int64 [K]; one with several classes counts for each of them."""
         held = [_classes_of(self.dataset(split), index) for index in range(len(self.dataset(split)))]
         return np.bincount(np.concatenate([*held, np.zeros(0, np.int64)]), minlength=len(self.class_names))
+
+    def pixel_counts(self, split: str) -> PixelCounts:
+        """Pixels of each class in a split, and what they are out of; reads every mask."""
+        return count_pixels(self.dataset(split))
 
     def evaluation_split(self, wanted: str) -> str:
         """`wanted`, or `val` where the card has no test split of its own."""

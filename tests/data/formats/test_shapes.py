@@ -17,7 +17,7 @@ SIZES = [64, [33, 97], [128, 40], 512]
 
 @pytest.mark.parametrize("size", SIZES)
 def test_boxes_masks_areas_and_semantic_mask_agree(size):
-    shapes = Shapes(count=25 if size != 512 else 4, size=size, max_objects=7)
+    shapes = Shapes(count=25 if size != 512 else 4, size=size, max_objects=7, semantic=True)
     for index in range(len(shapes)):
         sample = shapes[index]
         assert sample.size == shapes.picture_size(index)
@@ -29,10 +29,27 @@ def test_boxes_masks_areas_and_semantic_mask_agree(size):
             rows, columns = np.nonzero(mask)
             assert box.tolist() == [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
             assert area == mask.sum() >= 16
-            assert (sample.semantic[mask] == label + 1).all()
+            assert (sample.semantic[mask] == label).all()
             assert not (union & mask).any(), "visible parts do not overlap"
             union |= mask
         assert (sample.semantic[~union] == 0).all()
+        assert sample.semantic.dtype == np.uint8
+        np.testing.assert_array_equal(shapes.semantic(index), sample.semantic)
+
+
+def test_masks_of_classes_are_made_where_asked_for_and_shift_the_labels_by_the_background():
+    plain, masked = Shapes(count=20, size=64), Shapes(count=20, size=64, semantic=True)
+    assert masked.class_names == ["background", *plain.class_names]
+    assert masked.category_ids == [0, *plain.category_ids]
+    for index in range(20):
+        first, second = plain[index], masked[index]
+        np.testing.assert_array_equal(first.picture, second.picture)
+        np.testing.assert_array_equal(first.annotation.labels + 1, second.annotation.labels)
+        np.testing.assert_array_equal(first.tags + 1, second.tags)
+        assert first.label is second.label is None or first.label + 1 == second.label
+        assert first.semantic is plain.semantic(index) is None
+    assert not plain.has_semantic(0)
+    assert masked.has_semantic(0)
 
 
 def test_the_same_arguments_give_the_same_pictures_in_another_process():
@@ -74,7 +91,7 @@ def test_objects_are_cut_by_every_border_and_hidden_by_each_other():
 
 def test_nothing_visible_is_without_annotation():
     for index in range(60):
-        shapes = Shapes(count=60, size=64, max_objects=8)
+        shapes = Shapes(count=60, size=64, max_objects=8, semantic=True)
         random = shapes._generator(index)
         scene = shapes._scene(index, random)
         ground = shapes_render.background(random, shapes.size, shapes.texture)

@@ -12,11 +12,13 @@ from pycocotools import mask as rle
 
 from visionkit.data.formats.registry import formats
 from visionkit.data.formats.shapes_render import FORMS, Scene, background, compose, paint, place
-from visionkit.data.sample import Annotation, Sample
+from visionkit.data.sample import Annotation, Colour, Sample
 from visionkit.errors import RecipeError
 
 LEAST_DIAMETER = 12
 """Pixels across that the largest object must have; below this hardly any object is large enough to be kept."""
+
+BACKGROUND = "background"
 
 
 @formats.register("shapes")
@@ -29,8 +31,7 @@ class Shapes:
     nothing visible is without annotation. Where objects come down to some ten pixels across this takes out many, and
     more pictures than `empty_share` are empty.
 
-    A sample's `semantic` is 0 on the ground and k + 1 on an object of class k; its `label` is the class of the object
-    of which most pixels are visible, None in an empty picture.
+    A sample's `label` is the class of the object of which most pixels are visible, None in an empty picture.
 
     Args:
         root: not used; there are no files.
@@ -42,7 +43,8 @@ class Shapes:
         max_objects: objects in a picture, drawn uniformly from 1 to this.
         empty_share: share of pictures without any object, 0 to 1.
         texture: contrast of the ground, 0 (plain) to 1 (as strong as the objects).
-        classes: must be left out or equal the six names.
+        semantic: whether samples have a mask of classes; class 0 is then `background`, and the six names follow.
+        classes: must be left out or equal the class names.
 
     Raises:
         RecipeError: an argument is of the wrong type or out of its range.
@@ -60,10 +62,13 @@ class Shapes:
         max_objects: int = 5,
         empty_share: float = 0.05,
         texture: float = 0.5,
+        semantic: bool = False,
         classes: list[str] | None = None,
     ) -> None:
-        self.class_names = list(FORMS)
-        self.category_ids = list(range(1, len(FORMS) + 1))
+        self._first = int(semantic)
+        self.class_names = [*([BACKGROUND] if semantic else []), *FORMS]
+        self.category_ids = [*([0] if semantic else []), *range(1, len(FORMS) + 1)]
+        self.class_colours: list[Colour] | None = None
         self.report: dict[str, int] = {}
         if classes is not None and classes != self.class_names:
             raise RecipeError(f"data.classes: shapes has the classes {self.class_names}, in this order")
@@ -82,9 +87,8 @@ class Shapes:
 
     def __getitem__(self, index: int) -> Sample:
         picture, scene = self._rendered(index)
-        semantic = np.concatenate([[0], scene.labels + 1])[scene.owner].astype(np.uint8)
-        name = f"shapes/{self._split}/{index}"
-        return Sample(picture.copy(), index, name, _annotation(scene), semantic, _label(scene), _tags(scene))
+        name, annotation, semantic = f"shapes/{self._split}/{index}", self._annotation(scene), self._semantic(scene)
+        return Sample(picture.copy(), index, name, annotation, semantic, self._label(scene), self._tags(scene))
 
     def __getstate__(self) -> dict[str, object]:
         # The cache wraps a bound method and cannot travel to a spawned worker.
@@ -96,15 +100,23 @@ class Shapes:
 
     def annotation(self, index: int) -> Annotation:
         """See `VisionDataset`; renders the scene, but not its colours."""
-        return _annotation(self._scene(index, self._generator(index)))
+        return self._annotation(self._scene(index, self._generator(index)))
 
     def label(self, index: int) -> int | None:
         """See `VisionDataset`."""
-        return _label(self._scene(index, self._generator(index)))
+        return self._label(self._scene(index, self._generator(index)))
 
     def tags(self, index: int) -> NDArray[np.int64]:
         """See `VisionDataset`."""
-        return _tags(self._scene(index, self._generator(index)))
+        return self._tags(self._scene(index, self._generator(index)))
+
+    def has_semantic(self, index: int) -> bool:
+        """The same for every picture."""
+        return bool(self._first)
+
+    def semantic(self, index: int) -> NDArray[np.uint8] | None:
+        """See `VisionDataset`."""
+        return self._semantic(self._scene(index, self._generator(index)))
 
     def picture_size(self, index: int) -> tuple[int, int]:
         """(height, width) in pixels, the same for every picture."""
@@ -124,21 +136,26 @@ class Shapes:
         scene = self._scene(index, random)
         return paint(random, background(random, self.size, self.texture), scene), scene
 
+    def _label(self, scene: Scene) -> int | None:
+        """Class of the object of which most pixels are visible."""
+        return int(self._labels(scene)[scene.areas().argmax()]) if len(scene.objects) else None
 
-def _label(scene: Scene) -> int | None:
-    """Class of the object of which most pixels are visible."""
-    return int(scene.labels[scene.areas().argmax()]) if len(scene.labels) else None
+    def _tags(self, scene: Scene) -> NDArray[np.int64]:
+        return np.unique(self._labels(scene)).astype(np.int64)
 
+    def _annotation(self, scene: Scene) -> Annotation:
+        boxes, masks = scene.boxes(), scene.masks()
+        none = np.zeros(len(boxes), bool)
+        codes = [rle.encode(np.asfortranarray(mask)) for mask in masks]
+        return Annotation(boxes, self._labels(scene), none, none.copy(), scene.areas().astype(np.float32), codes)
 
-def _tags(scene: Scene) -> NDArray[np.int64]:
-    return np.unique(scene.labels).astype(np.int64)
+    def _semantic(self, scene: Scene) -> NDArray[np.uint8] | None:
+        """Class of what is seen at each pixel; None where they have none."""
+        return np.concatenate([[0], self._labels(scene)])[scene.owner].astype(np.uint8) if self._first else None
 
-
-def _annotation(scene: Scene) -> Annotation:
-    boxes, masks = scene.boxes(), scene.masks()
-    none = np.zeros(len(boxes), bool)
-    codes = [rle.encode(np.asfortranarray(mask)) for mask in masks]
-    return Annotation(boxes, scene.labels, none, none.copy(), scene.areas().astype(np.float32), codes)
+    def _labels(self, scene: Scene) -> NDArray[np.int64]:
+        """Class of each object; `background` comes before them where there are masks."""
+        return scene.labels + self._first
 
 
 def _whole(name: str, value: object, least: int) -> int:
