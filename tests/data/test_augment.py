@@ -95,6 +95,92 @@ def test_steps_draw_independently_of_each_other():
     assert min(seen.values()) > 25
 
 
+UNCOVERING = [
+    {"name": "Rotate", "limit": [30, 60]},
+    {"name": "SafeRotate", "limit": [30, 60]},
+    {"name": "PadIfNeeded", "min_height": 90, "min_width": 100},
+    {"name": "Pad", "padding": 7},
+    {"name": "RandomCrop", "height": 70, "width": 50, "pad_if_needed": True},
+    {"name": "CenterCrop", "height": 50, "width": 90, "pad_if_needed": True},
+    {"name": "CropAndPad", "px": [5, 9], "keep_size": False},
+    {"name": "ElasticTransform", "alpha": 200, "sigma": 9},
+    {"name": "GridDistortion", "distort_limit": [0.5, 0.5], "normalized": False},
+    {"name": "OpticalDistortion", "distort_limit": [0.4, 0.5]},
+    {"name": "ThinPlateSpline", "scale_range": [0.2, 0.3]},
+    {"name": "ShiftScaleRotate", "shift_limit": [0.1, 0.2], "rotate_limit": [10, 45]},
+    {"name": "Affine", "scale": [0.5, 0.7], "shear": [10, 20]},
+    {"name": "Perspective", "scale": [0.1, 0.2], "fit_output": True},
+]
+RESIZING = [
+    {"name": "Resize", "height": 19, "width": 31},
+    {"name": "Resize", "height": 120, "width": 200},
+    {"name": "RandomResizedCrop", "size": [15, 20], "scale": [0.8, 1.0]},
+    {"name": "RandomSizedCrop", "min_max_height": [40, 60], "size": [21, 17]},
+    {"name": "ScaleJitter", "min_side": 16, "max_side": 20},
+    {"name": "LongestMaxSize", "max_size": 21},
+    {"name": "RandomScale", "scale_limit": [-0.7, -0.6]},
+]
+TILE = 5
+"""Pixels; the mask of `coded` has tiles of this side."""
+
+
+def coded(objects: int) -> Sample:
+    """A 60 x 80 picture that says its pixels' coordinates, under a mask of tiles of seven classes and `objects`."""
+    given = sample(objects)
+    rows, columns = np.mgrid[:60, :80]
+    picture = np.stack([3 * columns, 3 * rows, np.full((60, 80), 250)], axis=2).astype(np.uint8)
+    return dataclasses.replace(given, picture=picture, semantic=tile_class(columns, rows))
+
+
+def tile_class(columns, rows):
+    return ((columns // TILE + 3 * (rows // TILE)) % 7).astype(np.uint8)
+
+
+def near(picture, mask, reach):
+    """Where a tile's class can be read off the coordinates, and whether the mask has a class of within `reach`."""
+    x, y = (picture[..., channel].astype(float) / 3 for channel in (0, 1))
+    shifts = np.linspace(-reach, reach, 5)
+    places = [(np.clip(np.rint(x + dx), 0, 79), np.clip(np.rint(y + dy), 0, 59)) for dx in shifts for dy in shifts]
+    return np.any([mask == tile_class(columns.astype(int), rows.astype(int)) for columns, rows in places], axis=0)
+
+
+@pytest.mark.parametrize("objects", [0, 6])
+@pytest.mark.parametrize("step", UNCOVERING, ids=lambda step: step["name"])
+def test_what_is_uncovered_is_of_no_class_and_of_no_object(step, objects):
+    augmentation = Augmentation([{**step, "p": 1.0}], min_visibility=0)
+    for seed in range(4):
+        augmentation.seed(seed)
+        result = augmentation(coded(objects))
+        assert set(np.unique(result.semantic)) == {*range(7), 255}, "no class but those there were"
+        outside, inside = (result.picture[..., 2] == value for value in (0, 250))
+        assert outside.any()
+        assert (result.semantic[outside] == 255)[1:-1].mean() > 0.99
+        assert near(result.picture, result.semantic, 0.8)[inside].mean() > 0.999
+        for mask in map(rle.decode, result.annotation.masks):
+            assert not (mask.astype(bool) & (result.semantic == 255)).any()
+            assert set(np.unique(mask)) <= {0, 1}
+
+
+@pytest.mark.parametrize("step", RESIZING, ids=lambda step: step["name"])
+def test_masks_stay_under_their_pictures_when_both_are_resized(step):
+    """OpenCV's plain nearest neighbour would lie two pixels off where four become one."""
+    augmentation = Augmentation([{**step, "p": 1.0}])
+    augmentation.seed(0)
+    result = augmentation(coded(0))
+    assert result.semantic.shape == result.size
+    assert set(np.unique(result.semantic)) <= set(range(7))
+    assert near(result.picture, result.semantic, 0.6).mean() > 0.98
+
+
+def test_a_recipe_may_fill_masks_as_it_likes_and_dropping_parts_of_the_picture_leaves_them_alone():
+    given = coded(0)
+    padded = Augmentation([{"name": "Pad", "padding": 3, "fill_mask": 2, "p": 1.0}])(given)
+    assert (padded.semantic[:3] == 2).all()
+    dropped = Augmentation([{"name": "CoarseDropout", "p": 1.0}])(given)
+    assert not np.array_equal(dropped.picture, given.picture)
+    np.testing.assert_array_equal(dropped.semantic, given.semantic)
+
+
 def test_a_picture_without_objects_passes_as_one_with_objects():
     results = []
     for given in (sample(4), dataclasses.replace(sample(4), annotation=Annotation(), semantic=None)):

@@ -94,6 +94,11 @@ def _mask_planes(sample: Sample) -> np.ndarray | None:
 
 
 def _unpack_planes(planes: Any, sample: Sample, kept: np.ndarray) -> tuple[list[Any] | None, np.ndarray | None]:
+    """Instance masks that are kept, and the semantic mask.
+
+    What a transform uncovers has the value to be ignored in every plane: no class in the semantic mask, and in an
+    instance's mask, where only 1 is the object, ground.
+    """
     from pycocotools import mask as rle
 
     if planes is None:
@@ -102,4 +107,4 @@ def _unpack_planes(planes: Any, sample: Sample, kept: np.ndarray) -> tuple[list[
     semantic = planes[-1] if sample.semantic is not None else None
     if sample.annotation.masks is None:
         return None, semantic
-    return [rle.encode(np.asfortranarray(planes[index])) for index in kept], semantic
+    return [rle.encode(np.asfortranarray(planes[index] == 1, np.uint8)) for index in kept], semantic

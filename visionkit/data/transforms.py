@@ -13,7 +13,7 @@ from visionkit.data.colour import rgb_principal_axes, sample_pixels
 from visionkit.data.pictures import Picture
 from visionkit.data.quiet_albumentations import albumentations
 from visionkit.data.resize import resize_picture
-from visionkit.data.sample import VisionDataset
+from visionkit.data.sample import IGNORE, VisionDataset
 from visionkit.errors import RecipeError
 from visionkit.registry import Registry, suggest
 
@@ -23,6 +23,9 @@ Schema = albumentations.BasicTransform.InitSchema
 
 transforms: Registry[Any] = Registry("transform")
 """Our own transforms; each works like one of albumentations', and is seeded by the pipeline that it stands in."""
+
+RESIZING_MODULES = {albumentations.Resize.__module__, albumentations.RandomResizedCrop.__module__}
+"""Where albumentations has its transforms that resize; those of other modules warp."""
 
 IMAGENET_AXES = (
     [0.2175, 0.0188, 0.0045],
@@ -59,9 +62,25 @@ def make_transform(step: Mapping[str, Any]) -> Any:
         if key not in allowed:
             raise RecipeError(f"augment: {name} has no argument {key!r}{suggest(key, allowed)}")
     try:
-        return known[name](**arguments)
+        return known[name](**{**_mask_defaults(known[name]), **arguments})
     except (TypeError, ValueError) as error:
         raise RecipeError(f"augment: {name} refuses its arguments {arguments}: {_reason(error)}") from error
+
+
+def _mask_defaults(kind: Any) -> dict[str, Any]:
+    """What a transform is to do with masks where the recipe does not say.
+
+    What a rotation, shift or pad uncovers is of no class. A transform that drops parts of the picture, and leaves
+    masks alone by default, is left to do so. OpenCV's nearest neighbour lies up to half a pixel (of the larger of the
+    two sizes) off its other ways of resizing, the exact kind does not; warps know no such kind and need none.
+    """
+    takes = inspect.signature(kind.__init__).parameters
+    defaults: dict[str, Any] = {}
+    if "fill_mask" in takes and takes["fill_mask"].default is not None:
+        defaults["fill_mask"] = IGNORE
+    if "mask_interpolation" in takes and any(base.__module__ in RESIZING_MODULES for base in kind.__mro__):
+        defaults["mask_interpolation"] = cv2.INTER_NEAREST_EXACT
+    return defaults
 
 
 def _reason(error: Exception) -> str:
@@ -110,7 +129,7 @@ class ScaleJitter(albumentations.SmallestMaxSize):  # type: ignore[misc]
     def __init__(self, min_side: int = 256, max_side: int = 512, p: float = 1.0) -> None:
         if not 1 <= min_side <= max_side:
             raise ValueError(f"1 <= min_side {min_side} <= max_side {max_side} must hold")
-        super().__init__(max_size=max_side, p=p)
+        super().__init__(max_size=max_side, mask_interpolation=cv2.INTER_NEAREST_EXACT, p=p)
         self.min_side, self.max_side = min_side, max_side
 
     def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
