@@ -1,31 +1,24 @@
 """The CIFAR-10 networks by their papers' whole schedules, beside the published errors; for a machine with a GPU.
 
-    python tests/benchmarks/cifar10_table.py DATA OUTPUT [key=value ...]
+    python -m tests.benchmarks.cifar10_table DATA OUTPUT [key=value ...]
 
 DATA is the folder of the card cifar10_arrays; key=value words go to every run (trainer.precision=bf16-mixed).
 Prints a markdown table of the last checkpoint's error on the test pictures.
 """
 
-import json
 import os
 import sys
-import time
 from pathlib import Path
 
-from visionkit.cli.main import main
+from tests.benchmarks.schedules import fit_and_test
 
 PUBLISHED = {"resnet20_cifar10": 8.75, "resnet110_cifar10": 6.43, "densenet_bc_100_12_cifar10": 4.51}
 """Test error in % (He 2015, table 6; Huang 2016, table 2)."""
 
 
-def line(recipe: str, data: Path, words: list[str]) -> str:
-    """Train, test, and say what came of it."""
-    started = time.monotonic()
-    assert main(["fit", recipe, "cifar10_arrays", f"data.root={data}", *words]) == 0
-    minutes = (time.monotonic() - started) / 60
-    run = max(Path("runs", recipe).iterdir(), key=lambda path: int(path.name))
-    assert main(["test", str(run / "last.ckpt")]) == 0
-    figures = json.loads((run / "last-test" / "metrics.json").read_text())
+def line(recipe: str, words: list[str]) -> str:
+    """A row of the table."""
+    figures, minutes, _ = fit_and_test(recipe, words)
     return f"| {recipe} | {PUBLISHED[recipe]:.2f} | {100 * (1 - figures['top1']):.2f} | {minutes:.0f} |"
 
 
@@ -35,6 +28,6 @@ if __name__ == "__main__":
     os.chdir(output)
     lines = ["| recipe | published error % | error % | minutes |", "|---|---|---|---|"]
     for recipe in PUBLISHED:
-        lines.append(line(recipe, data, sys.argv[3:]))
+        lines.append(line(recipe, ["cifar10_arrays", f"data.root={data}", *sys.argv[3:]]))
         Path("table.md").write_text("\n".join(lines) + "\n")
     print("\n".join(lines))
