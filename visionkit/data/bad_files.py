@@ -1,7 +1,8 @@
 """What happens to picture files that cannot be read, the same for every format that has files."""
 
+import functools
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal
@@ -19,7 +20,14 @@ BadFiles = Literal["raise", "skip"]
 MOST_NAMED = 5
 
 
-def readable(folder: Path, names: Sequence[str], policy: BadFiles, report: dict[str, int]) -> NDArray[np.bool_]:
+def readable(
+    folder: Path,
+    names: Sequence[str],
+    policy: BadFiles,
+    report: dict[str, int],
+    read: Callable[[Path], object] = read_picture,
+    what: str = "pictures",
+) -> NDArray[np.bool_]:
     """Which picture files are to be kept.
 
     Under `raise` nothing is read here, for a large set would take minutes: a bad file raises when its picture is asked
@@ -31,27 +39,29 @@ def readable(folder: Path, names: Sequence[str], policy: BadFiles, report: dict[
         names: file names relative to `folder`.
         policy: raise or skip.
         report: counts by reason, added to.
+        read: reads a file, or raises DataError.
+        what: what to call the files in messages.
 
     Returns:
         bool [names].
     """
     if policy == "raise":
         return np.ones(len(names), bool)
-    logger.info("reading %d pictures below %s once, because on_bad_file is skip", len(names), folder)
+    logger.info("reading %d %s below %s once, because on_bad_file is skip", len(names), what, folder)
     with ThreadPoolExecutor() as pool:
-        problems = list(pool.map(_problem, (folder / name for name in names)))
+        problems = list(pool.map(functools.partial(_problem, read), (folder / name for name in names)))
     bad = [problem for problem in problems if problem is not None]
     if bad:
-        report["pictures that cannot be read left out"] = len(bad)
+        report[f"{what} that cannot be read left out"] = len(bad)
         more = f"\n  and {len(bad) - MOST_NAMED} more" if len(bad) > MOST_NAMED else ""
-        logger.warning("%d pictures are left out:\n  %s%s", len(bad), "\n  ".join(bad[:MOST_NAMED]), more)
+        logger.warning("%d %s are left out:\n  %s%s", len(bad), what, "\n  ".join(bad[:MOST_NAMED]), more)
     return np.array([problem is None for problem in problems], bool)
 
 
-def _problem(path: Path) -> str | None:
-    """What is wrong with a picture file, or None."""
+def _problem(read: Callable[[Path], object], path: Path) -> str | None:
+    """What is wrong with a file, or None."""
     try:
-        read_picture(path)
+        read(path)
     except DataError as error:
         return str(error).splitlines()[0]
     return None

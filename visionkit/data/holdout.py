@@ -43,6 +43,34 @@ def _share(count: int, fraction: float) -> int:
     return min(max(round(count * fraction), 1), count - 1)
 
 
+def block_fold(count: int, folds: int | None, fold: int, held_out: bool) -> Indices:
+    """The pictures of one part of a cross-validation in blocks of neighbours.
+
+    Neighbours are often alike (slices of one volume, frames of one film): drawn at random, half of a validation set
+    would have its like in training.
+
+    Args:
+        count: number of pictures.
+        folds: number of blocks; None takes all pictures.
+        fold: which block is held out, from 0.
+        held_out: whether to take that block, or all others.
+
+    Returns:
+        Their indices, rising.
+
+    Raises:
+        RecipeError: there is no such block, or `fold` or `held_out` say something of blocks where there are none.
+    """
+    if folds is None:
+        if fold or held_out:
+            raise RecipeError(f"fold={fold} and held_out={held_out} need folds, the number of blocks to split into")
+        return np.arange(count)
+    if not 2 <= folds <= count or not 0 <= fold < folds:
+        raise RecipeError(f"fold {fold} of {folds} with {count} pictures: folds is 2 to {count}, fold from 0")
+    blocks = np.array_split(np.arange(count), folds)
+    return blocks[fold] if held_out else np.concatenate([*blocks[:fold], *blocks[fold + 1 :]])
+
+
 class Subset:
     """Some of the pictures of a reader.
 

@@ -39,7 +39,7 @@ def read_picture(path: Path) -> Picture:
     except FileNotFoundError as error:
         raise DataError(f"there is no picture {path}") from error
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
     return decode_picture(data, path)
 
 
@@ -64,7 +64,7 @@ def decode_picture(data: bytes, name: object) -> Picture:
             picture.load()
             return _to_rgb(ImageOps.exif_transpose(picture))
     except UNREADABLE as error:
-        raise _unreadable(name, error if data else "the file is empty") from error
+        raise unreadable(name, error if data else "the file is empty") from error
 
 
 def picture_size(path: Path) -> tuple[int, int]:
@@ -80,7 +80,7 @@ def picture_size(path: Path) -> tuple[int, int]:
     except FileNotFoundError as error:
         raise DataError(f"there is no picture {path}") from error
     except UNREADABLE as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
     return (width, height) if turned else (height, width)
 
 
@@ -104,7 +104,8 @@ def _is_picture(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES and path.is_file()
 
 
-def _unreadable(name: object, reason: object) -> DataError:
+def unreadable(name: object, reason: object) -> DataError:
+    """What to raise for a picture that cannot be read, and why."""
     if isinstance(reason, UnidentifiedImageError):  # Pillow's own words name a buffer in memory
         reason = "it is no picture of a known format"
     return DataError(f"the picture {name} cannot be read: {(str(reason).splitlines() or [''])[0][:160]}")

@@ -11,6 +11,7 @@ from visionkit.data.formats.registry import formats
 from visionkit.data.labelled import LabelledFiles, refuse_single_class
 from visionkit.data.paths import existing_folder
 from visionkit.data.pictures import SUFFIXES
+from visionkit.data.walk import pictures_below, visible
 from visionkit.data.wording import listed
 from visionkit.errors import DataError
 
@@ -47,7 +48,7 @@ class Folder(LabelledFiles):
         folder = existing_folder(folder / path, "the folder format")
         counts: Counter[str] = Counter()
         self.name_classes(_classes(folder, classes, counts))
-        names = [_pictures_below(folder, name, counts) for name in self.class_names]
+        names = [pictures_below(folder, name, counts) for name in self.class_names]
         labels = np.repeat(np.arange(len(names)), [len(of_class) for of_class in names])
         super().__init__(folder, [name for of_class in names for name in of_class], labels, on_bad_file, dict(counts))
         self._refuse_empty(allowed=classes is not None)
@@ -66,7 +67,7 @@ class Folder(LabelledFiles):
 
 def _classes(folder: Path, wanted: list[str] | None, counts: Counter[str]) -> list[str]:
     """Names of the classes in label order."""
-    entries = [entry for entry in os.scandir(folder) if _visible(entry.name, counts)]
+    entries = [entry for entry in os.scandir(folder) if visible(entry.name, counts)]
     found = sorted(entry.name for entry in entries if entry.is_dir())
     loose = len(entries) - len(found)
     if loose:
@@ -93,37 +94,3 @@ def _chosen(folder: Path, found: list[str], wanted: list[str], counts: Counter[s
     if others:
         counts["folders of other classes left out"] += len(others)
     return list(wanted)
-
-
-def _pictures_below(folder: Path, class_name: str, counts: Counter[str]) -> list[str]:
-    """Names of a class's pictures relative to `folder`, in alphabetical order."""
-    found = []
-    for at, folders, files in os.walk(folder / class_name):
-        folders[:] = [
-            name for name in folders if _visible(name, counts) and _is_no_link(os.path.join(at, name), counts)
-        ]
-        inner = os.path.relpath(at, folder)
-        found += [os.path.join(inner, name) for name in files if _visible(name, counts) and _is_picture(name, counts)]
-    return sorted(found)
-
-
-def _visible(name: str, counts: Counter[str]) -> bool:
-    hidden = name.startswith(".") or name == "__MACOSX"
-    if hidden:
-        counts["hidden files and folders left out"] += 1
-    return not hidden
-
-
-def _is_no_link(path: str, counts: Counter[str]) -> bool:
-    """A link to a folder may lead round in a circle; os.walk does not enter it, and here it is counted."""
-    linked = os.path.islink(path)
-    if linked:
-        counts["links to folders not followed"] += 1
-    return not linked
-
-
-def _is_picture(name: str, counts: Counter[str]) -> bool:
-    suffix = os.path.splitext(name)[1].lower()
-    if suffix not in SUFFIXES:
-        counts[f"files that are no pictures left out ({suffix or 'no ending'})"] += 1
-    return suffix in SUFFIXES
