@@ -24,6 +24,7 @@ SHAPES_ONLY |= {"vgg11_lrn", "vgg16_c"}
 SHAPES_ONLY |= {f"densenet{depth}" for depth in (161, 169, 201)}
 SHAPES_ONLY |= {f"cifar_resnet{depth}" for depth in (32, 44, 56, 110)}
 SHAPES_ONLY |= {name for name in EVERY if name.startswith("cifar_densenet") and not name.endswith("_40_12")}
+SHAPES_ONLY |= {"fc_densenet67", "fc_densenet103"}
 TRAINED = [name for name in EVERY if name not in SHAPES_ONLY]
 WITH_NORM = [name for name in TRAINED if name not in ("vgg11", "alexnet", "zfnet", "lenet5", "lenet5_modern")]
 

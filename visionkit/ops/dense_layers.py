@@ -1,0 +1,216 @@
+"""The layers of a dense block on one buffer: nothing is joined anew, and batch statistics are taken once a channel."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+_PIXELS = (0, 2, 3)
+"""Dimensions of a map that a channel's statistics run over."""
+
+
+class DenseLayer(NamedTuple):
+    """What one layer needs: BatchNorm, ReLU, 3x3 convolution, for c_i channels read and k added.
+
+    Attributes:
+        gain: [c_i], of the norm.
+        shift: [c_i], of the norm.
+        weight: [k, c_i, 3, 3], of the convolution.
+        bias: [k], of the convolution.
+        mean: [c_i], running mean of the norm, or None to normalise with that of the batch, as in training.
+        variance: [c_i], running variance, or None; the same choice for all layers.
+    """
+
+    gain: Tensor
+    shift: Tensor
+    weight: Tensor
+    bias: Tensor
+    mean: Tensor | None
+    variance: Tensor | None
+
+
+class DenseOptions(NamedTuple):
+    """How the layers are run.
+
+    Attributes:
+        eps: of the norms.
+        dropout: share of the new values that are dropped.
+        keep: whether what each convolution reads stays in memory for the backward pass, or is computed again there.
+    """
+
+    eps: float
+    dropout: float
+    keep: bool
+
+
+class DenseResult(NamedTuple):
+    """Outcome of a block.
+
+    Attributes:
+        maps: [B, C, H, W], what came in, then what each layer added.
+        mean: [C], of the batch; zeros where running statistics were used.
+        variance: [C], likewise, not corrected for the sample's size.
+    """
+
+    maps: Tensor
+    mean: Tensor
+    variance: Tensor
+
+
+def dense_layers(x: Tensor, layers: Sequence[DenseLayer], options: DenseOptions) -> DenseResult:
+    """Run layers that each read all maps before them (Huang et al. 2016, equation 2).
+
+    The plain loop `x = cat([x, conv(relu(norm(x)))])` copies all maps for every layer, reads them twice more for their
+    statistics, and keeps two copies for the backward pass. Here each layer writes into one buffer. A channel's mean
+    and variance are the same for all layers that read it, so they are taken once, and their share of the gradient
+    is settled once. Not differentiable twice.
+
+    Args:
+        x: [B, c_0, H, W].
+        layers: in order; each reads c_0 channels and those that were added before it.
+        options: see there.
+    """
+    options = options._replace(keep=options.keep and torch.is_grad_enabled())
+    kind = x.device.type
+    if not (torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)):
+        return _run(x, layers, options)
+    dtype = torch.get_autocast_dtype(kind)
+    layers = [layer._replace(weight=layer.weight.to(dtype), bias=layer.bias.to(dtype)) for layer in layers]
+    with torch.autocast(kind, enabled=False):
+        return _run(x.to(dtype), layers, options)
+
+
+def _run(x: Tensor, layers: Sequence[DenseLayer], options: DenseOptions) -> DenseResult:
+    return DenseResult(*_DenseLayers.apply(options, x, *(tensor for layer in layers for tensor in layer)))
+
+
+class _DenseLayers(torch.autograd.Function):
+    """Forward and backward pass of `dense_layers`."""
+
+    @staticmethod
+    def forward(ctx: Any, options: DenseOptions, x: Tensor, *tensors: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        layers = _unflatten(tensors)
+        maps = _buffer(x, layers)
+        exact = torch.promote_types(x.dtype, torch.float32)
+        mean, variance = (torch.zeros(maps.shape[1], dtype=exact, device=x.device) for _ in range(2))
+        end, read, masks = x.shape[1], [], []
+        added = x
+        for layer in layers:
+            if layer.mean is None:
+                start = end - added.shape[1]
+                variance[start:end], mean[start:end] = torch.var_mean(added.to(exact), dim=_PIXELS, correction=0)
+            activated = _activated(maps, _norm_of(layer, mean, variance, options.eps))
+            added = torch.conv2d(activated, layer.weight, layer.bias, padding=1)
+            if options.dropout:
+                masks.append(torch.empty_like(added).bernoulli_(1 - options.dropout).div_(1 - options.dropout))
+                added = added * masks[-1]
+            start, end = end, end + added.shape[1]
+            maps[:, start:end] = added
+            if options.keep:
+                read.append(activated)
+        ctx.options, ctx.masks, ctx.read = options, masks, read
+        ctx.save_for_backward(maps, mean, variance, *tensors)
+        ctx.mark_non_differentiable(mean, variance)
+        return maps, mean, variance
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, slopes: Tensor, *_: Tensor) -> tuple[Any, ...]:
+        maps, mean, variance, *tensors = ctx.saved_tensors
+        layers = _unflatten(tensors)
+        slopes = slopes.clone(memory_format=_memory_format(maps))
+        through_mean, through_variance = torch.zeros_like(mean), torch.zeros_like(mean)
+
+        def settled(start: int, end: int) -> Tensor:
+            """The whole gradient of a range of channels, once all layers that read them have had their turn."""
+            if layers[0].mean is not None:
+                return slopes[:, start:end]
+            inverse = (variance[start:end] + ctx.options.eps).rsqrt()
+            slope = -inverse.square() * through_variance[start:end] / pixels
+            level = -inverse * through_mean[start:end] / pixels - mean[start:end] * slope
+            return slopes[:, start:end] + (maps[:, start:end] * _column(slope) + _column(level)).to(slopes.dtype)
+
+        answers: list[Tensor | None] = []
+        end, pixels = maps.shape[1], maps.numel() // maps.shape[1]
+        for number in reversed(range(len(layers))):
+            layer = layers[number]
+            start = end - layer.weight.shape[0]
+            norm = _norm_of(layer, mean, variance, ctx.options.eps)
+            activated = ctx.read[number] if ctx.read else _activated(maps, norm)
+            added = settled(start, end)
+            if ctx.masks:
+                added = added * ctx.masks[number]
+            below, weight, bias = _convolution_backward(added, activated, layer.weight)
+            torch.ops.aten.threshold_backward.grad_input(below, activated, 0, grad_input=below)
+            slopes[:, :start].addcmul_(below, _column(norm.scale).to(below.dtype))
+            gain, shift = _norm_backward(below, maps[:, :start], norm)
+            through_mean[:start] += layer.gain * shift
+            through_variance[:start] += layer.gain * gain
+            answers = [gain.to(layer.gain), shift.to(layer.shift), weight, bias, None, None, *answers]
+            end = start
+        return None, settled(0, end), *answers
+
+
+class _Norm(NamedTuple):
+    """BatchNorm as one layer applies it: scale * x + offset."""
+
+    mean: Tensor
+    inverse_deviation: Tensor
+    scale: Tensor
+    offset: Tensor
+
+
+def _norm_of(layer: DenseLayer, mean: Tensor, variance: Tensor, eps: float) -> _Norm:
+    channels = len(layer.gain)
+    if layer.mean is not None and layer.variance is not None:
+        mean, variance = layer.mean, layer.variance
+    mean, inverse_deviation = mean[:channels], (variance[:channels] + eps).rsqrt()
+    scale = layer.gain * inverse_deviation
+    return _Norm(mean, inverse_deviation, scale, layer.shift - mean * scale)
+
+
+def _activated(maps: Tensor, norm: _Norm) -> Tensor:
+    """What a convolution reads, [B, c_i, H, W], dense in memory; computed in float32 at least, as BatchNorm does."""
+    read = maps[:, : len(norm.scale)]
+    return torch.mul(read, _column(norm.scale)).add_(_column(norm.offset)).relu_().to(maps.dtype)
+
+
+def _norm_backward(slopes: Tensor, maps: Tensor, norm: _Norm) -> tuple[Tensor, Tensor]:
+    """Gradients [c_i] of gain and shift from `slopes`, that of the norm's output, which is used up."""
+    shift = slopes.sum(_PIXELS, dtype=norm.mean.dtype)
+    gain = slopes.mul_(maps).sum(_PIXELS, dtype=norm.mean.dtype) - norm.mean * shift
+    return gain * norm.inverse_deviation, shift
+
+
+def _convolution_backward(slopes: Tensor, x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of input, weight and bias of a 3x3 convolution with one pixel of padding."""
+    pair = [1, 1]
+    return torch.ops.aten.convolution_backward(
+        slopes, x, weight, [weight.shape[0]], pair, pair, pair, False, [0, 0], 1, [True, True, True]
+    )
+
+
+def _column(values: Tensor) -> Tensor:
+    return values[:, None, None]
+
+
+def _buffer(x: Tensor, layers: Sequence[DenseLayer]) -> Tensor:
+    """Room for all maps, `x` in its first channels."""
+    channels = x.shape[1] + sum(layer.weight.shape[0] for layer in layers)
+    maps = torch.empty(
+        (x.shape[0], channels, *x.shape[2:]), dtype=x.dtype, device=x.device, memory_format=_memory_format(x)
+    )
+    maps[:, : x.shape[1]] = x
+    return maps
+
+
+def _memory_format(x: Tensor) -> torch.memory_format:
+    last = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
+    return torch.channels_last if last else torch.contiguous_format
+
+
+def _unflatten(tensors: Sequence[Tensor | None]) -> list[DenseLayer]:
+    size = len(DenseLayer._fields)
+    return [DenseLayer(*tensors[at : at + size]) for at in range(0, len(tensors), size)]  # type: ignore[arg-type]
