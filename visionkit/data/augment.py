@@ -16,6 +16,10 @@ MINIMUM_SIDE = 1.0
 """Pixels: what is left of a box after a crop must be at least this wide and high."""
 
 
+# Proposals go through as points: as boxes, those transforms would count them as objects that crop around objects.
+CORNERS = albumentations.KeypointParams(format="xy", remove_invisible=False)
+
+
 class Augmentation:
     """A pipeline of albumentations transforms that keeps a sample's parts together.
 
@@ -39,7 +43,10 @@ class Augmentation:
         self._transforms = [make_transform(step) for step in steps]
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Got processor for bboxes, but no transform to process it")
-            self._pipeline = albumentations.Compose(self._transforms, bbox_params=boxes) if steps else None
+            warnings.filterwarnings("ignore", message="Got processor for keypoints, but no transform to process it")
+            self._pipeline = (
+                albumentations.Compose(self._transforms, bbox_params=boxes, keypoint_params=CORNERS) if steps else None
+            )
 
     def seed(self, seed: int) -> None:
         """Start the pipeline's own random stream: it does not follow the seeds of numpy or torch."""
@@ -67,6 +74,8 @@ class Augmentation:
         planes = _mask_planes(sample)
         if planes is not None:
             inputs["masks"] = planes
+        if sample.proposals is not None:
+            inputs["keypoints"] = _corners(sample.proposals)
         result = self._pipeline(**inputs)
         kept = np.asarray(result["object_index"], dtype=np.int64)
         boxes = np.asarray(result["bboxes"], dtype=np.float32).reshape(-1, 4)
@@ -80,7 +89,22 @@ class Augmentation:
             masks=masks,
         )
         picture = np.ascontiguousarray(result["image"])
-        return dataclasses.replace(sample, picture=picture, annotation=annotation, semantic=semantic)
+        proposals = None if sample.proposals is None else _boxes_around(result["keypoints"], *picture.shape[:2])
+        return dataclasses.replace(
+            sample, picture=picture, annotation=annotation, semantic=semantic, proposals=proposals
+        )
+
+
+def _corners(boxes: np.ndarray) -> np.ndarray:
+    """The corners of boxes [P, 4] as points [4 P, 2]: pixel indices, which are half a pixel from the edges."""
+    return boxes[:, [0, 1, 2, 1, 2, 3, 0, 3]].reshape(-1, 2).astype(np.float64) - 0.5
+
+
+def _boxes_around(corners: Any, height: int, width: int) -> np.ndarray:
+    """The boxes float32 [P, 4] around each four points that lie in the picture; those that have left it are gone."""
+    points = np.asarray(corners, np.float64).reshape(-1, 4, 2) + 0.5
+    boxes = np.concatenate([points.min(axis=1), points.max(axis=1)], axis=1).clip(0, [width, height, width, height])
+    return boxes[((boxes[:, 2:] - boxes[:, :2]) >= MINIMUM_SIDE).all(axis=1)].astype(np.float32)
 
 
 def _mask_planes(sample: Sample) -> np.ndarray | None:

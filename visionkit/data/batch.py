@@ -9,6 +9,7 @@ from torch.utils.data import Dataset, get_worker_info
 
 from visionkit.data.augment import Augmentation
 from visionkit.data.preprocess import Target
+from visionkit.data.proposals.source import ProposalSource
 from visionkit.data.sample import Sample, VisionDataset
 
 
@@ -25,16 +26,23 @@ class Batch(NamedTuple):
 
 
 class TaskDataset(Dataset[tuple[Tensor, Target]]):
-    """A reader's samples as tensors, augmented where `augmentation` is given."""
+    """A reader's samples as tensors, with proposals and augmented where these are given."""
 
-    def __init__(self, reader: VisionDataset, augmentation: Augmentation | None = None) -> None:
-        self.reader, self.augmentation = reader, augmentation
+    def __init__(
+        self,
+        reader: VisionDataset,
+        augmentation: Augmentation | None = None,
+        proposals: ProposalSource | None = None,
+    ) -> None:
+        self.reader, self.augmentation, self.proposals = reader, augmentation, proposals
 
     def __len__(self) -> int:
         return len(self.reader)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Target]:
         sample = self.reader[index]
+        if self.proposals is not None:
+            sample.proposals = self.proposals(sample.picture, sample.image_id)
         if self.augmentation is not None:
             size, sample = sample.size, self.augmentation(sample)
             return to_tensor(sample.picture), {**to_target(sample), "size": size}
@@ -57,7 +65,7 @@ def to_target(sample: Sample) -> Target:
     Returns:
         boxes float32 [N, 4], labels int64 [N], crowd and difficult bool [N], area float32 [N], image_id,
         size (height, width), and where the sample has them masks (RLE, a list of N), label (int), tags
-        (int64, any number) and semantic (uint8 [H, W], class of each pixel, 255 = ignore).
+        (int64, any number), proposals (float32 [P, 4]) and semantic (uint8 [H, W], class of each pixel, 255 = ignore).
     """
     annotation = sample.annotation
     target: Target = {
@@ -75,6 +83,8 @@ def to_target(sample: Sample) -> Target:
         target["label"] = sample.label
     if sample.tags is not None:
         target["tags"] = torch.from_numpy(sample.tags)
+    if sample.proposals is not None:
+        target["proposals"] = torch.from_numpy(sample.proposals)
     if sample.semantic is not None:
         target["semantic"] = torch.from_numpy(np.ascontiguousarray(sample.semantic))
     return target

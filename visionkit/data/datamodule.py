@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 from visionkit.data.augment import Augmentation
 from visionkit.data.batch import Batch, TaskDataset, WorkerStart, collate
 from visionkit.data.pixels import PixelCounts
+from visionkit.data.proposals.source import ProposalOptions, ProposalSource, proposal_source
 from visionkit.data.sample import Colour, VisionDataset
 from visionkit.data.sampling import ClassBalanced, ExactlyOnce
 from visionkit.data.splits import HoldoutOptions, Needs, Splits, labels_of
@@ -42,6 +43,7 @@ class VisionData(LightningDataModule):
         min_visibility: share of a box that must survive a crop for its object to stay.
         sampling: shuffled (every picture once an epoch) or balanced (every class equally often; classification).
         holdout: what of `train` validates where the card has no `val` split.
+        proposals: regions for the detectors that are given them, see `ProposalOptions`; None gives none.
         needs: what a picture must have to be of use; others are left out, counted and said.
 
     Raises:
@@ -61,6 +63,7 @@ class VisionData(LightningDataModule):
         min_visibility: float = 0.1,
         sampling: Sampling = "shuffled",
         holdout: HoldoutOptions | None = None,
+        proposals: ProposalOptions | None = None,
         needs: Needs | None = None,
     ) -> None:
         super().__init__()
@@ -72,6 +75,8 @@ class VisionData(LightningDataModule):
         self.num_workers = min(os.cpu_count() or 1, 4) if num_workers is None else num_workers
         self.augmentation = Augmentation(augment or [], min_visibility)
         self.sampling = sampling
+        self.proposal_options = proposals
+        self._proposals: ProposalSource | None = None
 
     @property
     def class_names(self) -> list[str]:
@@ -100,11 +105,17 @@ class VisionData(LightningDataModule):
         """Pixels of each class and of the pictures that have it, int64 [K] each; see `count_pixels`."""
         return self.splits.pixel_counts(split)
 
+    def proposals(self) -> ProposalSource | None:
+        """What gives pictures their proposals, opened once; None where the recipe asks for none."""
+        if self.proposal_options is not None and self._proposals is None:
+            self._proposals = proposal_source(self.proposal_options)
+        return self._proposals
+
     def train_dataloader(self) -> DataLoader[Batch]:
         """Shuffled, augmented batches of `train`; a last incomplete batch is left out."""
         reader = self.dataset("train")
         self.augmentation.fit(reader)
-        dataset = TaskDataset(reader, self.augmentation)
+        dataset = TaskDataset(reader, self.augmentation, self.proposals())
         order = ORDERS[self.sampling](reader, *self._process())
         return self._loader(dataset, drop_last=len(dataset) >= self.batch_size, **order)
 
@@ -117,7 +128,7 @@ class VisionData(LightningDataModule):
         return self._evaluation_loader(self.splits.evaluation_split("test"))
 
     def _evaluation_loader(self, split: str) -> DataLoader[Batch]:
-        dataset = TaskDataset(self.dataset(split))
+        dataset = TaskDataset(self.dataset(split), proposals=self.proposals())
         return self._loader(dataset, sampler=ExactlyOnce(len(dataset), *self._process()))
 
     def _process(self) -> tuple[int, int]:

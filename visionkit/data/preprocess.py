@@ -14,6 +14,9 @@ from visionkit.errors import RecipeError
 Target = dict[str, Any]
 Prediction = dict[str, Any]
 
+BOXES = {"boxes", "proposals"}
+"""What of a target is float32 [N, 4], xyxy in the picture's pixels."""
+
 
 @dataclass
 class Preprocess:
@@ -123,9 +126,9 @@ class Preprocessing(nn.Module):
 
     @staticmethod
     def resize_targets(targets: Sequence[Target], geometries: Sequence[Geometry]) -> list[Target]:
-        """Targets with their boxes in the pixels of the resized pictures; all else is passed on."""
+        """Targets with their boxes and proposals in the pixels of the resized pictures; all else is passed on."""
         return [
-            {**target, "boxes": target["boxes"] * box_scale(geometry, target["boxes"])}
+            {**target, **{key: target[key] * box_scale(geometry, target[key]) for key in BOXES & target.keys()}}
             for target, geometry in zip(targets, geometries, strict=True)
         ]
 

@@ -55,6 +55,7 @@ class Sample:
         semantic: uint8 [H, W] class index per pixel (255 = ignore), or None.
         label: index of the picture's class, or None.
         tags: int64, indices of all classes that hold for the picture, rising; None where that is not known.
+        proposals: float32 [P, 4], xyxy, regions that may hold an object, the best first; None where none are given.
     """
 
     picture: NDArray[np.uint8]
@@ -64,6 +65,7 @@ class Sample:
     semantic: NDArray[np.uint8] | None = None
     label: int | None = None
     tags: NDArray[np.int64] | None = None
+    proposals: NDArray[np.float32] | None = None
 
     @property
     def size(self) -> tuple[int, int]:

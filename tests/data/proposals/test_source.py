@@ -1,0 +1,124 @@
+import json
+
+import numpy as np
+import pytest
+
+from visionkit.data.proposals import source as source_module
+from visionkit.data.proposals.source import ProposalOptions, proposal_source
+from visionkit.errors import DataError, RecipeError
+
+PICTURE = np.zeros((30, 40, 3), np.uint8)
+BOXES = [[0.0, 0.0, 10.0, 20.0], [5.0, 5.0, 40.0, 30.0], [1.0, 1.0, 2.0, 9.0]]
+
+
+def written(folder, name, content):
+    path = folder / name
+    if path.suffix == ".npz":
+        np.savez(path, **{key: np.array(value) for key, value in content.items()})
+    else:
+        path.write_text(json.dumps(content))
+    return proposal_source(ProposalOptions(file=str(path)))
+
+
+@pytest.mark.parametrize("name", ["found.npz", "found.json"])
+def test_files_are_read_by_id_in_any_order(tmp_path, name):
+    source = written(tmp_path, name, {"b": BOXES[:1], "7": BOXES, "empty": []})
+    np.testing.assert_array_equal(source(PICTURE, 7), np.array(BOXES, np.float32))
+    assert source(PICTURE, "b").dtype == np.float32
+    assert source(PICTURE, "empty").shape == (0, 4)
+
+
+def test_only_the_best_are_taken(tmp_path):
+    path = tmp_path / "found.json"
+    path.write_text(json.dumps({"1": BOXES}))
+    assert proposal_source(ProposalOptions(file=str(path), count=2))(PICTURE, 1).tolist() == BOXES[:2]
+
+
+def test_a_file_for_other_pictures_is_refused_by_their_ids(tmp_path):
+    source = written(tmp_path, "found.json", {"000001": BOXES, "000002": BOXES})
+    with pytest.raises(DataError, match=r"no proposals for the picture 'dog'; it has those of 000001, 000002"):
+        source(PICTURE, "dog")
+
+
+@pytest.mark.parametrize(
+    ("boxes", "message"),
+    [
+        ([[0, 0, 25, 35]], "order of its coordinates x1 y1 x2 y2"),  # y before x in a lying picture
+        ([[10, 10, 5, 5]], "end before they begin"),
+        ([[1, 2, 3]], r"no numbers \[P, 4\]"),
+        ([[0, 0, "a", 4]], r"no numbers \[P, 4\]"),
+        ([[0, 0, None, 4]], r"no numbers \[P, 4\]"),
+    ],
+)
+def test_boxes_that_cannot_be_right_are_refused_with_the_picture(tmp_path, boxes, message):
+    source = written(tmp_path, "found.json", {"1": boxes})
+    with pytest.raises(DataError, match=message) as refused:
+        source(PICTURE, 1)
+    assert "found.json" in str(refused.value)
+    assert "picture 1" in str(refused.value)
+
+
+def test_rounding_is_clipped_and_what_encloses_nothing_left_out(tmp_path):
+    source = written(tmp_path, "found.json", {"1": [[-1, 0, 41, 30], [3, 3, 3, 9]]})
+    assert source(PICTURE, 1).tolist() == [[0, 0, 40, 30]]
+
+
+@pytest.mark.parametrize("content", ["[[0, 0, 1, 1]]", "{", ""])
+def test_files_without_ids_or_sense_are_refused(tmp_path, content):
+    (tmp_path / "found.json").write_text(content)
+    with pytest.raises(DataError, match=r"found\.json"):
+        proposal_source(ProposalOptions(file=str(tmp_path / "found.json")))
+
+
+def test_a_missing_or_broken_npz_is_refused(tmp_path):
+    (tmp_path / "found.npz").write_bytes(b"PK nonsense")
+    for name in ("found.npz", "nowhere.npz"):
+        with pytest.raises(DataError, match=name):
+            proposal_source(ProposalOptions(file=str(tmp_path / name)))
+
+
+@pytest.fixture
+def searches(monkeypatch):
+    """The modes that were searched with; the search itself is replaced."""
+    asked = []
+
+    def search(picture, mode):
+        asked.append(mode)
+        return np.array(BOXES, np.float32)
+
+    monkeypatch.setattr(source_module, "selective_search", search)
+    return asked
+
+
+def test_a_picture_is_searched_once_for_each_mode(tmp_path, searches):
+    fast, single = (proposal_source(ProposalOptions(mode=mode, folder=str(tmp_path))) for mode in ("fast", "single"))
+    for _ in range(2):
+        np.testing.assert_array_equal(fast(PICTURE, "a"), np.array(BOXES, np.float32))
+        np.testing.assert_array_equal(fast(PICTURE.copy(), "another name of the same picture"), BOXES)
+    single(PICTURE, "a")
+    fast(PICTURE + 1, "a")
+    fast(PICTURE.reshape(40, 30, 3), "a")
+    assert searches == ["fast", "single", "fast", "fast"]
+
+
+def test_what_was_cut_short_on_disk_is_searched_anew(tmp_path, searches):
+    source = proposal_source(ProposalOptions(folder=str(tmp_path)))
+    source(PICTURE, "a")
+    (kept,) = tmp_path.rglob("*.npy")
+    kept.write_bytes(kept.read_bytes()[:90])
+    np.testing.assert_array_equal(source(PICTURE, "a"), np.array(BOXES, np.float32))
+    assert len(searches) == 2
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
+def test_the_number_wanted_does_not_change_what_is_kept(tmp_path, searches):
+    assert len(proposal_source(ProposalOptions(folder=str(tmp_path), count=1))(PICTURE, "a")) == 1
+    assert len(proposal_source(ProposalOptions(folder=str(tmp_path)))(PICTURE, "a")) == 3
+    assert len(searches) == 1
+
+
+def test_impossible_options_are_refused():
+    with pytest.raises(RecipeError, match="unknown mode of selective search 'fats'; did you mean fast"):
+        ProposalOptions(mode="fats")
+    with pytest.raises(RecipeError, match="count=0"):
+        ProposalOptions(count=0)

@@ -1,0 +1,48 @@
+"""Boxes kept on disk, one file a picture, found by what the picture shows and how they were computed."""
+
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visionkit.data.pictures import Picture
+
+VERSION = 1
+"""Raised whenever the same parameters come to give other boxes: what was kept before is then computed anew."""
+
+
+class BoxCache:
+    """A folder of boxes.
+
+    Args:
+        folder: made when the first boxes are kept.
+        method: name and parameters of what computes the boxes.
+    """
+
+    def __init__(self, folder: Path, method: str) -> None:
+        self.folder, self.method = folder, method
+
+    def path(self, picture: Picture) -> Path:
+        """Where the boxes of a picture are kept."""
+        digest = hashlib.blake2b(np.ascontiguousarray(picture).data, digest_size=16)
+        digest.update(f"{VERSION} {self.method} {picture.shape}".encode())
+        name = digest.hexdigest()
+        return self.folder / name[:2] / f"{name}.npy"
+
+    def get(self, picture: Picture, compute: Callable[[], NDArray[np.float32]]) -> NDArray[np.float32]:
+        """The boxes of a picture, float32 [P, 4]; computed and kept where they are not yet there, or broken."""
+        path = self.path(picture)
+        try:
+            return np.load(path).astype(np.float32).reshape(-1, 4)  # type: ignore[no-any-return]
+        except (OSError, ValueError, EOFError):
+            boxes = compute()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Under a name of its own first: another process may read, or this one be stopped.
+        unfinished = path.with_suffix(f".{os.getpid()}.tmp")
+        with unfinished.open("wb") as file:
+            np.save(file, boxes)
+        unfinished.replace(path)
+        return boxes

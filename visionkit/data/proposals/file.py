@@ -1,0 +1,96 @@
+"""Files of proposals: .npz or .json with the boxes of each picture under its id."""
+
+import json
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visionkit.data.boxes import ROUNDING, SMALLEST_SIDE
+from visionkit.data.wording import listed
+from visionkit.errors import DataError
+
+
+class ProposalFile:
+    """The proposals of many pictures.
+
+    Pictures are found by their ids, so their order in the file does not matter; a file without ids cannot be told from
+    one in another order, and is refused.
+
+    Args:
+        path: .npz with an array [P, 4] for each id, or .json `{"id": [[x1, y1, x2, y2], ...]}`; edges in pixels.
+
+    Raises:
+        DataError: the file is missing or something else.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._by_id = _read(path)
+
+    def boxes(self, image_id: int | str, height: int, width: int) -> NDArray[np.float32]:
+        """The proposals of a picture, clipped to it.
+
+        Args:
+            image_id: the data set's own id.
+            height: of the picture in pixels.
+            width: likewise.
+
+        Returns:
+            float32 [P, 4], xyxy; P may be 0.
+
+        Raises:
+            DataError: the file does not know the picture, or its boxes cannot lie in it.
+        """
+        if str(image_id) not in self._by_id:
+            raise DataError(
+                f"{self.path} has no proposals for the picture {image_id!r}; it has those of "
+                f"{listed(list(self._by_id), most=5) or 'no picture'}\n"
+                "is it for another data set or split? Pictures without proposals must stand in it with an empty list"
+            )
+        boxes = self._checked(image_id, self._by_id[str(image_id)])
+        bound = np.array([width, height, width, height], np.float32)
+        outside = (boxes < -ROUNDING) | (boxes > bound + ROUNDING)
+        if outside.any():
+            wrong = boxes[outside.any(axis=1)][0].tolist()
+            raise DataError(
+                f"{self.path}: the proposal {wrong} lies outside of the picture {image_id!r}, {width} pixels wide and "
+                f"{height} high\nis the order of its coordinates x1 y1 x2 y2, and is it for these pictures?"
+            )
+        clipped = np.clip(boxes, 0, bound)
+        return clipped[((clipped[:, 2:] - clipped[:, :2]) >= SMALLEST_SIDE).all(axis=1)]
+
+    def _checked(self, image_id: int | str, values: Any) -> NDArray[np.float32]:
+        try:
+            boxes = np.asarray(values, np.float32)
+        except (TypeError, ValueError):
+            boxes = np.full((1, 1), np.nan, np.float32)
+        if not boxes.size:
+            return np.zeros((0, 4), np.float32)
+        if boxes.ndim != 2 or boxes.shape[1] != 4 or not np.isfinite(boxes).all():
+            raise DataError(f"{self.path}: the proposals of the picture {image_id!r} are no numbers [P, 4]")
+        if (boxes[:, 2:] < boxes[:, :2]).any():
+            raise DataError(
+                f"{self.path}: proposals of the picture {image_id!r} end before they begin\n"
+                "the coordinates must be x1 y1 x2 y2, not a corner and a size"
+            )
+        return boxes
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    """What the file holds, by id; the arrays of an .npz are read into memory, for loader processes share it."""
+    try:
+        if path.suffix == ".npz":
+            with np.load(path, allow_pickle=False) as arrays:
+                return {name: arrays[name] for name in arrays.files}
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise DataError(f"the proposals {path} cannot be read: {str(error).splitlines()[0][:160]}") from error
+    if not isinstance(content, dict):
+        raise DataError(
+            f'{path} must hold the proposals of each picture under its id: {{"id": [[x1, y1, x2, y2], ...]}}'
+        )
+    return content

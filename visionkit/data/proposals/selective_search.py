@@ -1,0 +1,93 @@
+"""Selective search (Uijlings et al. 2013): groupings of one picture under several strategies, ranked together."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visionkit.data.pictures import Picture
+from visionkit.data.proposals.colour_spaces import colour_spaces
+from visionkit.data.proposals.grouping import (
+    COLOUR_TEXTURE_SIZE_FILL,
+    FILL,
+    SIZE,
+    TEXTURE_SIZE_FILL,
+    Similarity,
+    group,
+)
+from visionkit.data.proposals.regions import bins_of, describe, segment
+from visionkit.registry import Registry
+
+SMALLEST_SIDE = 20
+"""Pixels: proposals that are narrower or lower are left out (as in the authors' code)."""
+
+
+@dataclass
+class Mode:
+    """Which strategies are run: every colour space with every k and every similarity.
+
+    Attributes:
+        spaces: names of colour spaces.
+        scales: k of the segmentation.
+        similarities: what decides which neighbours are joined.
+    """
+
+    spaces: tuple[str, ...]
+    scales: tuple[int, ...]
+    similarities: tuple[Similarity, ...]
+
+
+modes: Registry[Mode] = Registry("mode of selective search")
+modes.register("single")(Mode(("hsv",), (100,), (COLOUR_TEXTURE_SIZE_FILL,)))
+modes.register("fast")(Mode(("hsv", "lab"), (50, 100), (COLOUR_TEXTURE_SIZE_FILL, TEXTURE_SIZE_FILL)))
+modes.register("quality")(
+    Mode(
+        ("hsv", "lab", "rgi", "hue", "intensity"),
+        (50, 100, 150, 300),
+        (COLOUR_TEXTURE_SIZE_FILL, TEXTURE_SIZE_FILL, FILL, SIZE),
+    )
+)
+
+
+def selective_search(picture: Picture, mode: str = "fast", seed: int = 0) -> NDArray[np.float32]:
+    """Propose regions of a picture.
+
+    Args:
+        picture: uint8 [H, W, 3], RGB.
+        mode: single (1 strategy), fast (8) or quality (80), the paper's table 5 and section 5.3.
+        seed: of the random numbers in the ranking.
+
+    Returns:
+        float32 [P, 4], xyxy edges in pixels, none twice, the best ranked first; at least one, that of the picture.
+
+    Raises:
+        RecipeError: there is no such mode.
+        VisionkitError: scikit-image is not installed.
+    """
+    hierarchies = _hierarchies(picture, modes.get(mode))
+    boxes = np.concatenate(hierarchies)
+    order = np.argsort(_ranks([len(found) for found in hierarchies], seed), kind="stable")
+    boxes = boxes[order]
+    height, width = picture.shape[:2]
+    sides = boxes[:, 2:] - boxes[:, :2]
+    boxes = boxes[(sides >= np.minimum(SMALLEST_SIDE, (width, height))).all(axis=1)]
+    _, first = np.unique(boxes, axis=0, return_index=True)
+    return boxes[np.sort(first)].astype(np.float32)
+
+
+def _hierarchies(picture: Picture, mode: Mode) -> list[NDArray[np.int64]]:
+    """The boxes of each strategy's regions, in the order in which they came to be."""
+    found = []
+    for space in mode.spaces:
+        seen = colour_spaces.get(space)(picture)
+        bins = bins_of(seen)
+        for scale in mode.scales:
+            regions = describe(segment(seen, scale), bins)
+            found += [group(regions, similarity) for similarity in mode.similarities]
+    return found
+
+
+def _ranks(counts: list[int], seed: int) -> NDArray[np.float64]:
+    """Place in its hierarchy, 1 for the whole picture, times a random number in 0..1 (section 4.3)."""
+    places = np.concatenate([np.arange(count, 0, -1) for count in counts])
+    return np.random.default_rng(seed).random(len(places)) * places

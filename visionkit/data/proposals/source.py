@@ -1,0 +1,94 @@
+"""Where a picture's proposals come from: computed once and kept on disk, or read from a file."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visionkit.data.pictures import Picture
+from visionkit.data.proposals.cache import BoxCache
+from visionkit.data.proposals.file import ProposalFile
+from visionkit.data.proposals.selective_search import modes, selective_search
+from visionkit.errors import RecipeError
+
+Boxes = NDArray[np.float32]
+
+CACHE = "runs/proposals"
+
+
+@dataclass
+class ProposalOptions:
+    """Which regions a detector is given that finds none by itself.
+
+    Attributes:
+        mode: of selective search: single, fast or quality.
+        count: the best ranked of each picture at most (Girshick 2013 and 2015: about 2000).
+        folder: where computed proposals are kept; they are found again by the picture's content.
+        file: proposals of all pictures, .npz or .json, by image id; None computes them. Pictures that are
+            predicted have no id: for them they are computed in any case.
+
+    Raises:
+        RecipeError: there is no such mode, or fewer than one proposal is wanted.
+    """
+
+    mode: str = "fast"
+    count: int = 2000
+    folder: str = CACHE
+    file: str | None = None
+
+    def __post_init__(self) -> None:
+        modes.get(self.mode)
+        if self.count < 1:
+            raise RecipeError(f"data.proposals.count={self.count}: at least one region of each picture is needed")
+
+
+class ProposalSource(Protocol):
+    """Gives the proposals of one picture."""
+
+    def __call__(self, picture: Picture, image_id: int | str) -> Boxes:
+        """float32 [P, 4], xyxy edges in the picture's pixels, the best first; P may be 0."""
+        ...
+
+
+class SearchedProposals:
+    """Selective search, on each picture once where a folder is given.
+
+    Args:
+        options: mode, number and folder; with `folder` empty nothing is kept.
+    """
+
+    def __init__(self, options: ProposalOptions) -> None:
+        self.mode, self.count = options.mode, options.count
+        self.cache = BoxCache(Path(options.folder), f"selective_search {options.mode}") if options.folder else None
+
+    def __call__(self, picture: Picture, image_id: int | str = "") -> Boxes:
+        """See `ProposalSource`; the id is not needed."""
+        if self.cache is None:
+            return selective_search(picture, self.mode)[: self.count]
+        return self.cache.get(picture, lambda: selective_search(picture, self.mode))[: self.count]
+
+
+class ReadProposals:
+    """Proposals from a file.
+
+    Args:
+        options: file and number.
+    """
+
+    def __init__(self, options: ProposalOptions) -> None:
+        self.file, self.count = ProposalFile(Path(options.file or "")), options.count
+
+    def __call__(self, picture: Picture, image_id: int | str) -> Boxes:
+        """See `ProposalSource`."""
+        return self.file.boxes(image_id, *picture.shape[:2])[: self.count]
+
+
+def proposal_source(options: ProposalOptions) -> ProposalSource:
+    """What `options` describe.
+
+    Raises:
+        DataError: the file is missing or no file of proposals.
+    """
+    return ReadProposals(options) if options.file else SearchedProposals(options)
