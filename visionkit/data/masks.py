@@ -89,7 +89,7 @@ class MaskCoding:
         self._by_value[list(values.keys())] = list(values.values())
         self._by_colour = np.full(0 if colours is None else 2**24, UNKNOWN, np.uint8)
         if colours:
-            self._by_colour[_packed(np.array(list(colours), np.uint8))] = list(colours.values())
+            self._by_colour[packed_colours(np.array(list(colours), np.uint8))] = list(colours.values())
 
     def read(self, path: Path) -> Mask:
         """Read a mask file; returns uint8 [H, W], class of each pixel, 255 = ignore.
@@ -100,14 +100,14 @@ class MaskCoding:
         stored = read_mask(path)
         if stored.ndim == 3 and not len(self._by_colour):
             stored = _one_channel(stored, path)
-        classes = self._by_colour[_packed(stored)] if stored.ndim == 3 else self._by_value[stored]
+        classes = self._by_colour[packed_colours(stored)] if stored.ndim == 3 else self._by_value[stored]
         if (classes == UNKNOWN).any():
             raise _unknown(stored, classes == UNKNOWN, path)
         return classes
 
 
-def _packed(colours: NDArray[np.uint8]) -> NDArray[np.int32]:
-    """RGB [..., 3] as one number each."""
+def packed_colours(colours: NDArray[np.uint8]) -> NDArray[np.int32]:
+    """RGB [..., 3] as one number each, red highest."""
     red, green, blue = np.moveaxis(colours.astype(np.int32), -1, 0)
     return (red << 16) | (green << 8) | blue
 

@@ -1,6 +1,5 @@
 """COCO's instances JSON (cocodataset.org/#format-data): boxes, polygons, run-length masks, crowds."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +9,11 @@ from pycocotools import mask as rle
 from visionkit.data.boxes import BadBoxes, repair_boxes
 from visionkit.data.columns import AnnotationColumns, PackedObjects
 from visionkit.data.files import PictureFiles
+from visionkit.data.formats.coco_json import Json, ListedPictures, chosen_categories, read_json
 from visionkit.data.formats.registry import formats
-from visionkit.data.paths import existing_file, existing_folder, inside, refuse_duplicates, refuse_missing
+from visionkit.data.paths import existing_file, existing_folder, refuse_duplicates
 from visionkit.data.sample import Annotation, Rle
 from visionkit.errors import DataError
-
-Json = dict[str, Any]
 
 
 @formats.register("coco")
@@ -49,10 +47,12 @@ class Coco(PictureFiles):
         self.source = existing_file(folder / annotations)
         self.report: dict[str, int] = {}
         self.masks = masks
-        content = _read_json(self.source)
-        images = content["images"]
-        self._read_categories(content["categories"], classes)
-        self._read_pictures(images, folder / pictures)
+        content = read_json(self.source, "instances", ("image_id", "category_id", "bbox"))
+        chosen = chosen_categories(content["categories"], classes, self.source)
+        self.class_names, self.category_ids = list(chosen), list(chosen.values())
+        self._all_categories = {category["id"] for category in content["categories"]}
+        listed = ListedPictures(content["images"], folder / pictures, self.source)
+        self.pictures, self.ids, self.names, self.sizes = listed.folder, listed.ids, listed.names, listed.sizes
         self._read_objects(content["annotations"], on_bad_box)
 
     def annotation(self, index: int) -> Annotation:
@@ -62,25 +62,6 @@ class Coco(PictureFiles):
             rows = range(*self.columns.rows(index).indices(len(self.columns)))
             annotation.masks = [to_rle(self._segmentations[row], self.picture_size(index)) for row in rows]
         return annotation
-
-    def _read_categories(self, categories: list[Json], classes: list[str] | None) -> None:
-        refuse_duplicates([category["id"] for category in categories], "category ids", self.source)
-        known = {category["name"]: category["id"] for category in sorted(categories, key=lambda entry: entry["id"])}
-        unknown = [name for name in classes or [] if name not in known]
-        if unknown:
-            raise DataError(f"{self.source} has no category {', '.join(unknown)}; it has {', '.join(known)}"[:400])
-        self.class_names = list(known) if classes is None else list(classes)
-        self.category_ids = [known[name] for name in self.class_names]
-        self._all_categories = set(known.values())
-
-    def _read_pictures(self, images: list[Json], folder: Path) -> None:
-        refuse_duplicates([image["id"] for image in images], "picture ids", self.source)
-        paths = inside(folder, (image["file_name"] for image in images), self.source)
-        refuse_missing(paths, self.source)
-        self.pictures = folder
-        self.ids = PackedObjects([image["id"] for image in images])
-        self.sizes = np.array([[image["height"], image["width"]] for image in images], np.int64).reshape(-1, 2)
-        self.names = PackedObjects([image["file_name"] for image in images])
 
     def _read_objects(self, objects: list[Json], on_bad_box: BadBoxes) -> None:
         refuse_duplicates([found["id"] for found in objects if "id" in found], "annotation ids", self.source)
@@ -158,26 +139,3 @@ def to_rle(segmentation: Any, size: tuple[int, int]) -> Rle:
         counts = segmentation["counts"]
         return {"size": list(size), "counts": counts.encode() if isinstance(counts, str) else counts}
     raise DataError(f"an annotation has no usable segmentation: {str(segmentation)[:80]}")
-
-
-def _read_json(path: Path) -> Json:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} is not JSON: {error}") from error
-    missing = [
-        key for key in ("images", "annotations", "categories") if not isinstance(content, dict) or key not in content
-    ]
-    if missing:
-        raise DataError(f"{path} is no COCO instances file: it lacks {', '.join(missing)}")
-    needed = {
-        "images": ("id", "file_name", "height", "width"),
-        "annotations": ("image_id", "category_id", "bbox"),
-        "categories": ("id", "name"),
-    }
-    for part, keys in needed.items():
-        for number, entry in enumerate(content[part]):
-            absent = [key for key in keys if key not in entry]
-            if absent:
-                raise DataError(f"{path}: entry {number} of {part} lacks {', '.join(absent)}")
-    return dict(content)
