@@ -24,9 +24,10 @@ SHAPES_ONLY |= {"vgg11_lrn", "vgg16_c"}
 SHAPES_ONLY |= {f"densenet{depth}" for depth in (161, 169, 201)}
 SHAPES_ONLY |= {f"cifar_resnet{depth}" for depth in (32, 44, 56, 110)}
 SHAPES_ONLY |= {name for name in EVERY if name.startswith("cifar_densenet") and not name.endswith("_40_12")}
-SHAPES_ONLY |= {"fc_densenet67", "fc_densenet103"}
+SHAPES_ONLY |= {"fc_densenet67", "fc_densenet103", "frrn_b", "patch_cnn_65", "patch_cnn_95"}
 TRAINED = [name for name in EVERY if name not in SHAPES_ONLY]
-WITH_NORM = [name for name in TRAINED if name not in ("vgg11", "alexnet", "zfnet", "lenet5", "lenet5_modern")]
+WITHOUT_NORM = ("vgg11", "alexnet", "zfnet", "lenet5", "lenet5_modern", "patch_cnn_33")
+WITH_NORM = [name for name in TRAINED if name not in WITHOUT_NORM]
 
 PUBLISHED_COUNTS = {
     "resnet18": 11_689_512,
@@ -108,6 +109,8 @@ def test_maps_have_the_promised_channels_and_strides(name, size):
         ("googlenet", [17, 8, 4, 2, 1]),
         ("cifar_resnet20", [33, 17, 9]),
         ("cifar_densenet_40_12", [33, 16, 8]),
+        ("fc_densenet56", [33, 16, 8, 4, 2, 1]),
+        ("patch_cnn_33", [15, 6, 2]),
         ("lenet5", [29, 10, 5]),
         ("timm/tf_efficientnet_lite0", [17, 9, 5, 3, 2]),
         ("timm/resnet18", [17, 9, 5, 3, 2]),
@@ -129,6 +132,7 @@ def test_odd_extents_round_as_the_family_does(name, extents):
         ("googlenet", [64, 192, 480, 832, 1024]),
         ("cifar_densenet_40_12", [160, 304, 448]),
         ("cifar_densenet_bc_100_12", [216, 300, 342]),
+        ("fc_densenet103", [112, 192, 304, 464, 656, 896]),
         ("timm/tf_efficientnet_lite0", [16, 24, 40, 112, 320]),
     ],
 )
@@ -145,6 +149,8 @@ def test_channels_are_the_published_ones(name, channels):
         ("googlenet", [112, 56, 28, 14, 7]),
         ("lenet5", [28, 10, 5]),
         ("lenet5_modern", [28, 10, 5]),
+        ("patch_cnn_65", [31, 14, 6, 2]),
+        ("patch_cnn_95", [46, 21, 9, 3]),
         ("cifar_resnet20", [32, 16, 8]),
         ("cifar_densenet_40_12", [32, 16, 8]),
     ],
@@ -191,7 +197,8 @@ def test_evaluation_is_deterministic_and_independent_of_the_batch(name, picture)
         once, again, alone = backbone(picture), backbone(picture), backbone(picture[1:])
     for stage in once:
         assert torch.equal(once[stage], again[stage])
-        torch.testing.assert_close(once[stage][1:], alone[stage], rtol=1e-4, atol=1e-4)
+        largest = max(float(alone[stage].abs().max()), 1.0)
+        torch.testing.assert_close(once[stage][1:], alone[stage], rtol=1e-4, atol=1e-4 * largest)
 
 
 @pytest.mark.parametrize("name", TRAINED)
@@ -209,7 +216,7 @@ def test_channels_last_stays_and_changes_no_value(name, picture):
 @pytest.mark.parametrize("name", EVERY)
 def test_stages_not_asked_for_are_not_built(name):
     whole = without_values(name)
-    wanted = list(whole.stages)[1:-1:2]
+    wanted = list(whole.stages)[1:-1:2] or list(whole.stages)
     backbone = without_values(name, out_stages=wanted[::-1])
     assert list(backbone(torch.empty(2, 3, 128, 96, device="meta"))) == list(backbone.stages) == wanted
     assert {stage: whole.stages[stage] for stage in wanted} == backbone.stages
@@ -222,7 +229,7 @@ def test_stages_not_asked_for_are_not_built(name):
 @pytest.mark.parametrize("name", TRAINED)
 def test_fewer_stages_give_the_same_maps(name, picture):
     whole = create_backbone(name, weights="none").eval()
-    second = list(whole.stages)[1]
+    second = list(whole.stages)[:2][-1]
     part = create_backbone(name, weights="none", out_stages=[second]).eval()
     part.load_state_dict({key: value for key, value in whole.state_dict().items() if key in part.state_dict()})
     with torch.no_grad():
@@ -236,6 +243,7 @@ def test_fewer_stages_give_the_same_maps(name, picture):
 @pytest.mark.parametrize("frozen", [1, 2])
 def test_freezing_fixes_what_the_first_stages_need_and_nothing_else(name, frozen, picture):
     backbone = create_backbone(name, weights="checkpoint")
+    frozen = min(frozen, len(backbone.stages))
     parameters = dict(backbone.named_parameters())
     map_ = list(backbone(picture).values())[frozen - 1]
     slopes = torch.autograd.grad(map_.sum(), list(parameters.values()), allow_unused=True)

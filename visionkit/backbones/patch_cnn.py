@@ -1,0 +1,69 @@
+"""Small networks that tell what the centre pixel of a patch shows (Cireşan et al. 2012, tables 1 and 2)."""
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from visionkit.backbones.chain import Chain, named
+from visionkit.backbones.contract import Stage
+from visionkit.backbones.initialise import initialise
+from visionkit.backbones.registry import backbones
+
+CHANNELS = 48
+
+_KERNELS = {"patch_cnn_33": (4, 4, 3), "patch_cnn_65": (4, 4, 3, 3), "patch_cnn_95": (4, 5, 4, 4)}
+
+
+@backbones.register("patch_cnn_33", "patch_cnn_65", "patch_cnn_95")
+class PatchCNN(Chain):
+    """Unpadded convolutions of 48 maps, each with a ReLU and a 2x2 pool behind it; sizes round down at each pool.
+
+    Stage s2 is the map after the first pool, and so on. patch_cnn_95 has the layers of the paper's network N4, the
+    others are smaller ones of the same kind.
+
+    Args:
+        name: registered name; the number is the side of the patch in pixels.
+        out_stages: see `Backbone`.
+
+    Attributes:
+        patch: side of the patch in pixels.
+    """
+
+    def __init__(self, name: str, out_stages: Sequence[str] | None = None) -> None:
+        parts, stages = {}, {}
+        channels, stride, margin = 3, 1, 0
+        for kernel in _KERNELS[name]:
+            margin += (kernel - 1) * stride
+            stride *= 2
+            parts[f"s{stride}"] = named(
+                conv=nn.Conv2d(channels, CHANNELS, kernel), relu=nn.ReLU(inplace=True), pool=nn.MaxPool2d(2)
+            )
+            stages[f"s{stride}"] = Stage(CHANNELS, stride, margin)
+            channels = CHANNELS
+        super().__init__(name, stages, parts, out_stages)
+        self.patch = self.native_size = int(name.removeprefix("patch_cnn_"))
+        initialise(self, "he")
+
+    def dense(self, x: Tensor) -> tuple[Tensor, int]:
+        """Compute the deepest map for every place of a patch, not only for every stride-th.
+
+        The pools move on by one pixel, and what follows reads with gaps: each value is used by all patches that it
+        belongs to, where the patches one by one compute it anew for each.
+
+        Args:
+            x: [B, 3, H, W].
+
+        Returns:
+            Map [B, 48, h, w] and the gap d: the map of the patch at row y and column x is `map[:, :, y::d, x::d]`, of
+            which it has the first rows and columns.
+        """
+        gap = 1
+        for part in self.parts.values():
+            conv, pool = part.get_submodule("conv"), part.get_submodule("pool")
+            assert isinstance(conv, nn.Conv2d)
+            assert isinstance(pool, nn.MaxPool2d)
+            x = functional.relu(functional.conv2d(x, conv.weight, conv.bias, dilation=gap))
+            x = functional.max_pool2d(x, pool.kernel_size, stride=1, dilation=gap)
+            gap *= 2
+        return x, gap
