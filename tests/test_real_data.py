@@ -2,11 +2,14 @@
 
 import json
 
+import numpy as np
 import pytest
 import yaml
 
 from tests.real_data import real_data
+from visionkit.cli.compose import compose
 from visionkit.cli.main import main
+from visionkit.cli.parts import build_data
 
 RECIPE = {
     "task": "detection",
@@ -60,3 +63,31 @@ def test_one_epoch_and_its_evaluation(name, tmp_path, monkeypatch):
         names = (real_data(name) / "ImageSets" / "Main" / "val.txt").read_text().split()
         assert {row["image_id"] for row in rows} == set(names)
         assert {"AP50", "AP50/person"} <= set(figures)
+
+
+@pytest.mark.parametrize("split", ["train", "val", "test"])
+def test_camvids_pixels_are_those_of_its_table(split):
+    """The README beside the pictures prints the share of each class, and of void, in percent."""
+    root = real_data("camvid")
+    table = [line.split("|")[1:-1] for line in (root / "README.md").read_text().splitlines() if line.startswith("| ")]
+    row = next([cell.strip() for cell in cells] for cells in table if cells[0].strip() == split)
+    data = build_data(compose(["camvid", f"data.root={root}"]).values | {"task": "detection"})
+    reader = data.dataset(split)
+    assert len(reader) == int(row[1])
+    pixels = len(reader) * 480 * 360
+    counts = data.pixel_counts(split).counts
+    shares = [*counts, pixels - counts.sum()]
+    assert [f"{100 * share / pixels:.2f}" for share in shares] == row[3:]
+    sample = reader[0]
+    assert sample.semantic.shape == sample.size == (360, 480)
+
+
+def test_isbis_255_is_the_cell_of_which_there_is_most():
+    root = real_data("isbi-membrane")
+    data = build_data(compose(["isbi_membrane", f"data.root={root}"]).values | {"task": "detection"})
+    parts = [data.dataset(split) for split in ("train", "val")]
+    cells = np.array([(part.semantic(index) == 1).mean() for part in parts for index in range(len(part))])
+    assert [len(part) for part in parts] == [24, 6]
+    assert round(100 * cells.mean()) == 78
+    assert (round(100 * cells.min()), round(100 * cells.max())) == (73, 83)
+    assert data.class_names == ["membrane", "cell"]

@@ -1,4 +1,4 @@
-"""The shipped classification cards, on small sets that lie on disk as their authors' do."""
+"""The shipped cards of classification and segmentation, on small sets that lie on disk as their authors' do."""
 
 import gzip
 import re
@@ -11,6 +11,7 @@ from PIL import Image
 from tests.data.formats.test_cifar import hundred, ten
 from tests.data.formats.test_mnist import idx
 from tests.real_data import REPOSITORY, real_data
+from visionkit.cli.compose import compose
 from visionkit.cli.parts import build_data
 
 
@@ -77,6 +78,51 @@ def test_the_template_holds_out_a_fifth_of_each_class(tmp_path):
 def test_cifar10_in_arrays():
     data = opened("cifar10_arrays", real_data("cifar10"))
     assert [len(data.dataset(split)) for split in ("train", "val", "test")] == [50_000, 10_000, 10_000]
+
+
+def test_camvid(tmp_path):
+    for split in ("train", "val", "test"):
+        (tmp_path / split).mkdir()
+        (tmp_path / f"{split}annot").mkdir()
+        Image.new("RGB", (12, 1)).save(tmp_path / split / "0001TP.png")
+        Image.fromarray(np.arange(12, dtype=np.uint8)[None]).save(tmp_path / f"{split}annot" / "0001TP.png")
+        (tmp_path / f"{split}.txt").write_text(f"{split}/0001TP.png {split}annot/0001TP.png\n")
+    data = opened("camvid", tmp_path)
+    for split in ("train", "val", "test"):
+        assert data.dataset(split)[0].semantic.tolist() == [[*range(11), 255]]
+    assert [data.class_names[index] for index in (0, 4, 10)] == ["sky", "pavement", "bicyclist"]
+    assert [data.class_colours[index] for index in (0, 4, 10)] == [(128, 128, 128), (0, 0, 192), (0, 128, 192)]
+
+
+def test_isbi_membrane_holds_out_a_block_and_any_other_from_the_command_line(tmp_path):
+    for number in range(30):
+        for folder in ("images", "labels"):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            Image.new("L", (4, 4), 255 * (number % 2)).save(tmp_path / folder / f"{number}.png")
+    words = ["data/isbi_membrane.yaml", f"data.root={tmp_path}"]
+    for overrides, held_out in (
+        ([], range(24, 30)),
+        (["data.splits.train.fold=0", "data.splits.val.fold=0"], range(6)),
+    ):
+        data = build_data(compose([*words, *overrides]).values | {"task": "detection"})
+        train, val = data.dataset("train"), data.dataset("val")
+        assert [val.name(index) for index in range(len(val))] == [f"{number}.png" for number in held_out]
+        assert len(train) == 24
+        assert not {train.name(index) for index in range(24)} & {val.name(index) for index in range(6)}
+    assert [np.unique(train.semantic(index)).tolist() for index in (0, 1)] == [[0], [1]]
+
+
+def test_the_template_for_masks_opens_and_holds_out_a_fifth(tmp_path):
+    for number in range(10):
+        for folder in ("pictures", "masks"):
+            (tmp_path / folder).mkdir(exist_ok=True)
+        Image.new("RGB", (4, 4)).save(tmp_path / "pictures" / f"{number}.jpg")
+        Image.new("L", (4, 4), (0, 1, 2, 255)[number % 4]).save(tmp_path / "masks" / f"{number}.png")
+    data = opened("masks_template", tmp_path)
+    assert [len(data.dataset(split)) for split in ("train", "val")] == [8, 2]
+    assert data.class_names == ["background", "cat", "dog"]
+    counts, out_of = data.pixel_counts("train")
+    assert counts.sum() == out_of.sum() > 0
 
 
 @pytest.mark.parametrize("name", ["cifar10", "cifar100", "mnist"])

@@ -1,9 +1,11 @@
+import numpy as np
 from PIL import Image
 
 from tests.data.formats.test_voc import CAT, xml
 from visionkit.data.check import check
 from visionkit.data.formats.csv import Csv
 from visionkit.data.formats.folder import Folder
+from visionkit.data.formats.masks import Masks
 from visionkit.data.formats.shapes import Shapes
 from visionkit.data.formats.voc import Voc
 
@@ -88,3 +90,31 @@ def test_broken_and_wrongly_sized_pictures_are_listed(tmp_path):
     assert len(report.problems) == 2
     assert any("cut.jpg cannot be read" in line for line in report.lines())
     assert any("60 x 40" in line for line in report.lines())
+
+
+def test_shares_of_the_masks_and_what_is_wrong_with_them(tmp_path):
+    for folder in ("pictures", "masks"):
+        (tmp_path / folder).mkdir()
+    for name, mask in {"a": [0, 0, 2, 9], "b": [0, 2, 2, 2], "c": [0, 7, 0, 0], "d": [0, 0, 0]}.items():
+        Image.new("RGB", (4, 1)).save(tmp_path / "pictures" / f"{name}.png")
+        Image.fromarray(np.uint8([mask])).save(tmp_path / "masks" / f"{name}.png")
+    (tmp_path / "pictures" / "e.png").write_text("no picture")
+    Image.new("L", (4, 1)).save(tmp_path / "masks" / "e.png")
+    data = Masks(tmp_path, "pictures", "masks", values={0: "road", 1: "pole", 2: "car", 9: "ignore"})
+    lines = check(data).lines()
+    assert lines[:3] == [
+        "5 pictures",
+        "share of the masks' pixels: road 37.50 %, pole 0.00 %, car 50.00 %; ignored 12.50 %",
+        "classes without a pixel: pole",
+    ]
+    assert [line.split(" ")[0] for line in lines[3:]] == ["PROBLEM"] * 3
+    for line, reason in zip(lines[3:], ("has the values 0, 7;", "its mask 1 x 3", "cannot be read"), strict=True):
+        assert reason in line
+
+
+def test_masks_are_counted_beside_objects():
+    shapes = Shapes(count=10, size=64, semantic=True)
+    report = check(shapes)
+    assert sum(report.pixels.values()) == 10 * 64 * 64
+    assert report.pixels["background"] == sum(int((shapes.semantic(index) == 0).sum()) for index in range(10))
+    assert any(line.startswith("share of the masks' pixels: background ") for line in report.lines())

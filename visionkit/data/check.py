@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from rich.progress import track
 
-from visionkit.data.sample import VisionDataset
+from visionkit.data.pixels import mask_histogram
+from visionkit.data.sample import IGNORE, VisionDataset
 from visionkit.data.wording import listed
 from visionkit.errors import DataError
 
@@ -31,6 +32,9 @@ class DataReport:
         labelled: number of pictures by class name, where pictures have a class or, without objects, several;
             None where they have none.
         unlabelled: how many pictures have no class, where others have one.
+        pixels: number of pixels by class name, where pictures have masks of classes; None where they have none.
+        void: number of pixels to be ignored.
+        masked: number of pictures with a mask of classes.
         problems: pictures that cannot be used, a sentence each.
     """
 
@@ -41,15 +45,24 @@ class DataReport:
     sides: list[float]
     labelled: dict[str, int] | None = None
     unlabelled: int = 0
+    pixels: dict[str, int] | None = None
+    void: int = 0
+    masked: int = 0
     problems: list[str] = field(default_factory=list)
 
     def lines(self) -> list[str]:
         """The report in words, a line each."""
-        return [*self._about_pictures(), *self._about_objects(), *self._about_labels(), *self._about_faults()]
+        return [
+            *self._about_pictures(),
+            *self._about_objects(),
+            *self._about_labels(),
+            *self._about_masks(),
+            *self._about_faults(),
+        ]
 
     @property
     def _knows_objects(self) -> bool:
-        return self.labelled is None or any(self.objects.values())
+        return any(self.objects.values()) or (self.labelled is None and self.pixels is None)
 
     def _about_pictures(self) -> Iterator[str]:
         yield f"{self.pictures} pictures" + (f", {self.empty} of them without objects" if self._knows_objects else "")
@@ -74,6 +87,16 @@ class DataReport:
         if self.unlabelled:
             yield f"pictures without a class: {self.unlabelled}"
 
+    def _about_masks(self) -> Iterator[str]:
+        if self.pixels is None:
+            return
+        whole = max(sum(self.pixels.values()) + self.void, 1)
+        shares = [f"{name} {100 * count / whole:.2f} %" for name, count in self.pixels.items()]
+        yield f"share of the masks' pixels: {listed(shares, MOST_CLASSES)}; ignored {100 * self.void / whole:.2f} %"
+        yield from _absent(self.pixels, "classes without a pixel")
+        if self.masked < self.pictures - len(self.problems):
+            yield f"pictures without a mask: {self.pictures - len(self.problems) - self.masked}"
+
     def _about_faults(self) -> Iterator[str]:
         for reason, count in self.repaired.items():
             yield f"{reason}: {count}"
@@ -85,20 +108,28 @@ class DataReport:
 
 def check(dataset: VisionDataset) -> DataReport:
     """Read every picture of a split and count what is in it."""
-    problems, about_objects = _unreadable(dataset), _object_figures(dataset)
+    read, about_objects = _read_all(dataset), _object_figures(dataset)
     # Classes that are read off a picture's objects are counted with them already.
     about_labels = _label_figures(dataset, with_tags=not any(about_objects["objects"].values()))
-    return DataReport(len(dataset), dict(dataset.report), **about_objects, **about_labels, problems=problems)
+    return DataReport(len(dataset), dict(dataset.report), **about_objects, **about_labels, **read)
 
 
-def _unreadable(dataset: VisionDataset) -> list[str]:
+def _read_all(dataset: VisionDataset) -> dict[str, Any]:
+    """The fields of the report on pictures that cannot be used, and on the masks of the others."""
     problems: list[str] = []
+    values, masked = np.zeros(IGNORE + 1, np.int64), 0
     for index in track(range(len(dataset)), description="check"):
         try:
-            dataset[index]
+            sample = dataset[index]
+            if sample.semantic is not None:
+                values += mask_histogram(sample.semantic, len(dataset.class_names), sample.file_name)
+                masked += 1
         except DataError as error:
             problems.append(str(error).splitlines()[0])
-    return problems
+    if not masked:
+        return {"problems": problems}
+    by_class = dict(zip(dataset.class_names, values.tolist(), strict=False))
+    return {"problems": problems, "pixels": by_class, "void": int(values[IGNORE]), "masked": masked}
 
 
 def _object_figures(dataset: VisionDataset) -> dict[str, Any]:
