@@ -11,8 +11,7 @@ import torch
 from torchvision.models.detection import fasterrcnn_resnet50_fpn
 
 from visionkit.backbones import create_backbone
-from visionkit.models.detection.faster_rcnn import FasterRCNN
-from visionkit.models.detection.faster_rcnn_weights import translate
+from visionkit.models.detection.faster_rcnn import PUBLISHED, FasterRCNN
 from visionkit.models.weights import load_whole
 
 SIZE = (320, 480)
@@ -48,7 +47,7 @@ def make_pair(device):
         image_std=[1.0] * 3,
     )
     ours = FasterRCNN(create_backbone("resnet50", weights="none"), CLASSES)
-    load_whole(ours, translate(theirs.state_dict()), "torchvision")
+    load_whole(ours, PUBLISHED.translate(theirs.state_dict()), "torchvision")
     return ours.to(device).train(), theirs.to(device).train()
 
 

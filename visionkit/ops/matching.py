@@ -1,6 +1,6 @@
 """Which box learns which object: matching by IoU, with crowd regions left out of the background."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -20,11 +20,13 @@ class Objects(NamedTuple):
         boxes: float32 [M, 4], xyxy, without crowds.
         labels: int64 [M], 0..K-1.
         crowds: float32 [C, 4], regions of uncounted objects.
+        masks: COCO run-length code of each of the M objects, in the pixels of the stored picture; None where not known.
     """
 
     boxes: Tensor
     labels: Tensor
     crowds: Tensor
+    masks: list[Any] | None = None
 
 
 class BestMatcher(Matcher):

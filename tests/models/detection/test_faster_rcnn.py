@@ -9,8 +9,7 @@ from tests.models.detection.networks import pictures, small_network, target, tor
 from visionkit.backbones import create_backbone
 from visionkit.errors import DataError, RecipeError, VisionkitError
 from visionkit.models import create_model
-from visionkit.models.detection.faster_rcnn import FasterRCNN
-from visionkit.models.detection.faster_rcnn_weights import translate
+from visionkit.models.detection.faster_rcnn import PUBLISHED, FasterRCNN
 from visionkit.models.weights import load_whole
 
 LOSSES = ["loss_rpn_objectness", "loss_rpn_box", "loss_classifier", "loss_box"]
@@ -29,7 +28,7 @@ def pair():
     """torchvision's network and ours with its values."""
     reference = torchvision_reference(num_classes=3)
     ours = FasterRCNN(create_backbone("resnet50", weights="none"), 3)
-    load_whole(ours, translate(reference.state_dict()), "torchvision")
+    load_whole(ours, PUBLISHED.translate(reference.state_dict()), "torchvision")
     return reference, ours
 
 
@@ -46,7 +45,7 @@ def test_losses_and_their_gradients_equal_torchvision(pair):
         assert value.item() > 0
     sum(expected.values()).backward()
     sum(losses.values()).backward()
-    theirs = translate({name: parameter.grad for name, parameter in reference.named_parameters()})
+    theirs = PUBLISHED.translate({name: parameter.grad for name, parameter in reference.named_parameters()})
     for name, parameter in ours.named_parameters():
         scale = theirs[name].abs().max().item()
         torch.testing.assert_close(parameter.grad, theirs[name], atol=1e-3 * scale + 1e-7, rtol=1e-3)

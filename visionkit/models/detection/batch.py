@@ -72,7 +72,8 @@ def split_targets(targets: Sequence[Target], num_classes: int) -> list[Objects]:
     """Check targets and part their objects from their crowd regions.
 
     Args:
-        targets: per picture `boxes` float [N, 4], `labels` int64 [N], and optionally `crowd` bool [N] and `image_id`.
+        targets: per picture `boxes` float [N, 4], `labels` int64 [N], and optionally `crowd` bool [N], `masks` (a list
+            of N) and `image_id`.
         num_classes: K; labels are 0..K-1.
 
     Raises:
@@ -93,11 +94,13 @@ def split_targets(targets: Sequence[Target], num_classes: int) -> list[Objects]:
 
 
 def _objects(target: Target, may_hold_crowds: bool) -> Objects:
-    boxes, labels = target["boxes"].float(), target["labels"]
+    boxes, labels, masks = target["boxes"].float(), target["labels"], target.get("masks")
     if not may_hold_crowds:
-        return Objects(boxes, labels, boxes[:0])
+        return Objects(boxes, labels, boxes[:0], masks)
     crowd = _crowd(target)
-    return Objects(boxes[~crowd], labels[~crowd], boxes[crowd])
+    if masks is not None:
+        masks = [mask for mask, is_crowd in zip(masks, crowd.tolist(), strict=True) if not is_crowd]
+    return Objects(boxes[~crowd], labels[~crowd], boxes[crowd], masks)
 
 
 def _crowd(target: Target) -> Tensor:
@@ -135,6 +138,8 @@ def _check_shapes(target: Target, name: str) -> None:
         raise DataError(f"{name}: labels are {labels.dtype} {list(labels.shape)}, not int64 [{len(boxes)}]")
     if _crowd(target).shape != labels.shape:
         raise DataError(f"{name}: {len(labels)} objects, but {len(_crowd(target))} crowd flags")
+    if target.get("masks") is not None and len(target["masks"]) != len(labels):
+        raise DataError(f"{name}: {len(labels)} objects, but {len(target['masks'])} masks")
 
 
 def _picture_name(target: Target, index: int) -> str:

@@ -33,11 +33,13 @@ class Sample(NamedTuple):
         regions: per picture float32 [S, 4].
         classes: int64 [sum of S], 0 for background, 1..K for objects.
         references: float32 [P, 4], the object of each region whose class is above 0.
+        matched: per picture int64, the index of that object among the picture's.
     """
 
     regions: list[Tensor]
     classes: Tensor
     references: Tensor
+    matched: list[Tensor]
 
 
 class RegionPool(MultiScaleRoIAlign):
@@ -180,13 +182,14 @@ class RegionHeads(nn.Module):
             torch.where(positive | negative)[0]
             for positive, negative in zip(*self.sampler([classes for classes, _ in assigned]), strict=True)
         ]
-        references = []
-        for (classes, matched), picked, one in zip(assigned, chosen, objects, strict=True):
-            references.append(one.boxes[matched[picked][classes[picked] > 0]])
+        matched = [
+            indices[picked][classes[picked] > 0] for (classes, indices), picked in zip(assigned, chosen, strict=True)
+        ]
         return Sample(
             [boxes[picked] for boxes, picked in zip(candidates, chosen, strict=True)],
             torch.cat([classes[picked] for (classes, _), picked in zip(assigned, chosen, strict=True)]),
-            torch.cat(references),
+            torch.cat([one.boxes[indices] for one, indices in zip(objects, matched, strict=True)]),
+            matched,
         )
 
     def losses(self, logits: Tensor, deltas: Tensor, sample: Sample) -> dict[str, Tensor]:

@@ -4,6 +4,7 @@ from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
+from torchvision.models.detection import FasterRCNN_ResNet50_FPN_Weights
 
 from visionkit.backbones.contract import Backbone
 from visionkit.errors import RecipeError, VisionkitError
@@ -17,11 +18,19 @@ from visionkit.models.detection.batch import (
 )
 from visionkit.models.detection.box_head import RegionHeads
 from visionkit.models.detection.faster_rcnn_forms import FORMS, Widths, checked_anchors
-from visionkit.models.detection.faster_rcnn_weights import load_faster_rcnn
+from visionkit.models.detection.published import PYRAMID_RENAMED, PublishedDetector
 from visionkit.models.detection.rpn import Anchors, ProposalOptions, RegionProposals, ScoredAnchors
 from visionkit.models.registry import models
 from visionkit.ops.matching import Objects
 from visionkit.registry import suggest
+
+PUBLISHED = PublishedDetector(
+    url=FasterRCNN_ResNet50_FPN_Weights.COCO_V1.url,
+    hash_without_epsilon="258fb6c6",
+    renamed=(*PYRAMID_RENAMED, (r"^rpn\.head\.conv\.(weight|bias)$", r"rpn.head.conv.0.0.\1")),
+    predictors=("roi_heads.box_predictor.",),
+    classes_in=lambda state: len(state["roi_heads.box_predictor.cls_score.bias"]) - 1,
+)
 
 SIZE_MULTIPLE = 32
 """Pixels; the batch is padded to whole cells of the deepest map."""
@@ -154,7 +163,7 @@ class FasterRCNN(nn.Module):
             class_agnostic_nms=class_agnostic_nms,
         )
         if weights is not None:
-            load_faster_rcnn(self, backbone, weights)
+            PUBLISHED.load(self, backbone, weights)
         self.to(memory_format=torch.channels_last)
 
     def forward(

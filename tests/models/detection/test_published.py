@@ -1,3 +1,4 @@
+import dataclasses
 import logging
 
 import pytest
@@ -7,8 +8,9 @@ from torch import nn
 from tests.models.detection.networks import pictures, torchvision_reference
 from visionkit.backbones import create_backbone
 from visionkit.errors import CheckpointError
-from visionkit.models.detection import faster_rcnn_weights
-from visionkit.models.detection.faster_rcnn import FasterRCNN
+from visionkit.models.detection import faster_rcnn
+from visionkit.models.detection.faster_rcnn import PUBLISHED, FasterRCNN
+from visionkit.models.detection.published import _hash
 
 PREDICTOR = "roi_heads.box_predictor."
 
@@ -52,7 +54,8 @@ def test_torchvision_file_gives_torchvisions_boxes(reference, published):
 
 
 def test_epsilon_of_the_published_file_is_compensated(reference, published, monkeypatch):
-    monkeypatch.setattr(faster_rcnn_weights, "HASH_WITHOUT_EPSILON", faster_rcnn_weights._hash(published)[:8])
+    trained_so = dataclasses.replace(PUBLISHED, hash_without_epsilon=_hash(published)[:8])
+    monkeypatch.setattr(faster_rcnn, "PUBLISHED", trained_so)
     norms = [module for module in reference.modules() if isinstance(module, nn.BatchNorm2d)]
     ours = make(published)
     try:
