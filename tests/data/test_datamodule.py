@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from visionkit.data.augment import Augmentation
 from visionkit.data.batch import TaskDataset, collate, to_target
@@ -77,6 +78,34 @@ def test_augmentation_differs_between_samples_workers_and_epochs_and_repeats_by_
     assert len(distinct) > 12, "sixteen crops of one picture should hardly ever coincide"
     again, _ = _pictures(workers, seed=3)
     assert {p.numpy().tobytes() for p in first} == {p.numpy().tobytes() for p in again}
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_masks_of_classes_come_with_their_pictures_and_are_void_where_padded(tmp_path, workers):
+    for folder in ("pictures", "masks"):
+        (tmp_path / folder).mkdir()
+    for number in range(4):
+        Image.new("L", (30, 20), 50 * number).save(tmp_path / "pictures" / f"{number}.png")
+        Image.new("L", (30, 20), 100 * (number % 2)).save(tmp_path / "masks" / f"{number}.png")
+    split = {"pictures": "pictures", "masks": "masks", "values": {0: "sea", 100: "land"}}
+    data = VisionData(
+        format="masks",
+        root=str(tmp_path),
+        splits={"train": split},
+        batch_size=4,
+        num_workers=workers,
+        augment=[{"name": "PadIfNeeded", "min_height": 24, "min_width": 24}],
+        needs="semantic",
+    )
+    batch = next(iter(data.train_dataloader()))
+    for picture, target in zip(batch.pictures, batch.targets, strict=True):
+        assert picture.shape == (3, 24, 30)
+        assert target["semantic"].dtype == torch.uint8
+        assert (target["semantic"][[0, 1, -2, -1]] == 255).all()
+        assert (target["semantic"][2:-2] == int(target["image_id"][0]) % 2).all()
+    counts, out_of = data.pixel_counts("train")
+    assert counts.tolist() == out_of.tolist() == [1200, 1200]
+    assert data.class_colours is None
 
 
 def test_ranks_draw_different_augmentations():
