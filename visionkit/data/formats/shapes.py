@@ -13,12 +13,11 @@ from pycocotools import mask as rle
 from visionkit.data.formats.registry import formats
 from visionkit.data.formats.shapes_render import FORMS, Scene, background, compose, paint, place
 from visionkit.data.sample import Annotation, Colour, Sample
+from visionkit.data.semantic import BACKGROUND
 from visionkit.errors import RecipeError
 
 LEAST_DIAMETER = 12
 """Pixels across that the largest object must have; below this hardly any object is large enough to be kept."""
-
-BACKGROUND = "background"
 
 
 @formats.register("shapes")
