@@ -161,6 +161,17 @@ def test_the_native_size_gives_the_published_maps(name, extents):
     assert [feature.shape[-1] for feature in features.values()] == extents
 
 
+@pytest.mark.parametrize(("output_stride", "extents"), [(8, [9, 5, 5, 5]), (16, [9, 5, 3, 3]), (32, [9, 5, 3, 2])])
+def test_a_dilated_resnet_keeps_names_and_tells_the_true_stride(output_stride, extents):
+    backbone = without_values("resnet50", output_stride=output_stride)
+    features = backbone.eval()(torch.empty(1, 3, 33, 33, device="meta"))
+    assert list(features) == list(backbone.stages) == ["s4", "s8", "s16", "s32"]
+    assert [feature.shape[-1] for feature in features.values()] == extents
+    assert [stage.stride for stage in backbone.stages.values()] == [min(s, output_stride) for s in (4, 8, 16, 32)]
+    assert backbone.state_dict().keys() == without_values("resnet50").state_dict().keys()
+    assert backbone.spec["output_stride"] == output_stride
+
+
 @pytest.mark.parametrize("name", PUBLISHED_COUNTS)
 def test_parameters_add_up_to_the_published_network(name):
     backbone = without_values(name)
@@ -415,6 +426,8 @@ def test_vgg_tells_where_its_pools_found_their_maxima(name, out_stages, numbers)
         ({"name": "resnet18", "frozen_stages": -1}, "frozen_stages=-1"),
         ({"name": "resnet18", "frozen_stages": 4, "out_stages": ["s16"]}, "3 stages"),
         ({"name": "resnet18", "memory_efficient": True}, "memory_efficient"),
+        ({"name": "resnet18", "output_stride": 8}, "resnet50 or a deeper one"),
+        ({"name": "resnet50", "output_stride": 4}, "8, 16 or 32"),
     ],
 )
 @pytest.mark.parametrize("weights", ["checkpoint", "auto"])

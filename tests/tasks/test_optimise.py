@@ -42,6 +42,26 @@ def test_multistep_with_warmup_follows_the_published_schedule():
     assert seen[110] == pytest.approx(0.01)
 
 
+def test_exponential_falls_once_an_epoch():
+    seen = rates(ScheduleOptions(name="exponential", warmup_steps=0, gamma=0.995), steps=21, epochs=7)
+    assert seen == pytest.approx([0.995 ** (step // 3) for step in range(21)])
+
+
+def test_rmsprop_divides_by_the_root_of_the_running_square():
+    weight = nn.Parameter(torch.tensor([1.0, 1.0, 1.0]))
+    options = OptimizerOptions(name="rmsprop", lr=0.5, weight_decay=0.1)
+    (group,) = parameter_groups(nn.ParameterList([weight]), nn.Identity(), options)
+    optimizer = optimizers.get("rmsprop")([group], options)
+    value, square = torch.ones(3), torch.zeros(3)
+    for slope in (torch.tensor([2.0, -1.0, 1e-3]), torch.tensor([0.5, 3.0, 1e-3])):
+        weight.grad = slope.clone()
+        optimizer.step()
+        decayed = slope + 0.1 * value
+        square = 0.9 * square + 0.1 * decayed**2
+        value = value - 0.5 * decayed / (square.sqrt() + 1e-3)
+    torch.testing.assert_close(weight.detach(), value)
+
+
 def test_cosine_falls_to_its_final_share():
     seen = rates(ScheduleOptions(name="cosine", warmup_steps=0, final_factor=0.1), steps=100, epochs=10)
     assert seen[0] == 1.0

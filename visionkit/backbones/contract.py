@@ -53,7 +53,8 @@ class Backbone(nn.Module):
         **options: further constructor arguments of the subclass, repeated in `spec`.
 
     Attributes:
-        stages: what `forward` returns, shallow to deep; names carry the stride ("s4", "s8").
+        stages: what `forward` returns, shallow to deep; names carry the stride ("s4", "s8"), that of the usual form
+            where a network can be told not to halve its maps (ResNet's `output_stride`).
         computed: the stages that are run, a superset of `stages`: all up to the deepest one asked.
         stage_modules: for each stage of `computed` the dotted names of the submodules it needs beyond those
             of the stages before it. The stem belongs to the first.

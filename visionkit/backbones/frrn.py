@@ -20,7 +20,7 @@ _RESIDUAL = 32
 _ENDS = 3
 """Residual units before the streams part, and after they have met."""
 
-# (channels of the pooling stream, units) for each level: the first is at half resolution, and so on down; then up again.
+# (channels of the pooling stream, units) of each level, from half resolution on down, and then up again.
 _DOWN_AND_UP = {
     "frrn_a": (((96, 3), (192, 4), (384, 2), (384, 2)), ((192, 2), (192, 2), (96, 2))),
     "frrn_b": (((96, 3), (192, 4), (384, 2), (384, 2), (384, 2)), ((192, 2), (192, 2), (192, 2), (96, 2))),

@@ -1,6 +1,7 @@
 """ResNet (He et al. 2015, table 1), torchvision's form: the stride of a bottleneck sits in its 3x3 convolution."""
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import torchvision
 from torch import Tensor
@@ -22,14 +23,22 @@ class ResNet(Backbone):
     Args:
         name: registered name.
         out_stages: see `Backbone`.
+        output_stride: at 16 or 8, s32, or s16 and s32, are not halved but read with gaps (dilation; Chen et al. 2017,
+            section 3.1). Stages keep their names then, so that s16 stays C4 with its weights and channels; how many
+            pixels a cell spans is what `Stage.stride` says.
+
+    Raises:
+        RecipeError: a smaller output stride for a network without bottlenecks, whose form nobody has published.
     """
 
-    def __init__(self, name: str, out_stages: Sequence[str] | None = None) -> None:
-        network = torchvision.models.get_model(name, weights=None)
+    def __init__(
+        self, name: str, out_stages: Sequence[str] | None = None, output_stride: Literal[8, 16, 32] = 32
+    ) -> None:
+        network = torchvision.models.get_model(name, weights=None, **_dilation(name, output_stride))
         deepest = network.fc.in_features
-        super().__init__(
-            name, {stage: Stage(deepest * int(stage[1:]) // 32, int(stage[1:])) for stage in _LAYERS}, out_stages
-        )
+        strides = {stage: int(stage[1:]) for stage in _LAYERS}
+        stages = {s: Stage(deepest * stride // 32, min(stride, output_stride)) for s, stride in strides.items()}
+        super().__init__(name, stages, out_stages, output_stride=output_stride)
         self.conv1, self.bn1, self.relu, self.maxpool = network.conv1, network.bn1, network.relu, network.maxpool
         for stage in self.computed:
             self.add_module(_LAYERS[stage], getattr(network, _LAYERS[stage]))
@@ -72,3 +81,14 @@ class ResNet(Backbone):
     def translate(self, published: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """See `Backbone.translate`."""
         return without_head(published, "fc.")
+
+
+def _dilation(name: str, output_stride: int) -> dict[str, list[bool]]:
+    """The argument for torchvision: whether layer2, layer3 and layer4 keep the size of the map before."""
+    if output_stride not in (8, 16, 32):
+        raise RecipeError(f"output_stride={output_stride}: {name} can have 8, 16 or 32")
+    if output_stride == 32:
+        return {}
+    if name in ("resnet18", "resnet34"):
+        raise RecipeError(f"output_stride={output_stride}: {name} has no dilated form; use resnet50 or a deeper one")
+    return {"replace_stride_with_dilation": [False, output_stride < 16, True]}
