@@ -25,3 +25,16 @@ def share_inside(boxes: Tensor, regions: Tensor) -> Tensor:
 def has_area(boxes: Tensor, smallest: float) -> Tensor:
     """Tell which boxes [N, 4] are at least `smallest` pixels wide and high; bool [N], False for NaN."""
     return ((boxes[:, 2:] - boxes[:, :2]) >= smallest).all(-1)
+
+
+def paired_iou(boxes: Tensor, others: Tensor) -> Tensor:
+    """Intersection over union of boxes [..., 4] with those at the same place of `others`; the two broadcast.
+
+    Returns:
+        [...], in 0..1; 0 where neither has area.
+    """
+    sides = (torch.minimum(boxes[..., 2:], others[..., 2:]) - torch.maximum(boxes[..., :2], others[..., :2])).clamp(0)
+    intersection = sides.prod(-1)
+    areas = [(one[..., 2:] - one[..., :2]).prod(-1) for one in (boxes, others)]
+    union = areas[0] + areas[1] - intersection
+    return intersection / union.clamp(min=torch.finfo(union.dtype).tiny)

@@ -9,8 +9,10 @@ from tests.models.detection.networks import pictures, small_network, target, tor
 from visionkit.backbones import create_backbone
 from visionkit.errors import DataError, RecipeError, VisionkitError
 from visionkit.models import create_model
+from visionkit.models.detection.batch import detections
 from visionkit.models.detection.faster_rcnn import PUBLISHED, FasterRCNN
 from visionkit.models.weights import load_whole
+from visionkit.ops.suppression import Candidates
 
 LOSSES = ["loss_rpn_objectness", "loss_rpn_box", "loss_classifier", "loss_box"]
 THEIR_NAMES = dict(zip(LOSSES, ["loss_objectness", "loss_rpn_box_reg", "loss_classifier", "loss_box_reg"], strict=True))
@@ -179,8 +181,9 @@ def test_classes_do_not_suppress_each_other_unless_asked():
     boxes = torch.tensor([[0.0, 0, 40, 40], [1, 1, 41, 41], [80, 80, 100, 100]])
     scores = torch.tensor([0.9, 0.8, 0.7])
     labels = torch.tensor([0, 1, 1])
-    assert small_network().roi_heads._suppress(boxes, scores, labels).tolist() == [0, 1, 2]
-    assert small_network(class_agnostic_nms=True).roi_heads._suppress(boxes, scores, labels).tolist() == [0, 2]
+    for options, kept in [({}, [0, 1, 2]), ({"suppression": "class_agnostic"}, [0, 2])]:
+        found = detections(Candidates(boxes, scores, labels), small_network(**options).roi_heads.suppress)
+        assert torch.equal(found["boxes"], boxes[kept])
 
 
 def test_full_precision_where_it_matters_under_bfloat16():

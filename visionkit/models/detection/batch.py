@@ -1,4 +1,4 @@
-"""What enters a detection network: pictures padded to one batch and their objects, both checked."""
+"""What enters a detection network, pictures padded to one batch and their objects, both checked, and what leaves it."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -7,13 +7,18 @@ import torch
 from torch import Tensor
 
 from visionkit.errors import DataError
+from visionkit.ops.boxes import has_area
 from visionkit.ops.matching import Objects
+from visionkit.ops.suppression import Candidates, Suppression
 
 Target = dict[str, Any]
 Prediction = dict[str, Tensor]
 
 LARGEST_NORMALISED = 50.0
 """Pictures in 0..1, divided by any sensible deviation, stay far below; pictures in 0..255 pass it."""
+
+SMALLEST_DETECTION = 1e-2
+"""Side in pixels below which a clipped detection is dropped (torchvision)."""
 
 
 class PictureBatch(NamedTuple):
@@ -68,6 +73,28 @@ def check_pictures(batch: PictureBatch) -> None:
         )
 
 
+def given_proposals(proposals: Sequence[Tensor | None] | None, pictures: int) -> list[Tensor]:
+    """Check proposals that were given for a batch.
+
+    Args:
+        proposals: per picture float [P, 4], xyxy in its pixels; P may be 0.
+        pictures: how many there are.
+
+    Raises:
+        DataError: there are none for a picture, or they are something else.
+    """
+    if proposals is None or len(proposals) != pictures or any(found is None for found in proposals):
+        raise DataError(
+            "this network finds no regions by itself: give it proposals\n"
+            "in a recipe: data.proposals, such as `proposals: {mode: fast}`; in Python: net(pictures, proposals=...)"
+        )
+    for number, found in enumerate(proposals):
+        if found is None or found.ndim != 2 or found.shape[1] != 4 or not found.is_floating_point():
+            shape = None if found is None else [found.dtype, list(found.shape)]
+            raise DataError(f"the proposals of picture {number} of the batch are {shape}, not float [P, 4]")
+    return [found.float() for found in proposals if found is not None]
+
+
 def split_targets(targets: Sequence[Target], num_classes: int) -> list[Objects]:
     """Check targets and part their objects from their crowd regions.
 
@@ -91,6 +118,18 @@ def split_targets(targets: Sequence[Target], num_classes: int) -> list[Objects]:
     if any_wrong_label or any_wrong_box:
         _name_the_wrong(targets, num_classes)
     return [_objects(target, any_crowd) for target in targets]
+
+
+def detections(candidates: Candidates, suppress: Suppression) -> Prediction:
+    """Leave out what has no area and what `suppress` drops.
+
+    Returns:
+        boxes [M, 4], scores [M] falling, labels [M].
+    """
+    sound = torch.where(has_area(candidates.boxes, SMALLEST_DETECTION))[0]
+    candidates = Candidates(*(column[sound] for column in candidates))
+    kept, scores = suppress(candidates)
+    return {"boxes": candidates.boxes[kept], "scores": scores, "labels": candidates.labels[kept]}
 
 
 def _objects(target: Target, may_hold_crowds: bool) -> Objects:

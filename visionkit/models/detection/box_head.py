@@ -13,17 +13,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.models.detection._utils import BalancedPositiveNegativeSampler, BoxCoder, Matcher
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
-from torchvision.ops import MultiScaleRoIAlign, batched_nms, clip_boxes_to_image
+from torchvision.ops import MultiScaleRoIAlign, clip_boxes_to_image
 from torchvision.ops.poolers import initLevelMapper
 
-from visionkit.models.detection.batch import Prediction
+from visionkit.models.detection.batch import Prediction, detections
 from visionkit.models.detection.rpn import SMOOTH_L1_BETA
-from visionkit.ops.boxes import has_area
 from visionkit.ops.matching import Objects, assign
 from visionkit.ops.region_align import SAMPLES, align_regions
-
-SMALLEST_DETECTION = 1e-2
-"""Side in pixels below which a clipped detection is dropped (torchvision)."""
+from visionkit.ops.suppression import Candidates, Suppression
 
 
 class Sample(NamedTuple):
@@ -127,10 +124,7 @@ class RegionHeads(nn.Module):
         background_iou: IoU below which it is background; between the two it teaches nothing.
         batch_size: proposals of each picture that enter the loss.
         positive_fraction: greatest share of objects among them.
-        score_threshold: a detection scores more than this.
-        nms_iou: IoU above which the lower scored of two detections is dropped.
-        most: detections of a picture at most.
-        class_agnostic_nms: whether detections of different classes suppress each other.
+        suppress: which of the detections stay, how many of them at most, and from which score.
     """
 
     def __init__(
@@ -143,10 +137,7 @@ class RegionHeads(nn.Module):
         background_iou: float,
         batch_size: int,
         positive_fraction: float,
-        score_threshold: float,
-        nms_iou: float,
-        most: int,
-        class_agnostic_nms: bool,
+        suppress: Suppression,
     ) -> None:
         super().__init__()
         self.pool = pool
@@ -155,8 +146,7 @@ class RegionHeads(nn.Module):
         self.matcher = Matcher(foreground_iou, background_iou)
         self.sampler = BalancedPositiveNegativeSampler(batch_size, positive_fraction)
         self.box_coder = BoxCoder(weights=(10.0, 10.0, 5.0, 5.0))  # Girshick's normalisation by .1 and .2
-        self.score_threshold, self.nms_iou, self.most = score_threshold, nms_iou, most
-        self.class_agnostic_nms = class_agnostic_nms
+        self.suppress = suppress
 
     def forward(self, maps: dict[str, Tensor], regions: list[Tensor]) -> tuple[Tensor, Tensor]:
         """Judge regions.
@@ -228,15 +218,7 @@ class RegionHeads(nn.Module):
         return [self._detect_in_one(*picture) for picture in per_picture]
 
     def _detect_in_one(self, scores: Tensor, deltas: Tensor, proposals: Tensor, size: tuple[int, int]) -> Prediction:
-        regions, labels = torch.where(scores > self.score_threshold)
+        regions, labels = torch.where(scores > self.suppress.score_threshold)
         boxes = self.box_coder.decode_single(deltas[regions, labels], proposals[regions])
-        boxes, scores = clip_boxes_to_image(boxes, size), scores[regions, labels]
-        sound = torch.where(has_area(boxes, SMALLEST_DETECTION))[0]
-        boxes, scores, labels = boxes[sound], scores[sound], labels[sound]
-        kept = self._suppress(boxes, scores, labels)[: self.most]
-        return {"boxes": boxes[kept], "scores": scores[kept], "labels": labels[kept]}
-
-    def _suppress(self, boxes: Tensor, scores: Tensor, labels: Tensor) -> Tensor:
-        groups = torch.zeros_like(labels) if self.class_agnostic_nms else labels
-        kept: Tensor = batched_nms(boxes, scores, groups, self.nms_iou)
-        return kept
+        found = Candidates(clip_boxes_to_image(boxes, size), scores[regions, labels], labels)
+        return detections(found, self.suppress)

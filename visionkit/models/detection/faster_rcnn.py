@@ -8,6 +8,7 @@ from torchvision.models.detection import FasterRCNN_ResNet50_FPN_Weights
 
 from visionkit.backbones.contract import Backbone
 from visionkit.errors import RecipeError, VisionkitError
+from visionkit.models.detection.anchors import Anchors
 from visionkit.models.detection.batch import (
     PictureBatch,
     Prediction,
@@ -19,9 +20,11 @@ from visionkit.models.detection.batch import (
 from visionkit.models.detection.box_head import RegionHeads
 from visionkit.models.detection.faster_rcnn_forms import FORMS, Widths, checked_anchors
 from visionkit.models.detection.published import PYRAMID_RENAMED, PublishedDetector
-from visionkit.models.detection.rpn import Anchors, ProposalOptions, RegionProposals, ScoredAnchors
+from visionkit.models.detection.rpn import ProposalOptions, RegionProposals, ScoredAnchors
 from visionkit.models.registry import models
 from visionkit.ops.matching import Objects
+from visionkit.ops.precision import check_finite, full_precision
+from visionkit.ops.suppression import Suppression
 from visionkit.registry import suggest
 
 PUBLISHED = PublishedDetector(
@@ -75,7 +78,9 @@ class FasterRCNN(nn.Module):
         box_score_threshold: a detection scores more, in 0..1; for evaluation, not for display.
         box_nms_iou: detections that overlap a better one of their class by more are dropped.
         box_detections: detections of a picture at most (COCO: 100).
-        class_agnostic_nms: whether detections of different classes suppress each other.
+        suppression: which of overlapping detections stay, by its name in `visionkit.ops.suppression`: "per_class",
+            "class_agnostic", "soft_linear" or "soft_gaussian".
+        soft_nms_sigma: how gently "soft_gaussian" lowers scores (Bodla et al. 2017: .5).
         fpn_channels: of every pyramid level (Lin et al., section 3: 256); only for "fpn".
         head_channels: of the two fully connected layers; None is 1024 for "fpn", 4096 for "single".
         head_dropout: share of values dropped after each of them; None is 0 for "fpn", .5 for "single" (as in VGG).
@@ -118,7 +123,8 @@ class FasterRCNN(nn.Module):
         box_score_threshold: float = 0.05,
         box_nms_iou: float = 0.5,
         box_detections: int = 100,
-        class_agnostic_nms: bool = False,
+        suppression: str = "per_class",
+        soft_nms_sigma: float = 0.5,
         fpn_channels: int = 256,
         head_channels: int | None = None,
         head_dropout: float | None = None,
@@ -157,10 +163,7 @@ class FasterRCNN(nn.Module):
             background_iou=box_bg_iou,
             batch_size=box_batch_size,
             positive_fraction=box_positive_fraction,
-            score_threshold=box_score_threshold,
-            nms_iou=box_nms_iou,
-            most=box_detections,
-            class_agnostic_nms=class_agnostic_nms,
+            suppress=Suppression(suppression, box_nms_iou, box_detections, box_score_threshold, soft_nms_sigma),
         )
         if weights is not None:
             PUBLISHED.load(self, backbone, weights)
@@ -215,29 +218,20 @@ class FasterRCNN(nn.Module):
     def _losses(
         self, batch: PictureBatch, maps: dict[str, Tensor], scored: ScoredAnchors, objects: list[Objects]
     ) -> dict[str, Tensor]:
-        with _full_precision(scored.deltas):
+        with full_precision(scored.deltas):
             rpn_losses = self.rpn.losses(scored, objects)
             sample = self.roi_heads.sample(self.rpn.propose(scored, batch.sizes, self.rpn.for_training), objects)
         logits, deltas = self.roi_heads(maps, sample.regions)
-        with _full_precision(deltas):
+        with full_precision(deltas):
             return {**rpn_losses, **self.roi_heads.losses(logits, deltas, sample)}
 
     def _detect(self, batch: PictureBatch, maps: dict[str, Tensor], scored: ScoredAnchors) -> list[Prediction]:
-        with _full_precision(scored.deltas):
+        with full_precision(scored.deltas):
             proposals = self.rpn.propose(scored, batch.sizes, self.rpn.for_testing)
         logits, deltas = self.roi_heads(maps, proposals)
-        finite = [values.isfinite().all() for values in (scored.objectness, scored.deltas, logits, deltas)]
-        if not torch.stack(finite).all():
-            raise VisionkitError(
-                "the network's scores or boxes are not finite: its weights or running statistics are broken"
-            )
-        with _full_precision(deltas):
+        check_finite(scored.objectness, scored.deltas, logits, deltas)
+        with full_precision(deltas):
             return self.roi_heads.detect(logits, deltas, proposals, batch.sizes)
-
-
-def _full_precision(values: Tensor) -> torch.autocast:
-    """Box coding, IoU, NMS and losses run in float32 whatever the trainer's precision."""
-    return torch.autocast(values.device.type, enabled=False)
 
 
 def _check_thresholds(stage: str, foreground: float, background: float) -> None:

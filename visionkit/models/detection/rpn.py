@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.models.detection._utils import BalancedPositiveNegativeSampler, BoxCoder
-from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.rpn import RPNHead, concat_box_prediction_layers
 from torchvision.ops import batched_nms, clip_boxes_to_image
 
+from visionkit.models.detection.anchors import Anchors
 from visionkit.ops.boxes import has_area
 from visionkit.ops.matching import BestMatcher, Objects, assign
 
@@ -54,52 +54,6 @@ class ScoredAnchors(NamedTuple):
     per_level: list[int]
     objectness: Tensor
     deltas: Tensor
-
-
-class Anchors(AnchorGenerator):
-    """torchvision's anchors in float32 under any precision, kept for the input sizes seen last.
-
-    Args:
-        sizes: for each level the sides in pixels of its square anchors.
-        ratios: height / width.
-    """
-
-    kept_sizes = 16
-
-    def __init__(self, sizes: Sequence[Sequence[int]], ratios: Sequence[float]) -> None:
-        super().__init__(tuple(map(tuple, sizes)), (tuple(ratios),) * len(sizes))
-        self._grids: dict[tuple[object, ...], tuple[Tensor, list[int]]] = {}
-
-    def shapes(self) -> Tensor:
-        """Width and height [number, 2] in pixels of every kind of anchor, on the CPU."""
-        cells = torch.cat([cell.cpu() for cell in self.cell_anchors])
-        return cells[:, 2:] - cells[:, :2]
-
-    def grid(self, padded: tuple[int, int], maps: Sequence[Tensor]) -> tuple[Tensor, list[int]]:
-        """All anchors of one picture.
-
-        Args:
-            padded: height and width of the batch in pixels.
-            maps: one feature map [B, C, h, w] for each level.
-
-        Returns:
-            float32 [A, 4], level after level, and how many belong to each level.
-        """
-        key = (*padded, *(tuple(level.shape[-2:]) for level in maps), maps[0].device)
-        if key not in self._grids:
-            if len(self._grids) >= self.kept_sizes:
-                self._grids.pop(next(iter(self._grids)))
-            self._grids[key] = self._make_grid(padded, maps)
-        return self._grids[key]
-
-    def _make_grid(self, padded: tuple[int, int], maps: Sequence[Tensor]) -> tuple[Tensor, list[int]]:
-        # Made in a validation under inference mode, anchors would be of no use to a later training step.
-        with torch.inference_mode(False):
-            self.set_cell_anchors(torch.float32, maps[0].device)
-            grid_sizes = [list(level.shape[-2:]) for level in maps]
-            strides = [[torch.tensor(padded[0] // h), torch.tensor(padded[1] // w)] for h, w in grid_sizes]
-            levels = self.grid_anchors(grid_sizes, strides)
-            return torch.cat(levels), [len(level) for level in levels]
 
 
 class RegionProposals(nn.Module):
