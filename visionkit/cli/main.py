@@ -47,6 +47,10 @@ DATA_EXAMPLES = """examples:
   visionkit data check data/mine.yaml                                  before a night of training
   visionkit data download coco2017 data.root=/data/coco
 """
+TRANSFER_EXAMPLES = """examples:
+  visionkit transfer advise data/mine.yaml                             do pretrained weights fit these pictures?
+  visionkit transfer advise data/mine.yaml model.backbone=densenet121
+"""
 
 WORDS_HELP = "YAML files (recipe, data cards) and key=value overrides, laid over each other from left to right"
 CHECKPOINT_SUFFIX = ".ckpt"
@@ -154,6 +158,11 @@ def _parser() -> argparse.ArgumentParser:
     data = _verb(verbs, "data", _data, "check or download the data of a card", usage, DATA_EXAMPLES)
     data.add_argument("action", choices=["check", "download"])
     data.add_argument("words", nargs="+", metavar="CARD | key=value", help=WORDS_HELP)
+
+    usage = "advise [RECIPE] CARD [key=value ...]"
+    transfer = _verb(verbs, "transfer", _transfer, "how to use pretrained weights for a card", usage, TRANSFER_EXAMPLES)
+    transfer.add_argument("action", choices=["advise"])
+    transfer.add_argument("words", nargs="+", metavar="RECIPE | CARD | key=value", help=WORDS_HELP)
     return parser
 
 
@@ -224,6 +233,15 @@ def _data(arguments: argparse.Namespace) -> int:
     check_data(card)
     with _saying_where(card):
         return _body("verbs_data", arguments.action)(card.values)
+
+
+def _transfer(arguments: argparse.Namespace) -> int:
+    from visionkit.cli.verbs_transfer import compose_advice
+
+    recipe = compose_advice(arguments.words)
+    check(recipe)
+    with _saying_where(recipe):
+        return _body("verbs_transfer", arguments.action)(recipe.values, arguments.words)
 
 
 @contextmanager

@@ -1,0 +1,71 @@
+"""Distance of real sets to ImageNet's domain: what the bound in visionkit/engine/advise.py was chosen from.
+
+    python tests/benchmarks/domain_table.py DATA WEIGHTS
+
+DATA holds the sets' folders, WEIGHTS are ImageNet's for timm/tf_efficientnet_lite0. Prints a markdown table.
+"""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from visionkit.backbones import create_backbone
+from visionkit.data.formats.arrays import Arrays
+from visionkit.data.pictures import read_picture
+from visionkit.data.sample import Sample, WithoutMasks
+from visionkit.engine.advise import gather_evidence
+
+FOLDERS = {
+    "VOC 2007 (photographs)": "voc2007-mini/JPEGImages",
+    "COCO 2017 (photographs)": "coco-mini/train2017",
+    "CamVid (a street, from a car)": "camvid/train",
+    "BCCD (stained blood smears)": "bccd/JPEGImages",
+    "ISBI 2012 (electron microscope)": "isbi-membrane/images",
+}
+
+
+class Pictures(WithoutMasks):
+    """All pictures of a folder, as one class.
+
+    Args:
+        folder: of PNG, JPEG and TIFF files.
+        grey: whether their colour is taken away.
+    """
+
+    class_names, category_ids = ["picture"], [1]
+
+    def __init__(self, folder: Path, grey: bool = False) -> None:
+        self.files, self.grey = sorted(path for path in folder.iterdir() if path.is_file()), grey
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: int) -> Sample:
+        picture = read_picture(self.files[index])
+        if self.grey:
+            picture = np.repeat(picture.mean(axis=2, keepdims=True).astype(np.uint8), 3, axis=2)
+        return Sample(picture, index, self.files[index].name, label=0)
+
+    def label(self, index: int) -> int:
+        """The only class."""
+        return 0
+
+
+def table(data: Path, weights: Path) -> Iterator[str]:
+    """The table's lines as they become known."""
+    backbone = create_backbone("timm/tf_efficientnet_lite0", weights=str(weights))
+    readers = {name: Pictures(data / folder) for name, folder in FOLDERS.items()}
+    readers["VOC 2007, made grey"] = Pictures(data / "voc2007-mini/JPEGImages", grey=True)
+    readers["CIFAR-10 (32 x 32, enlarged)"] = Arrays(data / "cifar10", "train_jpeg.npz")
+    yield "| set | " + " | ".join(backbone.stages) + " | mean |"
+    yield "|---" * (len(backbone.stages) + 2) + "|"
+    for name, reader in readers.items():
+        found = gather_evidence(reader, backbone, "classification")
+        yield f"| {name} | " + " | ".join(f"{d:.3f}" for d in [*found.distance.values(), found.mean_distance]) + " |"
+
+
+if __name__ == "__main__":
+    for line in table(*(Path(word) for word in sys.argv[1:3])):
+        print(line, flush=True)
