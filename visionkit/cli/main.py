@@ -46,6 +46,7 @@ LIST_EXAMPLES = """examples:
 DATA_EXAMPLES = """examples:
   visionkit data check data/mine.yaml                                  before a night of training
   visionkit data download coco2017 data.root=/data/coco
+  visionkit data proposals data/voc2007.yaml --mode quality --split train
 """
 TRANSFER_EXAMPLES = """examples:
   visionkit transfer advise data/mine.yaml                             do pretrained weights fit these pictures?
@@ -154,10 +155,12 @@ def _parser() -> argparse.ArgumentParser:
     listing = _verb(verbs, "list", _list, "what there is to choose from", usage, LIST_EXAMPLES)
     listing.add_argument("kind", nargs="?", choices=list(KINDS), help="left out: everything")
 
-    usage = "check|download CARD [key=value ...]"
-    data = _verb(verbs, "data", _data, "check or download the data of a card", usage, DATA_EXAMPLES)
-    data.add_argument("action", choices=["check", "download"])
+    usage = "check|download|proposals CARD [key=value ...] [--mode M] [--split S]"
+    data = _verb(verbs, "data", _data, "check or download the data of a card, propose regions", usage, DATA_EXAMPLES)
+    data.add_argument("action", choices=["check", "download", "proposals"])
     data.add_argument("words", nargs="+", metavar="CARD | key=value", help=WORDS_HELP)
+    data.add_argument("--mode", metavar="M", help="proposals: single, fast or quality selective search")
+    data.add_argument("--split", metavar="S", help="proposals: this split alone")
 
     usage = "advise [RECIPE] CARD [key=value ...]"
     transfer = _verb(verbs, "transfer", _transfer, "how to use pretrained weights for a card", usage, TRANSFER_EXAMPLES)
@@ -231,8 +234,12 @@ def _list(arguments: argparse.Namespace) -> int:
 def _data(arguments: argparse.Namespace) -> int:
     card = compose(arguments.words)
     check_data(card)
+    given = {"mode": arguments.mode, "split": arguments.split}
+    options = {name: value for name, value in given.items() if value is not None}
+    if options and arguments.action != "proposals":
+        arguments.parser.error(f"--{next(iter(options))} goes with `visionkit data proposals`")
     with _saying_where(card):
-        return _body("verbs_data", arguments.action)(card.values)
+        return _body("verbs_data", arguments.action)(card.values, **options)
 
 
 def _transfer(arguments: argparse.Namespace) -> int:

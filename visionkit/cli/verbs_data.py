@@ -1,9 +1,10 @@
-"""`visionkit data check` and `visionkit data download`."""
+"""`visionkit data check`, `visionkit data proposals` and `visionkit data download`."""
 
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.progress import track
 
 from visionkit.cli.logs import show_progress_messages
 from visionkit.errors import RecipeError
@@ -24,6 +25,32 @@ def check(recipe: dict[str, Any]) -> int:
             Console().print(f"  {line}", soft_wrap=True)
         broken += len(report.problems)
     return 1 if broken else 0
+
+
+def proposals(recipe: dict[str, Any], *, mode: str | None = None, split: str | None = None) -> int:
+    """Propose regions of a card's pictures, keep them for training, and print how many objects they reach.
+
+    Args:
+        recipe: the composed card.
+        mode: of selective search, in place of the card's.
+        split: the only one that is wanted; None takes all.
+    """
+    from visionkit.cli.parts import build_data
+    from visionkit.data.proposals.survey import gathered, survey
+
+    show_progress_messages()
+    given = recipe["data"].get("proposals") or {}
+    recipe["data"]["proposals"] = {**given, **({"mode": mode} if mode else {})}
+    data = build_data(recipe)
+    source = data.proposals()
+    assert source is not None
+    for name in [split] if split else data.splits:
+        reader = data.dataset(name)
+        found = list(track(survey(reader, source, data.num_workers), description=name, total=len(reader)))
+        Console().print(f"[bold]{name}[/bold]")
+        for line in gathered(found).lines():
+            Console().print(f"  {line}", soft_wrap=True)
+    return 0
 
 
 def download(recipe: dict[str, Any]) -> int:

@@ -46,6 +46,26 @@ class BestMatcher(Matcher):
         matches.copy_(torch.where(is_best, all_matches, matches))
 
 
+class BandMatcher(Matcher):
+    """Girshick 2015, section 2.3: background overlaps an object at least a little, so that it is hard to tell.
+
+    Args:
+        foreground_iou: IoU from which a box is an object.
+        background_iou: IoU below which it is background ...
+        background_from: ... if it reaches this; a box that overlaps less teaches nothing.
+    """
+
+    def __init__(self, foreground_iou: float, background_iou: float, background_from: float) -> None:
+        super().__init__(foreground_iou, background_iou)
+        self.background_from = background_from
+
+    def __call__(self, match_quality_matrix: Tensor) -> Tensor:
+        """From IoU [objects, boxes] to matches [boxes]; see torchvision's Matcher."""
+        matches = super().__call__(match_quality_matrix)
+        far = match_quality_matrix.amax(dim=0) < self.background_from
+        return matches.masked_fill(far, Matcher.BETWEEN_THRESHOLDS)
+
+
 def assign(boxes: Tensor, objects: Objects, matcher: Matcher) -> tuple[Tensor, Tensor]:
     """Decide what each box of a picture should learn.
 

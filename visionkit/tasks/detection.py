@@ -16,6 +16,7 @@ from visionkit.metrics.results import to_coco_results
 from visionkit.ops.anchors import best_anchor_iou
 from visionkit.tasks.base import Task, tasks
 from visionkit.tasks.optimise import OptimizerOptions, ScheduleOptions
+from visionkit.tasks.proposals import predict, proposals_for, takes_proposals
 
 logger = logging.getLogger("visionkit")
 
@@ -41,7 +42,8 @@ class Detection(Task):
 
     Args:
         model: a detection network: `(pictures, targets)` gives a dict of losses in training, `(pictures)`
-            a list of boxes/scores/labels in evaluation, labels 0..K-1.
+            a list of boxes/scores/labels in evaluation, labels 0..K-1. One with `takes_proposals` finds no regions
+            by itself: targets have `proposals`, and in evaluation it is called as `(pictures, proposals=...)`.
         class_names: K names in label order.
         category_ids: the data set's own class ids, for result files; None numbers them from 1.
         preprocess: how pictures are brought to the network's input.
@@ -92,19 +94,25 @@ class Detection(Task):
         """The confusion matrix at each class's best threshold."""
         return {"confusion": self.point.confusion.tolist() if self.point is not None else None}
 
-    def forward(self, pictures: Sequence[Tensor]) -> list[Prediction]:
+    def forward(self, pictures: Sequence[Tensor], targets: Sequence[Target] | None = None) -> list[Prediction]:
         """Detect objects.
 
         Args:
             pictures: uint8 [3, H, W] each, RGB.
+            targets: what is known of each picture; of it a network that takes proposals is given these.
 
         Returns:
             Per picture boxes [M, 4] in its own pixels, scores [M] falling, labels [M].
         """
         prepared, geometries = self.preprocessing(pictures)
+        proposals: list[Tensor] | None = None
+        if takes_proposals(self.network):
+            given = [target.get("proposals") for target in targets or [{}] * len(pictures)]
+            proposals = proposals_for(pictures, geometries, given, self.recipe)
         found: list[Prediction] = [{}] * len(prepared)
         for group in groups_of_equal_shape(prepared):
-            predictions = self.network([prepared[index] for index in group])
+            regions = None if proposals is None else [proposals[index] for index in group]
+            predictions = predict(self.network, [prepared[index] for index in group], regions)
             for index, prediction in zip(group, predictions, strict=True):
                 found[index] = prediction
         return Preprocessing.restore(found, geometries)
@@ -131,7 +139,7 @@ class Detection(Task):
 
     def test_step(self, batch: Batch, batch_index: int) -> None:
         """Predict as `predict` does, for the figures and the results file."""
-        self.metric.update(self(batch.pictures), batch.targets)
+        self.metric.update(self(batch.pictures, batch.targets), batch.targets)
 
     def on_validation_epoch_end(self) -> None:
         """Score the validation split."""

@@ -119,6 +119,6 @@ def test_the_number_wanted_does_not_change_what_is_kept(tmp_path, searches):
 
 def test_impossible_options_are_refused():
     with pytest.raises(RecipeError, match="unknown mode of selective search 'fats'; did you mean fast"):
-        ProposalOptions(mode="fats")
+        proposal_source(ProposalOptions(mode="fats"))
     with pytest.raises(RecipeError, match="count=0"):
-        ProposalOptions(count=0)
+        proposal_source(ProposalOptions(count=0))

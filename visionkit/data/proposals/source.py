@@ -28,20 +28,12 @@ class ProposalOptions:
         folder: where computed proposals are kept; they are found again by the picture's content.
         file: proposals of all pictures, .npz or .json, by image id; None computes them. Pictures that are
             predicted have no id: for them they are computed in any case.
-
-    Raises:
-        RecipeError: there is no such mode, or fewer than one proposal is wanted.
     """
 
     mode: str = "fast"
     count: int = 2000
     folder: str = CACHE
     file: str | None = None
-
-    def __post_init__(self) -> None:
-        modes.get(self.mode)
-        if self.count < 1:
-            raise RecipeError(f"data.proposals.count={self.count}: at least one region of each picture is needed")
 
 
 class ProposalSource(Protocol):
@@ -89,6 +81,10 @@ def proposal_source(options: ProposalOptions) -> ProposalSource:
     """What `options` describe.
 
     Raises:
+        RecipeError: there is no such mode, or fewer than one proposal is wanted.
         DataError: the file is missing or no file of proposals.
     """
+    modes.get(options.mode)
+    if options.count < 1:
+        raise RecipeError(f"data.proposals.count={options.count}: at least one region of each picture is needed")
     return ReadProposals(options) if options.file else SearchedProposals(options)

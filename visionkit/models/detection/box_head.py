@@ -11,14 +11,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torchvision.models.detection._utils import BalancedPositiveNegativeSampler, BoxCoder, Matcher
+from torchvision.models.detection._utils import BalancedPositiveNegativeSampler, BoxCoder
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
-from torchvision.ops import MultiScaleRoIAlign, clip_boxes_to_image
+from torchvision.ops import MultiScaleRoIAlign, clip_boxes_to_image, roi_pool
 from torchvision.ops.poolers import initLevelMapper
 
 from visionkit.models.detection.batch import Prediction, detections
 from visionkit.models.detection.rpn import SMOOTH_L1_BETA
-from visionkit.ops.matching import Objects, assign
+from visionkit.ops.matching import BandMatcher, Objects, assign
 from visionkit.ops.region_align import SAMPLES, align_regions
 from visionkit.ops.suppression import Candidates, Suppression
 
@@ -77,6 +77,24 @@ class RegionPool(MultiScaleRoIAlign):
         return align_regions(maps, strides, boxes, self.map_levels(boxes), self.size)  # type: ignore[misc]
 
 
+class RegionMaxPool(nn.Module):
+    """RoI max pooling on one map (Girshick 2015, section 2.1).
+
+    Args:
+        strides: of the one level by name, in pixels.
+        size: cells of the pooled map in each direction.
+    """
+
+    def __init__(self, strides: dict[str, int], size: int) -> None:
+        super().__init__()
+        ((self.level, self.stride),) = strides.items()
+        self.size = size
+
+    def forward(self, maps: dict[str, Tensor], regions: list[Tensor]) -> Tensor:
+        """Cut regions [S, 4] of each picture, R together, out of the maps [B, C, h, w]: [R, C, size, size]."""
+        return roi_pool(maps[self.level], regions, self.size, 1 / self.stride)
+
+
 class TwoLayerHead(TwoMLPHead):
     """Two fully connected layers on a pooled map.
 
@@ -125,11 +143,13 @@ class RegionHeads(nn.Module):
         batch_size: proposals of each picture that enter the loss.
         positive_fraction: greatest share of objects among them.
         suppress: which of the detections stay, how many of them at most, and from which score.
+        background_from: IoU that background has at least with an object, where the picture has one.
+        smooth_l1_beta: where the boxes' loss turns from square to linear.
     """
 
     def __init__(
         self,
-        pool: RegionPool,
+        pool: nn.Module,
         head: nn.Module,
         channels: int,
         num_classes: int,
@@ -138,12 +158,15 @@ class RegionHeads(nn.Module):
         batch_size: int,
         positive_fraction: float,
         suppress: Suppression,
+        background_from: float = 0.0,
+        smooth_l1_beta: float = SMOOTH_L1_BETA,
     ) -> None:
         super().__init__()
         self.pool = pool
         self.box_head = head
         self.box_predictor = FastRCNNPredictor(channels, num_classes + 1)
-        self.matcher = Matcher(foreground_iou, background_iou)
+        self.matcher = BandMatcher(foreground_iou, background_iou, background_from)
+        self.smooth_l1_beta = smooth_l1_beta
         self.sampler = BalancedPositiveNegativeSampler(batch_size, positive_fraction)
         self.box_coder = BoxCoder(weights=(10.0, 10.0, 5.0, 5.0))  # Girshick's normalisation by .1 and .2
         self.suppress = suppress
@@ -194,7 +217,7 @@ class RegionHeads(nn.Module):
         positive = torch.where(sample.classes > 0)[0]
         coding = self.box_coder.encode_single(sample.references, torch.cat(sample.regions)[positive])
         box = functional.smooth_l1_loss(
-            deltas[positive, sample.classes[positive]], coding, beta=SMOOTH_L1_BETA, reduction="sum"
+            deltas[positive, sample.classes[positive]], coding, beta=self.smooth_l1_beta, reduction="sum"
         )
         return {"loss_classifier": classifier / size, "loss_box": box / size}
 

@@ -1,0 +1,48 @@
+"""Fully connected layers that begin with those of the classifier that the backbone's weights come from."""
+
+import logging
+from pathlib import Path
+
+from torch import nn
+
+from visionkit.backbones.contract import Backbone
+from visionkit.backbones.published import PublishedWeights
+from visionkit.models.weights import State, read_state
+
+logger = logging.getLogger("visionkit")
+
+LAYERS = {"fc6": ("classifier.0", "head.layers.fc6"), "fc7": ("classifier.3", "head.layers.fc7")}
+"""For each of a head's layers its names in torchvision's VGG and in our classifiers."""
+
+
+def take_fully_connected(head: nn.Module, backbone: Backbone) -> None:
+    """Fill fc6 and fc7 of `head` from the file that filled `backbone`, where it has them in the same shape.
+
+    Nothing happens where the backbone's values are random or about to be loaded.
+    """
+    path = None if backbone.holds_random_values else _source(backbone)
+    if path is None:
+        return
+    state = read_state(path, dict)
+    taken = [name for name in LAYERS if _take(head.get_submodule(name), state, LAYERS[name])]
+    logger.info(
+        "%s: the box head begins with its %s", path, " and ".join(taken) or "own random values, for want of fc6"
+    )
+
+
+def _source(backbone: Backbone) -> Path | None:
+    """The file that the backbone's values came from, if it is at hand."""
+    if backbone.initialised_from != "imagenet":
+        return Path(backbone.initialised_from) if Path(backbone.initialised_from).is_file() else None
+    published: PublishedWeights | None = backbone.published_weights()
+    return None if published is None else published.on_disk()
+
+
+def _take(layer: nn.Module, state: State, names: tuple[str, ...]) -> bool:
+    own = layer.state_dict()
+    for name in names:
+        found = {key: state[f"{name}.{key}"] for key in own if f"{name}.{key}" in state}
+        if len(found) == len(own) and all(found[key].shape == own[key].shape for key in own):
+            layer.load_state_dict(found)
+            return True
+    return False

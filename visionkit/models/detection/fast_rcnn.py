@@ -1,0 +1,178 @@
+"""Fast R-CNN (Girshick 2015): given proposals judged on the features of the whole picture."""
+
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from visionkit.backbones.contract import Backbone
+from visionkit.errors import RecipeError, VisionkitError
+from visionkit.models.detection.batch import (
+    PictureBatch,
+    Prediction,
+    Target,
+    check_pictures,
+    given_proposals,
+    pad_to_batch,
+    split_targets,
+)
+from visionkit.models.detection.box_head import RegionHeads, RegionMaxPool
+from visionkit.models.detection.classifier_layers import take_fully_connected
+from visionkit.models.detection.faster_rcnn_forms import SINGLE_STAGE, Widths, single
+from visionkit.models.detection.truncated import TruncatedHead
+from visionkit.models.registry import models
+from visionkit.models.weights import load_whole, read_state
+from visionkit.ops.matching import Objects
+from visionkit.ops.precision import check_finite, full_precision
+from visionkit.ops.suppression import Suppression
+
+SIZE_MULTIPLE = 16
+"""Pixels; the batch is padded to whole cells of the map."""
+
+
+@models.register("fast_rcnn")
+class FastRCNN(nn.Module):
+    """Classes and refined boxes for given proposals, from one map of stride 16 (VGG-16: conv5_3).
+
+    The second stage is that of Faster R-CNN's form "single", and so are its names in a state dict. Where the backbone's
+    values are VGG's ImageNet weights, fc6 and fc7 begin with those of its classifier (section 2.2).
+
+    In training, `net(pictures, targets)` gives losses, `targets` with `proposals`; in evaluation
+    `net(pictures, proposals=...)` gives predictions.
+
+    Args:
+        backbone: with a stage of stride 16, and nothing behind it.
+        num_classes: K, without background; labels are 0..K-1.
+        pooling: "max" (section 2.1) or "align" (He et al. 2017).
+        roi_size: cells in each direction of the map that is made of a region (section 2.1: 7).
+        head_channels: of fc6 and fc7 (VGG-16: 4096).
+        head_dropout: share of values dropped after each of them (VGG: .5).
+        box_batch_size: proposals of each picture in the loss (section 2.3: 64).
+        box_positive_fraction: share of objects among them at most (the same: .25).
+        box_fg_iou: IoU from which a proposal counts as an object (the same: .5).
+        box_bg_iou: IoU below which it counts as background (the same: .5) ...
+        box_bg_from: ... if it reaches this (the same: .1); pictures without objects give any as background.
+        box_score_threshold: a detection scores more, in 0..1; for evaluation, not for display.
+        box_nms_iou: detections that overlap a better one of their class by more are dropped (the author's code: .3).
+        box_detections: detections of a picture at most.
+        suppression: which of overlapping detections stay, see `FasterRCNN`.
+        soft_nms_sigma: how gently "soft_gaussian" lowers scores.
+        svd: ranks to which fc6 and fc7 are cut in evaluation (section 4.4: [1024, 256] for VGG-16); None keeps them.
+        weights: path of a visionkit checkpoint of such a network, or None.
+
+    Raises:
+        RecipeError: options that contradict each other or the backbone.
+        CheckpointError: `weights` cannot be read or does not fit.
+    """
+
+    task: ClassVar[str] = "detection"
+    takes_proposals: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        num_classes: int,
+        *,
+        pooling: Literal["max", "align"] = "max",
+        roi_size: int = 7,
+        head_channels: int = 4096,
+        head_dropout: float = 0.5,
+        box_batch_size: int = 64,
+        box_positive_fraction: float = 0.25,
+        box_fg_iou: float = 0.5,
+        box_bg_iou: float = 0.5,
+        box_bg_from: float = 0.1,
+        box_score_threshold: float = 0.05,
+        box_nms_iou: float = 0.3,
+        box_detections: int = 100,
+        suppression: str = "per_class",
+        soft_nms_sigma: float = 0.5,
+        svd: list[int] | None = None,
+        weights: str | None = None,
+    ) -> None:
+        super().__init__()
+        if not 0 <= box_bg_from <= box_bg_iou <= box_fg_iou <= 1:
+            raise RecipeError(
+                f"box_bg_from={box_bg_from}, box_bg_iou={box_bg_iou} and box_fg_iou={box_fg_iou}: "
+                "they must rise within 0..1"
+            )
+        parts = single(backbone, Widths(0, head_channels, head_dropout, roi_size))
+        take_fully_connected(parts.head, backbone)
+        maximum = RegionMaxPool({SINGLE_STAGE: backbone.stages[SINGLE_STAGE].stride}, roi_size)
+        self.num_classes = num_classes
+        self.backbone = backbone
+        self.neck = parts.neck
+        self.roi_heads = RegionHeads(
+            maximum if pooling == "max" else parts.pool,
+            TruncatedHead(parts.head, svd) if svd else parts.head,  # type: ignore[arg-type]
+            parts.head_channels,
+            num_classes,
+            foreground_iou=box_fg_iou,
+            background_iou=box_bg_iou,
+            batch_size=box_batch_size,
+            positive_fraction=box_positive_fraction,
+            suppress=Suppression(suppression, box_nms_iou, box_detections, box_score_threshold, soft_nms_sigma),
+            background_from=box_bg_from,
+            smooth_l1_beta=1.0,
+        )
+        if weights is not None:
+            load_whole(self, read_state(Path(weights), dict), weights)
+            backbone.initialised_from, backbone.holds_random_values = weights, False
+        self.to(memory_format=torch.channels_last)
+
+    def forward(
+        self,
+        pictures: list[Tensor],
+        targets: list[Target] | None = None,
+        proposals: list[Tensor] | None = None,
+    ) -> dict[str, Tensor] | list[Prediction]:
+        """Learn from pictures, or detect in them.
+
+        Args:
+            pictures: normalised float [3, H, W] each, of any size.
+            targets: in training, as for `FasterRCNN`, and with `proposals` float32 [P, 4] xyxy in the picture's pixels.
+            proposals: in evaluation, per picture [P, 4]; P may be 0.
+
+        Returns:
+            In training the losses `loss_classifier` and `loss_box`. Else per picture `boxes` float32 [M, 4] in its
+            pixels, `scores` [M] falling, `labels` int64 [M] in 0..K-1.
+
+        Raises:
+            DataError: pictures, targets or proposals that cannot be right; names the picture.
+            VisionkitError: in evaluation, when the network's output is not finite.
+        """
+        if not self.training:
+            batch, maps = self._features(pictures)
+            return self._detect(batch, maps, given_proposals(proposals, len(pictures)))
+        if targets is None:
+            raise VisionkitError("a detector in training mode needs targets; call eval() to predict")
+        regions = given_proposals([target.get("proposals") for target in targets], len(pictures))
+        _, maps = self._features(pictures)
+        return self._losses(maps, regions, split_targets(targets, self.num_classes))
+
+    def losses_and_predictions(
+        self, pictures: list[Tensor], targets: list[Target]
+    ) -> tuple[dict[str, Tensor], list[Prediction]]:
+        """Both results of `forward`, in the present mode, with the backbone run once."""
+        objects = split_targets(targets, self.num_classes)
+        regions = given_proposals([target.get("proposals") for target in targets], len(pictures))
+        batch, maps = self._features(pictures)
+        return self._losses(maps, regions, objects), self._detect(batch, maps, regions)
+
+    def _features(self, pictures: list[Tensor]) -> tuple[PictureBatch, dict[str, Tensor]]:
+        batch = pad_to_batch(pictures, SIZE_MULTIPLE)
+        check_pictures(batch)
+        return batch, self.neck(self.backbone(batch.tensor))
+
+    def _losses(self, maps: dict[str, Tensor], regions: list[Tensor], objects: list[Objects]) -> dict[str, Tensor]:
+        sample = self.roi_heads.sample(regions, objects)
+        logits, deltas = self.roi_heads(maps, sample.regions)
+        with full_precision(deltas):
+            return self.roi_heads.losses(logits, deltas, sample)
+
+    def _detect(self, batch: PictureBatch, maps: dict[str, Tensor], regions: list[Tensor]) -> list[Prediction]:
+        logits, deltas = self.roi_heads(maps, regions)
+        check_finite(logits, deltas)
+        with full_precision(deltas):
+            return self.roi_heads.detect(logits, deltas, regions, batch.sizes)

@@ -1,0 +1,71 @@
+"""Fully connected layers made smaller for testing by truncated SVD (Girshick 2015, section 3.1)."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from visionkit.errors import RecipeError
+from visionkit.models.detection.box_head import TwoLayerHead
+
+
+class Factors(NamedTuple):
+    """A matrix [N, M] as a product: `outer` [N, t] times `inner` [t, M]."""
+
+    outer: Tensor
+    inner: Tensor
+
+
+def truncated_svd(weight: Tensor, rank: int) -> Factors:
+    """The product of this rank that is nearest to `weight` [N, M].
+
+    Its columns are taken from the eigenvectors of the N x N product of the matrix with itself: for VGG's fc6 that takes
+    seconds where the whole decomposition takes minutes.
+    """
+    values = weight.detach().double()
+    largest = torch.linalg.eigh(values @ values.T).eigenvectors[:, -rank:]
+    return Factors(largest.to(weight.dtype), (largest.T @ values).to(weight.dtype))
+
+
+class TruncatedHead(TwoLayerHead):
+    """A `TwoLayerHead` that is computed by factors in evaluation; it trains and is saved as a whole.
+
+    Args:
+        head: whose layers are taken.
+        ranks: of fc6 and fc7.
+
+    Raises:
+        RecipeError: a rank that saves nothing or does not exist.
+    """
+
+    def __init__(self, head: TwoLayerHead, ranks: Sequence[int]) -> None:
+        nn.Module.__init__(self)
+        self.fc6, self.fc7, self.dropout = head.fc6, head.fc7, head.dropout
+        least = min(self.fc6.out_features, self.fc7.out_features)
+        if len(ranks) != 2 or not all(0 < rank <= least for rank in ranks):
+            raise RecipeError(f"svd={list(ranks)}: give the ranks of fc6 and fc7, each from 1 to {least}")
+        self.ranks = tuple(ranks)
+        self._factors: list[Factors] = []
+        self.register_load_state_dict_post_hook(TruncatedHead._forget)
+
+    def train(self, mode: bool = True) -> "TruncatedHead":
+        """Set the mode; what is learned makes the factors out of date."""
+        self._forget()
+        return super().train(mode)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """From [R, C, h, w] to [R, channels]."""
+        if self.training:
+            return super().forward(x)
+        if not self._factors or self._factors[0].outer.device != self.fc6.weight.device:
+            layers = zip((self.fc6, self.fc7), self.ranks, strict=True)
+            self._factors = [truncated_svd(layer.weight, rank) for layer, rank in layers]
+        x = x.flatten(start_dim=1)
+        for layer, (outer, inner) in zip((self.fc6, self.fc7), self._factors, strict=True):
+            x = functional.relu(functional.linear(functional.linear(x, inner), outer, layer.bias))
+        return x
+
+    def _forget(self, *_: Any) -> None:
+        self._factors = []
