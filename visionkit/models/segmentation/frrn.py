@@ -1,0 +1,61 @@
+"""Full-resolution residual networks (Pohlen et al. 2016)."""
+
+from pathlib import Path
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from visionkit.backbones.contract import Backbone
+from visionkit.backbones.frrn import FRRN as Trunk
+from visionkit.backbones.initialise import initialise
+from visionkit.errors import RecipeError
+from visionkit.models.registry import models
+from visionkit.models.segmentation.padding import at_any_size
+from visionkit.models.segmentation.weights import load_segmenter
+
+
+@models.register("frrn")
+class FRRN(nn.Module):
+    """A 1x1 convolution on the trunk of two streams (table 1); with 19 classes 17.7 M parameters (A), 24.7 M (B).
+
+    Args:
+        backbone: frrn_a or frrn_b.
+        num_classes: K.
+        weights: values for the whole network: the path of a checkpoint, or None. With other classes the last layer
+            stays new.
+
+    Attributes:
+        spec: primitives from which `create_model` builds the same structure.
+
+    Raises:
+        RecipeError: the backbone is another network.
+        CheckpointError: `weights` cannot be had or does not fit.
+    """
+
+    task: ClassVar[str] = "segmentation"
+
+    def __init__(self, backbone: Backbone, num_classes: int, *, weights: str | None = None) -> None:
+        super().__init__()
+        if not isinstance(backbone, Trunk):
+            raise RecipeError(f"model frrn: {backbone.name} is not its trunk; use frrn_a or frrn_b")
+        self.backbone = backbone
+        self.num_classes = num_classes
+        self.stride = backbone.deepest_stride
+        self.classifier = nn.Conv2d(backbone.stages["s1"].channels, num_classes, 1)
+        initialise(self.classifier, "he")
+        if weights is not None:
+            load_segmenter(self, backbone, Path(weights), ("classifier.",))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Label each pixel.
+
+        Args:
+            x: [B, 3, H, W], normalised with the backbone's `mean` and `std`; any size.
+
+        Returns:
+            Logits [B, K, H, W].
+        """
+        return at_any_size(self._logits, x, self.stride)
+
+    def _logits(self, x: Tensor) -> Tensor:
+        return self.classifier(self.backbone(x)["s1"])
