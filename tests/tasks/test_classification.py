@@ -90,7 +90,7 @@ def test_class_weights_are_those_of_the_training_split(weights):
 def test_class_weights_that_must_be_counted_need_the_datamodule():
     data = small_pictures()
     task = small_classification(NAMES, loss=LossOptions(class_weights="balanced"))
-    with pytest.raises(RecipeError, match="give K numbers"):
+    with pytest.raises(RecipeError, match="give 6 numbers"):
         small_trainer().fit(task, data.train_dataloader())
     task = small_classification(NAMES, loss=LossOptions(class_weights=[1.0] * 6))
     small_trainer(limit_train_batches=1).fit(task, data.train_dataloader())

@@ -37,7 +37,7 @@ def build_task(recipe: dict[str, Any], data: VisionData) -> Task:
     options = {
         key: instantiate(kind, recipe[key], key) for key, kind in task_class.option_types.items() if key in recipe
     }
-    task = task_class(network, class_names=data.class_names, category_ids=data.category_ids, **options)
+    task = task_class(network, **task_class.facts_of(data), **options)
     task.recipe = recipe
     return task
 

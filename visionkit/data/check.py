@@ -8,9 +8,10 @@ import numpy as np
 from rich.progress import track
 
 from visionkit.data.pixels import mask_histogram
-from visionkit.data.sample import IGNORE, VisionDataset
+from visionkit.data.sample import VisionDataset
 from visionkit.data.wording import listed
 from visionkit.errors import DataError
+from visionkit.ops.ignore import IGNORE
 
 MOST_NAMED = 10
 MOST_CLASSES = 100

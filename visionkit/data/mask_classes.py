@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from visionkit.data.masks import LARGEST_VALUE
-from visionkit.data.sample import IGNORE, Colour
+from visionkit.data.sample import Colour
 from visionkit.data.wording import listed
 from visionkit.errors import RecipeError
+from visionkit.ops.ignore import IGNORE
 from visionkit.registry import suggest
 
 IGNORED = "ignore"

@@ -7,8 +7,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from visionkit.data.sample import IGNORE, VisionDataset
+from visionkit.data.sample import VisionDataset
 from visionkit.errors import DataError
+from visionkit.ops.ignore import IGNORE
 
 Counts = NDArray[np.int64]
 

@@ -6,9 +6,6 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-IGNORE = 255
-"""Value of a semantic mask where nothing is said of the class (void): neither learned nor scored."""
-
 Colour = tuple[int, int, int]
 """RGB, 0..255 each."""
 

@@ -13,8 +13,9 @@ from visionkit.data.colour import rgb_principal_axes, sample_pixels
 from visionkit.data.pictures import Picture
 from visionkit.data.quiet_albumentations import albumentations
 from visionkit.data.resize import resize_picture
-from visionkit.data.sample import IGNORE, VisionDataset
+from visionkit.data.sample import VisionDataset
 from visionkit.errors import RecipeError
+from visionkit.ops.ignore import IGNORE
 from visionkit.registry import Registry, suggest
 
 logger = logging.getLogger("visionkit")

@@ -6,6 +6,7 @@ from visionkit.tasks.detection import Detection, EvaluationOptions
 from visionkit.tasks.mixing import MixingOptions
 from visionkit.tasks.optimise import OptimizerOptions, ScheduleOptions
 from visionkit.tasks.runtime import RuntimeOptions
+from visionkit.tasks.segmentation import Segmentation, SegmentationEvaluation, SegmentationLossOptions
 
 __all__ = [
     "Classification",
@@ -17,6 +18,9 @@ __all__ = [
     "OptimizerOptions",
     "RuntimeOptions",
     "ScheduleOptions",
+    "Segmentation",
+    "SegmentationEvaluation",
+    "SegmentationLossOptions",
     "Task",
     "tasks",
 ]

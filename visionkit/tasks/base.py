@@ -14,6 +14,7 @@ from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
 from visionkit.backbones import Backbone
+from visionkit.data.datamodule import VisionData
 from visionkit.data.splits import Needs
 from visionkit.errors import VisionkitError
 from visionkit.registry import Registry
@@ -121,6 +122,11 @@ class Task(LightningModule):
     def needs(cls, recipe: Mapping[str, Any]) -> Needs | None:
         """What a picture must have to be of use for the task that `recipe` describes; None takes every picture."""
         return None
+
+    @classmethod
+    def facts_of(cls, data: VisionData) -> dict[str, Any]:
+        """What a task is told of the data it is made for, as arguments of its constructor."""
+        return {"class_names": data.class_names, "category_ids": data.category_ids}
 
     @property
     def backbone(self) -> Backbone:

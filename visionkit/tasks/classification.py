@@ -12,13 +12,13 @@ from visionkit.data.crop import CropPreprocess, CropPreprocessing
 from visionkit.data.splits import Needs
 from visionkit.errors import RecipeError
 from visionkit.metrics.gather import gather_by_key
-from visionkit.ops.class_weights import class_weights
 from visionkit.tasks.base import Task, refusing_lone_values, tasks
 from visionkit.tasks.labelling import LABELLINGS
 from visionkit.tasks.mixing import MixingOptions, make_mixing
 from visionkit.tasks.optimise import OptimizerOptions, ScheduleOptions
 from visionkit.tasks.runtime import RuntimeOptions
 from visionkit.tasks.views import Views, view_kinds
+from visionkit.tasks.weighting import weights_for_training
 
 MOST_LISTED = 5
 """Classes that predictions.json names for a picture, the surest first."""
@@ -175,10 +175,11 @@ class Classification(Task):
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """One step: the weighted sum of the losses of all heads."""
-        pictures, targets = self._prepared(batch.pictures), self._targets(batch)
+        pictures, targets = self._prepared(batch), self._targets(batch)
         if self.mixing is not None:
             pictures, targets = self.mixing(pictures, targets)
-        heads = getattr(self.network, "logits_of_all_heads", lambda x: [(1.0, self.network(x))])
+        network = self._network_for(batch)
+        heads = getattr(network, "logits_of_all_heads", lambda x: [(1.0, network(x))])
         with refusing_lone_values():
             answers = heads(pictures)
         losses = {
@@ -191,7 +192,7 @@ class Classification(Task):
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         """Loss and figures from one forward pass."""
-        logits, targets = self.network(self._prepared(batch.pictures)), self._targets(batch)
+        logits, targets = self._network_for(batch)(self._prepared(batch)), self._targets(batch)
         self.log_losses("val", {"loss": self._loss(logits, targets)}, len(targets))
         self.metric.update(self.labelling.probabilities(logits), targets)
 
@@ -205,11 +206,13 @@ class Classification(Task):
         """Say what trains, count the classes where the loss weighs them, and compile the network if asked to."""
         super().on_fit_start()
         self.runtime_options.start_training(self.network)
-        kind = self.loss_options.class_weights
-        if kind != "none":
-            counts = self._class_counts() if isinstance(kind, str) else torch.zeros(len(self.class_names))
-            weights = class_weights(counts, kind)
-            self.class_weights = None if weights is None else weights.to(self.device)
+        weights = weights_for_training(
+            self.loss_options.class_weights,
+            len(self.class_names),
+            getattr(self.trainer, "datamodule", None),
+            lambda data: (torch.from_numpy(data.class_counts("train")), None),
+        )
+        self.class_weights = None if weights is None else weights.to(self.device)
 
     def on_validation_epoch_end(self) -> None:
         """Score the validation split."""
@@ -225,8 +228,13 @@ class Classification(Task):
         self.score("test")
         self.rows = gather_by_key(self.rows)
 
-    def _prepared(self, pictures: Sequence[Tensor]) -> Tensor:
-        return self.runtime_options.lay_out(self.preprocessing(pictures))
+    def _prepared(self, batch: Batch) -> Tensor:
+        ready = torch.stack(batch.pictures) if batch.holds_features else self.preprocessing(batch.pictures)
+        return self.runtime_options.lay_out(ready)
+
+    def _network_for(self, batch: Batch) -> nn.Module:
+        """What answers for a batch: of features that were computed before, the head alone."""
+        return self.network.head if batch.holds_features else self.network  # type: ignore[return-value]
 
     def _probabilities(self, views: Tensor) -> Tensor:
         """Probabilities [N, K] of normalised views [N, 3, h, w]."""
@@ -238,15 +246,6 @@ class Classification(Task):
 
     def _loss(self, logits: Tensor, targets: Tensor) -> Tensor:
         return self.labelling.loss(logits, targets, self.class_weights, self.loss_options.label_smoothing)
-
-    def _class_counts(self) -> Tensor:
-        """Training pictures of each class, [K]."""
-        datamodule = getattr(self.trainer, "datamodule", None)
-        if datamodule is None:
-            raise RecipeError(
-                "loss.class_weights: give K numbers, or the data as a VisionData whose pictures can be counted"
-            )
-        return torch.from_numpy(datamodule.class_counts("train"))
 
     def _rows(self, probabilities: Tensor) -> list[dict[str, Any]]:
         surest = probabilities.topk(min(MOST_LISTED, len(self.class_names)), dim=1)

@@ -15,6 +15,7 @@ from visionkit.metrics.operating_point import OperatingPoint, operating_point
 from visionkit.metrics.results import to_coco_results
 from visionkit.ops.anchors import best_anchor_iou
 from visionkit.tasks.base import Task, tasks
+from visionkit.tasks.grouping import groups_of_equal_shape
 from visionkit.tasks.optimise import OptimizerOptions, ScheduleOptions
 from visionkit.tasks.proposals import predict, proposals_for, takes_proposals
 
@@ -184,15 +185,3 @@ def _box_sizes(boxes: Any, geometry: Any) -> Tensor:
     """Width and height [N, 2] of xyxy boxes in resized pixels."""
     corners = torch.as_tensor(boxes)
     return (corners[:, 2:] - corners[:, :2]) * torch.tensor([geometry.scale_x, geometry.scale_y])
-
-
-def groups_of_equal_shape(pictures: Sequence[Tensor]) -> list[list[int]]:
-    """Indices of pictures that fill a batch without padding each other.
-
-    A convolution sees into the padding beside a smaller picture: predicted together with a larger one it would get
-    other boxes than alone, and `test` would not agree with `predict`.
-    """
-    groups: dict[tuple[int, ...], list[int]] = {}
-    for index, picture in enumerate(pictures):
-        groups.setdefault(tuple(picture.shape), []).append(index)
-    return list(groups.values())

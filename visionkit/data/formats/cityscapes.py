@@ -10,8 +10,9 @@ from visionkit.data.labelled import stored_classes
 from visionkit.data.masks import MaskCoding
 from visionkit.data.pairs import Side, pairs_by_name
 from visionkit.data.paths import existing_folder
-from visionkit.data.sample import IGNORE, Colour
+from visionkit.data.sample import Colour
 from visionkit.data.semantic import MaskFiles
+from visionkit.ops.ignore import IGNORE
 
 LABEL_IDS = 34
 """Label ids are 0 to 33; those of no class below are void, or too rare to be scored."""

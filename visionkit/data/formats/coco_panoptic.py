@@ -11,10 +11,10 @@ from visionkit.data.formats.coco_semantic import Uncovered, ground_of, without_b
 from visionkit.data.formats.registry import formats
 from visionkit.data.masks import Mask, packed_colours, read_mask
 from visionkit.data.paths import existing_file, existing_folder, inside, refuse_duplicates, refuse_missing
-from visionkit.data.sample import IGNORE
 from visionkit.data.semantic import BACKGROUND, SemanticPictures
 from visionkit.data.wording import listed
 from visionkit.errors import DataError
+from visionkit.ops.ignore import IGNORE
 
 
 @formats.register("coco_panoptic")

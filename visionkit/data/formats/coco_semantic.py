@@ -9,8 +9,8 @@ from pycocotools import mask as rle
 from visionkit.data.formats.coco import Coco
 from visionkit.data.formats.registry import formats
 from visionkit.data.masks import Mask
-from visionkit.data.sample import IGNORE
 from visionkit.data.semantic import BACKGROUND, SemanticPictures
+from visionkit.ops.ignore import IGNORE
 
 Uncovered = Literal["background", "ignore"]
 """What pixels of no object are: a class of their own, the first, or nothing to be learned or scored."""

@@ -10,9 +10,10 @@ from visionkit.data.formats.registry import formats
 from visionkit.data.masks import MaskCoding
 from visionkit.data.pairs import Pairs
 from visionkit.data.paths import existing_file, existing_folder, inside, refuse_duplicates
-from visionkit.data.sample import IGNORE, Colour
+from visionkit.data.sample import Colour
 from visionkit.data.semantic import BACKGROUND, MaskFiles
 from visionkit.errors import DataError
+from visionkit.ops.ignore import IGNORE
 
 CLASSES = (
     *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog"),

@@ -1,0 +1,81 @@
+"""A picture of any size seen through overlapping tiles, whose answers are blended."""
+
+import math
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Tile(NamedTuple):
+    """A rectangle of a picture, in pixels."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+    def cut(self, picture: Tensor) -> Tensor:
+        """What [..., H, W] shows there, a view."""
+        return picture[..., self.top : self.top + self.height, self.left : self.left + self.width]
+
+
+def tile_starts(length: int, tile: int, overlap: int) -> list[int]:
+    """Where tiles begin along one side, so that the last ends with the picture and the overlaps are even.
+
+    Args:
+        length: of the side, in pixels.
+        tile: side of a tile, in pixels; a shorter picture has one tile of its own length.
+        overlap: least number of pixels that neighbours share, below `tile`.
+    """
+    if length <= tile:
+        return [0]
+    count = math.ceil((length - overlap) / (tile - overlap))
+    return [round(index * (length - tile) / (count - 1)) for index in range(count)]
+
+
+def blending_weights(height: int, width: int, overlap: int) -> Tensor:
+    """How much the pixels of a tile count, float32 [height, width]: less and less over `overlap` pixels to its edge."""
+
+    def ramp(length: int) -> Tensor:
+        to_edge = torch.minimum(torch.arange(length), torch.arange(length - 1, -1, -1)) + 1.0
+        return (to_edge / (overlap + 1)).clamp(max=1.0)
+
+    return ramp(height)[:, None] * ramp(width)
+
+
+def blended_strips(
+    height: int, width: int, tile: int, overlap: int, answer: Callable[[list[Tile]], Iterator[Tensor]]
+) -> Iterator[Tensor]:
+    """Blend the answers for a picture's tiles, and hand them over from top to bottom as soon as they are final.
+
+    No more than one row of tiles is held at a time, whatever the picture's height.
+
+    Args:
+        height: of the picture, in pixels.
+        width: likewise.
+        tile: side of the tiles; the picture's edges make smaller ones of a smaller picture only.
+        overlap: least number of pixels that neighbours share.
+        answer: for a row of tiles one [C, h, w] each, in their order.
+
+    Yields:
+        float32 [C, rows, width] strips, `height` rows together.
+    """
+    tops, lefts = tile_starts(height, tile, overlap), tile_starts(width, tile, overlap)
+    tall, wide = min(tile, height), min(tile, width)
+    weights: Tensor | None = None
+    total: Tensor | None = None  # [C + 1, tall, width]: weighted answers of the rows that are not final, and weights
+    for top, following in zip(tops, [*tops[1:], height], strict=True):
+        row = [Tile(top, left, tall, wide) for left in lefts]
+        for place, values in zip(row, answer(row), strict=True):
+            if weights is None or total is None:
+                weights = blending_weights(tall, wide, overlap).to(values.device)
+                total = values.new_zeros((len(values) + 1, tall, width), dtype=torch.float32)
+            columns = total[..., place.left : place.left + wide]
+            columns[:-1] += values * weights
+            columns[-1] += weights
+        assert total is not None
+        final = following - top
+        yield total[:-1, :final] / total[-1:, :final]
+        total = torch.cat([total[:, final:], total.new_zeros((len(total), final, width))], dim=1)

@@ -1,0 +1,323 @@
+"""The segmentation task: any network with logits for each pixel, trained and evaluated under Lightning."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from visionkit.data.batch import Batch
+from visionkit.data.datamodule import VisionData
+from visionkit.data.sample import Colour
+from visionkit.data.scaling import ScalePreprocess, ScalePreprocessing
+from visionkit.data.splits import Needs
+from visionkit.errors import RecipeError
+from visionkit.metrics.gather import gather_by_key
+from visionkit.metrics.segmentation import SegmentationFigures
+from visionkit.ops.segmentation_losses import Settings, losses, segmentation_loss
+from visionkit.ops.tiles import Tile, blended_strips
+from visionkit.tasks.base import Task, refusing_lone_values, tasks
+from visionkit.tasks.grouping import groups_of_equal_shape
+from visionkit.tasks.optimise import OptimizerOptions, ScheduleOptions
+from visionkit.tasks.runtime import RuntimeOptions
+from visionkit.tasks.weighting import weights_for_training
+
+TILES_AT_ONCE = 4
+"""Tiles of a large picture that go through the network together."""
+
+
+@dataclass
+class SegmentationLossOptions:
+    """What segmentation minimises; see `visionkit.ops.segmentation_losses`.
+
+    Attributes:
+        terms: names of losses that are added up: cross_entropy, focal, bootstrapped, dice, jaccard.
+        term_weights: a number for each; none weighs them alike, with 1.
+        class_weights: none, balanced, median_frequency, or K numbers; counted on the masks of the training split.
+        gamma: how strongly focal turns to what is wrong.
+        hardest: share of a picture's pixels that bootstrapped learns from.
+
+    Raises:
+        RecipeError: there is no such loss, the numbers are not one for each, or out of range.
+    """
+
+    terms: list[str] = field(default_factory=lambda: ["cross_entropy"])
+    term_weights: list[float] = field(default_factory=list)
+    class_weights: Literal["none", "balanced", "median_frequency"] | list[float] = "none"
+    gamma: float = 2.0
+    hardest: float = 0.25
+
+    def __post_init__(self) -> None:
+        for term in self.terms:
+            losses.get(term)
+        if not self.terms or len(self.term_weights) not in (0, len(self.terms)):
+            raise RecipeError(f"loss.term_weights: {len(self.term_weights)} numbers for {len(self.terms)} terms")
+        if not 0 < self.hardest <= 1:
+            raise RecipeError(f"loss.hardest is {self.hardest}, and must be above 0 and at most 1")
+
+    @property
+    def weighted_terms(self) -> dict[str, float]:
+        """Each loss with its weight."""
+        return dict(zip(self.terms, self.term_weights or [1.0] * len(self.terms), strict=True))
+
+    @property
+    def settings(self) -> Settings:
+        """The numbers of single losses."""
+        return Settings(self.gamma, self.hardest)
+
+
+@dataclass
+class SegmentationEvaluation:
+    """How masks are predicted in `test` and `predict`, and scored.
+
+    Validation in training takes each picture whole, once.
+
+    Attributes:
+        metric: the figure that best.ckpt follows.
+        tile: side in pixels of the tiles that a larger picture is cut into; None takes every picture whole.
+        overlap: pixels that neighbouring tiles share at least; they are blended there.
+        scales: factors on the picture's size, each of which is looked at; the probabilities are averaged.
+        flip: whether the mirrored picture is looked at, too.
+        boundaries: whether boundary F1 is measured.
+        display_threshold: share of the pixels from which `predict` lists a class.
+
+    Raises:
+        RecipeError: numbers that contradict each other.
+    """
+
+    metric: Literal["mIoU", "pixel_accuracy", "mean_accuracy", "fwIoU", "mean_dice"] = "mIoU"
+    tile: int | None = None
+    overlap: int = 64
+    scales: list[float] = field(default_factory=lambda: [1.0])
+    flip: bool = False
+    boundaries: bool = False
+    display_threshold: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.tile is not None and not 0 <= self.overlap < self.tile:
+            raise RecipeError(f"evaluation: 0 <= overlap {self.overlap} < tile {self.tile} must hold")
+        if not self.scales or min(self.scales) <= 0:
+            raise RecipeError(f"evaluation.scales is {self.scales}, and must hold factors above 0")
+
+
+@tasks.register("segmentation")
+class Segmentation(Task):
+    """Semantic segmentation: a class for each pixel.
+
+    Args:
+        model: a network that gives logits [B, K, H, W] of pictures [B, 3, H, W] of any size; with
+            `logits_of_all_heads` it may have auxiliary heads, which only training looks at.
+        class_names: K names in label order.
+        category_ids: the data set's own class ids; None numbers them from 1.
+        class_colours: RGB of each class in drawings; None leaves them to the drawing.
+        preprocess: how pictures are brought to the network's input.
+        optimizer: optimiser and rates.
+        schedule: the rate over time.
+        loss: what is minimised.
+        evaluation: how masks are predicted and scored.
+        runtime: how the network is run.
+    """
+
+    name: ClassVar[str] = "segmentation"
+    option_types: ClassVar[dict[str, type]] = {
+        "preprocess": ScalePreprocess,
+        **Task.option_types,
+        "loss": SegmentationLossOptions,
+        "evaluation": SegmentationEvaluation,
+        "runtime": RuntimeOptions,
+    }
+    preprocessing: ScalePreprocessing
+    class_weights: Tensor | None
+
+    def __init__(
+        self,
+        model: nn.Module,
+        class_names: list[str],
+        category_ids: list[int] | None = None,
+        class_colours: Sequence[Colour] | None = None,
+        preprocess: ScalePreprocess | None = None,
+        optimizer: OptimizerOptions | None = None,
+        schedule: ScheduleOptions | None = None,
+        loss: SegmentationLossOptions | None = None,
+        evaluation: SegmentationEvaluation | None = None,
+        runtime: RuntimeOptions | None = None,
+    ) -> None:
+        super().__init__(model, class_names, category_ids, preprocess, optimizer, schedule)
+        self.class_colours = None if class_colours is None else [list(colour) for colour in class_colours]
+        self.loss_options = loss or SegmentationLossOptions()
+        self.runtime_options = runtime or RuntimeOptions()
+        self.register_buffer("class_weights", None, persistent=False)
+        self.score_by(evaluation or SegmentationEvaluation())
+        self.rows: dict[int | str, dict[str, Any]] = {}
+        self.extras: dict[str, Any] = {}
+        self.network.to(memory_format=self.runtime_options.memory_format)
+
+    @classmethod
+    def needs(cls, recipe: Mapping[str, Any]) -> Needs:
+        """A mask of classes."""
+        return "semantic"
+
+    @classmethod
+    def facts_of(cls, data: VisionData) -> dict[str, Any]:
+        """See `Task.facts_of`; the colours of the data set's masks besides."""
+        return {**super().facts_of(data), "class_colours": data.class_colours}
+
+    def score_by(self, evaluation: SegmentationEvaluation) -> None:
+        """Predict and score from now on as `evaluation` says; the network is not touched."""
+        self.evaluation_options = evaluation
+        self.metric = SegmentationFigures(self.class_names, evaluation.boundaries)
+
+    @property
+    def monitor(self) -> str:
+        """The main metric on the validation split."""
+        return f"val/{self.evaluation_options.metric}"
+
+    def prediction_rows(self) -> list[dict[str, Any]]:
+        """For each picture its id and the share of its pixels that each class has."""
+        return [{"image_id": image_id, **row} for image_id, row in self.rows.items()]
+
+    def details(self) -> dict[str, Any]:
+        """What the metric knows beyond figures: the confusion matrix."""
+        return self.extras
+
+    def description(self) -> dict[str, Any]:
+        """See `Task.description`."""
+        return {**super().description(), "class_colours": self.class_colours}
+
+    @classmethod
+    def from_description(cls, description: dict[str, Any], network: nn.Module) -> "Segmentation":
+        """See `Task.from_description`."""
+        task = super().from_description(description, network)
+        assert isinstance(task, cls)
+        task.class_colours = description.get("class_colours")
+        return task
+
+    def forward(self, pictures: Sequence[Tensor]) -> list[Tensor]:
+        """Label each pixel, as the evaluation options say.
+
+        Args:
+            pictures: uint8 [3, H, W] each, RGB, of any size.
+
+        Returns:
+            For each picture uint8 [H, W], 0..K-1.
+        """
+        found: list[Tensor] = [torch.empty(0)] * len(pictures)
+        for group in groups_of_equal_shape(pictures):
+            for index, labels in zip(group, self._labels([pictures[index] for index in group]), strict=True):
+                found[index] = labels
+        return found
+
+    def probabilities(self, pictures: Tensor, whole: tuple[int, int]) -> Tensor:
+        """What the network says of pictures or parts of them, averaged over scales and mirror images.
+
+        Args:
+            pictures: uint8 [N, 3, h, w].
+            whole: height and width in pixels of the pictures that they are parts of, which decide the scale.
+
+        Returns:
+            float32 [N, K, h, w], at the pixels of `pictures`.
+        """
+        options, scale = self.evaluation_options, self.preprocessing.scale(*whole)
+        total = torch.zeros((), device=pictures.device)
+        views = list(product(options.scales, [False, True] if options.flip else [False]))
+        for factor, mirrored in views:
+            logits = self._logits(pictures.flip(-1) if mirrored else pictures, scale * factor)
+            total = total + (logits.flip(-1) if mirrored else logits).softmax(1)
+        return total / len(views)
+
+    def training_step(self, batch: Batch, batch_index: int) -> Tensor:
+        """One step: the weighted sum of the losses of all heads."""
+        pictures, classes = self.preprocessing.batch(batch.pictures, self._masks(batch))
+        heads = getattr(self.network, "logits_of_all_heads", lambda x: [(1.0, self.network(x))])
+        with refusing_lone_values():
+            answers = heads(self.runtime_options.lay_out(pictures))
+        losses = {
+            f"loss_head{head}" if head else "loss_main": weight * self._loss(logits, classes)
+            for head, (weight, logits) in enumerate(answers)
+        }
+        loss = self.total_loss(losses, batch.image_ids)
+        self.log_losses("train", {"loss": loss.detach()}, len(pictures))
+        return loss
+
+    def validation_step(self, batch: Batch, batch_index: int) -> None:
+        """Loss and figures from one forward pass over each whole picture, in its own pixels."""
+        masks = self._masks(batch)
+        for group in groups_of_equal_shape(batch.pictures):
+            pictures = torch.stack([batch.pictures[index] for index in group])
+            truth = torch.stack([masks[index] for index in group])
+            logits = self._logits(pictures, self.preprocessing.scale(*pictures.shape[-2:]))
+            self.log_losses("val", {"loss": self._loss(logits, truth.long())}, len(group))
+            self.metric.update(logits.argmax(1), truth)
+
+    def test_step(self, batch: Batch, batch_index: int) -> None:
+        """Predict as `predict` does, for the figures and the results file."""
+        for labels, truth, image_id in zip(self(batch.pictures), self._masks(batch), batch.image_ids, strict=True):
+            self.metric.update(labels, truth)
+            shares = torch.bincount(labels.flatten(), minlength=len(self.class_names)) / labels.numel()
+            self.rows[image_id] = {"shares": dict(zip(self.class_names, shares.tolist(), strict=True))}
+
+    def on_fit_start(self) -> None:
+        """Say what trains, count the classes where the loss weighs them, and compile the network if asked to."""
+        super().on_fit_start()
+        self.runtime_options.start_training(self.network)
+        weights = weights_for_training(
+            self.loss_options.class_weights,
+            len(self.class_names),
+            getattr(self.trainer, "datamodule", None),
+            lambda data: tuple(map(torch.from_numpy, data.pixel_counts("train"))),  # type: ignore[arg-type, return-value]
+        )
+        self.class_weights = None if weights is None else weights.to(self.device)
+
+    def on_validation_epoch_end(self) -> None:
+        """Score the validation split."""
+        self.score("val")
+
+    def on_test_start(self) -> None:
+        """Forget the pictures of an earlier run."""
+        self.rows = {}
+
+    def on_test_epoch_end(self) -> None:
+        """Score the test split, and keep all processes' rows for the results file."""
+        self.extras = self.metric.details()
+        self.score("test")
+        self.rows = gather_by_key(self.rows)
+
+    def _labels(self, pictures: Sequence[Tensor]) -> list[Tensor]:
+        """Classes uint8 [H, W] of pictures of one size."""
+        height, width = pictures[0].shape[-2:]
+        tile = self.evaluation_options.tile
+        if tile is None or max(height, width) <= tile:
+            return list(self.probabilities(torch.stack(list(pictures)), (height, width)).argmax(1).to(torch.uint8))
+        return [
+            torch.cat([strip.argmax(0).to(torch.uint8) for strip in self._strips(picture, tile)])
+            for picture in pictures
+        ]
+
+    def _strips(self, picture: Tensor, tile: int) -> Iterator[Tensor]:
+        """Probabilities [K, rows, W] of a large picture, from top to bottom."""
+        height, width = picture.shape[-2:]
+
+        def answer(row: list[Tile]) -> Iterator[Tensor]:
+            for start in range(0, len(row), TILES_AT_ONCE):
+                parts = torch.stack([place.cut(picture) for place in row[start : start + TILES_AT_ONCE]])
+                yield from self.probabilities(parts, (height, width))
+
+        return blended_strips(height, width, tile, self.evaluation_options.overlap, answer)
+
+    def _logits(self, pictures: Tensor, scale: float) -> Tensor:
+        """The network's logits at the pixels of the pictures: resized first, so that classes are chosen there."""
+        prepared = self.runtime_options.lay_out(self.preprocessing(pictures, scale))
+        logits: Tensor = self.network(prepared).float()
+        if logits.shape[-2:] == pictures.shape[-2:]:
+            return logits
+        return functional.interpolate(logits, pictures.shape[-2:], mode="bilinear", align_corners=False)
+
+    def _masks(self, batch: Batch) -> list[Tensor]:
+        return [target["semantic"] for target in batch.targets]
+
+    def _loss(self, logits: Tensor, classes: Tensor) -> Tensor:
+        options = self.loss_options
+        return segmentation_loss(logits, classes, options.weighted_terms, self.class_weights, options.settings)
