@@ -163,6 +163,15 @@ def test_scales_are_averaged():
     assert not torch.allclose(parts[0], parts[1])
 
 
+def test_a_crop_in_training_is_scaled_as_the_whole_picture_is():
+    task = small_segmentation(COLOURS, ColourSegmenter(), preprocess=ScalePreprocess(scale=0.5, **SAME)).eval()
+    prepared, classes = task.preprocessing.batch([picture(8, 8)], [torch.zeros(8, 8, dtype=torch.uint8)])
+    assert prepared.shape[-2:] == classes.shape[-2:] == (4, 4)
+    assert task.preprocessing.scale(40, 60) == 0.5
+    with torch.no_grad():
+        assert task([picture(40, 60)])[0].shape == (40, 60)
+
+
 def test_a_tile_is_scaled_as_its_picture_is():
     """A picture that is halved: so are its tiles, whatever their own size."""
     task = small_segmentation(COLOURS, ColourSegmenter(), preprocess=ScalePreprocess(short_side=20, **SAME)).eval()
@@ -191,6 +200,7 @@ def test_what_describes_the_task_builds_it_again():
         (lambda: SegmentationEvaluation(tile=64, overlap=64), "overlap 64 < tile 64"),
         (lambda: SegmentationEvaluation(scales=[]), "factors above 0"),
         (lambda: ScalePreprocess(short_side=9, long_side=8), "long_side 8"),
+        (lambda: ScalePreprocess(short_side=9, scale=0.5), "sides alone"),
     ],
 )
 def test_options_that_cannot_be_are_refused(make, said):

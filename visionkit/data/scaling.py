@@ -21,15 +21,17 @@ class ScalePreprocess:
     Attributes:
         short_side: length in pixels that the shorter side is resized to; None leaves pictures as they are.
         long_side: bound in pixels on the longer side; where it would be passed, it decides the scale instead.
+        scale: factor on the size of every picture, the same for a crop as for the whole.
         mean: per channel, on pictures in 0..1; None takes that of the backbone's weights.
         std: likewise.
 
     Raises:
-        RecipeError: a side is no length, or the two contradict each other.
+        RecipeError: a side or the scale is no length, or they contradict each other.
     """
 
     short_side: int | None = None
     long_side: int | None = None
+    scale: float = 1.0
     mean: list[float] | None = None
     std: list[float] | None = None
 
@@ -37,6 +39,8 @@ class ScalePreprocess:
         short, long = self.short_side, self.long_side
         if min(short or 1, long or 1) < 1 or (short and long and long < short):
             raise RecipeError(f"preprocess: 1 <= short_side {short} <= long_side {long} must hold where they are given")
+        if self.scale <= 0 or (self.scale != 1 and (short or long)):
+            raise RecipeError(f"preprocess.scale is {self.scale}: give a factor above 0 without sides, or sides alone")
 
     def module(self) -> "ScalePreprocessing":
         """The tensor module that does so; `mean` and `std` must be given."""
@@ -47,15 +51,20 @@ class ScalePreprocessing(nn.Module):
     """Resize and normalise pictures, and make batches of them with their masks.
 
     Args:
-        short_side, long_side: see `ScalePreprocess`.
+        short_side, long_side, scale: see `ScalePreprocess`.
         mean, std: three numbers each, on pictures in 0..1.
     """
 
     def __init__(
-        self, short_side: int | None, long_side: int | None, mean: Sequence[float], std: Sequence[float]
+        self,
+        short_side: int | None,
+        long_side: int | None,
+        scale: float,
+        mean: Sequence[float],
+        std: Sequence[float],
     ) -> None:
         super().__init__()
-        self.short_side, self.long_side = short_side, long_side
+        self.short_side, self.long_side, self.factor = short_side, long_side, scale
         self.normalise = Normalise(mean, std)
 
     def scale(self, height: int, width: int) -> float:
@@ -65,7 +74,7 @@ class ScalePreprocessing(nn.Module):
             for wanted, length in ((self.short_side, min(height, width)), (self.long_side, max(height, width)))
             if wanted is not None
         ]
-        return min(bounds) if self.short_side is not None else min([1.0, *bounds])
+        return min(bounds) if self.short_side is not None else min([self.factor, *bounds])
 
     def forward(self, pictures: Tensor, scale: float) -> Tensor:
         """Prepare pictures of one size for the network.
