@@ -31,14 +31,14 @@ class PublishedDetector:
 
     Attributes:
         url: of the file trained on COCO.
-        hash_without_epsilon: beginning of its SHA-256, if torchvision runs it with BatchNorm's epsilon at 0.
+        hash_without_epsilon: beginning of its SHA-256, if torchvision runs it with BatchNorm's epsilon at 0, else None.
         renamed: patterns of torchvision's keys and what replaces them.
         predictors: beginnings of the keys whose shapes follow from the number of classes.
         classes_in: how many classes a state dict under our names knows.
     """
 
     url: str
-    hash_without_epsilon: str
+    hash_without_epsilon: str | None
     renamed: tuple[tuple[str, str], ...]
     predictors: tuple[str, ...]
     classes_in: Callable[[State], int]
@@ -60,7 +60,7 @@ class PublishedDetector:
         file = PublishedWeights(self.url, (self.url.rsplit("/", 1)[-1],))
         path = file.obtain() if weights == "coco" else Path(weights)
         state = read_state(path, self.translate)
-        if _hash(path).startswith(self.hash_without_epsilon):
+        if self.hash_without_epsilon is not None and _hash(path).startswith(self.hash_without_epsilon):
             _compensate_epsilon(state, backbone)
         self._leave_other_classes(state, network, str(path))
         load_whole(network, state, str(path))

@@ -4,25 +4,26 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor, nn
 from torchvision.ops import FeaturePyramidNetwork
-from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
+from torchvision.ops.feature_pyramid_network import ExtraFPNBlock, LastLevelMaxPool
 
 from visionkit.backbones.contract import Stage
 
 
 class Pyramid(FeaturePyramidNetwork):
-    """Feature pyramid (Lin et al. 2016, section 3) with a subsampled last level for the RPN (its section 4.1).
+    """Feature pyramid (Lin et al. 2016, section 3).
 
     Args:
         stages: of the backbone, the levels shallow to deep.
         channels: of every level.
+        behind: makes the levels behind the deepest; None is one, subsampled, for the RPN (its section 4.1).
     """
 
-    def __init__(self, stages: Mapping[str, Stage], channels: int) -> None:
-        super().__init__([stage.channels for stage in stages.values()], channels, LastLevelMaxPool())
+    def __init__(self, stages: Mapping[str, Stage], channels: int, behind: ExtraFPNBlock | None = None) -> None:
+        super().__init__([stage.channels for stage in stages.values()], channels, behind or LastLevelMaxPool())
         self.level_names = list(stages)
 
     def forward(self, x: dict[str, Tensor]) -> dict[str, Tensor]:
-        """From maps [B, C, H/s, W/s] to levels [B, channels, H/s, W/s] and "pool" at twice the deepest stride."""
+        """From maps [B, C, H/s, W/s] to levels [B, channels, H/s, W/s] and those behind."""
         levels: dict[str, Tensor] = super().forward({name: x[name] for name in self.level_names})
         return levels
 

@@ -1,0 +1,168 @@
+import copy
+
+import pytest
+import torch
+import torchvision
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
+from torchvision.models.detection.retinanet import _default_anchorgen
+from torchvision.ops import sigmoid_focal_loss
+from torchvision.ops.feature_pyramid_network import LastLevelP6P7
+
+from tests.models.detection.networks import pictures, target
+from tests.models.detection.one_stage import assert_same_detections
+from visionkit.backbones import create_backbone
+from visionkit.errors import RecipeError
+from visionkit.models.detection.retinanet import PUBLISHED, RetinaNet
+from visionkit.models.weights import load_whole
+from visionkit.ops.focal_loss import focal_loss
+
+CLASSES = 3
+TWO = pictures((100, 128), (90, 70))
+TWO_TARGETS = [
+    target([[10, 10, 60, 70], [30, 40, 90, 100], [5, 80, 25, 95]], [0, 2, 1]),
+    target([[20, 5, 69, 60]], [1]),
+]
+
+
+def torchvision_retinanet(classes):
+    """torchvision's network with random values that give varied scores, without its resizing; class 0 is silenced."""
+    torch.manual_seed(3)
+    behind = LastLevelP6P7(256, 256)
+    backbone = resnet_fpn_backbone(
+        backbone_name="resnet18",
+        weights=None,
+        norm_layer=nn.BatchNorm2d,
+        trainable_layers=5,
+        returned_layers=[2, 3, 4],
+        extra_blocks=behind,
+    )
+    network = torchvision.models.detection.RetinaNet(
+        backbone,
+        classes + 1,
+        image_mean=[0.0] * 3,
+        image_std=[1.0] * 3,
+        anchor_generator=_default_anchorgen(),
+    )
+    network.transform.resize = lambda image, target: (image, target)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.uniform_(-0.1, 0.1)
+            module.running_var.uniform_(0.8, 1.2)
+    head = network.head
+    head.classification_head.cls_logits.weight.data *= 10
+    head.classification_head.cls_logits.bias.data.fill_(-2.0).view(-1, classes + 1)[:, 0] = -60.0
+    head.classification_head.cls_logits.weight.data.view(9, classes + 1, -1)[:, 0] = 0.0
+    head.regression_head.bbox_reg.weight.data *= 5
+    network.to(memory_format=torch.channels_last)
+    network.backbone.register_forward_pre_hook(
+        lambda _, inputs: (inputs[0].contiguous(memory_format=torch.channels_last),)
+    )
+    return network
+
+
+@pytest.fixture(scope="module")
+def pair():
+    reference = torchvision_retinanet(CLASSES)
+    ours = RetinaNet(create_backbone("resnet18", weights="none"), CLASSES, detections=300)
+    load_whole(ours, PUBLISHED.translate(reference.state_dict()), "torchvision")
+    return reference, ours
+
+
+def test_losses_and_their_gradients_equal_torchvision(pair):
+    reference, ours = (network.train() for network in pair)
+    # what torchvision calls label 0 is the background, and no object
+    expected = reference(TWO, [{"boxes": t["boxes"], "labels": t["labels"] + 1} for t in TWO_TARGETS])
+    losses = ours(TWO, TWO_TARGETS)
+    assert losses["loss_classifier"].item() == pytest.approx(expected["classification"].item(), rel=1e-4)
+    assert losses["loss_box"].item() == pytest.approx(expected["bbox_regression"].item(), rel=1e-4)
+    sum(expected.values()).backward()
+    sum(losses.values()).backward()
+    theirs = PUBLISHED.translate({name: parameter.grad for name, parameter in reference.named_parameters()})
+    for name, parameter in ours.named_parameters():
+        scale = theirs[name].abs().max().item()
+        torch.testing.assert_close(parameter.grad, theirs[name], atol=1e-3 * scale + 1e-7, rtol=1e-3)
+
+
+def test_predictions_equal_torchvision(pair):
+    reference, ours = (network.eval() for network in pair)
+    with torch.no_grad():
+        expected, predictions = reference(TWO), ours(TWO)
+    for theirs, own in zip(expected, predictions, strict=True):
+        assert_same_detections(own, theirs)
+
+
+def test_published_defaults_are_torchvisions(pair):
+    reference, ours = pair
+    assert ours.anchors.sizes == reference.anchor_generator.sizes
+    assert ours.anchors.aspect_ratios == reference.anchor_generator.aspect_ratios
+
+
+def test_parameters_are_those_torchvision_publishes():
+    """34,014,999 with the 91 columns of COCO's file, without BatchNorm's affine, which is frozen there."""
+    network = RetinaNet(create_backbone("resnet50", weights="none"), 91)
+    norms = [p for m in network.modules() if isinstance(m, nn.BatchNorm2d) for p in m.parameters()]
+    total = sum(p.numel() for p in network.parameters()) - sum(p.numel() for p in norms)
+    assert total == 34_014_999
+
+
+def test_torchvisions_file_of_either_age_loads(pair, tmp_path):
+    reference, _ = pair
+    state = {key: value for key, value in reference.state_dict().items() if "num_batches_tracked" not in key}
+    old = dict(state)
+    for kind in ("weight", "bias"):
+        for head in ("classification_head", "regression_head"):
+            for place in range(4):
+                old[f"head.{head}.conv.{2 * place}.{kind}"] = old.pop(f"head.{head}.conv.{place}.0.{kind}")
+        for level in range(3):
+            for block in ("inner", "layer"):
+                key = f"backbone.fpn.{block}_blocks.{level}"
+                old[f"{key}.{kind}"] = old.pop(f"{key}.0.{kind}")
+    own = []
+    for name, content in (("new", state), ("old", old)):
+        torch.save(content, tmp_path / f"{name}.pth")
+        network = RetinaNet(create_backbone("resnet18", weights="none"), CLASSES, weights=str(tmp_path / f"{name}.pth"))
+        own.append(network.state_dict())
+    assert all(torch.equal(value, own[1][key]) for key, value in own[0].items())
+    ours = RetinaNet(create_backbone("resnet18", weights="none"), 7, weights=str(tmp_path / "old.pth"))
+    assert ours.head.classification_head.cls_logits.out_channels == 7 * 9
+    assert torch.equal(ours.head.regression_head.bbox_reg.weight, reference.head.regression_head.bbox_reg.weight)
+
+
+def test_the_start_scores_everything_with_the_prior():
+    network = RetinaNet(create_backbone("resnet18", weights="none"), 2, fpn_channels=16, prior=0.02).eval()
+    with torch.no_grad():
+        _, output = network._look(pictures((64, 64)))
+    assert network.scores(output).mean().item() == pytest.approx(0.02, rel=0.3)
+
+
+def test_p6_starts_from_c5_as_the_paper_has_it():
+    backbone = create_backbone("resnet18", weights="none")
+    on_c5 = RetinaNet(backbone, 2, fpn_channels=512, p6_from="c5").neck.extra_blocks
+    on_p5 = RetinaNet(copy.deepcopy(backbone), 2, fpn_channels=16).neck.extra_blocks
+    assert (on_c5.use_P5, on_c5.p6.in_channels) == (False, 512)
+    assert (on_p5.use_P5, on_p5.p6.in_channels) == (True, 16)
+
+
+def test_options_that_cannot_be_are_refused():
+    with pytest.raises(RecipeError, match="must rise"):
+        RetinaNet(create_backbone("resnet18", weights="none"), 2, fg_iou=0.3, bg_iou=0.4)
+    with pytest.raises(RecipeError, match="stride 8 to 32; resnet18 gives s4"):
+        RetinaNet(create_backbone("resnet18", weights="none", out_stages=["s4"]), 2)
+    with pytest.raises(RecipeError, match="soft_linear"):
+        RetinaNet(create_backbone("resnet18", weights="none"), 2, suppression="soft_linea")
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 1000), scale=st.sampled_from([1.0, 10.0, 100.0]), gamma=st.sampled_from([0.0, 1.5, 2.0]))
+def test_focal_loss_equals_torchvisions_on_one_hot_rows(seed, scale, gamma):
+    generator = torch.Generator().manual_seed(seed)
+    logits = scale * torch.randn(2, 9, 4, generator=generator)
+    classes = torch.randint(-1, 5, (2, 9), generator=generator)
+    rows = nn.functional.one_hot(classes.clamp(min=0), 5)[..., 1:].float()
+    expected = sigmoid_focal_loss(logits, rows, 0.25, gamma).sum(-1)[classes >= 0].sum()
+    found = focal_loss(logits, classes, 0.25, gamma)
+    assert found.shape == (2,)
+    assert found.sum().item() == pytest.approx(expected.item(), rel=1e-4, abs=1e-5)
