@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
+from visionkit.data.datamodule import VisionData
 from visionkit.data.sampling import ClassBalanced, ExactlyOnce
 from visionkit.errors import RecipeError
 
@@ -61,6 +62,22 @@ def test_balanced_repeats_by_seed_and_epoch_and_differs_otherwise():
     assert first == dealt(ClassBalanced, 1, labels)
     assert first != dealt(ClassBalanced, 1, labels, epoch=1)
     assert first[0] != list(ClassBalanced(labels, 0, 1, seed=1))
+
+
+def test_balanced_loaders_draw_by_the_seed_of_the_run(monkeypatch):
+    monkeypatch.setenv("PL_GLOBAL_SEED", "")  # put back as it was at the end
+    monkeypatch.setenv("PL_SEED_WORKERS", "")
+    one_object = {"count": 20, "size": 48, "max_objects": 1, "empty_share": 0.0}
+
+    def order(seed, rank=0, processes=1):
+        pl.seed_everything(seed, verbose=False)
+        data = VisionData("shapes", splits={"train": one_object}, num_workers=0, sampling="balanced")
+        monkeypatch.setattr(data, "_process", lambda: (rank, processes))
+        return list(data.train_dataloader().sampler)
+
+    assert order(seed=1) == order(seed=1)
+    assert order(seed=1) != order(seed=2)
+    assert [order(1, rank, 2) for rank in (0, 1)] == [order(1)[0::2], order(1)[1::2]]
 
 
 @pytest.mark.parametrize("labels", [[0, -1, 1], []])

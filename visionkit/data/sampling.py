@@ -1,5 +1,6 @@
 """Orders in which pictures are drawn, each fit for any number of processes."""
 
+import os
 from collections.abc import Iterator
 
 import numpy as np
@@ -41,19 +42,19 @@ class ClassBalanced(DistributedSampler[int]):
     Args:
         labels: int64 [N], class of each picture.
         rank, processes: which process of how many this is.
-        seed: another seed draws another order.
+        seed: another seed draws another order; None takes that of the run.
 
     Raises:
         RecipeError: there is no picture, or one has no single class.
     """
 
-    def __init__(self, labels: NDArray[np.int64], rank: int, processes: int, seed: int = 0) -> None:
+    def __init__(self, labels: NDArray[np.int64], rank: int, processes: int, seed: int | None = None) -> None:
         if not len(labels) or labels.min() < 0:
             raise RecipeError(
                 f"data.sampling: balanced needs one class a picture, and {int((labels < 0).sum())} of {len(labels)} "
                 "pictures have none\nset data.sampling: shuffled"
             )
-        super().__init__(_Counted(len(labels)), processes, rank, seed=seed)
+        super().__init__(_Counted(len(labels)), processes, rank, seed=run_seed() if seed is None else seed)
         self.members = [np.flatnonzero(labels == label) for label in np.unique(labels)]
 
     def __iter__(self) -> Iterator[int]:
@@ -64,6 +65,11 @@ class ClassBalanced(DistributedSampler[int]):
         drawn = np.concatenate([_dealt(*class_share, random) for class_share in zip(self.members, shares, strict=True)])
         random.shuffle(drawn)
         return iter(drawn[self.rank :: self.num_replicas].tolist())
+
+
+def run_seed() -> int:
+    """The seed that Lightning's `seed_everything` was given, the same in all processes of a run; 0 without one."""
+    return int(os.environ.get("PL_GLOBAL_SEED", 0))
 
 
 def _dealt(members: NDArray[np.int64], count: int, random: np.random.Generator) -> NDArray[np.int64]:
