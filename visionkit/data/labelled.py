@@ -52,8 +52,8 @@ class LabelledPictures(WithoutMasks, ABC):
         return None if label < 0 else label
 
     def tags(self, index: int) -> NDArray[np.int64] | None:
-        """None: a picture has one class."""
-        return None
+        """The one class; see `VisionDataset`."""
+        return None if self.labels[index] < 0 else self.labels[index : index + 1].copy()
 
     def annotation(self, index: int) -> Annotation:
         """No objects: nothing is known of them."""

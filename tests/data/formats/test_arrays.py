@@ -43,6 +43,7 @@ def test_pictures_are_decoded_one_at_a_time(small):
     for index, colour in enumerate(COLOURS):
         assert (arrays[index].picture == colour).all()
     assert [arrays.label(index) for index in range(3)] == [1, 0, 1]
+    assert [arrays.tags(index).tolist() for index in range(3)] == [[1], [0], [1]]
     assert (arrays[1].image_id, arrays[1].label, arrays.picture_size(1)) == ("set/1", 0, (4, 6))
     assert (pickle.loads(pickle.dumps(arrays))[2].picture == COLOURS[2]).all()
 

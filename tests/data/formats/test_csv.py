@@ -31,10 +31,10 @@ def read(root, **options):
 def test_pictures_keep_the_order_of_the_table_and_classes_that_of_the_alphabet(small):
     table = read(small())
     assert table.class_names == ["cat", "dog"]
-    assert [(table.name(index), table.label(index), table.tags(index)) for index in range(3)] == [
-        ("b.png", 1, None),
-        ("a.png", 0, None),
-        ("inner/c.png", 1, None),
+    assert [(table.name(index), table.label(index), table.tags(index).tolist()) for index in range(3)] == [
+        ("b.png", 1, [1]),
+        ("a.png", 0, [0]),
+        ("inner/c.png", 1, [1]),
     ]
     assert table[0].picture[0, 0].tolist() == [1, 0, 0]
     assert (table[2].image_id, table[2].label, table.picture_size(2)) == ("inner/c.png", 1, (6, 10))

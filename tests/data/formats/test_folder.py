@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from visionkit.data.check import check
+from visionkit.data.datamodule import VisionData
 from visionkit.data.formats.folder import Folder
 from visionkit.errors import DataError
 
@@ -28,11 +29,18 @@ def test_each_picture_has_the_class_of_its_folder(root):
     assert [folder.name(index) for index in range(3)] == ["cat/b.png", "cat/more/a.PNG", "dog/a.png"]
     assert [folder.label(index) for index in range(3)] == [0, 0, 1]
     sample = folder[2]
-    assert (sample.label, sample.tags, sample.image_id, sample.file_name) == (1, None, "dog/a.png", "dog/a.png")
+    assert (sample.label, sample.image_id, sample.file_name) == (1, "dog/a.png", "dog/a.png")
+    assert (sample.tags.tolist(), sample.tags.dtype) == ([1], "int64")
     assert (sample.picture == DOG).all()
     assert (sample.size, folder.picture_size(2)) == ((8, 12), (8, 12))
     assert len(sample.annotation) == len(folder.annotation(2)) == 0
     assert folder.category_ids == [1, 2]
+
+
+def test_one_class_is_a_list_of_one_where_several_may_hold(root):
+    data = VisionData("folder", str(root), {"train": {}}, batch_size=3, num_workers=0, needs="tags")
+    (batch,) = data.train_dataloader()
+    assert sorted(target["tags"].tolist() for target in batch.targets) == [[0], [0], [1]]
     assert not folder.report
 
 

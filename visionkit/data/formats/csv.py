@@ -74,7 +74,9 @@ class Csv(LabelledFiles):
 
     def tags(self, index: int) -> NDArray[np.int64] | None:
         """See `VisionDataset`."""
-        return None if self._tags is None else self._tags[self._tag_ends[index] : self._tag_ends[index + 1]].copy()
+        if self._tags is None:
+            return super().tags(index)
+        return self._tags[self._tag_ends[index] : self._tag_ends[index + 1]].copy()
 
 
 def _read_rows(source: Path, separator: str | None, delimiter: str) -> list[Row]:
