@@ -58,10 +58,10 @@ def test_training_without_proposals_says_what_is_missing(tmp_path):
 
 @pytest.mark.slow
 def test_eight_pictures_can_be_learned_and_keep_their_classes(tmp_path):
-    data = proposing_data(tmp_path, train=8, val=8)
+    data = small_data(train=8, val=8, proposals=ProposalOptions(mode="fast", folder=str(tmp_path / "kept")))
     shape = {**data.splits.options["train"], "min_object": 0.35, "empty_share": 0.2}
     data.splits.options["train"], data.splits.options["val"] = dict(shape), dict(shape)
     assert any(not len(data.dataset("train").annotation(index)) for index in range(8))
-    task = fast_rcnn_task(data.class_names, lr=1e-3, box_score_threshold=0.05, box_batch_size=64)
-    small_trainer(max_epochs=60, default_root_dir=tmp_path, check_val_every_n_epoch=60).fit(task, data)
+    task = fast_rcnn_task(data.class_names, lr=3e-4, box_score_threshold=0.05, box_batch_size=64, pooling="align")
+    small_trainer(max_epochs=100, default_root_dir=tmp_path, check_val_every_n_epoch=100).fit(task, data)
     assert task.results["AP50"] > 0.95

@@ -4,27 +4,18 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from visionkit.backbones.contract import Backbone
-from visionkit.errors import RecipeError, VisionkitError
-from visionkit.models.detection.batch import (
-    PictureBatch,
-    Prediction,
-    Target,
-    check_pictures,
-    given_proposals,
-    pad_to_batch,
-    split_targets,
-)
+from visionkit.errors import RecipeError
+from visionkit.models.detection.batch import PictureBatch, check_pictures, pad_to_batch
 from visionkit.models.detection.box_head import RegionHeads, RegionMaxPool
 from visionkit.models.detection.classifier_layers import take_fully_connected
 from visionkit.models.detection.faster_rcnn_forms import SINGLE_STAGE, Widths, single
+from visionkit.models.detection.given_regions import GivenRegions
 from visionkit.models.detection.truncated import TruncatedHead
 from visionkit.models.registry import models
 from visionkit.models.weights import load_whole, read_state
-from visionkit.ops.matching import Objects
-from visionkit.ops.precision import check_finite, full_precision
 from visionkit.ops.suppression import Suppression
 
 SIZE_MULTIPLE = 16
@@ -32,7 +23,7 @@ SIZE_MULTIPLE = 16
 
 
 @models.register("fast_rcnn")
-class FastRCNN(nn.Module):
+class FastRCNN(GivenRegions):
     """Classes and refined boxes for given proposals, from one map of stride 16 (VGG-16: conv5_3).
 
     The second stage is that of Faster R-CNN's form "single", and so are its names in a state dict. Where the backbone's
@@ -67,7 +58,6 @@ class FastRCNN(nn.Module):
     """
 
     task: ClassVar[str] = "detection"
-    takes_proposals: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -121,58 +111,7 @@ class FastRCNN(nn.Module):
             backbone.initialised_from, backbone.holds_random_values = weights, False
         self.to(memory_format=torch.channels_last)
 
-    def forward(
-        self,
-        pictures: list[Tensor],
-        targets: list[Target] | None = None,
-        proposals: list[Tensor] | None = None,
-    ) -> dict[str, Tensor] | list[Prediction]:
-        """Learn from pictures, or detect in them.
-
-        Args:
-            pictures: normalised float [3, H, W] each, of any size.
-            targets: in training, as for `FasterRCNN`, and with `proposals` float32 [P, 4] xyxy in the picture's pixels.
-            proposals: in evaluation, per picture [P, 4]; P may be 0.
-
-        Returns:
-            In training the losses `loss_classifier` and `loss_box`. Else per picture `boxes` float32 [M, 4] in its
-            pixels, `scores` [M] falling, `labels` int64 [M] in 0..K-1.
-
-        Raises:
-            DataError: pictures, targets or proposals that cannot be right; names the picture.
-            VisionkitError: in evaluation, when the network's output is not finite.
-        """
-        if not self.training:
-            batch, maps = self._features(pictures)
-            return self._detect(batch, maps, given_proposals(proposals, len(pictures)))
-        if targets is None:
-            raise VisionkitError("a detector in training mode needs targets; call eval() to predict")
-        regions = given_proposals([target.get("proposals") for target in targets], len(pictures))
-        _, maps = self._features(pictures)
-        return self._losses(maps, regions, split_targets(targets, self.num_classes))
-
-    def losses_and_predictions(
-        self, pictures: list[Tensor], targets: list[Target]
-    ) -> tuple[dict[str, Tensor], list[Prediction]]:
-        """Both results of `forward`, in the present mode, with the backbone run once."""
-        objects = split_targets(targets, self.num_classes)
-        regions = given_proposals([target.get("proposals") for target in targets], len(pictures))
-        batch, maps = self._features(pictures)
-        return self._losses(maps, regions, objects), self._detect(batch, maps, regions)
-
     def _features(self, pictures: list[Tensor]) -> tuple[PictureBatch, dict[str, Tensor]]:
         batch = pad_to_batch(pictures, SIZE_MULTIPLE)
         check_pictures(batch)
         return batch, self.neck(self.backbone(batch.tensor))
-
-    def _losses(self, maps: dict[str, Tensor], regions: list[Tensor], objects: list[Objects]) -> dict[str, Tensor]:
-        sample = self.roi_heads.sample(regions, objects)
-        logits, deltas = self.roi_heads(maps, sample.regions)
-        with full_precision(deltas):
-            return self.roi_heads.losses(logits, deltas, sample)
-
-    def _detect(self, batch: PictureBatch, maps: dict[str, Tensor], regions: list[Tensor]) -> list[Prediction]:
-        logits, deltas = self.roi_heads(maps, regions)
-        check_finite(logits, deltas)
-        with full_precision(deltas):
-            return self.roi_heads.detect(logits, deltas, regions, batch.sizes)

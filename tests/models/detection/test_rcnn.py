@@ -1,0 +1,75 @@
+import pytest
+import torch
+
+from tests.models.detection.networks import pictures, target
+from visionkit.backbones import create_backbone
+from visionkit.errors import RecipeError
+from visionkit.models import create_model
+from visionkit.models.detection.warp import RegionWarp
+
+PROPOSALS = torch.tensor([[0, 0, 40, 40], [10, 12, 50, 60], [30, 5, 64, 30], [2, 2, 60, 62], [16, 16, 48, 48.0]])
+TARGETS = [target([[10, 10, 50, 58]], [1], proposals=PROPOSALS), target(proposals=PROPOSALS[:3])]
+
+
+def small_network(**options):
+    torch.manual_seed(0)
+    backbone = create_backbone("alexnet", weights="none")
+    return create_model("rcnn", backbone, 3, **{"head_channels": 16, "warp_size": 67, "context": 4, **options})
+
+
+def test_a_region_fills_the_square_but_for_its_context():
+    picture = torch.zeros(1, 1, 60, 80)
+    picture[..., 20:40, 30:50] = 1
+    found = RegionWarp(52, 16)({"picture": picture}, [torch.tensor([[30.0, 20, 50, 40]])])[0, 0]
+    assert found.shape == (52, 52)
+    assert found[17:35, 17:35].min() > 0.99
+    assert found[:15].max() == found[:, 37:].max() == 0
+
+
+def test_what_lies_outside_of_the_picture_is_the_mean_colour():
+    found = RegionWarp(40, 10)({"picture": torch.ones(1, 3, 30, 30)}, [torch.tensor([[0.0, 0, 30, 30]])])[0]
+    assert found[:, 11:29, 11:29].min() == 1
+    assert found[:, :7].max() == 0
+
+
+def test_alexnet_has_the_papers_layers():
+    backbone = create_backbone("alexnet", weights="none")
+    network = create_model("rcnn", backbone, 20)
+    classifier = 60_965_224 - (4096 * 1000 + 1000) + 4096 * 21 + 21
+    assert sum(value.numel() for value in network.parameters() if value.requires_grad) == classifier
+    assert len([key for key in network.state_dict() if "conv1.weight" in key]) == 1
+
+
+def test_it_learns_and_its_boxes_are_the_proposals():
+    network = small_network(box_score_threshold=0.0, box_nms_iou=1.0).train()
+    losses = network(pictures((64, 64), (64, 80)), TARGETS)
+    assert set(losses) == {"loss_classifier"}
+    losses["loss_classifier"].backward()
+    assert all(value.grad is not None for value in network.parameters() if value.requires_grad)
+    with torch.inference_mode():
+        found, none = network.eval()(pictures((64, 64), (64, 64)), proposals=[PROPOSALS, torch.zeros(0, 4)])
+    assert len(found["boxes"]) == 15
+    assert {tuple(box) for box in found["boxes"].round().tolist()} == {tuple(box) for box in PROPOSALS.tolist()}
+    assert none["boxes"].shape == (0, 4)
+
+
+def test_chunks_change_nothing():
+    whole, parts = small_network(box_score_threshold=0.0), small_network(box_score_threshold=0.0, chunk=2)
+    with torch.inference_mode():
+        found = [network.eval()(pictures((64, 64)), proposals=[PROPOSALS])[0] for network in (whole, parts)]
+    torch.testing.assert_close(found[0], found[1], atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("options", [{"warp_size": 20}, {"context": 40}])
+def test_sizes_that_leave_nothing_are_refused(options):
+    with pytest.raises(RecipeError, match=next(iter(options))):
+        small_network(**options)
+
+
+def test_its_spec_builds_it_again():
+    network = small_network()
+    again = create_model(**{**network.spec, "backbone": create_backbone(**network.spec["backbone"])})
+    again.load_state_dict(network.state_dict())
+    with torch.inference_mode():
+        found = [one.eval()(pictures((64, 64)), proposals=[PROPOSALS])[0] for one in (network, again)]
+    torch.testing.assert_close(found[0], found[1])
