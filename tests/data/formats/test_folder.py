@@ -35,13 +35,13 @@ def test_each_picture_has_the_class_of_its_folder(root):
     assert (sample.size, folder.picture_size(2)) == ((8, 12), (8, 12))
     assert len(sample.annotation) == len(folder.annotation(2)) == 0
     assert folder.category_ids == [1, 2]
+    assert not folder.report
 
 
 def test_one_class_is_a_list_of_one_where_several_may_hold(root):
     data = VisionData("folder", str(root), {"train": {}}, batch_size=3, num_workers=0, needs="tags")
     (batch,) = data.train_dataloader()
     assert sorted(target["tags"].tolist() for target in batch.targets) == [[0], [0], [1]]
-    assert not folder.report
 
 
 def test_a_split_is_a_folder_below_the_root(root):
