@@ -41,7 +41,7 @@ class DenseBlock(nn.Module):
         (by_batch,) = modes
         values = x.numel() // x.shape[1]
         if by_batch and values == 1:
-            raise ValueError(f"one value a channel has no variance: a map of {list(x.shape)} cannot be trained on")
+            raise ValueError(f"Expected more than 1 value per channel when training, got {list(x.shape)}")  # as torch
         result = dense_layers(x, [_values_of(layer) for layer in self.layers], self._options())
         if by_batch:
             for norm in norms:
