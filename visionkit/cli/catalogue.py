@@ -57,14 +57,32 @@ def definition(path: Path, *names: str) -> ast.ClassDef | ast.FunctionDef:
 
 
 def parameters(node: ast.ClassDef | ast.FunctionDef) -> dict[str, ast.expr | None]:
-    """Annotation of each parameter of a function, or of each setting of a class (its fields or its __init__)."""
+    """Annotation of each parameter of a function, or of each setting of a class (its fields or its __init__).
+
+    A class that passes further keywords on takes those of the classes it derives from, too.
+    """
     if isinstance(node, ast.FunctionDef):
         return {given.arg: given.annotation for given in [*node.args.args, *node.args.kwonlyargs]}
     makers = [found for found in node.body if isinstance(found, ast.FunctionDef) and found.name == "__init__"]
     if makers:
-        return {name: kind for name, kind in parameters(makers[0]).items() if name != "self"}
+        own = {name: kind for name, kind in parameters(makers[0]).items() if name != "self"}
+        inherited = [parameters(base) for base in _bases(node)] if takes_any(node) else []
+        return {name: kind for settings in (*inherited, own) for name, kind in settings.items()}
     fields = [found for found in node.body if isinstance(found, ast.AnnAssign)]
     return {field.target.id: field.annotation for field in fields if isinstance(field.target, ast.Name)}
+
+
+def _bases(node: ast.ClassDef) -> list[ast.ClassDef]:
+    """The classes of visionkit's source that a class derives from."""
+    found = [_class_called(base.id) for base in node.bases if isinstance(base, ast.Name)]
+    return [base for base in found if base is not None]
+
+
+@functools.cache
+def _class_called(name: str) -> ast.ClassDef | None:
+    """A class of visionkit's source by its name."""
+    nodes = [node for path in _sources(f"class {name}") for node in _definitions(path)]
+    return next((node for node in nodes if isinstance(node, ast.ClassDef) and node.name == name), None)
 
 
 def takes_any(node: ast.ClassDef | ast.FunctionDef) -> bool:
@@ -77,7 +95,7 @@ def takes_any(node: ast.ClassDef | ast.FunctionDef) -> bool:
 
 
 def class_constant(node: ast.ClassDef | ast.FunctionDef, name: str) -> str | None:
-    """A string that a class body assigns to `name`."""
+    """A string that the body of a class, or of one that it derives from, assigns to `name`."""
     for found in node.body:
         target = found.target if isinstance(found, ast.AnnAssign) else None
         value = found.value if isinstance(found, (ast.AnnAssign, ast.Assign)) else None
@@ -85,7 +103,8 @@ def class_constant(node: ast.ClassDef | ast.FunctionDef, name: str) -> str | Non
             target = found.targets[0]  # type: ignore[assignment]
         if isinstance(target, ast.Name) and target.id == name and isinstance(value, ast.Constant):
             return str(value.value)
-    return None
+    bases = _bases(node) if isinstance(node, ast.ClassDef) else []
+    return next((value for base in bases if (value := class_constant(base, name)) is not None), None)
 
 
 Definition = (ast.ClassDef, ast.FunctionDef)

@@ -65,6 +65,8 @@ def _record_arguments(network: type[nn.Module], name: str) -> None:
     """
     build = network.__init__
     signature = inspect.signature(build)
+    kinds = {parameter.kind: name for name, parameter in signature.parameters.items()}
+    passed_on = kinds.get(inspect.Parameter.VAR_KEYWORD)  # to the registered class above, which has noted them
 
     @functools.wraps(build)
     def build_and_record(self: nn.Module, *args: Any, **kwargs: Any) -> None:
@@ -72,7 +74,9 @@ def _record_arguments(network: type[nn.Module], name: str) -> None:
         bound = signature.bind(self, *args, **kwargs)
         bound.apply_defaults()
         _, _, *arguments = bound.arguments.items()
-        self.__dict__["_constructed_with"] = {key: _primitive(value) for key, value in arguments}
+        own = {key: _primitive(value) for key, value in arguments if key != passed_on}
+        inherited = self.__dict__.get("_constructed_with", {}) if passed_on is not None else {}
+        self.__dict__["_constructed_with"] = {**inherited, **own}
 
     def spec(self: nn.Module) -> dict[str, Any]:
         """Primitives from which `create_model` builds this structure again; the backbone as its own `spec`."""

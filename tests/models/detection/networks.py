@@ -2,7 +2,7 @@
 
 import torch
 from torch import Tensor, nn
-from torchvision.models.detection import fasterrcnn_resnet50_fpn
+from torchvision.models.detection import fasterrcnn_resnet50_fpn, maskrcnn_resnet50_fpn
 
 from visionkit.backbones import create_backbone
 from visionkit.models.detection.faster_rcnn import FasterRCNN
@@ -33,14 +33,15 @@ def target(boxes=(), labels=(), **more) -> dict:
     }
 
 
-def torchvision_reference(num_classes: int, **options) -> nn.Module:
+def torchvision_reference(num_classes: int, masks: bool = False, **options) -> nn.Module:
     """torchvision's detector with random values that give varied scores, without its resizing and normalising.
 
     It is fed in channels-last order like ours, so that both run the same convolution kernels and near ties
     among thousands of anchors fall alike.
     """
     torch.manual_seed(3)
-    network = fasterrcnn_resnet50_fpn(
+    make = maskrcnn_resnet50_fpn if masks else fasterrcnn_resnet50_fpn
+    network = make(
         weights=None,
         weights_backbone=None,
         num_classes=num_classes + 1,

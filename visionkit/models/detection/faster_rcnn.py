@@ -17,7 +17,7 @@ from visionkit.models.detection.batch import (
     pad_to_batch,
     split_targets,
 )
-from visionkit.models.detection.box_head import RegionHeads
+from visionkit.models.detection.box_head import RegionHeads, Sample
 from visionkit.models.detection.faster_rcnn_forms import FORMS, Widths, checked_anchors
 from visionkit.models.detection.published import PYRAMID_RENAMED, PublishedDetector
 from visionkit.models.detection.rpn import ProposalOptions, RegionProposals, ScoredAnchors
@@ -204,9 +204,9 @@ class FasterRCNN(nn.Module):
         batch, maps, scored = self._first_stage(pictures)
         return self._losses(batch, maps, scored, objects), self._detect(batch, maps, scored)
 
-    def anchor_shapes(self) -> Tensor:
+    def anchor_shapes(self, input_size: tuple[int, int] | None = None) -> Tensor:
         """Width and height [A, 2], in pixels of the network's input, of every kind of anchor; on the CPU."""
-        return self.rpn.anchors.shapes()
+        return self.rpn.anchors.shapes(input_size)
 
     def _first_stage(self, pictures: list[Tensor]) -> tuple[PictureBatch, dict[str, Tensor], ScoredAnchors]:
         batch = pad_to_batch(pictures, SIZE_MULTIPLE)
@@ -221,15 +221,28 @@ class FasterRCNN(nn.Module):
         with full_precision(scored.deltas):
             rpn_losses = self.rpn.losses(scored, objects)
             sample = self.roi_heads.sample(self.rpn.propose(scored, batch.sizes, self.rpn.for_training), objects)
+        return {**rpn_losses, **self._region_losses(batch, maps, sample, objects)}
+
+    def _region_losses(
+        self, batch: PictureBatch, maps: dict[str, Tensor], sample: Sample, objects: list[Objects]
+    ) -> dict[str, Tensor]:
+        """The losses of the second stage."""
         logits, deltas = self.roi_heads(maps, sample.regions)
         with full_precision(deltas):
-            return {**rpn_losses, **self.roi_heads.losses(logits, deltas, sample)}
+            return self.roi_heads.losses(logits, deltas, sample)
 
     def _detect(self, batch: PictureBatch, maps: dict[str, Tensor], scored: ScoredAnchors) -> list[Prediction]:
         with full_precision(scored.deltas):
             proposals = self.rpn.propose(scored, batch.sizes, self.rpn.for_testing)
+        check_finite(scored.objectness, scored.deltas)
+        return self._detect_in_regions(batch, maps, proposals)
+
+    def _detect_in_regions(
+        self, batch: PictureBatch, maps: dict[str, Tensor], proposals: list[Tensor]
+    ) -> list[Prediction]:
+        """What the second stage makes of proposals."""
         logits, deltas = self.roi_heads(maps, proposals)
-        check_finite(scored.objectness, scored.deltas, logits, deltas)
+        check_finite(logits, deltas)
         with full_precision(deltas):
             return self.roi_heads.detect(logits, deltas, proposals, batch.sizes)
 

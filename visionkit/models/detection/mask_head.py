@@ -1,0 +1,126 @@
+"""The mask branch of Mask R-CNN (He et al. 2017): for each region the pixels that belong to its object."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from pycocotools import mask as rle
+from torch import Tensor, nn
+from torch.nn import functional
+from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
+from torchvision.ops import roi_align
+
+from visionkit.models.detection.box_head import RegionPool, Sample
+from visionkit.ops.matching import Objects
+
+CONVOLUTIONS = 4
+"""Of 3 x 3 before the map is doubled (He et al. 2017, figure 4, right)."""
+
+
+class MaskHead(nn.Module):
+    """Pools regions and says for each class which pixels of them are the object.
+
+    The predictor keeps a map for the background, which is never read, so that published files fit.
+
+    Args:
+        pool: from feature maps and regions to [R, C, size, size]; masks are twice as fine (14 gives 28).
+        inputs: C, channels of the maps.
+        channels: of the convolutions.
+        num_classes: K.
+    """
+
+    def __init__(self, pool: RegionPool, inputs: int, channels: int, num_classes: int) -> None:
+        super().__init__()
+        self.pool = pool
+        self.tower = MaskRCNNHeads(inputs, [channels] * CONVOLUTIONS, dilation=1)
+        self.predictor = MaskRCNNPredictor(channels, channels, num_classes + 1)
+
+    def forward(self, maps: dict[str, Tensor], regions: list[Tensor]) -> Tensor:
+        """Judge the pixels of regions.
+
+        Args:
+            maps: feature maps [B, C, h, w] by level.
+            regions: per picture float32 [S, 4] in pixels; R of them together.
+
+        Returns:
+            float32 logits [R, K + 1, 2 size, 2 size].
+        """
+        dtype = next(iter(maps.values())).dtype
+        with torch.autocast(regions[0].device.type, enabled=False):
+            pooled = self.pool({name: level.float() for name, level in maps.items()}, regions)
+        logits: Tensor = self.predictor(self.tower(pooled.to(dtype)))
+        return logits.float()
+
+    def loss(
+        self,
+        maps: dict[str, Tensor],
+        sample: Sample,
+        objects: Sequence[Objects],
+        sizes: Sequence[tuple[int, int]],
+    ) -> Tensor:
+        """Binary cross-entropy of the map of each object's own class, the mean over pixels (He et al., section 3).
+
+        Args:
+            maps: feature maps by level.
+            sample: regions that the box head learned from; those of objects teach masks.
+            objects: of each picture, with their masks.
+            sizes: (height, width) of each picture as the network sees it, in pixels.
+        """
+        classes = sample.classes.split([len(regions) for regions in sample.regions])
+        regions = [boxes[own > 0] for boxes, own in zip(sample.regions, classes, strict=True)]
+        logits = self(maps, regions)
+        if not len(logits):
+            return logits.sum()  # zero, and every parameter gets its gradient of zero
+        labels = sample.classes[sample.classes > 0]
+        truth = [
+            masks_in_regions(one.masks, indices, boxes, size, logits.shape[-1])
+            for one, indices, boxes, size in zip(objects, sample.matched, regions, sizes, strict=True)
+        ]
+        return functional.binary_cross_entropy_with_logits(
+            logits[torch.arange(len(labels), device=labels.device), labels], torch.cat(truth)
+        )
+
+    def probabilities(self, maps: dict[str, Tensor], boxes: list[Tensor], labels: list[Tensor]) -> list[Tensor]:
+        """For each detection the probability of its own class, pixel by pixel of its box.
+
+        Args:
+            maps: feature maps by level.
+            boxes: per picture float32 [M, 4] in pixels.
+            labels: per picture int64 [M], 0..K-1.
+
+        Returns:
+            Per picture float32 [M, 2 size, 2 size] in 0..1.
+        """
+        logits = self(maps, boxes)
+        own = logits[torch.arange(len(logits), device=logits.device), torch.cat(labels) + 1]
+        return list(own.sigmoid().split([len(found) for found in boxes]))
+
+
+def masks_in_regions(
+    masks: Sequence[dict[str, object]] | None, indices: Tensor, regions: Tensor, size: tuple[int, int], side: int
+) -> Tensor:
+    """What regions show of their objects' masks.
+
+    Only the masks that are asked for are decoded, and they stay at the size they are stored in: the regions are
+    carried there instead.
+
+    Args:
+        masks: COCO run-length code of each object of a picture.
+        indices: int64 [P], the object of each region.
+        regions: float32 [P, 4], in the pixels of the picture as the network sees it.
+        size: (height, width) of that picture in pixels.
+        side: cells of the result in each direction.
+
+    Returns:
+        float32 [P, side, side] in 0..1, share of each cell that the object covers.
+    """
+    if not len(indices):
+        return regions.new_zeros((0, side, side))
+    assert masks is not None
+    asked, places = indices.unique(return_inverse=True)
+    decoded = np.stack([rle.decode(masks[index]) for index in asked.tolist()])
+    planes = torch.from_numpy(decoded).to(regions.device).float()[:, None]
+    height, width = size
+    scale = regions.new_tensor([planes.shape[-1] / width, planes.shape[-2] / height]).repeat(2)
+    rows = torch.cat([places[:, None].to(regions.dtype), regions * scale], dim=1)
+    return roi_align(planes, rows, side)[:, 0]
