@@ -20,13 +20,13 @@ EVERY = [*(name for name in backbones if not name.endswith("/") and name != VERY
 # Deeper sisters of others in the list: their shapes are checked without numbers, they are not trained here.
 SHAPES_ONLY = {f"resnet{depth}" for depth in (34, 101, 152)}
 SHAPES_ONLY |= {f"vgg{depth}{kind}" for depth in (13, 16, 19) for kind in ("", "_bn")}
-SHAPES_ONLY |= {"vgg11_lrn", "vgg16_c"}
+SHAPES_ONLY |= {"vgg11_lrn", "vgg16_c", "vgg16_atrous"}
 SHAPES_ONLY |= {f"densenet{depth}" for depth in (161, 169, 201)}
 SHAPES_ONLY |= {f"cifar_resnet{depth}" for depth in (32, 44, 56, 110)}
 SHAPES_ONLY |= {name for name in EVERY if name.startswith("cifar_densenet") and not name.endswith("_40_12")}
 SHAPES_ONLY |= {"fc_densenet67", "fc_densenet103", "frrn_b", "patch_cnn_65", "patch_cnn_95"}
 TRAINED = [name for name in EVERY if name not in SHAPES_ONLY]
-WITHOUT_NORM = ("vgg11", "alexnet", "zfnet", "lenet5", "lenet5_modern", "patch_cnn_33")
+WITHOUT_NORM = ("vgg11", "alexnet", "zfnet", "lenet5", "lenet5_modern", "patch_cnn_33", "unet")
 WITH_NORM = [name for name in TRAINED if name not in WITHOUT_NORM]
 
 PUBLISHED_COUNTS = {

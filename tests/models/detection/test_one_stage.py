@@ -13,7 +13,7 @@ from visionkit.models import create_model, models
 from visionkit.models.detection.batch import split_targets
 from visionkit.models.detection.one_stage import OneStageDetector, best_of_each_class, best_of_each_level
 
-SMALL = {"retinanet": {"fpn_channels": 16}}
+SMALL = {"retinanet": {"fpn_channels": 16}, "ssd": {"extra_channels": (32, 32, 32)}}
 """Of each one-stage detector, what makes it small."""
 
 TWO = pictures((96, 96), (96, 96))
@@ -202,7 +202,7 @@ def test_anchor_shapes_are_those_of_the_grid(name):
     network = small(name)
     _, output = network._look(TWO)
     sides = output.anchors[:, 2:] - output.anchors[:, :2]
-    shapes = network.anchor_shapes()
+    shapes = network.anchor_shapes((96, 96))
     distances = (sides[:, None] - shapes).abs().amax(-1)
     assert distances.amin(dim=1).max() < 1e-3
     assert distances.amin(dim=0).max() < 1e-3

@@ -45,8 +45,12 @@ class KeptGrids:
         """The anchors float32 [A, 4] of each level; arguments as of `grid`."""
         raise NotImplementedError
 
-    def shapes(self) -> Tensor:
-        """Width and height [number, 2] in pixels of every kind of anchor, on the CPU."""
+    def shapes(self, input_size: tuple[int, int] | None = None) -> Tensor:
+        """Width and height [number, 2] in pixels of every kind of anchor, on the CPU.
+
+        Args:
+            input_size: height and width in pixels of the network's input, where anchors are shares of it.
+        """
         raise NotImplementedError
 
 
@@ -62,8 +66,8 @@ class Anchors(AnchorGenerator, KeptGrids):
         AnchorGenerator.__init__(self, tuple(map(tuple, sizes)), (tuple(ratios),) * len(sizes))
         KeptGrids.__init__(self)
 
-    def shapes(self) -> Tensor:
-        """Width and height [number, 2] in pixels of every kind of anchor, on the CPU."""
+    def shapes(self, input_size: tuple[int, int] | None = None) -> Tensor:
+        """See `KeptGrids.shapes`."""
         cells = torch.cat([cell.cpu() for cell in self.cell_anchors])
         return cells[:, 2:] - cells[:, :2]
 

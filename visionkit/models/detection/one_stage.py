@@ -148,9 +148,9 @@ class OneStageDetector(nn.Module):
         batch, output = self._look(pictures)
         return self._learn(output, objects), self._detect(batch, output)
 
-    def anchor_shapes(self) -> Tensor:
+    def anchor_shapes(self, input_size: tuple[int, int] | None = None) -> Tensor:
         """Width and height [A, 2], in pixels of the network's input, of every kind of anchor; on the CPU."""
-        return self.anchors.shapes()
+        return self.anchors.shapes(input_size)
 
     def lessons(self, anchors: Tensor, objects: Sequence[Objects]) -> Lessons:
         """Decide what each anchor [A, 4] should learn in each picture."""

@@ -1,0 +1,179 @@
+import pytest
+import torch
+from torchvision.models import vgg16
+from torchvision.models.detection import ssd300_vgg16
+
+from tests.models.detection.networks import pictures, target
+from tests.models.detection.one_stage import assert_same_detections
+from visionkit.backbones import create_backbone
+from visionkit.errors import DataError, RecipeError
+from visionkit.models.detection.one_stage import DenseOutput
+from visionkit.models.detection.ssd import PUBLISHED, PUBLISHED_MEAN, SSD
+from visionkit.models.weights import load_whole
+from visionkit.ops.matching import Objects
+
+CLASSES = 3
+TWO = pictures((300, 300), (300, 300))
+TWO_TARGETS = [
+    target([[30, 30, 180, 210], [90, 120, 270, 290], [15, 240, 75, 285]], [0, 2, 1]),
+    target([[60, 15, 207, 180]], [1]),
+]
+
+
+def without_values(form, num_classes):
+    with torch.device("meta"):
+        return SSD(create_backbone("vgg16_atrous", weights="checkpoint"), num_classes, form=form)
+
+
+@pytest.fixture(scope="module")
+def pair():
+    """torchvision's network, with random values that give varied scores, and ours with its values."""
+    torch.manual_seed(3)
+    reference = ssd300_vgg16(
+        weights=None,
+        weights_backbone=None,
+        num_classes=CLASSES + 1,
+        image_mean=[0.0] * 3,
+        image_std=[1.0] * 3,
+        detections_per_img=1000,
+    )
+    for layer in reference.head.classification_head.module_list:
+        layer.weight.data *= 3
+        layer.bias.data[:: CLASSES + 1] = 2.0
+    reference.to(memory_format=torch.channels_last)
+    reference.backbone.register_forward_pre_hook(
+        lambda _, inputs: (inputs[0].contiguous(memory_format=torch.channels_last),)
+    )
+    ours = SSD(create_backbone("vgg16_atrous", weights="none"), CLASSES, form="ssd300", detections=1000)
+    load_whole(ours, PUBLISHED.translate(reference.state_dict()), "torchvision")
+    return reference, ours
+
+
+def test_losses_and_their_gradients_equal_torchvision(pair):
+    reference, ours = (network.train() for network in pair)
+    expected = reference(TWO, [{"boxes": t["boxes"], "labels": t["labels"] + 1} for t in TWO_TARGETS])
+    losses = ours(TWO, TWO_TARGETS)
+    assert losses["loss_classifier"].item() == pytest.approx(expected["classification"].item(), rel=1e-4)
+    assert losses["loss_box"].item() == pytest.approx(expected["bbox_regression"].item(), rel=1e-4)
+    sum(expected.values()).backward()
+    sum(losses.values()).backward()
+    theirs = PUBLISHED.translate({name: parameter.grad for name, parameter in reference.named_parameters()})
+    for name, parameter in ours.named_parameters():
+        scale = theirs[name].abs().max().item()
+        torch.testing.assert_close(parameter.grad, theirs[name], atol=1e-3 * scale + 1e-7, rtol=1e-3)
+
+
+def test_predictions_equal_torchvision(pair):
+    reference, ours = (network.eval() for network in pair)
+    with torch.no_grad():
+        expected, predictions = reference(TWO), ours(TWO)
+    for theirs, own in zip(expected, predictions, strict=True):
+        assert_same_detections(own, theirs)
+
+
+def test_default_boxes_equal_torchvisions(pair):
+    reference, ours = pair
+    with torch.no_grad():
+        _, output = ours.eval()._look(TWO[:1])
+        maps = list(reference.backbone(TWO[0][None]).values())
+    images = type("Images", (), {"tensors": TWO[0][None], "image_sizes": [(300, 300)]})
+    (expected,) = reference.anchor_generator(images, maps)
+    torch.testing.assert_close(output.anchors, expected)
+    assert output.per_level == [5776, 2166, 600, 150, 36, 4]
+
+
+@pytest.mark.parametrize(("form", "size", "boxes"), [("ssd300", 300, 8732), ("ssd512", 512, 24564)])
+def test_number_of_default_boxes(form, size, boxes):
+    network = without_values(form, 20)
+    sides = {"ssd300": [38, 19, 10, 5, 3, 1], "ssd512": [64, 32, 16, 8, 4, 2, 1]}[form]
+    with torch.device("meta"):
+        maps = network.neck(network.backbone(torch.zeros(1, 3, size, size)))
+    assert [tuple(level.shape[-2:]) for level in maps.values()] == [(side, side) for side in sides]
+    anchors, per_level = network.anchors.grid((size, size), [torch.zeros(1, 1, side, side) for side in sides])
+    assert len(anchors) == sum(per_level) == boxes
+
+
+def test_parameters_of_ssd300_are_the_papers():
+    assert sum(p.numel() for p in without_values("ssd300", 20).parameters()) == 26_285_486
+    assert sum(p.numel() for p in without_values("ssd300", 90).parameters()) == 35_641_826  # torchvision's for COCO
+
+
+def test_published_values_bring_their_normalisation(pair, tmp_path, monkeypatch):
+    reference, _ = pair
+    path = tmp_path / "ssd.pth"
+    torch.save(reference.state_dict(), path)
+    monkeypatch.setattr("visionkit.backbones.published.PublishedWeights.obtain", lambda self: path)
+    network = SSD(create_backbone("vgg16_atrous", weights="none"), CLASSES, form="ssd300", weights="coco")
+    assert network.backbone.mean == PUBLISHED_MEAN
+    assert torch.equal(network.neck.scale, reference.backbone.scale_weight)
+    other = SSD(create_backbone("vgg16_atrous", weights="none"), 5, form="ssd300", weights=str(path))
+    assert torch.equal(other.backbone.fc6.weight, reference.backbone.extra[0][7][1].weight)
+    assert other.head.classification_head.module_list[0].out_channels == 4 * 6
+
+
+def test_hard_negatives_are_three_for_each_object():
+    """Two pictures of ten boxes: two objects and six of the hardest, none and none."""
+    network = SSD(create_backbone("resnet18", weights="none"), 2, extra_channels=())
+    column = 20.0 * torch.arange(10)
+    anchors = torch.stack([column, torch.zeros(10), column + 10, torch.full((10,), 10.0)], dim=1)
+    logits = torch.zeros(2, 10, 3)
+    logits[:, :, 1] = torch.arange(10.0)
+    output = DenseOutput(anchors, [10], logits, torch.zeros(2, 10, 4))
+    nothing = Objects(anchors[:0], torch.zeros(0, dtype=torch.int64), anchors[:0])
+    losses = network.losses(output, [Objects(anchors[[8, 9]], torch.tensor([0, 1]), anchors[:0]), nothing])
+    each = -logits[0].log_softmax(-1)
+    expected = each[8, 1] + each[9, 2] + each[2:8, 0].sum()
+    assert losses["loss_classifier"].item() == pytest.approx(expected.item() / 2)
+    assert losses["loss_box"].item() == 0
+    assert network.losses(output, [nothing, nothing])["loss_classifier"].item() == 0
+
+
+@pytest.mark.parametrize("size", [(64, 64), (37, 90)])
+def test_small_and_oblong_inputs_work(size):
+    torch.manual_seed(0)
+    network = SSD(create_backbone("resnet18", weights="none"), 2).eval()
+    with torch.no_grad():
+        (found,) = network(pictures(size))
+        _, output = network._look(pictures(size))
+    centres = (output.anchors[:, :2] + output.anchors[:, 2:]) / 2
+    assert (centres > 0).all()
+    assert (centres < torch.tensor([size[1], size[0]])).all()
+    assert found["boxes"].isfinite().all()
+
+
+def test_published_forms_take_smaller_inputs():
+    network = SSD(create_backbone("vgg16_atrous", weights="none"), 2, form="ssd300").eval()
+    with torch.no_grad():
+        _, output = network._look(pictures((64, 64)))
+    centres = (output.anchors[:, :2] + output.anchors[:, 2:]) / 2
+    assert ((centres > 0) & (centres < 64)).all()
+
+
+def test_what_cannot_be_is_refused():
+    resnet = create_backbone("resnet18", weights="none")
+    with pytest.raises(RecipeError, match=r"vgg16_atrous .*not on resnet18\n.*form=any"):
+        SSD(resnet, 2, form="ssd300")
+    with pytest.raises(RecipeError, match="did you mean ssd300"):
+        SSD(resnet, 2, form="ssd30")
+    with pytest.raises(DataError, match=r"one size\nset preprocess.size"):
+        SSD(resnet, 2)(pictures((64, 64), (64, 80)), [target(), target()])
+    shallow = create_backbone("resnet18", weights="none", out_stages=["s4"])
+    with pytest.raises(RecipeError, match="stride 8 to 32"):
+        SSD(shallow, 2)
+
+
+def test_fully_connected_layers_become_dilated_convolutions():
+    """Liu et al. 2015, section 3: fc6 and fc7 subsampled."""
+    with torch.device("meta"):
+        published = vgg16().state_dict()
+    fc6 = torch.arange(4096 * 25088, dtype=torch.float32).view(4096, 25088)
+    published = {key: value for key, value in published.items() if not key.startswith("classifier")}
+    published |= {"classifier.0.weight": fc6, "classifier.0.bias": torch.arange(4096.0)}
+    published |= {"classifier.3.weight": torch.randn(4096, 4096), "classifier.3.bias": torch.arange(4096.0)}
+    with torch.device("meta"):
+        backbone = create_backbone("vgg16_atrous", weights="checkpoint")
+    state = backbone.translate(published)
+    assert {k: v.shape for k, v in state.items()} == {k: v.shape for k, v in backbone.state_dict().items()}
+    assert state["fc6.weight"][3, 5, 1, 2] == fc6.view(4096, 512, 7, 7)[12, 5, 3, 6]
+    assert state["fc7.weight"][3, 5, 0, 0] == published["classifier.3.weight"][12, 20]
+    assert state["fc6.bias"][2] == 8

@@ -1,0 +1,92 @@
+"""VGG-16 with its fully connected layers as dilated convolutions (Chen et al. 2014; Liu et al. 2015, section 3.1)."""
+
+from collections.abc import Mapping, Sequence
+
+from torch import Tensor, nn
+from torchvision.models.vgg import cfgs, make_layers
+
+from visionkit.backbones.contract import Backbone, Stage
+from visionkit.backbones.published import PublishedWeights, torchvision_weights, without_head
+from visionkit.backbones.registry import backbones
+
+WIDTH = 1024
+"""Of fc6 and fc7 as convolutions; the fully connected layers have 4 times as many."""
+
+_STAGES = {
+    "s1": Stage(64, 1),
+    "s2": Stage(128, 2),
+    "s4": Stage(256, 4),
+    "s8": Stage(512, 8),
+    "s16": Stage(WIDTH, 16),
+}
+
+
+@backbones.register("vgg16_atrous")
+class VGGAtrous(Backbone):
+    """Stages s1..s8 are the maps before each pool (s8 is conv4_3 after ReLU), s16 is fc7.
+
+    As SSD has it: the third pool rounds up (38 cells of 300 pixels), the fifth keeps the size, fc6 is a 3 x 3
+    convolution of dilation 6. ImageNet values of fc6 and fc7 are every third place and every fourth channel of the
+    fully connected layers'.
+
+    Args:
+        name: registered name.
+        out_stages: see `Backbone`.
+    """
+
+    def __init__(self, name: str, out_stages: Sequence[str] | None = None) -> None:
+        super().__init__(name, _STAGES, out_stages)
+        layers = list(make_layers(cfgs["D"]))[:-1]
+        pools = [place for place, layer in enumerate(layers) if isinstance(layer, nn.MaxPool2d)]
+        layers[pools[2]] = nn.MaxPool2d(2, 2, ceil_mode=True)
+        starts = [0, *pools][: len(self.computed)]
+        ends = [*pools, len(layers)][: len(self.computed)]
+        self.features = nn.Sequential(*layers[: ends[-1]])
+        self._spans = dict(zip(self.computed, zip(starts, ends, strict=True), strict=True))
+        self.stage_modules = {
+            stage: [f"features.{place}" for place in range(start, end)] for stage, (start, end) in self._spans.items()
+        }
+        if "s16" in self.computed:
+            self.fc6 = nn.Conv2d(512, WIDTH, 3, padding=6, dilation=6)
+            self.fc7 = nn.Conv2d(WIDTH, WIDTH, 1)
+            self.stage_modules["s16"] += ["fc6", "fc7"]
+        self._initialise()
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        """See `Backbone.forward`."""
+        maps = {}
+        for stage, (start, end) in self._spans.items():
+            x = self.features[start:end](x)
+            if stage == "s16":
+                x = nn.functional.max_pool2d(x, 3, stride=1, padding=1)
+                x = self.fc7(self.fc6(x).relu()).relu()
+            maps[stage] = x
+        return {stage: maps[stage] for stage in self.stages}
+
+    def published_weights(self) -> PublishedWeights | None:
+        """See `Backbone.published_weights`: VGG-16's."""
+        return torchvision_weights("vgg16")
+
+    def translate(self, published: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """See `Backbone.translate`."""
+        state = without_head(published, "classifier.")
+        for own, theirs, shape in (("fc6", "classifier.0", (-1, 512, 7, 7)), ("fc7", "classifier.3", (-1, 4096, 1, 1))):
+            if f"{theirs}.weight" in published:
+                kernel = published[f"{theirs}.weight"].view(shape)[::4, :: kernel_step(shape), ::3, ::3]
+                state |= {f"{own}.weight": kernel.clone(), f"{own}.bias": published[f"{theirs}.bias"][::4].clone()}
+        return state
+
+    def _initialise(self) -> None:
+        """He initialisation over fan out as torchvision's VGG; Glorot for fc6 and fc7."""
+        for layer in self.features:
+            if isinstance(layer, nn.Conv2d):
+                nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+                nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+        for layer in (getattr(self, name) for name in ("fc6", "fc7") if hasattr(self, name)):
+            nn.init.xavier_uniform_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+
+def kernel_step(shape: tuple[int, ...]) -> int:
+    """Every how many input channels are kept: all of the 512 of conv5_3, every fourth of the 4096 of fc6."""
+    return 4 if shape[1] == 4 * WIDTH else 1
