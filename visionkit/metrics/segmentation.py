@@ -9,9 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torchmetrics import Metric
-from torchmetrics.classification import MulticlassConfusionMatrix
 
 from visionkit.metrics.classification import by_class
+from visionkit.metrics.confusion import PixelConfusion
 from visionkit.ops.ignore import IGNORE
 
 TOLERANCE = 0.0075
@@ -38,7 +38,7 @@ class SegmentationFigures(nn.Module):
     def __init__(self, class_names: Sequence[str], boundaries: bool = False) -> None:
         super().__init__()
         self.class_names = list(class_names)
-        self.confusion = MulticlassConfusionMatrix(len(self.class_names), ignore_index=IGNORE, validate_args=False)
+        self.confusion = PixelConfusion(len(self.class_names))
         self.boundary = BoundaryF1(len(self.class_names)) if boundaries else None
         self.overall = ["mIoU", "pixel_accuracy", "mean_accuracy", "fwIoU", "mean_dice"]
 
@@ -49,7 +49,7 @@ class SegmentationFigures(nn.Module):
             labels: predicted classes of the pixels, any integer type, [H, W] or [B, H, W].
             truth: true classes or 255, of the same shape.
         """
-        self.confusion.update(labels.long(), truth.long())
+        self.confusion.update(labels, truth)
         if self.boundary is not None:
             self.boundary.update(labels, truth)
 
