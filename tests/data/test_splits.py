@@ -88,12 +88,26 @@ def test_a_list_of_options_is_read_as_one_set():
     assert len(joined) == 25
     for index in (0, 19, 20, 24):
         assert joined[index].label == joined.label(index)
+        assert joined[index].image_id == joined.image_id(index) == index % 20
         np.testing.assert_array_equal(joined[index].tags, joined.tags(index))
         assert joined.picture_size(index) == (48, 48)
         assert joined.has_semantic(index)
         np.testing.assert_array_equal(joined[index].semantic, joined.semantic(index))
     with pytest.raises(IndexError):
         joined[25]
+
+
+def test_pictures_that_share_an_id_train_and_are_not_scored():
+    parts = [{**HALF_EMPTY, "count": 20}, {**HALF_EMPTY, "split": "more", "count": 3}]
+    assert len(splits({"train": parts}).dataset("train")) == 23
+    for split in ("val", "test"):
+        with pytest.raises(
+            DataError, match=rf"{split}: 3 image ids stand for several .*: 0, 1, 2\n.*data\.splits\.{split}"
+        ):
+            splits({split: parts}).dataset(split)
+    held_out = splits({"train": [parts[0], parts[0]]}, holdout=HoldoutOptions(fraction=0.9))
+    with pytest.raises(DataError, match=r"val: .* image ids"):
+        held_out.dataset("val")
 
 
 def test_validation_pictures_are_held_out_of_training_where_there_are_none():

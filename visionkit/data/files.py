@@ -48,9 +48,13 @@ class PictureFiles(WithoutMasks):
                 f"{path} is {picture.shape[0]} x {picture.shape[1]} pixels (height x width, after EXIF rotation), "
                 f"its annotation says {stated[0]} x {stated[1]}"
             )
-        return Sample(
-            picture, self.ids[index], self.names[index], self.annotation(index), label=None, tags=self.tags(index)
-        )
+        image_id, annotation = self.image_id(index), self.annotation(index)
+        return Sample(picture, image_id, self.names[index], annotation, label=None, tags=self.tags(index))
+
+    def image_id(self, index: int) -> int | str:
+        """See `VisionDataset`."""
+        image_id: int | str = self.ids[index]
+        return image_id
 
     def annotation(self, index: int) -> Annotation:
         """See `VisionDataset`."""

@@ -90,6 +90,10 @@ class Subset:
     def __getitem__(self, index: int) -> Sample:
         return self.reader[int(self.indices[index])]
 
+    def image_id(self, index: int) -> int | str:
+        """See `VisionDataset`."""
+        return self.reader.image_id(int(self.indices[index]))
+
     def annotation(self, index: int) -> Annotation:
         """See `VisionDataset`."""
         return self.reader.annotation(int(self.indices[index]))

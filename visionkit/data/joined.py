@@ -1,5 +1,6 @@
 """Several data sets read as one."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -7,6 +8,8 @@ from numpy.typing import NDArray
 
 from visionkit.data.classes import refuse_different_classes
 from visionkit.data.sample import Annotation, Sample, VisionDataset
+from visionkit.data.wording import listed
+from visionkit.errors import DataError
 
 
 class JoinedDataset:
@@ -33,6 +36,11 @@ class JoinedDataset:
     def __getitem__(self, index: int) -> Sample:
         part, inner = self._locate(index)
         return part[inner]
+
+    def image_id(self, index: int) -> int | str:
+        """See `VisionDataset`; parts may have the same ones."""
+        part, inner = self._locate(index)
+        return part.image_id(inner)
 
     def annotation(self, index: int) -> Annotation:
         """See `VisionDataset`."""
@@ -63,3 +71,14 @@ class JoinedDataset:
         """See `VisionDataset`."""
         part, inner = self._locate(index)
         return part.semantic(inner)
+
+
+def refuse_repeated_ids(reader: VisionDataset, split: str) -> None:
+    """Raise DataError where pictures to be scored share an id: predictions are kept by it, and one would be lost."""
+    counts = Counter(reader.image_id(index) for index in range(len(reader)))
+    repeated = [str(image_id) for image_id, count in counts.items() if count > 1]
+    if repeated:
+        raise DataError(
+            f"{split}: {len(repeated)} image ids stand for several pictures each: {listed(repeated)}\n"
+            f"predictions are told apart by them; score the parts of data.splits.{split} one by one, or rename pictures"
+        )

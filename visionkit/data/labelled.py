@@ -43,8 +43,12 @@ class LabelledPictures(WithoutMasks, ABC):
         return len(self.labels)
 
     def __getitem__(self, index: int) -> Sample:
-        name = self.name(index)
-        return Sample(self.picture(index), name, name, label=self.label(index), tags=self.tags(index))
+        name, image_id = self.name(index), self.image_id(index)
+        return Sample(self.picture(index), image_id, name, label=self.label(index), tags=self.tags(index))
+
+    def image_id(self, index: int) -> str:
+        """The name."""
+        return self.name(index)
 
     def label(self, index: int) -> int | None:
         """See `VisionDataset`."""

@@ -89,6 +89,10 @@ class VisionDataset(Protocol):
 
     def __getitem__(self, index: int) -> Sample: ...
 
+    def image_id(self, index: int) -> int | str:
+        """The data set's own id of the picture, without decoding it."""
+        ...
+
     def annotation(self, index: int) -> Annotation:
         """The annotation alone, without decoding the picture."""
         ...

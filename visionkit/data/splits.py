@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from visionkit.data.classes import refuse_different_classes
 from visionkit.data.formats import formats
 from visionkit.data.holdout import Subset, stratified_holdout
-from visionkit.data.joined import JoinedDataset
+from visionkit.data.joined import JoinedDataset, refuse_repeated_ids
 from visionkit.data.pixels import PixelCounts, count_pixels
 from visionkit.data.sample import Colour, VisionDataset
 from visionkit.errors import DataError, RecipeError
@@ -96,10 +96,14 @@ class Splits:
 
         Raises:
             RecipeError: the card has no such split.
-            DataError: the splits disagree about the classes, or the files are not as the card says.
+            DataError: the splits disagree about the classes, the files are not as the card says, or pictures that are
+                to be scored share an id.
         """
         if split not in self._read:
-            self._read[split] = self._useful(split, self._open(split))
+            read = self._useful(split, self._open(split))
+            if split != "train":
+                refuse_repeated_ids(read, split)
+            self._read[split] = read
             refuse_different_classes({name: read.class_names for name, read in self._read.items()})
         return self._read[split]
 

@@ -87,7 +87,8 @@ class Shapes:
     def __getitem__(self, index: int) -> Sample:
         picture, scene = self._rendered(index)
         name, annotation, semantic = f"shapes/{self._split}/{index}", self._annotation(scene), self._semantic(scene)
-        return Sample(picture.copy(), index, name, annotation, semantic, self._label(scene), self._tags(scene))
+        label, tags = self._label(scene), self._tags(scene)
+        return Sample(picture.copy(), self.image_id(index), name, annotation, semantic, label, tags)
 
     def __getstate__(self) -> dict[str, object]:
         # The cache wraps a bound method and cannot travel to a spawned worker.
@@ -96,6 +97,10 @@ class Shapes:
     def __setstate__(self, state: dict[str, object]) -> None:
         self.__dict__.update(state)
         self._rendered = functools.lru_cache(maxsize=2)(self._render)
+
+    def image_id(self, index: int) -> int:
+        """The index."""
+        return index
 
     def annotation(self, index: int) -> Annotation:
         """See `VisionDataset`; renders the scene, but not its colours."""
