@@ -1,5 +1,6 @@
 import dataclasses
 import inspect
+import typing
 
 import lightning.pytorch as pl
 import pytest
@@ -7,8 +8,7 @@ import pytest
 from visionkit.cli.compose import compose
 from visionkit.cli.layers import Layer
 from visionkit.cli.schema import check, check_data, recipe_schema
-from visionkit.engine.run import EarlyStoppingOptions, EmaOptions
-from visionkit.engine.unfreeze import UnfreezeStep
+from visionkit.engine.run import make_callbacks
 from visionkit.errors import RecipeError
 from visionkit.models import models
 from visionkit.tasks import Detection
@@ -23,10 +23,21 @@ def composed(tmp_path):
     return lambda *words: compose([str(path), *words])
 
 
+def options_of(function):
+    """The dataclass that each parameter of a function is annotated with, alone or in a list."""
+    hints = typing.get_type_hints(function).items()
+    return {name: kind for name, hint in hints for kind in parts(hint) if dataclasses.is_dataclass(kind)}
+
+
+def parts(hint):
+    inside = [part for argument in typing.get_args(hint) for part in parts(argument)]
+    return inside or [hint]
+
+
 def test_every_section_takes_what_its_code_takes(composed):
     schema = recipe_schema(composed())
-    callbacks = {"ema": EmaOptions, "early_stopping": EarlyStoppingOptions, "unfreeze": UnfreezeStep}
-    options = {**Detection.option_types, **callbacks}
+    options = {**Detection.option_types, **options_of(make_callbacks)}
+    assert options.keys() >= {"ema", "early_stopping", "unfreeze"}
     for key, kind in options.items():
         assert set(schema[key]) == {field.name for field in dataclasses.fields(kind)}
     assert set(schema) == {"task", "seed", "model", "data", "trainer", *options}
