@@ -1,7 +1,7 @@
 """The deterministic way from a stored picture to the network and back, the same in fit, test, predict and export."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torchvision.transforms.v2 import functional as transforms
 
 from visionkit.errors import RecipeError
+from visionkit.registry import Registry
 
 Target = dict[str, Any]
 Prediction = dict[str, Any]
@@ -25,21 +26,29 @@ class Preprocess:
     Attributes:
         short_side: length in pixels that the shorter side is resized to.
         long_side: bound in pixels on the longer side; where it would be passed, it decides the scale instead.
+        size: height and width in pixels that every picture is brought to (SSD: 300, 300). The two sides are not looked
+            at then.
+        fit: how it is brought there, by its name below: "squash" scales each axis by itself.
         mean: per channel, on pictures in 0..1; None takes that of the backbone's weights.
         std: likewise.
 
     Raises:
-        RecipeError: the sides contradict each other.
+        RecipeError: the sides contradict each other, or there is no such size or fit.
     """
 
     short_side: int = 800
     long_side: int = 1333
+    size: list[int] | None = None
+    fit: str = "squash"
     mean: list[float] | None = None
     std: list[float] | None = None
 
     def __post_init__(self) -> None:
         if self.short_side < 1 or self.long_side < self.short_side:
             raise RecipeError(f"preprocess: 1 <= short_side {self.short_side} <= long_side {self.long_side} must hold")
+        if self.size is not None and (len(self.size) != 2 or min(self.size) < 1):
+            raise RecipeError(f"preprocess.size is {self.size}: give height and width in pixels, such as [300, 300]")
+        fits.get(self.fit)
 
     def module(self) -> "Preprocessing":
         """The tensor module that does so; `mean` and `std` must be given."""
@@ -87,17 +96,37 @@ class Geometry(NamedTuple):
     scale_y: float
 
 
+fits: Registry[Callable[[int, int, int, int], Geometry]] = Registry("fit")
+"""From height and width of a picture, and height and width that it is brought to, to how it is resized."""
+
+
+@fits.register("squash")
+def squash(height: int, width: int, new_height: int, new_width: int) -> Geometry:
+    """Each axis by its own scale (Liu et al. 2015, SSD)."""
+    return Geometry(height, width, new_width / width, new_height / height)
+
+
 class Preprocessing(nn.Module):
     """Resize and normalise pictures, and carry boxes there and back.
 
     Args:
         short_side, long_side: see `Preprocess`.
         mean, std: three numbers each, on pictures in 0..1.
+        size, fit: see `Preprocess`.
     """
 
-    def __init__(self, short_side: int, long_side: int, mean: Sequence[float], std: Sequence[float]) -> None:
+    def __init__(
+        self,
+        short_side: int,
+        long_side: int,
+        mean: Sequence[float],
+        std: Sequence[float],
+        size: Sequence[int] | None = None,
+        fit: str = "squash",
+    ) -> None:
         super().__init__()
         self.short_side, self.long_side = short_side, long_side
+        self.size, self.fit = size, fits.get(fit)
         self.normalise = Normalise(mean, std)
 
     def forward(self, pictures: Sequence[Tensor]) -> tuple[list[Tensor], list[Geometry]]:
@@ -116,6 +145,8 @@ class Preprocessing(nn.Module):
 
     def geometry(self, height: int, width: int) -> Geometry:
         """How a picture of `height` x `width` pixels is resized."""
+        if self.size is not None:
+            return self.fit(height, width, *self.size)
         scale = min(self.short_side / min(height, width), self.long_side / max(height, width))
         new_height, new_width = max(round(height * scale), 1), max(round(width * scale), 1)
         return Geometry(height, width, new_width / width, new_height / height)

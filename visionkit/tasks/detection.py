@@ -166,13 +166,15 @@ class Detection(Task):
 
     def _report_anchor_coverage(self, dataset: Any, most: int = 2000) -> None:
         """Log the share of objects that no anchor reaches with IoU .5, over at most `most` pictures."""
-        sizes = []
+        sizes, geometry = [], self.preprocessing.geometry(1, 1)
         for index in range(0, len(dataset), max(len(dataset) // most, 1)):
             geometry = self.preprocessing.geometry(*dataset.picture_size(index))
             sizes.append(_box_sizes(dataset.annotation(index).boxes, geometry))
         boxes = torch.cat(sizes)
         if len(boxes):
-            share = (best_anchor_iou(boxes, self.network.anchor_shapes()) < 0.5).float().mean().item()  # type: ignore[operator]
+            input_size = round(geometry.height * geometry.scale_y), round(geometry.width * geometry.scale_x)
+            shapes = self.network.anchor_shapes(input_size)  # type: ignore[operator]
+            share = (best_anchor_iou(boxes, shapes) < 0.5).float().mean().item()
             logger.log(
                 logging.WARNING if share > 0.1 else logging.INFO,
                 "anchors: no anchor reaches %.1f %% of %d objects with IoU .5 at input scale",
