@@ -11,6 +11,7 @@ from rich.console import Console
 from visionkit.cli.build import instantiate
 from visionkit.cli.logs import show_progress_messages
 from visionkit.cli.parts import build_data, build_task, build_trainer
+from visionkit.engine.feature_cache import FeatureCacheOptions
 from visionkit.engine.run import (
     EarlyStoppingOptions,
     EmaOptions,
@@ -48,6 +49,7 @@ def fit(recipe: dict[str, Any], *, name: str, resume: str | None = None) -> int:
         _optional(EmaOptions, recipe, "ema"),
         _optional(EarlyStoppingOptions, recipe, "early_stopping"),
         _each(UnfreezeStep, recipe, "unfreeze"),
+        _optional(FeatureCacheOptions, recipe, "feature_cache"),
     )
     trainer = build_trainer(recipe, callbacks, make_loggers(folder))
     trainer.fit(task, data, ckpt_path=checkpoint, weights_only=True)

@@ -48,6 +48,10 @@ class Augmentation:
                 albumentations.Compose(self._transforms, bbox_params=boxes, keypoint_params=CORNERS) if steps else None
             )
 
+    def __bool__(self) -> bool:
+        """Whether there is any step."""
+        return self._pipeline is not None
+
     def seed(self, seed: int) -> None:
         """Start the pipeline's own random stream: it does not follow the seeds of numpy or torch."""
         if self._pipeline is not None:

@@ -14,7 +14,10 @@ from visionkit.data.sample import Sample, VisionDataset
 
 
 class Batch(NamedTuple):
-    """Pictures uint8 [3, H, W] of any size, and one target each (boxes, labels, flags; see `to_target`)."""
+    """Pictures uint8 [3, H, W] of any size, and one target each (boxes, labels, flags; see `to_target`).
+
+    In the place of pictures may stand what a fixed backbone makes of them, float [C, h, w]; see `data.features`.
+    """
 
     pictures: list[Tensor]
     targets: list[Target]
@@ -23,6 +26,11 @@ class Batch(NamedTuple):
     def image_ids(self) -> list[int | str]:
         """The data set's own ids of the pictures."""
         return [target["image_id"] for target in self.targets]
+
+    @property
+    def holds_features(self) -> bool:
+        """Whether features stand in the place of the pictures."""
+        return self.pictures[0].is_floating_point()
 
 
 class TaskDataset(Dataset[tuple[Tensor, Target]]):

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 
 from visionkit.data.augment import Augmentation
 from visionkit.data.batch import Batch, TaskDataset, WorkerStart, collate
+from visionkit.data.features import FeatureDataset
 from visionkit.data.pixels import PixelCounts
 from visionkit.data.proposals.source import ProposalOptions, ProposalSource, proposal_source
 from visionkit.data.sample import Colour, VisionDataset
@@ -75,6 +76,8 @@ class VisionData(LightningDataModule):
         self.num_workers = min(os.cpu_count() or 1, 4) if num_workers is None else num_workers
         self.augmentation = Augmentation(augment or [], min_visibility)
         self.sampling = sampling
+        self.stand_ins: dict[str, FeatureDataset] = {}
+        """What the loaders hand out for a split in the place of its pictures."""
         self.proposal_options = proposals
         self._proposals: ProposalSource | None = None
 
@@ -115,7 +118,7 @@ class VisionData(LightningDataModule):
         """Shuffled, augmented batches of `train`; a last incomplete batch is left out."""
         reader = self.dataset("train")
         self.augmentation.fit(reader)
-        dataset = TaskDataset(reader, self.augmentation, self.proposals())
+        dataset = self.stand_ins.get("train") or TaskDataset(reader, self.augmentation, self.proposals())
         order = ORDERS[self.sampling](reader, *self._process())
         return self._loader(dataset, drop_last=len(dataset) >= self.batch_size, **order)
 
@@ -128,14 +131,14 @@ class VisionData(LightningDataModule):
         return self._evaluation_loader(self.splits.evaluation_split("test"))
 
     def _evaluation_loader(self, split: str) -> DataLoader[Batch]:
-        dataset = TaskDataset(self.dataset(split), proposals=self.proposals())
+        dataset = self.stand_ins.get(split) or TaskDataset(self.dataset(split), proposals=self.proposals())
         return self._loader(dataset, sampler=ExactlyOnce(len(dataset), *self._process()))
 
     def _process(self) -> tuple[int, int]:
         """Which process of how many this is."""
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer is not None else (0, 1)
 
-    def _loader(self, dataset: TaskDataset, **options: Any) -> DataLoader[Batch]:
+    def _loader(self, dataset: TaskDataset | FeatureDataset, **options: Any) -> DataLoader[Batch]:
         rank, _ = self._process()
         if self.num_workers == 0:
             dataset.seed(torch.initial_seed() + rank)

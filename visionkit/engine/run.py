@@ -17,6 +17,7 @@ from lightning.pytorch.callbacks import (
 )
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 
+from visionkit.engine.feature_cache import FeatureCache, FeatureCacheOptions
 from visionkit.engine.unfreeze import StagedUnfreezing, UnfreezeStep
 from visionkit.errors import VisionkitError
 
@@ -116,6 +117,7 @@ def make_callbacks(
     ema: EmaOptions | None = None,
     early_stopping: EarlyStoppingOptions | None = None,
     unfreeze: list[UnfreezeStep] | None = None,
+    feature_cache: FeatureCacheOptions | None = None,
 ) -> list[Callback]:
     """What every training run has: best.ckpt and last.ckpt (also after Ctrl-C), and what the recipe asks for."""
     callbacks: list[Callback] = [
@@ -131,4 +133,6 @@ def make_callbacks(
         callbacks.append(EarlyStopping(monitor=monitor, mode="max", **dataclasses.asdict(early_stopping)))
     if unfreeze:
         callbacks.append(StagedUnfreezing(unfreeze))
+    if feature_cache is not None:  # behind unfreezing, which says first what will learn
+        callbacks.append(FeatureCache(Path(feature_cache.folder)))
     return callbacks

@@ -35,6 +35,17 @@ class Head(nn.Module):
         """
         raise NotImplementedError
 
+    def condense(self, deepest: Tensor) -> Tensor:
+        """What of the map whole pictures are classified by: `forward` gives the same for it as for the map.
+
+        Args:
+            deepest: [B, C, h, w], the backbone's deepest map.
+
+        Returns:
+            [B, C, h', w'], the map itself where all of it counts.
+        """
+        return deepest
+
     def dense(self, deepest: Tensor) -> Tensor:
         """Classify at every place, with fully connected layers as convolutions (Sermanet et al. 2013, section 3.5).
 
@@ -95,7 +106,11 @@ class AverageHead(Head):
 
     def forward(self, deepest: Tensor) -> Tensor:
         """See `Head.forward`."""
-        return self.fc(self.dropout(functional.adaptive_avg_pool2d(deepest, 1).flatten(1)))
+        return self.fc(self.dropout(self.condense(deepest).flatten(1)))
+
+    def condense(self, deepest: Tensor) -> Tensor:
+        """See `Head.condense`; the mean, of which the mean is the same."""
+        return functional.adaptive_avg_pool2d(deepest, 1)
 
     def dense(self, deepest: Tensor) -> Tensor:
         """See `Head.dense`; a map below the native size gives one answer."""

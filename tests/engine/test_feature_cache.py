@@ -1,0 +1,181 @@
+"""A head trained over kept features, through `visionkit fit`."""
+
+import logging
+import re
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+from PIL import Image
+
+from visionkit.backbones import create_backbone
+from visionkit.cli.main import main
+from visionkit.engine import feature_cache
+from visionkit.engine.run import latest_checkpoint
+
+CARD = """
+data:
+  format: folder
+  root: photos
+  splits: {train: {path: train}, val: {path: val}}
+"""
+RECIPE = """
+task: classification
+model: {name: classifier, backbone: {name: resnet18, weights: net.pth, norm: frozen, frozen_stages: all}}
+preprocess: {short_side: 40, crop: 32}
+optimizer: {name: adam, lr: 0.01, base_batch_size: 4}
+schedule: {name: cosine, warmup_steps: 0}
+data: {batch_size: 4, num_workers: 0}
+trainer: {max_epochs: 2, accelerator: cpu, enable_progress_bar: false, enable_model_summary: false}
+"""
+CACHE = "feature_cache.folder=kept"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Tiny pictures are computed faster by one thread than by several that wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def write_weights(seed):
+    torch.manual_seed(seed)
+    torch.save(torchvision.models.resnet18(weights=None).state_dict(), "net.pth")
+
+
+def write_picture(path, seed):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    shape = (32, 32, 3) if seed % 3 == 0 else (50, 44, 3)  # pictures of the crop's size train as they are
+    Image.fromarray(np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)).save(path)
+
+
+@pytest.fixture
+def desk(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for index in range(14):
+        split = "val" if index >= 10 else "train"
+        write_picture(tmp_path / "photos" / split / "ab"[index % 2] / f"{index}.png", index)
+    write_weights(0)
+    (tmp_path / "card.yaml").write_text(CARD)
+    (tmp_path / "mine.yaml").write_text(RECIPE)
+    return tmp_path
+
+
+@pytest.fixture
+def computed(monkeypatch):
+    """How many pictures went through the backbone, a number for each batch of the cache."""
+    sizes, compute = [], feature_cache._computed
+    monkeypatch.setattr(
+        feature_cache,
+        "_computed",
+        lambda task, pictures, training: (sizes.append(len(pictures)), compute(task, pictures, training))[1],
+    )
+    return sizes
+
+
+def fit(*words):
+    """Train; the number of the run's checkpoint and what it holds."""
+    assert main(["fit", "mine.yaml", "card.yaml", *words]) == 0
+    return torch.load(latest_checkpoint("mine"), weights_only=True)
+
+
+def recount(computed):
+    counted = sum(computed)
+    computed.clear()
+    return counted
+
+
+@pytest.mark.parametrize("backbone", ["resnet18", "lenet5"])
+def test_a_run_over_kept_features_ends_where_any_run_does(backbone, desk, computed):
+    """A head that averages the map, of which the mean is kept, and one to which every cell of it counts."""
+    torch.save(create_backbone(backbone, weights="none").state_dict(), "net.pth")
+    words = [f"model.backbone={backbone}"]
+    plain = fit(*words)
+    for expected in (14, 0):  # the first run computes, the second finds all there
+        kept = fit(CACHE, *words)
+        assert recount(computed) == expected
+        assert kept["state_dict"].keys() == plain["state_dict"].keys()
+        for key, value in plain["state_dict"].items():
+            torch.testing.assert_close(kept["state_dict"][key], value, rtol=1e-4, atol=1e-5, msg=key)
+        for figure in ("val/loss", "val/top1", "train/loss_epoch"):
+            found, wanted = (run["visionkit"]["metrics"][figure] for run in (kept, plain))
+            assert found == pytest.approx(wanted, rel=1e-4)
+
+
+def test_a_changed_picture_is_computed_again_and_no_other(desk, computed):
+    fit(CACHE)
+    recount(computed)
+    write_picture(desk / "photos" / "train" / "a" / "4.png", 104)
+    fit(CACHE)
+    assert recount(computed) == 1
+    (desk / "photos" / "train" / "a" / "4.png").rename(desk / "photos" / "train" / "a" / "renamed.png")
+    fit(CACHE)
+    assert recount(computed) == 0, "a name is no content"
+
+
+@pytest.mark.parametrize(
+    "change", ["weights", "preprocess.crop=24", "preprocess.mean=[0.4,0.4,0.4]", "model.backbone.out_stages=[s16]"]
+)
+def test_another_network_or_preprocessing_shares_nothing(change, desk, computed):
+    fit(CACHE)
+    recount(computed)
+    if change == "weights":
+        write_weights(1)
+    fit(CACHE, *([] if change == "weights" else [change]))
+    assert recount(computed) == 14
+
+
+def test_a_damaged_file_is_told_and_computed_again(desk, computed, caplog):
+    fit(CACHE)
+    recount(computed)
+    for file in (desk / "kept").iterdir():
+        content = torch.load(file, weights_only=True)
+        content["features"][0] += 1
+        torch.save(content, file)
+    with caplog.at_level(logging.WARNING, logger="visionkit"):
+        logging.getLogger("visionkit").addHandler(caplog.handler)
+        fit(CACHE)
+        logging.getLogger("visionkit").removeHandler(caplog.handler)
+    assert recount(computed) == 14
+    assert "changed since it was written" in caplog.text
+    fit(CACHE)
+    assert recount(computed) == 0
+    for file in (desk / "kept").iterdir():
+        file.write_bytes(file.read_bytes()[:100])
+    fit(CACHE)
+    assert recount(computed) == 14
+
+
+def test_a_run_is_resumed_over_features_of_its_own_backbone_alone(desk, computed, capsys):
+    fit(CACHE)
+    assert main(["fit", "mine.yaml", "card.yaml", CACHE, "trainer.max_epochs=3", "--resume"]) == 0
+    assert recount(computed) == 14
+    write_weights(1)
+    capsys.readouterr()
+    assert main(["fit", "mine.yaml", "card.yaml", CACHE, "trainer.max_epochs=4", "--resume"]) == 2
+    assert "the checkpoint's backbone has other weights" in capsys.readouterr().err
+
+
+def test_the_checkpoint_predicts_from_pictures(desk):
+    fit(CACHE)
+    assert main(["test", "runs/mine/1/last.ckpt"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["data.augment=[{name: HorizontalFlip, p: 0.5}]"], "data.augment varies the pictures at random"),
+        (["model.backbone.frozen_stages=3"], "set model.backbone.frozen_stages=all"),
+        (["unfreeze={epoch: 1, frozen_stages: 2}"], "take unfreeze out"),
+        (["mixing.mixup_alpha=0.2"], "mixing varies the pictures"),
+        (["feature_cache.foldr=x"], "unknown key feature_cache.foldr"),
+    ],
+)
+def test_what_changes_features_is_refused(words, told, desk, capsys):
+    assert main(["fit", "mine.yaml", "card.yaml", CACHE, *words]) == 2
+    text = capsys.readouterr().err
+    assert told in re.sub(r"\s+", " ", text)
+    assert len(text.strip().splitlines()) <= 5

@@ -1,0 +1,183 @@
+"""Training of a head over features that are computed once.
+
+While the backbone is fixed and pictures are not varied at random, every epoch computes the same features. Here they are
+computed before the first one and kept on disk, and the ordinary training loop goes through them in place of pictures.
+"""
+
+import dataclasses
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from visionkit.backbones import Backbone
+from visionkit.data.datamodule import VisionData
+from visionkit.data.features import (
+    FORMAT_VERSION,
+    FeatureDataset,
+    FeatureFile,
+    UnknownPictures,
+    digest,
+    digest_of_array,
+)
+from visionkit.data.preprocess import Target
+from visionkit.errors import RecipeError
+from visionkit.models.classification.classifier import Classifier
+
+logger = logging.getLogger("visionkit")
+
+OF_TRAINING = ("weights", "norm", "frozen_stages", "initialised_from")
+"""Of a backbone's description what says how it got its values and whether they learn."""
+
+
+@dataclass
+class FeatureCacheOptions:
+    """Where features of a fixed backbone are kept.
+
+    Attributes:
+        folder: any; files in it have names that tell networks and preprocessings apart, and many runs may share it.
+    """
+
+    folder: str
+
+
+class FeatureCache(Callback):
+    """Lets a run of `fit` train and validate on kept features.
+
+    A feature is used again only for the same weights, network, preprocessing, precision and picture, each compared by
+    its content.
+
+    Args:
+        folder: where they lie.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.weights = b""
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Compute what is missing: the loaders, which are made next, hand out features.
+
+        Raises:
+            RecipeError: the features would not be the same in every epoch.
+        """
+        if stage != "fit":
+            return
+        data = _refuse_changing_features(trainer, pl_module)
+        pl_module.to(trainer.strategy.root_device)
+        self.weights = weights_digest(pl_module.backbone)  # type: ignore[arg-type]
+        if not trainer.is_global_zero:  # the first process computes, the others find all of it done
+            trainer.strategy.barrier()
+        for split in {"train", "val"} & set(data.splits):
+            data.stand_ins[split] = self._features(split, data, trainer, pl_module)
+        if trainer.is_global_zero:
+            trainer.strategy.barrier()
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Refuse a checkpoint whose backbone is another one than that of the features.
+
+        Raises:
+            RecipeError: so it is.
+        """
+        if weights_digest(pl_module.backbone) != self.weights:  # type: ignore[arg-type]
+            raise RecipeError(
+                "feature_cache: the checkpoint's backbone has other weights than the recipe gives it\n"
+                "resume without feature_cache, or with the weights of that run"
+            )
+
+    def _features(self, split: str, data: VisionData, trainer: Trainer, task: Any) -> FeatureDataset:
+        training = split == "train"
+        kept = FeatureFile(self.folder / f"{self._fingerprint(task, training, trainer.precision)}.pt")
+        before, keys, targets = len(kept.rows), [], []
+        for found, missing in _batches(data, split, kept):
+            keys += [key for key, _ in found]
+            targets += [target for _, target in found]
+            if missing:
+                with trainer.precision_plugin.forward_context(), torch.no_grad():
+                    rows = _computed(task, list(missing.values()), training).cpu()
+                kept.rows.update(zip(missing, rows, strict=True))
+        if len(kept.rows) > before:
+            kept.save()
+        logger.info("features of %s: %d computed, the rest from %s", split, len(kept.rows) - before, kept.path)
+        return FeatureDataset([kept.rows[key] for key in keys], targets)
+
+    def _fingerprint(self, task: Any, training: bool, precision: str) -> str:
+        """Of all that a feature depends on but the picture."""
+        backbone = task.network.backbone
+        structure = {key: value for key, value in backbone.spec.items() if key not in OF_TRAINING}
+        network = {**structure, "head": type(task.network.head).__name__}
+        # a training picture of the crop's size is taken as it is, another one goes the way of evaluation
+        way = {**dataclasses.asdict(task.preprocess_options), "training": training, "precision": precision}
+        described = f"{FORMAT_VERSION} {sorted(network.items())} {sorted(way.items())}"
+        return digest(described.encode(), self.weights).hex()
+
+
+def weights_digest(backbone: Backbone) -> bytes:
+    """Digest of all values of a network."""
+    state = backbone.state_dict()
+    return digest(*(part for key in sorted(state) for part in (key.encode(), digest_of_array(_plain(state[key])))))
+
+
+def _plain(values: Tensor) -> Any:
+    """The values as an array; types that numpy lacks (bfloat16) become wider without loss."""
+    values = values.detach().cpu()
+    return values.float().numpy() if values.dtype == torch.bfloat16 else values.numpy()
+
+
+def _batches(
+    data: VisionData, split: str, kept: FeatureFile
+) -> Iterator[tuple[list[tuple[bytes, Target]], dict[bytes, Tensor]]]:
+    """The pictures of a split in its order: digest and target of each, and the pictures of which nothing is kept."""
+    loader = DataLoader(
+        UnknownPictures(data.dataset(split), kept.rows),
+        batch_size=data.batch_size,
+        num_workers=data.num_workers,
+        collate_fn=list,
+        generator=torch.Generator(),  # of its own, so that training draws what it would draw without a cache
+    )
+    for items in loader:
+        yield (
+            [(key, target) for key, target, _ in items],
+            {key: picture for key, _, picture in items if picture is not None and key not in kept.rows},
+        )
+
+
+def _computed(task: Any, pictures: list[Tensor], training: bool) -> Tensor:
+    """What the head takes of the backbone's deepest map, [B, C, h, w]."""
+    mode = task.preprocessing.training
+    task.network.eval()
+    task.preprocessing.train(training)
+    prepared = task.preprocessing([picture.to(task.device) for picture in pictures])
+    deepest = list(task.network.backbone(task.runtime_options.lay_out(prepared)).values())[-1]
+    condensed: Tensor = task.network.head.condense(deepest)
+    task.network.train()
+    task.preprocessing.train(mode)
+    return condensed
+
+
+def _refuse_changing_features(trainer: Trainer, task: Any) -> VisionData:
+    """The run's data, where features stay what they are from epoch to epoch."""
+    data, network = getattr(trainer, "datamodule", None), getattr(task, "network", None)
+    if not isinstance(data, VisionData) or not isinstance(network, Classifier):
+        raise RecipeError("feature_cache is for classifiers (model.name=classifier) and the data of a card")
+    hindrances = {
+        "the backbone learns: set model.backbone.frozen_stages=all, and take unfreeze out": any(
+            parameter.requires_grad for parameter in network.backbone.parameters()
+        ),
+        "data.augment varies the pictures at random: set data.augment=[]": bool(data.augmentation),
+        "mixing varies the pictures at random: take it out": task.mixing is not None,
+        f"auxiliary heads look inside {network.backbone.name}: take another backbone": bool(
+            network.backbone.inner_channels
+        ),
+    }
+    found = [reason for reason, applies in hindrances.items() if applies]
+    if found:
+        raise RecipeError("\n".join(["feature_cache: features would not be the same in every epoch", *found[:3]]))
+    return data
