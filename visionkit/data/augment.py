@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+import visionkit.data.ssd_transforms  # noqa: F401 (its transforms enter by name)
 from visionkit.data.quiet_albumentations import albumentations
 from visionkit.data.sample import Annotation, Sample, VisionDataset
 from visionkit.data.transforms import Measuring, make_transform
