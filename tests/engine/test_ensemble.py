@@ -3,11 +3,13 @@ import torch
 
 from tests.tasks.small import small_task
 from tests.tasks.small_classifier import small_classification, small_network
+from tests.tasks.small_segmenter import SmallSegmenter, small_segmentation
 from visionkit.data.crop import CropPreprocess
 from visionkit.data.formats.shapes import FORMS
+from visionkit.data.scaling import ScalePreprocess
 from visionkit.engine.ensemble import average
 from visionkit.errors import CheckpointError
-from visionkit.tasks import ClassificationEvaluation, LossOptions
+from visionkit.tasks import ClassificationEvaluation, LossOptions, SegmentationEvaluation
 
 NAMES = list(FORMS)
 
@@ -44,7 +46,35 @@ def test_networks_of_other_classes_or_tasks_are_refused():
         average([one, small_classification(NAMES[::-1])])
     with pytest.raises(CheckpointError, match="one class a picture and for several"):
         average([one, small_classification(NAMES, loss=LossOptions(multi_label=True))])
-    with pytest.raises(CheckpointError, match="classification alone so far"):
+    with pytest.raises(CheckpointError, match="classification, segmentation alone so far"):
         average([small_task(NAMES), small_task(NAMES)])
     with pytest.raises(CheckpointError, match="checkpoints of classification and detection cannot be averaged"):
         average([one, small_task(NAMES)])
+
+
+def segmenters(**options):
+    """Two networks of other widths, one of which halves what it sees."""
+    both = [
+        small_segmentation(NAMES, SmallSegmenter(6), evaluation=SegmentationEvaluation(flip=True, **options)),
+        small_segmentation(NAMES, SmallSegmenter(6, width=8), preprocess=ScalePreprocess(scale=0.5)),
+    ]
+    return [task.eval() for task in both]
+
+
+def test_segmenters_are_averaged_pixel_by_pixel():
+    pictures, both = torch.randint(0, 256, (2, 3, 20, 31), dtype=torch.uint8), segmenters()
+    with torch.inference_mode():
+        expected = (both[0].probabilities(pictures, (20, 31)) + both[1].probabilities(pictures, (20, 31))) / 2
+        torch.testing.assert_close(average(both).probabilities(pictures, (20, 31)), expected)
+        assert torch.equal(average(both)([pictures[1]])[0], expected[1].argmax(0).to(torch.uint8))
+        assert not torch.equal(expected.argmax(1), both[0].probabilities(pictures, (20, 31)).argmax(1))
+
+
+def test_segmenters_share_the_tiles_of_the_first():
+    both, seen = segmenters(tile=16, overlap=4), []
+    for member in both:
+        member.network.register_forward_pre_hook(lambda _, given: seen.append(tuple(given[0].shape[-2:])))
+    with torch.inference_mode():
+        (labels,) = average(both)([torch.randint(0, 256, (3, 20, 40), dtype=torch.uint8)])
+    assert labels.shape == (20, 40)
+    assert set(seen) == {(16, 16), (8, 8)}

@@ -1,10 +1,12 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from visionkit.engine.outcomes import Classes, outcomes
+from visionkit.engine.outcomes import Classes, Segments, outcomes
 from visionkit.tasks import tasks
 
 NAMES = ["ant", "bee", "cat"]
@@ -49,3 +51,38 @@ def test_half_precision_becomes_single():
     assert classes(0.5, 0.25, 0.25).scores.dtype == "float32"
     halves = outcomes.get("classification")(None, torch.tensor([0.5, 0.25, 0.25]).bfloat16(), NAMES)
     assert halves.scores.dtype == "float32"
+
+
+MASK = torch.tensor([[2, 2, 0], [2, 0, 2]], dtype=torch.uint8)
+COLOURS = [[1, 2, 3], [4, 5, 6], [7, 8, 9]]
+
+
+def test_classes_of_pixels_come_the_largest_first():
+    found = outcomes.get("segmentation")(Path("a.png"), MASK, NAMES, COLOURS)
+    assert isinstance(found, Segments)
+    assert found.names == ["cat", "ant"], "no pixel is a bee"
+    assert found.labels.tolist() == [2, 0]
+    assert found.shares.tolist() == pytest.approx([4 / 6, 2 / 6])
+    assert found.shares.dtype == "float32"
+    said = json.loads(json.dumps(found.to_dict()))
+    assert said == {"picture": "a.png", "shares": pytest.approx({"cat": 4 / 6, "ant": 2 / 6})}
+    large = found.above(0.5)
+    assert (len(found), len(large), large.names) == (2, 1, ["cat"])
+    assert (large.mask == MASK.numpy()).all()
+
+
+@pytest.mark.parametrize("colours", [COLOURS, None])
+def test_a_mask_is_a_picture_of_indices_with_the_classes_colours(colours, tmp_path):
+    found = outcomes.get("segmentation")(None, MASK, NAMES, colours)
+    (kind, image), *_ = found.pictures().items()
+    image.save(tmp_path / "mask.png")
+    read = Image.open(tmp_path / "mask.png")
+    assert (kind, read.mode) == ("masks", "P")
+    assert (np.asarray(read) == MASK.numpy()).all()
+    palette = np.array(read.getpalette()[:9]).reshape(3, 3)
+    assert (np.asarray(read.convert("RGB")) == palette[MASK.numpy()]).all()
+    assert palette.tolist() == COLOURS if colours else len(np.unique(palette, axis=0)) == 3
+
+
+def test_other_outcomes_are_no_pictures():
+    assert classes(0.2, 0.7, 0.1).pictures() == {}

@@ -3,8 +3,9 @@ import math
 import numpy as np
 from rich.console import Console
 
-from visionkit.engine.outcomes import Classes, Detections
-from visionkit.report.draw import class_colour, draw
+from visionkit.engine.outcomes import Classes, Detections, Segments
+from visionkit.ops.palette import class_colour
+from visionkit.report.draw import draw
 from visionkit.report.tables import class_table, number, overall_table
 
 
@@ -41,6 +42,31 @@ def test_classes_are_named_under_the_picture():
     assert heights == sorted(heights)
     assert heights[1] < heights[2] < heights[3] == heights[4], "three lines at the most"
     assert (picture == 128).all()
+
+
+def segments(names, width=96):
+    mask = np.zeros((64, width), np.uint8)
+    mask[:, 48:] = 1
+    count = len(names)
+    colours = [[255, 0, 0], [0, 0, 255], *[[9, 9, 9]] * count]
+    return Segments(None, mask, np.full(count, 0.5, np.float32), np.arange(count), names, colours)
+
+
+def test_classes_of_pixels_are_laid_over_the_picture_and_named_under_it():
+    picture = np.full((64, 96, 3), 128, np.uint8)
+    drawn = draw(segments(["ant", "bee"]), picture)
+    assert drawn[10, 10].tolist() == [191, 64, 64]
+    assert drawn[10, 90].tolist() == [64, 64, 191]
+    assert (picture == 128).all()
+    assert drawn.shape[1:] == (96, 3)
+    for colour in ([255, 0, 0], [0, 0, 255]):
+        assert (drawn[64:] == colour).all(axis=2).sum() > 50, "its square in the legend"
+    assert drawn.dtype == np.uint8
+
+
+def test_a_legend_takes_as_many_lines_as_it_needs():
+    heights = [len(draw(segments(["a class"] * count), np.zeros((64, 96, 3), np.uint8))) - 64 for count in (0, 1, 4, 8)]
+    assert heights[0] == heights[1] < heights[2] < heights[3]
 
 
 def test_large_pictures_get_larger_letters():

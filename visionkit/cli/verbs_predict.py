@@ -9,6 +9,7 @@ from rich.progress import track
 
 from visionkit.cli.logs import show_progress_messages
 from visionkit.data.pictures import find_pictures, read_picture
+from visionkit.engine.outcomes import Outcome
 from visionkit.engine.predict import load
 from visionkit.errors import VisionkitError
 from visionkit.report.draw import draw
@@ -23,7 +24,8 @@ def predict(
         checkpoint: path of the checkpoint.
         paths: picture files and folders.
         output: folder for the results, by default `predictions`.
-        score_threshold: from which score a prediction is drawn and listed; by default the checkpoint's.
+        score_threshold: from which score (of a class of pixels: share) a prediction is drawn and listed; by default
+            the checkpoint's.
     """
     show_progress_messages()
     predictor = load(checkpoint)
@@ -36,14 +38,25 @@ def predict(
         picture = read_picture(path)
         outcome = predictor.predict(picture)[0].above(chosen)
         Image.fromarray(draw(outcome, picture)).save(folder / name)
-        found.append({**outcome.to_dict(), "picture": str(path), "drawn": name})
+        found.append(
+            {**outcome.to_dict(), "picture": str(path), "drawn": name, **_write_pictures(outcome, folder, name)}
+        )
         predictions += len(outcome)
     (folder / "predictions.json").write_text(json.dumps(found, indent=1))
     Console().print(
-        f"{len(found)} pictures, {predictions} predictions with a score of at least {chosen:g}: {folder}",
+        f"{len(found)} pictures, {predictions} {outcome.counted} of at least {chosen:g}: {folder}",
         soft_wrap=True,
     )
     return 0
+
+
+def _write_pictures(outcome: Outcome, folder: Path, name: str) -> dict[str, str]:
+    """Write what of an outcome is a picture in itself; the files by kind, relative to `folder`."""
+    pictures = outcome.pictures()
+    for kind, image in pictures.items():
+        (folder / kind).mkdir(exist_ok=True)
+        image.save(folder / kind / name)
+    return {kind: f"{kind}/{name}" for kind in pictures}
 
 
 def _result_names(pictures: list[Path]) -> list[str]:

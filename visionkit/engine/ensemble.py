@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from visionkit.errors import CheckpointError
 from visionkit.registry import Registry
-from visionkit.tasks import Classification, Task
+from visionkit.tasks import Classification, Segmentation, Task
 
 ensembles: Registry[Callable[[Sequence[Any]], Task]] = Registry("ensemble")
 """For each task whose networks can be averaged, what makes one task of several."""
@@ -71,3 +71,33 @@ class ClassifierEnsemble(Classification):
     def forward(self, pictures: Sequence[Tensor]) -> Tensor:
         """Probabilities [B, K] of uint8 pictures [3, H, W], see `Classification.forward`."""
         return torch.stack([member(pictures) for member in self.members]).mean(dim=0)
+
+
+@ensembles.register("segmentation")
+class SegmenterEnsemble(Segmentation):
+    """The mean of several segmenters' probabilities at each pixel.
+
+    Tiles are those of the first; each network looks at them at its own scales, after its own preprocessing.
+
+    Args:
+        members: the segmenters.
+    """
+
+    def __init__(self, members: Sequence[Segmentation]) -> None:
+        first = members[0]
+        super().__init__(
+            nn.ModuleList(members),
+            first.class_names,
+            first.category_ids,
+            first.class_colours,
+            first.preprocess_options,
+            evaluation=first.evaluation_options,
+        )
+        self.members = list(members)
+
+    def probabilities(self, pictures: Tensor, whole: tuple[int, int]) -> Tensor:
+        """See `Segmentation.probabilities`."""
+        total = self.members[0].probabilities(pictures, whole)
+        for member in self.members[1:]:  # one at a time: a large picture's probabilities are large, too
+            total += member.probabilities(pictures, whole)
+        return total / len(self.members)

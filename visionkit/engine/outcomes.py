@@ -1,37 +1,52 @@
-"""What a task's prediction means for one picture: boxes with names, or classes with probabilities."""
+"""What a task's prediction means for one picture: boxes with names, classes with probabilities, or a class a pixel."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 
+from visionkit.ops.palette import class_colour
 from visionkit.registry import Registry
+
+Colours = Sequence[Sequence[int]]
+"""RGB of each of the K classes, 0..255."""
 
 
 class Outcome(Protocol):
-    """What was predicted for one picture."""
+    """What was predicted for one picture.
+
+    Attributes:
+        counted: what `len` counts, and what a threshold is held against, in words.
+    """
+
+    counted: ClassVar[str] = "predictions with a score"
 
     def above(self, threshold: float) -> "Outcome":
-        """Only what is at least this sure."""
+        """Only what is at least this sure, or this large."""
         ...
 
     def to_dict(self) -> dict[str, Any]:
         """The same as plain values, for JSON."""
         ...
 
+    def pictures(self) -> dict[str, Image.Image]:
+        """What of it is a picture in itself, by kind; `predict` writes each into a folder of that name."""
+        return {}
+
     def __len__(self) -> int: ...
 
 
 outcomes: Registry[Callable[..., Outcome]] = Registry("task")
-"""For each task, what makes an outcome: called as `entry(source, prediction, class_names)`."""
+"""For each task, what makes an outcome: called as `entry(source, prediction, class_names, class_colours)`."""
 
 
 @dataclass
-class Detections:
+class Detections(Outcome):
     """What was found in one picture, in its own pixels; M boxes, the surest first.
 
     Attributes:
@@ -65,7 +80,7 @@ class Detections:
 
 
 @dataclass
-class Classes:
+class Classes(Outcome):
     """What one picture shows; the surest class first.
 
     Attributes:
@@ -94,13 +109,76 @@ class Classes:
         return {"picture": str(self.source), "classes": [{"score": score, "name": name} for score, name in rows]}
 
 
+@dataclass
+class Segments(Outcome):
+    """The class of each pixel of a picture; the largest class first.
+
+    Attributes:
+        source: the picture's path, or None where an array was given.
+        mask: uint8 [H, W], 0..K-1.
+        shares: float32 [M] in 0..1, share of the pixels of each class that there is, falling.
+        labels: int64 [M], these classes.
+        names: class name of each.
+        colours: RGB of all K classes.
+    """
+
+    counted: ClassVar[str] = "classes with a share of the pixels"
+
+    source: Path | None
+    mask: NDArray[np.uint8]
+    shares: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    names: list[str]
+    colours: Colours
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def above(self, threshold: float) -> "Segments":
+        """Only the classes whose share is at least `threshold`; the mask stays as it is."""
+        kept = int((self.shares >= threshold).sum())
+        return replace(self, shares=self.shares[:kept], labels=self.labels[:kept], names=self.names[:kept])
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain values, for JSON."""
+        shares = dict(zip(self.names, self.shares.tolist(), strict=True))
+        return {"picture": str(self.source), "shares": shares}
+
+    def pictures(self) -> dict[str, Image.Image]:
+        """The mask with the classes as palette indices."""
+        indexed = Image.fromarray(self.mask).convert("L")
+        indexed.putpalette(np.asarray(self.colours, np.uint8).tobytes())
+        return {"masks": indexed}
+
+
 @outcomes.register("detection")
-def _detections(source: Path | None, prediction: dict[str, Tensor], class_names: Sequence[str]) -> Detections:
+def _detections(
+    source: Path | None, prediction: dict[str, Tensor], class_names: Sequence[str], class_colours: Colours | None = None
+) -> Detections:
     boxes, scores, labels = (prediction[key].cpu().numpy() for key in ("boxes", "scores", "labels"))
     return Detections(source, boxes, scores, labels, [class_names[label] for label in labels])
 
 
 @outcomes.register("classification")
-def _classes(source: Path | None, prediction: Tensor, class_names: Sequence[str]) -> Classes:
+def _classes(
+    source: Path | None, prediction: Tensor, class_names: Sequence[str], class_colours: Colours | None = None
+) -> Classes:
     scores, labels = (values.cpu().numpy() for values in prediction.float().sort(descending=True, stable=True))
     return Classes(source, scores, labels, [class_names[label] for label in labels])
+
+
+@outcomes.register("segmentation")
+def _segments(
+    source: Path | None, prediction: Tensor, class_names: Sequence[str], class_colours: Colours | None = None
+) -> Segments:
+    counts = prediction.flatten().bincount(minlength=len(class_names)).cpu()
+    shares, labels = (counts / counts.sum()).sort(descending=True, stable=True)
+    there = int((counts > 0).sum())
+    return Segments(
+        source,
+        prediction.cpu().numpy(),
+        shares[:there].numpy(),
+        labels[:there].numpy(),
+        [class_names[label] for label in labels[:there]],
+        class_colours or [class_colour(label) for label in range(len(class_names))],
+    )

@@ -43,7 +43,7 @@ class Predictor:
             batch_size: pictures that go through the network at once.
 
         Returns:
-            One entry a picture: `Detections` in the picture's own pixels, or `Classes`, all scores (see `above`).
+            One entry a picture: `Detections` in its own pixels or `Classes`, with all scores, or `Segments`; see `above`.
 
         Raises:
             DataError: a path is missing or no picture, or an array has another form.
@@ -58,7 +58,7 @@ class Predictor:
 
     def _outcome(self, source: Source, prediction: Any) -> Outcome:
         path = None if isinstance(source, np.ndarray) else Path(source)
-        return outcomes.get(self.task.name)(path, prediction, self.class_names)
+        return outcomes.get(self.task.name)(path, prediction, self.class_names, self.task.class_colours)
 
 
 def load(path: str | Path, device: str | None = None) -> Predictor:

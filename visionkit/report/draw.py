@@ -1,6 +1,5 @@
 """Predictions drawn on pictures."""
 
-import colorsys
 import functools
 
 import numpy as np
@@ -9,19 +8,11 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from torchvision.utils import draw_bounding_boxes
 
-from visionkit.engine.outcomes import Classes, Detections, Outcome
-
-GOLDEN_ANGLE = 0.618034
-"""Of the colour circle: consecutive classes get hues far apart, for any number of classes."""
+from visionkit.engine.outcomes import Classes, Detections, Outcome, Segments
+from visionkit.ops.palette import class_colour
 
 LINES = 3
 """Classes named under a picture."""
-
-
-def class_colour(label: int) -> tuple[int, int, int]:
-    """A bright RGB colour for a class, the same in every picture."""
-    red, green, blue = colorsys.hsv_to_rgb(label * GOLDEN_ANGLE % 1, 0.75, 0.95)
-    return round(red * 255), round(green * 255), round(blue * 255)
 
 
 @functools.singledispatch
@@ -65,6 +56,35 @@ def draw_classes(found: Classes, picture: NDArray[np.uint8]) -> NDArray[np.uint8
     for line, (text, label) in enumerate(zip(lines, found.labels, strict=False)):
         pen.text((size // 3, round((1.4 * line + 0.2) * size)), text, fill=class_colour(int(label)), font=font)
     return np.concatenate([picture, np.asarray(strip)])
+
+
+@draw.register
+def draw_segments(found: Segments, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The classes' colours over the picture, and a strip under it that names them with their shares."""
+    size = _letters(_scale(picture))
+    halves = np.asarray(found.colours, np.uint8) // 2  # in bytes: a large picture as floats would fill the memory
+    named = zip(found.names, found.shares, found.labels, strict=True)
+    entries = [(f"{name} {share:.0%}", tuple(found.colours[int(label)])) for name, share, label in named]
+    return np.concatenate([picture // 2 + halves[found.mask], _legend(entries, picture.shape[1], size)])
+
+
+def _legend(entries: list[tuple[str, tuple[int, ...]]], width: int, size: int) -> NDArray[np.uint8]:
+    """Squares of colour with their texts, side by side and in as many lines as they need, uint8 [h, width, 3]."""
+    font, gap, line = ImageFont.load_default(size), size // 2, round(1.5 * size)
+    places, x, y = [], gap, 0
+    for text, _ in entries:
+        length = size + gap + round(font.getlength(text)) + 2 * gap
+        if x > gap and x + length > width:
+            x, y = gap, y + line
+        places.append((x, y))
+        x += length
+    strip = Image.new("RGB", (width, y + line))
+    pen = ImageDraw.Draw(strip)
+    for (text, colour), (left, top) in zip(entries, places, strict=True):
+        top += (line - size) // 2
+        pen.rectangle((left, top, left + size, top + size), fill=colour)
+        pen.text((left + size + gap, top), text, fill="white", font=font)
+    return np.asarray(strip)
 
 
 def _scale(picture: NDArray[np.uint8]) -> float:

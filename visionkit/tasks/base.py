@@ -84,6 +84,7 @@ class Task(LightningModule):
     Attributes:
         option_types: the recipe's sections that the task takes, each a dataclass; a subclass adds `preprocess`
             and `evaluation`.
+        class_colours: RGB of each class in drawings; None leaves them to the drawing.
         results: the figures of the split that was scored last, by name; those of one class as "<figure>/<class>".
     """
 
@@ -95,6 +96,7 @@ class Task(LightningModule):
     network: nn.Module
     metric: Any
     evaluation_options: Any
+    class_colours: list[list[int]] | None = None
 
     def __init__(
         self,

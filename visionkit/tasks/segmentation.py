@@ -11,7 +11,6 @@ from torch.nn import functional
 
 from visionkit.data.batch import Batch
 from visionkit.data.datamodule import VisionData
-from visionkit.data.sample import Colour
 from visionkit.data.scaling import ScalePreprocess, ScalePreprocessing
 from visionkit.data.splits import Needs
 from visionkit.errors import RecipeError
@@ -137,7 +136,7 @@ class Segmentation(Task):
         model: nn.Module,
         class_names: list[str],
         category_ids: list[int] | None = None,
-        class_colours: Sequence[Colour] | None = None,
+        class_colours: Sequence[Sequence[int]] | None = None,
         preprocess: ScalePreprocess | None = None,
         optimizer: OptimizerOptions | None = None,
         schedule: ScheduleOptions | None = None,
