@@ -5,6 +5,8 @@ import pytest
 
 from visionkit.backbones import backbones, create_backbone
 from visionkit.cli import catalogue
+from visionkit.cli.compose import compose
+from visionkit.cli.schema import check
 from visionkit.data.datamodule import VisionData
 from visionkit.data.formats import formats
 from visionkit.metrics import metrics
@@ -53,29 +55,57 @@ def test_parameters_are_those_of_the_imported_code(path, names, imported):
     assert catalogue.takes_any(node) == any(given.kind == given.VAR_KEYWORD for given in taken)
 
 
+SOURCE = """
+@models.register('one', "two", 3)
+@modes.register("three")
+@other(
+    size=3,
+)
+class A(B):
+    \"""First line.
+
+    Second.
+    \"""
+
+    task: str = "detection"
+    size = 3
+
+
+@models.register(
+    "four",
+)
+def make(
+    size: str = "a:b",
+) -> None:
+    \"""Short.\"""
+
+
+@models.register("five")
+class C(A):
+    size = 4
+
+
+@atexit.register
+def b(): ...
+
+
+@register("six")
+def c(): ...
+"""
+
+
 def test_source_that_is_not_part_of_a_registry_is_left_aside(tmp_path, monkeypatch):
-    lines = [
-        "@models.register('one', 'two', 3)",
-        "class A:",
-        "    'First line.",
-        "",
-        "    Second.'",
-        "    task: str = 'detection'",
-        "    size = 3",
-        "@atexit.register",
-        "def b(): ...",
-        "@register('c')",
-        "def c(): ...",
-    ]
-    (tmp_path / "a.py").write_text(
-        os.linesep.join(lines).replace("'First", "'''First").replace("Second.'", "Second.'''")
-    )
+    (tmp_path / "a.py").write_text(SOURCE.replace("\n", os.linesep))
     monkeypatch.setattr(catalogue, "PACKAGE", tmp_path)
     entries = catalogue.entries.__wrapped__()
     assert [(entry.registry, entry.name, entry.summary) for entry in entries] == [
         ("models", "one", "First line."),
         ("models", "two", "First line."),
+        ("modes", "three", "First line."),
+        ("models", "four", "Short."),
+        ("models", "five", ""),
     ]
+    assert [entry.node.name for entry in entries] == ["A", "A", "A", "make", "C"]
     node = entries[0].node
     assert [catalogue.class_constant(node, name) for name in ("task", "size", "gone")] == ["detection", "3", None]
 
@@ -85,3 +115,12 @@ def test_a_class_that_passes_keywords_on_has_those_of_its_base():
     found = catalogue.parameters(node)
     assert found.keys() >= {"mask_channels", "box_nms_iou", "anchor_sizes"}
     assert catalogue.class_constant(node, "task") == "detection"
+
+
+def test_names_cost_no_parsing_and_a_recipe_that_of_the_few_files_it_asks_for():
+    catalogue._parse.cache_clear()
+    assert len(catalogue.registered("models")) > 5
+    assert catalogue._parse.cache_info().misses == 0
+    catalogue.class_called.cache_clear()
+    check(compose(["faster_rcnn_resnet50"]))
+    assert catalogue._parse.cache_info().misses < 20

@@ -1,11 +1,29 @@
-"""What the toolkit has, read from its source without importing it: torch alone takes seconds."""
+"""What the toolkit has, read from its source without importing it: torch alone takes seconds.
+
+Names are found in the text of the files; only the few files that a recipe asks for are parsed, however many there are.
+"""
 
 import ast
 import functools
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent.parent
+
+_REGISTRATION = re.compile(
+    r"""
+    ^@(?P<registry>\w+)\.register\((?P<names>[^()]*)\)\n
+    (?=                              # what stands below is looked at only, since it may have several such decorators
+        (?:[@)\ ][^\n]*\n)*
+        (?:class|def)\ (?P<definition>\w+) .*? :\n
+        (?:\s+"{3}(?P<summary>.*?) (?:"{3}|\n))?
+    )
+    """,
+    re.MULTILINE | re.DOTALL | re.VERBOSE,
+)
+_NAME = re.compile(r"""["']([^"']+)["']""")
 
 
 @dataclass
@@ -15,20 +33,29 @@ class Entry:
     Attributes:
         registry: variable of the registry ("backbones").
         name: its name there.
-        node: the decorated class or function.
         summary: first line of its docstring.
+        path: its source file.
+        called: what the decorated class or function is called there.
     """
 
     registry: str
     name: str
-    node: ast.ClassDef | ast.FunctionDef
     summary: str
+    path: Path
+    called: str
+
+    @property
+    def node(self) -> ast.ClassDef | ast.FunctionDef:
+        """The decorated class or function."""
+        return definition(self.path, self.called)
 
 
 @functools.cache
 def entries() -> list[Entry]:
     """Everything in visionkit's source that stands under a `@<registry>.register("name", ...)`."""
-    return [entry for path in _sources(".register(") for node in _definitions(path) for entry in _entries_of(node)]
+    return [
+        entry for path, text in _sources(PACKAGE).items() if ".register(" in text for entry in _entries_of(path, text)
+    ]
 
 
 def registered(registry: str) -> dict[str, Entry]:
@@ -37,14 +64,18 @@ def registered(registry: str) -> dict[str, Entry]:
 
 
 @functools.cache
-def options_classes() -> dict[str, ast.ClassDef]:
-    """The dataclasses in visionkit's source by name."""
-    return {
-        node.name: node
-        for path in _sources("@dataclass")
-        for node in _definitions(path)
-        if isinstance(node, ast.ClassDef) and any(_called(mark) == "dataclass" for mark in node.decorator_list)
-    }
+def class_called(name: str) -> ast.ClassDef | None:
+    """The class of visionkit's source that has this name; None where there is none."""
+    heads = (f"\nclass {name}:", f"\nclass {name}(")
+    path = next((path for path, text in _sources(PACKAGE).items() if any(head in text for head in heads)), None)
+    found = definition(path, name) if path is not None else None
+    return found if isinstance(found, ast.ClassDef) else None
+
+
+def options_class(name: str) -> ast.ClassDef | None:
+    """The dataclass of visionkit's source that has this name; None where there is none."""
+    node = class_called(name)
+    return node if node is not None and _is_dataclass(node) else None
 
 
 def definition(path: Path, *names: str) -> ast.ClassDef | ast.FunctionDef:
@@ -59,30 +90,32 @@ def definition(path: Path, *names: str) -> ast.ClassDef | ast.FunctionDef:
 def parameters(node: ast.ClassDef | ast.FunctionDef) -> dict[str, ast.expr | None]:
     """Annotation of each parameter of a function, or of each setting of a class (its fields or its __init__).
 
-    A class that passes further keywords on takes those of the classes it derives from, too.
+    A class that passes further keywords on, or has no __init__ of its own, takes those of the classes it derives from.
     """
     if isinstance(node, ast.FunctionDef):
         return {given.arg: given.annotation for given in [*node.args.args, *node.args.kwonlyargs]}
     makers = [found for found in node.body if isinstance(found, ast.FunctionDef) and found.name == "__init__"]
     if makers:
         own = {name: kind for name, kind in parameters(makers[0]).items() if name != "self"}
-        inherited = [parameters(base) for base in _bases(node)] if takes_any(node) else []
-        return {name: kind for settings in (*inherited, own) for name, kind in settings.items()}
+        return {**_inherited(node), **own} if takes_any(node) else own
+    if not _is_dataclass(node):
+        return _inherited(node)
     fields = [found for found in node.body if isinstance(found, ast.AnnAssign)]
     return {field.target.id: field.annotation for field in fields if isinstance(field.target, ast.Name)}
 
 
+def _inherited(node: ast.ClassDef) -> dict[str, ast.expr | None]:
+    return {name: kind for base in _bases(node) for name, kind in parameters(base).items()}
+
+
+def _is_dataclass(node: ast.ClassDef) -> bool:
+    return any(_called(mark) == "dataclass" for mark in node.decorator_list)
+
+
 def _bases(node: ast.ClassDef) -> list[ast.ClassDef]:
     """The classes of visionkit's source that a class derives from."""
-    found = [_class_called(base.id) for base in node.bases if isinstance(base, ast.Name)]
+    found = [class_called(base.id) for base in node.bases if isinstance(base, ast.Name)]
     return [base for base in found if base is not None]
-
-
-@functools.cache
-def _class_called(name: str) -> ast.ClassDef | None:
-    """A class of visionkit's source by its name."""
-    nodes = [node for path in _sources(f"class {name}") for node in _definitions(path)]
-    return next((node for node in nodes if isinstance(node, ast.ClassDef) and node.name == name), None)
 
 
 def takes_any(node: ast.ClassDef | ast.FunctionDef) -> bool:
@@ -97,12 +130,11 @@ def takes_any(node: ast.ClassDef | ast.FunctionDef) -> bool:
 def class_constant(node: ast.ClassDef | ast.FunctionDef, name: str) -> str | None:
     """A string that the body of a class, or of one that it derives from, assigns to `name`."""
     for found in node.body:
-        target = found.target if isinstance(found, ast.AnnAssign) else None
-        value = found.value if isinstance(found, (ast.AnnAssign, ast.Assign)) else None
-        if isinstance(found, ast.Assign):
-            target = found.targets[0]  # type: ignore[assignment]
-        if isinstance(target, ast.Name) and target.id == name and isinstance(value, ast.Constant):
-            return str(value.value)
+        if not isinstance(found, ast.Assign | ast.AnnAssign) or not isinstance(found.value, ast.Constant):
+            continue
+        target = found.target if isinstance(found, ast.AnnAssign) else found.targets[0]
+        if isinstance(target, ast.Name) and target.id == name:
+            return str(found.value.value)
     bases = _bases(node) if isinstance(node, ast.ClassDef) else []
     return next((value for base in bases if (value := class_constant(base, name)) is not None), None)
 
@@ -110,8 +142,10 @@ def class_constant(node: ast.ClassDef | ast.FunctionDef, name: str) -> str | Non
 Definition = (ast.ClassDef, ast.FunctionDef)
 
 
-def _sources(mark: str) -> list[Path]:
-    return [path for path in sorted(PACKAGE.rglob("*.py")) if mark in path.read_text(encoding="utf-8")]
+@functools.cache
+def _sources(folder: Path) -> dict[Path, str]:
+    """The text of each Python file below a folder."""
+    return {path: path.read_text(encoding="utf-8") for path in sorted(folder.rglob("*.py"))}
 
 
 @functools.cache
@@ -119,20 +153,10 @@ def _parse(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
-def _definitions(path: Path) -> list[ast.ClassDef | ast.FunctionDef]:
-    return [node for node in _parse(path).body if isinstance(node, Definition)]
-
-
-def _entries_of(node: ast.ClassDef | ast.FunctionDef) -> list[Entry]:
-    summary = (ast.get_docstring(node) or "").split("\n")[0]
-    return [
-        Entry(mark.func.value.id, str(argument.value), node, summary)
-        for mark in node.decorator_list
-        if isinstance(mark, ast.Call) and isinstance(mark.func, ast.Attribute) and mark.func.attr == "register"
-        if isinstance(mark.func.value, ast.Name)
-        for argument in mark.args
-        if isinstance(argument, ast.Constant) and isinstance(argument.value, str)
-    ]
+def _entries_of(path: Path, text: str) -> Iterator[Entry]:
+    for found in _REGISTRATION.finditer(text):
+        for name in _NAME.findall(found["names"]):
+            yield Entry(found["registry"], name, found["summary"] or "", path, found["definition"])
 
 
 def _called(mark: ast.expr) -> str | None:

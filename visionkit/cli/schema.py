@@ -10,7 +10,7 @@ from visionkit.cli.catalogue import (
     Entry,
     class_constant,
     definition,
-    options_classes,
+    options_class,
     parameters,
     registered,
     takes_any,
@@ -112,7 +112,7 @@ def _nested(node: ast.ClassDef | ast.FunctionDef) -> Schema:
 
 def _options_class(annotation: ast.expr | None) -> ast.ClassDef | None:
     names = [part.id for part in ast.walk(annotation) if isinstance(part, ast.Name)] if annotation else []
-    return next((options_classes()[name] for name in names if name in options_classes()), None)
+    return next((node for name in names if (node := options_class(name)) is not None), None)
 
 
 def _lightning_trainer() -> Path:
