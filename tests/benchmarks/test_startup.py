@@ -1,28 +1,41 @@
 """What the command line costs before anything is done: against an interpreter that does nothing."""
 
+import os
+import resource
+import shutil
 import statistics
 import subprocess
 import sys
-import time
 
 import pytest
 
-ROUNDS = 7
+from tests.real_data import REPOSITORY
+from visionkit.cli.catalogue import PACKAGE
+
+ROUNDS = 9
 NOTHING = ["-c", "pass"]
 LIMIT = 0.3
-"""Seconds on top of those of an interpreter that does nothing."""
+"""Seconds of a core on top of those of an interpreter that does nothing."""
+MORE_MODELS = 30
+MORE_LIMIT = 0.04
+"""Seconds that so many further models may add."""
+
+MISTYPED = ["fit", "faster_rcnn_resnet50", "sede=1"]
 
 
-def seconds(words):
-    start = time.perf_counter()
-    subprocess.run([sys.executable, *words], capture_output=True, check=False)
-    return time.perf_counter() - start
+def seconds(words, folder=REPOSITORY):
+    """What a core spends, whatever else goes on; `folder` holds the package."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    environment = {**os.environ, "PYTHONPATH": str(folder)}
+    subprocess.run([sys.executable, *words], cwd=folder, env=environment, capture_output=True, check=False)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
 
 
 @pytest.mark.benchmark
 @pytest.mark.parametrize(
     "words",
-    [["--help"], ["list"], ["fit", "faster_rcnn_resnet50", "--dry-rn"], ["fit", "faster_rcnn_resnet50", "sede=1"]],
+    [["--help"], ["list"], ["list", "recipes"], ["fit", "faster_rcnn_resnet50", "--dry-rn"], MISTYPED],
     ids=" ".join,
 )
 def test_the_command_answers_at_once(words, capsys):
@@ -31,3 +44,28 @@ def test_the_command_answers_at_once(words, capsys):
     with capsys.disabled():
         print(f"\nvisionkit {' '.join(words)}: {command:.3f} s, python -c pass: {nothing:.3f} s")
     assert command - nothing < LIMIT
+
+
+@pytest.mark.benchmark
+@pytest.mark.parametrize("words", [["list", "models"], MISTYPED], ids=" ".join)
+def test_many_more_models_cost_next_to_nothing(words, tmp_path, capsys):
+    few, many = tmp_path / "few", tmp_path / "many"
+    for folder in (few, many):
+        for part in ("recipes", "data"):
+            shutil.copytree(REPOSITORY / part, folder / part)
+        shutil.copytree(PACKAGE, folder / "visionkit", ignore=shutil.ignore_patterns("__pycache__"))
+    models = many / "visionkit" / "models" / "detection"
+    text = (models / "faster_rcnn.py").read_text()
+    for number in range(MORE_MODELS):
+        (models / f"more_{number}.py").write_text(text.replace('("faster_rcnn")', f'("more_{number}")'))
+    listed = subprocess.run(
+        [sys.executable, "-m", "visionkit", "list", "models"], cwd=many, capture_output=True, text=True, check=True
+    )
+    assert listed.stdout.count("  more_") == MORE_MODELS
+    command = ["-m", "visionkit", *words]
+    seconds(command, few), seconds(command, many)
+    pairs = [(seconds(command, few), seconds(command, many)) for _ in range(ROUNDS)]
+    added = statistics.median(more - less for less, more in pairs)
+    with capsys.disabled():
+        print(f"\nvisionkit {' '.join(words)}: {MORE_MODELS} more models add {added:.3f} s")
+    assert added < MORE_LIMIT
