@@ -50,6 +50,8 @@ def test_figures_equal_slow_counts(seed):
     computed = figures.compute()
     for name, value in plainly(said, truth).items():
         assert computed[name] == pytest.approx(value, rel=1e-9), name
+    for figure in ("IoU", "accuracy", "dice"):
+        assert math.isnan(computed[f"{figure}/never"]), "predicted, but not there"
 
 
 def test_the_matrix_is_that_of_the_set_and_no_mean_over_pictures():

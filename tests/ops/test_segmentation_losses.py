@@ -79,10 +79,11 @@ def test_what_is_ignored_changes_nothing(name):
     )
 
 
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0])
 @pytest.mark.parametrize("name", list(losses))
-def test_a_mask_of_nothing_but_void_gives_zero_and_no_gradient(name):
+def test_a_mask_of_nothing_but_void_gives_zero_and_no_gradient(name, gamma):
     logits, truth = pixels()
-    loss = segmentation_loss(logits, torch.full_like(truth, 255), {name: 1.0})
+    loss = segmentation_loss(logits, torch.full_like(truth, 255), {name: 1.0}, settings=Settings(gamma=gamma))
     loss.backward()
     assert loss.item() == 0
     assert torch.equal(logits.grad, torch.zeros_like(logits))

@@ -10,7 +10,8 @@ SCRIPT = """
 import json, sys, torch
 from tests.tasks.small import small_data, small_task, small_trainer
 from tests.tasks.small_classifier import small_classification, small_pictures
-from visionkit.tasks import LossOptions
+from tests.tasks.small_segmenter import small_masks, small_segmentation
+from visionkit.tasks import LossOptions, SegmentationEvaluation
 
 def detection():
     data = small_data(train=4, val=7)
@@ -23,6 +24,10 @@ def one_class():
 def several_classes():
     data = small_pictures(train=8, val=7, needs="tags")
     return data, small_classification(data.class_names, loss=LossOptions(multi_label=True))
+
+def class_a_pixel():
+    data = small_masks(train=8, val=7)
+    return data, small_segmentation(data.class_names, evaluation=SegmentationEvaluation(boundaries=True))
 
 def figures(make):
     torch.manual_seed(0)
@@ -38,7 +43,7 @@ def figures(make):
 
 torch.set_num_threads(1)
 devices = int(sys.argv[1])
-known = {make.__name__: figures(make) for make in (detection, one_class, several_classes)}
+known = {make.__name__: figures(make) for make in (detection, one_class, several_classes, class_a_pixel)}
 if known["detection"][1]:
     print("FIGURES", json.dumps({name: found for name, (found, _) in known.items()}))
 """
@@ -65,7 +70,10 @@ def alone_and_together(tmp_path_factory):
     return [figures(devices, tmp_path_factory.mktemp("run")) for devices in (1, 2)]
 
 
-@pytest.mark.parametrize(("task", "main"), [("detection", "AP"), ("one_class", "top1"), ("several_classes", "mAP")])
+@pytest.mark.parametrize(
+    ("task", "main"),
+    [("detection", "AP"), ("one_class", "top1"), ("several_classes", "mAP"), ("class_a_pixel", "boundary_F1")],
+)
 def test_seven_pictures_score_alike_in_one_and_two_processes(task, main, alone_and_together):
     alone, together = (found[task] for found in alone_and_together)
     assert alone.keys() == together.keys()

@@ -199,6 +199,8 @@ def test_what_describes_the_task_builds_it_again():
         (lambda: SegmentationLossOptions(hardest=0.0), "above 0"),
         (lambda: SegmentationEvaluation(tile=64, overlap=64), "overlap 64 < tile 64"),
         (lambda: SegmentationEvaluation(scales=[]), "factors above 0"),
+        (lambda: SegmentationEvaluation(metric="boundary_F1"), "boundaries=true"),
+        (lambda: SegmentationLossOptions(gamma=-1.0), "at least 0"),
         (lambda: ScalePreprocess(short_side=9, long_side=8), "long_side 8"),
         (lambda: ScalePreprocess(short_side=9, scale=0.5), "sides alone"),
     ],

@@ -43,7 +43,7 @@ class Predictor:
             batch_size: pictures that go through the network at once.
 
         Returns:
-            One entry a picture: `Detections` in its own pixels or `Classes`, with all scores, or `Segments`; see `above`.
+            One entry a picture: `Detections` in its pixels or `Classes`, with all scores (see `above`), or `Segments`.
 
         Raises:
             DataError: a path is missing or no picture, or an array has another form.

@@ -41,6 +41,7 @@ class SegmentationFigures(nn.Module):
         self.confusion = PixelConfusion(len(self.class_names))
         self.boundary = BoundaryF1(len(self.class_names)) if boundaries else None
         self.overall = ["mIoU", "pixel_accuracy", "mean_accuracy", "fwIoU", "mean_dice"]
+        self.overall += ["boundary_F1"] if boundaries else []
 
     def update(self, labels: Tensor, truth: Tensor) -> None:
         """Take in pictures.
@@ -57,14 +58,18 @@ class SegmentationFigures(nn.Module):
         """The figures over all pictures seen by all processes; what no pixel defines is NaN."""
         counts = self.confusion.compute().double()
         correct, there, said = counts.diagonal(), counts.sum(dim=1), counts.sum(dim=0)
-        present = there > 0
-        iou, accuracy, dice = correct / (there + said - correct), correct / there, 2 * correct / (there + said)
+        # A class that no picture has is undefined, also where it is predicted: the pixels are missing elsewhere.
+        iou, dice = (
+            shared.where(there > 0, torch.nan)
+            for shared in (correct / (there + said - correct), 2 * correct / (there + said))
+        )
+        accuracy = correct / there
         figures = {
-            "mIoU": iou[present].mean().item(),
+            "mIoU": iou.nanmean().item(),
             "pixel_accuracy": (correct.sum() / there.sum()).item(),
-            "mean_accuracy": accuracy[present].mean().item(),
-            "fwIoU": (iou * there)[present].sum().div(there.sum()).item(),
-            "mean_dice": dice[present].mean().item(),
+            "mean_accuracy": accuracy.nanmean().item(),
+            "fwIoU": ((iou * there).nansum() / there.sum()).item(),
+            "mean_dice": dice.nanmean().item(),
         }
         columns = {"IoU": iou, "accuracy": accuracy, "dice": dice, "pixels": there}
         if self.boundary is not None:
@@ -132,7 +137,9 @@ def boundary_f1(said: NDArray[np.bool_], there: NDArray[np.bool_], valid: NDArra
         return 1.0
     if not all(edge.any() for edge in edges):
         return 0.0
-    to_said, to_there = (cv2.distanceTransform((~edge).astype(np.uint8), cv2.DIST_L2, 5) for edge in edges)
+    to_said, to_there = (
+        cv2.distanceTransform((~edge).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE) for edge in edges
+    )
     precision, recall = (to_there[edges[0]] <= reach).mean(), (to_said[edges[1]] <= reach).mean()
     return float(2 * precision * recall / max(precision + recall, 1e-12))
 

@@ -67,7 +67,7 @@ def cross_entropy(logits: Tensor, classes: Tensor, class_weights: Tensor | None,
 def focal(logits: Tensor, classes: Tensor, class_weights: Tensor | None, settings: Settings) -> Tensor:
     """Cross-entropy times (1 - p) ** gamma, where p is the probability of the true class (Lin 2017, equation 4)."""
     surprise = _surprise(logits, classes)
-    doubt = (1 - torch.exp(-surprise)).clamp(min=0)
+    doubt = (1 - torch.exp(-surprise)).clamp(min=1e-6)  # a root has no slope at 0, where void is
     return _mean(doubt**settings.gamma * surprise, _pixel_weights(classes, class_weights))
 
 
@@ -114,10 +114,12 @@ def _mean(values: Tensor, weights: Tensor) -> Tensor:
 def _overlap(logits: Tensor, classes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """For each class [K], over the batch: probability where it is true, probability in all, pixels where it is true."""
     valid = classes != IGNORE
+    true = classes.where(valid, 0)
     probabilities = logits.softmax(1) * valid[:, None]
-    truth = functional.one_hot(classes.where(valid, 0), logits.shape[1]).movedim(-1, 1) * valid[:, None]
-    axes = (0, 2, 3)
-    return (probabilities * truth).sum(axes), probabilities.sum(axes), truth.sum(axes)
+    of_true = probabilities.gather(1, true[:, None])
+    none = probabilities.new_zeros(logits.shape[1])
+    both, there = (none.index_add(0, true.flatten(), each.flatten()) for each in (of_true, valid.to(none.dtype)))
+    return both, probabilities.sum((0, 2, 3)), there
 
 
 def _mean_of_present(values: Tensor, there: Tensor, class_weights: Tensor | None) -> Tensor:

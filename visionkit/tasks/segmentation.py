@@ -56,6 +56,8 @@ class SegmentationLossOptions:
             raise RecipeError(f"loss.term_weights: {len(self.term_weights)} numbers for {len(self.terms)} terms")
         if not 0 < self.hardest <= 1:
             raise RecipeError(f"loss.hardest is {self.hardest}, and must be above 0 and at most 1")
+        if self.gamma < 0:
+            raise RecipeError(f"loss.gamma is {self.gamma}, and must be at least 0")
 
     @property
     def weighted_terms(self) -> dict[str, float]:
@@ -87,7 +89,7 @@ class SegmentationEvaluation:
         RecipeError: numbers that contradict each other.
     """
 
-    metric: Literal["mIoU", "pixel_accuracy", "mean_accuracy", "fwIoU", "mean_dice"] = "mIoU"
+    metric: Literal["mIoU", "pixel_accuracy", "mean_accuracy", "fwIoU", "mean_dice", "boundary_F1"] = "mIoU"
     tile: int | None = None
     overlap: int = 64
     scales: list[float] = field(default_factory=lambda: [1.0])
@@ -100,6 +102,8 @@ class SegmentationEvaluation:
             raise RecipeError(f"evaluation: 0 <= overlap {self.overlap} < tile {self.tile} must hold")
         if not self.scales or min(self.scales) <= 0:
             raise RecipeError(f"evaluation.scales is {self.scales}, and must hold factors above 0")
+        if self.metric == "boundary_F1" and not self.boundaries:
+            raise RecipeError("evaluation.metric=boundary_F1 is measured with evaluation.boundaries=true only")
 
 
 @tasks.register("segmentation")

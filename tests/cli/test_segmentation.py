@@ -1,0 +1,97 @@
+"""A segmenter through the command line: one round of fit, test and predict."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from visionkit.cli.main import main
+from visionkit.data.formats.shapes import Shapes
+from visionkit.engine.checkpoint import load_task
+from visionkit.ops.palette import class_colour
+
+RECIPE = """
+task: segmentation
+model: {name: patch_classifier, hidden: 8, backbone: {name: patch_cnn_33, weights: none}}
+optimizer: {name: adamw, lr: 0.003, base_batch_size: 4, scale_lr: false}
+schedule: {name: constant, warmup_steps: 0}
+loss: {terms: [cross_entropy, dice], class_weights: median_frequency}
+evaluation: {boundaries: true}
+data:
+  format: shapes
+  batch_size: 4
+  num_workers: 0
+  augment: [{name: RandomCrop, height: 32, width: 32}, {name: HorizontalFlip, p: 0.5}]
+  splits:
+    train: {split: train, count: 8, size: 40, semantic: true}
+    val: {split: val, count: 3, size: [40, 56], semantic: true}
+trainer: {max_epochs: 1, accelerator: cpu, enable_progress_bar: false, enable_model_summary: false}
+"""
+PICTURES = 3
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Tiny pictures are computed faster by one thread than by several that wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trained")
+    (folder / "mine.yaml").write_text(RECIPE)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert main(["fit", "mine.yaml"]) == 0
+    return str(folder / "runs" / "mine" / "1" / "best.ckpt")
+
+
+def scored(checkpoints, folder, *words):
+    """metrics.json and predictions.json of a test."""
+    assert main(["test", *checkpoints, *words, "--output", str(folder)]) == 0
+    return [json.loads((folder / name).read_text()) for name in ("metrics.json", "predictions.json")]
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """The validation pictures as files."""
+    shapes = Shapes(split="val", count=PICTURES, size=[40, 56], semantic=True)
+    for index in range(PICTURES):
+        Image.fromarray(shapes[index].picture).save(tmp_path / f"{index}.png")
+    return [str(tmp_path / f"{index}.png") for index in range(PICTURES)]
+
+
+@pytest.mark.parametrize("words", [(), ("evaluation.tile=24", "evaluation.overlap=8", "evaluation.flip=true")])
+def test_figures_and_shares_are_written(checkpoint, tmp_path, words):
+    metrics, rows = scored([checkpoint], tmp_path, *words)
+    assert {"mIoU", "boundary_F1", "IoU/background"} <= set(metrics)
+    assert np.sum(metrics["confusion"]) == PICTURES * 40 * 56
+    assert [row["image_id"] for row in rows] == list(range(PICTURES))
+    assert all(sum(row["shares"].values()) == pytest.approx(1) for row in rows)
+
+
+def test_predict_writes_masks_and_says_what_test_says(checkpoint, pictures, tmp_path):
+    out = tmp_path / "out"
+    assert main(["predict", checkpoint, *pictures, "--output", str(out)]) == 0
+    found = json.loads((out / "predictions.json").read_text())
+    _, rows = scored([checkpoint], tmp_path)
+    names = load_task(checkpoint).class_names
+    for number, (entry, row) in enumerate(zip(found, rows, strict=True)):
+        mask = Image.open(out / entry["masks"])
+        assert entry["masks"] == f"masks/{number}.png"
+        assert np.asarray(mask).shape == (40, 56)
+        assert mask.getpalette()[:3] == list(class_colour(0))
+        assert entry["shares"] == {name: share for name, share in row["shares"].items() if share}
+        for label, name in enumerate(names):
+            assert (np.asarray(mask) == label).mean() == pytest.approx(row["shares"][name])
+        assert np.asarray(Image.open(out / entry["drawn"])).shape[1:] == (56, 3)
+
+
+def test_the_mean_of_a_network_with_itself_is_what_it_says(checkpoint, tmp_path):
+    alone = scored([checkpoint], tmp_path / "alone")
+    assert scored([checkpoint, checkpoint], tmp_path / "both") == alone
