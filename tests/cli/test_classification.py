@@ -104,6 +104,11 @@ def test_validate_says_what_the_last_epoch_said(checkpoint, tmp_path):
     assert figures["top1"] == pytest.approx(known["val/top1"])
 
 
+def test_what_is_meant_to_be_so_is_not_warned_of(checkpoint, tmp_path, recwarn):
+    fit(tmp_path, f"model.backbone.weights={checkpoint}", "model.backbone.norm=frozen")
+    assert [str(warning.message) for warning in recwarn if "lightning" in warning.filename] == []
+
+
 def test_views_are_asked_for_on_the_command_line(checkpoint, tmp_path, capsys):
     centre, ten = (
         scored([checkpoint], tmp_path / views, f"evaluation.views={views}")[1] for views in ("centre", "ten")

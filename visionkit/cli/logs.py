@@ -6,6 +6,15 @@ import warnings
 from rich.console import Console
 from rich.logging import RichHandler
 
+EXPECTED = (
+    ".*does not have many workers.*",  # the recipe says how many
+    ".*is smaller than the logging interval.*",
+    ".*exists and is not empty.*",  # the run folder, which has the recipe in it
+    ".*in eval mode at the start of training.*",  # frozen BatchNorm; the log says what trains
+    ".*LeafSpec.*",
+)
+"""What Lightning warns of, though it is meant to be so, as patterns of the message."""
+
 
 def show_progress_messages() -> None:
     """Print visionkit's own messages from INFO, and Lightning's from WARNING."""
@@ -17,7 +26,5 @@ def show_progress_messages() -> None:
     own.propagate = False
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", module="lightning", message=".*does not have many workers.*")
-    warnings.filterwarnings("ignore", module="lightning", message=".*is smaller than the logging interval.*")
-    warnings.filterwarnings("ignore", module="lightning", message=".*exists and is not empty.*")
-    warnings.filterwarnings("ignore", module="lightning", message=".*LeafSpec.*")
+    for message in EXPECTED:
+        warnings.filterwarnings("ignore", module="lightning", message=message)
