@@ -55,6 +55,13 @@ def test_parameters_are_those_of_the_imported_code(path, names, imported):
     assert catalogue.takes_any(node) == any(given.kind == given.VAR_KEYWORD for given in taken)
 
 
+def test_a_class_without_a_constructor_has_that_of_its_base():
+    node = catalogue.registered("models")["fcn8s"].node
+    expected = list(inspect.signature(models.get("fcn8s")).parameters)
+    assert list(catalogue.parameters(node)) == expected != []
+    assert catalogue.class_constant(node, "task") == "segmentation"
+
+
 SOURCE = """
 @models.register('one', "two", 3)
 @modes.register("three")

@@ -47,10 +47,10 @@ def halves(size=32):
     return x + classes[:, None] * 2.0 - 1.0, classes
 
 
-def check_learning(net, steps=25, lr=3e-3, accuracy=0.95):
+def check_learning(net, steps=25, lr=3e-3, accuracy=0.95, size=32):
     """Every parameter gets a gradient, and one batch is learned by heart."""
     torch.manual_seed(0)
-    x, classes = halves()
+    x, classes = halves(size)
     optimizer = torch.optim.Adam(net.train().parameters(), lr=lr)
     reached = set()
     for _ in range(steps):

@@ -7,9 +7,9 @@ from torch import Tensor, nn
 
 from visionkit.backbones.contract import Backbone
 from visionkit.errors import RecipeError
+from visionkit.models.classifier_layers import take_fully_connected
 from visionkit.models.detection.batch import PictureBatch, check_pictures, pad_to_batch
 from visionkit.models.detection.box_head import RegionHeads, TwoLayerHead
-from visionkit.models.detection.classifier_layers import take_fully_connected
 from visionkit.models.detection.given_regions import GivenRegions
 from visionkit.models.detection.warp import RegionWarp
 from visionkit.models.registry import models

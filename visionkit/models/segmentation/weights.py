@@ -47,3 +47,29 @@ def load_segmenter(
         state.update({key: own[key] for key in differing})
     load_whole(network, state, str(path))
     backbone.initialised_from, backbone.holds_random_values = str(path), False
+
+
+def load_what_fits(network: nn.Module, backbone: Backbone, path: Path) -> None:
+    """Load the backbone and those other values that have the same name and shape, as FCN-8s begins with FCN-16s.
+
+    Args:
+        network: filled in place.
+        backbone: its backbone, which the file must fill as a whole.
+        path: of a visionkit checkpoint or a plain state dict.
+
+    Raises:
+        CheckpointError: the file cannot be read, or its backbone is another one.
+    """
+    state = read_state(path.expanduser(), dict)
+    own = network.state_dict()
+    of_backbone = {f"backbone.{key}" for key in backbone.state_dict()}
+    fitting = {
+        key: value
+        for key, value in state.items()
+        if key.startswith("backbone.") or (key in own and value.shape == own[key].shape)
+    }
+    new = [key for key in own if key not in fitting and key not in of_backbone]
+    if new:
+        logger.warning("%s does not hold all of %s: %s stay new", path, type(network).__name__, ", ".join(new))
+    load_whole(network, {**{key: own[key] for key in new}, **fitting}, str(path))
+    backbone.initialised_from, backbone.holds_random_values = str(path), False

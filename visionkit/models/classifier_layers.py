@@ -3,7 +3,7 @@
 import logging
 from pathlib import Path
 
-from torch import nn
+from torch import Tensor, nn
 
 from visionkit.backbones.contract import Backbone
 from visionkit.backbones.published import PublishedWeights
@@ -16,8 +16,9 @@ LAYERS = {"fc6": ("classifier.0", "head.layers.fc6"), "fc7": ("classifier.3", "h
 
 
 def take_fully_connected(head: nn.Module, backbone: Backbone) -> None:
-    """Fill fc6 and fc7 of `head` from the file that filled `backbone`, where it has them in the same shape.
+    """Fill fc6 and fc7 of `head` from the file that filled `backbone`, where it has them in the same size.
 
+    They may be convolutions there: over the whole map in place of fc6, of 1x1 in place of fc7.
     Nothing happens where the backbone's values are random or about to be loaded.
     """
     path = None if backbone.holds_random_values else _source(backbone)
@@ -25,9 +26,7 @@ def take_fully_connected(head: nn.Module, backbone: Backbone) -> None:
         return
     state = read_state(path, dict)
     taken = [name for name in LAYERS if _take(head.get_submodule(name), state, LAYERS[name])]
-    logger.info(
-        "%s: the box head begins with its %s", path, " and ".join(taken) or "own random values, for want of fc6"
-    )
+    logger.info("%s: the head begins with its %s", path, " and ".join(taken) or "own random values, for want of fc6")
 
 
 def _source(backbone: Backbone) -> Path | None:
@@ -42,7 +41,12 @@ def _take(layer: nn.Module, state: State, names: tuple[str, ...]) -> bool:
     own = layer.state_dict()
     for name in names:
         found = {key: state[f"{name}.{key}"] for key in own if f"{name}.{key}" in state}
-        if len(found) == len(own) and all(found[key].shape == own[key].shape for key in own):
-            layer.load_state_dict(found)
+        if len(found) == len(own) and all(_matrix(found[key]).shape == _matrix(own[key]).shape for key in own):
+            layer.load_state_dict({key: value.view_as(own[key]) for key, value in found.items()})
             return True
     return False
+
+
+def _matrix(weight: Tensor) -> Tensor:
+    """A convolution's weights as those of a linear layer that reads the flattened window; others as they are."""
+    return weight.flatten(1) if weight.ndim > 1 else weight
