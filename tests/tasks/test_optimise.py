@@ -47,6 +47,11 @@ def test_exponential_falls_once_an_epoch():
     assert seen == pytest.approx([0.995 ** (step // 3) for step in range(21)])
 
 
+def test_poly_falls_as_a_power_of_what_is_left():
+    seen = rates(ScheduleOptions(name="poly", warmup_steps=0, power=0.9), steps=10, epochs=5)
+    assert seen == pytest.approx([(1 - step / 10) ** 0.9 for step in range(10)])
+
+
 def test_rmsprop_divides_by_the_root_of_the_running_square():
     weight = nn.Parameter(torch.tensor([1.0, 1.0, 1.0]))
     options = OptimizerOptions(name="rmsprop", lr=0.5, weight_decay=0.1)

@@ -51,20 +51,22 @@ class ScheduleOptions:
     """How the learning rate moves over the run.
 
     Attributes:
-        name: multistep, exponential, cosine, constant or plateau.
+        name: multistep, exponential, poly, cosine, constant or plateau.
         warmup_steps: optimiser steps of linear rise at the start.
         warmup_factor: share of the rate at the first step.
         milestones: epochs after which multistep multiplies the rate by `gamma`.
         gamma: that factor, of multistep and plateau; exponential multiplies by it after every epoch.
+        power: of the remaining share of the run, for poly (Chen et al. 2016, section 4.1.1: .9).
         final_factor: share of the rate that cosine ends on.
         patience: evaluations without a better main metric before plateau acts.
     """
 
-    name: Literal["multistep", "exponential", "cosine", "constant", "plateau"] = "multistep"
+    name: Literal["multistep", "exponential", "poly", "cosine", "constant", "plateau"] = "multistep"
     warmup_steps: int = 500
     warmup_factor: float = 0.001
     milestones: list[float] = field(default_factory=lambda: [8, 11])
     gamma: float = 0.1
+    power: float = 0.9
     final_factor: float = 0.0
     patience: int = 3
 
@@ -181,6 +183,11 @@ def _multistep(options: ScheduleOptions, epoch: float, epochs: int) -> float:
 @schedules.register("exponential")
 def _exponential(options: ScheduleOptions, epoch: float, epochs: int) -> float:
     return options.gamma ** int(epoch)
+
+
+@schedules.register("poly")
+def _poly(options: ScheduleOptions, epoch: float, epochs: int) -> float:
+    return float(max(1 - epoch / epochs, 0.0) ** options.power)
 
 
 @schedules.register("cosine")
