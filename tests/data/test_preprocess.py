@@ -3,7 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from visionkit.data.preprocess import Preprocess, Preprocessing
+from visionkit.data.preprocess import Preprocess, Preprocessing, letterbox
 from visionkit.errors import RecipeError
 
 
@@ -16,7 +16,7 @@ def test_resize_and_normalise_happen_once():
     (prepared,), (geometry,) = preprocessing()([picture])
     assert prepared.shape == (3, 64, 96)
     torch.testing.assert_close(prepared.mean(dim=(1, 2)), torch.tensor([1.0, 1.5, 1.0]))
-    assert geometry == (32, 48, 2.0, 2.0)
+    assert geometry == (32, 48, 2.0, 2.0, 0, 0, 0, 0)
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,10 @@ def test_a_float_picture_is_refused():
         preprocessing()([torch.rand(3, 10, 10) * 255])
 
 
-@pytest.mark.parametrize("options", [{}, {"size": [300, 200]}], ids=["sides", "squash"])
+FITS = {"sides": {}, "squash": {"size": [300, 200]}, "letterbox": {"size": [300, 200], "fit": "letterbox"}}
+
+
+@pytest.mark.parametrize("options", FITS.values(), ids=FITS)
 @given(height=st.integers(1, 700), width=st.integers(1, 700), data=st.data())
 def test_boxes_come_back_within_a_hundredth_of_a_pixel(options, height, width, data):
     geometry = preprocessing(**options).geometry(height, width)
@@ -62,9 +65,73 @@ def test_pictures_of_any_shape_are_squashed_to_one_size(shape):
     torch.testing.assert_close(resized["boxes"], torch.tensor([[0.0, 0, 40, 30]]))
 
 
+@given(height=st.integers(1, 700), width=st.integers(1, 700), side=st.integers(10, 20).map(lambda cells: 32 * cells))
+def test_a_letterbox_keeps_the_shape_and_fills_up_on_both_sides(height, width, side):
+    geometry = letterbox(height, width, side, side)
+    assert geometry.input_size == (side, side)
+    assert max(geometry.resized) == side
+    assert abs(geometry.left - geometry.right) <= 1
+    assert abs(geometry.top - geometry.bottom) <= 1
+    assert geometry.left == 0 or geometry.top == 0
+    # the other side is off by the rounding to whole pixels at most, or one pixel wide
+    exact = side / max(height, width) * min(height, width)
+    assert abs(min(geometry.resized) - exact) <= 0.5 or min(geometry.resized) == 1
+
+
+def test_a_letterboxed_picture_stands_where_its_boxes_do():
+    picture = torch.full((3, 20, 40), 255, dtype=torch.uint8)
+    (prepared,), (geometry,) = preprocessing(size=[64, 64], fit="letterbox")([picture])
+    assert prepared.shape == (3, 64, 64)
+    assert geometry == (20, 40, 1.6, 1.6, 0, 16, 0, 16)
+    rows = prepared.abs().sum(dim=(0, 2))
+    assert torch.where(rows > 0)[0][[0, -1]].tolist() == [16, 47]
+    whole = torch.tensor([[0.0, 0.0, 40.0, 20.0]])
+    torch.testing.assert_close(geometry.enter(whole), torch.tensor([[0.0, 16.0, 64.0, 48.0]]))
+
+
+def test_an_exact_box_in_a_letterboxed_picture_comes_back_within_half_a_pixel():
+    """What is seen in the pixels of the network's input, not only what was calculated (an edge of a bright block)."""
+    picture = torch.zeros(3, 123, 211, dtype=torch.uint8)
+    picture[:, 30:81, 50:161] = 255
+    (prepared,), (geometry,) = Preprocessing(1, 1, (0.5,) * 3, (0.5,) * 3, [160, 160], "letterbox")([picture])
+    bright = prepared[0] > 0
+    rows, columns = torch.where(bright.any(dim=1))[0], torch.where(bright.any(dim=0))[0]
+    seen = torch.tensor([[columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]], dtype=torch.float32)
+    # the block's edges fall inside a pixel of the input, which is 1.32 of the picture's
+    torch.testing.assert_close(geometry.leave(seen), torch.tensor([[50.0, 30, 161, 81]]), atol=0.67, rtol=0)
+
+
+def scaled(**options):
+    return preprocessing(size=[416, 416], fit="letterbox", multi_scale=[320, 608], **options)
+
+
+def test_training_sizes_change_every_ten_steps_and_depend_on_the_seed_alone():
+    sizes = [scaled().training_size(step, 3) for step in range(3000)]
+    assert sizes == [scaled().training_size(step, 3) for step in range(3000)]
+    assert all(sizes[step] == sizes[step - step % 10] for step in range(3000))
+    assert {height for height, _ in sizes} == set(range(320, 609, 32))
+    assert all(height == width for height, width in sizes)
+    assert sizes != [scaled().training_size(step, 4) for step in range(3000)]
+    assert preprocessing().training_size(0, 3) is None
+
+
+def test_a_training_size_is_that_of_this_call_alone():
+    picture, module = torch.zeros(3, 30, 40, dtype=torch.uint8), scaled()
+    (prepared,), (geometry,) = module([picture], module.training_size(0, 3))
+    assert list(prepared.shape[-2:]) == list(geometry.input_size) == module.training_size(0, 3)
+    (prepared,), _ = module([picture])
+    assert prepared.shape[-2:] == (416, 416)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"size": [300]}, "height and width"), ({"size": [0, 300]}, "height and width"), ({"fit": "squish"}, "squash")],
+    [
+        ({"size": [300]}, "height and width"),
+        ({"size": [0, 300]}, "height and width"),
+        ({"fit": "squish"}, "squash"),
+        ({"multi_scale": [320, 608]}, "preprocess.size"),
+        ({"size": [416, 416], "multi_scale": [608, 320]}, "smallest"),
+    ],
 )
 def test_sizes_and_fits_that_cannot_be_are_refused(options, message):
     with pytest.raises(RecipeError, match=message):

@@ -1,12 +1,14 @@
 """The deterministic way from a stored picture to the network and back, the same in fit, test, predict and export."""
 
 import dataclasses
+import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torchvision.transforms.v2 import functional as transforms
 
 from visionkit.errors import RecipeError
@@ -28,18 +30,26 @@ class Preprocess:
         long_side: bound in pixels on the longer side; where it would be passed, it decides the scale instead.
         size: height and width in pixels that every picture is brought to (SSD: 300, 300). The two sides are not looked
             at then.
-        fit: how it is brought there, by its name below: "squash" scales each axis by itself.
+        fit: how it is brought there, by its name below: "squash" scales each axis by itself, "letterbox" both alike,
+            and fills up with the mean colour on both sides.
+        multi_scale: the smallest and the largest side in pixels of the square size that a step of training draws in
+            place of `size` (YOLOv2: 320, 608); None trains at `size` too.
+        multi_scale_step: pixels from one of those sides to the next (YOLOv2: 32).
+        multi_scale_every: steps of the optimiser before the next size is drawn (YOLOv2: 10).
         mean: per channel, on pictures in 0..1; None takes that of the backbone's weights.
         std: likewise.
 
     Raises:
-        RecipeError: the sides contradict each other, or there is no such size or fit.
+        RecipeError: the sides contradict each other, there is no such size or fit, or there are no such sizes.
     """
 
     short_side: int = 800
     long_side: int = 1333
     size: list[int] | None = None
     fit: str = "squash"
+    multi_scale: list[int] | None = None
+    multi_scale_step: int = 32
+    multi_scale_every: int = 10
     mean: list[float] | None = None
     std: list[float] | None = None
 
@@ -49,6 +59,17 @@ class Preprocess:
         if self.size is not None and (len(self.size) != 2 or min(self.size) < 1):
             raise RecipeError(f"preprocess.size is {self.size}: give height and width in pixels, such as [300, 300]")
         fits.get(self.fit)
+        if self.multi_scale is not None:
+            self._check_scales(self.multi_scale)
+
+    def _check_scales(self, sides: list[int]) -> None:
+        if self.size is None:
+            raise RecipeError("preprocess.multi_scale draws sizes in place of preprocess.size: give that too")
+        if len(sides) != 2 or not 1 <= sides[0] <= sides[1] or min(self.multi_scale_step, self.multi_scale_every) < 1:
+            raise RecipeError(
+                f"preprocess.multi_scale is {sides}, multi_scale_step {self.multi_scale_step}, multi_scale_every "
+                f"{self.multi_scale_every}: give the smallest and the largest side, such as [320, 608], and at least 1"
+            )
 
     def module(self) -> "Preprocessing":
         """The tensor module that does so; `mean` and `std` must be given."""
@@ -88,12 +109,48 @@ class Normalise(nn.Module):
 
 
 class Geometry(NamedTuple):
-    """How one picture was resized: its original size in pixels, and resized / original per axis."""
+    """How one picture was resized: by its own scale along each axis, and then filled up along its edges.
+
+    Attributes:
+        height, width: of the original picture, in pixels.
+        scale_x, scale_y: resized / original.
+        left, top, right, bottom: pixels of the network's input that were filled up.
+    """
 
     height: int
     width: int
     scale_x: float
     scale_y: float
+    left: int = 0
+    top: int = 0
+    right: int = 0
+    bottom: int = 0
+
+    @property
+    def resized(self) -> tuple[int, int]:
+        """Height and width in pixels of the picture itself in the network's input."""
+        return round(self.height * self.scale_y), round(self.width * self.scale_x)
+
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """Height and width in pixels of the network's input."""
+        height, width = self.resized
+        return self.top + height + self.bottom, self.left + width + self.right
+
+    def enter(self, boxes: Tensor) -> Tensor:
+        """Boxes [N, 4], xyxy in pixels of the original picture, in those of the network's input."""
+        return boxes * self._scales(boxes) + self._offsets(boxes)
+
+    def leave(self, boxes: Tensor) -> Tensor:
+        """The inverse of `enter`, clipped to the picture."""
+        bound = boxes.new_tensor([self.width, self.height, self.width, self.height])
+        return ((boxes - self._offsets(boxes)) / self._scales(boxes)).clamp(min=0).minimum(bound)
+
+    def _scales(self, like: Tensor) -> Tensor:
+        return like.new_tensor([self.scale_x, self.scale_y, self.scale_x, self.scale_y], dtype=torch.float32)
+
+    def _offsets(self, like: Tensor) -> Tensor:
+        return like.new_tensor([self.left, self.top, self.left, self.top], dtype=torch.float32)
 
 
 fits: Registry[Callable[[int, int, int, int], Geometry]] = Registry("fit")
@@ -106,13 +163,35 @@ def squash(height: int, width: int, new_height: int, new_width: int) -> Geometry
     return Geometry(height, width, new_width / width, new_height / height)
 
 
+@fits.register("letterbox")
+def letterbox(height: int, width: int, new_height: int, new_width: int) -> Geometry:
+    """Both axes alike, as large as fits, in the middle (the authors' code of YOLOv2).
+
+    The scales are those of the whole pixels that the picture is resized to, so that its edges come back where they
+    were.
+    """
+    scale = min(new_height / height, new_width / width)
+    inner_height, inner_width = max(round(height * scale), 1), max(round(width * scale), 1)
+    above, beside = new_height - inner_height, new_width - inner_width
+    return Geometry(
+        height,
+        width,
+        inner_width / width,
+        inner_height / height,
+        left=beside // 2,
+        top=above // 2,
+        right=beside - beside // 2,
+        bottom=above - above // 2,
+    )
+
+
 class Preprocessing(nn.Module):
     """Resize and normalise pictures, and carry boxes there and back.
 
     Args:
         short_side, long_side: see `Preprocess`.
         mean, std: three numbers each, on pictures in 0..1.
-        size, fit: see `Preprocess`.
+        size, fit, multi_scale, multi_scale_step, multi_scale_every: see `Preprocess`.
     """
 
     def __init__(
@@ -123,43 +202,70 @@ class Preprocessing(nn.Module):
         std: Sequence[float],
         size: Sequence[int] | None = None,
         fit: str = "squash",
+        multi_scale: Sequence[int] | None = None,
+        multi_scale_step: int = 32,
+        multi_scale_every: int = 10,
     ) -> None:
         super().__init__()
         self.short_side, self.long_side = short_side, long_side
         self.size, self.fit = size, fits.get(fit)
+        self.sides = range(multi_scale[0], multi_scale[1] + 1, multi_scale_step) if multi_scale else None
+        self.every = multi_scale_every
         self.normalise = Normalise(mean, std)
 
-    def forward(self, pictures: Sequence[Tensor]) -> tuple[list[Tensor], list[Geometry]]:
+    def forward(
+        self, pictures: Sequence[Tensor], size: Sequence[int] | None = None
+    ) -> tuple[list[Tensor], list[Geometry]]:
         """Prepare pictures for the network.
 
         Args:
             pictures: uint8 [3, H, W] each, RGB, of any size.
+            size: that of `training_size`; None is the usual one.
 
         Returns:
             Normalised float32 [3, h, w] pictures and how each was resized.
         """
-        geometries = [self.geometry(*picture.shape[-2:]) for picture in pictures]
+        geometries = [self.geometry(picture.shape[-2], picture.shape[-1], size) for picture in pictures]
         return [
             self._prepare(picture, geometry) for picture, geometry in zip(pictures, geometries, strict=True)
         ], geometries
 
-    def geometry(self, height: int, width: int) -> Geometry:
-        """How a picture of `height` x `width` pixels is resized."""
-        if self.size is not None:
-            return self.fit(height, width, *self.size)
+    def training_size(self, step: int, seed: int) -> Sequence[int] | None:
+        """Height and width in pixels that a step of training brings its pictures to (Redmon & Farhadi 2016, section 2).
+
+        It depends on nothing but its arguments: all processes draw the same size, and a resumed run goes on as it
+        would have gone on.
+
+        Args:
+            step: of the optimiser, from 0.
+            seed: of the run.
+
+        Returns:
+            None where training knows no other size than everything else.
+        """
+        if self.sides is None:
+            return None
+        return [random.Random(f"{seed}, {step // self.every}").choice(self.sides)] * 2
+
+    def geometry(self, height: int, width: int, size: Sequence[int] | None = None) -> Geometry:
+        """How a picture of `height` x `width` pixels is resized; `size` as in `forward`."""
+        size = size or self.size
+        if size is not None:
+            return self.fit(height, width, *size)
         scale = min(self.short_side / min(height, width), self.long_side / max(height, width))
         new_height, new_width = max(round(height * scale), 1), max(round(width * scale), 1)
         return Geometry(height, width, new_width / width, new_height / height)
 
     def _prepare(self, picture: Tensor, geometry: Geometry) -> Tensor:
-        size = [round(geometry.height * geometry.scale_y), round(geometry.width * geometry.scale_x)]
-        return self.normalise(transforms.resize(picture, size, antialias=True))
+        prepared = self.normalise(transforms.resize(picture, list(geometry.resized), antialias=True))
+        margins = [geometry.left, geometry.right, geometry.top, geometry.bottom]
+        return functional.pad(prepared, margins) if any(margins) else prepared  # 0 is the mean colour
 
     @staticmethod
     def resize_targets(targets: Sequence[Target], geometries: Sequence[Geometry]) -> list[Target]:
         """Targets with their boxes and proposals in the pixels of the resized pictures; all else is passed on."""
         return [
-            {**target, **{key: target[key] * box_scale(geometry, target[key]) for key in BOXES & target.keys()}}
+            {**target, **{key: geometry.enter(target[key]) for key in BOXES & target.keys()}}
             for target, geometry in zip(targets, geometries, strict=True)
         ]
 
@@ -167,18 +273,6 @@ class Preprocessing(nn.Module):
     def restore(predictions: Sequence[Prediction], geometries: Sequence[Geometry]) -> list[Prediction]:
         """Predictions with their boxes in the pixels of the original pictures, clipped to them."""
         return [
-            {**prediction, "boxes": _restore_boxes(prediction["boxes"].float(), geometry)}
+            {**prediction, "boxes": geometry.leave(prediction["boxes"].float())}
             for prediction, geometry in zip(predictions, geometries, strict=True)
         ]
-
-
-def box_scale(geometry: Geometry, like: Tensor) -> Tensor:
-    """The factors [4] that carry xyxy boxes from original to resized pixels, on the device of `like`."""
-    return like.new_tensor(
-        [geometry.scale_x, geometry.scale_y, geometry.scale_x, geometry.scale_y], dtype=torch.float32
-    )
-
-
-def _restore_boxes(boxes: Tensor, geometry: Geometry) -> Tensor:
-    bound = boxes.new_tensor([geometry.width, geometry.height, geometry.width, geometry.height])
-    return (boxes / box_scale(geometry, boxes)).clamp(min=0).minimum(bound)

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from visionkit.data.preprocess import Geometry, Prediction, box_scale
+from visionkit.data.preprocess import Geometry, Prediction
 from visionkit.data.proposals.source import ProposalOptions, SearchedProposals
 
 
@@ -38,7 +38,7 @@ def proposals_for(
     for picture, geometry, known in zip(pictures, geometries, given, strict=True):
         if known is None:
             known = torch.from_numpy(search(picture.permute(1, 2, 0).cpu().numpy()))
-        found.append(known.to(picture.device) * box_scale(geometry, known.to(picture.device)))
+        found.append(geometry.enter(known.to(picture.device)))
     return found
 
 
