@@ -120,7 +120,8 @@ class Detection(Task):
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """One step: the sum of the network's losses."""
-        pictures, geometries = self.preprocessing(batch.pictures)
+        size = self.preprocessing.training_size(self.global_step, self.recipe.get("seed", 0))
+        pictures, geometries = self.preprocessing(batch.pictures, size)
         losses = self.network(pictures, Preprocessing.resize_targets(batch.targets, geometries))
         loss = self.total_loss(losses, batch.image_ids)
         self.log_losses("train", {"loss": loss.detach(), **losses}, len(pictures))
@@ -172,8 +173,7 @@ class Detection(Task):
             sizes.append(_box_sizes(dataset.annotation(index).boxes, geometry))
         boxes = torch.cat(sizes)
         if len(boxes):
-            input_size = round(geometry.height * geometry.scale_y), round(geometry.width * geometry.scale_x)
-            shapes = self.network.anchor_shapes(input_size)  # type: ignore[operator]
+            shapes = self.network.anchor_shapes(geometry.input_size)  # type: ignore[operator]
             share = (best_anchor_iou(boxes, shapes) < 0.5).float().mean().item()
             logger.log(
                 logging.WARNING if share > 0.1 else logging.INFO,
