@@ -1,0 +1,106 @@
+"""DeconvNet (Noh et al. 2015, table 2)."""
+
+from pathlib import Path
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from visionkit.backbones.chain import named
+from visionkit.backbones.contract import Backbone
+from visionkit.backbones.initialise import initialise
+from visionkit.errors import RecipeError
+from visionkit.models.classifier_layers import take_fully_connected
+from visionkit.models.registry import models
+from visionkit.models.segmentation.mirrored import MirroredDecoder, whole_vgg
+from visionkit.models.segmentation.padding import at_any_size
+from visionkit.models.segmentation.weights import load_segmenter
+
+
+@models.register("deconvnet")
+class DeconvNet(nn.Module):
+    """A VGG down to fc6 and fc7, and its mirror image: transposed convolutions, unpooling, norms everywhere.
+
+    fc6 and fc7 are convolutions and begin with the values of the classifier that the backbone's come from, where those
+    are at hand. fc6 is not padded: with the paper's pictures of 224 pixels its map is one cell, and smaller pictures
+    are filled up to that.
+
+    Args:
+        backbone: vgg16_bn in the paper, or another VGG with norms.
+        num_classes: K.
+        head_channels: of fc6 and fc7 (VGG: 4096).
+        head_size: rows and columns of fc6's kernel (VGG: 7); pictures have at least 32 pixels for each.
+        weights: values for the whole network: the path of a checkpoint, or None. With other classes the last layer
+            stays new.
+
+    Attributes:
+        spec: primitives from which `create_model` builds the same structure.
+
+    Raises:
+        RecipeError: the backbone is no whole VGG, or a number is below 1.
+        CheckpointError: `weights` cannot be had or does not fit.
+    """
+
+    task: ClassVar[str] = "segmentation"
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        num_classes: int,
+        *,
+        head_channels: int = 4096,
+        head_size: int = 7,
+        weights: str | None = None,
+    ) -> None:
+        super().__init__()
+        if min(head_channels, head_size) < 1:
+            raise RecipeError(f"head_channels={head_channels}, head_size={head_size}: both must be 1 at least")
+        self.backbone = whole_vgg(backbone, "deconvnet")
+        self.num_classes = num_classes
+        self.smallest = 32 * head_size
+        *_, deepest = self.backbone.computed.values()
+        self.head = _head(deepest.channels, head_channels, head_size)
+        self.decoder = MirroredDecoder(self.backbone, _deconvolution)
+        self.last = _deconvolution(self.decoder.channels, self.decoder.channels)
+        self.classifier = nn.Conv2d(self.decoder.channels, num_classes, 1)
+        for part in (self.head, self.decoder, self.last, self.classifier):
+            initialise(part, "he")
+        take_fully_connected(self.head, backbone)
+        if weights is not None:
+            load_segmenter(self, backbone, Path(weights), ("classifier.",))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Label each pixel.
+
+        Args:
+            x: [B, 3, H, W], normalised with the backbone's `mean` and `std`; any size.
+
+        Returns:
+            Logits [B, K, H, W].
+        """
+        return at_any_size(self._logits, x, 32, self.smallest)
+
+    def _logits(self, x: Tensor) -> Tensor:
+        maps, indices = self.backbone.forward_with_indices(x)
+        *_, deepest = maps.values()
+        return self.classifier(self.last(self.decoder(self.head(deepest), indices)))
+
+
+def _head(inputs: int, width: int, size: int) -> nn.Sequential:
+    """fc6, fc7 and the mirror image of fc6, each with a norm."""
+    layers: dict[str, nn.Module] = {
+        "fc6": nn.Conv2d(inputs, width, size),
+        "fc7": nn.Conv2d(width, width, 1),
+        "deconv_fc6": nn.ConvTranspose2d(width, inputs, size),
+    }
+    head = nn.Sequential()
+    for name, layer in layers.items():
+        head.add_module(name, layer)
+        head.add_module(f"{name}_norm", nn.BatchNorm2d(inputs if name == "deconv_fc6" else width))
+        head.add_module(f"{name}_relu", nn.ReLU(inplace=True))
+    return head
+
+
+def _deconvolution(inputs: int, outputs: int) -> nn.Sequential:
+    return named(
+        conv=nn.ConvTranspose2d(inputs, outputs, 3, padding=1), norm=nn.BatchNorm2d(outputs), relu=nn.ReLU(inplace=True)
+    )

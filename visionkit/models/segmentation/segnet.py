@@ -1,0 +1,71 @@
+"""SegNet (Badrinarayanan et al. 2015)."""
+
+from pathlib import Path
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from visionkit.backbones.chain import named
+from visionkit.backbones.contract import Backbone
+from visionkit.backbones.initialise import initialise
+from visionkit.models.registry import models
+from visionkit.models.segmentation.mirrored import MirroredDecoder, whole_vgg
+from visionkit.models.segmentation.padding import at_any_size
+from visionkit.models.segmentation.weights import load_segmenter
+
+
+@models.register("segnet")
+class SegNet(nn.Module):
+    """The convolutions of a VGG and their mirror image, which unpools by the encoder's indices (section 3).
+
+    At full size the mirror image is one convolution, to the classes: with 11 of them 29,412,299 parameters. Another
+    one of 64 channels before it, as figure 2 may be read, would add 37,056.
+
+    Args:
+        backbone: vgg16_bn in the paper, or another VGG; the way up has norms in any case.
+        num_classes: K.
+        weights: values for the whole network: the path of a checkpoint, or None. With other classes the last layer
+            stays new.
+
+    Attributes:
+        spec: primitives from which `create_model` builds the same structure.
+
+    Raises:
+        RecipeError: the backbone is no whole VGG.
+        CheckpointError: `weights` cannot be had or does not fit.
+    """
+
+    task: ClassVar[str] = "segmentation"
+
+    def __init__(self, backbone: Backbone, num_classes: int, *, weights: str | None = None) -> None:
+        super().__init__()
+        self.backbone = whole_vgg(backbone, "segnet")
+        self.num_classes = num_classes
+        self.decoder = MirroredDecoder(self.backbone, _layer, at_full_size=False)
+        self.classifier = nn.Conv2d(self.decoder.channels, num_classes, 3, padding=1)
+        for part in (self.decoder, self.classifier):
+            initialise(part, "he")
+        if weights is not None:
+            load_segmenter(self, backbone, Path(weights), ("classifier.",))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Label each pixel.
+
+        Args:
+            x: [B, 3, H, W], normalised with the backbone's `mean` and `std`; any size.
+
+        Returns:
+            Logits [B, K, H, W].
+        """
+        return at_any_size(self._logits, x, 32)
+
+    def _logits(self, x: Tensor) -> Tensor:
+        maps, indices = self.backbone.forward_with_indices(x)
+        *_, deepest = maps.values()
+        return self.classifier(self.decoder(deepest, indices))
+
+
+def _layer(inputs: int, outputs: int) -> nn.Sequential:
+    return named(
+        conv=nn.Conv2d(inputs, outputs, 3, padding=1), norm=nn.BatchNorm2d(outputs), relu=nn.ReLU(inplace=True)
+    )
