@@ -1,0 +1,86 @@
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.ops.test_suppression import candidates, iou
+from visionkit.errors import VisionkitError
+from visionkit.ops.box_fusion import fuse_boxes
+from visionkit.ops.suppression import Candidates
+
+IOU = 0.5503
+"""No overlap of boxes on the tests' grid comes to it exactly."""
+
+
+def slow_fusion(looks, bound):
+    """Solovyev et al. 2019, section 2, box by box: (label, score, box) of each cluster."""
+    rows = [row for look in looks for row in zip(*(column.tolist() for column in look), strict=True)]
+    clusters = []
+    for box, score, label in sorted(rows, key=lambda row: -row[1]):
+        overlaps = [iou(box, mean(members)) if kind == label else -1 for kind, members in clusters]
+        best = max(range(len(clusters)), key=overlaps.__getitem__, default=None)
+        if best is not None and overlaps[best] > bound:
+            clusters[best][1].append((box, score))
+        else:
+            clusters.append((label, [(box, score)]))
+    fused = []
+    for label, members in clusters:
+        score = sum(score for _, score in members) / len(members) * min(len(members), len(looks)) / len(looks)
+        fused.append((label, score, mean(members)))
+    return fused
+
+
+def mean(members):
+    weight = sum(score for _, score in members)
+    return [sum(box[side] * score for box, score in members) / weight for side in range(4)]
+
+
+def comparable(rows):
+    return sorted([round(value, 3) for value in (label, score, *box)] for label, score, box in rows)
+
+
+@settings(max_examples=200, deadline=None)
+@given(looks=st.lists(candidates(most=10), min_size=1, max_size=4))
+def test_it_equals_the_slow_reference(looks):
+    fused = fuse_boxes(looks, IOU)
+    expected = slow_fusion(looks, IOU)
+    rows = zip(fused.labels.tolist(), fused.scores.tolist(), fused.boxes.tolist(), strict=True)
+    own, theirs = comparable(rows), comparable(expected)
+    assert len(own) == len(theirs)
+    torch.testing.assert_close(torch.tensor(own), torch.tensor(theirs), atol=2e-3, rtol=1e-3)
+    assert (fused.scores.diff() <= 0).all()
+
+
+def test_by_hand():
+    """Two looks: one object seen by both, one by the first alone, another class at the same place."""
+    boxes = torch.tensor([[0.0, 0, 10, 10], [50, 50, 60, 60]]), torch.tensor([[0.0, 0, 12, 10], [0, 0, 10, 10]])
+    first = Candidates(boxes[0], torch.tensor([0.9, 0.8]), torch.tensor([4, 4]))
+    second = Candidates(boxes[1], torch.tensor([0.3, 0.2]), torch.tensor([4, 7]))
+    fused = fuse_boxes([first, second])
+    assert fused.labels.tolist() == [4, 4, 7]
+    assert fused.scores.tolist() == pytest.approx([0.6, 0.4, 0.1])
+    assert fused.boxes[0].tolist() == pytest.approx([0, 0, 10.5, 10])
+
+
+def test_one_look_of_boxes_apart_stays_as_it_is():
+    boxes = torch.tensor([[0.0, 0, 10, 10], [50, 50, 60, 60]])
+    look = Candidates(boxes, torch.tensor([0.3, 0.8]), torch.tensor([1, 1]))
+    fused = fuse_boxes([look])
+    torch.testing.assert_close(fused.boxes, boxes.flip(0))
+    torch.testing.assert_close(fused.scores, torch.tensor([0.8, 0.3]))
+
+
+def test_nothing_and_scores_of_zero():
+    nothing = Candidates(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, dtype=torch.int64))
+    assert len(fuse_boxes([nothing, nothing]).scores) == 0
+    zero = Candidates(torch.tensor([[1.0, 2, 3, 4]]), torch.zeros(1), torch.tensor([0]))
+    fused = fuse_boxes([nothing, zero])
+    assert (fused.boxes.tolist(), fused.scores.tolist()) == ([[1, 2, 3, 4]], [0])
+
+
+def test_nan_is_refused():
+    broken = Candidates(torch.tensor([[0.0, 0, 1, 1]]), torch.tensor([math.nan]), torch.tensor([0]))
+    with pytest.raises(VisionkitError, match="not finite"):
+        fuse_boxes([broken])
