@@ -1,9 +1,10 @@
 """What pretrained weights are worth to a classifier with few pictures: head only, fine-tuned, from scratch.
 
-    python tests/benchmarks/transfer_table.py DATA WEIGHTS OUTPUT [SEEDS]
+    python tests/benchmarks/transfer_table.py DATA WEIGHTS OUTPUT [SEEDS] [test|val] [WAY ...]
 
 DATA holds cifar10/ and bccd/ as of the cards cifar10_arrays and bccd, WEIGHTS are ImageNet's for
-timm/tf_efficientnet_lite0. Prints a markdown table of top-1 on the test pictures, mean and spread over the seeds.
+timm/tf_efficientnet_lite0. Prints a markdown table of top-1 on the test pictures, mean and spread over the seeds; on
+validation pictures with `val`, which is what settings are chosen by. WAYs ("fine-tuned") leave the others out.
 """
 
 import json
@@ -11,7 +12,7 @@ import os
 import statistics
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,11 +22,10 @@ from visionkit.cli.main import main
 from visionkit.data.formats.arrays import Arrays
 from visionkit.data.formats.voc import Voc
 
-TRAIN_PER_CLASS, TEST_PER_CLASS = 40, 100
+TRAIN_PER_CLASS, SCORED_PER_CLASS = 40, 100
 SIDE = 96
 COMMON = [
     "data.format=folder",
-    "data.splits={train: {path: train}, val: {path: test}}",
     "data.batch_size=20",
     "data.num_workers=1",
     "data.augment=[{name: HorizontalFlip, p: 0.5}]",
@@ -34,25 +34,24 @@ COMMON = [
     "trainer.enable_progress_bar=false",
     "trainer.enable_model_summary=false",
     "schedule.warmup_steps=20",
-    "optimizer.base_batch_size=20",
     "model.backbone.name=timm/tf_efficientnet_lite0",
 ]
 WAYS = {
-    "head only": ["transfer_head", "trainer.max_epochs=10"],
+    "head only": ["transfer_head", "trainer.max_epochs=10", "optimizer.base_batch_size=20"],
     "fine-tuned": ["transfer_finetune", "trainer.max_epochs=10"],
     "from scratch": [
         "transfer_finetune",
         "trainer.max_epochs=20",
         "model.backbone.norm=trained",
-        "optimizer={lr: 0.05, backbone_lr_factor: 1.0, stage_lr_decay: 1.0}",
+        "optimizer={lr: 0.05, base_batch_size: 20, backbone_lr_factor: 1.0, stage_lr_decay: 1.0}",
     ],
 }
 
 
 def cifar(root: Path, split: str) -> Iterator[tuple[str, Image.Image]]:
-    """Pictures of CIFAR-10 with their class."""
-    reader = Arrays(root / "cifar10", f"{split}_jpeg.npz")
-    for index in range(len(reader)):
+    """Pictures of CIFAR-10 with their class; those to validate on are the last of the training set."""
+    reader = Arrays(root / "cifar10", f"{'test' if split == 'test' else 'train'}_jpeg.npz")
+    for index in range(len(reader))[:: -1 if split == "val" else 1]:
         yield reader.class_names[int(reader.labels[index])], Image.fromarray(reader[index].picture)
 
 
@@ -86,18 +85,19 @@ def top1(words: list[str], seed: int) -> float:
     return float(json.loads(next(run.glob("last-*/metrics.json")).read_text())["top1"])
 
 
-def table(data: Path, weights: Path, seeds: int) -> Iterator[str]:
+def table(data: Path, weights: Path, seeds: int, split: str, ways: Sequence[str]) -> Iterator[str]:
     """The table's lines as they become known."""
-    yield "| pictures | " + " | ".join(WAYS) + " |"
-    yield "|---" * (len(WAYS) + 1) + "|"
+    yield "| pictures | " + " | ".join(ways) + " |"
+    yield "|---" * (len(ways) + 1) + "|"
     for name, source, classes in (("CIFAR-10", cifar, 10), ("blood cells", cells, 3)):
         folder = Path("pictures", name.replace(" ", "-"))
-        for split, count in (("train", TRAIN_PER_CLASS), ("test", TEST_PER_CLASS)):
-            write_subset(source(data, split), folder / split, count, classes)
+        for part, count in (("train", TRAIN_PER_CLASS), (split, SCORED_PER_CLASS)):
+            write_subset(source(data, part), folder / part, count, classes)
+        splits = f"data.splits={{train: {{path: train}}, val: {{path: {split}}}}}"
         figures = []
-        for way, words in WAYS.items():
+        for way in ways:
             start = "none" if way == "from scratch" else weights
-            given = [*words, *COMMON, f"data.root={folder}", f"model.backbone.weights={start}"]
+            given = [*WAYS[way], *COMMON, splits, f"data.root={folder}", f"model.backbone.weights={start}"]
             found = [top1(given, seed) for seed in range(seeds)]
             figures.append(f"{statistics.mean(found):.3f} ± {statistics.pstdev(found):.3f}")
         yield f"| {name} | " + " | ".join(figures) + " |"
@@ -105,10 +105,11 @@ def table(data: Path, weights: Path, seeds: int) -> Iterator[str]:
 
 if __name__ == "__main__":
     data, weights, output = (Path(word).resolve() for word in sys.argv[1:4])
+    seeds, split, *ways = [*sys.argv[4:], *["3", "test"][len(sys.argv[4:]) :]]
     output.mkdir(parents=True, exist_ok=True)
     os.chdir(output)
     lines = []
-    for line in table(data, weights, int(sys.argv[4]) if len(sys.argv) > 4 else 3):
+    for line in table(data, weights, int(seeds), split, ways or list(WAYS)):
         lines.append(line)
         Path("table.md").write_text("\n".join(lines) + "\n")
     print("\n".join(lines))

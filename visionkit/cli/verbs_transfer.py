@@ -52,9 +52,9 @@ CASES: dict[tuple[bool, bool], Case] = {
     ),
     (True, False): Case(
         "many pictures, different domain",
-        "pretrained weights are a good start, no more: all layers learn at one rate",
+        "pretrained weights are a good start, no more: all stages learn at one rate",
         (FINETUNE, "optimizer.stage_lr_decay=1"),
-        ("model.backbone.norm=eval", "model.backbone.frozen_stages=0"),
+        ("model.backbone.norm=frozen", "model.backbone.frozen_stages=0"),
     ),
 }
 """By whether there are many pictures, and whether their domain is similar."""
