@@ -5,6 +5,8 @@ import json
 import numpy as np
 import pytest
 import yaml
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
 
 from tests.real_data import real_data
 from visionkit.cli.compose import compose
@@ -63,6 +65,33 @@ def test_one_epoch_and_its_evaluation(name, tmp_path, monkeypatch):
         names = (real_data(name) / "ImageSets" / "Main" / "val.txt").read_text().split()
         assert {row["image_id"] for row in rows} == set(names)
         assert {"AP50", "AP50/person"} <= set(figures)
+
+
+def test_masks_of_the_written_file_score_as_pycocotools_says(tmp_path, monkeypatch):
+    """Mask R-CNN, hardly trained: what predictions.json holds gets the same figures from the reference."""
+    monkeypatch.chdir(tmp_path)
+    root = real_data("coco-mini")
+    model = {**RECIPE["model"], "name": "mask_rcnn", "mask_channels": 16}
+    recipe = {**RECIPE, "model": model, "data": {**COCO_MINI, "root": str(root), "batch_size": 4, "num_workers": 2}}
+    recipe["evaluation"] = {"metric": "coco_masks"}
+    recipe["trainer"] = {**RECIPE["trainer"], "limit_train_batches": 2}
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(recipe))
+    assert main(["fit", "run.yaml"]) == 0
+    assert main(["test", "runs/run/1/last.ckpt", "--output", "scores"]) == 0
+    figures = json.loads((tmp_path / "scores" / "metrics.json").read_text())
+    truth = COCO(root / "annotations" / "instances_val2017.json")
+    found = truth.loadRes(str(tmp_path / "scores" / "predictions.json"))
+    assert len(truth.imgs) == 36
+    heights = {image["id"]: image["height"] for image in truth.imgs.values()}
+    assert all(row["segmentation"]["size"][0] == heights[row["image_id"]] for row in found.anns.values())
+    for prefix, kind in (("", "bbox"), ("mask_", "segm")):
+        reference = COCOeval(truth, found, kind)
+        reference.evaluate()
+        reference.accumulate()
+        reference.summarize()
+        names = ["AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl"]
+        own = [figures[prefix + name] for name in names]
+        assert own == pytest.approx(reference.stats.tolist(), abs=1e-6)
 
 
 @pytest.mark.parametrize("split", ["train", "val", "test"])

@@ -16,6 +16,7 @@ from tests.metrics.cases import random_case
 from tests.real_data import real_data
 from visionkit.errors import VisionkitError
 from visionkit.metrics import CocoAP
+from visionkit.metrics.coco import CocoMaskAP
 from visionkit.metrics.results import to_coco_results
 
 TWELVE = ["AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl"]
@@ -224,3 +225,18 @@ def test_low_precision_predictions_are_taken():
     prediction, target = perfect(1)
     half = {name: value.bfloat16() if value.is_floating_point() else value for name, value in prediction.items()}
     assert scored((half, target))["AP"] == pytest.approx(1.0)
+
+
+def test_masks_are_scored_beside_boxes():
+    """The box is right, the mask is that of another place."""
+    size, box = (20, 20), torch.tensor([[2.0, 2, 10, 10]])
+    plane = np.zeros((*size, 2), np.uint8, order="F")
+    plane[2:10, 2:10, 0] = 1
+    plane[10:18, 10:18, 1] = 1
+    right, wrong = rle.encode(plane)
+    there = {"image_id": 1, "boxes": box, "labels": torch.tensor([0]), "masks": [right], "size": size}
+    metric = CocoMaskAP(["a"])
+    metric.update([{"boxes": box, "scores": torch.ones(1), "labels": torch.tensor([0]), "masks": [wrong]}], [there])
+    figures = metric.compute()
+    assert (figures["AP"], figures["mask_AP"]) == (pytest.approx(1.0), 0.0)
+    assert figures["mask_AP/a"] == 0.0

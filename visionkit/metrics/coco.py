@@ -53,18 +53,20 @@ class CocoAP(DetectionMetric):
 
     def compute(self) -> dict[str, float]:
         """The figures over all pictures seen by all processes."""
-        records = list(self.gathered().values())
-        truth, found = truth_columns(records, self.kind), found_columns(records, self.kind)
+        return self._figures(list(self.gathered().values()), self.kind)
+
+    def _figures(self, records: list[Record], kind: Kind) -> dict[str, float]:
+        truth, found = truth_columns(records, kind), found_columns(records, kind)
         self._warn_of_crowded_pictures(truth)
-        precision, recall = self._curves(truth, found, records)
+        precision, recall = self._curves(truth, found, records, kind)
         return {**self._overall(precision, recall), **self._by_class(precision)}
 
-    def _curves(self, truth: Columns, found: Columns, records: list[Record]) -> Curves:
+    def _curves(self, truth: Columns, found: Columns, records: list[Record], kind: Kind) -> Curves:
         if not len(truth):
             shape = (10, 101, len(self.class_names), 4, len(self.max_detections))
             return -np.ones(shape), -np.ones((10, *shape[2:]))
         sizes = [record.size for record in records]
-        return self.evaluate(truth, found, sizes, len(self.class_names), self.kind, self.max_detections)
+        return self.evaluate(truth, found, sizes, len(self.class_names), kind, self.max_detections)
 
     def _overall(self, precision: NDArray[np.float64], recall: NDArray[np.float64]) -> dict[str, float]:
         figures = {"AP": _mean(precision[..., 0, -1])}
@@ -91,6 +93,33 @@ class CocoAP(DetectionMetric):
                 most,
                 self.max_detections[-1],
             )
+
+
+@metrics.register("coco_masks")
+class CocoMaskAP(CocoAP):
+    """The figures of masks as "mask_AP" and so on, and beside them those of the boxes; see `CocoAP`.
+
+    Args:
+        class_names: K names in label order.
+        category_ids: not used; taken so that all metrics are made alike.
+        backend: as of `CocoAP`.
+    """
+
+    main = "mask_AP"
+
+    def __init__(
+        self,
+        class_names: Sequence[str],
+        category_ids: Sequence[int] | None = None,
+        backend: Literal["hotcoco", "pycocotools"] = "hotcoco",
+    ) -> None:
+        super().__init__(class_names, backend=backend)
+
+    def compute(self) -> dict[str, float]:
+        """The figures over all pictures seen by all processes."""
+        records = list(self.gathered().values())
+        of_masks = {f"mask_{name}": value for name, value in self._figures(records, "segm").items()}
+        return {**of_masks, **self._figures(records, "bbox")}
 
 
 def _mean(values: NDArray[np.float64]) -> float:

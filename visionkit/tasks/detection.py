@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from visionkit.data.batch import Batch
-from visionkit.data.preprocess import Prediction, Preprocess, Preprocessing, Target
+from visionkit.data.instance_masks import paste_masks
+from visionkit.data.preprocess import Geometry, Prediction, Preprocess, Preprocessing, Target
 from visionkit.metrics import metrics
 from visionkit.metrics.operating_point import OperatingPoint, operating_point
 from visionkit.metrics.results import to_coco_results
@@ -29,11 +30,12 @@ class EvaluationOptions:
     """How predictions are scored.
 
     Attributes:
-        metric: coco (AP over IoU .50 to .95), voc07 (11-point) or voc10 (all-point), both at IoU .5.
+        metric: coco (AP over IoU .50 to .95), coco_masks (the same for masks, beside the boxes'), voc07 (11-point) or
+            voc10 (all-point), both at IoU .5.
         display_threshold: score from which `predict` draws and lists a box; evaluation takes all boxes.
     """
 
-    metric: Literal["coco", "voc07", "voc10"] = "coco"
+    metric: Literal["coco", "coco_masks", "voc07", "voc10"] = "coco"
     display_threshold: float = 0.5
 
 
@@ -116,7 +118,7 @@ class Detection(Task):
             predictions = predict(self.network, [prepared[index] for index in group], regions)
             for index, prediction in zip(group, predictions, strict=True):
                 found[index] = prediction
-        return Preprocessing.restore(found, geometries)
+        return _restored(found, geometries)
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """One step: the sum of the network's losses."""
@@ -136,7 +138,7 @@ class Detection(Task):
                 [prepared[index] for index in group], [targets[index] for index in group]
             )
             self.log_losses("val", {"loss": sum(losses.values()), **losses}, len(group))
-            restored = Preprocessing.restore(predictions, [geometries[index] for index in group])
+            restored = _restored(predictions, [geometries[index] for index in group])
             self.metric.update(restored, [batch.targets[index] for index in group])
 
     def test_step(self, batch: Batch, batch_index: int) -> None:
@@ -154,7 +156,13 @@ class Detection(Task):
         self.point = operating_point(list(records.values()), len(self.class_names))
         self.results |= self.point.figures(self.class_names)
         self.predictions = [
-            {"image_id": image_id, "boxes": found.boxes, "scores": found.scores, "labels": found.labels}
+            {
+                "image_id": image_id,
+                "boxes": found.boxes,
+                "scores": found.scores,
+                "labels": found.labels,
+                "masks": found.masks,
+            }
             for image_id, found in records.items()
         ]
 
@@ -181,6 +189,17 @@ class Detection(Task):
                 100 * share,
                 len(boxes),
             )
+
+
+def _restored(predictions: Sequence[Prediction], geometries: Sequence[Geometry]) -> list[Prediction]:
+    """Predictions in the pixels of the original pictures, with run-length code of masks where a network gives masks."""
+    restored = Preprocessing.restore(predictions, geometries)
+    for prediction, geometry in zip(restored, geometries, strict=True):
+        if "mask_probabilities" in prediction:
+            probabilities = prediction.pop("mask_probabilities")
+            size = (geometry.height, geometry.width)
+            prediction["masks"] = paste_masks(probabilities.float(), prediction["boxes"], size)
+    return restored
 
 
 def _box_sizes(boxes: Any, geometry: Any) -> Tensor:
