@@ -13,7 +13,7 @@ def fit_and_test(recipe: str, words: list[str], checkpoint: str = "last") -> tup
     """Train, test, and say what came of it.
 
     Args:
-        recipe: name of a shipped recipe.
+        recipe: name of a shipped recipe, or path of one.
         words: cards and overrides to lay over it.
         checkpoint: which one is tested, "last" or "best".
 
@@ -23,7 +23,7 @@ def fit_and_test(recipe: str, words: list[str], checkpoint: str = "last") -> tup
     started, spent = time.monotonic(), _processor_seconds()
     assert main(["fit", recipe, *words]) == 0
     minutes, processor_minutes = (time.monotonic() - started) / 60, (_processor_seconds() - spent) / 60
-    run = max(Path("runs", recipe).iterdir(), key=lambda path: int(path.name))
+    run = max(Path("runs", Path(recipe).stem).iterdir(), key=lambda path: int(path.name))
     assert main(["test", str(run / f"{checkpoint}.ckpt")]) == 0
     figures = json.loads((run / f"{checkpoint}-test" / "metrics.json").read_text())
     return figures, minutes, processor_minutes
