@@ -86,3 +86,13 @@ def test_a_mask_is_a_picture_of_indices_with_the_classes_colours(colours, tmp_pa
 
 def test_other_outcomes_are_no_pictures():
     assert classes(0.2, 0.7, 0.1).pictures() == {}
+
+
+def test_masks_stay_with_their_boxes():
+    codes = [{"size": [4, 4], "counts": b"abc"}, {"size": [4, 4], "counts": b"de"}]
+    prediction = {"boxes": torch.rand(2, 4), "scores": torch.tensor([0.9, 0.3]), "labels": torch.tensor([2, 0])}
+    found = outcomes.get("detection")(None, {**prediction, "masks": codes}, NAMES)
+    kept = found.above(0.5)
+    assert kept.masks == codes[:1]
+    said = json.loads(json.dumps(found.to_dict()))["detections"]
+    assert [row["mask"]["counts"] for row in said] == ["abc", "de"]

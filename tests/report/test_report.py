@@ -1,6 +1,8 @@
+import dataclasses
 import math
 
 import numpy as np
+from pycocotools import mask as rle
 from rich.console import Console
 
 from visionkit.engine.outcomes import Classes, Detections, Segments
@@ -22,6 +24,15 @@ def test_boxes_are_drawn_on_a_copy():
     assert (drawn[30, 12:38] != 128).any(), "the lower edge of the box"
     assert (drawn[40:, 45:] == 128).all(), "nothing is drawn elsewhere"
     np.testing.assert_array_equal(draw(detections(0), picture), picture)
+
+
+def test_the_pixels_of_objects_are_coloured():
+    picture = np.full((64, 64, 3), 128, np.uint8)
+    plane = np.zeros((64, 64, 1), np.uint8, order="F")
+    plane[40:60, 40:60] = 1
+    drawn = draw(dataclasses.replace(detections(1), masks=rle.encode(plane)), picture)
+    assert (drawn[40:60, 40:60] != 128).any(axis=-1).all()
+    assert (drawn[40:60, 10:38] == 128).all()
 
 
 def classes(count):

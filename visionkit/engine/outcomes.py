@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import compress
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
@@ -10,6 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from visionkit.data.preprocess import Prediction
+from visionkit.data.sample import Rle
 from visionkit.ops.palette import class_colour
 from visionkit.registry import Registry
 
@@ -55,6 +58,7 @@ class Detections(Outcome):
         scores: float32 [M] in 0..1.
         labels: int64 [M], 0..K-1.
         names: class name of each box.
+        masks: COCO run-length code of each object's pixels, where the network gives masks.
     """
 
     source: Path | None
@@ -62,6 +66,7 @@ class Detections(Outcome):
     scores: NDArray[np.float32]
     labels: NDArray[np.int64]
     names: list[str]
+    masks: list[Rle] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -69,13 +74,16 @@ class Detections(Outcome):
     def above(self, threshold: float) -> "Detections":
         """Only the boxes whose score is at least `threshold`."""
         kept = self.scores >= threshold
-        names = [name for name, keep in zip(self.names, kept, strict=True) if keep]
-        return Detections(self.source, self.boxes[kept], self.scores[kept], self.labels[kept], names)
+        names = list(compress(self.names, kept))
+        masks = None if self.masks is None else list(compress(self.masks, kept))
+        return Detections(self.source, self.boxes[kept], self.scores[kept], self.labels[kept], names, masks)
 
     def to_dict(self) -> dict[str, Any]:
         """The same as plain values, for JSON."""
         rows = zip(self.boxes.tolist(), self.scores.tolist(), self.names, strict=True)
-        found = [{"box": box, "score": score, "name": name} for box, score, name in rows]
+        found: list[dict[str, Any]] = [{"box": box, "score": score, "name": name} for box, score, name in rows]
+        for row, mask in zip(found, self.masks or [], strict=False):
+            row["mask"] = {"size": list(mask["size"]), "counts": mask["counts"].decode()}
         return {"picture": str(self.source), "detections": found}
 
 
@@ -153,10 +161,11 @@ class Segments(Outcome):
 
 @outcomes.register("detection")
 def _detections(
-    source: Path | None, prediction: dict[str, Tensor], class_names: Sequence[str], class_colours: Colours | None = None
+    source: Path | None, prediction: Prediction, class_names: Sequence[str], class_colours: Colours | None = None
 ) -> Detections:
     boxes, scores, labels = (prediction[key].cpu().numpy() for key in ("boxes", "scores", "labels"))
-    return Detections(source, boxes, scores, labels, [class_names[label] for label in labels])
+    names = [class_names[label] for label in labels]
+    return Detections(source, boxes, scores, labels, names, prediction.get("masks"))
 
 
 @outcomes.register("classification")

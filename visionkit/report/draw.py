@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
-from torchvision.utils import draw_bounding_boxes
+from pycocotools import mask as rle
+from torchvision.utils import draw_bounding_boxes, draw_segmentation_masks
 
 from visionkit.engine.outcomes import Classes, Detections, Outcome, Segments
 from visionkit.ops.palette import class_colour
@@ -31,15 +32,20 @@ def draw(found: Outcome, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 @draw.register
 def draw_detections(found: Detections, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Boxes with class names and scores."""
+    """Boxes with class names and scores, and the pixels of each object where they are known."""
     if not len(found):
         return picture.copy()
     scale = _scale(picture)
+    colours = [class_colour(int(label)) for label in found.labels]
+    canvas = torch.from_numpy(picture.transpose(2, 0, 1).copy())
+    if found.masks is not None:
+        planes = torch.from_numpy(rle.decode(found.masks).transpose(2, 0, 1).astype(bool))
+        canvas = draw_segmentation_masks(canvas, planes, alpha=0.5, colors=colours)
     drawn = draw_bounding_boxes(
-        torch.from_numpy(picture.transpose(2, 0, 1).copy()),
+        canvas,
         torch.from_numpy(found.boxes),
         labels=[f"{name} {score:.2f}" for name, score in zip(found.names, found.scores, strict=True)],
-        colors=[class_colour(int(label)) for label in found.labels],
+        colors=colours,
         width=max(1, round(2 * scale)),
         **_font(_letters(scale)),
     )
