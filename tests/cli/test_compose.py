@@ -112,6 +112,15 @@ def test_a_checkpoint_s_trainer_runs_no_code():
     assert len(before["trainer"]) == 4, "the recipe given stays as it is"
 
 
+def test_a_section_may_be_for_a_model_on_one_backbone(files):
+    section = "for:\n  faster_rcnn: {seed: 1}\n  faster_rcnn/resnet18: {seed: 2, model: {backbone: {norm: trained}}}\n"
+    recipe, card = files(recipe=RECIPE, card="data: {format: voc}\n" + section)
+    values = compose([recipe, card]).values
+    assert (values["seed"], values["model"]["backbone"]["norm"]) == (2, "trained")
+    values = compose([recipe, card, "model.backbone=resnet50"]).values
+    assert (values["seed"], values["model"]["backbone"]) == (1, {"name": "resnet50", "norm": "eval"})
+
+
 def test_the_model_of_the_command_line_chooses_the_sections(files):
     recipe, card = files(recipe=RECIPE.replace("faster_rcnn", "x"), card="for: {faster_rcnn: {seed: 4}}\n")
     assert "seed" not in compose([recipe, card, "data.format=voc"]).values

@@ -88,9 +88,14 @@ def without_data_source(layer: Layer) -> Layer:
 
 
 def with_matching_sections(layer: Layer, names: Layer) -> Layer:
-    """The layer with its `for:` sections laid over it whose key is the task or the model of `names`."""
+    """The layer with its `for:` sections laid over it that are meant for `names`.
+
+    Their keys are a task ("segmentation"), a model ("unet"), or a model on one backbone ("unet/resnet50").
+    """
     result = Layer({key: value for key, value in layer.values.items() if key != "for"}, layer.origins)
-    for name in (names.values.get("task"), section(names, "model").get("name")):
+    named = with_named_backbone(names)
+    model, backbone = (section(named, *path).get("name") for path in (("model",), ("model", "backbone")))
+    for name in (named.values.get("task"), model, f"{model}/{backbone}"):
         if isinstance(name, str):
             origins = {path[2:]: where for path, where in layer.origins.items() if path[:2] == ("for", name)}
             result = merge(result, with_named_backbone(Layer(section(layer, "for", name), origins)))
@@ -105,7 +110,7 @@ def check_for_sections(layer: Layer) -> None:
     """
     known = {*registered("tasks"), *registered("models")}
     for name in section(layer, "for"):
-        if name not in known:
+        if name.partition("/")[0] not in known:
             raise RecipeError(
                 f"for: {name!r} is no task or model{suggest(name, known)}\n  {layer.origin(('for', name))}"
             )
