@@ -3,6 +3,22 @@
 from torch import Tensor
 
 
+def shape_iou(box_sizes: Tensor, anchor_sizes: Tensor) -> Tensor:
+    """Compute the IoU of each box with each anchor when both share their centre.
+
+    Args:
+        box_sizes: [N, 2], width and height in pixels of the network's input.
+        anchor_sizes: [A, 2], likewise.
+
+    Returns:
+        [N, A], in 0..1.
+    """
+    widths, heights = (box_sizes[:, None].minimum(anchor_sizes)).unbind(-1)
+    intersection = widths * heights
+    union = box_sizes.prod(-1)[:, None] + anchor_sizes.prod(-1) - intersection
+    return intersection / union
+
+
 def best_anchor_iou(box_sizes: Tensor, anchor_sizes: Tensor) -> Tensor:
     """Compute the best IoU that each box can have with any anchor when both share their centre.
 
@@ -16,7 +32,4 @@ def best_anchor_iou(box_sizes: Tensor, anchor_sizes: Tensor) -> Tensor:
     Returns:
         [N], in 0..1.
     """
-    widths, heights = (box_sizes[:, None].minimum(anchor_sizes)).unbind(-1)
-    intersection = widths * heights
-    union = box_sizes.prod(-1)[:, None] + anchor_sizes.prod(-1) - intersection
-    return (intersection / union).amax(dim=1)
+    return shape_iou(box_sizes, anchor_sizes).amax(dim=1)

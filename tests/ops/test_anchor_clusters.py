@@ -1,0 +1,63 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from visionkit.ops.anchor_clusters import cluster_shapes
+from visionkit.ops.anchors import best_anchor_iou
+
+THREE = torch.tensor([[10.0, 10.0], [100.0, 30.0], [40.0, 200.0]])
+
+
+def around_three(number=50):
+    generator = torch.Generator().manual_seed(1)
+    factors = 1 + 0.1 * (torch.rand(number, 3, 2, generator=generator) - 0.5)
+    return (THREE * factors).flatten(0, 1)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_known_clusters_are_found_from_any_start(seed):
+    found = cluster_shapes(around_three(), 3, seed)
+    torch.testing.assert_close(found.shapes, THREE.double(), rtol=0.02, atol=0)
+    assert found.mean_iou > 0.93
+
+
+def test_each_shape_is_the_mean_of_those_it_fits_best():
+    sizes = torch.rand(200, 2, generator=torch.Generator().manual_seed(2)).double() * 90 + 10
+    shapes = cluster_shapes(sizes, 4).shapes
+    groups = {}
+    for width, height in sizes.tolist():
+        overlaps = []
+        for w, h in shapes.tolist():
+            shared = min(w, width) * min(h, height)
+            overlaps.append(shared / (w * h + width * height - shared))
+        groups.setdefault(overlaps.index(max(overlaps)), []).append((width, height))
+    for place, members in groups.items():
+        torch.testing.assert_close(torch.tensor(members, dtype=torch.float64).mean(dim=0), shapes[place])
+
+
+def test_the_mean_iou_is_that_of_the_best_shapes_and_grows_with_their_number():
+    sizes = around_three()
+    means = [cluster_shapes(sizes, count).mean_iou for count in (1, 2, 3)]
+    assert means == sorted(means)
+    found = cluster_shapes(sizes, 2)
+    assert found.mean_iou == pytest.approx(best_anchor_iou(sizes.double(), found.shapes).mean().item())
+
+
+@settings(deadline=None, max_examples=20)
+@given(factor=st.floats(0.01, 100.0))
+def test_the_unit_does_not_matter(factor):
+    one, other = cluster_shapes(around_three(5), 3), cluster_shapes(around_three(5) * factor, 3)
+    torch.testing.assert_close(other.shapes, one.shapes * factor, rtol=1e-4, atol=0)
+
+
+def test_equal_objects_and_as_many_shapes_as_objects():
+    same = torch.full((4, 2), 7.0)
+    assert cluster_shapes(same, 3).mean_iou == 1
+    assert cluster_shapes(THREE, 3).mean_iou == pytest.approx(1)
+
+
+@pytest.mark.parametrize("sizes", [THREE[:2], torch.tensor([[0.0, 1.0], [1.0, 1.0], [2.0, 2.0]])])
+def test_what_cannot_be_is_refused(sizes):
+    with pytest.raises(ValueError, match="3 shapes"):
+        cluster_shapes(sizes, 3)
