@@ -109,6 +109,20 @@ def test_what_is_meant_to_be_so_is_not_warned_of(checkpoint, tmp_path, recwarn):
     assert [str(warning.message) for warning in recwarn if "lightning" in warning.filename] == []
 
 
+def test_a_wrong_value_is_said_with_the_place_it_stands_at(checkpoint, tmp_path, capsys):
+    (tmp_path / "card.yaml").write_text("data:\n  batch_size: many\n")
+    for words, wrong, where in (
+        (["evaluation.metric=nonsense"], "evaluation.metric is 'nonsense'", "the command line"),
+        (["trainer.devices=x"], "trainer cannot be used", "the recipe"),
+        ([str(tmp_path / "card.yaml")], "data.batch_size is 'many'", "card.yaml:2"),
+    ):
+        assert main(["test", checkpoint, *words]) == 2
+        said = capsys.readouterr().err.splitlines()
+        assert wrong in said[0]
+        assert said[-1].endswith(where)
+        assert len(said) <= 5
+
+
 def test_views_are_asked_for_on_the_command_line(checkpoint, tmp_path, capsys):
     centre, ten = (
         scored([checkpoint], tmp_path / views, f"evaluation.views={views}")[1] for views in ("centre", "ten")

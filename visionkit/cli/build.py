@@ -56,7 +56,7 @@ def call(target: Callable[..., Any], arguments: dict[str, Any], key: str) -> Any
 
     try:
         return target(**arguments)
-    except (ValueError, MisconfigurationException) as error:
+    except (TypeError, ValueError, MisconfigurationException) as error:
         reason = [line.strip() for line in str(error).splitlines() if line.strip()]
         raise WrongValueError(
             "\n".join([f"{key} cannot be used:", *reason[:MOST_LINES]]), tuple(key.split("."))

@@ -1,7 +1,8 @@
 """One layer of a recipe: a YAML file or a word of the command line, with the place each value stands at."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,15 @@ class WrongValueError(RecipeError):
     def __init__(self, message: str, path: KeyPath) -> None:
         super().__init__(message)
         self.path = path
+
+
+@contextmanager
+def saying_where(recipe: Layer) -> Iterator[None]:
+    """Adds to what is said of a wrong value the file and line, or the word, that it comes from."""
+    try:
+        yield
+    except WrongValueError as error:
+        raise RecipeError(f"{error}\n  {recipe.origin(error.path)}") from error
 
 
 class _RefusedError(yaml.MarkedYAMLError):

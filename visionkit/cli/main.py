@@ -4,13 +4,12 @@ import argparse
 import importlib
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from visionkit import __version__
 from visionkit.cli.compose import compose, is_override
-from visionkit.cli.layers import Layer, WrongValueError
+from visionkit.cli.layers import Layer, saying_where
 from visionkit.cli.listing import KINDS, print_listing
 from visionkit.cli.schema import check, check_data
 from visionkit.errors import RecipeError, VisionkitError
@@ -194,7 +193,7 @@ def _fit(arguments: argparse.Namespace) -> int:
     if arguments.dry_run:
         _print_recipe(recipe)
         return 0
-    with _saying_where(recipe):
+    with saying_where(recipe):
         return _body("verbs_fit", "fit")(recipe.values, name=name, resume=arguments.resume)
 
 
@@ -238,7 +237,7 @@ def _data(arguments: argparse.Namespace) -> int:
     options = {name: value for name, value in given.items() if value is not None}
     if options and arguments.action != "proposals":
         arguments.parser.error(f"--{next(iter(options))} goes with `visionkit data proposals`")
-    with _saying_where(card):
+    with saying_where(card):
         return _body("verbs_data", arguments.action)(card.values, **options)
 
 
@@ -247,17 +246,8 @@ def _transfer(arguments: argparse.Namespace) -> int:
 
     recipe = compose_advice(arguments.words)
     check(recipe)
-    with _saying_where(recipe):
+    with saying_where(recipe):
         return _body("verbs_transfer", arguments.action)(recipe.values, arguments.words)
-
-
-@contextmanager
-def _saying_where(recipe: Layer) -> Iterator[None]:
-    """Adds to what is said of a wrong value the file and line, or the word, that it comes from."""
-    try:
-        yield
-    except WrongValueError as error:
-        raise RecipeError(f"{error}\n  {recipe.origin(error.path)}") from error
 
 
 def _body(module: str, function: str) -> Callable[..., int]:

@@ -4,12 +4,12 @@ import json
 import logging
 import math
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
 from visionkit.cli.build import instantiate
 from visionkit.cli.compose import compose
+from visionkit.cli.layers import Layer, saying_where
 from visionkit.cli.logs import show_progress_messages
 from visionkit.cli.parts import build_data, build_trainer
 from visionkit.cli.schema import check
@@ -46,12 +46,13 @@ def evaluate(checkpoints: list[str], words: list[str], split: str, output: str |
     show_progress_messages()
     members, recipes = zip(*[_load(checkpoint, words) for checkpoint in checkpoints], strict=True)
     task, recipe = members[0] if len(members) == 1 else average(members), recipes[0]
-    data = build_data(recipe)
+    with saying_where(recipe):
+        data = build_data(recipe.values)
+        trainer = build_trainer({"trainer": recipe.values.get("trainer", {})}, [], False)
     if data.splits.evaluation_split(split) != split:
         split = data.splits.evaluation_split(split)
         logger.warning("the card has no test split: scoring %s instead", split)
     _check_classes(task, data, checkpoints[0])
-    trainer = build_trainer({"trainer": recipe.get("trainer", {})}, [], False)
     loader = data.val_dataloader() if split == "val" else data.test_dataloader()
     trainer.test(task, loader, verbose=False)
     if trainer.is_global_zero:
@@ -60,13 +61,14 @@ def evaluate(checkpoints: list[str], words: list[str], split: str, output: str |
     return 0
 
 
-def _load(checkpoint: str, words: list[str]) -> tuple[Task, dict[str, Any]]:
+def _load(checkpoint: str, words: list[str]) -> tuple[Task, Layer]:
     """A checkpoint's task, told to score as its recipe under the words says, and that recipe."""
     task = load_task(checkpoint)
     layer = compose(words, onto=task.recipe)
     check(layer)
-    task.score_by(instantiate(task.option_types["evaluation"], layer.values.get("evaluation"), "evaluation"))
-    return task, layer.values
+    with saying_where(layer):
+        task.score_by(instantiate(task.option_types["evaluation"], layer.values.get("evaluation"), "evaluation"))
+    return task, layer
 
 
 def _usual_folder(checkpoints: list[str], split: str) -> Path:
