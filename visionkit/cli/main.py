@@ -46,6 +46,7 @@ DATA_EXAMPLES = """examples:
   visionkit data check data/mine.yaml                                  before a night of training
   visionkit data download coco2017 data.root=/data/coco
   visionkit data proposals data/voc2007.yaml --mode quality --split train
+  visionkit data anchors data/bccd.yaml --count 5 --size 416           shapes for model.anchors of yolov2
 """
 TRANSFER_EXAMPLES = """examples:
   visionkit transfer advise data/mine.yaml                             do pretrained weights fit these pictures?
@@ -154,12 +155,15 @@ def _parser() -> argparse.ArgumentParser:
     listing = _verb(verbs, "list", _list, "what there is to choose from", usage, LIST_EXAMPLES)
     listing.add_argument("kind", nargs="?", choices=list(KINDS), help="left out: everything")
 
-    usage = "check|download|proposals CARD [key=value ...] [--mode M] [--split S]"
-    data = _verb(verbs, "data", _data, "check or download the data of a card, propose regions", usage, DATA_EXAMPLES)
-    data.add_argument("action", choices=["check", "download", "proposals"])
+    usage = "check|download|proposals|anchors CARD [key=value ...] [--mode M] [--split S] [--count N] [--size P]"
+    text = "check or download the data of a card, propose regions, find anchors"
+    data = _verb(verbs, "data", _data, text, usage, DATA_EXAMPLES)
+    data.add_argument("action", choices=["check", "download", "proposals", "anchors"])
     data.add_argument("words", nargs="+", metavar="CARD | key=value", help=WORDS_HELP)
     data.add_argument("--mode", metavar="M", help="proposals: single, fast or quality selective search")
     data.add_argument("--split", metavar="S", help="proposals: this split alone")
+    data.add_argument("--count", type=int, metavar="N", help="anchors: how many (5)")
+    data.add_argument("--size", type=int, metavar="P", help="anchors: sides of the network's input in pixels (416)")
 
     usage = "advise [RECIPE] CARD [key=value ...]"
     transfer = _verb(verbs, "transfer", _transfer, "how to use pretrained weights for a card", usage, TRANSFER_EXAMPLES)
@@ -233,10 +237,11 @@ def _list(arguments: argparse.Namespace) -> int:
 def _data(arguments: argparse.Namespace) -> int:
     card = compose(arguments.words)
     check_data(card)
-    given = {"mode": arguments.mode, "split": arguments.split}
-    options = {name: value for name, value in given.items() if value is not None}
-    if options and arguments.action != "proposals":
-        arguments.parser.error(f"--{next(iter(options))} goes with `visionkit data proposals`")
+    owners = {"mode": "proposals", "split": "proposals", "count": "anchors", "size": "anchors"}
+    options = {name: value for name in owners if (value := getattr(arguments, name)) is not None}
+    for name in options:
+        if owners[name] != arguments.action:
+            arguments.parser.error(f"--{name} goes with `visionkit data {owners[name]}`")
     with saying_where(card):
         return _body("verbs_data", arguments.action)(card.values, **options)
 

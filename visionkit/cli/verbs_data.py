@@ -1,4 +1,4 @@
-"""`visionkit data check`, `visionkit data proposals` and `visionkit data download`."""
+"""`visionkit data check`, `visionkit data proposals`, `visionkit data anchors` and `visionkit data download`."""
 
 from pathlib import Path
 from typing import Any
@@ -50,6 +50,36 @@ def proposals(recipe: dict[str, Any], *, mode: str | None = None, split: str | N
         Console().print(f"[bold]{name}[/bold]")
         for line in gathered(found).lines():
             Console().print(f"  {line}", soft_wrap=True)
+    return 0
+
+
+def anchors(recipe: dict[str, Any], *, count: int = 5, size: int = 416) -> int:
+    """Print the shapes that fit the objects of the training split best, as a line of a recipe.
+
+    Args:
+        recipe: the composed card.
+        count: of anchors.
+        size: height and width in pixels of the network's input, which pictures enter by "letterbox".
+
+    Raises:
+        RecipeError: fewer objects than anchors, or no such size.
+    """
+    from visionkit.cli.parts import build_data
+    from visionkit.data.object_sizes import object_sizes
+    from visionkit.ops.anchor_clusters import cluster_shapes
+
+    show_progress_messages()
+    if size < 1 or count < 1:
+        raise RecipeError(f"--count {count} and --size {size} must be at least 1")
+    sizes = object_sizes(build_data(recipe).dataset("train"), size)
+    if len(sizes) < count:
+        raise RecipeError(f"the training split has {len(sizes)} objects, too few for {count} anchors")
+    Console().print(f"{len(sizes)} objects of the training split, in pixels of an input of {size} x {size}")
+    for number in range(1, count + 1):
+        found = cluster_shapes(sizes, number)
+        Console().print(f"{number:>3} anchors: mean IoU {found.mean_iou:.3f}")
+    pairs = ", ".join(f"[{width:.1f}, {height:.1f}]" for width, height in found.shapes.tolist())
+    Console().print(f"model: {{anchors: [{pairs}]}}", soft_wrap=True, markup=False, highlight=False)
     return 0
 
 
