@@ -180,8 +180,8 @@ class Detection(Task):
             geometry = self.preprocessing.geometry(*dataset.picture_size(index))
             sizes.append(_box_sizes(dataset.annotation(index).boxes, geometry))
         boxes = torch.cat(sizes)
-        if len(boxes):
-            shapes = self.network.anchor_shapes(geometry.input_size)  # type: ignore[operator]
+        shapes = self.network.anchor_shapes(geometry.input_size)  # type: ignore[operator]
+        if len(boxes) and len(shapes):
             share = (best_anchor_iou(boxes, shapes) < 0.5).float().mean().item()
             logger.log(
                 logging.WARNING if share > 0.1 else logging.INFO,

@@ -4,16 +4,21 @@ import math
 
 import pytest
 import torch
-from torch import nn
 
 from tests.models.detection.networks import pictures, target
 from visionkit.backbones import create_backbone
+from visionkit.backbones.contract import rest_norms
 from visionkit.errors import DataError, RecipeError, VisionkitError
 from visionkit.models import create_model, models
 from visionkit.models.detection.batch import split_targets
 from visionkit.models.detection.one_stage import OneStageDetector, best_of_each_class, best_of_each_level
 
-SMALL = {"retinanet": {"fpn_channels": 16}, "ssd": {"extra_channels": (32, 32, 32)}}
+SMALL = {
+    "retinanet": {"fpn_channels": 16},
+    "ssd": {"extra_channels": (32, 32, 32)},
+    "yolov1": {"head": "convolutional", "head_channels": 32, "head_stride": 1, "grid": 3},
+    "yolov2": {"anchors": [[20, 20], [40, 60]], "head_channels": 32, "passthrough_channels": 8},
+}
 """Of each one-stage detector, what makes it small."""
 
 TWO = pictures((96, 96), (96, 96))
@@ -63,7 +68,7 @@ def test_pictures_without_objects_give_finite_losses_and_all_gradients(name, not
 @EVERY
 def test_a_picture_without_objects_changes_nothing_for_the_boxes_of_another(name):
     network = small(name).train()
-    network.backbone.eval()
+    rest_norms(network, "eval")
     with torch.no_grad():
         alone = network(TWO[:1], TWO_TARGETS[:1])["loss_box"]
         beside = network(TWO, [TWO_TARGETS[0], target()])["loss_box"]
@@ -97,9 +102,7 @@ def test_one_validation_forward_gives_what_the_two_modes_give(name):
         assert len(runs) == 1
         expected = network(TWO)
         network.train()
-        for module in network.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                module.eval()
+        rest_norms(network, "eval")
         expected_losses = network(TWO, TWO_TARGETS)
     assert losses == expected_losses
     for one, other in zip(predictions, expected, strict=True):

@@ -66,7 +66,7 @@ class OneStageDetector(nn.Module):
         neck: from the backbone's maps to those of the levels.
         head: from a list of maps [B, c, h, w] to `cls_logits` [B, A, C] and `bbox_regression` [B, A, 4].
         anchors: makes the grid.
-        matcher: from IoU to matches.
+        matcher: from IoU to matches; None where the subclass has a `match` of its own.
         box_coder: what the head's boxes mean.
         suppress: which of overlapping detections stay.
 
@@ -85,7 +85,7 @@ class OneStageDetector(nn.Module):
         neck: nn.Module,
         head: nn.Module,
         anchors: KeptGrids,
-        matcher: Matcher,
+        matcher: Matcher | None,
         box_coder: BoxCoder,
         suppress: Suppression,
     ) -> None:
@@ -152,9 +152,14 @@ class OneStageDetector(nn.Module):
         """Width and height [A, 2], in pixels of the network's input, of every kind of anchor; on the CPU."""
         return self.anchors.shapes(input_size)
 
+    def match(self, anchors: Tensor, objects: Objects) -> tuple[Tensor, Tensor]:
+        """Classes int64 [A] and the objects meant int64 [A] of the anchors of one picture, as of `assign`."""
+        assert self.matcher is not None
+        return assign(anchors, objects, self.matcher)
+
     def lessons(self, anchors: Tensor, objects: Sequence[Objects]) -> Lessons:
         """Decide what each anchor [A, 4] should learn in each picture."""
-        found = [assign(anchors, one, self.matcher) for one in objects]
+        found = [self.match(anchors, one) for one in objects]
         classes = torch.stack([kinds for kinds, _ in found])
         first, matched = 0, []
         for one, (_, indices) in zip(objects, found, strict=True):
