@@ -1,5 +1,7 @@
 """Every shipped recipe and card: found by walking the folders, composed, checked, trained for two steps."""
 
+import shutil
+
 import pytest
 import yaml
 
@@ -27,14 +29,32 @@ def test_recipes_are_short_and_say_how_they_are_run(path):
     assert any(f"visionkit fit recipes/{path.name}" in line for line in head)
 
 
-@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
-def test_every_recipe_trains_two_steps(recipe, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+HEAVY = frozenset(
+    "deconvnet deeplabv3_resnet50 fast_rcnn_vgg16 fc_densenet103 fc_densenet67 fcn32s_vgg16 fcn8s_vgg16 frrn_b "
+    "rcnn_alexnet segnet ssd300_vgg16 ssd512_vgg16".split()
+)
+"""Recipes whose two steps and checkpoints take a minute or gigabytes; trained by `pytest -m slow`."""
+
+
+def trained(path):
+    return pytest.param(path, id=path.stem, marks=[pytest.mark.slow] if path.stem in HEAVY else [])
+
+
+@pytest.fixture
+def emptied(tmp_path):
+    """A folder that is emptied at once: the checkpoints of all recipes together would fill a disk."""
+    yield tmp_path
+    shutil.rmtree(tmp_path)
+
+
+@pytest.mark.parametrize("recipe", map(trained, RECIPES))
+def test_every_recipe_trains_two_steps(recipe, emptied, monkeypatch):
+    monkeypatch.chdir(emptied)
     weights = ["model.backbone.weights=none", "model.backbone.norm=trained", "model.backbone.frozen_stages=0"]
     task = compose([str(recipe)]).values["task"]
     # A classifier keeps the 96 pixels of the shapes card: AlexNet has nothing left of 64.
     words = [word for word in TINY if task == "detection" or not word.startswith("preprocess.")]
     assert main(["fit", str(recipe), *words, *weights]) == 0
-    run = tmp_path / "runs" / recipe.stem / "1"
+    run = emptied / "runs" / recipe.stem / "1"
     assert {"recipe.yaml", "metrics.csv", "best.ckpt", "last.ckpt"} <= {path.name for path in run.iterdir()}
     assert yaml.safe_load((run / "recipe.yaml").read_text())["task"] == task
