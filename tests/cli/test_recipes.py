@@ -29,10 +29,20 @@ def test_recipes_are_short_and_say_how_they_are_run(path):
     assert any(f"visionkit fit recipes/{path.name}" in line for line in head)
 
 
-HEAVY = frozenset(
-    "deconvnet deeplabv3_resnet50 fast_rcnn_vgg16 fc_densenet103 fc_densenet67 fcn32s_vgg16 fcn8s_vgg16 frrn_b "
-    "rcnn_alexnet segnet ssd300_vgg16 ssd512_vgg16".split()
-)
+HEAVY = {
+    "deconvnet",
+    "deeplabv3_resnet50",
+    "fast_rcnn_vgg16",
+    "fc_densenet103",
+    "fc_densenet67",
+    "fcn32s_vgg16",
+    "fcn8s_vgg16",
+    "frrn_b",
+    "rcnn_alexnet",
+    "segnet",
+    "ssd300_vgg16",
+    "ssd512_vgg16",
+}
 """Recipes whose two steps and checkpoints take a minute or gigabytes; trained by `pytest -m slow`."""
 
 
@@ -47,7 +57,7 @@ def emptied(tmp_path):
     shutil.rmtree(tmp_path)
 
 
-@pytest.mark.parametrize("recipe", map(trained, RECIPES))
+@pytest.mark.parametrize("recipe", [trained(path) for path in RECIPES])
 def test_every_recipe_trains_two_steps(recipe, emptied, monkeypatch):
     monkeypatch.chdir(emptied)
     weights = ["model.backbone.weights=none", "model.backbone.norm=trained", "model.backbone.frozen_stages=0"]
