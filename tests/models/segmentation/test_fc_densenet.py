@@ -84,7 +84,7 @@ def test_a_block_of_synchronised_norms_takes_the_plain_loop():
 
 
 def test_one_value_a_channel_is_refused_in_training():
-    with pytest.raises(ValueError, match="^Expected more than 1 value per channel"):
+    with pytest.raises(ValueError, match=r"^Expected more than 1 value per channel"):
         small().train()(torch.randn(1, 3, 20, 20))
 
 
