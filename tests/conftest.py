@@ -6,7 +6,7 @@ import pytest
 import torch
 
 os.environ["VISIONKIT_OFFLINE"] = "1"  # no test reaches for weights
-torch.set_num_threads(2)
+torch.set_num_threads(1)  # pytest runs a process on each core
 
 
 @pytest.fixture(autouse=True)
