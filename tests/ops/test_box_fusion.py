@@ -37,8 +37,12 @@ def mean(members):
     return [sum(box[side] * score for box, score in members) / weight for side in range(4)]
 
 
-def comparable(rows):
-    return sorted([round(value, 3) for value in (label, score, *box)] for label, score, box in rows)
+def taken_out(rows, wanted):
+    """`rows` without the first that is as near to `wanted` as rounding leaves it."""
+    for place, row in enumerate(rows):
+        if all(abs(own - their) < 1e-3 for own, their in zip(row, wanted, strict=True)):
+            return rows[:place] + rows[place + 1 :]
+    raise AssertionError(f"{wanted} is not among {rows}")
 
 
 @settings(max_examples=200, deadline=None)
@@ -46,10 +50,11 @@ def comparable(rows):
 def test_it_equals_the_slow_reference(looks):
     fused = fuse_boxes(looks, IOU)
     expected = slow_fusion(looks, IOU)
-    rows = zip(fused.labels.tolist(), fused.scores.tolist(), fused.boxes.tolist(), strict=True)
-    own, theirs = comparable(rows), comparable(expected)
-    assert len(own) == len(theirs)
-    torch.testing.assert_close(torch.tensor(own), torch.tensor(theirs), atol=2e-3, rtol=1e-3)
+    columns = fused.labels.tolist(), fused.scores.tolist(), fused.boxes.tolist()
+    left = [(label, score, *box) for label, score, box in zip(*columns, strict=True)]
+    for label, score, box in expected:
+        left = taken_out(left, (label, score, *box))
+    assert left == []
     assert (fused.scores.diff() <= 0).all()
 
 
