@@ -206,6 +206,8 @@ def test_anchor_shapes_are_those_of_the_grid(name):
     _, output = network._look(TWO)
     sides = output.anchors[:, 2:] - output.anchors[:, :2]
     shapes = network.anchor_shapes((96, 96))
+    if not len(shapes):
+        pytest.skip(f"{name} predicts boxes without anchors")
     distances = (sides[:, None] - shapes).abs().amax(-1)
     assert distances.amin(dim=1).max() < 1e-3
     assert distances.amin(dim=0).max() < 1e-3
