@@ -263,9 +263,17 @@ class Preprocessing(nn.Module):
 
     @staticmethod
     def resize_targets(targets: Sequence[Target], geometries: Sequence[Geometry]) -> list[Target]:
-        """Targets with their boxes and proposals in the pixels of the resized pictures; all else is passed on."""
+        """Targets with their boxes and proposals in the pixels of the resized pictures; all else is passed on.
+
+        Masks stay as they are stored; `frame` float32 [4] says which part of the network's input, xyxy in its pixels,
+        they cover.
+        """
         return [
-            {**target, **{key: geometry.enter(target[key]) for key in BOXES & target.keys()}}
+            {
+                **target,
+                **_frame(target, geometry),
+                **{key: geometry.enter(target[key]) for key in BOXES & target.keys()},
+            }
             for target, geometry in zip(targets, geometries, strict=True)
         ]
 
@@ -276,3 +284,11 @@ class Preprocessing(nn.Module):
             {**prediction, "boxes": geometry.leave(prediction["boxes"].float())}
             for prediction, geometry in zip(predictions, geometries, strict=True)
         ]
+
+
+def _frame(target: Target, geometry: Geometry) -> Target:
+    """Where in the network's input the picture of a target with masks lies."""
+    if target.get("masks") is None:
+        return {}
+    whole = target["boxes"].new_tensor([0, 0, geometry.width, geometry.height])
+    return {"frame": geometry.enter(whole)}

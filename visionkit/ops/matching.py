@@ -21,12 +21,14 @@ class Objects(NamedTuple):
         labels: int64 [M], 0..K-1.
         crowds: float32 [C, 4], regions of uncounted objects.
         masks: COCO run-length code of each of the M objects, in the pixels of the stored picture; None where not known.
+        frame: float32 [4], the part of the network's input that the stored picture covers, xyxy; None for all of it.
     """
 
     boxes: Tensor
     labels: Tensor
     crowds: Tensor
     masks: list[Any] | None = None
+    frame: Tensor | None = None
 
 
 class BestMatcher(Matcher):

@@ -25,7 +25,7 @@ TWO_TARGETS = [
 ]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def pair():
     """torchvision's network and ours with its values."""
     reference = torchvision_reference(num_classes=3)

@@ -5,6 +5,7 @@ from pycocotools import mask as rle
 
 from tests.models.detection.networks import SMALL, pictures, target, torchvision_reference
 from visionkit.backbones import create_backbone
+from visionkit.data.preprocess import Preprocessing, letterbox
 from visionkit.errors import DataError, RecipeError
 from visionkit.models import create_model
 from visionkit.models.detection.batch import split_targets
@@ -36,13 +37,17 @@ def encoded(masks):
 TARGETS = [target(BOXES[number], LABELS[number], masks=encoded(planes(number))) for number in range(2)]
 
 
+WHOLE = torch.tensor([0.0, 0.0, 128.0, 100.0])
+"""The first picture, xyxy."""
+
+
 def small_mask_network(num_classes=3, **options):
     torch.manual_seed(0)
     backbone = create_backbone("resnet18", weights="none")
     return MaskRCNN(backbone, num_classes, mask_channels=16, **{**SMALL, **options})
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def pair():
     """torchvision's network and ours with its values."""
     reference = torchvision_reference(num_classes=3, masks=True)
@@ -106,18 +111,30 @@ def test_crowds_teach_no_mask():
     shown = []
     for targets in (with_crowd, without):
         (objects,) = split_targets(targets, 3)
-        shown.append(masks_in_regions(objects.masks, torch.arange(2), boxes, (100, 128), 28))
+        shown.append(masks_in_regions(objects.masks, torch.arange(2), boxes, WHOLE, 28))
     torch.testing.assert_close(*shown)
 
 
 def test_regions_of_a_resized_picture_show_the_stored_mask():
     """A region of the picture at twice the size sees what the region of the stored one sees."""
     boxes = torch.tensor(BOXES[0], dtype=torch.float32)
-    same = masks_in_regions(TARGETS[0]["masks"], torch.arange(3), boxes, (100, 128), 14)
-    doubled = masks_in_regions(TARGETS[0]["masks"], torch.arange(3), 2 * boxes, (200, 256), 14)
+    same = masks_in_regions(TARGETS[0]["masks"], torch.arange(3), boxes, WHOLE, 14)
+    doubled = masks_in_regions(TARGETS[0]["masks"], torch.arange(3), 2 * boxes, 2 * WHOLE, 14)
     torch.testing.assert_close(same, doubled)
     assert same[:, 7, 7].tolist() == [1, 1, 1]
     assert same[:, 0, 0].tolist() == [0, 0, 0]
+
+
+def test_masks_follow_their_picture_into_a_letterbox():
+    """The loss of regions on the objects asks for the same pixels, whatever lies around the picture."""
+    target = TARGETS[0]
+    geometry = letterbox(100, 128, 192, 192)
+    assert geometry.top > 0
+    (entered,) = Preprocessing.resize_targets([target], [geometry])
+    (objects,) = split_targets([entered], 3)
+    plain = masks_in_regions(target["masks"], torch.arange(3), target["boxes"], WHOLE, 14)
+    boxed = masks_in_regions(objects.masks, torch.arange(3), objects.boxes, objects.frame, 14)
+    torch.testing.assert_close(plain, boxed, atol=1e-4, rtol=0)
 
 
 def test_objects_without_masks_are_refused():

@@ -100,7 +100,7 @@ def split_targets(targets: Sequence[Target], num_classes: int) -> list[Objects]:
 
     Args:
         targets: per picture `boxes` float [N, 4], `labels` int64 [N], and optionally `crowd` bool [N], `masks` (a list
-            of N) and `image_id`.
+            of N), their `frame` (see `Objects`) and `image_id`.
         num_classes: K; labels are 0..K-1.
 
     Raises:
@@ -133,13 +133,13 @@ def detections(candidates: Candidates, suppress: Suppression) -> Prediction:
 
 
 def _objects(target: Target, may_hold_crowds: bool) -> Objects:
-    boxes, labels, masks = target["boxes"].float(), target["labels"], target.get("masks")
+    boxes, labels, masks, frame = target["boxes"].float(), target["labels"], target.get("masks"), target.get("frame")
     if not may_hold_crowds:
-        return Objects(boxes, labels, boxes[:0], masks)
+        return Objects(boxes, labels, boxes[:0], masks, frame)
     crowd = _crowd(target)
     if masks is not None:
         masks = [mask for mask, is_crowd in zip(masks, crowd.tolist(), strict=True) if not is_crowd]
-    return Objects(boxes[~crowd], labels[~crowd], boxes[crowd], masks)
+    return Objects(boxes[~crowd], labels[~crowd], boxes[crowd], masks, frame)
 
 
 def _crowd(target: Target) -> Tensor:

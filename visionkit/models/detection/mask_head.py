@@ -73,7 +73,7 @@ class MaskHead(nn.Module):
             return logits.sum()  # zero, and every parameter gets its gradient of zero
         labels = sample.classes[sample.classes > 0]
         truth = [
-            masks_in_regions(one.masks, indices, boxes, size, logits.shape[-1])
+            masks_in_regions(one.masks, indices, boxes, _frame(one, size, boxes), logits.shape[-1])
             for one, indices, boxes, size in zip(objects, sample.matched, regions, sizes, strict=True)
         ]
         return functional.binary_cross_entropy_with_logits(
@@ -97,7 +97,7 @@ class MaskHead(nn.Module):
 
 
 def masks_in_regions(
-    masks: Sequence[dict[str, object]] | None, indices: Tensor, regions: Tensor, size: tuple[int, int], side: int
+    masks: Sequence[dict[str, object]] | None, indices: Tensor, regions: Tensor, frame: Tensor, side: int
 ) -> Tensor:
     """What regions show of their objects' masks.
 
@@ -108,7 +108,7 @@ def masks_in_regions(
         masks: COCO run-length code of each object of a picture.
         indices: int64 [P], the object of each region.
         regions: float32 [P, 4], in the pixels of the picture as the network sees it.
-        size: (height, width) of that picture in pixels.
+        frame: float32 [4], where in it the picture lies that the masks belong to.
         side: cells of the result in each direction.
 
     Returns:
@@ -120,7 +120,12 @@ def masks_in_regions(
     asked, places = indices.unique(return_inverse=True)
     decoded = np.stack([rle.decode(masks[index]) for index in asked.tolist()])
     planes = torch.from_numpy(decoded).to(regions.device).float()[:, None]
-    height, width = size
-    scale = regions.new_tensor([planes.shape[-1] / width, planes.shape[-2] / height]).repeat(2)
-    rows = torch.cat([places[:, None].to(regions.dtype), regions * scale], dim=1)
+    corner, sides = frame[:2].repeat(2), (frame[2:] - frame[:2]).repeat(2)
+    stored = regions.new_tensor([planes.shape[-1], planes.shape[-2]]).repeat(2)
+    rows = torch.cat([places[:, None].to(regions.dtype), (regions - corner) / sides * stored], dim=1)
     return roi_align(planes, rows, side)[:, 0]
+
+
+def _frame(objects: Objects, size: tuple[int, int], like: Tensor) -> Tensor:
+    """The part of a picture of `size` (height, width) that its objects' masks cover."""
+    return objects.frame if objects.frame is not None else like.new_tensor([0, 0, size[1], size[0]])
