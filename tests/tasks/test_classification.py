@@ -112,7 +112,7 @@ def test_mixed_and_smoothed_targets_weigh_as_torch_says(monkeypatch):
     task.class_weights = torch.rand(6) + 0.5
     logits, shares = torch.randn(4, 6), torch.rand(4, 6).softmax(dim=1)
     expected = -(shares * 0.9 + 0.1 / 6) * task.class_weights * logits.log_softmax(dim=1)
-    torch.testing.assert_close(task._loss(logits, shares), expected.sum(dim=1).mean())
+    torch.testing.assert_close(task.loss(logits, shares), expected.sum(dim=1).mean())
 
 
 def test_balanced_sampling_reaches_the_training_loop():

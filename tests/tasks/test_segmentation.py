@@ -127,7 +127,7 @@ def test_masks_are_resized_to_the_nearest_class():
 def test_a_batch_of_void_gives_no_loss_and_no_gradient():
     task = small_segmentation(COLOURS, SmallSegmenter(3))
     logits = task.network(torch.rand(1, 3, 8, 8))
-    loss = task._loss(logits, torch.full((1, 8, 8), 255))
+    loss = task.loss(logits, torch.full((1, 8, 8), 255))
     loss.backward()
     assert loss.item() == 0
     assert all(not parameter.grad.any() for parameter in task.network.parameters())

@@ -9,16 +9,16 @@ from torch import Tensor, nn
 
 from visionkit.data.batch import Batch
 from visionkit.data.crop import CropPreprocess, CropPreprocessing
+from visionkit.data.datamodule import VisionData
 from visionkit.data.splits import Needs
 from visionkit.errors import RecipeError
-from visionkit.metrics.gather import gather_by_key
-from visionkit.tasks.base import Task, refusing_lone_values, tasks
+from visionkit.tasks.base import Task, tasks
+from visionkit.tasks.categorical import CategoricalTask
 from visionkit.tasks.labelling import LABELLINGS
 from visionkit.tasks.mixing import MixingOptions, make_mixing
 from visionkit.tasks.optimise import OptimizerOptions, ScheduleOptions
 from visionkit.tasks.runtime import RuntimeOptions
 from visionkit.tasks.views import Views, view_kinds
-from visionkit.tasks.weighting import weights_for_training
 
 MOST_LISTED = 5
 """Classes that predictions.json names for a picture, the surest first."""
@@ -76,7 +76,7 @@ class ClassificationEvaluation:
 
 
 @tasks.register("classification")
-class Classification(Task):
+class Classification(CategoricalTask):
     """Picture classification, one class a picture or several.
 
     Args:
@@ -103,7 +103,7 @@ class Classification(Task):
         "runtime": RuntimeOptions,
     }
     preprocessing: CropPreprocessing
-    class_weights: Tensor | None
+    loss_options: LossOptions
 
     def __init__(
         self,
@@ -118,16 +118,11 @@ class Classification(Task):
         evaluation: ClassificationEvaluation | None = None,
         runtime: RuntimeOptions | None = None,
     ) -> None:
-        super().__init__(model, class_names, category_ids, preprocess, optimizer, schedule)
-        self.loss_options, self.mixing_options = loss or LossOptions(), mixing or MixingOptions()
+        super().__init__(model, class_names, category_ids, preprocess, optimizer, schedule, loss, runtime)
+        self.mixing_options = mixing or MixingOptions()
         self.labelling = LABELLINGS[self.loss_options.multi_label]()
         self.mixing = make_mixing(self.mixing_options, len(class_names))
-        self.register_buffer("class_weights", None, persistent=False)
         self.score_by(evaluation or ClassificationEvaluation())
-        self.rows: dict[int | str, dict[str, Any]] = {}
-        self.extras: dict[str, Any] = {}
-        self.runtime_options = runtime or RuntimeOptions()
-        self.network.to(memory_format=self.runtime_options.memory_format)
 
     @classmethod
     def needs(cls, recipe: Mapping[str, Any]) -> Needs:
@@ -154,14 +149,6 @@ class Classification(Task):
         """The main metric on the validation split."""
         return f"val/{self.evaluation_options.metric or self.metric.main}"
 
-    def prediction_rows(self) -> list[dict[str, Any]]:
-        """For each picture its id and the surest classes with their probabilities."""
-        return [{"image_id": image_id, **row} for image_id, row in self.rows.items()]
-
-    def details(self) -> dict[str, Any]:
-        """What the metric knows beyond figures: the confusion matrix."""
-        return self.extras
-
     def forward(self, pictures: Sequence[Tensor]) -> Tensor:
         """Classify, as the evaluation's views say.
 
@@ -178,22 +165,13 @@ class Classification(Task):
         pictures, targets = self._prepared(batch), self._targets(batch)
         if self.mixing is not None:
             pictures, targets = self.mixing(pictures, targets)
-        network = self._network_for(batch)
-        heads = getattr(network, "logits_of_all_heads", lambda x: [(1.0, network(x))])
-        with refusing_lone_values():
-            answers = heads(pictures)
-        losses = {
-            f"loss_head{head}" if head else "loss_main": weight * self._loss(logits, targets)
-            for head, (weight, logits) in enumerate(answers)
-        }
-        loss = self.total_loss(losses, batch.image_ids)
-        self.log_losses("train", {"loss": loss.detach()}, len(targets))
-        return loss
+        return self.learn(self._network_for(batch), pictures, targets, batch.image_ids)
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         """Loss and figures from one forward pass."""
-        logits, targets = self._network_for(batch)(self._prepared(batch)), self._targets(batch)
-        self.log_losses("val", {"loss": self._loss(logits, targets)}, len(targets))
+        pictures, targets = self.runtime_options.lay_out(self._prepared(batch)), self._targets(batch)
+        logits = self._network_for(batch)(pictures)
+        self.log_losses("val", {"loss": self.loss(logits, targets)}, len(targets))
         self.metric.update(self.labelling.probabilities(logits), targets)
 
     def test_step(self, batch: Batch, batch_index: int) -> None:
@@ -202,35 +180,16 @@ class Classification(Task):
         self.metric.update(probabilities, self._targets(batch))
         self.rows |= dict(zip(batch.image_ids, self._rows(probabilities), strict=True))
 
-    def on_fit_start(self) -> None:
-        """Say what trains, count the classes where the loss weighs them, and compile the network if asked to."""
-        super().on_fit_start()
-        self.runtime_options.start_training(self.network)
-        weights = weights_for_training(
-            self.loss_options.class_weights,
-            len(self.class_names),
-            getattr(self.trainer, "datamodule", None),
-            lambda data: (torch.from_numpy(data.class_counts("train")), None),
-        )
-        self.class_weights = None if weights is None else weights.to(self.device)
+    def count_classes(self, data: VisionData) -> tuple[Tensor, Tensor | None]:
+        """Pictures of each class in the training split."""
+        return torch.from_numpy(data.class_counts("train")), None
 
-    def on_validation_epoch_end(self) -> None:
-        """Score the validation split."""
-        self.score("val")
-
-    def on_test_start(self) -> None:
-        """Forget the pictures of an earlier run."""
-        self.rows = {}
-
-    def on_test_epoch_end(self) -> None:
-        """Score the test split, and keep all processes' rows for the results file."""
-        self.extras = self.metric.details()
-        self.score("test")
-        self.rows = gather_by_key(self.rows)
+    def loss(self, logits: Tensor, truth: Tensor) -> Tensor:
+        """Cross-entropy of logits [B, K], softmax or sigmoid."""
+        return self.labelling.loss(logits, truth, self.class_weights, self.loss_options.label_smoothing)
 
     def _prepared(self, batch: Batch) -> Tensor:
-        ready = torch.stack(batch.pictures) if batch.holds_features else self.preprocessing(batch.pictures)
-        return self.runtime_options.lay_out(ready)
+        return torch.stack(batch.pictures) if batch.holds_features else self.preprocessing(batch.pictures)
 
     def _network_for(self, batch: Batch) -> nn.Module:
         """What answers for a batch: of features that were computed before, the head alone."""
@@ -243,9 +202,6 @@ class Classification(Task):
 
     def _targets(self, batch: Batch) -> Tensor:
         return self.labelling.targets(batch, len(self.class_names), self.device)
-
-    def _loss(self, logits: Tensor, targets: Tensor) -> Tensor:
-        return self.labelling.loss(logits, targets, self.class_weights, self.loss_options.label_smoothing)
 
     def _rows(self, probabilities: Tensor) -> list[dict[str, Any]]:
         surest = probabilities.topk(min(MOST_LISTED, len(self.class_names)), dim=1)

@@ -14,15 +14,14 @@ from visionkit.data.datamodule import VisionData
 from visionkit.data.scaling import ScalePreprocess, ScalePreprocessing
 from visionkit.data.splits import Needs
 from visionkit.errors import RecipeError
-from visionkit.metrics.gather import gather_by_key
 from visionkit.metrics.segmentation import SegmentationFigures
 from visionkit.ops.segmentation_losses import Settings, losses, segmentation_loss
 from visionkit.ops.tiles import Tile, blended_strips
-from visionkit.tasks.base import Task, refusing_lone_values, tasks
+from visionkit.tasks.base import Task, tasks
+from visionkit.tasks.categorical import CategoricalTask
 from visionkit.tasks.grouping import groups_of_equal_shape
 from visionkit.tasks.optimise import OptimizerOptions, ScheduleOptions
 from visionkit.tasks.runtime import RuntimeOptions
-from visionkit.tasks.weighting import weights_for_training
 
 TILES_AT_ONCE = 4
 """Tiles of a large picture that go through the network together."""
@@ -107,7 +106,7 @@ class SegmentationEvaluation:
 
 
 @tasks.register("segmentation")
-class Segmentation(Task):
+class Segmentation(CategoricalTask):
     """Semantic segmentation: a class for each pixel.
 
     Args:
@@ -133,7 +132,7 @@ class Segmentation(Task):
         "runtime": RuntimeOptions,
     }
     preprocessing: ScalePreprocessing
-    class_weights: Tensor | None
+    loss_options: SegmentationLossOptions
 
     def __init__(
         self,
@@ -148,15 +147,9 @@ class Segmentation(Task):
         evaluation: SegmentationEvaluation | None = None,
         runtime: RuntimeOptions | None = None,
     ) -> None:
-        super().__init__(model, class_names, category_ids, preprocess, optimizer, schedule)
+        super().__init__(model, class_names, category_ids, preprocess, optimizer, schedule, loss, runtime)
         self.class_colours = None if class_colours is None else [list(colour) for colour in class_colours]
-        self.loss_options = loss or SegmentationLossOptions()
-        self.runtime_options = runtime or RuntimeOptions()
-        self.register_buffer("class_weights", None, persistent=False)
         self.score_by(evaluation or SegmentationEvaluation())
-        self.rows: dict[int | str, dict[str, Any]] = {}
-        self.extras: dict[str, Any] = {}
-        self.network.to(memory_format=self.runtime_options.memory_format)
 
     @classmethod
     def needs(cls, recipe: Mapping[str, Any]) -> Needs:
@@ -177,14 +170,6 @@ class Segmentation(Task):
     def monitor(self) -> str:
         """The main metric on the validation split."""
         return f"val/{self.evaluation_options.metric}"
-
-    def prediction_rows(self) -> list[dict[str, Any]]:
-        """For each picture its id and the share of its pixels that each class has."""
-        return [{"image_id": image_id, **row} for image_id, row in self.rows.items()]
-
-    def details(self) -> dict[str, Any]:
-        """What the metric knows beyond figures: the confusion matrix."""
-        return self.extras
 
     def description(self) -> dict[str, Any]:
         """See `Task.description`."""
@@ -234,16 +219,7 @@ class Segmentation(Task):
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """One step: the weighted sum of the losses of all heads."""
         pictures, classes = self.preprocessing.batch(batch.pictures, self._masks(batch))
-        heads = getattr(self.network, "logits_of_all_heads", lambda x: [(1.0, self.network(x))])
-        with refusing_lone_values():
-            answers = heads(self.runtime_options.lay_out(pictures))
-        losses = {
-            f"loss_head{head}" if head else "loss_main": weight * self._loss(logits, classes)
-            for head, (weight, logits) in enumerate(answers)
-        }
-        loss = self.total_loss(losses, batch.image_ids)
-        self.log_losses("train", {"loss": loss.detach()}, len(pictures))
-        return loss
+        return self.learn(self.network, pictures, classes, batch.image_ids)
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         """Loss and figures from one forward pass over each whole picture, in its own pixels."""
@@ -252,7 +228,7 @@ class Segmentation(Task):
             pictures = torch.stack([batch.pictures[index] for index in group])
             truth = torch.stack([masks[index] for index in group])
             logits = self._logits(pictures, self.preprocessing.scale(*pictures.shape[-2:]))
-            self.log_losses("val", {"loss": self._loss(logits, truth.long())}, len(group))
+            self.log_losses("val", {"loss": self.loss(logits, truth.long())}, len(group))
             self.metric.update(logits.argmax(1), truth)
 
     def test_step(self, batch: Batch, batch_index: int) -> None:
@@ -262,31 +238,15 @@ class Segmentation(Task):
             shares = torch.bincount(labels.flatten(), minlength=len(self.class_names)) / labels.numel()
             self.rows[image_id] = {"shares": dict(zip(self.class_names, shares.tolist(), strict=True))}
 
-    def on_fit_start(self) -> None:
-        """Say what trains, count the classes where the loss weighs them, and compile the network if asked to."""
-        super().on_fit_start()
-        self.runtime_options.start_training(self.network)
-        weights = weights_for_training(
-            self.loss_options.class_weights,
-            len(self.class_names),
-            getattr(self.trainer, "datamodule", None),
-            lambda data: tuple(map(torch.from_numpy, data.pixel_counts("train"))),  # type: ignore[arg-type, return-value]
-        )
-        self.class_weights = None if weights is None else weights.to(self.device)
+    def count_classes(self, data: VisionData) -> tuple[Tensor, Tensor | None]:
+        """Pixels of each class on the training masks, and those of the masks that show it."""
+        counts, out_of = data.pixel_counts("train")
+        return torch.from_numpy(counts), torch.from_numpy(out_of)
 
-    def on_validation_epoch_end(self) -> None:
-        """Score the validation split."""
-        self.score("val")
-
-    def on_test_start(self) -> None:
-        """Forget the pictures of an earlier run."""
-        self.rows = {}
-
-    def on_test_epoch_end(self) -> None:
-        """Score the test split, and keep all processes' rows for the results file."""
-        self.extras = self.metric.details()
-        self.score("test")
-        self.rows = gather_by_key(self.rows)
+    def loss(self, logits: Tensor, truth: Tensor) -> Tensor:
+        """The weighted losses of logits [B, K, H, W] for classes int64 [B, H, W]."""
+        options = self.loss_options
+        return segmentation_loss(logits, truth, options.weighted_terms, self.class_weights, options.settings)
 
     def _labels(self, pictures: Sequence[Tensor]) -> list[Tensor]:
         """Classes uint8 [H, W] of pictures of one size."""
@@ -320,7 +280,3 @@ class Segmentation(Task):
 
     def _masks(self, batch: Batch) -> list[Tensor]:
         return [target["semantic"] for target in batch.targets]
-
-    def _loss(self, logits: Tensor, classes: Tensor) -> Tensor:
-        options = self.loss_options
-        return segmentation_loss(logits, classes, options.weighted_terms, self.class_weights, options.settings)
