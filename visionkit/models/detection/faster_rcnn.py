@@ -3,27 +3,17 @@
 from typing import ClassVar, Literal
 
 import torch
-from torch import Tensor, nn
 from torchvision.models.detection import FasterRCNN_ResNet50_FPN_Weights
 
 from visionkit.backbones.contract import Backbone
-from visionkit.errors import RecipeError, VisionkitError
+from visionkit.errors import RecipeError
 from visionkit.models.detection.anchors import Anchors
-from visionkit.models.detection.batch import (
-    PictureBatch,
-    Prediction,
-    Target,
-    check_pictures,
-    pad_to_batch,
-    split_targets,
-)
-from visionkit.models.detection.box_head import RegionHeads, Sample
+from visionkit.models.detection.box_head import RegionHeads
 from visionkit.models.detection.faster_rcnn_forms import FORMS, Widths, checked_anchors
 from visionkit.models.detection.published import PYRAMID_RENAMED, PublishedDetector
-from visionkit.models.detection.rpn import ProposalOptions, RegionProposals, ScoredAnchors
+from visionkit.models.detection.rpn import ProposalOptions, RegionProposals
+from visionkit.models.detection.two_stage import TwoStageDetector, check_thresholds
 from visionkit.models.registry import models
-from visionkit.ops.matching import Objects
-from visionkit.ops.precision import check_finite, full_precision
 from visionkit.ops.suppression import Suppression
 from visionkit.registry import suggest
 
@@ -35,12 +25,9 @@ PUBLISHED = PublishedDetector(
     classes_in=lambda state: len(state["roi_heads.box_predictor.cls_score.bias"]) - 1,
 )
 
-SIZE_MULTIPLE = 32
-"""Pixels; the batch is padded to whole cells of the deepest map."""
-
 
 @models.register("faster_rcnn")
-class FasterRCNN(nn.Module):
+class FasterRCNN(TwoStageDetector):
     """Two-stage detector: proposals from anchors, then classes and refined boxes for them.
 
     The defaults are those of torchvision's `fasterrcnn_resnet50_fpn`, whose results it repeats when given its weights
@@ -131,16 +118,12 @@ class FasterRCNN(nn.Module):
         roi_size: int | None = None,
         weights: str | None = None,
     ) -> None:
-        super().__init__()
-        _check_thresholds("rpn", rpn_fg_iou, rpn_bg_iou)
-        _check_thresholds("box", box_fg_iou, box_bg_iou)
-        if num_classes < 1:
-            raise RecipeError(f"num_classes={num_classes}: a detector needs at least one class besides background")
+        super().__init__(backbone, num_classes)
+        check_thresholds("rpn", rpn_fg_iou, rpn_bg_iou)
+        check_thresholds("box", box_fg_iou, box_bg_iou)
         if form not in FORMS:
             raise RecipeError(f"form={form!r}{suggest(form, FORMS)}")
         parts = FORMS[form](backbone, Widths(fpn_channels, head_channels, head_dropout, roi_size))
-        self.num_classes = num_classes
-        self.backbone = backbone
         self.neck = parts.neck
         self.rpn = RegionProposals(
             parts.channels,
@@ -168,85 +151,3 @@ class FasterRCNN(nn.Module):
         if weights is not None:
             PUBLISHED.load(self, backbone, weights)
         self.to(memory_format=torch.channels_last)
-
-    def forward(
-        self, pictures: list[Tensor], targets: list[Target] | None = None
-    ) -> dict[str, Tensor] | list[Prediction]:
-        """Learn from pictures, or detect in them.
-
-        Args:
-            pictures: normalised float [3, H, W] each, of any size.
-            targets: in training, per picture `boxes` float32 [N, 4] xyxy in its pixels, `labels` int64 [N] in 0..K-1,
-                and optionally `crowd` bool [N] (regions that train as nothing) and `image_id` (for messages).
-
-        Returns:
-            In training the losses `loss_rpn_objectness`, `loss_rpn_box`, `loss_classifier`, `loss_box`. Else per
-            picture `boxes` float32 [M, 4] in its pixels, `scores` [M] falling, `labels` int64 [M] in 0..K-1.
-
-        Raises:
-            DataError: pictures or targets that cannot be right; names the picture.
-            VisionkitError: in evaluation, when the network's output is not finite.
-        """
-        if not self.training:
-            batch, maps, scored = self._first_stage(pictures)
-            return self._detect(batch, maps, scored)
-        if targets is None:
-            raise VisionkitError("a detector in training mode needs targets; call eval() to predict")
-        objects = split_targets(targets, self.num_classes)
-        batch, maps, scored = self._first_stage(pictures)
-        return self._losses(batch, maps, scored, objects)
-
-    def losses_and_predictions(
-        self, pictures: list[Tensor], targets: list[Target]
-    ) -> tuple[dict[str, Tensor], list[Prediction]]:
-        """Both results of `forward`, in the present mode, with backbone and RPN run once."""
-        objects = split_targets(targets, self.num_classes)
-        batch, maps, scored = self._first_stage(pictures)
-        return self._losses(batch, maps, scored, objects), self._detect(batch, maps, scored)
-
-    def anchor_shapes(self, input_size: tuple[int, int] | None = None) -> Tensor:
-        """Width and height [A, 2], in pixels of the network's input, of every kind of anchor; on the CPU."""
-        return self.rpn.anchors.shapes(input_size)
-
-    def _first_stage(self, pictures: list[Tensor]) -> tuple[PictureBatch, dict[str, Tensor], ScoredAnchors]:
-        batch = pad_to_batch(pictures, SIZE_MULTIPLE)
-        check_pictures(batch)
-        maps = self.neck(self.backbone(batch.tensor))
-        height, width = batch.tensor.shape[-2:]
-        return batch, maps, self.rpn(maps, (height, width))
-
-    def _losses(
-        self, batch: PictureBatch, maps: dict[str, Tensor], scored: ScoredAnchors, objects: list[Objects]
-    ) -> dict[str, Tensor]:
-        with full_precision(scored.deltas):
-            rpn_losses = self.rpn.losses(scored, objects)
-            sample = self.roi_heads.sample(self.rpn.propose(scored, batch.sizes, self.rpn.for_training), objects)
-        return {**rpn_losses, **self._region_losses(batch, maps, sample, objects)}
-
-    def _region_losses(
-        self, batch: PictureBatch, maps: dict[str, Tensor], sample: Sample, objects: list[Objects]
-    ) -> dict[str, Tensor]:
-        """The losses of the second stage."""
-        logits, deltas = self.roi_heads(maps, sample.regions)
-        with full_precision(deltas):
-            return self.roi_heads.losses(logits, deltas, sample)
-
-    def _detect(self, batch: PictureBatch, maps: dict[str, Tensor], scored: ScoredAnchors) -> list[Prediction]:
-        with full_precision(scored.deltas):
-            proposals = self.rpn.propose(scored, batch.sizes, self.rpn.for_testing)
-        check_finite(scored.objectness, scored.deltas)
-        return self._detect_in_regions(batch, maps, proposals)
-
-    def _detect_in_regions(
-        self, batch: PictureBatch, maps: dict[str, Tensor], proposals: list[Tensor]
-    ) -> list[Prediction]:
-        """What the second stage makes of proposals."""
-        logits, deltas = self.roi_heads(maps, proposals)
-        check_finite(logits, deltas)
-        with full_precision(deltas):
-            return self.roi_heads.detect(logits, deltas, proposals, batch.sizes)
-
-
-def _check_thresholds(stage: str, foreground: float, background: float) -> None:
-    if not 0 <= background <= foreground <= 1:
-        raise RecipeError(f"{stage}_bg_iou={background} and {stage}_fg_iou={foreground}: they must rise within 0..1")

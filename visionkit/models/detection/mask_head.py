@@ -10,7 +10,8 @@ from torch.nn import functional
 from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
 from torchvision.ops import roi_align
 
-from visionkit.models.detection.box_head import RegionPool, Sample
+from visionkit.models.detection.box_head import RegionPool
+from visionkit.models.detection.region_judge import Sample
 from visionkit.ops.matching import Objects
 
 CONVOLUTIONS = 4

@@ -1,6 +1,6 @@
 """Mask R-CNN (He et al. 2017): Faster R-CNN on a feature pyramid with a mask for each object."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -9,11 +9,12 @@ from torchvision.models.detection import MaskRCNN_ResNet50_FPN_Weights
 from visionkit.backbones.contract import Backbone
 from visionkit.errors import DataError, RecipeError
 from visionkit.models.detection.batch import PictureBatch, Prediction
-from visionkit.models.detection.box_head import RegionPool, Sample
+from visionkit.models.detection.box_head import RegionPool
 from visionkit.models.detection.faster_rcnn import PUBLISHED as FASTER_RCNN
 from visionkit.models.detection.faster_rcnn import FasterRCNN
 from visionkit.models.detection.mask_head import MaskHead
 from visionkit.models.detection.published import PublishedDetector
+from visionkit.models.detection.region_judge import Sample
 from visionkit.models.registry import models
 from visionkit.ops.matching import Objects
 
@@ -54,6 +55,8 @@ class MaskRCNN(FasterRCNN):
         RecipeError: options that contradict each other or the backbone, or another form than "fpn".
         CheckpointError: `weights` cannot be had or does not fit.
     """
+
+    gives_masks: ClassVar[bool] = True
 
     def __init__(
         self,
