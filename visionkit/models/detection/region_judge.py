@@ -128,9 +128,14 @@ class RegionJudge(nn.Module):
         Returns:
             Per picture boxes [M, 4], scores [M] falling, labels [M] in 0..K-1.
         """
+        return self.detect_scored(functional.softmax(logits, dim=-1)[:, 1:], deltas[:, 1:], proposals, sizes)
+
+    def detect_scored(
+        self, scores: Tensor, deltas: Tensor, proposals: Sequence[Tensor], sizes: Sequence[tuple[int, int]]
+    ) -> list[Prediction]:
+        """As `detect`, from scores [R, K] in 0..1 and box coding [R, K, 4] of the classes alone."""
         counts = [len(regions) for regions in proposals]
-        scores = functional.softmax(logits, dim=-1)[:, 1:].split(counts)
-        per_picture = zip(scores, deltas[:, 1:].split(counts), proposals, sizes, strict=True)
+        per_picture = zip(scores.split(counts), deltas.split(counts), proposals, sizes, strict=True)
         return [self._detect_in_one(*picture) for picture in per_picture]
 
     def _detect_in_one(self, scores: Tensor, deltas: Tensor, proposals: Tensor, size: tuple[int, int]) -> Prediction:
