@@ -1,0 +1,116 @@
+"""U-Net on ResNet-34 beside the same network of segmentation_models.pytorch, interleaved in one process.
+
+The backbone is timm's, which has the map of stride 2 that the peer joins and torchvision's stages lack; the peer's
+last layer is made a 1x1 convolution like ours. Given the same values the two say the same, which is checked before
+they are timed. The task lays out networks and pictures channels-last; the peer is timed as it comes and
+channels-last. Then the two run the same kernels on the same shapes, and who allocates first has the slower memory
+(pages that the system hands out anew at each step): so every order of building them has its rounds. The time is that
+of one core, which other work on the machine disturbs less.
+
+Needs `pip install segmentation-models-pytorch`; run by hand on an idle machine:
+pytest -m benchmark -o addopts="" -s tests/benchmarks/test_segmentation_speed.py
+"""
+
+import statistics
+import time
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from visionkit.backbones import create_backbone
+from visionkit.models import create_model
+
+peer = pytest.importorskip("segmentation_models_pytorch")
+
+CLASSES, PICTURES, SIDE = 11, 2, 224
+WARM_UP, ROUNDS = 1, 6
+BOUND = 1.0
+
+pytestmark = pytest.mark.benchmark
+
+
+def unet():
+    return create_model("unet", create_backbone("timm/resnet34", weights="none"), CLASSES)
+
+
+def peers_unet():
+    network = peer.Unet("resnet34", encoder_weights=None, classes=CLASSES)
+    network.segmentation_head = nn.Conv2d(16, CLASSES, 1)
+    return network
+
+
+FORMS = {
+    "ours": (unet, torch.channels_last),
+    "peer": (peers_unet, torch.contiguous_format),
+    "peer channels-last": (peers_unet, torch.channels_last),
+}
+"""How each is built and laid out."""
+
+
+def give_values(ours, theirs):
+    """Load the peer's values: its layers follow each other as ours do, but it joins the skip behind what comes up."""
+    state = dict(zip(ours.state_dict(), theirs.state_dict().values(), strict=True))
+    for number, up in enumerate(ours.ups):
+        name = f"ups.{number}.convs.0.weight"
+        inputs = ours.ups[number - 1].convs[-3].out_channels if number else 512
+        below, skip = state[name].split([inputs, up.convs[0].in_channels - inputs], 1)
+        state[name] = torch.cat([skip, below], 1)
+    ours.load_state_dict(state)
+
+
+def training_step(network, pictures, labels):
+    for parameter in network.parameters():
+        parameter.grad = None
+    functional.cross_entropy(network(pictures), labels).backward()
+
+
+def inference(network, pictures, labels):
+    with torch.inference_mode():
+        network(pictures)
+
+
+def seconds(run, *given):
+    start = time.process_time()
+    run(*given)
+    return time.process_time() - start
+
+
+def times(run, names):
+    """Seconds of each network, one row for each round; the networks are built in the order of their names."""
+    pictures, labels = torch.randn(PICTURES, 3, SIDE, SIDE), torch.randint(0, CLASSES, (PICTURES, SIDE, SIDE))
+    networks = {}
+    for name in names:
+        build, layout = FORMS[name]
+        network = build().train(run is training_step).to(memory_format=layout)
+        networks[name] = network, pictures.contiguous(memory_format=layout), labels
+    rows = []
+    for round_number in range(WARM_UP + ROUNDS):
+        order = names if round_number % 2 == 0 else names[::-1]  # none always follows another
+        rows.append({name: seconds(run, *networks[name]) for name in order})
+    return rows[WARM_UP:]
+
+
+def test_the_two_are_the_same_network():
+    torch.manual_seed(0)
+    ours, theirs = unet().eval(), peers_unet().eval()
+    give_values(ours, theirs)
+    x = torch.randn(1, 3, 64, 96)
+    with torch.no_grad():
+        expected = theirs(x)
+        torch.testing.assert_close(ours(x), expected, rtol=1e-4, atol=1e-5 * float(expected.abs().max()))
+
+
+@pytest.mark.parametrize("run", [training_step, inference])
+def test_it_takes_no_longer_than_the_peers(run, capsys):
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+    names = list(FORMS)
+    rows = [row for order in (names, names[::-1]) for row in times(run, order)]
+    ratios = {name: statistics.median(row["ours"] / row[name] for row in rows) for name in names}
+    with capsys.disabled():
+        print(f"\n{run.__name__}, {PICTURES} pictures of {SIDE}:", end=" ")
+        print(", ".join(f"{name} {statistics.median(row[name] for row in rows):.3f} s" for name in names), end="; ")
+        print(f"ratio {ratios['peer']:.3f}, at equal layout {ratios['peer channels-last']:.3f}")
+    assert ratios["peer"] <= BOUND
