@@ -1,6 +1,5 @@
 """Fast R-CNN (Girshick 2015): given proposals judged on the features of the whole picture."""
 
-from pathlib import Path
 from typing import ClassVar, Literal
 
 import torch
@@ -13,9 +12,9 @@ from visionkit.models.detection.batch import PictureBatch, check_pictures, pad_t
 from visionkit.models.detection.box_head import RegionHeads, RegionMaxPool
 from visionkit.models.detection.faster_rcnn_forms import SINGLE_STAGE, Widths, single
 from visionkit.models.detection.given_regions import GivenRegions
+from visionkit.models.detection.published import load_checkpoint
 from visionkit.models.detection.truncated import TruncatedHead
 from visionkit.models.registry import models
-from visionkit.models.weights import load_whole, read_state
 from visionkit.ops.suppression import Suppression
 
 SIZE_MULTIPLE = 16
@@ -107,8 +106,7 @@ class FastRCNN(GivenRegions):
             smooth_l1_beta=1.0,
         )
         if weights is not None:
-            load_whole(self, read_state(Path(weights), dict), weights)
-            backbone.initialised_from, backbone.holds_random_values = weights, False
+            load_checkpoint(self, backbone, weights)
         self.to(memory_format=torch.channels_last)
 
     def _features(self, pictures: list[Tensor]) -> tuple[PictureBatch, dict[str, Tensor]]:

@@ -67,7 +67,7 @@ def fpn(backbone: Backbone, widths: Widths) -> Parts:
 
 def single(backbone: Backbone, widths: Widths) -> Parts:
     """One map, two fully connected layers with dropout."""
-    stage = _single_stage(backbone)
+    stage = single_stage(backbone)
     stages = list(backbone.computed)
     idle = [name for deeper in stages[stages.index(SINGLE_STAGE) + 1 :] for name in backbone.stage_modules[deeper]]
     if any(parameter.requires_grad for name in idle for parameter in backbone.get_submodule(name).parameters()):
@@ -89,7 +89,7 @@ def single(backbone: Backbone, widths: Widths) -> Parts:
 
 def c4(backbone: Backbone, widths: Widths) -> Parts:
     """C4 for proposals and regions; the stages behind it, taken off the backbone, as box head."""
-    stage = _single_stage(backbone)
+    stage = single_stage(backbone)
     *_, last = backbone.computed.values()
     return Parts(
         head=StageHead(backbone.split(SINGLE_STAGE)),
@@ -119,9 +119,14 @@ def checked_anchors(sizes: Sequence[Sequence[int]], published: Sequence[Sequence
     return sizes
 
 
-def _single_stage(backbone: Backbone) -> Stage:
+def single_stage(backbone: Backbone) -> Stage:
+    """The stage called `SINGLE_STAGE`.
+
+    Raises:
+        RecipeError: the backbone does not give it.
+    """
     if SINGLE_STAGE not in backbone.stages:
-        raise RecipeError(f"this form needs the stage {SINGLE_STAGE}; {backbone.name} gives {_listed(backbone)}")
+        raise RecipeError(f"this network needs the stage {SINGLE_STAGE}; {backbone.name} gives {_listed(backbone)}")
     return backbone.stages[SINGLE_STAGE]
 
 

@@ -86,6 +86,16 @@ class PublishedDetector:
         state.update({key: own[key] for key in fitted})
 
 
+def load_checkpoint(network: nn.Module, backbone: Backbone, weights: str) -> None:
+    """Load a visionkit checkpoint of the same detector, for one that nobody publishes values of.
+
+    Raises:
+        CheckpointError: the file cannot be read or holds another network.
+    """
+    load_whole(network, read_state(Path(weights), dict), weights)
+    backbone.initialised_from, backbone.holds_random_values = weights, False
+
+
 def _compensate_epsilon(state: State, backbone: nn.Module) -> None:
     """Take our epsilon off the variances: sqrt(var - eps + eps) is what the file was trained with."""
     for name, layer in backbone.named_modules():
