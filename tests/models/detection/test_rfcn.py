@@ -71,6 +71,7 @@ def votes_by_hand(scores, regions, classes, cells=3, stride=8):
 
 
 def test_votes_equal_those_counted_by_hand():
+    torch.manual_seed(0)
     maps = {SCORES: torch.randn(2, 27, 12, 10), BOXES: torch.randn(2, 36, 12, 10)}
     logits, deltas = heads()(maps, REGIONS)
     torch.testing.assert_close(logits, votes_by_hand(maps[SCORES], REGIONS, 3), atol=1e-5, rtol=1e-4)
@@ -78,6 +79,12 @@ def test_votes_equal_those_counted_by_hand():
     assert deltas.shape == (5, 3, 4)
     for label in range(3):
         torch.testing.assert_close(deltas[:, label], boxes, atol=1e-5, rtol=1e-4)
+
+
+def test_the_last_row_and_column_of_a_map_vote():
+    ones = {SCORES: torch.ones(1, 27, 4, 4), BOXES: torch.ones(1, 36, 4, 4)}
+    logits, _ = heads()(ones, [torch.tensor([[24.0, 24, 32, 32], [0, 0, 32, 32]])])
+    torch.testing.assert_close(logits, torch.ones(2, 3))
 
 
 @pytest.mark.parametrize("pooling", ["average", "align"])

@@ -19,8 +19,24 @@ from visionkit.registry import suggest
 PROPOSALS, SCORES, BOXES = "proposals", "scores", "boxes"
 """The maps by name: what the RPN sees, and those that regions are read from."""
 
+
+def average_pool(maps: Tensor, regions: list[Tensor], size: int, scale: float) -> Tensor:
+    """`torchvision.ops.ps_roi_pool`, which never reads a map's last row and column, and here does.
+
+    Args:
+        maps: [B, size size C, h, w].
+        regions: per picture [S, 4] in pixels; R of them together.
+        size: cells of a region in each direction.
+        scale: places of the map in a pixel.
+
+    Returns:
+        [R, C, size, size], the mean of the places that a cell covers, 0 where it covers none.
+    """
+    return ps_roi_pool(functional.pad(maps, (0, 1, 0, 1)), regions, size, scale)  # type: ignore[no-any-return]
+
+
 POOLINGS: dict[str, Callable[..., Tensor]] = {
-    "average": ps_roi_pool,
+    "average": average_pool,
     "align": partial(ps_roi_align, sampling_ratio=SAMPLES),
 }
 """How a region reads its cells: their mean with edges rounded to cells of the map, or points between these."""
