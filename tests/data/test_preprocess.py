@@ -48,6 +48,18 @@ def test_boxes_come_back_within_a_hundredth_of_a_pixel(options, height, width, d
     torch.testing.assert_close(back[0]["boxes"], boxes, atol=0.01, rtol=0)
 
 
+@pytest.mark.parametrize(
+    ("options", "expected"), list(zip(FITS.values(), [(95, 150), (450, 300), (450, 300)], strict=True)), ids=FITS
+)
+def test_a_factor_changes_the_size_alone(options, expected):
+    prepare = preprocessing(**options)
+    picture = torch.zeros(3, 40, 63, dtype=torch.uint8)
+    (prepared,), (geometry,) = prepare([picture], factor=1.5)
+    assert geometry.input_size == prepared.shape[-2:] == expected
+    assert prepare.geometry(40, 63, factor=1.0) == prepare.geometry(40, 63)
+    assert min(prepare.geometry(40, 63, factor=1e-4).input_size) == 1
+
+
 def test_restored_boxes_stay_in_the_picture():
     geometry = preprocessing().geometry(50, 80)
     wild = torch.tensor([[-30.0, -1.0, 4000.0, 4000.0]])

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from visionkit.ops.boxes import has_area, share_inside
+from visionkit.ops.boxes import has_area, mirrored, share_inside
 
 corner = st.integers(-20, 20)
 length = st.integers(1, 20)
@@ -33,3 +33,12 @@ def test_a_box_without_area_is_inside_nothing():
 def test_has_area_refuses_thin_inverted_and_nan_boxes():
     boxes = torch.tensor([[0.0, 0, 1, 1], [0, 0, 0.5, 9], [5, 5, 1, 1], [0, math.nan, 9, 9]])
     assert has_area(boxes, 1.0).tolist() == [True, False, False, False]
+
+
+@given(st.lists(box, min_size=1, max_size=3), st.integers(1, 50))
+def test_a_mirrored_box_covers_the_mirrored_pixels(boxes, width):
+    turned = mirrored(torch.tensor(boxes).float(), width)
+    assert torch.equal(mirrored(turned, width), torch.tensor(boxes).float())
+    for (left, top, right, bottom), box_ in zip(boxes, turned.tolist(), strict=True):
+        pixels = {width - 1 - x for x in range(left, right)}
+        assert box_ == [min(pixels), top, max(pixels) + 1, bottom]

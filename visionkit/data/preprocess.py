@@ -214,18 +214,19 @@ class Preprocessing(nn.Module):
         self.normalise = Normalise(mean, std)
 
     def forward(
-        self, pictures: Sequence[Tensor], size: Sequence[int] | None = None
+        self, pictures: Sequence[Tensor], size: Sequence[int] | None = None, factor: float = 1.0
     ) -> tuple[list[Tensor], list[Geometry]]:
         """Prepare pictures for the network.
 
         Args:
             pictures: uint8 [3, H, W] each, RGB, of any size.
             size: that of `training_size`; None is the usual one.
+            factor: on that size, for a look at another scale.
 
         Returns:
             Normalised float32 [3, h, w] pictures and how each was resized.
         """
-        geometries = [self.geometry(picture.shape[-2], picture.shape[-1], size) for picture in pictures]
+        geometries = [self.geometry(picture.shape[-2], picture.shape[-1], size, factor) for picture in pictures]
         return [
             self._prepare(picture, geometry) for picture, geometry in zip(pictures, geometries, strict=True)
         ], geometries
@@ -247,12 +248,13 @@ class Preprocessing(nn.Module):
             return None
         return [random.Random(f"{seed}, {step // self.every}").choice(self.sides)] * 2
 
-    def geometry(self, height: int, width: int, size: Sequence[int] | None = None) -> Geometry:
-        """How a picture of `height` x `width` pixels is resized; `size` as in `forward`."""
+    def geometry(self, height: int, width: int, size: Sequence[int] | None = None, factor: float = 1.0) -> Geometry:
+        """How a picture of `height` x `width` pixels is resized; `size` and `factor` as in `forward`."""
         size = size or self.size
         if size is not None:
-            return self.fit(height, width, *size)
-        scale = min(self.short_side / min(height, width), self.long_side / max(height, width))
+            new_height, new_width = (max(round(side * factor), 1) for side in size)
+            return self.fit(height, width, new_height, new_width)
+        scale = factor * min(self.short_side / min(height, width), self.long_side / max(height, width))
         new_height, new_width = max(round(height * scale), 1), max(round(width * scale), 1)
         return Geometry(height, width, new_width / width, new_height / height)
 

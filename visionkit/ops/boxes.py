@@ -38,3 +38,9 @@ def paired_iou(boxes: Tensor, others: Tensor) -> Tensor:
     areas = [(one[..., 2:] - one[..., :2]).prod(-1) for one in (boxes, others)]
     union = areas[0] + areas[1] - intersection
     return intersection / union.clamp(min=torch.finfo(union.dtype).tiny)
+
+
+def mirrored(boxes: Tensor, width: float) -> Tensor:
+    """Boxes [N, 4] where they stand in the mirror image of a picture `width` pixels wide."""
+    left, top, right, bottom = boxes.unbind(-1)
+    return torch.stack([width - right, top, width - left, bottom], dim=-1)

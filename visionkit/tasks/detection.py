@@ -1,42 +1,64 @@
 """The detection task: any detection network, trained and evaluated under Lightning."""
 
-import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
-import torch
 from torch import Tensor, nn
 
 from visionkit.data.batch import Batch
+from visionkit.data.datamodule import VisionData
 from visionkit.data.instance_masks import paste_masks
 from visionkit.data.preprocess import Geometry, Prediction, Preprocess, Preprocessing, Target
+from visionkit.errors import RecipeError
 from visionkit.metrics import metrics
 from visionkit.metrics.operating_point import OperatingPoint, operating_point
 from visionkit.metrics.results import to_coco_results
-from visionkit.ops.anchors import best_anchor_iou
 from visionkit.tasks.base import Task, tasks
 from visionkit.tasks.grouping import groups_of_equal_shape
+from visionkit.tasks.looks import Look, check_factors, fused, looks_at, most_detections, refuse_masks
 from visionkit.tasks.optimise import OptimizerOptions, ScheduleOptions
 from visionkit.tasks.proposals import predict, proposals_for, takes_proposals
-
-logger = logging.getLogger("visionkit")
+from visionkit.tasks.training_objects import report_absent_classes, report_anchor_coverage
 
 Prepared = tuple[list[Tensor], list[Target]]
 
 
 @dataclass
 class EvaluationOptions:
-    """How predictions are scored.
+    """How objects are found in `test` and `predict`, and scored.
+
+    Validation in training looks at each picture once.
 
     Attributes:
         metric: coco (AP over IoU .50 to .95), coco_masks (the same for masks, beside the boxes'), voc07 (11-point) or
             voc10 (all-point), both at IoU .5.
+        scales: factors on the size that `preprocess` gives, at each of which a picture is looked at; what the looks
+            find is put together by weighted box fusion.
+        flip: whether the mirrored picture is looked at, too.
+        fusion_iou: overlap from which boxes of several looks, or of several networks, are taken for one object
+            (Solovyev et al. 2019, section 3: .55).
         display_threshold: score from which `predict` draws and lists a box; evaluation takes all boxes.
+
+    Raises:
+        RecipeError: numbers that are out of their range.
     """
 
     metric: Literal["coco", "coco_masks", "voc07", "voc10"] = "coco"
+    scales: list[float] = field(default_factory=lambda: [1.0])
+    flip: bool = False
+    fusion_iou: float = 0.55
     display_threshold: float = 0.5
+
+    def __post_init__(self) -> None:
+        check_factors(self.scales)
+        if not 0 <= self.fusion_iou <= 1:
+            raise RecipeError(f"evaluation.fusion_iou is {self.fusion_iou}, and must be in 0..1")
+
+    @property
+    def looks(self) -> list[Look]:
+        """At each picture, in `test` and `predict`."""
+        return looks_at(self.scales, self.flip)
 
 
 @tasks.register("detection")
@@ -79,7 +101,13 @@ class Detection(Task):
         self.point: OperatingPoint | None = None
 
     def score_by(self, evaluation: EvaluationOptions) -> None:
-        """Score from now on as `evaluation` says; the network is not touched."""
+        """Find and score from now on as `evaluation` says; the network is not touched.
+
+        Raises:
+            RecipeError: it wants several looks at a picture, and the network gives masks.
+        """
+        if len(evaluation.looks) > 1:
+            refuse_masks(self.network, "evaluation.scales and flip")
         self.evaluation_options = evaluation
         make_metric = metrics.get(evaluation.metric)
         self.metric = make_metric(class_names=self.class_names, category_ids=self.category_ids)
@@ -98,7 +126,7 @@ class Detection(Task):
         return {"confusion": self.point.confusion.tolist() if self.point is not None else None}
 
     def forward(self, pictures: Sequence[Tensor], targets: Sequence[Target] | None = None) -> list[Prediction]:
-        """Detect objects.
+        """Detect objects, in as many looks as the evaluation options say.
 
         Args:
             pictures: uint8 [3, H, W] each, RGB.
@@ -107,18 +135,32 @@ class Detection(Task):
         Returns:
             Per picture boxes [M, 4] in its own pixels, scores [M] falling, labels [M].
         """
-        prepared, geometries = self.preprocessing(pictures)
         proposals: list[Tensor] | None = None
         if takes_proposals(self.network):
             given = [target.get("proposals") for target in targets or [{}] * len(pictures)]
-            proposals = proposals_for(pictures, geometries, given, self.recipe)
+            proposals = proposals_for(pictures, given, self.recipe)
+        return self.fused([self._look(look, pictures, proposals) for look in self.evaluation_options.looks])
+
+    def fused(self, looks: Sequence[list[Prediction]]) -> list[Prediction]:
+        """What several looks found in each of some pictures, made one; no more than a look at it may give."""
+        most = most_detections(self.network)
+        return [fused(of_one, self.evaluation_options.fusion_iou, most) for of_one in zip(*looks, strict=True)]
+
+    def _look(self, look: Look, pictures: Sequence[Tensor], proposals: Sequence[Tensor] | None) -> list[Prediction]:
+        """What one look finds in pictures, with proposals in their pixels where the network takes them."""
+        prepared, geometries = self.preprocessing([look.picture(picture) for picture in pictures], factor=look.factor)
+        regions = None
+        if proposals is not None:
+            placed = zip(proposals, geometries, strict=True)
+            regions = [geometry.enter(look.boxes(boxes, geometry.width)) for boxes, geometry in placed]
         found: list[Prediction] = [{}] * len(prepared)
         for group in groups_of_equal_shape(prepared):
-            regions = None if proposals is None else [proposals[index] for index in group]
-            predictions = predict(self.network, [prepared[index] for index in group], regions)
+            own = None if regions is None else [regions[index] for index in group]
+            predictions = predict(self.network, [prepared[index] for index in group], own)
             for index, prediction in zip(group, predictions, strict=True):
                 found[index] = prediction
-        return _restored(found, geometries)
+        restored = zip(_restored(found, geometries), geometries, strict=True)
+        return [{**one, "boxes": look.boxes(one["boxes"], geometry.width)} for one, geometry in restored]
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """One step: the sum of the network's losses."""
@@ -167,28 +209,12 @@ class Detection(Task):
         ]
 
     def on_fit_start(self) -> None:
-        """Say what trains, and how many objects no anchor can reach."""
+        """Say what trains, which classes have no object, and how many objects no anchor can reach."""
         super().on_fit_start()
-        datamodule = getattr(self.trainer, "datamodule", None)
-        if datamodule is not None and hasattr(self.network, "anchor_shapes"):
-            self._report_anchor_coverage(datamodule.dataset("train"))
-
-    def _report_anchor_coverage(self, dataset: Any, most: int = 2000) -> None:
-        """Log the share of objects that no anchor reaches with IoU .5, over at most `most` pictures."""
-        sizes, geometry = [], self.preprocessing.geometry(1, 1)
-        for index in range(0, len(dataset), max(len(dataset) // most, 1)):
-            geometry = self.preprocessing.geometry(*dataset.picture_size(index))
-            sizes.append(_box_sizes(dataset.annotation(index).boxes, geometry))
-        boxes = torch.cat(sizes)
-        shapes = self.network.anchor_shapes(geometry.input_size)  # type: ignore[operator]
-        if len(boxes) and len(shapes):
-            share = (best_anchor_iou(boxes, shapes) < 0.5).float().mean().item()
-            logger.log(
-                logging.WARNING if share > 0.1 else logging.INFO,
-                "anchors: no anchor reaches %.1f %% of %d objects with IoU .5 at input scale",
-                100 * share,
-                len(boxes),
-            )
+        data = getattr(self.trainer, "datamodule", None)
+        if isinstance(data, VisionData):
+            report_absent_classes(data.dataset("train"))
+            report_anchor_coverage(self.network, self.preprocessing, data.dataset("train"))
 
 
 def _restored(predictions: Sequence[Prediction], geometries: Sequence[Geometry]) -> list[Prediction]:
@@ -200,9 +226,3 @@ def _restored(predictions: Sequence[Prediction], geometries: Sequence[Geometry])
             size = (geometry.height, geometry.width)
             prediction["masks"] = paste_masks(probabilities.float(), prediction["boxes"], size)
     return restored
-
-
-def _box_sizes(boxes: Any, geometry: Any) -> Tensor:
-    """Width and height [N, 2] of xyxy boxes in resized pixels."""
-    corners = torch.as_tensor(boxes)
-    return (corners[:, 2:] - corners[:, :2]) * torch.tensor([geometry.scale_x, geometry.scale_y])

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from visionkit.data.preprocess import Geometry, Prediction
+from visionkit.data.preprocess import Prediction
 from visionkit.data.proposals.source import ProposalOptions, SearchedProposals
 
 
@@ -16,16 +16,12 @@ def takes_proposals(network: nn.Module) -> bool:
 
 
 def proposals_for(
-    pictures: Sequence[Tensor],
-    geometries: Sequence[Geometry],
-    given: Sequence[Tensor | None],
-    recipe: Mapping[str, Any],
+    pictures: Sequence[Tensor], given: Sequence[Tensor | None], recipe: Mapping[str, Any]
 ) -> list[Tensor]:
-    """Proposals in the pixels of the network's input.
+    """Proposals in the pixels of the pictures.
 
     Args:
         pictures: uint8 [3, H, W] each, RGB, as stored.
-        geometries: how each was resized.
         given: float32 [P, 4] in the pixels of each picture; None searches it, as `data.proposals` of the recipe says.
         recipe: that the task was made from.
 
@@ -35,10 +31,10 @@ def proposals_for(
     options = dict((recipe.get("data") or {}).get("proposals") or {})
     search = SearchedProposals(ProposalOptions(**{**options, "folder": "", "file": None}))
     found = []
-    for picture, geometry, known in zip(pictures, geometries, given, strict=True):
+    for picture, known in zip(pictures, given, strict=True):
         if known is None:
             known = torch.from_numpy(search(picture.permute(1, 2, 0).cpu().numpy()))
-        found.append(geometry.enter(known.to(picture.device)))
+        found.append(known.to(picture.device))
     return found
 
 

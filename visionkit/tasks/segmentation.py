@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import product
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -20,6 +19,7 @@ from visionkit.ops.tiles import Tile, blended_strips
 from visionkit.tasks.base import Task, tasks
 from visionkit.tasks.categorical import CategoricalTask
 from visionkit.tasks.grouping import groups_of_equal_shape
+from visionkit.tasks.looks import check_factors, looks_at
 from visionkit.tasks.optimise import OptimizerOptions, ScheduleOptions
 from visionkit.tasks.runtime import RuntimeOptions
 
@@ -99,8 +99,7 @@ class SegmentationEvaluation:
     def __post_init__(self) -> None:
         if self.tile is not None and not 0 <= self.overlap < self.tile:
             raise RecipeError(f"evaluation: 0 <= overlap {self.overlap} < tile {self.tile} must hold")
-        if not self.scales or min(self.scales) <= 0:
-            raise RecipeError(f"evaluation.scales is {self.scales}, and must hold factors above 0")
+        check_factors(self.scales)
         if self.metric == "boundary_F1" and not self.boundaries:
             raise RecipeError("evaluation.metric=boundary_F1 is measured with evaluation.boundaries=true only")
 
@@ -210,11 +209,11 @@ class Segmentation(CategoricalTask):
         """
         options, scale = self.evaluation_options, self.preprocessing.scale(*whole)
         total = torch.zeros((), device=pictures.device)
-        views = list(product(options.scales, [False, True] if options.flip else [False]))
-        for factor, mirrored in views:
-            logits = self._logits(pictures.flip(-1) if mirrored else pictures, scale * factor)
-            total = total + (logits.flip(-1) if mirrored else logits).softmax(1)
-        return total / len(views)
+        looks = looks_at(options.scales, options.flip)
+        for look in looks:
+            logits = self._logits(look.picture(pictures), scale * look.factor)
+            total = total + look.picture(logits).softmax(1)
+        return total / len(looks)
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """One step: the weighted sum of the losses of all heads."""

@@ -1,0 +1,74 @@
+"""What is said of the training objects before the first step: classes without any, objects that no anchor reaches."""
+
+import logging
+
+import torch
+from torch import Tensor, nn
+
+from visionkit.data.preprocess import Geometry, Preprocessing
+from visionkit.data.sample import Annotation, VisionDataset
+from visionkit.data.wording import listed
+from visionkit.errors import DataError
+from visionkit.ops.anchors import best_anchor_iou
+
+REACHED_IOU = 0.5
+MOST_UNREACHED = 0.1
+"""Share of the objects from which it is a warning."""
+
+logger = logging.getLogger("visionkit")
+
+
+def report_absent_classes(dataset: VisionDataset) -> None:
+    """Name the classes that no object of the training split has: nothing will be learned about them.
+
+    Raises:
+        DataError: there is no object at all.
+    """
+    absent = set(range(len(dataset.class_names)))
+    for index in range(len(dataset)):
+        annotation = dataset.annotation(index)
+        absent.difference_update(annotation.labels[~annotation.crowd].tolist())
+        if not absent:
+            return
+    names = listed([dataset.class_names[label] for label in sorted(absent)])
+    if len(absent) == len(dataset.class_names):
+        raise DataError(
+            f"no picture of train has an object of {names}: there is nothing to learn\n"
+            "look at the card with `visionkit data check`"
+        )
+    logger.warning("no picture of train has an object of %s: nothing will be learned about them", names)
+
+
+def report_anchor_coverage(
+    network: nn.Module, preprocessing: Preprocessing, dataset: VisionDataset, most: int = 2000
+) -> None:
+    """Log the share of training objects that no anchor reaches with IoU .5, over at most `most` pictures.
+
+    Args:
+        network: with `anchor_shapes`; one without has no anchors, and nothing is said.
+        preprocessing: of the task.
+        dataset: the training split.
+        most: bound on the pictures looked at.
+    """
+    if not hasattr(network, "anchor_shapes"):
+        return
+    sizes, geometry = [torch.zeros(0, 2)], preprocessing.geometry(1, 1)
+    for index in range(0, len(dataset), max(len(dataset) // most, 1)):
+        geometry = preprocessing.geometry(*dataset.picture_size(index))
+        sizes.append(_object_sizes(dataset.annotation(index), geometry))
+    objects, shapes = torch.cat(sizes), network.anchor_shapes(geometry.input_size)  # type: ignore[operator]
+    if len(objects) and len(shapes):
+        share = (best_anchor_iou(objects, shapes) < REACHED_IOU).float().mean().item()
+        logger.log(
+            logging.WARNING if share > MOST_UNREACHED else logging.INFO,
+            "anchors: no anchor reaches %.1f %% of %d objects with IoU %g at input scale",
+            100 * share,
+            len(objects),
+            REACHED_IOU,
+        )
+
+
+def _object_sizes(annotation: Annotation, geometry: Geometry) -> Tensor:
+    """Width and height [N, 2] of the objects in resized pixels; crowds teach no anchor."""
+    corners = torch.as_tensor(annotation.boxes[~annotation.crowd])
+    return (corners[:, 2:] - corners[:, :2]) * torch.tensor([geometry.scale_x, geometry.scale_y])
