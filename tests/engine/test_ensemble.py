@@ -1,15 +1,32 @@
+import json
+
 import pytest
 import torch
 
+from tests.cli.tiny import TINY
 from tests.tasks.small import small_task
 from tests.tasks.small_classifier import small_classification, small_network
 from tests.tasks.small_segmenter import SmallSegmenter, small_segmentation
+from visionkit.backbones import create_backbone
+from visionkit.cli.main import main
+from visionkit.data.batch import to_tensor
 from visionkit.data.crop import CropPreprocess
-from visionkit.data.formats.shapes import FORMS
+from visionkit.data.formats.shapes import FORMS, Shapes
+from visionkit.data.preprocess import Preprocess
 from visionkit.data.scaling import ScalePreprocess
+from visionkit.engine.checkpoint import load_task
 from visionkit.engine.ensemble import average
-from visionkit.errors import CheckpointError
-from visionkit.tasks import ClassificationEvaluation, LossOptions, SegmentationEvaluation
+from visionkit.errors import CheckpointError, RecipeError
+from visionkit.models import create_model
+from visionkit.ops.box_fusion import fuse_boxes
+from visionkit.ops.suppression import Candidates
+from visionkit.tasks import (
+    ClassificationEvaluation,
+    Detection,
+    EvaluationOptions,
+    LossOptions,
+    SegmentationEvaluation,
+)
 
 NAMES = list(FORMS)
 
@@ -46,10 +63,15 @@ def test_networks_of_other_classes_or_tasks_are_refused():
         average([one, small_classification(NAMES[::-1])])
     with pytest.raises(CheckpointError, match="one class a picture and for several"):
         average([one, small_classification(NAMES, loss=LossOptions(multi_label=True))])
-    with pytest.raises(CheckpointError, match="classification, segmentation alone so far"):
-        average([small_task(NAMES), small_task(NAMES)])
-    with pytest.raises(CheckpointError, match="checkpoints of classification and detection cannot be averaged"):
+    with pytest.raises(CheckpointError, match=r"checkpoints of classification and detection cannot .* of one kind"):
         average([one, small_task(NAMES)])
+
+
+def test_a_task_that_knows_no_mean_is_refused(monkeypatch):
+    one = members()[0]
+    monkeypatch.setattr(type(one), "name", "caption")
+    with pytest.raises(CheckpointError, match=r"of caption cannot .* classification, detection, segmentation alone"):
+        average([one, one])
 
 
 def segmenters(**options):
@@ -78,3 +100,76 @@ def test_segmenters_share_the_tiles_of_the_first():
         (labels,) = average(both)([torch.randint(0, 256, (3, 20, 40), dtype=torch.uint8)])
     assert labels.shape == (20, 40)
     assert set(seen) == {(16, 16), (8, 8)}
+
+
+def detectors(**options):
+    """Two networks with other values, one of which sees larger pictures, and their mirror images."""
+    larger = Preprocess(short_side=96, long_side=200)
+    torch.manual_seed(0)
+    one = small_task(NAMES, evaluation=EvaluationOptions(fusion_iou=0.4, **options))
+    return [one.eval(), small_task(NAMES, preprocess=larger, evaluation=EvaluationOptions(flip=True)).eval()]
+
+
+def by_hand(both, picture, iou=0.4):
+    """What two detectors find in a picture, fused, the best hundred."""
+    with torch.inference_mode():
+        found = [member([picture])[0] for member in both]
+    fused = fuse_boxes([Candidates(one["boxes"], one["scores"], one["labels"]) for one in found], iou)
+    return {name: column[:100] for name, column in fused._asdict().items()}
+
+
+def test_detections_of_several_are_fused_picture_by_picture():
+    pictures, both = (
+        [torch.randint(0, 256, (3, *size), dtype=torch.uint8) for size in ((50, 70), (64, 64))],
+        detectors(),
+    )
+    with torch.inference_mode():
+        found = average(both)(pictures)
+    for picture, fused in zip(pictures, found, strict=True):
+        expected = by_hand(both, picture)
+        assert len(fused["boxes"]) > 50
+        torch.testing.assert_close(fused, expected, atol=1e-3, rtol=1e-4)
+
+
+def test_one_detector_alone_answers_as_it_does():
+    (one, _), picture = detectors(), torch.randint(0, 256, (3, 50, 70), dtype=torch.uint8)
+    with torch.inference_mode():
+        assert all(torch.equal(average([one])([picture])[0][key], value) for key, value in one([picture])[0].items())
+
+
+def test_detectors_with_masks_are_refused():
+    backbone = create_backbone("resnet18", weights="none")
+    network = create_model("mask_rcnn", backbone, 6, fpn_channels=16, head_channels=16, mask_channels=16)
+    with pytest.raises(RecipeError, match=r"2 checkpoints: .* MaskRCNN gives masks"):
+        average([small_task(NAMES), Detection(network, NAMES)])
+
+
+RECIPE = """
+task: detection
+model: {name: faster_rcnn, backbone: {name: resnet18, weights: none}, fpn_channels: 16, head_channels: 16}
+optimizer: {lr: 0.01, base_batch_size: 2}
+evaluation: {fusion_iou: 0.4}
+data: {format: shapes}
+"""
+
+
+def test_the_command_scores_two_checkpoints_as_fused_by_hand(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.yaml").write_text(RECIPE)
+    words = ["model.box_score_threshold=0.15", *TINY]
+    for seed in (0, 1):
+        assert main(["fit", "mine.yaml", *words, f"seed={seed}", "trainer.limit_val_batches=0"]) == 0
+    checkpoints = [f"runs/mine/{run}/last.ckpt" for run in (1, 2)]
+    assert main(["test", *checkpoints, "data.batch_size=1", "--output", "scores"]) == 0
+    assert "AP50" in capsys.readouterr().out
+    rows = json.loads((tmp_path / "scores" / "predictions.json").read_text())
+    both, shapes = [load_task(path) for path in checkpoints], Shapes(split="val", count=3, size=64)
+    for index in range(3):
+        expected = by_hand(both, to_tensor(shapes[index].picture))
+        own = [row for row in rows if row["image_id"] == index]
+        assert len(own) == len(expected["boxes"]) > 0
+        torch.testing.assert_close(torch.tensor([row["score"] for row in own]), expected["scores"], atol=1e-4, rtol=0)
+        corners = torch.tensor([row["bbox"] for row in own])
+        corners[:, 2:] += corners[:, :2]
+        torch.testing.assert_close(corners, expected["boxes"], atol=1e-2, rtol=0)
+        assert [row["category_id"] - 1 for row in own] == expected["labels"].tolist()

@@ -6,9 +6,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from visionkit.data.preprocess import Prediction, Target
 from visionkit.errors import CheckpointError
 from visionkit.registry import Registry
-from visionkit.tasks import Classification, Segmentation, Task
+from visionkit.tasks import Classification, Detection, Segmentation, Task
+from visionkit.tasks.looks import refuse_masks
 
 ensembles: Registry[Callable[[Sequence[Any]], Task]] = Registry("ensemble")
 """For each task whose networks can be averaged, what makes one task of several."""
@@ -25,10 +27,12 @@ def average(members: Sequence[Task]) -> Task:
     """
     first = members[0]
     kinds = sorted({member.name for member in members})
-    if len(kinds) > 1 or first.name not in ensembles:
+    if len(kinds) > 1:
+        raise CheckpointError(f"checkpoints of {' and '.join(kinds)} cannot be averaged: give those of one kind")
+    if first.name not in ensembles:
         raise CheckpointError(
-            f"checkpoints of {' and '.join(kinds)} cannot be averaged: "
-            f"that is there for {', '.join(ensembles)} alone so far\ngive one checkpoint"
+            f"checkpoints of {first.name} cannot be averaged: that is there for {', '.join(ensembles)} alone so far\n"
+            "give one checkpoint"
         )
     for number, member in enumerate(members[1:], start=2):
         if member.class_names != first.class_names:
@@ -101,3 +105,33 @@ class SegmenterEnsemble(Segmentation):
         for member in self.members[1:]:  # one at a time: a large picture's probabilities are large, too
             total += member.probabilities(pictures, whole)
         return total / len(self.members)
+
+
+@ensembles.register("detection")
+class DetectorEnsemble(Detection):
+    """What several detectors find, put together by weighted box fusion (Solovyev et al. 2019).
+
+    Args:
+        members: the detectors; each looks at pictures as its own options say, and all its looks count as one here. The
+            first says how much boxes of several must overlap to be taken for one object.
+
+    Raises:
+        RecipeError: one of them gives masks.
+    """
+
+    def __init__(self, members: Sequence[Detection]) -> None:
+        first = members[0]
+        for member in members:
+            refuse_masks(member.network, f"{len(members)} checkpoints")
+        super().__init__(
+            nn.ModuleList(members),
+            first.class_names,
+            first.category_ids,
+            first.preprocess_options,
+            evaluation=first.evaluation_options,
+        )
+        self.members = list(members)
+
+    def forward(self, pictures: Sequence[Tensor], targets: Sequence[Target] | None = None) -> list[Prediction]:
+        """See `Detection.forward`."""
+        return self.fused([member(pictures, targets) for member in self.members])
