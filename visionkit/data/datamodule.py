@@ -80,6 +80,7 @@ class VisionData(LightningDataModule):
         """What the loaders hand out for a split in the place of its pictures."""
         self.proposal_options = proposals
         self._proposals: ProposalSource | None = None
+        self._checked: set[str] = set()
 
     @property
     def class_names(self) -> list[str]:
@@ -118,7 +119,9 @@ class VisionData(LightningDataModule):
         """Shuffled, augmented batches of `train`; a last incomplete batch is left out."""
         reader = self.dataset("train")
         self.augmentation.fit(reader)
-        dataset = self.stand_ins.get("train") or TaskDataset(reader, self.augmentation, self.proposals())
+        dataset = self.stand_ins.get("train") or TaskDataset(
+            reader, self.augmentation, self._proposals_of("train", "val")
+        )
         order = ORDERS[self.sampling](reader, *self._process())
         return self._loader(dataset, drop_last=len(dataset) >= self.batch_size, **order)
 
@@ -131,8 +134,17 @@ class VisionData(LightningDataModule):
         return self._evaluation_loader(self.splits.evaluation_split("test"))
 
     def _evaluation_loader(self, split: str) -> DataLoader[Batch]:
-        dataset = self.stand_ins.get(split) or TaskDataset(self.dataset(split), proposals=self.proposals())
+        dataset = self.stand_ins.get(split) or TaskDataset(self.dataset(split), proposals=self._proposals_of(split))
         return self._loader(dataset, sampler=ExactlyOnce(len(dataset), *self._process()))
+
+    def _proposals_of(self, *splits: str) -> ProposalSource | None:
+        """What `proposals` gives, held against all pictures of the splits first: no run ends in the middle for them."""
+        source = self.proposals()
+        for split in [split for split in splits if split in [*self.splits] and split not in self._checked]:
+            if source is not None:
+                source.check(self.dataset(split), split)
+                self._checked.add(split)
+        return source
 
     def _process(self) -> tuple[int, int]:
         """Which process of how many this is."""

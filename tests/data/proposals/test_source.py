@@ -1,8 +1,10 @@
 import json
+import re
 
 import numpy as np
 import pytest
 
+from visionkit.data.datamodule import VisionData
 from visionkit.data.proposals import source as source_module
 from visionkit.data.proposals.source import ProposalOptions, proposal_source
 from visionkit.errors import DataError, RecipeError
@@ -36,7 +38,7 @@ def test_only_the_best_are_taken(tmp_path):
 
 def test_a_file_for_other_pictures_is_refused_by_their_ids(tmp_path):
     source = written(tmp_path, "found.json", {"000001": BOXES, "000002": BOXES})
-    with pytest.raises(DataError, match=r"no proposals for the picture 'dog'; it has those of 000001, 000002"):
+    with pytest.raises(DataError, match=r"no proposals for the picture 'dog'\nit has those of 000001, 000002;"):
         source(PICTURE, "dog")
 
 
@@ -122,3 +124,43 @@ def test_impossible_options_are_refused():
         proposal_source(ProposalOptions(mode="fats"))
     with pytest.raises(RecipeError, match="count=0"):
         proposal_source(ProposalOptions(count=0))
+
+
+def shapes_with(tmp_path, proposals):
+    """Three pictures of shapes, 40 x 60, in each split, and the proposals of 0, 1, ... in a file."""
+    path = tmp_path / "found.json"
+    path.write_text(json.dumps(dict(enumerate(proposals))))
+    splits = {split: {"split": split, "count": 3, "size": [40, 60]} for split in ("train", "val", "test")}
+    options = ProposalOptions(file=str(path))
+    return VisionData(format="shapes", splits=splits, batch_size=1, num_workers=0, proposals=options)
+
+
+WHOLE = [[0, 0, 60, 40]]
+WRONG = {
+    "pictures that are missing": ([WHOLE], r"for 2 of 3 pictures of {split}: 1, 2\nit has those of 0;.*\n.*empty list"),
+    "pictures of another shape": (
+        [WHOLE, [], [[0, 0, 40, 60]]],
+        r"outside of the picture 2, 60 pixels wide.*\n.*these",
+    ),
+}
+
+
+@pytest.mark.parametrize(("proposals", "message"), WRONG.values(), ids=WRONG)
+@pytest.mark.parametrize("split", ["train", "val", "test"])
+def test_a_file_is_held_against_all_pictures_before_the_first_is_read(tmp_path, proposals, message, split):
+    data = shapes_with(tmp_path, proposals)
+    with pytest.raises(DataError, match=r"found\.json") as refused:
+        getattr(data, f"{split}_dataloader")()
+    assert re.search(message.format(split=split), str(refused.value))
+
+
+def test_training_is_not_begun_with_a_file_that_validation_would_refuse(tmp_path):
+    data = shapes_with(tmp_path, [WHOLE] * 3)
+    data.splits.options["val"]["count"] = 4
+    with pytest.raises(DataError, match="1 of 4 pictures of val: 3\n"):
+        data.train_dataloader()
+
+
+def test_a_file_of_all_pictures_in_any_order_is_taken(tmp_path):
+    data = shapes_with(tmp_path, [WHOLE, [], WHOLE, WHOLE])
+    assert [len(batch.targets[0]["proposals"]) for batch in data.val_dataloader()] == [1, 0, 1]

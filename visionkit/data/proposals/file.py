@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visionkit.data.boxes import ROUNDING, SMALLEST_SIDE
+from visionkit.data.sample import VisionDataset
 from visionkit.data.wording import listed
 from visionkit.errors import DataError
 
@@ -31,6 +32,22 @@ class ProposalFile:
         self.path = path
         self._by_id = _read(path)
 
+    def check(self, reader: VisionDataset, split: str) -> None:
+        """Hold the file against all pictures of a split, by their ids and sizes; no picture is decoded.
+
+        Raises:
+            DataError: pictures are missing, or proposals of one cannot lie in it.
+        """
+        ids = [reader.image_id(index) for index in range(len(reader))]
+        missing = [image_id for image_id in ids if str(image_id) not in self._by_id]
+        if missing:
+            raise DataError(
+                f"{self.path} has no proposals for {len(missing)} of {len(ids)} pictures of {split}: "
+                f"{listed([repr(image_id) for image_id in missing], most=3)}\n{self._what_it_has()}"
+            )
+        for index, image_id in enumerate(ids):
+            self.boxes(image_id, *reader.picture_size(index))
+
     def boxes(self, image_id: int | str, height: int, width: int) -> NDArray[np.float32]:
         """The proposals of a picture, clipped to it.
 
@@ -46,11 +63,7 @@ class ProposalFile:
             DataError: the file does not know the picture, or its boxes cannot lie in it.
         """
         if str(image_id) not in self._by_id:
-            raise DataError(
-                f"{self.path} has no proposals for the picture {image_id!r}; it has those of "
-                f"{listed(list(self._by_id), most=5) or 'no picture'}\n"
-                "is it for another data set or split? Pictures without proposals must stand in it with an empty list"
-            )
+            raise DataError(f"{self.path} has no proposals for the picture {image_id!r}\n{self._what_it_has()}")
         boxes = self._checked(image_id, self._by_id[str(image_id)])
         bound = np.array([width, height, width, height], np.float32)
         outside = (boxes < -ROUNDING) | (boxes > bound + ROUNDING)
@@ -62,6 +75,12 @@ class ProposalFile:
             )
         clipped = np.clip(boxes, 0, bound)
         return clipped[((clipped[:, 2:] - clipped[:, :2]) >= SMALLEST_SIDE).all(axis=1)]
+
+    def _what_it_has(self) -> str:
+        return (
+            f"it has those of {listed(list(self._by_id), most=5) or 'no picture'}; is it for another data set?\n"
+            "pictures without proposals must stand in it with an empty list"
+        )
 
     def _checked(self, image_id: int | str, values: Any) -> NDArray[np.float32]:
         try:

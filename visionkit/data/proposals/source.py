@@ -11,6 +11,7 @@ from visionkit.data.pictures import Picture
 from visionkit.data.proposals.cache import BoxCache
 from visionkit.data.proposals.file import ProposalFile
 from visionkit.data.proposals.selective_search import modes, selective_search
+from visionkit.data.sample import VisionDataset
 from visionkit.errors import RecipeError
 
 Boxes = NDArray[np.float32]
@@ -43,6 +44,14 @@ class ProposalSource(Protocol):
         """float32 [P, 4], xyxy edges in the picture's pixels, the best first; P may be 0."""
         ...
 
+    def check(self, reader: VisionDataset, split: str) -> None:
+        """Before a run, refuse what would fail in the middle of it.
+
+        Raises:
+            DataError: a picture of the split has no proposals, or such as cannot be its own.
+        """
+        ...
+
 
 class SearchedProposals:
     """Selective search, on each picture once where a folder is given.
@@ -61,6 +70,9 @@ class SearchedProposals:
             return selective_search(picture, self.mode)[: self.count]
         return self.cache.get(picture, lambda: selective_search(picture, self.mode))[: self.count]
 
+    def check(self, reader: VisionDataset, split: str) -> None:
+        """See `ProposalSource`; every picture can be searched."""
+
 
 class ReadProposals:
     """Proposals from a file.
@@ -75,6 +87,10 @@ class ReadProposals:
     def __call__(self, picture: Picture, image_id: int | str) -> Boxes:
         """See `ProposalSource`."""
         return self.file.boxes(image_id, *picture.shape[:2])[: self.count]
+
+    def check(self, reader: VisionDataset, split: str) -> None:
+        """See `ProposalSource`."""
+        self.file.check(reader, split)
 
 
 def proposal_source(options: ProposalOptions) -> ProposalSource:
