@@ -5,7 +5,14 @@ import torch
 from torch import nn
 from torchvision.ops import box_iou
 
-from tests.models.detection.networks import pictures, small_network, target, torchvision_reference
+from tests.models.detection.networks import (
+    THEIR_NAMES,
+    assert_learns_alike,
+    pictures,
+    small_network,
+    target,
+    torchvision_reference,
+)
 from visionkit.backbones import create_backbone
 from visionkit.errors import DataError, RecipeError, VisionkitError
 from visionkit.models import create_model
@@ -14,8 +21,7 @@ from visionkit.models.detection.faster_rcnn import PUBLISHED, FasterRCNN
 from visionkit.models.weights import load_whole
 from visionkit.ops.suppression import Candidates
 
-LOSSES = ["loss_rpn_objectness", "loss_rpn_box", "loss_classifier", "loss_box"]
-THEIR_NAMES = dict(zip(LOSSES, ["loss_objectness", "loss_rpn_box_reg", "loss_classifier", "loss_box_reg"], strict=True))
+LOSSES = list(THEIR_NAMES)
 FORMS = ["fpn", "single", "c4"]
 
 TWO = pictures((100, 128), (90, 70))
@@ -35,22 +41,7 @@ def pair():
 
 
 def test_losses_and_their_gradients_equal_torchvision(pair):
-    reference, ours = (network.train() for network in pair)
-    shifted = [{"boxes": t["boxes"], "labels": t["labels"] + 1} for t in TWO_TARGETS]
-    torch.manual_seed(11)
-    expected = reference(TWO, shifted)
-    torch.manual_seed(11)
-    losses = ours(TWO, TWO_TARGETS)
-    assert list(losses) == LOSSES
-    for name, value in losses.items():
-        assert value.item() == pytest.approx(expected[THEIR_NAMES[name]].item(), abs=1e-4)
-        assert value.item() > 0
-    sum(expected.values()).backward()
-    sum(losses.values()).backward()
-    theirs = PUBLISHED.translate({name: parameter.grad for name, parameter in reference.named_parameters()})
-    for name, parameter in ours.named_parameters():
-        scale = theirs[name].abs().max().item()
-        torch.testing.assert_close(parameter.grad, theirs[name], atol=1e-3 * scale + 1e-7, rtol=1e-3)
+    assert_learns_alike(*pair, PUBLISHED, THEIR_NAMES, TWO, TWO_TARGETS)
 
 
 def test_predictions_equal_torchvision(pair):

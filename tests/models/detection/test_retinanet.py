@@ -11,7 +11,7 @@ from torchvision.models.detection.retinanet import _default_anchorgen
 from torchvision.ops import sigmoid_focal_loss
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
-from tests.models.detection.networks import pictures, target
+from tests.models.detection.networks import assert_learns_alike, pictures, target
 from tests.models.detection.one_stage import assert_same_detections
 from visionkit.backbones import create_backbone
 from visionkit.errors import RecipeError
@@ -72,18 +72,8 @@ def pair():
 
 
 def test_losses_and_their_gradients_equal_torchvision(pair):
-    reference, ours = (network.train() for network in pair)
-    # what torchvision calls label 0 is the background, and no object
-    expected = reference(TWO, [{"boxes": t["boxes"], "labels": t["labels"] + 1} for t in TWO_TARGETS])
-    losses = ours(TWO, TWO_TARGETS)
-    assert losses["loss_classifier"].item() == pytest.approx(expected["classification"].item(), rel=1e-4)
-    assert losses["loss_box"].item() == pytest.approx(expected["bbox_regression"].item(), rel=1e-4)
-    sum(expected.values()).backward()
-    sum(losses.values()).backward()
-    theirs = PUBLISHED.translate({name: parameter.grad for name, parameter in reference.named_parameters()})
-    for name, parameter in ours.named_parameters():
-        scale = theirs[name].abs().max().item()
-        torch.testing.assert_close(parameter.grad, theirs[name], atol=1e-3 * scale + 1e-7, rtol=1e-3)
+    names = {"loss_classifier": "classification", "loss_box": "bbox_regression"}
+    assert_learns_alike(*pair, PUBLISHED, names, TWO, TWO_TARGETS)
 
 
 def test_predictions_equal_torchvision(pair):

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from tests.models.detection.networks import pictures, target
+from tests.models.detection.networks import THEIR_NAMES, pictures, target
 from visionkit.backbones import create_backbone
 from visionkit.errors import CheckpointError, RecipeError
 from visionkit.models import create_model
@@ -12,7 +12,7 @@ from visionkit.models.detection.position_sensitive import BOXES, SCORES, VotingH
 from visionkit.models.detection.region_judge import Sample
 from visionkit.ops.suppression import Suppression
 
-LOSSES = ["loss_rpn_objectness", "loss_rpn_box", "loss_classifier", "loss_box"]
+LOSSES = list(THEIR_NAMES)
 SMALL = {"head_channels": 32, "rpn_pre_nms_top_n_train": 100, "rpn_post_nms_top_n_train": 40, "box_batch_size": 16}
 TWO = pictures((100, 128), (90, 70))
 TWO_TARGETS = [
