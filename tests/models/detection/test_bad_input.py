@@ -1,0 +1,111 @@
+"""What data sets bring along that no detector may stumble over, for every registered one."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from pycocotools import mask as rle
+
+from tests.models.detection.networks import pictures, target
+from visionkit.backbones import create_backbone
+from visionkit.errors import VisionkitError
+from visionkit.models import create_model, models
+
+REGIONS = {"rpn_pre_nms_top_n_train": 100, "rpn_pre_nms_top_n_test": 100, "box_batch_size": 16, "head_channels": 16}
+GIVEN = {"head_channels": 16, "box_batch_size": 16}
+S16 = {"out_stages": ["s16"]}
+
+SMALL = {
+    "retinanet": ("resnet18", {}, {"fpn_channels": 16}),
+    "ssd": ("resnet18", {}, {"extra_channels": (32, 32, 32)}),
+    "yolov1": ("resnet18", {}, {"head": "convolutional", "head_channels": 32, "head_stride": 1, "grid": 3}),
+    "yolov2": ("resnet18", {}, {"anchors": [[20, 20], [40, 60]], "head_channels": 32}),
+    "faster_rcnn": ("resnet18", {}, {"fpn_channels": 16, **REGIONS}),
+    "mask_rcnn": ("resnet18", {}, {"fpn_channels": 16, "mask_channels": 16, **REGIONS}),
+    "rfcn": ("resnet18", S16, REGIONS),
+    "fast_rcnn": ("resnet18", S16, {"head_dropout": 0.0, **GIVEN}),
+    "rcnn": ("alexnet", {}, {"warp_size": 67, "context": 4, **GIVEN}),
+}
+"""Of each detector a backbone, its options, and what makes the rest small."""
+
+EVERY = pytest.mark.parametrize("name", sorted(SMALL))
+GIVEN_REGIONS = [name for name in sorted(SMALL) if getattr(models.get(name), "takes_proposals", False)]
+
+
+def small(name):
+    torch.manual_seed(0)
+    backbone, of_backbone, options = SMALL[name]
+    return create_model(name, create_backbone(backbone, weights="none", **of_backbone), 3, **options)
+
+
+def with_all(boxes, size):
+    """A target with all that any detector asks for: boxes of class 1, their masks, and themselves as proposals."""
+    masks = [np.zeros(size, np.uint8, order="F") for _ in boxes]
+    for mask, (left, top, right, bottom) in zip(masks, boxes, strict=True):
+        mask[int(top) : math.ceil(bottom), int(left) : math.ceil(right)] = 1
+    proposals = torch.tensor(boxes, dtype=torch.float32).view(-1, 4)
+    return target(boxes, [1] * len(boxes), masks=[rle.encode(mask) for mask in masks], proposals=proposals)
+
+
+def learned(network, shown, targets):
+    """The losses of a step, which must be finite, as must be their gradients."""
+    losses = network.train()(shown, targets)
+    sum(losses.values()).backward()
+    assert all(math.isfinite(value.item()) for value in losses.values())
+    gradients = [value.grad for value in network.parameters() if value.grad is not None]
+    assert gradients
+    assert all(gradient.isfinite().all() for gradient in gradients)
+    return losses
+
+
+def detected(network, shown, proposals):
+    given = {"proposals": proposals} if getattr(network, "takes_proposals", False) else {}
+    with torch.inference_mode():
+        return network.eval()(shown, **given)
+
+
+def test_every_detector_is_tested_here():
+    known = {name for name in models if models.get(name).task == "detection"}
+    assert known - {"sliding_window"} == set(SMALL)  # whose bad input are windows larger than the picture
+
+
+@EVERY
+def test_pictures_smaller_than_a_cell(name):
+    network, shown = small(name), pictures((5, 7), (5, 7))
+    targets = [with_all([[1.0, 1, 6, 4]], (5, 7)), with_all([], (5, 7))]
+    learned(network, shown, targets)
+    for prediction in detected(network, shown, [torch.tensor([[1.0, 1, 6, 4]])] * 2):
+        assert ((prediction["boxes"] >= 0) & (prediction["boxes"] <= torch.tensor([7, 5, 7, 5]))).all()
+
+
+@EVERY
+def test_two_thousand_objects_in_a_picture(name):
+    corners = torch.rand(2000, 2, generator=torch.Generator().manual_seed(0)) * 80
+    crowded = with_all(torch.cat([corners, corners + 12], dim=1).tolist(), (96, 96))
+    learned(small(name), pictures((96, 96), (96, 96)), [crowded, with_all([], (96, 96))])
+
+
+@EVERY
+def test_scores_that_are_no_numbers_are_refused(name):
+    network, shown = small(name), pictures((64, 64))
+    judge = network.roi_heads if hasattr(network, "roi_heads") else network.head
+    if not list(judge.parameters()):
+        judge = network.neck
+    with torch.no_grad():
+        next(judge.parameters()).fill_(math.nan)
+    with pytest.raises(VisionkitError, match="not finite"):
+        detected(network, shown, [torch.tensor([[1.0, 1, 40, 40]])])
+
+
+@pytest.mark.parametrize("name", GIVEN_REGIONS)
+@pytest.mark.parametrize("boxes", [[], [[4.0, 4, 40, 50]]])
+def test_pictures_without_a_proposal(name, boxes):
+    """With an object it is learned from the object itself; without one there is nothing to learn."""
+    network, shown = small(name), pictures((64, 64), (64, 64))
+    lone = {**with_all(boxes, (64, 64)), "proposals": torch.zeros(0, 4)}
+    losses = learned(network, shown, [lone, lone])
+    assert (sum(losses.values()).item() > 0) == bool(boxes)
+    assert [len(one["boxes"]) for one in detected(network, shown, [torch.zeros(0, 4)] * 2)] == [0, 0]
+    beside = detected(network, shown, [torch.zeros(0, 4), torch.tensor([[4.0, 4, 40, 50]])])
+    assert len(beside[0]["boxes"]) == 0
