@@ -4,6 +4,7 @@ from hypothesis import strategies as st
 from torchvision.models.detection._utils import Matcher
 from torchvision.ops import box_iou
 
+from visionkit.ops import matching
 from visionkit.ops.matching import BestMatcher, Objects, assign
 
 NO_CROWD = torch.zeros(0, 4)
@@ -52,3 +53,16 @@ def test_without_objects_all_is_background():
     classes, matched = assign(torch.ones(3, 4), objects([], []), Matcher(0.5, 0.5))
     assert classes.tolist() == [0, 0, 0]
     assert matched.tolist() == [0, 0, 0]
+
+
+def test_many_objects_are_matched_part_by_part_as_all_at_once(monkeypatch):
+    corners = torch.rand(80, 2, generator=torch.Generator().manual_seed(0)) * 50
+    boxes = torch.cat([corners, corners + 20], dim=1)
+    many = objects(boxes[:30].tolist(), list(range(30)))
+    whole = assign(boxes, many, BestMatcher(0.7, 0.3))
+    counted = []
+    monkeypatch.setattr(matching, "box_iou", lambda one, other: counted.append(len(one)) or box_iou(one, other))
+    monkeypatch.setattr(matching, "OVERLAPS_AT_ONCE", 7 * len(boxes))
+    parts = assign(boxes, many, BestMatcher(0.7, 0.3))
+    assert counted == [7, 7, 7, 7, 2]
+    assert all(torch.equal(one, other) for one, other in zip(whole, parts, strict=True))

@@ -12,6 +12,9 @@ from visionkit.ops.boxes import share_inside
 CROWD_SHARE = 0.5
 """A box with at least this share of its area in a crowd region is no background (COCO's IoU rule for crowds at .5)."""
 
+OVERLAPS_AT_ONCE = 1 << 24
+"""Pairs of object and box whose IoU is computed together: on its way it takes nine times the memory of the result."""
+
 
 class Objects(NamedTuple):
     """The objects of one picture.
@@ -82,7 +85,7 @@ def assign(boxes: Tensor, objects: Objects, matcher: Matcher) -> tuple[Tensor, T
         matched: int64 [N], index of the object where there is one, else 0.
     """
     if len(objects.boxes) and len(boxes):
-        found = matcher(box_iou(objects.boxes, boxes))
+        found = matcher(_overlaps(objects.boxes, boxes))
         matched = found.clamp(min=0)
         classes = torch.where(found >= 0, objects.labels[matched] + 1, 0)
         classes = classes.masked_fill(found == Matcher.BETWEEN_THRESHOLDS, -1)
@@ -93,3 +96,9 @@ def assign(boxes: Tensor, objects: Objects, matcher: Matcher) -> tuple[Tensor, T
         in_crowd = (share_inside(boxes, objects.crowds) >= CROWD_SHARE).any(dim=1)
         classes = classes.masked_fill(in_crowd & (classes == 0), -1)
     return classes, matched
+
+
+def _overlaps(objects: Tensor, boxes: Tensor) -> Tensor:
+    """IoU [M, N] of objects [M, 4] and boxes [N, 4]; of thousands of objects a part at a time."""
+    parts = [box_iou(part, boxes) for part in objects.split(max(OVERLAPS_AT_ONCE // len(boxes), 1))]
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
