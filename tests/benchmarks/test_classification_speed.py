@@ -50,7 +50,7 @@ def by_task(name, **runtime):
     optimizer = torch.optim.SGD(network.parameters(), lr=1e-3, momentum=0.9)
 
     def step(pictures, labels):
-        task.train()
+        set_mode(task, training=True)
         batch = Batch(pictures, [{"label": label, "image_id": 0} for label in labels])
         optimizer.zero_grad()
         task.training_step(batch, 0).backward()
@@ -58,7 +58,7 @@ def by_task(name, **runtime):
 
     @torch.inference_mode()
     def classify(pictures, labels):
-        task.eval()
+        set_mode(task, training=False)
         return task(pictures)
 
     return step, classify
@@ -76,7 +76,7 @@ def by_hand(name):
         return batch.contiguous(memory_format=torch.channels_last)
 
     def step(pictures, labels):
-        network.train()
+        set_mode(network, training=True)
         optimizer.zero_grad()
         loss = functional.cross_entropy(network(prepared(pictures)), torch.tensor(labels, device=DEVICE))
         loss.backward()
@@ -85,10 +85,16 @@ def by_hand(name):
 
     @torch.inference_mode()
     def classify(pictures, labels):
-        network.eval()
+        set_mode(network, training=False)
         return network(prepared(pictures)).softmax(dim=1)
 
     return step, classify
+
+
+def set_mode(module, training):
+    """Once, as trainers do: a walk through all modules for each batch would be timed with it."""
+    if module.training != training:
+        module.train(training)
 
 
 def seconds(run, pictures, labels):
