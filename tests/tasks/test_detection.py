@@ -4,6 +4,7 @@ from torch import nn
 
 from tests.tasks.small import small_data, small_task, small_trainer
 from visionkit.data.formats.shapes import FORMS
+from visionkit.data.preprocess import Preprocess
 from visionkit.errors import VisionkitError
 from visionkit.tasks import Detection, EvaluationOptions, OptimizerOptions, ScheduleOptions
 from visionkit.tasks.base import DivergedError
@@ -53,6 +54,12 @@ def test_a_loss_that_is_no_number_stops_training_and_names_the_pictures(tmp_path
         task.network.rpn.head.bbox_pred.weight.fill_(float("nan"))
     with pytest.raises(DivergedError, match=r"pictures of the batch: \["):
         small_trainer(default_root_dir=tmp_path).fit(task, small_data(train=2))
+
+
+def test_a_picture_that_leaves_a_batch_norm_one_cell_alone_says_what_to_do(tmp_path):
+    task = small_task(NAMES, preprocess=Preprocess(size=[32, 32]))
+    with pytest.raises(VisionkitError, match="batch_size to 2 or more"):
+        small_trainer(default_root_dir=tmp_path).fit(task, small_data(train=2, batch_size=1))
 
 
 def test_validation_gives_losses_and_predictions_from_one_pass(tmp_path, monkeypatch):

@@ -14,7 +14,7 @@ from visionkit.errors import RecipeError
 from visionkit.metrics import metrics
 from visionkit.metrics.operating_point import OperatingPoint, operating_point
 from visionkit.metrics.results import to_coco_results
-from visionkit.tasks.base import Task, tasks
+from visionkit.tasks.base import Task, refusing_lone_values, tasks
 from visionkit.tasks.grouping import groups_of_equal_shape
 from visionkit.tasks.looks import Look, check_factors, fused, looks_at, most_detections, refuse_masks
 from visionkit.tasks.optimise import OptimizerOptions, ScheduleOptions
@@ -166,7 +166,8 @@ class Detection(Task):
         """One step: the sum of the network's losses."""
         size = self.preprocessing.training_size(self.global_step, self.recipe.get("seed", 0))
         pictures, geometries = self.preprocessing(batch.pictures, size)
-        losses = self.network(pictures, Preprocessing.resize_targets(batch.targets, geometries))
+        with refusing_lone_values():
+            losses = self.network(pictures, Preprocessing.resize_targets(batch.targets, geometries))
         loss = self.total_loss(losses, batch.image_ids)
         self.log_losses("train", {"loss": loss.detach(), **losses}, len(pictures))
         return loss
