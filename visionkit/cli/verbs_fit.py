@@ -12,6 +12,7 @@ from visionkit.cli.build import instantiate
 from visionkit.cli.logs import show_progress_messages
 from visionkit.cli.parts import build_data, build_task, build_trainer
 from visionkit.engine.feature_cache import FeatureCacheOptions
+from visionkit.engine.later_stages import LaterStageOptions
 from visionkit.engine.run import (
     EarlyStoppingOptions,
     EmaOptions,
@@ -50,6 +51,7 @@ def fit(recipe: dict[str, Any], *, name: str, resume: str | None = None) -> int:
         _optional(EarlyStoppingOptions, recipe, "early_stopping"),
         _each(UnfreezeStep, recipe, "unfreeze"),
         _optional(FeatureCacheOptions, recipe, "feature_cache"),
+        _optional(LaterStageOptions, recipe, "later_stages"),
     )
     trainer = build_trainer(recipe, callbacks, make_loggers(folder))
     trainer.fit(task, data, ckpt_path=checkpoint, weights_only=True)
@@ -96,7 +98,7 @@ def _each(kind: type, recipe: dict[str, Any], key: str) -> list[Any]:
 def _print_outcome(task: Any, folder: Path) -> None:
     console = Console()
     if task.results:
-        console.print(overall_table(task.results, "validation, last epoch"))
+        console.print(overall_table(task.results, "last validation"))
         console.print(class_table(task.results, task.class_names))
     else:
         console.print("no validation was run: see trainer.check_val_every_n_epoch and trainer.limit_val_batches")

@@ -2,7 +2,6 @@
 
 import hashlib
 import logging
-import os
 import pickle
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,6 +14,7 @@ from torch.utils.data import Dataset
 from visionkit.data.batch import TaskDataset
 from visionkit.data.preprocess import Target
 from visionkit.data.sample import VisionDataset
+from visionkit.data.whole_files import written_whole
 
 FORMAT_VERSION = 1
 DIGEST_BYTES = 16
@@ -63,7 +63,7 @@ class FeatureFile:
         self.rows = {bytes(key.tolist()): row for key, row in zip(keys, features, strict=True)}
 
     def save(self) -> None:
-        """Write all rows; under another name first, so that no run ever reads half a file."""
+        """Write all rows."""
         keys = torch.tensor([list(key) for key in self.rows], dtype=torch.uint8)
         features = torch.stack(list(self.rows.values()))
         content = {
@@ -72,10 +72,8 @@ class FeatureFile:
             "features": features,
             "checksum": _checksum(keys, features),
         }
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = self.path.with_name(f"{self.path.name}.{os.getpid()}")
-        torch.save(content, unfinished)
-        unfinished.replace(self.path)
+        with written_whole(self.path) as file:
+            torch.save(content, file)
 
 
 class UnknownPictures(Dataset[tuple[bytes, Target, Tensor | None]]):

@@ -6,7 +6,7 @@ computed before the first one and kept on disk, and the ordinary training loop g
 
 import dataclasses
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from visionkit.backbones import Backbone
@@ -110,18 +110,26 @@ class FeatureCache(Callback):
 
     def _fingerprint(self, task: Any, training: bool, precision: str) -> str:
         """Of all that a feature depends on but the picture."""
-        backbone = task.network.backbone
-        structure = {key: value for key, value in backbone.spec.items() if key not in OF_TRAINING}
-        network = {**structure, "head": type(task.network.head).__name__}
+        network = {**structure(task.backbone), "head": type(task.network.head).__name__}
         # a training picture of the crop's size is taken as it is, another one goes the way of evaluation
         way = {**dataclasses.asdict(task.preprocess_options), "training": training, "precision": precision}
-        described = f"{FORMAT_VERSION} {sorted(network.items())} {sorted(way.items())}"
-        return digest(described.encode(), self.weights).hex()
+        return fingerprint(FORMAT_VERSION, network, way, self.weights)
 
 
-def weights_digest(backbone: Backbone) -> bytes:
+def fingerprint(version: int, network: Mapping[str, Any], way: Mapping[str, Any], weights: bytes) -> str:
+    """Name of all features of one network: of its structure, the pictures' way to it, and `weights_digest` of it."""
+    described = f"{version} {sorted(network.items())} {sorted(way.items())}"
+    return digest(described.encode(), weights).hex()
+
+
+def structure(backbone: Backbone) -> dict[str, Any]:
+    """Of a backbone's description what decides on its features, beside its values."""
+    return {key: value for key, value in backbone.spec.items() if key not in OF_TRAINING}
+
+
+def weights_digest(network: nn.Module) -> bytes:
     """Digest of all values of a network."""
-    state = backbone.state_dict()
+    state = network.state_dict()
     return digest(*(part for key in sorted(state) for part in (key.encode(), digest_of_array(_plain(state[key])))))
 
 

@@ -18,6 +18,7 @@ from lightning.pytorch.callbacks import (
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 
 from visionkit.engine.feature_cache import FeatureCache, FeatureCacheOptions
+from visionkit.engine.later_stages import LaterStageOptions, LaterStages
 from visionkit.engine.unfreeze import StagedUnfreezing, UnfreezeStep
 from visionkit.errors import VisionkitError
 
@@ -118,6 +119,7 @@ def make_callbacks(
     early_stopping: EarlyStoppingOptions | None = None,
     unfreeze: list[UnfreezeStep] | None = None,
     feature_cache: FeatureCacheOptions | None = None,
+    later_stages: LaterStageOptions | None = None,
 ) -> list[Callback]:
     """What every training run has: best.ckpt and last.ckpt (also after Ctrl-C), and what the recipe asks for."""
     callbacks: list[Callback] = [
@@ -126,6 +128,7 @@ def make_callbacks(
         ModelCheckpoint(folder, filename="last", save_on_exception=True, enable_version_counter=False),
         SaveUnvalidated(folder / "last.ckpt"),
         LearningRateMonitor(logging_interval="step"),
+        LaterStages(folder, Path(later_stages.folder) if later_stages and later_stages.folder else None),
     ]
     if ema is not None:
         callbacks.append(EMAWeightAveraging(decay=ema.decay, update_starting_at_step=ema.start_step))

@@ -173,7 +173,8 @@ class Task(LightningModule):
         """Say what trains: a frozen network that nobody asked for is found here."""
         for part, module in self.network.named_children():
             trainable, total = count_parameters(module.parameters())
-            logger.info("%s: %s of %s parameters train", part, f"{trainable:,}", f"{total:,}")
+            if total:
+                logger.info("%s: %s of %s parameters train", part, f"{trainable:,}", f"{total:,}")
 
     def total_loss(self, losses: dict[str, Tensor], image_ids: list[Any]) -> Tensor:
         """Sum of the losses.

@@ -1,7 +1,6 @@
 """Boxes kept on disk, one file a picture, found by what the picture shows and how they were computed."""
 
 import hashlib
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visionkit.data.pictures import Picture
+from visionkit.data.whole_files import written_whole
 
 VERSION = 1
 """Raised whenever the same parameters come to give other boxes: what was kept before is then computed anew."""
@@ -39,10 +39,6 @@ class BoxCache:
             return np.load(path).astype(np.float32).reshape(-1, 4)  # type: ignore[no-any-return]
         except (OSError, ValueError, EOFError):
             boxes = compute()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Under a name of its own first: another process may read, or this one be stopped.
-        unfinished = path.with_suffix(f".{os.getpid()}.tmp")
-        with unfinished.open("wb") as file:
+        with written_whole(path) as file:
             np.save(file, boxes)
-        unfinished.replace(path)
         return boxes

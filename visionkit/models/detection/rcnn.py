@@ -1,60 +1,47 @@
 """R-CNN (Girshick et al. 2013): each given proposal warped to a classifier's input and classified on its own."""
 
-from typing import ClassVar
+import math
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from visionkit.backbones.contract import Backbone
 from visionkit.errors import RecipeError
 from visionkit.models.classifier_layers import take_fully_connected
-from visionkit.models.detection.batch import PictureBatch, check_pictures, pad_to_batch
+from visionkit.models.detection.batch import PictureBatch, Prediction, check_pictures, pad_to_batch
 from visionkit.models.detection.box_head import RegionHeads, TwoLayerHead
+from visionkit.models.detection.fitted import FittedLinear
 from visionkit.models.detection.given_regions import GivenRegions
+from visionkit.models.detection.region_classifier import RegionClassifier, RegionFeatures, values_of_deepest
 from visionkit.models.detection.warp import RegionWarp
 from visionkit.models.registry import models
 from visionkit.ops.matching import Objects
+from visionkit.ops.precision import check_finite, full_precision
 from visionkit.ops.suppression import Suppression
 
-
-class RegionClassifier(nn.Module):
-    """A backbone's deepest map of each warped region, flattened, and two fully connected layers.
-
-    Args:
-        backbone: of the network that holds this.
-        head: the two layers.
-        chunk: regions that go through at once in evaluation; 2000 together would not fit into memory.
-    """
-
-    def __init__(self, backbone: Backbone, head: TwoLayerHead, chunk: int) -> None:
-        super().__init__()
-        self.layers, self.chunk = head, chunk
-        # Not registered: the backbone belongs to the network, and its values stand in a state dict once.
-        self.__dict__["backbone"] = backbone
-
-    def forward(self, x: Tensor) -> Tensor:
-        """From [R, 3, size, size] to [R, channels]."""
-        parts = x.split(len(x) if self.training else self.chunk) if len(x) else [x]
-        return torch.cat([self._classify(part.contiguous(memory_format=torch.channels_last)) for part in parts])
-
-    def _classify(self, x: Tensor) -> Tensor:
-        if not len(x):
-            return x.new_zeros(0, self.layers.fc7.out_features)
-        *_, deepest = self.__dict__["backbone"](x).values()
-        return self.layers(deepest)  # type: ignore[no-any-return]
+STEEPNESS = math.log(19)
+"""Of the sigmoid that makes scores of margins: -1, 0 and 1 become .05, .5 and .95."""
 
 
 @models.register("rcnn")
 class RCNN(GivenRegions):
-    """Warped regions through a whole classifier, with its softmax as scores (Girshick et al. 2013, appendix B).
+    """Warped regions through a whole classifier, each class scored on its own (Girshick et al. 2013).
 
-    The boxes stay those of the proposals, and the scores the fine-tuned classifier's; the paper's support vector
-    machines and its regression of boxes, the last two stages of its training, are not here yet. With the softmax in
-    place of the machines the paper loses 3.3 points of mAP (appendix B), without the regression 3 to 4 (section 7.3).
+    Gradients fine-tune the classifier with a softmax over classes and background. The stages that follow, `svm` and
+    `box_regression`, fit `later_stages` to features of the fine-tuned network; the engine runs them after the last
+    epoch, and until then scores are the softmax's, and boxes the proposals. The paper loses 3.3 points of mAP with the
+    softmax in place of the machines (appendix B), and 3 to 4 without the regression (section 7.3).
+
+    A machine's margin m becomes the score sigmoid(ln 19 m): the order stays, a region on the boundary scores .5, and
+    one on the edge of the background, m = -1, .05.
 
     Args:
         backbone: of a classifier (the paper: AlexNet, VGG-16), with its deepest stage.
         num_classes: K, without background; labels are 0..K-1.
+        classifier: softmax, or svm: a linear machine for each class on fc7 (section 2.3).
+        box_regression: whether a ridge regression for each class on the deepest map refines boxes (appendix C).
         warp_size: pixels that regions are warped to in each direction; None is the backbone's own size.
         context: pixels of them on each side that show the region's surroundings (section 2.1: 16).
         head_channels: of fc6 and fc7 (AlexNet: 4096).
@@ -66,7 +53,12 @@ class RCNN(GivenRegions):
         box_nms_iou: detections that overlap a better one of their class by more are dropped (the author's code: .3).
         box_detections: detections of a picture at most.
         suppression: which of overlapping detections stay, see `FasterRCNN`.
-        chunk: regions that go through the network at once in evaluation.
+        svm_cost: C of the machines (the author's code: .001, on features whose mean length is made 20).
+        svm_negative_iou: a region that overlaps all objects of a class by less teaches its machine what it is not
+            (section 2.3: .3); what it is, the objects alone do.
+        regression_iou: a region learns to become the nearest object that it overlaps by more (appendix C: .6).
+        regression_penalty: lambda of the ridge regression (the same: 1000), on features of mean length 20, too.
+        chunk: regions that go through the network at once in evaluation; 2000 together would not fit into memory.
 
     Raises:
         RecipeError: options that contradict each other or the backbone.
@@ -79,6 +71,8 @@ class RCNN(GivenRegions):
         backbone: Backbone,
         num_classes: int,
         *,
+        classifier: Literal["softmax", "svm"] = "softmax",
+        box_regression: bool = False,
         warp_size: int | None = None,
         context: int = 16,
         head_channels: int = 4096,
@@ -90,19 +84,27 @@ class RCNN(GivenRegions):
         box_nms_iou: float = 0.3,
         box_detections: int = 100,
         suppression: str = "per_class",
+        svm_cost: float = 0.001,
+        svm_negative_iou: float = 0.3,
+        regression_iou: float = 0.6,
+        regression_penalty: float = 1000.0,
         chunk: int = 64,
     ) -> None:
         super().__init__()
         size = warp_size or backbone.native_size
         if not 0 <= 2 * context < size:
             raise RecipeError(f"context={context}: nothing is left of regions warped to {size} pixels")
-        head = TwoLayerHead(_values_of_deepest(backbone, size), head_channels, head_dropout)
+        if min(svm_cost, regression_penalty) <= 0:
+            raise RecipeError(f"svm_cost={svm_cost} and regression_penalty={regression_penalty} must be above 0")
+        head = TwoLayerHead(values_of_deepest(backbone, size), head_channels, head_dropout)
         take_fully_connected(head, backbone)
-        self.num_classes = num_classes
+        self.num_classes, self.chunk = num_classes, chunk
+        self.svm_cost, self.svm_negative_iou = svm_cost, svm_negative_iou
+        self.regression_iou, self.regression_penalty = regression_iou, regression_penalty
         self.backbone = backbone
         self.roi_heads = RegionHeads(
             RegionWarp(size, context),
-            RegionClassifier(backbone, head, chunk),
+            RegionClassifier(backbone, head),
             head_channels,
             num_classes,
             foreground_iou=box_fg_iou,
@@ -113,7 +115,52 @@ class RCNN(GivenRegions):
         )
         for value in self.roi_heads.box_predictor.bbox_pred.parameters():
             nn.init.zeros_(value).requires_grad_(False)  # boxes stay where the proposals are
+        self.later_stages = nn.ModuleDict()
+        if classifier == "svm":
+            self.later_stages["svm"] = FittedLinear(head_channels, num_classes)
+        if box_regression:
+            self.later_stages["box_regression"] = FittedLinear(head.fc6.in_features, 4 * num_classes)
         self.to(memory_format=torch.channels_last)
+
+    def describe(self, picture: Tensor, regions: Tensor) -> RegionFeatures:
+        """Features of regions, computed in chunks: the first and by far the longest step of detection.
+
+        Args:
+            picture: normalised float [3, H, W].
+            regions: float32 [R, 4] in its pixels; R may be 0.
+        """
+        maps, see = {"picture": picture[None]}, self.roi_heads.box_head.describe
+        parts = [see(self.roi_heads.pool(maps, [part])) for part in regions.split(self.chunk)]  # type: ignore[operator]
+        return RegionFeatures(*(torch.cat(column) for column in zip(*parts, strict=True)))
+
+    def judge(self, features: RegionFeatures) -> tuple[Tensor, Tensor]:
+        """The second step: scores float32 [R, K] in 0..1, and box coding [R, K, 4] as `roi_heads` decodes it.
+
+        Raises:
+            VisionkitError: features or values of the network are not finite.
+        """
+        with full_precision(features.fc7):
+            scores, coding = self._scores(features.fc7), self._coding(features.deepest)
+        check_finite(*features, scores, coding)
+        return scores, coding
+
+    def _scores(self, fc7: Tensor) -> Tensor:
+        machines = self._fitted("svm")
+        if machines is None:
+            layer = self.roi_heads.box_predictor.cls_score
+            return functional.softmax(layer(fc7.to(layer.weight.dtype)).float(), dim=-1)[:, 1:]
+        return torch.sigmoid(STEEPNESS * machines(fc7))
+
+    def _coding(self, deepest: Tensor) -> Tensor:
+        regression = self._fitted("box_regression")
+        if regression is None:
+            return deepest.new_zeros(len(deepest), self.num_classes, 4, dtype=torch.float32)
+        return regression(deepest).view(-1, self.num_classes, 4)
+
+    def _fitted(self, stage: str) -> FittedLinear | None:
+        """What a stage has fitted; None where it has not been run, or is not asked for."""
+        part = dict(self.later_stages.items()).get(stage)
+        return part if isinstance(part, FittedLinear) and part.fitted else None
 
     def _features(self, pictures: list[Tensor]) -> tuple[PictureBatch, dict[str, Tensor]]:
         batch = pad_to_batch(pictures, 1)
@@ -121,23 +168,15 @@ class RCNN(GivenRegions):
         return batch, {"picture": batch.tensor}
 
     def _losses(self, maps: dict[str, Tensor], regions: list[Tensor], objects: list[Objects]) -> dict[str, Tensor]:
+        if self.training:
+            for part in self.later_stages.children():
+                part.forget()  # type: ignore[operator]
         losses = super()._losses(maps, regions, objects)
         return {"loss_classifier": losses["loss_classifier"]}
 
-
-def _values_of_deepest(backbone: Backbone, size: int) -> int:
-    """How many values the deepest map of a square picture has.
-
-    Raises:
-        RecipeError: the picture is too small for the network.
-    """
-    mode = backbone.training
-    try:
-        with torch.no_grad():
-            blank = torch.zeros(1, 3, size, size, device=next(backbone.parameters()).device)
-            *_, deepest = backbone.eval()(blank).values()
-    except RuntimeError as error:
-        raise RecipeError(f"warp_size={size}: {backbone.name} has nothing left of so small a picture") from error
-    finally:
-        backbone.train(mode)
-    return deepest[0].numel()
+    def _detect(self, batch: PictureBatch, maps: dict[str, Tensor], regions: list[Tensor]) -> list[Prediction]:
+        pairs = zip(maps["picture"], regions, strict=True)
+        judged = [self.judge(self.describe(picture, boxes)) for picture, boxes in pairs]
+        scores, coding = (torch.cat(column) for column in zip(*judged, strict=True))
+        with full_precision(scores):
+            return self.roi_heads.detect_scored(scores, coding, regions, batch.sizes)

@@ -1,0 +1,43 @@
+"""Linear layers that a stage after fine-tuning fits, in place of gradients."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class FittedLinear(nn.Module):
+    """A linear layer of buffers: they go into checkpoints, and no optimiser sees them.
+
+    Args:
+        inputs: values of one region.
+        outputs: what it says of each.
+
+    Attributes:
+        weight: float32 [outputs, inputs].
+        bias: float32 [outputs].
+        fitted: bool [], whether both are of use yet.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    fitted: Tensor
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.register_buffer("weight", torch.zeros(outputs, inputs))
+        self.register_buffer("bias", torch.zeros(outputs))
+        self.register_buffer("fitted", torch.tensor(False))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """From [R, inputs] to float32 [R, outputs]."""
+        return functional.linear(x.float(), self.weight.float(), self.bias.float())
+
+    def fit(self, weight: Tensor, bias: Tensor) -> None:
+        """Take values of the attributes' shapes."""
+        self.weight.copy_(weight)
+        self.bias.copy_(bias)
+        self.fitted.fill_(True)
+
+    def forget(self) -> None:
+        """Say that the network below has changed, and the values are of no more use."""
+        self.fitted.fill_(False)
