@@ -1,6 +1,13 @@
-"""Trunks of the full-resolution residual networks (Pohlen et al. 2016, table 1)."""
+"""Trunks of the full-resolution residual networks (Pohlen et al. 2016, table 1).
+
+What the table leaves open follows the authors' code: the pooling stream is enlarged bilinearly and what the residual
+stream gains by nearest neighbours, a norm stands where the streams part, and where they have met the first residual
+unit narrows them by itself, with a 1x1 convolution beside it. The numbers of parameters are the paper's then, 17.7 and
+24.8 million with 19 classes.
+"""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -48,8 +55,8 @@ class FRRN(Backbone):
         down, up = _DOWN_AND_UP[name]
         self.deepest_stride = 2 ** len(down)
         self.stem = named(**_normed(nn.Conv2d(3, _BASE, 5, padding=2, bias=False)), relu=nn.ReLU(inplace=True))
-        self.before = nn.Sequential(*(_ResidualUnit(_BASE) for _ in range(_ENDS)))
-        self.part = nn.Conv2d(_BASE, _RESIDUAL, 1)
+        self.before = nn.Sequential(*(_ResidualUnit(_BASE, _BASE) for _ in range(_ENDS)))
+        self.part = named(**_normed(nn.Conv2d(_BASE, _RESIDUAL, 1, bias=False)))
         channels = _BASE
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
         for levels, strides, units in (
@@ -59,10 +66,10 @@ class FRRN(Backbone):
             for stride, (width, length) in zip(strides, units, strict=True):
                 levels.append(_Level(channels, width, length, stride))
                 channels = width
-        self.meet = nn.Conv2d(channels + _RESIDUAL, _BASE, 1)
-        self.after = nn.Sequential(*(_ResidualUnit(_BASE) for _ in range(_ENDS)))
+        widths = [channels + _RESIDUAL, *[_BASE] * _ENDS]
+        self.after = nn.Sequential(*(_ResidualUnit(before, after) for before, after in pairwise(widths)))
         self.stage_modules = {"s1": [module for module, _ in self.named_children()]}
-        initialise(self, "he")
+        initialise(self, "he_uniform")
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """See `Backbone.forward`."""
@@ -72,9 +79,9 @@ class FRRN(Backbone):
             pooling, residual = level(functional.max_pool2d(pooling, 2), residual)
         for level in self.up:
             size = [extent // level.stride for extent in residual.shape[-2:]]
-            pooling, residual = level(functional.interpolate(pooling, size), residual)
-        pooling = functional.interpolate(pooling, residual.shape[-2:])
-        return {"s1": self.after(self.meet(torch.cat([pooling, residual], 1)))}
+            pooling, residual = level(_enlarged(pooling, size), residual)
+        pooling = _enlarged(pooling, residual.shape[-2:])
+        return {"s1": self.after(torch.cat([pooling, residual], 1))}
 
 
 class _Level(nn.Module):
@@ -122,17 +129,23 @@ class _FullResolutionUnit(nn.Module):
 class _ResidualUnit(nn.Module):
     """Two 3x3 convolutions with norms, added to what came in, with nothing behind (section 3.2)."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
+        self.shortcut = nn.Identity() if inputs == outputs else nn.Conv2d(inputs, outputs, 1, bias=False)
         self.convs = nn.Sequential(
-            *_normed(nn.Conv2d(channels, channels, 3, padding=1, bias=False)).values(),
+            *_normed(nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)).values(),
             nn.ReLU(inplace=True),
-            *_normed(nn.Conv2d(channels, channels, 3, padding=1, bias=False)).values(),
+            *_normed(nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)).values(),
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, C, H, W] to the same."""
-        return x + self.convs(x)
+        """[B, inputs, H, W] to [B, outputs, H, W]."""
+        return self.shortcut(x) + self.convs(x)
+
+
+def _enlarged(x: Tensor, size: Sequence[int]) -> Tensor:
+    """[B, C, h, w] to [B, C, *size]."""
+    return functional.interpolate(x, list(size), mode="bilinear", align_corners=False)
 
 
 def _normed(conv: nn.Conv2d) -> dict[str, nn.Module]:

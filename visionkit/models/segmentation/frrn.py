@@ -16,7 +16,7 @@ from visionkit.models.segmentation.weights import load_segmenter
 
 @models.register("frrn")
 class FRRN(nn.Module):
-    """A 1x1 convolution on the trunk of two streams (table 1); with 19 classes 17.7 M parameters (A), 24.7 M (B).
+    """A 1x1 convolution on the trunk of two streams (table 1); with 19 classes 17.7 M parameters (A), 24.8 M (B).
 
     Args:
         backbone: frrn_a or frrn_b.
