@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from tests.models.detection.networks import small_network
+from tests.models.detection.test_bad_input import SMALL, small
 from tests.tasks.small import SIZE, small_data, small_task, small_trainer
 from visionkit.backbones import create_backbone
 from visionkit.data.formats.shapes import FORMS
@@ -197,6 +198,11 @@ def test_no_more_is_kept_than_a_look_may_give():
 )
 def test_the_most_that_a_look_may_give_is_known(network, most):
     assert most_detections(network()) == most
+
+
+@pytest.mark.parametrize("name", sorted(SMALL))
+def test_every_detector_says_how_much_a_look_may_give(name):
+    assert most_detections(small(name)) in (100, 200, 300)
 
 
 def test_validation_in_training_looks_once_and_testing_as_often_as_asked(tmp_path):
