@@ -19,16 +19,24 @@ def network(name, num_classes=2, backbone="vgg11_bn", weights=None, **options):
     return create_model(name, built, num_classes, weights=weights, **{**SMALL_HEAD[name], **options})
 
 
-def without_values(name, num_classes):
+def without_values(name, num_classes, **options):
     with torch.device("meta"):
-        return create_model(name, create_backbone("vgg16_bn", weights="checkpoint"), num_classes)
+        return create_model(name, create_backbone("vgg16_bn", weights="checkpoint"), num_classes, **options)
 
 
-def test_segnet_has_the_published_number_of_parameters():
-    net = without_values("segnet", 11)
-    assert sum(parameter.numel() for parameter in net.parameters()) == 29_412_299
+@pytest.mark.parametrize(("whole", "count", "layers"), [(False, 29_412_299, 25), (True, 29_449_355, 26)])
+def test_segnet_has_the_published_number_of_parameters(whole, count, layers):
+    net = without_values("segnet", 11, mirror_conv1_2=whole)
+    assert sum(parameter.numel() for parameter in net.parameters()) == count
     convs = [layer for layer in net.modules() if isinstance(layer, nn.Conv2d)]
-    assert len(convs) == 25
+    assert len(convs) == layers
+
+
+def test_no_other_reading_of_segnet_has_the_number_of_the_one_without_conv1_2():
+    net = without_values("segnet", 11, mirror_conv1_2=True)
+    small = [parameter.numel() for parameter in net.parameters() if parameter.ndim == 1]  # biases, scales, shifts
+    first_kernel_on_grey, last_kernel_of_one_pixel = 64 * 2 * 9, 64 * 11 * 8
+    assert sum(small) + first_kernel_on_grey + last_kernel_of_one_pixel < 29_449_355 - 29_412_299
 
 
 def test_deconvnet_has_the_published_number_of_parameters():
@@ -63,6 +71,12 @@ def test_the_paths_of_segnet_mirror_each_other():
 @pytest.mark.parametrize("name", SMALL_HEAD)
 def test_logits_have_the_input_size(name):
     check_sizes(network(name))
+
+
+def test_segnet_with_its_whole_mirror_image_labels_each_pixel():
+    net = network("segnet", backbone="vgg13_bn", mirror_conv1_2=True)
+    check_sizes(net)
+    check_spec(net)
 
 
 def test_deconvnet_fills_small_pictures_up_to_fc6():

@@ -18,12 +18,17 @@ from visionkit.models.segmentation.weights import load_segmenter
 class SegNet(nn.Module):
     """The convolutions of a VGG and their mirror image, which unpools by the encoder's indices (section 3).
 
-    At full size the mirror image is one convolution, to the classes: with 11 of them 29,412,299 parameters. Another
-    one of 64 channels before it, as figure 2 may be read, would add 37,056.
+    Two readings are in use, which differ in one layer of 64 channels at full size, the mirror image of conv1_2. The
+    paper's words ("the decoder network has 13 layers") and the authors' CamVid network have it before the convolution
+    to the classes: 13 + 13 convolutions, with 11 classes 29,449,355 parameters. The count that is usually quoted,
+    29,412,299, is that of 13 + 12, without it, and of nothing else: no choice of biases, of learned norms, of the last
+    kernel or of where a stage narrows gives that number with 26 convolutions (all biases, scales and shifts together
+    are fewer than the 37,056 between the two).
 
     Args:
         backbone: vgg16_bn in the paper, or another VGG; the way up has norms in any case.
         num_classes: K.
+        mirror_conv1_2: whether the mirror image has that layer: 26 convolutions instead of 25.
         weights: values for the whole network: the path of a checkpoint, or None. With other classes the last layer
             stays new.
 
@@ -37,11 +42,13 @@ class SegNet(nn.Module):
 
     task: ClassVar[str] = "segmentation"
 
-    def __init__(self, backbone: Backbone, num_classes: int, *, weights: str | None = None) -> None:
+    def __init__(
+        self, backbone: Backbone, num_classes: int, *, mirror_conv1_2: bool = False, weights: str | None = None
+    ) -> None:
         super().__init__()
         self.backbone = whole_vgg(backbone, "segnet")
         self.num_classes = num_classes
-        self.decoder = MirroredDecoder(self.backbone, _layer, at_full_size=False)
+        self.decoder = MirroredDecoder(self.backbone, _layer, at_full_size=mirror_conv1_2)
         self.classifier = nn.Conv2d(self.decoder.channels, num_classes, 3, padding=1)
         for part in (self.decoder, self.classifier):
             initialise(part, "he")
