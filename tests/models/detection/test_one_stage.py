@@ -15,11 +15,23 @@ from visionkit.models.detection.one_stage import OneStageDetector, best_of_each_
 
 SMALL = {
     "retinanet": {"fpn_channels": 16},
+    "sliding_window": {
+        "sizes": (40.0,),
+        "context": 4,
+        "head_channels": 32,
+        "head_dropout": 0.0,
+        "box_regression": True,
+        "windows": 400,
+        "hard_negatives": 1.0,
+    },
     "ssd": {"extra_channels": (32, 32, 32)},
     "yolov1": {"head": "convolutional", "head_channels": 32, "head_stride": 1, "grid": 3},
     "yolov2": {"anchors": [[20, 20], [40, 60]], "head_channels": 32, "passthrough_channels": 8},
 }
-"""Of each one-stage detector, what makes it small."""
+"""Of each one-stage detector, what makes it small; and the same in training as in evaluation."""
+
+BACKBONES = {"sliding_window": "patch_cnn_33"}
+"""Others are on a ResNet-18."""
 
 TWO = pictures((96, 96), (96, 96))
 TWO_TARGETS = [
@@ -29,9 +41,13 @@ TWO_TARGETS = [
 EVERY = pytest.mark.parametrize("name", sorted(SMALL))
 
 
+def backbone_for(name):
+    return create_backbone(BACKBONES.get(name, "resnet18"), weights="none")
+
+
 def small(name, **options):
     torch.manual_seed(0)
-    return create_model(name, create_backbone("resnet18", weights="none"), 3, **{**SMALL[name], **options})
+    return create_model(name, backbone_for(name), 3, **{**SMALL[name], **options})
 
 
 def test_every_one_stage_detector_is_tested_here():
@@ -176,7 +192,7 @@ def test_what_cannot_be_is_refused(name):
     with pytest.raises(DataError, match="not normalised"):
         network([255 * picture.abs() for picture in TWO], TWO_TARGETS)
     with pytest.raises(RecipeError, match="at least one class"):
-        create_model(name, create_backbone("resnet18", weights="none"), 0)
+        create_model(name, backbone_for(name), 0)
 
 
 @EVERY
