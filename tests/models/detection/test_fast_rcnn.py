@@ -125,7 +125,8 @@ def test_a_truncated_head_trains_whole_and_follows_what_it_learns():
     assert not torch.allclose(TruncatedHead(other, [1, 1]).eval()(x), other(x), atol=1e-3)
 
 
-def test_fc6_and_fc7_begin_with_those_of_the_classifier(tmp_path):
+@pytest.mark.parametrize(("model", "options"), [("fast_rcnn", {}), ("faster_rcnn", {"form": "single"})])
+def test_fc6_and_fc7_begin_with_those_of_the_classifier(tmp_path, model, options):
     torch.manual_seed(0)
     backbone = create_backbone("vgg11", weights="none")
     state = dict(backbone.state_dict())
@@ -134,7 +135,7 @@ def test_fc6_and_fc7_begin_with_those_of_the_classifier(tmp_path):
         state |= {f"{name}.{key}": value for key, value in layer.state_dict().items()}
     torch.save(state, tmp_path / "vgg11.pth")
     filled = create_backbone("vgg11", weights=str(tmp_path / "vgg11.pth"), out_stages=["s16"])
-    network = create_model("fast_rcnn", filled, 3, roi_size=2, head_channels=16)
+    network = create_model(model, filled, 3, roi_size=2, head_channels=16, **options)
     torch.testing.assert_close(network.roi_heads.box_head.fc6.weight, fc6.weight)
     torch.testing.assert_close(network.roi_heads.box_head.fc7.bias, fc7.bias)
 

@@ -7,7 +7,6 @@ from torch import Tensor
 
 from visionkit.backbones.contract import Backbone
 from visionkit.errors import RecipeError
-from visionkit.models.classifier_layers import take_fully_connected
 from visionkit.models.detection.batch import PictureBatch, check_pictures, pad_to_batch
 from visionkit.models.detection.box_head import RegionHeads, RegionMaxPool
 from visionkit.models.detection.faster_rcnn_forms import SINGLE_STAGE, Widths, single
@@ -87,7 +86,6 @@ class FastRCNN(GivenRegions):
                 "they must rise within 0..1"
             )
         parts = single(backbone, Widths(0, head_channels, head_dropout, roi_size))
-        take_fully_connected(parts.head, backbone)
         maximum = RegionMaxPool({SINGLE_STAGE: backbone.stages[SINGLE_STAGE].stride}, roi_size)
         self.num_classes = num_classes
         self.backbone = backbone

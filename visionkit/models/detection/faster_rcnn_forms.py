@@ -9,6 +9,7 @@ from torch import nn
 
 from visionkit.backbones.contract import Backbone, Stage
 from visionkit.errors import RecipeError
+from visionkit.models.classifier_layers import take_fully_connected
 from visionkit.models.detection.box_head import RegionPool, StageHead, TwoLayerHead
 from visionkit.models.detection.pyramid import Pyramid, SelectedMaps
 
@@ -66,7 +67,10 @@ def fpn(backbone: Backbone, widths: Widths) -> Parts:
 
 
 def single(backbone: Backbone, widths: Widths) -> Parts:
-    """One map, two fully connected layers with dropout."""
+    """One map, two fully connected layers with dropout, which begin with those of the backbone's classifier, if any.
+
+    Where the backbone's values are VGG's ImageNet weights, that is Girshick's initialisation (2015, section 2.2).
+    """
     stage = single_stage(backbone)
     stages = list(backbone.computed)
     idle = [name for deeper in stages[stages.index(SINGLE_STAGE) + 1 :] for name in backbone.stage_modules[deeper]]
@@ -77,12 +81,14 @@ def single(backbone: Backbone, widths: Widths) -> Parts:
         )
     size, head_channels = widths.roi_size or 7, widths.head_channels or 4096
     dropout = 0.5 if widths.head_dropout is None else widths.head_dropout
+    head = TwoLayerHead(stage.channels * size**2, head_channels, dropout)
+    take_fully_connected(head, backbone)
     return Parts(
         neck=SelectedMaps([SINGLE_STAGE]),
         channels=stage.channels,
         anchor_sizes=[[128, 256, 512]],
         pool=RegionPool({SINGLE_STAGE: stage.stride}, size),
-        head=TwoLayerHead(stage.channels * size**2, head_channels, dropout),
+        head=head,
         head_channels=head_channels,
     )
 
