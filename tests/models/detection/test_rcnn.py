@@ -3,7 +3,7 @@ import torch
 
 from tests.models.detection.networks import pictures, target
 from visionkit.backbones import create_backbone
-from visionkit.errors import RecipeError
+from visionkit.errors import RecipeError, VisionkitError
 from visionkit.models import create_model
 from visionkit.models.detection.warp import RegionWarp
 
@@ -60,14 +60,76 @@ def test_chunks_change_nothing():
     torch.testing.assert_close(found[0], found[1], atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize("options", [{"warp_size": 20}, {"context": 40}])
+def fitted_network(**options):
+    """With machines and regression of random values, as if their stages were over."""
+    network = small_network(classifier="svm", box_regression=True, box_score_threshold=0.0, **options).eval()
+    for part in network.later_stages.values():
+        part.fit(0.1 * torch.randn_like(part.weight), 0.1 * torch.randn_like(part.bias))
+    return network
+
+
+def found_by(network):
+    with torch.inference_mode():
+        return network(pictures((64, 64)), proposals=[PROPOSALS])[0]
+
+
+def test_before_its_later_stages_it_is_the_fine_tuned_classifier():
+    with_stages = small_network(classifier="svm", box_regression=True).eval()
+    torch.testing.assert_close(found_by(with_stages), found_by(small_network().eval()))
+
+
+def test_scores_are_a_sigmoid_of_margins_and_boxes_those_of_the_regression():
+    network = fitted_network(box_nms_iou=1.0)
+    with torch.inference_mode():
+        features = network.describe(pictures((64, 64))[0], PROPOSALS)
+        margins = network.later_stages["svm"](features.fc7)
+        shifts = network.later_stages["box_regression"](features.deepest).view(-1, 3, 4)
+    found = found_by(network)
+    torch.testing.assert_close(found["scores"], torch.sigmoid(2.9444 * margins.flatten()).sort(descending=True)[0])
+    region, label = divmod(margins.flatten().argmax().item(), 3)
+    assert found["labels"][0] == label
+    # appendix C, in the units of the coder: tenths of a side, fifths of its logarithm
+    (x, y, width, height), (dx, dy, dw, dh) = (
+        [10.0, 12, 40, 48]
+        if region == 1
+        else [*PROPOSALS[region, :2], *(PROPOSALS[region, 2:] - PROPOSALS[region, :2])],
+        shifts[region, label],
+    )
+    centre = torch.tensor([x + width / 2 + width * dx / 10, y + height / 2 + height * dy / 10])
+    half = torch.tensor([width, height]) * torch.stack([dw, dh]).div(5).exp() / 2
+    torch.testing.assert_close(
+        found["boxes"][0], torch.cat([centre - half, centre + half]).clamp(0, 64), atol=1e-3, rtol=0
+    )
+
+
+def test_a_step_of_training_makes_its_later_stages_out_of_date():
+    network = fitted_network()
+    with torch.no_grad():
+        network.losses_and_predictions(pictures((64, 64), (64, 80)), TARGETS)
+        assert all(part.fitted for part in network.later_stages.values())
+        network.train()(pictures((64, 64), (64, 80)), TARGETS)
+    assert not any(part.fitted for part in network.later_stages.values())
+    assert {name for name, _ in network.named_parameters() if "later" in name} == set()
+
+
+@pytest.mark.parametrize("stage", ["svm", "box_regression"])
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_what_is_no_number_is_refused(stage, value):
+    network = fitted_network()
+    network.later_stages[stage].weight.fill_(value)
+    with pytest.raises(VisionkitError, match="not finite"):
+        found_by(network)
+
+
+@pytest.mark.parametrize("options", [{"warp_size": 20}, {"context": 40}, {"svm_cost": 0.0}, {"regression_penalty": -1}])
 def test_sizes_that_leave_nothing_are_refused(options):
     with pytest.raises(RecipeError, match=next(iter(options))):
         small_network(**options)
 
 
-def test_its_spec_builds_it_again():
-    network = small_network()
+@pytest.mark.parametrize("make", [small_network, fitted_network])
+def test_its_spec_builds_it_again(make):
+    network = make()
     again = create_model(**{**network.spec, "backbone": create_backbone(**network.spec["backbone"])})
     again.load_state_dict(network.state_dict())
     with torch.inference_mode():

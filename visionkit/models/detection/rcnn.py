@@ -149,7 +149,9 @@ class RCNN(GivenRegions):
         if machines is None:
             layer = self.roi_heads.box_predictor.cls_score
             return functional.softmax(layer(fc7.to(layer.weight.dtype)).float(), dim=-1)[:, 1:]
-        return torch.sigmoid(STEEPNESS * machines(fc7))
+        margins = machines(fc7)
+        check_finite(margins)  # the sigmoid makes 0 and 1 of infinities
+        return torch.sigmoid(STEEPNESS * margins)
 
     def _coding(self, deepest: Tensor) -> Tensor:
         regression = self._fitted("box_regression")

@@ -1,0 +1,66 @@
+"""R-CNN learns eight pictures by heart, two of them empty, and keeps their classes after each of its stages."""
+
+import pytest
+import torch
+
+pytest.importorskip("sklearn")
+pytest.importorskip("skimage")
+
+from tests.tasks.small import SIZE, small_data, small_trainer
+from visionkit.backbones import create_backbone
+from visionkit.data.preprocess import Preprocess
+from visionkit.data.proposals.source import ProposalOptions
+from visionkit.engine.checkpoint import load_task
+from visionkit.engine.run import make_callbacks
+from visionkit.models import create_model
+from visionkit.tasks import Detection, OptimizerOptions, ScheduleOptions
+
+EPOCHS = 18
+OPTIONS = {
+    "head_channels": 64,
+    "head_dropout": 0.0,
+    "warp_size": 32,
+    "context": 4,
+    "box_batch_size": 24,
+    "box_score_threshold": 0.01,
+    # the paper's numbers are for thousands of objects; here a class has one to five
+    "svm_cost": 0.1,
+    "regression_penalty": 10.0,
+}
+
+
+def test_eight_pictures_are_learned_by_heart(tmp_path):
+    data = small_data(train=8, val=8, proposals=ProposalOptions(mode="fast", folder=str(tmp_path / "proposals")))
+    shape = {**data.splits.options["train"], "min_object": 0.3, "max_object": 0.7, "max_objects": 2, "empty_share": 0.3}
+    data.splits.options["train"], data.splits.options["val"] = dict(shape), dict(shape)
+    assert [len(data.dataset("train").annotation(index)) for index in range(8)].count(0) == 2
+    torch.manual_seed(0)
+    backbone = create_backbone("resnet18", weights="none")
+    task = Detection(
+        create_model("rcnn", backbone, 6, classifier="svm", box_regression=True, **OPTIONS),
+        data.class_names,
+        preprocess=Preprocess(short_side=SIZE, long_side=2 * SIZE),
+        optimizer=OptimizerOptions(name="adamw", lr=5e-4, base_batch_size=2, weight_decay=0.0),
+        schedule=ScheduleOptions(name="constant", warmup_steps=0),
+    )
+    trainer = small_trainer(
+        max_epochs=EPOCHS,
+        check_val_every_n_epoch=EPOCHS,
+        enable_checkpointing=True,
+        logger=True,
+        default_root_dir=tmp_path,
+        callbacks=make_callbacks(tmp_path, task.monitor),
+    )
+    trainer.fit(task, data)
+    fine_tuned, finished = trainer.callback_metrics, task.results
+    assert fine_tuned["val/AP50"] > 0.95
+    assert finished["AP50"] > 0.95
+    assert finished["AP"] > fine_tuned["val/AP"], "boxes lie closer to the objects"
+    # The class that no training object has is never found.
+    absent = set(range(6)) - {label for index in range(8) for label in data.dataset("train").annotation(index).labels}
+    assert absent
+    network = load_task(tmp_path / "best.ckpt").network
+    picture = torch.randn(3, SIZE, SIZE)
+    with torch.inference_mode():
+        scores, _ = network.judge(network.describe(picture, torch.tensor([[0.0, 0, 40, 40], [5, 5, 60, 50]])))
+    assert (scores[:, sorted(absent)] == 0).all()
