@@ -52,7 +52,7 @@ class RCNN(GivenRegions):
         box_score_threshold: a detection scores more, in 0..1; for evaluation, not for display.
         box_nms_iou: detections that overlap a better one of their class by more are dropped (the author's code: .3).
         box_detections: detections of a picture at most.
-        suppression: which of overlapping detections stay, see `FasterRCNN`.
+        suppression, soft_nms_sigma: which of overlapping detections stay, see `FasterRCNN`.
         svm_cost: C of the machines (the author's code: .001, on features whose mean length is made 20).
         svm_negative_iou: a region that overlaps all objects of a class by less teaches its machine what it is not
             (section 2.3: .3); what it is, the objects alone do.
@@ -84,6 +84,7 @@ class RCNN(GivenRegions):
         box_nms_iou: float = 0.3,
         box_detections: int = 100,
         suppression: str = "per_class",
+        soft_nms_sigma: float = 0.5,
         svm_cost: float = 0.001,
         svm_negative_iou: float = 0.3,
         regression_iou: float = 0.6,
@@ -111,7 +112,7 @@ class RCNN(GivenRegions):
             background_iou=box_fg_iou,
             batch_size=box_batch_size,
             positive_fraction=box_positive_fraction,
-            suppress=Suppression(suppression, box_nms_iou, box_detections, box_score_threshold),
+            suppress=Suppression(suppression, box_nms_iou, box_detections, box_score_threshold, soft_nms_sigma),
         )
         for value in self.roi_heads.box_predictor.bbox_pred.parameters():
             nn.init.zeros_(value).requires_grad_(False)  # boxes stay where the proposals are
