@@ -66,27 +66,40 @@ class Machines(Stage):
 
 
 class HardNegatives:
-    """The negatives of one class that its machine has to look at, as halves."""
+    """The negatives of one class that its machine has to look at, as halves.
+
+    Args:
+        channels: of a region's features.
+
+    Attributes:
+        names: int64 [N, 2], number of the picture and of the region in it.
+        new: how many the present machine has not been trained on.
+    """
 
     def __init__(self, channels: int) -> None:
         self.names = torch.zeros(0, 2, dtype=torch.int64)
-        self.features = torch.zeros(0, channels, dtype=torch.float16)
         self.new = 0
+        self._parts = [torch.zeros(0, channels, dtype=torch.float16)]
 
     def add(self, picture: int, rows: Tensor, features: Tensor) -> None:
         """Take rows [N] of a picture's features [R, C], those that are held already left out."""
         held = self.names[self.names[:, 0] == picture, 1]
         rows = rows[~torch.isin(rows, held)]
         self.names = torch.cat([self.names, torch.stack([torch.full_like(rows, picture), rows], dim=1)])
-        self.features = torch.cat([self.features, features[rows].half()])
+        self._parts.append(features[rows].half())
         self.new += len(rows)
+
+    def features(self) -> Tensor:
+        """Float32 [N, C], in the order of `names`."""
+        self._parts = [torch.cat(self._parts)]
+        return self._parts[0].float()
 
     def give_up_easy(self, weight: Tensor, bias: float) -> None:
         """Keep what the machine nearly gets wrong, `MOST` at most."""
-        margins = self.features.float() @ weight + bias
+        margins = self.features() @ weight + bias
         kept = margins.argsort(descending=True)[:MOST]
         kept = kept[margins[kept] >= EASY]
-        self.names, self.features, self.new = self.names[kept], self.features[kept], 0
+        self.names, self._parts, self.new = self.names[kept], [self._parts[0][kept]], 0
 
 
 def mine(
@@ -118,7 +131,7 @@ def mine(
     held = [HardNegatives(weight.shape[1]) for _ in positives]
 
     def retrained(label: int) -> None:
-        weight[label], bias[label] = train(positives[label], held[label].features.float())
+        weight[label], bias[label] = train(positives[label], held[label].features())
         held[label].give_up_easy(weight[label], bias[label].item())
 
     for _ in range(passes):
@@ -136,7 +149,7 @@ def mine(
                 retrained(label)
         if not found:
             break
-    return weight, bias, sum(len(cache.features) for cache in held)
+    return weight, bias, sum(len(cache.names) for cache in held)
 
 
 def train_machine(positives: Tensor, negatives: Tensor, cost: float) -> Machine:

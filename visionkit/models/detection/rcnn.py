@@ -130,8 +130,9 @@ class RCNN(GivenRegions):
             picture: normalised float [3, H, W].
             regions: float32 [R, 4] in its pixels; R may be 0.
         """
-        maps, see = {"picture": picture[None]}, self.roi_heads.box_head.describe
-        parts = [see(self.roi_heads.pool(maps, [part])) for part in regions.split(self.chunk)]  # type: ignore[operator]
+        maps, see = {"picture": picture[None].float()}, self.roi_heads.box_head.describe
+        warped = (self.roi_heads.pool(maps, [part]).to(picture.dtype) for part in regions.split(self.chunk))
+        parts = [see(part) for part in warped]  # type: ignore[operator]
         return RegionFeatures(*(torch.cat(column) for column in zip(*parts, strict=True)))
 
     def judge(self, features: RegionFeatures) -> tuple[Tensor, Tensor]:
