@@ -15,7 +15,7 @@ from pathlib import Path
 
 import yaml
 
-from tests.benchmarks.schedules import fit_and_test
+from tests.benchmarks.schedules import fit_and_test, last_run, show
 
 FULL = {
     "fc_densenet56": "58.9",
@@ -77,7 +77,7 @@ def full(data: Path, words: list[str]) -> None:
     for recipe, published in FULL.items():
         figures, minutes, _ = fit_and_test(recipe, card, "best")
         if recipe.startswith("fc_densenet"):
-            best = max(Path("runs", recipe).iterdir(), key=lambda path: int(path.name)) / "best.ckpt"
+            best = last_run(recipe) / "best.ckpt"
             figures, more, _ = fit_and_test(recipe, [*card, *WHOLE, f"model.weights={best.resolve()}"], "best")
             minutes += more
         rows.append([recipe, published, *percent(figures), f"{minutes:.0f}"])
@@ -103,13 +103,6 @@ def short(data: Path, chosen: list[str]) -> None:
 def percent(figures: dict[str, float]) -> list[str]:
     """The columns' figures."""
     return [f"{100 * figures[name]:.1f}" for name in COLUMNS]
-
-
-def show(head: list[str], rows: list[list[str]]) -> None:
-    """Print the table as far as it is, and keep it."""
-    lines = ["| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *rows)]
-    Path("table.md").write_text("\n".join(lines) + "\n")
-    print("\n".join(lines), flush=True)
 
 
 if __name__ == "__main__":

@@ -20,17 +20,29 @@ def fit_and_test(recipe: str, words: list[str], checkpoint: str = "last") -> tup
     Returns:
         The figures of metrics.json, and the minutes that training took: of the clock, and of the processor.
     """
-    started, spent = time.monotonic(), _processor_seconds()
+    started, spent = time.monotonic(), processor_seconds()
     assert main(["fit", recipe, *words]) == 0
-    minutes, processor_minutes = (time.monotonic() - started) / 60, (_processor_seconds() - spent) / 60
-    run = max(Path("runs", Path(recipe).stem).iterdir(), key=lambda path: int(path.name))
+    minutes, processor_minutes = (time.monotonic() - started) / 60, (processor_seconds() - spent) / 60
+    run = last_run(recipe)
     assert main(["test", str(run / f"{checkpoint}.ckpt")]) == 0
-    figures = json.loads((run / f"{checkpoint}-test" / "metrics.json").read_text())
-    return figures, minutes, processor_minutes
+    written = next(run.glob(f"{checkpoint}-*/metrics.json"))  # of val where the card has no test split
+    return json.loads(written.read_text()), minutes, processor_minutes
 
 
-def _processor_seconds() -> float:
-    """Of this process and those of its loader processes that have ended."""
+def last_run(recipe: str) -> Path:
+    """The folder of a recipe's newest run."""
+    return max(Path("runs", Path(recipe).stem).iterdir(), key=lambda path: int(path.name))
+
+
+def show(head: list[str], rows: list[list[str]]) -> None:
+    """Print a markdown table as far as it is, and keep it in table.md."""
+    lines = ["| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *rows)]
+    Path("table.md").write_text("\n".join(lines) + "\n")
+    print("\n".join(lines), flush=True)
+
+
+def processor_seconds() -> float:
+    """Seconds of a core, of this process and those of its loader processes that have ended."""
     kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
     usage = [resource.getrusage(kind) for kind in kinds]
     return sum(part.ru_utime + part.ru_stime for part in usage)
