@@ -2,7 +2,7 @@
 
 The time is that of the CPU, which other work on the machine disturbs less.
 
-Run by hand on an idle machine: pytest -m benchmark -s tests/benchmarks/test_fc_densenet_speed.py
+Run by hand on an idle machine: pytest -m benchmark -o addopts="" -s tests/benchmarks/test_fc_densenet_speed.py
 """
 
 import resource
@@ -20,9 +20,8 @@ from visionkit.backbones.dense_block import DenseBlock
 from visionkit.models import create_model
 
 NAME, CLASSES = "fc_densenet103", 11
-SIDE = 224
-PICTURES = 1
-PICTURES_FOR_MEMORY = 3
+PICTURES_AND_SIDE = [(1, 224), (3, 64)]
+FOR_MEMORY = (3, 224)
 WARM_UP, ROUNDS = 1, 7
 BOUND = 1.0
 
@@ -49,9 +48,9 @@ def training_step(form, layout=torch.channels_last):
     return step
 
 
-def batch(number, layout=torch.channels_last):
-    pictures = torch.randn(number, 3, SIDE, SIDE).contiguous(memory_format=layout)
-    return pictures, torch.randint(0, CLASSES, (number, SIDE, SIDE))
+def batch(number, side, layout=torch.channels_last):
+    pictures = torch.randn(number, 3, side, side).contiguous(memory_format=layout)
+    return pictures, torch.randint(0, CLASSES, (number, side, side))
 
 
 def seconds(step, pictures, labels):
@@ -60,10 +59,12 @@ def seconds(step, pictures, labels):
     return time.process_time() - start
 
 
+@pytest.mark.parametrize(("number", "side"), PICTURES_AND_SIDE)
 @pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
-def test_a_training_step_takes_no_longer_than_the_plain_loop(layout, capsys):
+def test_a_training_step_takes_no_longer_than_the_plain_loop(layout, number, side, capsys):
+    torch.set_num_threads(1)
     steps = {form: training_step(form, layout) for form in ("plain", "one buffer", "recomputing")}
-    given = batch(PICTURES, layout)
+    given = batch(number, side, layout)
     times = []
     for round_number in range(WARM_UP + ROUNDS):
         order = list(steps) if round_number % 2 == 0 else list(steps)[::-1]  # neither always follows the other
@@ -71,7 +72,7 @@ def test_a_training_step_takes_no_longer_than_the_plain_loop(layout, capsys):
         times.append([taken[form] / taken["plain"] for form in steps] + [taken["plain"]])
     _, ratio, spare_ratio, plain = (statistics.median(column) for column in zip(*times[WARM_UP:], strict=True))
     with capsys.disabled():
-        print(f"\n{NAME}, {PICTURES} pictures of {SIDE}, {layout}: plain loop {plain:.2f} s,", end=" ")
+        print(f"\n{NAME}, {number} pictures of {side}, {layout}: plain loop {plain:.2f} s,", end=" ")
         print(f"ratio {ratio:.3f}, recomputing {spare_ratio:.3f}")
     assert ratio <= BOUND
 
@@ -87,13 +88,13 @@ def test_recomputing_takes_less_memory(capsys):
         )
         peaks[form] = float(answer.stdout.split()[-1])
     with capsys.disabled():
-        print(f"\n{NAME}, {PICTURES_FOR_MEMORY} pictures of {SIDE}, one training step, GiB:", peaks)
+        print(f"\n{NAME}, {FOR_MEMORY[0]} pictures of {FOR_MEMORY[1]}, one training step, GiB:", peaks)
     assert peaks["recomputing"] < peaks["one buffer"] < peaks["plain"]
 
 
 def own_peak(form):
     """GiB of memory that one training step adds to what the process holds before it."""
-    step, given = training_step(form), batch(PICTURES_FOR_MEMORY)
+    step, given = training_step(form), batch(*FOR_MEMORY)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     step(*given)
     return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**20
