@@ -37,13 +37,21 @@ def load_task(path: str | Path) -> Task:
     """Rebuild the task of a checkpoint, in evaluation mode on the CPU.
 
     Raises:
-        CheckpointError: see `read_checkpoint`; or the network was not made by visionkit.
+        CheckpointError: see `read_checkpoint`; or the network was not made by visionkit, or by one whose options had
+            other names.
     """
     checkpoint = read_checkpoint(path)
     description = checkpoint["visionkit"]
     if description["model"] is None:
         raise CheckpointError(f"{path} holds a network that visionkit did not make; load its state_dict yourself")
-    task = tasks.get(description["task"]).from_description(description, build_network(description["model"]))
+    try:
+        network = build_network(description["model"])
+    except TypeError as error:  # an option that was renamed since; the state dict would not tell
+        name, written_by = description["model"]["name"], description.get("versions", {}).get("visionkit", "")
+        raise CheckpointError(
+            f"{path} was written by another visionkit ({written_by}): its {name} cannot be built here\n{error}"
+        ) from error
+    task = tasks.get(description["task"]).from_description(description, network)
     try:
         task.load_state_dict(checkpoint["state_dict"])
     except RuntimeError as error:
