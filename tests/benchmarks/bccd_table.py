@@ -1,0 +1,168 @@
+"""BCCD: every detector of the kit after the same time of one core, and where R-CNN and what came after it spend theirs.
+
+    python -m tests.benchmarks.bccd_table DATA WEIGHTS OUTPUT MINUTES [detector ...] [key=value ...]
+
+DATA is the folder of the card bccd, WEIGHTS are ImageNet's for timm/tf_efficientnet_lite0. Each detector's recipe is
+trained for as many epochs as fit into MINUTES of one core, which two short runs before it tell. Prints a markdown
+table of the figures on the test pictures, of the seconds a picture takes and of its stages, and keeps it in
+OUTPUT/table.md. The regions that R-CNN and Fast R-CNN learn from are searched beforehand and count as no training, but
+a picture's seconds contain the search.
+"""
+
+import math
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+import visionkit as vk
+from tests.benchmarks.schedules import fit_and_test, last_run, processor_seconds, show
+from visionkit.cli.main import main
+from visionkit.cli.parts import build_data
+from visionkit.data.proposals.source import SearchedProposals
+from visionkit.engine.predict import Predictor
+from visionkit.ops.suppression import Suppression
+
+DETECTORS = {
+    "sliding window": "sliding_window_vgg11",
+    "R-CNN": "rcnn_efficientnet_lite0",
+    "Fast R-CNN": "fast_rcnn_efficientnet_lite0",
+    "Faster R-CNN": "faster_rcnn_efficientnet_lite0",
+    "R-FCN": "rfcn_efficientnet_lite0",
+    "YOLO v1": "yolov1_efficientnet_lite0",
+    "YOLO v2": "yolov2_efficientnet_lite0",
+    "SSD": "ssd_efficientnet_lite0",
+    "RetinaNet": "retinanet_efficientnet_lite0",
+}
+"""Names in the table and recipes, in the order of their papers but for the one-stage detectors, which follow."""
+
+OWN_BACKBONE = ("sliding window",)
+"""Detectors that are trained from random values: no weights are at hand for what they need."""
+
+WITHOUT_LATER_STAGES = {"rcnn_efficientnet_lite0": ["model.classifier=softmax", "model.box_regression=false"]}
+"""What the short runs leave out: they time fine-tuning. R-CNN's other stages come on top of the given minutes."""
+
+WORDS = [
+    "trainer.accelerator=cpu",
+    "trainer.limit_val_batches=0",
+    "trainer.enable_progress_bar=false",
+    "data.num_workers=0",
+]
+STAGES = ("proposals", "features", "heads", "suppression", "rest")
+SHORT_RUNS = (2, 8)
+"""Steps of the two runs that tell what a step and what all else costs."""
+
+TIMED = 8
+"""Test pictures that are timed, after one that is not."""
+
+
+class Stopwatch:
+    """Seconds of a core by stage. What a stage calls that is timed itself counts there alone."""
+
+    def __init__(self) -> None:
+        self.seconds: Counter[str] = Counter()
+        self.running: list[str] = ["rest"]
+        self.since = time.process_time()
+
+    def around(self, stage: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        """The same function, timed."""
+
+        @wraps(function)
+        def timed(*given: Any, **named: Any) -> Any:
+            self.turn()
+            self.running.append(stage)
+            try:
+                return function(*given, **named)
+            finally:
+                self.turn()
+                self.running.pop()
+
+        return timed
+
+    def turn(self) -> None:
+        """Book the time since the last turn for the stage that runs."""
+        now = time.process_time()
+        self.seconds[self.running[-1]] += now - self.since
+        self.since = now
+
+
+def stage_seconds(predictor: Predictor, pictures: list[Path]) -> Counter[str]:
+    """Seconds of a core that a picture takes, by stage, in the mean of all pictures but the first."""
+    network, watch = predictor.task.network, Stopwatch()
+    network.forward = watch.around("heads", network.forward)
+    modules = {"proposals": getattr(network, "rpn", None), "features": network.backbone}
+    for stage, module in modules.items():
+        if isinstance(module, torch.nn.Module):
+            module.forward = watch.around(stage, module.forward)
+    kinds = {SearchedProposals: "proposals", Suppression: "suppression"}
+    plain = {kind: kind.__call__ for kind in kinds}
+    try:
+        for kind, stage in kinds.items():
+            kind.__call__ = watch.around(stage, kind.__call__)  # type: ignore[method-assign]
+        predictor.predict(pictures[0])
+        watch.turn()
+        watch.seconds.clear()
+        predictor.predict(pictures[1:])
+        watch.turn()
+    finally:
+        for kind, function in plain.items():
+            kind.__call__ = function  # type: ignore[method-assign]
+    return Counter({stage: spent / (len(pictures) - 1) for stage, spent in watch.seconds.items()})
+
+
+def epochs_within(minutes: float, recipe: str, words: list[str]) -> int:
+    """How many epochs of a recipe fit into minutes of one core, from two runs of a few steps."""
+    spent = []
+    for steps in SHORT_RUNS:
+        start = processor_seconds()
+        few = ["trainer.max_epochs=1", f"trainer.limit_train_batches={steps}", *WITHOUT_LATER_STAGES.get(recipe, [])]
+        assert main(["fit", recipe, *words, *few]) == 0
+        spent.append(processor_seconds() - start)
+    step = (spent[1] - spent[0]) / (SHORT_RUNS[1] - SHORT_RUNS[0])
+    composed = yaml.safe_load((last_run(recipe) / "recipe.yaml").read_text())
+    epoch = step * math.ceil(len(build_data(composed).dataset("train")) / composed["data"]["batch_size"])
+    return max(int((60 * minutes - (spent[0] - SHORT_RUNS[0] * step)) / epoch), 1)
+
+
+def row(name: str, minutes: float, card: list[str], pictures: list[Path]) -> list[str]:
+    """The table's line of one detector."""
+    recipe = DETECTORS[name]
+    epochs = epochs_within(minutes, recipe, card)
+    figures, _, spent = fit_and_test(recipe, [*card, f"trainer.max_epochs={epochs}"])
+    predictor = vk.load(last_run(recipe) / "last.ckpt", device="cpu")
+    seconds = stage_seconds(predictor, pictures)
+    parameters = sum(parameter.numel() for parameter in predictor.task.network.parameters())
+    return [
+        name,
+        str(epochs),
+        f"{spent:.1f}",
+        f"{figures['AP50']:.3f}",
+        f"{figures['AP']:.3f}",
+        f"{parameters / 1e6:.1f}",
+        f"{sum(seconds.values()):.3f}",
+        *(f"{seconds[stage]:.3f}" for stage in STAGES),
+    ]
+
+
+if __name__ == "__main__":
+    data, weights, output = (Path(word).resolve() for word in sys.argv[1:4])
+    minutes, chosen = float(sys.argv[4]), [word for word in sys.argv[5:] if "=" not in word]
+    output.mkdir(parents=True, exist_ok=True)
+    os.chdir(output)
+    card = ["bccd", f"data.root={data}", *WORDS, *(word for word in sys.argv[5:] if "=" in word)]
+    if {"R-CNN", "Fast R-CNN"} & {*(chosen or DETECTORS)}:
+        assert main(["data", "proposals", *card]) == 0
+    names = (data / "ImageSets/Main/test.txt").read_text().split()[: TIMED + 1]
+    pictures = [data / "JPEGImages" / f"{name}.jpg" for name in names]
+    rows: list[list[str]] = []
+    for name in chosen or DETECTORS:
+        pretrained = [] if name in OWN_BACKBONE else [f"model.backbone.weights={weights}"]
+        rows.append(row(name, minutes, [*card, *pretrained], pictures))
+        show(["detector", "epochs", "CPU minutes", "AP50", "AP", "M parameters", "s a picture", *STAGES], rows)
