@@ -96,7 +96,7 @@ def test_published_values_bring_their_normalisation(pair, tmp_path, monkeypatch)
     monkeypatch.setattr("visionkit.backbones.published.PublishedWeights.obtain", lambda self: path)
     network = SSD(create_backbone("vgg16_atrous", weights="none"), CLASSES, form="ssd300", weights="coco")
     assert network.backbone.mean == PUBLISHED_MEAN
-    assert torch.equal(network.neck.scale, reference.backbone.scale_weight)
+    assert torch.equal(network.neck.scale.s8, reference.backbone.scale_weight)
     other = SSD(create_backbone("vgg16_atrous", weights="none"), 5, form="ssd300", weights=str(path))
     assert torch.equal(other.backbone.fc6.weight, reference.backbone.extra[0][7][1].weight)
     assert other.head.classification_head.module_list[0].out_channels == 4 * 6

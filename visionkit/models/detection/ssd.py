@@ -27,7 +27,7 @@ PUBLISHED = PublishedDetector(
     url=SSD300_VGG16_Weights.COCO_V1.url,
     hash_without_epsilon=None,
     renamed=(
-        (r"^backbone\.scale_weight$", "neck.scale"),
+        (r"^backbone\.scale_weight$", "neck.scale.s8"),
         (r"^backbone\.extra\.0\.7\.1\.", "backbone.fc6."),
         (r"^backbone\.extra\.0\.7\.3\.", "backbone.fc7."),
         *((rf"^backbone\.extra\.0\.{place}\.", f"backbone.features.{23 + place}.") for place in (1, 3, 5)),
@@ -56,6 +56,8 @@ class SSD(OneStageDetector):
         num_classes: K, without background; labels are 0..K-1.
         form: "ssd300", "ssd512" or "any", see above.
         extra_channels: of the levels behind the backbone, each half the size of the one before; only for "any".
+        scales: side of the first level's default boxes and of the last one's, as shares of the picture's (equation 4);
+            only for "any".
         fg_iou: IoU with an object from which a default box counts as it, besides each object's best (section 2.2: .5).
         negatives: hardest background boxes in the loss for each box that is an object (the same: 3).
         score_threshold: a detection scores more, in 0..1; for evaluation, not for display (section 2.3: .01).
@@ -86,6 +88,7 @@ class SSD(OneStageDetector):
         *,
         form: Literal["ssd300", "ssd512", "any"] = "any",
         extra_channels: tuple[int, ...] = (512, 256, 256),
+        scales: tuple[float, float] = (0.2, 0.9),
         fg_iou: float = 0.5,
         negatives: float = 3.0,
         score_threshold: float = 0.01,
@@ -98,7 +101,7 @@ class SSD(OneStageDetector):
     ) -> None:
         if form not in FORMS:
             raise RecipeError(f"form={form!r}{suggest(form, FORMS)}")
-        levels = FORMS[form](backbone, extra_channels)
+        levels = FORMS[form](backbone, extra_channels, scales)
         super().__init__(
             backbone,
             num_classes,

@@ -64,32 +64,31 @@ class ExtraLevels(nn.Module):
     Args:
         stages: names of the backbone's maps, shallow to deep.
         extra: the blocks.
-        normalised: channels of the first map, if it is brought to length `start` at each place (L2Norm; Liu et al.
-            2015, section 3.1), with a factor to be learned for each channel.
+        normalised: channels of those maps, by name, that are brought to length `start` at each place (L2Norm; Liu et
+            al. 2015, section 3.1), with a factor to be learned for each channel.
         start: the length.
     """
 
     def __init__(
-        self, stages: Sequence[str], extra: Sequence[ExtraBlock], normalised: int | None = None, start: float = 20.0
+        self, stages: Sequence[str], extra: Sequence[ExtraBlock], normalised: Mapping[str, int], start: float = 20.0
     ) -> None:
         super().__init__()
         self.stages = list(stages)
         self.extra = nn.ModuleList(extra)
-        self.scale = None if normalised is None else nn.Parameter(torch.full((normalised,), start))
+        self.scale = nn.ParameterDict({name: torch.full((channels,), start) for name, channels in normalised.items()})
 
     def forward(self, maps: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """From the backbone's maps [B, C, h, w] to those of the levels."""
         levels = {name: maps[name] for name in self.stages}
         x = levels[self.stages[-1]]
-        if self.scale is not None:
-            first = self.stages[0]
-            levels[first] = functional.normalize(levels[first]) * self.scale.view(1, -1, 1, 1)
+        for name, scale in self.scale.items():
+            levels[name] = functional.normalize(levels[name]) * scale.view(1, -1, 1, 1)
         for number, block in enumerate(self.extra, start=1):
             levels[f"extra{number}"] = x = block(x)
         return levels
 
 
-def ssd300(backbone: Backbone, extra_channels: Sequence[int]) -> Levels:
+def ssd300(backbone: Backbone, extra_channels: Sequence[int], scales: tuple[float, float]) -> Levels:
     """Six levels, 8,732 default boxes (figure 2; section 3.1)."""
     extra = [
         ExtraBlock(1024, 512, stride=2, padding=1),
@@ -106,7 +105,7 @@ def ssd300(backbone: Backbone, extra_channels: Sequence[int]) -> Levels:
     return _on_vgg(backbone, extra, boxes)
 
 
-def ssd512(backbone: Backbone, extra_channels: Sequence[int]) -> Levels:
+def ssd512(backbone: Backbone, extra_channels: Sequence[int], scales: tuple[float, float]) -> Levels:
     """Seven levels, 24,564 default boxes (the authors' code; section 3.1)."""
     extra = [
         ExtraBlock(1024, 512, stride=2, padding=1),
@@ -122,8 +121,12 @@ def ssd512(backbone: Backbone, extra_channels: Sequence[int]) -> Levels:
     return _on_vgg(backbone, extra, boxes)
 
 
-def any_backbone(backbone: Backbone, extra_channels: Sequence[int]) -> Levels:
-    """The backbone's stages from stride 8 to 32 and one level for each of `extra_channels`; scales .2 to .9."""
+def any_backbone(backbone: Backbone, extra_channels: Sequence[int], scales: tuple[float, float]) -> Levels:
+    """The backbone's stages from stride 8 to 32 and one level for each of `extra_channels`.
+
+    Each stage is normalised as conv4_3 is in the paper: what backbones give differs in size by orders of magnitude,
+    and the last layers of some (MobileNet, EfficientNet) have no activation that would bound it.
+    """
     stages = {name: stage for name, stage in backbone.stages.items() if 8 <= stage.stride <= 32}
     if not stages:
         given = ", ".join(backbone.stages)
@@ -133,12 +136,15 @@ def any_backbone(backbone: Backbone, extra_channels: Sequence[int]) -> Levels:
         ExtraBlock(inputs, outputs, stride=2, padding=1)
         for inputs, outputs in zip(channels[len(stages) - 1 :], extra_channels, strict=False)
     ]
-    step = 0.7 / max(len(channels) - 1, 1)
-    scales = [0.2 + step * level for level in range(len(channels))]
-    return Levels(ExtraLevels(list(stages), extra), channels, DefaultBoxes([[2, 3]] * len(channels), [*scales, 1.0]))
+    smallest, largest = scales
+    if not 0 < smallest <= largest <= 1:
+        raise RecipeError(f"scales={list(scales)}: the smallest and the largest share of the picture, within 0..1")
+    sides = torch.linspace(smallest, largest, len(channels)).tolist()  # equation 4
+    neck = ExtraLevels(list(stages), extra, {name: stage.channels for name, stage in stages.items()})
+    return Levels(neck, channels, DefaultBoxes([[2, 3]] * len(channels), [*sides, 1.0]))
 
 
-FORMS: dict[str, Callable[[Backbone, Sequence[int]], Levels]] = {
+FORMS: dict[str, Callable[[Backbone, Sequence[int], tuple[float, float]], Levels]] = {
     "ssd300": ssd300,
     "ssd512": ssd512,
     "any": any_backbone,
@@ -153,4 +159,4 @@ def _on_vgg(backbone: Backbone, extra: list[ExtraBlock], boxes: DefaultBoxes) ->
             "set model.backbone.name=vgg16_atrous, or model.form=any"
         )
     channels = [512, 1024, *(block[2].out_channels for block in extra)]
-    return Levels(ExtraLevels(["s8", "s16"], extra, normalised=512), channels, boxes)  # type: ignore[arg-type]
+    return Levels(ExtraLevels(["s8", "s16"], extra, normalised={"s8": 512}), channels, boxes)  # type: ignore[arg-type]
