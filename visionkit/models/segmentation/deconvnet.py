@@ -1,7 +1,6 @@
 """DeconvNet (Noh et al. 2015, table 2)."""
 
 from pathlib import Path
-from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -12,12 +11,12 @@ from visionkit.errors import RecipeError
 from visionkit.models.classifier_layers import take_fully_connected
 from visionkit.models.registry import models
 from visionkit.models.segmentation.mirrored import MirroredDecoder, whole_vgg
-from visionkit.models.segmentation.padding import at_any_size
+from visionkit.models.segmentation.segmenter import Segmenter
 from visionkit.models.segmentation.weights import load_segmenter
 
 
 @models.register("deconvnet")
-class DeconvNet(nn.Module):
+class DeconvNet(Segmenter):
     """A VGG down to fc6 and fc7, and its mirror image: transposed convolutions, unpooling, norms everywhere.
 
     fc6 and fc7 are convolutions and begin with the values of the classifier that the backbone's come from, where those
@@ -40,7 +39,7 @@ class DeconvNet(nn.Module):
         CheckpointError: `weights` cannot be had or does not fit.
     """
 
-    task: ClassVar[str] = "segmentation"
+    stride = 32
 
     def __init__(
         self,
@@ -67,17 +66,6 @@ class DeconvNet(nn.Module):
         take_fully_connected(self.head, backbone)
         if weights is not None:
             load_segmenter(self, backbone, Path(weights), ("classifier.",))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Label each pixel.
-
-        Args:
-            x: [B, 3, H, W], normalised with the backbone's `mean` and `std`; any size.
-
-        Returns:
-            Logits [B, K, H, W].
-        """
-        return at_any_size(self._logits, x, 32, self.smallest)
 
     def _logits(self, x: Tensor) -> Tensor:
         maps, indices = self.backbone.forward_with_indices(x)

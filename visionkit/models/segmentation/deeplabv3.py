@@ -1,10 +1,9 @@
 """DeepLabV3 (Chen et al. 2017) with torchvision's head."""
 
 from pathlib import Path
-from typing import ClassVar
 
 import torchvision
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 from torchvision.models.segmentation.deeplabv3 import DeepLabHead
 from torchvision.models.segmentation.fcn import FCNHead
@@ -13,6 +12,7 @@ from visionkit.backbones.contract import Backbone
 from visionkit.backbones.published import PublishedWeights
 from visionkit.errors import RecipeError
 from visionkit.models.registry import models
+from visionkit.models.segmentation.segmenter import Segmenter
 from visionkit.models.segmentation.weights import load_segmenter
 from visionkit.models.weights import State
 
@@ -24,7 +24,7 @@ _FILE = "COCO_WITH_VOC_LABELS_V1"
 
 
 @models.register("deeplabv3")
-class DeepLabV3(nn.Module):
+class DeepLabV3(Segmenter):
     """Convolutions with gaps of several sizes on a dilated network's deepest map, enlarged bilinearly.
 
     State-dict keys are those of torchvision's `deeplabv3_resnet50`, whose results it repeats with a backbone of
@@ -48,8 +48,6 @@ class DeepLabV3(nn.Module):
         CheckpointError: `weights` cannot be had or does not fit.
     """
 
-    task: ClassVar[str] = "segmentation"
-
     def __init__(
         self,
         backbone: Backbone,
@@ -72,15 +70,7 @@ class DeepLabV3(nn.Module):
                 self, backbone, _path_of(backbone, weights), ("classifier.4.", "aux_classifier.4."), self._translate
             )
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Label each pixel.
-
-        Args:
-            x: [B, 3, H, W], normalised with the backbone's `mean` and `std`; any size.
-
-        Returns:
-            Logits [B, K, H, W].
-        """
+    def _logits(self, x: Tensor) -> Tensor:
         *_, deepest = self.backbone(x).values()
         return _enlarged(self.classifier(deepest), x)
 

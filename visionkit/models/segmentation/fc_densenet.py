@@ -1,7 +1,6 @@
 """FC-DenseNet (Jégou et al. 2016, "The One Hundred Layers Tiramisu")."""
 
 from pathlib import Path
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -12,12 +11,12 @@ from visionkit.backbones.fc_densenet import FCDenseNetDown
 from visionkit.backbones.initialise import initialise
 from visionkit.errors import RecipeError
 from visionkit.models.registry import models
-from visionkit.models.segmentation.padding import at_any_size
+from visionkit.models.segmentation.segmenter import Segmenter
 from visionkit.models.segmentation.weights import load_segmenter
 
 
 @models.register("fc_densenet")
-class FCDenseNet(nn.Module):
+class FCDenseNet(Segmenter):
     """Dense blocks down and up again; on the way up only what a block has added goes on (section 3.2).
 
     Args:
@@ -35,8 +34,6 @@ class FCDenseNet(nn.Module):
         RecipeError: the backbone is no whole FC-DenseNet.
         CheckpointError: `weights` cannot be had or does not fit.
     """
-
-    task: ClassVar[str] = "segmentation"
 
     def __init__(
         self,
@@ -70,17 +67,6 @@ class FCDenseNet(nn.Module):
             initialise(part, "he_uniform")
         if weights is not None:
             load_segmenter(self, backbone, Path(weights), ("classifier.",))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Label each pixel.
-
-        Args:
-            x: [B, 3, H, W], normalised with the backbone's `mean` and `std`; any size.
-
-        Returns:
-            Logits [B, K, H, W].
-        """
-        return at_any_size(self._logits, x, self.stride)
 
     def _logits(self, x: Tensor) -> Tensor:
         *skips, x = self.backbone(x).values()

@@ -14,14 +14,14 @@ from visionkit.backbones.vgg import VGG
 from visionkit.errors import RecipeError
 from visionkit.models.classifier_layers import take_fully_connected
 from visionkit.models.registry import models
-from visionkit.models.segmentation.padding import at_any_size
+from visionkit.models.segmentation.segmenter import Segmenter
 from visionkit.models.segmentation.weights import load_what_fits
 
 _HEAD = "deepest"
 """What scores and enlarging layers of the head are called, whatever its stride."""
 
 
-class FCN(nn.Module):
+class FCN(Segmenter):
     """Scores of the deepest map, enlarged step by step; at each step the scores of a shallower map are added.
 
     On a VGG the classifier's fc6 and fc7 are convolutions of 7x7 and 1x1 behind the last pool, and begin with the
@@ -48,7 +48,6 @@ class FCN(nn.Module):
         CheckpointError: `weights` cannot be had or does not fit.
     """
 
-    task: ClassVar[str] = "segmentation"
     skips: ClassVar[tuple[int, ...]] = ()
 
     def __init__(
@@ -82,17 +81,6 @@ class FCN(nn.Module):
             take_fully_connected(self.head, backbone)
         if weights is not None:
             load_what_fits(self, backbone, Path(weights))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Label each pixel.
-
-        Args:
-            x: [B, 3, H, W], normalised with the backbone's `mean` and `std`; any size.
-
-        Returns:
-            Logits [B, K, H, W].
-        """
-        return at_any_size(self._logits, x, self.stride)
 
     def _logits(self, x: Tensor) -> Tensor:
         maps = self.backbone(x)

@@ -1,7 +1,6 @@
 """Full-resolution residual networks (Pohlen et al. 2016)."""
 
 from pathlib import Path
-from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -10,12 +9,12 @@ from visionkit.backbones.frrn import FRRN as Trunk
 from visionkit.backbones.initialise import initialise
 from visionkit.errors import RecipeError
 from visionkit.models.registry import models
-from visionkit.models.segmentation.padding import at_any_size
+from visionkit.models.segmentation.segmenter import Segmenter
 from visionkit.models.segmentation.weights import load_segmenter
 
 
 @models.register("frrn")
-class FRRN(nn.Module):
+class FRRN(Segmenter):
     """A 1x1 convolution on the trunk of two streams (table 1); with 19 classes 17.7 M parameters (A), 24.8 M (B).
 
     Args:
@@ -32,8 +31,6 @@ class FRRN(nn.Module):
         CheckpointError: `weights` cannot be had or does not fit.
     """
 
-    task: ClassVar[str] = "segmentation"
-
     def __init__(self, backbone: Backbone, num_classes: int, *, weights: str | None = None) -> None:
         super().__init__()
         if not isinstance(backbone, Trunk):
@@ -45,17 +42,6 @@ class FRRN(nn.Module):
         initialise(self.classifier, "he")
         if weights is not None:
             load_segmenter(self, backbone, Path(weights), ("classifier.",))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Label each pixel.
-
-        Args:
-            x: [B, 3, H, W], normalised with the backbone's `mean` and `std`; any size.
-
-        Returns:
-            Logits [B, K, H, W].
-        """
-        return at_any_size(self._logits, x, self.stride)
 
     def _logits(self, x: Tensor) -> Tensor:
         return self.classifier(self.backbone(x)["s1"])

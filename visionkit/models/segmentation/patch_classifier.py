@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -13,11 +12,12 @@ from visionkit.backbones.initialise import initialise
 from visionkit.backbones.patch_cnn import PatchCNN
 from visionkit.errors import RecipeError
 from visionkit.models.registry import models
+from visionkit.models.segmentation.segmenter import Segmenter
 from visionkit.models.segmentation.weights import load_segmenter
 
 
 @models.register("patch_classifier")
-class PatchClassifier(nn.Module):
+class PatchClassifier(Segmenter):
     """A classifier of patches, at every pixel of a picture; past the border the picture is mirrored (section 2.4).
 
     `naive` sends every patch through the network, as the paper does. `forward` gives the same logits and computes
@@ -38,8 +38,6 @@ class PatchClassifier(nn.Module):
         CheckpointError: `weights` cannot be had or does not fit.
     """
 
-    task: ClassVar[str] = "segmentation"
-
     def __init__(self, backbone: Backbone, num_classes: int, *, hidden: int = 200, weights: str | None = None) -> None:
         super().__init__()
         if not isinstance(backbone, PatchCNN) or backbone.keys_of_whole_network() != set(backbone.state_dict()):
@@ -59,15 +57,7 @@ class PatchClassifier(nn.Module):
         if weights is not None:
             load_segmenter(self, backbone, Path(weights), ("classifier.",))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Label each pixel.
-
-        Args:
-            x: [B, 3, H, W], normalised with the backbone's `mean` and `std`; any size.
-
-        Returns:
-            Logits [B, K, H, W].
-        """
+    def _logits(self, x: Tensor) -> Tensor:
         maps, gap = self.backbone.dense(self._with_border(x))
         hidden = functional.conv2d(maps, self.hidden.weight, self.hidden.bias, dilation=gap)
         return self.classifier(functional.relu(hidden))

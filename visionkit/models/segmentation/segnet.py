@@ -1,7 +1,6 @@
 """SegNet (Badrinarayanan et al. 2015)."""
 
 from pathlib import Path
-from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -10,12 +9,12 @@ from visionkit.backbones.contract import Backbone
 from visionkit.backbones.initialise import initialise
 from visionkit.models.registry import models
 from visionkit.models.segmentation.mirrored import MirroredDecoder, whole_vgg
-from visionkit.models.segmentation.padding import at_any_size
+from visionkit.models.segmentation.segmenter import Segmenter
 from visionkit.models.segmentation.weights import load_segmenter
 
 
 @models.register("segnet")
-class SegNet(nn.Module):
+class SegNet(Segmenter):
     """The convolutions of a VGG and their mirror image, which unpools by the encoder's indices (section 3).
 
     Two readings are in use, which differ in one layer of 64 channels at full size, the mirror image of conv1_2. The
@@ -40,7 +39,7 @@ class SegNet(nn.Module):
         CheckpointError: `weights` cannot be had or does not fit.
     """
 
-    task: ClassVar[str] = "segmentation"
+    stride = 32
 
     def __init__(
         self, backbone: Backbone, num_classes: int, *, mirror_conv1_2: bool = False, weights: str | None = None
@@ -54,17 +53,6 @@ class SegNet(nn.Module):
             initialise(part, "he")
         if weights is not None:
             load_segmenter(self, backbone, Path(weights), ("classifier.",))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Label each pixel.
-
-        Args:
-            x: [B, 3, H, W], normalised with the backbone's `mean` and `std`; any size.
-
-        Returns:
-            Logits [B, K, H, W].
-        """
-        return at_any_size(self._logits, x, 32)
 
     def _logits(self, x: Tensor) -> Tensor:
         maps, indices = self.backbone.forward_with_indices(x)

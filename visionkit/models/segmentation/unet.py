@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -13,14 +13,14 @@ from visionkit.backbones.initialise import initialise
 from visionkit.backbones.unet import two_convolutions
 from visionkit.errors import RecipeError
 from visionkit.models.registry import models
-from visionkit.models.segmentation.padding import at_any_size
+from visionkit.models.segmentation.segmenter import Segmenter
 from visionkit.models.segmentation.weights import load_segmenter
 from visionkit.ops.upsampling import nearest_unpooling
 from visionkit.registry import Registry
 
 
 @models.register("unet")
-class UNet(nn.Module):
+class UNet(Segmenter):
     """A way up that joins at each level what the backbone has seen at that size.
 
     The paper's convolutions are not padded, so that it crops what it joins; here they are, and nothing is cropped.
@@ -43,8 +43,6 @@ class UNet(nn.Module):
         RecipeError: the backbone's maps do not halve from one to the next, or the form lacks a map or a width.
         CheckpointError: `weights` cannot be had or does not fit.
     """
-
-    task: ClassVar[str] = "segmentation"
 
     def __init__(
         self,
@@ -75,17 +73,6 @@ class UNet(nn.Module):
             initialise(part, "he")
         if weights is not None:
             load_segmenter(self, backbone, Path(weights), ("classifier.",))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Label each pixel.
-
-        Args:
-            x: [B, 3, H, W], normalised with the backbone's `mean` and `std`; any size.
-
-        Returns:
-            Logits [B, K, H, W].
-        """
-        return at_any_size(self._logits, x, self.stride)
 
     def _logits(self, x: Tensor) -> Tensor:
         stages = self.backbone.stages
