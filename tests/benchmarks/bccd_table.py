@@ -56,7 +56,7 @@ WORDS = [
     "data.num_workers=0",
 ]
 STAGES = ("proposals", "features", "heads", "suppression", "rest")
-SHORT_RUNS = (2, 8)
+SHORT_RUNS = (4, 20)
 """Steps of the two runs that tell what a step and what all else costs."""
 
 TIMED = 8
