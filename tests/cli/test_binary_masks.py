@@ -4,7 +4,6 @@ import json
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from visionkit.cli.main import main
@@ -27,15 +26,6 @@ data:
 trainer: {max_epochs: 12, accelerator: cpu, enable_progress_bar: false, enable_model_summary: false}
 """
 PICTURES, SIDE = 8, 32
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Tiny pictures are computed faster by one thread than by several that wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture

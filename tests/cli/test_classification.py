@@ -30,15 +30,6 @@ trainer: {max_epochs: 1, accelerator: cpu, enable_progress_bar: false, enable_mo
 PICTURES = 5
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Tiny pictures are computed faster by one thread than by several that wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def fit(folder, *words):
     """Train in `folder`; the path of the checkpoint."""
     (folder / "mine.yaml").write_text(RECIPE)

@@ -53,15 +53,6 @@ data:
 PREFIX = "network.backbone."
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Tiny pictures are computed faster by one thread than by several that wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def fit(task, folder, *words):
     """Train in `folder`; the path of the last checkpoint."""
     folder.mkdir(exist_ok=True)

@@ -32,15 +32,6 @@ trainer: {max_epochs: 2, accelerator: cpu, enable_progress_bar: false, enable_mo
 CACHE = "feature_cache.folder=kept"
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Tiny pictures are computed faster by one thread than by several that wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def write_weights(seed):
     torch.manual_seed(seed)
     torch.save(torchvision.models.resnet18(weights=None).state_dict(), "net.pth")

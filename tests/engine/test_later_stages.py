@@ -47,14 +47,6 @@ trainer: {{max_epochs: 1, accelerator: cpu, enable_progress_bar: false, enable_m
 KEPT = "later_stages.folder=kept"
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(autouse=True)
 def desk(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

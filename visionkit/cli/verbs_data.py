@@ -66,12 +66,15 @@ def anchors(recipe: dict[str, Any], *, count: int = 5, size: int = 416) -> int:
     """
     from visionkit.cli.parts import build_data
     from visionkit.data.object_sizes import object_sizes
+    from visionkit.data.preprocess import letterbox
     from visionkit.ops.anchor_clusters import cluster_shapes
 
     show_progress_messages()
     if size < 1 or count < 1:
         raise RecipeError(f"--count {count} and --size {size} must be at least 1")
-    sizes = object_sizes(build_data(recipe).dataset("train"), size)
+    sizes = object_sizes(
+        build_data(recipe).dataset("train"), lambda height, width: letterbox(height, width, size, size)
+    )
     if len(sizes) < count:
         raise RecipeError(f"the training split has {len(sizes)} objects, too few for {count} anchors")
     Console().print(f"{len(sizes)} objects of the training split, in pixels of an input of {size} x {size}")

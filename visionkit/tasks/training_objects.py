@@ -2,11 +2,11 @@
 
 import logging
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from visionkit.data.preprocess import Geometry, Preprocessing
-from visionkit.data.sample import Annotation, VisionDataset
+from visionkit.data.object_sizes import object_sizes
+from visionkit.data.preprocess import Preprocessing
+from visionkit.data.sample import VisionDataset
 from visionkit.data.wording import listed
 from visionkit.errors import DataError
 from visionkit.ops.anchors import best_anchor_iou
@@ -52,11 +52,9 @@ def report_anchor_coverage(
     """
     if not hasattr(network, "anchor_shapes"):
         return
-    sizes, geometry = [torch.zeros(0, 2)], preprocessing.geometry(1, 1)
-    for index in range(0, len(dataset), max(len(dataset) // most, 1)):
-        geometry = preprocessing.geometry(*dataset.picture_size(index))
-        sizes.append(_object_sizes(dataset.annotation(index), geometry))
-    objects, shapes = torch.cat(sizes), network.anchor_shapes(geometry.input_size)  # type: ignore[operator]
+    objects = object_sizes(dataset, preprocessing.geometry, most)
+    any_input = preprocessing.geometry(*dataset.picture_size(0)).input_size
+    shapes = network.anchor_shapes(any_input)  # type: ignore[operator]
     if len(objects) and len(shapes):
         share = (best_anchor_iou(objects, shapes) < REACHED_IOU).float().mean().item()
         logger.log(
@@ -66,9 +64,3 @@ def report_anchor_coverage(
             len(objects),
             REACHED_IOU,
         )
-
-
-def _object_sizes(annotation: Annotation, geometry: Geometry) -> Tensor:
-    """Width and height [N, 2] of the objects in resized pixels; crowds teach no anchor."""
-    corners = torch.as_tensor(annotation.boxes[~annotation.crowd])
-    return (corners[:, 2:] - corners[:, :2]) * torch.tensor([geometry.scale_x, geometry.scale_y])
