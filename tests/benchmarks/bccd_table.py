@@ -5,10 +5,12 @@
 DATA is the folder of the card bccd, WEIGHTS are ImageNet's for timm/tf_efficientnet_lite0. Each detector's recipe is
 trained for as many epochs as fit into MINUTES of one core, which two short runs before it tell. Prints a markdown
 table of the figures on the test pictures, of the seconds a picture takes and of its stages, and keeps it in
-OUTPUT/table.md. The regions that R-CNN and Fast R-CNN learn from are searched beforehand and count as no training, but
-a picture's seconds contain the search.
+OUTPUT/table.md. What OUTPUT/rows has is not measured again: a command that was stopped goes on when it is repeated, and
+two may fill one table side by side. The regions that R-CNN and Fast R-CNN learn from are searched beforehand and count
+as no training, but a picture's seconds contain the search.
 """
 
+import json
 import math
 import os
 import sys
@@ -31,7 +33,7 @@ from visionkit.engine.predict import Predictor
 from visionkit.ops.suppression import Suppression
 
 DETECTORS = {
-    "sliding window": "sliding_window_vgg11",
+    "sliding window": "sliding_window_alexnet",
     "R-CNN": "rcnn_efficientnet_lite0",
     "Fast R-CNN": "fast_rcnn_efficientnet_lite0",
     "Faster R-CNN": "faster_rcnn_efficientnet_lite0",
@@ -131,7 +133,7 @@ def epochs_within(minutes: float, recipe: str, words: list[str]) -> int:
     return max(int((60 * minutes - (spent[0] - SHORT_RUNS[0] * step)) / epoch), 1)
 
 
-def row(name: str, minutes: float, card: list[str], pictures: list[Path]) -> list[str]:
+def measure(name: str, minutes: float, card: list[str], pictures: list[Path]) -> list[str]:
     """The table's line of one detector."""
     recipe = DETECTORS[name]
     epochs = epochs_within(minutes, recipe, card)
@@ -161,8 +163,11 @@ if __name__ == "__main__":
         assert main(["data", "proposals", *card]) == 0
     names = (data / "ImageSets/Main/test.txt").read_text().split()[: TIMED + 1]
     pictures = [data / "JPEGImages" / f"{name}.jpg" for name in names]
-    rows: list[list[str]] = []
+    Path("rows").mkdir(exist_ok=True)
+    rows = {name: Path("rows", f"{recipe}.json") for name, recipe in DETECTORS.items()}
     for name in chosen or DETECTORS:
-        pretrained = [] if name in OWN_BACKBONE else [f"model.backbone.weights={weights}"]
-        rows.append(row(name, minutes, [*card, *pretrained], pictures))
-        show(["detector", "epochs", "CPU minutes", "AP50", "AP", "M parameters", "s a picture", *STAGES], rows)
+        if not rows[name].exists():
+            start = f"model.backbone.weights={'none' if name in OWN_BACKBONE else weights}"
+            rows[name].write_text(json.dumps(measure(name, minutes, [*card, start], pictures)))
+        lines = [json.loads(path.read_text()) for path in rows.values() if path.exists()]
+        show(["detector", "epochs", "CPU minutes", "AP50", "AP", "M parameters", "s a picture", *STAGES], lines)
