@@ -5,12 +5,10 @@
 DATA is the folder of the card bccd, WEIGHTS are ImageNet's for timm/tf_efficientnet_lite0. Each detector's recipe is
 trained for as many epochs as fit into MINUTES of one core, which two short runs before it tell. Prints a markdown
 table of the figures on the test pictures, of the seconds a picture takes and of its stages, and keeps it in
-OUTPUT/table.md. What OUTPUT/rows has is not measured again: a command that was stopped goes on when it is repeated, and
-two may fill one table side by side. The regions that R-CNN and Fast R-CNN learn from are searched beforehand and count
-as no training, but a picture's seconds contain the search.
+OUTPUT/table.md; what OUTPUT/rows has is not measured again. The regions that R-CNN and Fast R-CNN learn from are
+searched beforehand and count as no training, but a picture's seconds contain the search.
 """
 
-import json
 import math
 import os
 import sys
@@ -25,7 +23,7 @@ import torch
 import yaml
 
 import visionkit as vk
-from tests.benchmarks.schedules import fit_and_test, last_run, processor_seconds, show
+from tests.benchmarks.schedules import fill, fit_and_test, last_run, processor_seconds
 from visionkit.cli.main import main
 from visionkit.cli.parts import build_data
 from visionkit.data.proposals.source import SearchedProposals
@@ -133,7 +131,7 @@ def epochs_within(minutes: float, recipe: str, words: list[str]) -> int:
     return max(int((60 * minutes - (spent[0] - SHORT_RUNS[0] * step)) / epoch), 1)
 
 
-def measure(name: str, minutes: float, card: list[str], pictures: list[Path]) -> list[str]:
+def row(name: str, minutes: float, card: list[str], pictures: list[Path]) -> list[str]:
     """The table's line of one detector."""
     recipe = DETECTORS[name]
     epochs = epochs_within(minutes, recipe, card)
@@ -160,14 +158,14 @@ if __name__ == "__main__":
     os.chdir(output)
     card = ["bccd", f"data.root={data}", *WORDS, *(word for word in sys.argv[5:] if "=" in word)]
     if {"R-CNN", "Fast R-CNN"} & {*(chosen or DETECTORS)}:
-        assert main(["data", "proposals", *card]) == 0
+        for split in ("train", "test"):
+            assert main(["data", "proposals", *card, "--split", split]) == 0
     names = (data / "ImageSets/Main/test.txt").read_text().split()[: TIMED + 1]
     pictures = [data / "JPEGImages" / f"{name}.jpg" for name in names]
-    Path("rows").mkdir(exist_ok=True)
-    rows = {name: Path("rows", f"{recipe}.json") for name, recipe in DETECTORS.items()}
-    for name in chosen or DETECTORS:
-        if not rows[name].exists():
-            start = f"model.backbone.weights={'none' if name in OWN_BACKBONE else weights}"
-            rows[name].write_text(json.dumps(measure(name, minutes, [*card, start], pictures)))
-        lines = [json.loads(path.read_text()) for path in rows.values() if path.exists()]
-        show(["detector", "epochs", "CPU minutes", "AP50", "AP", "M parameters", "s a picture", *STAGES], lines)
+
+    def measured(name: str) -> list[str]:
+        start = f"model.backbone.weights={'none' if name in OWN_BACKBONE else weights}"
+        return row(name, minutes, [*card, start], pictures)
+
+    head = ["detector", "epochs", "CPU minutes", "AP50", "AP", "M parameters", "s a picture", *STAGES]
+    fill(head, DETECTORS, chosen, measured)

@@ -3,6 +3,7 @@
 import json
 import resource
 import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,20 @@ def show(head: list[str], rows: list[list[str]]) -> None:
     lines = ["| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *rows)]
     Path("table.md").write_text("\n".join(lines) + "\n")
     print("\n".join(lines), flush=True)
+
+
+def fill(head: list[str], names: Iterable[str], chosen: list[str], measure: Callable[[str], list[str]]) -> None:
+    """Measure what is chosen, or everything, and show the table after each row.
+
+    The folder "rows" keeps what is measured: a command that was stopped goes on when it is repeated, and two may fill
+    one table side by side.
+    """
+    rows = {name: Path("rows", f"{name}.json") for name in names}
+    Path("rows").mkdir(exist_ok=True)
+    for name in chosen or rows:
+        if not rows[name].exists():
+            rows[name].write_text(json.dumps(measure(name)))
+        show(head, [json.loads(path.read_text()) for path in rows.values() if path.exists()])
 
 
 def processor_seconds() -> float:
