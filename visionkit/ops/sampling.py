@@ -33,7 +33,7 @@ def highest(values: Tensor, allowed: Tensor, number: Tensor) -> Tensor:
     Args:
         values: float [B, A].
         allowed: bool [B, A].
-        number: int64 [B], how many of each row at most.
+        number: [B], how many of each row at most; a fraction counts as one more.
 
     Returns:
         bool [B, A].

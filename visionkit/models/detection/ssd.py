@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import ClassVar, Literal
 
-import torch
 from torch import Tensor
 from torch.nn import functional
 from torchvision.models.detection import SSD300_VGG16_Weights
@@ -18,6 +17,7 @@ from visionkit.models.detection.published import PublishedDetector
 from visionkit.models.detection.ssd_forms import FORMS
 from visionkit.models.registry import models
 from visionkit.ops.matching import Objects
+from visionkit.ops.sampling import highest
 from visionkit.ops.suppression import Suppression
 from visionkit.registry import suggest
 
@@ -131,14 +131,11 @@ class SSD(OneStageDetector):
         lessons = self.lessons(output.anchors, objects)
         number = max(len(lessons.picture), 1)
         each = functional.cross_entropy(output.logits.mT, lessons.classes, ignore_index=-1, reduction="none")
-        hardest = each.masked_fill(lessons.classes != 0, -torch.inf).sort(dim=1, descending=True).values
-        allowed = self.negatives * (lessons.classes > 0).sum(dim=1, keepdim=True)
-        allowed = allowed.minimum((lessons.classes == 0).sum(dim=1, keepdim=True))
-        rank = torch.arange(hardest.shape[1], device=hardest.device)
-        background = torch.where(rank < allowed, hardest, 0.0).sum()
+        allowed = self.negatives * (lessons.classes > 0).sum(dim=1)
+        hardest = highest(each.detach(), lessons.classes == 0, allowed)
         said, wanted = self.box_errors(output, lessons)
         return {
-            "loss_classifier": (each[lessons.picture, lessons.anchor].sum() + background) / number,
+            "loss_classifier": (each[lessons.picture, lessons.anchor].sum() + each[hardest].sum()) / number,
             "loss_box": functional.smooth_l1_loss(said, wanted, reduction="sum") / number,
         }
 
