@@ -2,6 +2,7 @@ import dataclasses
 import math
 
 import numpy as np
+import pytest
 from pycocotools import mask as rle
 from rich.console import Console
 
@@ -24,6 +25,28 @@ def test_boxes_are_drawn_on_a_copy():
     assert (drawn[30, 12:38] != 128).any(), "the lower edge of the box"
     assert (drawn[40:, 45:] == 128).all(), "nothing is drawn elsewhere"
     np.testing.assert_array_equal(draw(detections(0), picture), picture)
+
+
+def letters(drawn):
+    """How many pixels are ink."""
+    return (drawn == 255).all(axis=2).sum()
+
+
+@pytest.mark.parametrize("corner", [(0, 0), (150, 0), (0, 90), (150, 90)])
+def test_names_lie_whole_in_the_picture_wherever_their_boxes_are(corner):
+    picture = np.full((100, 160, 3), 128, np.uint8)
+    named = dataclasses.replace(detections(1), names=["erythrocyte"])
+    corners, middle = (np.array([[x, y, x + 9, y + 9]], np.float32) for x, y in (corner, (60, 50)))
+    drawn, whole = (draw(dataclasses.replace(named, boxes=boxes), picture) for boxes in (corners, middle))
+    assert letters(drawn) == letters(whole) > 10
+
+
+def test_names_are_readable_on_bright_and_on_dark_colours():
+    picture = np.full((100, 160, 3), 128, np.uint8)
+    red, lime = (dataclasses.replace(detections(1), labels=np.array([label])) for label in (0, 2))
+    assert letters(draw(red, picture)) > 0
+    assert letters(draw(lime, picture)) == 0
+    assert (draw(lime, picture) == 0).all(axis=2).sum() > 0
 
 
 def test_the_pixels_of_objects_are_coloured():

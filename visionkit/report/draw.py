@@ -12,6 +12,9 @@ from torchvision.utils import draw_bounding_boxes, draw_segmentation_masks
 from visionkit.engine.outcomes import Classes, Detections, Outcome, Segments
 from visionkit.ops.palette import class_colour
 
+Colour = tuple[int, int, int]
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+
 LINES = 3
 """Classes named under a picture."""
 
@@ -41,15 +44,13 @@ def draw_detections(found: Detections, picture: NDArray[np.uint8]) -> NDArray[np
     if found.masks is not None:
         planes = torch.from_numpy(rle.decode(found.masks).transpose(2, 0, 1).astype(bool))
         canvas = draw_segmentation_masks(canvas, planes, alpha=0.5, colors=colours)
-    drawn = draw_bounding_boxes(
-        canvas,
-        torch.from_numpy(found.boxes),
-        labels=[f"{name} {score:.2f}" for name, score in zip(found.names, found.scores, strict=True)],
-        colors=colours,
-        width=max(1, round(2 * scale)),
-        **_font(_letters(scale)),
-    )
-    return drawn.permute(1, 2, 0).numpy()
+    canvas = draw_bounding_boxes(canvas, torch.from_numpy(found.boxes), colors=colours, width=max(1, round(2 * scale)))
+    drawn = Image.fromarray(canvas.permute(1, 2, 0).numpy())
+    font = _font(_letters(scale))
+    texts = [f"{name} {score:.2f}" for name, score in zip(found.names, found.scores, strict=True)]
+    for box, text, colour in reversed([*zip(found.boxes, texts, colours, strict=True)]):  # the surest are on top
+        _tab(drawn, (float(box[0]), float(box[1])), text, colour, font)
+    return np.asarray(drawn)
 
 
 @draw.register
@@ -58,7 +59,7 @@ def draw_classes(found: Classes, picture: NDArray[np.uint8]) -> NDArray[np.uint8
     size = _letters(_scale(picture))
     lines = [f"{name} {score:.2f}" for name, score in zip(found.names[:LINES], found.scores, strict=False)]
     strip = Image.new("RGB", (picture.shape[1], round(1.4 * size * max(len(lines), 1))))
-    pen, font = ImageDraw.Draw(strip), ImageFont.load_default(size)
+    pen, font = ImageDraw.Draw(strip), _font(size)
     for line, (text, label) in enumerate(zip(lines, found.labels, strict=False)):
         pen.text((size // 3, round((1.4 * line + 0.2) * size)), text, fill=class_colour(int(label)), font=font)
     return np.concatenate([picture, np.asarray(strip)])
@@ -74,9 +75,24 @@ def draw_segments(found: Segments, picture: NDArray[np.uint8]) -> NDArray[np.uin
     return np.concatenate([picture // 2 + halves[found.mask], _legend(entries, picture.shape[1], size)])
 
 
+def _tab(picture: Image.Image, corner: tuple[float, float], text: str, colour: Colour, font: Font) -> None:
+    """A text on its colour, above a box's upper left corner, or in the box where the picture ends; never cut off."""
+    _, top, right, bottom = font.getbbox(text)
+    margin = (bottom - top) // 4
+    wide, high = right + 2 * margin, bottom - top + 2 * margin
+    width, height = picture.size
+    left = max(min(corner[0], width - wide), 0)
+    upper = corner[1] - high if corner[1] >= high else max(min(corner[1], height - high), 0)
+    pen = ImageDraw.Draw(picture)
+    pen.rectangle((left, upper, left + wide, upper + high), fill=colour)
+    red, green, blue = colour
+    ink = "black" if 0.299 * red + 0.587 * green + 0.114 * blue > 128 else "white"
+    pen.text((left + margin, upper + margin - top), text, fill=ink, font=font)
+
+
 def _legend(entries: list[tuple[str, tuple[int, ...]]], width: int, size: int) -> NDArray[np.uint8]:
     """Squares of colour with their texts, side by side and in as many lines as they need, uint8 [h, width, 3]."""
-    font, gap, line = ImageFont.load_default(size), size // 2, round(1.5 * size)
+    font, gap, line = _font(size), size // 2, round(1.5 * size)
     places, x, y = [], gap, 0
     for text, _ in entries:
         length = size + gap + round(font.getlength(text)) + 2 * gap
@@ -102,10 +118,9 @@ def _letters(scale: float) -> int:
     return max(10, round(12 * scale))
 
 
-def _font(size: int) -> dict[str, object]:
-    """The drawing function's font arguments: a scalable font where the system has one."""
+def _font(size: int) -> Font:
+    """One that knows many scripts where the system has it, else the one that comes with Pillow."""
     try:
-        ImageFont.truetype("DejaVuSans.ttf", size)
+        return ImageFont.truetype("DejaVuSans.ttf", size)
     except OSError:
-        return {}
-    return {"font": "DejaVuSans.ttf", "font_size": size}
+        return ImageFont.load_default(size)
