@@ -1,9 +1,10 @@
-"""Shapes: every detector's published recipe as it runs without a card and without pretrained weights.
+"""Shapes: every detector's published recipe as it runs without a card, on one core.
 
     python -m tests.benchmarks.shapes_table OUTPUT [recipe ...] [key=value ...]
 
 Prints a markdown table of the figures on the test pictures and of the minutes of a core, and keeps it in
-OUTPUT/table.md. What OUTPUT/rows has is not measured again. key=value words go to every run.
+OUTPUT/table.md. What OUTPUT/rows has is not measured again. key=value words go to every run. Backbones begin with
+ImageNet weights where they are at hand or can be fetched, else with random values.
 """
 
 import os
@@ -15,7 +16,6 @@ from visionkit.cli.compose import compose
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 WORDS = [
-    "model.backbone.weights=none",
     "trainer.accelerator=cpu",
     "trainer.limit_val_batches=0",
     "trainer.enable_progress_bar=false",
