@@ -19,7 +19,6 @@ from functools import wraps
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 
 import visionkit as vk
@@ -97,10 +96,9 @@ def stage_seconds(predictor: Predictor, pictures: list[Path]) -> Counter[str]:
     """Seconds of a core that a picture takes, by stage, in the mean of all pictures but the first."""
     network, watch = predictor.task.network, Stopwatch()
     network.forward = watch.around("heads", network.forward)
-    modules = {"proposals": getattr(network, "rpn", None), "features": network.backbone}
-    for stage, module in modules.items():
-        if isinstance(module, torch.nn.Module):
-            module.forward = watch.around(stage, module.forward)
+    network.backbone.forward = watch.around("features", network.backbone.forward)
+    if rpn := getattr(network, "rpn", None):
+        rpn.forward, rpn.propose = (watch.around("proposals", step) for step in (rpn.forward, rpn.propose))
     kinds = {SearchedProposals: "proposals", Suppression: "suppression"}
     plain = {kind: kind.__call__ for kind in kinds}
     try:
