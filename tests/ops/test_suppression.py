@@ -107,6 +107,13 @@ def test_many_boxes_equal_the_slow_reference(kind):
 
 
 @pytest.mark.parametrize("kind", sorted(SLOW))
+def test_a_box_below_the_threshold_that_equals_a_better_one_harms_no_other(kind):
+    boxes = torch.tensor([[0.0, 0, 1, 3], [0, 0, 1, 1], [0, 0, 1, 1]])
+    found = Candidates(boxes, torch.tensor([0.1, 0.15, 0.05]), torch.zeros(3, dtype=torch.int64))
+    assert Suppression(kind, 0.47, 10, THRESHOLD)(found).indices.tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("kind", sorted(SLOW))
 def test_equal_boxes_of_one_class_and_of_two(kind):
     boxes = torch.tensor([[0.0, 0, 10, 10]] * 3)
     found = Candidates(boxes, torch.tensor([0.9, 0.9, 0.8]), torch.tensor([0, 0, 1]))

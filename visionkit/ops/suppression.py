@@ -129,8 +129,8 @@ def _soften(candidates: Candidates, options: Suppression, share: Callable[[Tenso
     for _ in range(min(options.most, len(scores))):
         score, best = left.max(dim=0)
         taken.append((score, best))
-        of_its_class = labels == labels[best]
-        left = torch.where(of_its_class, left * share(paired_iou(boxes[best], boxes)), left)
+        suffers = (labels == labels[best]) & (left > -torch.inf)  # a share of 0 would make nan of what is out already
+        left = torch.where(suffers, left * share(paired_iou(boxes[best], boxes)), left)
         left = left.masked_fill(left <= options.score_threshold, -torch.inf).index_fill(0, best, -torch.inf)
     if not taken:
         return Kept(labels[:0], scores[:0])
