@@ -50,7 +50,7 @@ def draw_detections(found: Detections, picture: NDArray[np.uint8]) -> NDArray[np
     texts = [f"{name} {score:.2f}" for name, score in zip(found.names, found.scores, strict=True)]
     for box, text, colour in reversed([*zip(found.boxes, texts, colours, strict=True)]):  # the surest are on top
         _tab(drawn, (float(box[0]), float(box[1])), text, colour, font)
-    return np.asarray(drawn)
+    return np.array(drawn)  # a view of Pillow's pixels could not be written
 
 
 @draw.register
