@@ -12,19 +12,26 @@ from visionkit.cli.main import main
 from visionkit.engine import advise
 
 
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """A folder of weights that stand for ImageNet's: half a gigabyte, so written once."""
+    folder = tmp_path_factory.mktemp("weights")
+    for name in ("resnet18", "vgg11"):
+        network = torchvision.models.get_model(name, weights=None, **({"init_weights": False} if "vgg" in name else {}))
+        torch.save(network.state_dict(), folder / f"{name}-imagenet.pth")
+    return folder
+
+
 @pytest.fixture
-def desk(tmp_path, monkeypatch):
-    """A folder of pictures in two classes, their card, and weights that stand for ImageNet's."""
+def desk(weights, tmp_path, monkeypatch):
+    """A folder of pictures in two classes, their card, and where the weights are."""
     draw = np.random.default_rng(0)
     for index in range(6):
         folder = tmp_path / "photos" / "ab"[index % 2]
         folder.mkdir(parents=True, exist_ok=True)
         Image.fromarray(draw.integers(0, 256, (40, 50, 3), dtype=np.uint8)).save(folder / f"{index}.png")
     (tmp_path / "mine.yaml").write_text("data: {format: folder, root: photos, splits: {train: {path: ''}}}\n")
-    for name in ("resnet18", "vgg11"):
-        network = torchvision.models.get_model(name, weights=None, **({"init_weights": False} if "vgg" in name else {}))
-        torch.save(network.state_dict(), tmp_path / f"{name}-imagenet.pth")
-    monkeypatch.setenv("VISIONKIT_WEIGHTS", str(tmp_path))
+    monkeypatch.setenv("VISIONKIT_WEIGHTS", str(weights))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
