@@ -42,9 +42,8 @@ def test_boxes_come_back_within_a_hundredth_of_a_pixel(options, height, width, d
     geometry = preprocessing(**options).geometry(height, width)
     corner = data.draw(st.tuples(st.floats(0, width - 1), st.floats(0, height - 1)))
     boxes = torch.tensor([[*corner, width, height]], dtype=torch.float32)
-    resized = Preprocessing.resize_targets([{"boxes": boxes, "image_id": 7}], [geometry])
+    resized = Preprocessing.resize_targets([{"boxes": boxes}], [geometry])
     back = Preprocessing.restore(resized, [geometry])
-    assert back[0]["image_id"] == 7
     torch.testing.assert_close(back[0]["boxes"], boxes, atol=0.01, rtol=0)
 
 
@@ -65,6 +64,17 @@ def test_restored_boxes_stay_in_the_picture():
     wild = torch.tensor([[-30.0, -1.0, 4000.0, 4000.0]])
     (restored,) = Preprocessing.restore([{"boxes": wild}], [geometry])
     assert restored["boxes"].tolist() == [[0, 0, 80, 50]]
+
+
+def test_what_lies_in_the_margins_of_a_letterbox_is_left_out():
+    """A picture of 100 x 400 in 320 x 320: its own part is from 120 to 200 pixels."""
+    geometry = preprocessing(size=[320, 320], fit="letterbox").geometry(100, 400)
+    boxes = torch.tensor([[10.0, 20, 90, 119], [10, 20, 90, 140], [0, 201, 320, 320], [5, 130, 30, 150]])
+    found = {"boxes": boxes, "scores": torch.tensor([0.9, 0.8, 0.7, 0.6]), "labels": torch.tensor([0, 1, 2, 3])}
+    (restored,) = Preprocessing.restore([found], [geometry])
+    assert restored["labels"].tolist() == [1, 3]
+    assert restored["scores"].tolist() == pytest.approx([0.8, 0.6])
+    assert restored["boxes"][0].tolist() == [12.5, 0, 112.5, 25]
 
 
 @pytest.mark.parametrize("shape", [(50, 80), (300, 300), (1, 7), (411, 299)])

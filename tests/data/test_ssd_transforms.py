@@ -64,6 +64,19 @@ def test_crops_reach_the_overlap_and_hold_an_object():
     assert len(shapes) > 10
 
 
+def test_objects_stay_with_their_centre_and_crowds_with_any_part():
+    """A crop of the left 40 % of the picture: 8 of 35 pixels of the second object are in it, not its centre."""
+    augmentation = Augmentation([{"name": "IouCrop"}])
+    left = {"crop_coords": (0, 0, 48, 60)}
+    augmentation._transforms[0].get_params_dependent_on_data = lambda params, data: left
+    given = sample()
+    assert augmentation(given).annotation.labels.tolist() == [0]
+    given.annotation.crowd[1] = True
+    found = augmentation(given).annotation
+    assert found.crowd.tolist() == [False, True]
+    assert found.boxes[1].tolist() == [40, 5, 48, 30]
+
+
 def test_a_picture_without_objects_passes():
     empty = sample()
     nothing = Annotation(

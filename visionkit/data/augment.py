@@ -36,7 +36,7 @@ class Augmentation:
     def __init__(self, steps: Sequence[Mapping[str, Any]], min_visibility: float = 0.1) -> None:
         boxes = albumentations.BboxParams(
             format="pascal_voc",
-            label_fields=["object_index"],
+            label_fields=["object_index", "crowd"],
             min_visibility=min_visibility,
             min_width=MINIMUM_SIDE,
             min_height=MINIMUM_SIDE,
@@ -75,6 +75,7 @@ class Augmentation:
             "image": sample.picture,
             "bboxes": given.boxes.astype(np.float64),
             "object_index": np.arange(len(given)),
+            "crowd": given.crowd.astype(np.float64),
         }
         planes = _mask_planes(sample)
         if planes is not None:

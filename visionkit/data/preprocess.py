@@ -12,10 +12,14 @@ from torch.nn import functional
 from torchvision.transforms.v2 import functional as transforms
 
 from visionkit.errors import RecipeError
+from visionkit.ops.boxes import has_area
 from visionkit.registry import Registry
 
 Target = dict[str, Any]
 Prediction = dict[str, Any]
+
+SMALLEST_BOX = 1e-2
+"""Side in pixels of the original picture from which a box lies in it."""
 
 BOXES = {"boxes", "proposals"}
 """What of a target is float32 [N, 4], xyxy in the picture's pixels."""
@@ -281,11 +285,17 @@ class Preprocessing(nn.Module):
 
     @staticmethod
     def restore(predictions: Sequence[Prediction], geometries: Sequence[Geometry]) -> list[Prediction]:
-        """Predictions with their boxes in the pixels of the original pictures, clipped to them."""
-        return [
-            {**prediction, "boxes": geometry.leave(prediction["boxes"].float())}
-            for prediction, geometry in zip(predictions, geometries, strict=True)
-        ]
+        """Predictions with their boxes in the pixels of the original pictures, clipped to them.
+
+        What lay in the margins of a letterbox altogether is left out.
+        """
+        return [_restored(prediction, geometry) for prediction, geometry in zip(predictions, geometries, strict=True)]
+
+
+def _restored(prediction: Prediction, geometry: Geometry) -> Prediction:
+    boxes = geometry.leave(prediction["boxes"].float())
+    in_picture = has_area(boxes, SMALLEST_BOX)
+    return {key: column[in_picture] for key, column in {**prediction, "boxes": boxes}.items()}
 
 
 def _frame(target: Target, geometry: Geometry) -> Target:

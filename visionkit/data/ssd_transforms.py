@@ -51,6 +51,8 @@ class ZoomOut(albumentations.Pad):  # type: ignore[misc]
 class IouCrop(BaseCrop):  # type: ignore[misc]
     """Cut out a part whose IoU with an object reaches a bound that is drawn first (section 2.2, data augmentation).
 
+    Objects stay if their centre does. Crowds stay with any part of them, so that it trains as nothing.
+
     Args:
         min_ious: bounds to draw from; besides them, the picture may stay whole.
         min_side: sides of the part at least, as shares of the picture's.
@@ -86,6 +88,14 @@ class IouCrop(BaseCrop):  # type: ignore[misc]
         x1, y1, x2, y2 = (part * [width, height, width, height]).round().astype(int).tolist()
         return {"crop_coords": (x1, y1, max(x2, x1 + 1), max(y2, y1 + 1))}
 
+    def apply_to_bboxes(self, bboxes: Any, crop_coords: tuple[int, int, int, int], **params: Any) -> Any:
+        """From boxes [N, 5 or 6] in shares of the picture to those in shares of the part; the sixth column: crowds."""
+        height, width = params["shape"][:2]
+        x1, y1, x2, y2 = crop_coords
+        part = np.array([[x1 / width, y1 / height, x2 / width, y2 / height]])
+        stays = _centres_inside(part, bboxes)[0] | bboxes[:, 5:6].any(axis=1)
+        return super().apply_to_bboxes(bboxes[stays], crop_coords, **params)
+
     def _draw(self, boxes: NDArray[np.float64]) -> NDArray[np.float64]:
         """A part of the picture, all in shares of its sides; the whole where none is found."""
         whole = np.array([0.0, 0.0, 1.0, 1.0])
@@ -105,7 +115,12 @@ def _reaches(parts: NDArray[np.float64], boxes: NDArray[np.float64], bound: floa
     both = common.clip(0).prod(axis=2)
     areas = [(one[:, 2:] - one[:, :2]).prod(axis=1) for one in (parts, boxes)]
     iou = both / (areas[0][:, None] + areas[1] - both).clip(1e-12)
-    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
-    inside = ((parts[:, None, :2] < centres) & (centres < parts[:, None, 2:])).all(axis=2)
-    result: NDArray[np.bool_] = (inside & (iou >= bound)).any(axis=1)
-    return result
+    fits: NDArray[np.bool_] = _centres_inside(parts, boxes) & (iou >= bound)
+    return fits.any(axis=1)
+
+
+def _centres_inside(parts: NDArray[np.float64], boxes: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Whose centre, of boxes [N, 4 or more], lies in which part [T, 4]; bool [T, N]."""
+    centres = (boxes[:, :2] + boxes[:, 2:4]) / 2
+    inside: NDArray[np.bool_] = ((parts[:, None, :2] < centres) & (centres < parts[:, None, 2:])).all(axis=2)
+    return inside

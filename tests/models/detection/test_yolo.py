@@ -152,17 +152,18 @@ def reference_losses_of_v2(output, grid=4, cell=32):
             objectness = sigmoid(output.logits[picture, place, 0].item())
             if place not in meant:
                 near = any(iou(box, other) > 0.6 for other in truth.boxes.tolist())
-                if not near and not in_crowd(squares[place], truth.crowds.tolist()):
+                if not near and not any(in_crowd(one, truth.crowds.tolist()) for one in (box, squares[place])):
                     loss["loss_objectness"] += 0.5 * objectness**2
                 continue
             x1, y1, x2, y2 = truth.boxes[meant[place]].tolist()
             column, row = place // len(SHAPES) % grid, place // len(SHAPES) // grid
             width, height = SHAPES[place % len(SHAPES)]
             x, y, w, h = output.deltas[picture, place].tolist()
-            loss["loss_box"] += 0.5 * (sigmoid(x) - ((x1 + x2) / 2 / cell - column)) ** 2
-            loss["loss_box"] += 0.5 * (sigmoid(y) - ((y1 + y2) / 2 / cell - row)) ** 2
-            loss["loss_box"] += 0.5 * (w - math.log((x2 - x1) / width)) ** 2
-            loss["loss_box"] += 0.5 * (h - math.log((y2 - y1) / height)) ** 2
+            weight = 0.5 * (2 - (x2 - x1) / (grid * cell) * (y2 - y1) / (grid * cell))
+            loss["loss_box"] += weight * (sigmoid(x) - ((x1 + x2) / 2 / cell - column)) ** 2
+            loss["loss_box"] += weight * (sigmoid(y) - ((y1 + y2) / 2 / cell - row)) ** 2
+            loss["loss_box"] += weight * (w - math.log((x2 - x1) / width)) ** 2
+            loss["loss_box"] += weight * (h - math.log((y2 - y1) / height)) ** 2
             loss["loss_objectness"] += 0.5 * 5 * (objectness - iou(box, (x1, y1, x2, y2))) ** 2
             logits = output.logits[picture, place, 1:].tolist()
             total = math.log(sum(math.exp(value) for value in logits))
@@ -176,6 +177,9 @@ def test_losses_of_v2_are_those_of_a_loop_over_boxes_and_objects(second):
     # a box that nobody means, but near an object, so that the threshold of .6 has something to spare
     neighbour = 2 * (3 * 4 + 3) + 1
     output.deltas[0, neighbour] = torch.tensor([0.3, 0.3, math.log(27 / 40), math.log(26 / 70)])
+    # and one that lies in a crowd while most of its anchor does not
+    beside_the_crowd = 2 * 1 + 1
+    output.deltas[2, beside_the_crowd] = torch.tensor([9.0, 0.3, math.log(27 / 40), math.log(20 / 70)])
     losses = second.losses(output, TRUTH)
     for name, value in reference_losses_of_v2(output).items():
         assert losses[name].item() == pytest.approx(value, rel=1e-4), name

@@ -51,6 +51,13 @@ def centres_of(boxes: Tensor) -> Tensor:
     return (boxes[:, :2] + boxes[:, 2:]) / 2
 
 
+def shares(boxes: Tensor, anchors: Tensor) -> Tensor:
+    """Area [M] of boxes [M, 4] as shares of the network's input, over which a `GridBoxes` has laid `anchors` [A, 4]."""
+    # The first centre is as far from the upper left corner as the last is from the lower right one.
+    sides = centres_of(anchors[[0, -1]]).sum(dim=0)
+    return (boxes[:, 2:] - boxes[:, :2]).prod(dim=1) / sides.prod()
+
+
 def cells_of(boxes: Tensor, anchors: Tensor) -> Tensor:
     """Number of the cell, row by row, that the centre of each box falls into.
 
