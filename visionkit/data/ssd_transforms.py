@@ -115,12 +115,13 @@ def _reaches(parts: NDArray[np.float64], boxes: NDArray[np.float64], bound: floa
     both = common.clip(0).prod(axis=2)
     areas = [(one[:, 2:] - one[:, :2]).prod(axis=1) for one in (parts, boxes)]
     iou = both / (areas[0][:, None] + areas[1] - both).clip(1e-12)
-    fits: NDArray[np.bool_] = _centres_inside(parts, boxes) & (iou >= bound)
-    return fits.any(axis=1)
+    result: NDArray[np.bool_] = (_centres_inside(parts, boxes) & (iou >= bound)).any(axis=1)
+    return result
 
 
 def _centres_inside(parts: NDArray[np.float64], boxes: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Whose centre, of boxes [N, 4 or more], lies in which part [T, 4]; bool [T, N]."""
     centres = (boxes[:, :2] + boxes[:, 2:4]) / 2
-    inside: NDArray[np.bool_] = ((parts[:, None, :2] < centres) & (centres < parts[:, None, 2:])).all(axis=2)
+    between: NDArray[np.bool_] = (parts[:, None, :2] < centres) & (centres < parts[:, None, 2:])
+    inside: NDArray[np.bool_] = np.all(between, axis=2)
     return inside
