@@ -31,7 +31,7 @@ class FasterRCNN(TwoStageDetector):
     """Two-stage detector: proposals from anchors, then classes and refined boxes for them.
 
     The defaults are those of torchvision's `fasterrcnn_resnet50_fpn`, whose results it repeats when given its weights
-    (COCO box AP 37.0 after 12 epochs, Lin et al. 2016 and later standard). Three forms:
+    (COCO box AP 37.0 after 26 epochs). Three forms:
 
     - "fpn": feature pyramid over the backbone's stages from stride 4 to 32 (Lin et al. 2016).
     - "single": one map of stride 16; for VGG-16 conv5_3 with fc6 and fc7 of 4096 as in Ren et al. 2015 (which keeps
