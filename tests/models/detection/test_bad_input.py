@@ -9,7 +9,7 @@ from pycocotools import mask as rle
 
 from tests.models.detection.networks import pictures, target
 from visionkit.backbones import create_backbone
-from visionkit.errors import VisionkitError
+from visionkit.errors import DataError, VisionkitError
 from visionkit.models import create_model, models
 
 REGIONS = {"rpn_pre_nms_top_n_train": 100, "rpn_pre_nms_top_n_test": 100, "box_batch_size": 16, "head_channels": 16}
@@ -34,10 +34,10 @@ EVERY = pytest.mark.parametrize("name", sorted(SMALL))
 GIVEN_REGIONS = [name for name in sorted(SMALL) if getattr(models.get(name), "takes_proposals", False)]
 
 
-def small(name):
+def small(name, **more):
     torch.manual_seed(0)
     backbone, of_backbone, options = SMALL[name]
-    return create_model(name, create_backbone(backbone, weights="none", **of_backbone), 3, **options)
+    return create_model(name, create_backbone(backbone, weights="none", **of_backbone), 3, **options, **more)
 
 
 def with_all(boxes, size):
@@ -109,3 +109,20 @@ def test_pictures_without_a_proposal(name, boxes):
     assert [len(one["boxes"]) for one in detected(network, shown, [torch.zeros(0, 4)] * 2)] == [0, 0]
     beside = detected(network, shown, [torch.zeros(0, 4), torch.tensor([[4.0, 4, 40, 50]])])
     assert len(beside[0]["boxes"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "options"), [("rcnn", {}), ("fast_rcnn", {"pooling": "max"}), ("fast_rcnn", {"pooling": "align"})]
+)
+@pytest.mark.parametrize("wrong", [[0, 0, math.nan, 9], [0, 0, math.inf, 9], [-math.inf, 0, 9, 9], [9, 0, 2, 9]])
+def test_proposals_that_cannot_be_right_name_their_picture(name, options, wrong):
+    network = small(name, **options)
+    sound = torch.tensor([[1.0, 1, 40, 40], [4, 4, 4, 9]])
+    given = [sound, torch.cat([sound, torch.tensor([wrong], dtype=torch.float32)])]
+    shown, message = pictures((64, 64), (64, 64)), "picture 1 of the batch has proposals that are not finite or end"
+    with pytest.raises(DataError, match=message):
+        detected(network, shown, given)
+    targets = [{**with_all([[4.0, 4, 40, 50]], (64, 64)), "proposals": own} for own in given]
+    with pytest.raises(DataError, match=message):
+        network.train()(shown, targets)
+    assert len(detected(network, shown, [sound, sound])) == 2

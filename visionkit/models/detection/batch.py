@@ -92,7 +92,11 @@ def given_proposals(proposals: Sequence[Tensor | None] | None, pictures: int) ->
         if found is None or found.ndim != 2 or found.shape[1] != 4 or not found.is_floating_point():
             shape = None if found is None else [found.dtype, list(found.shape)]
             raise DataError(f"the proposals of picture {number} of the batch are {shape}, not float [P, 4]")
-    return [found.float() for found in proposals if found is not None]
+    checked = [found.float() for found in proposals if found is not None]
+    # One question to the device for the whole batch, as for targets.
+    if checked and _wrong_proposals(torch.cat(checked)).any():
+        _name_wrong_proposals(checked)
+    return checked
 
 
 def split_targets(targets: Sequence[Target], num_classes: int) -> list[Objects]:
@@ -154,6 +158,22 @@ def _wrong_labels(labels: Tensor, num_classes: int) -> Tensor:
 def _wrong_boxes(boxes: Tensor) -> Tensor:
     sound = torch.isfinite(boxes).all(-1) & (boxes[:, 2:] > boxes[:, :2]).all(-1)
     return ~sound
+
+
+def _wrong_proposals(boxes: Tensor) -> Tensor:
+    """Unlike objects, proposals may have no area: they then match nothing, and nothing is found in them."""
+    sound = torch.isfinite(boxes).all(-1) & (boxes[:, 2:] >= boxes[:, :2]).all(-1)
+    return ~sound
+
+
+def _name_wrong_proposals(proposals: Sequence[Tensor]) -> None:
+    for number, boxes in enumerate(proposals):
+        wrong = boxes[_wrong_proposals(boxes)].tolist()
+        if wrong:
+            raise DataError(
+                f"picture {number} of the batch has proposals that are not finite or end before they begin: {wrong[:3]}"
+                "\nthe coordinates must be x1 y1 x2 y2, not a corner and a size"
+            )
 
 
 def _name_the_wrong(targets: Sequence[Target], num_classes: int) -> None:
