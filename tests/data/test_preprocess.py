@@ -28,6 +28,12 @@ def test_the_long_side_bounds_the_scale(size, expected):
     assert prepared.shape[-2:] == expected
 
 
+def test_pictures_come_in_the_type_that_the_module_was_brought_to():
+    module = preprocessing().to(torch.bfloat16)
+    ((prepared,), _) = module([torch.zeros(3, 30, 40, dtype=torch.uint8)])
+    assert prepared.dtype == torch.bfloat16
+
+
 def test_a_float_picture_is_refused():
     with pytest.raises(TypeError, match="uint8"):
         preprocessing()([torch.rand(3, 10, 10) * 255])
@@ -152,6 +158,7 @@ def test_a_training_size_is_that_of_this_call_alone():
         ({"size": [0, 300]}, "height and width"),
         ({"fit": "squish"}, "squash"),
         ({"multi_scale": [320, 608]}, "preprocess.size"),
+        ({"fit": "letterbox"}, "preprocess.size"),
         ({"size": [416, 416], "multi_scale": [608, 320]}, "smallest"),
     ],
 )

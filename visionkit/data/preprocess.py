@@ -63,6 +63,8 @@ class Preprocess:
         if self.size is not None and (len(self.size) != 2 or min(self.size) < 1):
             raise RecipeError(f"preprocess.size is {self.size}: give height and width in pixels, such as [300, 300]")
         fits.get(self.fit)
+        if self.size is None and self.fit != "squash":
+            raise RecipeError(f"preprocess.fit={self.fit} brings pictures to preprocess.size: give that too")
         if self.multi_scale is not None:
             self._check_scales(self.multi_scale)
 
@@ -102,14 +104,14 @@ class Normalise(nn.Module):
             pictures: uint8 [..., 3, H, W], RGB.
 
         Returns:
-            float32 of the same shape.
+            The same shape, in the floating-point type that the network has been brought to; usually float32.
 
         Raises:
             TypeError: the pictures are not uint8; their range would have to be guessed.
         """
         if pictures.dtype != torch.uint8:
             raise TypeError(f"pictures must be uint8 in 0..255, not {pictures.dtype}: normalising happens here, once")
-        return (pictures.to(torch.float32) / 255 - self.mean) / self.std
+        return ((pictures.to(torch.float32) / 255 - self.mean) / self.std).to(self.mean.dtype)
 
 
 class Geometry(NamedTuple):

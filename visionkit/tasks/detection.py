@@ -21,7 +21,8 @@ from visionkit.tasks.optimise import OptimizerOptions, ScheduleOptions
 from visionkit.tasks.proposals import predict, proposals_for, takes_proposals
 from visionkit.tasks.training_objects import report_absent_classes, report_anchor_coverage
 
-Prepared = tuple[list[Tensor], list[Target]]
+ROUNDING = ("16-true", "bf16-true")
+"""Precisions of the trainer under which Lightning also turns a batch's boxes into half precision."""
 
 
 @dataclass
@@ -208,6 +209,18 @@ class Detection(Task):
             }
             for image_id, found in records.items()
         ]
+
+    def setup(self, stage: str) -> None:
+        """Refuse what would round the boxes of the annotations by pixels.
+
+        Raises:
+            RecipeError: the trainer turns all that it is given into half precision.
+        """
+        if self.trainer.precision in ROUNDING:
+            raise RecipeError(
+                f"trainer.precision={self.trainer.precision} would round the boxes of annotations, too\n"
+                f"set trainer.precision={str(self.trainer.precision).replace('true', 'mixed')}"
+            )
 
     def on_fit_start(self) -> None:
         """Say what trains, which classes have no object, and how many objects no anchor can reach."""
