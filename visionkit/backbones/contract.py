@@ -58,8 +58,8 @@ class Backbone(nn.Module):
         computed: the stages that are run, a superset of `stages`: all up to the deepest one asked.
         stage_modules: for each stage of `computed` the dotted names of the submodules it needs beyond those
             of the stages before it. The stem belongs to the first.
-        mean, std: normalisation of RGB in 0..1 that the network's ImageNet weights were trained with, or else that
-            of the data it was published for.
+        mean, std: normalisation of RGB in 0..1 that the network's values were trained with: that of its ImageNet
+            weights, or of the data it was published for, until a file of values or a task brings its own.
         usual_head: name of the classifier that the network was published with, see `visionkit.models.classification`.
         native_size: height and width in pixels of the input that the classifier was published for.
         inner_channels: depth of each map inside the computed stages that auxiliary heads look at in training.
@@ -72,8 +72,8 @@ class Backbone(nn.Module):
         RecipeError: `out_stages` is empty or names a stage that the network does not have.
     """
 
-    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
-    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
+    std: tuple[float, ...] = (0.229, 0.224, 0.225)
     usual_head: str = "average"
     native_size: int = 224
 

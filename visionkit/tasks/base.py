@@ -153,11 +153,17 @@ class Task(LightningModule):
         return {}
 
     def _with_statistics(self, options: Any) -> Any:
-        """The options with mean and std spelled out: those of the backbone's weights where none are given."""
+        """The options with mean and std spelled out: those of the backbone's values where none are given.
+
+        They become the backbone's own, for its values learn from such pictures now.
+        """
         backbone = getattr(self.network, "backbone", None)
-        mean = options.mean or list(getattr(backbone, "mean", (0.485, 0.456, 0.406)))
-        std = options.std or list(getattr(backbone, "std", (0.229, 0.224, 0.225)))
-        return dataclasses.replace(options, mean=[float(value) for value in mean], std=[float(value) for value in std])
+        known = backbone if isinstance(backbone, Backbone) else Backbone
+        mean = [float(value) for value in options.mean or known.mean]
+        std = [float(value) for value in options.std or known.std]
+        if isinstance(backbone, Backbone):
+            backbone.mean, backbone.std = tuple(mean), tuple(std)
+        return dataclasses.replace(options, mean=mean, std=std)
 
     def configure_optimizers(self) -> Any:
         """SGD or Adam over the trainable parameters with the recipe's schedule, scaled to the effective batch."""

@@ -14,8 +14,8 @@ from visionkit.ops.suppression import Candidates, Suppression
 Target = dict[str, Any]
 Prediction = dict[str, Tensor]
 
-LARGEST_NORMALISED = 50.0
-"""Pictures in 0..1, divided by any sensible deviation, stay far below; pictures in 0..255 pass it."""
+LARGEST_NORMALISED = 10.0
+"""In units of 1 / deviation, within which pictures in 0..1 stay; those in 0..255 pass it."""
 
 SMALLEST_DETECTION = 1e-2
 """Side in pixels below which a clipped detection is dropped (torchvision)."""
@@ -59,14 +59,18 @@ def pad_to_batch(pictures: Sequence[Tensor], multiple: int) -> PictureBatch:
     return PictureBatch(batch, sizes)
 
 
-def check_pictures(batch: PictureBatch) -> None:
+def check_pictures(batch: PictureBatch, std: Sequence[float]) -> None:
     """Refuse values that no normalisation gives.
+
+    Args:
+        batch: pictures.
+        std: by which pictures in 0..1 should have been divided, `Backbone.std`.
 
     Raises:
         DataError: the batch holds NaN, infinity, or values as large as those of pictures in 0..255.
     """
     lowest, highest = torch.stack(torch.aminmax(batch.tensor.detach())).tolist()
-    if not (lowest >= -LARGEST_NORMALISED and highest <= LARGEST_NORMALISED):
+    if not (lowest * min(std) >= -LARGEST_NORMALISED and highest * min(std) <= LARGEST_NORMALISED):
         raise DataError(
             f"the pictures of this batch reach from {lowest:.4g} to {highest:.4g}: they are not normalised\n"
             "give pictures in 0..1 less the mean and divided by the deviation (the task's Preprocessing does it)"
@@ -81,7 +85,7 @@ def given_proposals(proposals: Sequence[Tensor | None] | None, pictures: int) ->
         pictures: how many there are.
 
     Raises:
-        DataError: there are none for a picture, or they are something else.
+        DataError: there are none for a picture, or they are something else, not finite, or end before they begin.
     """
     if proposals is None or len(proposals) != pictures or any(found is None for found in proposals):
         raise DataError(

@@ -109,5 +109,5 @@ class FastRCNN(GivenRegions):
 
     def _features(self, pictures: list[Tensor]) -> tuple[PictureBatch, dict[str, Tensor]]:
         batch = pad_to_batch(pictures, SIZE_MULTIPLE)
-        check_pictures(batch)
+        check_pictures(batch, self.backbone.std)
         return batch, self.neck(self.backbone(batch.tensor))

@@ -176,7 +176,7 @@ class OneStageDetector(nn.Module):
 
     def _look(self, pictures: list[Tensor]) -> tuple[PictureBatch, DenseOutput]:
         batch = pad_to_batch(pictures, self.size_multiple)
-        check_pictures(batch)
+        check_pictures(batch, self.backbone.std)
         levels = list(self.neck(self.backbone(batch.tensor)).values())
         said = self.head(levels)
         height, width = batch.tensor.shape[-2:]

@@ -168,7 +168,7 @@ class RCNN(GivenRegions):
 
     def _features(self, pictures: list[Tensor]) -> tuple[PictureBatch, dict[str, Tensor]]:
         batch = pad_to_batch(pictures, 1)
-        check_pictures(batch)
+        check_pictures(batch, self.backbone.std)
         return batch, {"picture": batch.tensor}
 
     def _losses(self, maps: dict[str, Tensor], regions: list[Tensor], objects: list[Objects]) -> dict[str, Tensor]:

@@ -231,7 +231,7 @@ class SlidingWindow(OneStageDetector):
 
     def _look(self, pictures: list[Tensor]) -> tuple[PictureBatch, DenseOutput]:
         batch = pad_to_batch(pictures, self.size_multiple)
-        check_pictures(batch)
+        check_pictures(batch, self.backbone.std)
         levels = self.anchors.levels(batch.tensor)
         judge = self.naive if self.form == "naive" and not self.training else self.dense
         logits, deltas = judge(levels)

@@ -94,7 +94,7 @@ class TwoStageDetector(nn.Module):
 
     def _first_stage(self, pictures: list[Tensor]) -> tuple[PictureBatch, dict[str, Tensor], ScoredAnchors]:
         batch = pad_to_batch(pictures, SIZE_MULTIPLE)
-        check_pictures(batch)
+        check_pictures(batch, self.backbone.std)
         maps = self.neck(self.backbone(batch.tensor))
         height, width = batch.tensor.shape[-2:]
         return batch, maps, self.rpn(self._maps_of_proposals(maps), (height, width))
