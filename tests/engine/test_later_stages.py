@@ -183,9 +183,16 @@ def test_a_finished_run_has_nothing_to_do_and_one_that_learns_on_forgets(after_a
     torch.testing.assert_close(checkpoint("last")["state_dict"], checkpoint("best")["state_dict"], rtol=0, atol=0)
 
 
-def test_the_average_of_the_weights_is_no_hindrance():
+def test_the_average_of_the_weights_is_no_hindrance_and_forgets_when_it_learns_on(work):
     assert fit("ema.decay=0.5") == 0
     assert all(fitted(checkpoint()))
+    Path("runs/mine/1/best.ckpt").unlink()  # what the next epochs bring counts, be it better or not
+    again(work)
+    assert fit("ema.decay=0.5", "--resume", "trainer.max_epochs=3") == 0
+    did = again(work)
+    assert did["machines"] > 0
+    assert did["regressions"] == 1
+    assert all(fitted(checkpoint("last")))
 
 
 def test_without_machines_only_what_is_near_an_object_is_looked_at(desk, work):

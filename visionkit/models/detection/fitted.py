@@ -15,7 +15,8 @@ class FittedLinear(nn.Module):
     Attributes:
         weight: float32 [outputs, inputs].
         bias: float32 [outputs].
-        fitted: bool [], whether both are of use yet.
+        fitted: uint8 [], 1 where both are of use, else 0. No bool: a moving average of weights takes buffers along, and
+            what it keeps of the 1 of a network that has changed since is true as a bool, but 0 as a whole number.
     """
 
     weight: Tensor
@@ -26,7 +27,7 @@ class FittedLinear(nn.Module):
         super().__init__()
         self.register_buffer("weight", torch.zeros(outputs, inputs))
         self.register_buffer("bias", torch.zeros(outputs))
-        self.register_buffer("fitted", torch.tensor(False))
+        self.register_buffer("fitted", torch.tensor(0, dtype=torch.uint8))
 
     def forward(self, x: Tensor) -> Tensor:
         """From [R, inputs] to float32 [R, outputs]."""
@@ -36,8 +37,8 @@ class FittedLinear(nn.Module):
         """Take values of the attributes' shapes."""
         self.weight.copy_(weight)
         self.bias.copy_(bias)
-        self.fitted.fill_(True)
+        self.fitted.fill_(1)
 
     def forget(self) -> None:
         """Say that the network below has changed, and the values are of no more use."""
-        self.fitted.fill_(False)
+        self.fitted.fill_(0)
