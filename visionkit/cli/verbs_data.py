@@ -82,7 +82,8 @@ def anchors(recipe: dict[str, Any], *, count: int = 5, size: int = 416) -> int:
         found = cluster_shapes(sizes, number)
         Console().print(f"{number:>3} anchors: mean IoU {found.mean_iou:.3f}")
     pairs = ", ".join(f"[{width:.1f}, {height:.1f}]" for width, height in found.shapes.tolist())
-    Console().print(f"for: {{yolov2: {{model: {{anchors: [{pairs}]}}}}}}", soft_wrap=True, markup=False, highlight=False)
+    line = f"for: {{yolov2: {{model: {{anchors: [{pairs}]}}}}}}"
+    Console().print(line, soft_wrap=True, markup=False, highlight=False)
     return 0
 
 
