@@ -12,6 +12,7 @@ import visionkit.data.ssd_transforms  # noqa: F401 (its transforms enter by name
 from visionkit.data.quiet_albumentations import albumentations
 from visionkit.data.sample import Annotation, Sample, VisionDataset
 from visionkit.data.transforms import Measuring, make_transform
+from visionkit.errors import RecipeError
 
 MINIMUM_SIDE = 1.0
 """Pixels: what is left of a box after a crop must be at least this wide and high."""
@@ -67,7 +68,11 @@ class Augmentation:
                 transform.measure(reader)
 
     def __call__(self, sample: Sample) -> Sample:
-        """Return the augmented sample; objects that left the picture leave every array alike."""
+        """Return the augmented sample; objects that left the picture leave every array alike.
+
+        Raises:
+            RecipeError: a step cannot carry the proposals along.
+        """
         if self._pipeline is None:
             return sample
         given = sample.annotation
@@ -95,10 +100,22 @@ class Augmentation:
             masks=masks,
         )
         picture = np.ascontiguousarray(result["image"])
-        proposals = None if sample.proposals is None else _boxes_around(result["keypoints"], *picture.shape[:2])
+        proposals = None
+        if sample.proposals is not None:
+            self._check_corners(len(result["keypoints"]), 4 * len(sample.proposals))
+            proposals = _boxes_around(result["keypoints"], *picture.shape[:2])
         return dataclasses.replace(
             sample, picture=picture, annotation=annotation, semantic=semantic, proposals=proposals
         )
+
+    def _check_corners(self, left: int, given: int) -> None:
+        """Refuse steps that drop points, and with them most proposals; which corners are left would not tell."""
+        if left != given:
+            steps = ", ".join(type(transform).__name__ for transform in self._transforms)
+            raise RecipeError(
+                f"data.augment: {left} of the {given} corners of the proposals came through {steps}\n"
+                "a warp like GridDistortion drops points that share a pixel; leave it out where proposals are given"
+            )
 
 
 def _corners(boxes: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ from visionkit.data.augment import Augmentation
 from visionkit.data.batch import TaskDataset, to_target
 from visionkit.data.formats.shapes import Shapes
 from visionkit.data.preprocess import Preprocess, Preprocessing
+from visionkit.errors import RecipeError
 
 BOXES = np.array([[0, 0, 10, 20], [5, 8, 40, 30], [2, 2, 3, 9], [0, 0, 64, 48]], np.float32)
 
@@ -48,6 +49,22 @@ def test_a_crop_around_objects_does_not_take_proposals_for_objects():
     step = {"name": "BBoxSafeRandomCrop", "erosion_rate": 0.0, "p": 1.0}
     with_proposals, without = augmented(step), augmented(step, proposals=None)
     np.testing.assert_array_equal(with_proposals.picture, without.picture)
+
+
+CROWDED = np.array([[left, top, left + 9, top + 9] for left in range(20) for top in range(20)], np.float32)
+
+
+TWICE = np.array([[10, 10, 40, 30]] * 2, np.float32)
+
+
+@pytest.mark.parametrize("name", ["GridDistortion", "ElasticTransform", "ThinPlateSpline"])
+@pytest.mark.parametrize("proposals", [CROWDED, TWICE], ids=["crowded", "twice"])
+def test_a_warp_that_drops_corners_is_refused(name, proposals):
+    """Those of two boxes that are the same become four, which would make one box without complaint."""
+    steps = {"name": "HorizontalFlip", "p": 1.0}, {"name": name, "p": 1.0}
+    with pytest.raises(RecipeError, match=rf"of the {4 * len(proposals)} corners .* HorizontalFlip, {name}\n"):
+        augmented(*steps, proposals=proposals)
+    assert augmented(*steps, proposals=proposals[:0]).proposals.shape == (0, 4)
 
 
 def test_a_picture_without_proposals_keeps_none_of_them():
