@@ -294,7 +294,9 @@ def test_a_round_of_fit_test_and_predict(trained, tmp_path, capsys, monkeypatch)
     monkeypatch.chdir(tmp_path)
     checkpoint = str(trained / "best.ckpt")
     assert main(["test", checkpoint, "--output", "scores"]) == 0
-    assert "AP50" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert "AP50" in said.out
+    assert "what has a score above 0, at most 100 of a picture" in " ".join((said.out + said.err).split())
     scores = json.loads((tmp_path / "scores" / "metrics.json").read_text())
     rows = json.loads((tmp_path / "scores" / "predictions.json").read_text())
     assert {"AP", "AP50", "AP/disc", "F1/disc", "threshold/disc", "confusion"} <= set(scores)
@@ -313,6 +315,16 @@ def test_a_round_of_fit_test_and_predict(trained, tmp_path, capsys, monkeypatch)
             np.testing.assert_allclose(ours["box"], [x, y, x + width, y + height], atol=1e-2)
             assert ours["score"] == pytest.approx(theirs["score"], abs=1e-4)
         assert Image.open(tmp_path / "out" / entry["drawn"]).size == (64, 64)
+
+
+def test_a_threshold_below_the_networks_own_is_told(trained, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("visionkit.tasks.detection.least_score", lambda network: 0.25)
+    Image.fromarray(Shapes(split="val", count=1, size=64)[0].picture).save("a.png")
+    for threshold, told in ((0.2, True), (0.25, False)):
+        assert main(["predict", str(trained / "best.ckpt"), "a.png", "--score-threshold", str(threshold)]) == 0
+        said = capsys.readouterr()
+        assert ("a score above 0.25" in " ".join((said.out + said.err).split())) == told
 
 
 def test_validate_takes_another_card_and_refuses_other_classes(trained, tmp_path, capsys, monkeypatch):

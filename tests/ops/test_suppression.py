@@ -144,7 +144,13 @@ def test_nan_is_refused(kind):
 
 @pytest.mark.parametrize(
     ("wrong", "message"),
-    [({"kind": "soft"}, "soft_linear"), ({"iou": 1.5}, "IoU 1.5"), ({"most": 0}, "not 0"), ({"sigma": 0.0}, "sigma")],
+    [
+        ({"kind": "soft"}, "soft_linear"),
+        ({"iou": 1.5}, "IoU 1.5"),
+        ({"most": 0}, "not 0"),
+        ({"sigma": 0.0}, "sigma"),
+        ({"score_threshold": 1.0}, "threshold 1.0 < 1"),
+    ],
 )
 def test_wrong_options_are_refused(wrong, message):
     with pytest.raises(RecipeError, match=message):

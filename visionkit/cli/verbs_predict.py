@@ -1,6 +1,7 @@
 """`visionkit predict`: what is in pictures of one's own."""
 
 import json
+import logging
 from pathlib import Path
 
 from PIL import Image
@@ -13,6 +14,8 @@ from visionkit.engine.outcomes import Outcome
 from visionkit.engine.predict import load
 from visionkit.errors import VisionkitError
 from visionkit.report.draw import draw
+
+logger = logging.getLogger("visionkit")
 
 
 def predict(
@@ -33,6 +36,9 @@ def predict(
     folder = _writable(Path(output or "predictions"))
     pictures = find_pictures([Path(path) for path in paths])
     names = _result_names(pictures)
+    if chosen < predictor.task.least_score:
+        told = "the network itself tells only what has a score above %g: model.score_threshold when it was trained"
+        logger.warning(told, predictor.task.least_score)
     found, predictions = [], 0
     for path, name in track(list(zip(pictures, names, strict=True)), description="predict"):
         picture = read_picture(path)

@@ -67,10 +67,10 @@ class Suppression:
 
     def __post_init__(self) -> None:
         suppressions.get(self.kind)
-        if not (0 <= self.iou <= 1 and self.most >= 1 and self.sigma > 0):
+        if not (0 <= self.iou <= 1 and self.most >= 1 and self.sigma > 0 and 0 <= self.score_threshold < 1):
             raise RecipeError(
-                f"suppression: 0 <= IoU {self.iou} <= 1, at least 1 detection (not {self.most}), and sigma "
-                f"{self.sigma} > 0 must hold"
+                f"suppression: 0 <= IoU {self.iou} <= 1, 0 <= score threshold {self.score_threshold} < 1, at least 1 "
+                f"detection (not {self.most}), and sigma {self.sigma} > 0 must hold"
             )
 
     def __call__(self, candidates: Candidates) -> Kept:

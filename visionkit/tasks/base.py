@@ -136,6 +136,11 @@ class Task(LightningModule):
         return self.network.backbone  # type: ignore[return-value]
 
     @property
+    def least_score(self) -> float:
+        """Score that a prediction must pass to be told at all, however low a threshold `predict` is given."""
+        return 0.0
+
+    @property
     def monitor(self) -> str:
         """Name under which the main metric is logged; higher is better."""
         raise NotImplementedError

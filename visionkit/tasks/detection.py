@@ -1,5 +1,6 @@
 """The detection task: any detection network, trained and evaluated under Lightning."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
@@ -16,10 +17,12 @@ from visionkit.metrics.operating_point import OperatingPoint, operating_point
 from visionkit.metrics.results import to_coco_results
 from visionkit.tasks.base import Task, refusing_lone_values, tasks
 from visionkit.tasks.grouping import groups_of_equal_shape
-from visionkit.tasks.looks import Look, check_factors, fused, looks_at, most_detections, refuse_masks
+from visionkit.tasks.looks import Look, check_factors, fused, least_score, looks_at, most_detections, refuse_masks
 from visionkit.tasks.optimise import OptimizerOptions, ScheduleOptions
 from visionkit.tasks.proposals import predict, proposals_for, takes_proposals
 from visionkit.tasks.training_objects import report_absent_classes, report_anchor_coverage
+
+logger = logging.getLogger("visionkit")
 
 ROUNDING = ("16-true", "bf16-true")
 """Precisions of the trainer under which Lightning also turns a batch's boxes into half precision."""
@@ -118,6 +121,11 @@ class Detection(Task):
         """The main metric on the validation split: AP (COCO) or AP50 (VOC)."""
         return f"val/{self.metric.main}"
 
+    @property
+    def least_score(self) -> float:
+        """See `Task.least_score`."""
+        return least_score(self.network)
+
     def prediction_rows(self) -> list[dict[str, Any]]:
         """The boxes in COCO's results format, with the data set's own category ids."""
         return to_coco_results(self.predictions, self.category_ids)
@@ -192,6 +200,11 @@ class Detection(Task):
     def on_validation_epoch_end(self) -> None:
         """Score the validation split."""
         self.score("val")
+
+    def on_test_start(self) -> None:
+        """Say which detections the figures are of."""
+        most = most_detections(self.network)
+        logger.info("scored: what has a score above %g, at most %s of a picture", self.least_score, most)
 
     def on_test_epoch_end(self) -> None:
         """Score the test split, and keep all processes' boxes for the results file."""

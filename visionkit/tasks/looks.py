@@ -67,8 +67,12 @@ def fused(looks: Sequence[Prediction], iou: float, most: int | None) -> Predicti
 
 def most_detections(network: nn.Module) -> int | None:
     """How many detections of a picture a network, or the most generous of several, may give; None: it does not say."""
-    kinds = [getattr(module, "suppress", None) for module in network.modules()]
-    return max((kind.most for kind in kinds if isinstance(kind, Suppression)), default=None)
+    return max((kind.most for kind in _suppressions(network)), default=None)
+
+
+def least_score(network: nn.Module) -> float:
+    """Score that a detection of a network, or of the most generous of several, must pass to be told; 0: any."""
+    return min((kind.score_threshold for kind in _suppressions(network)), default=0.0)
 
 
 def refuse_masks(network: nn.Module, reason: str) -> None:
@@ -82,3 +86,8 @@ def refuse_masks(network: nn.Module, reason: str) -> None:
             f"{reason}: several looks are fused box by box, and {type(network).__name__} gives masks, too\n"
             "leave scales and flip out and give one checkpoint, or take a detector of boxes such as faster_rcnn"
         )
+
+
+def _suppressions(network: nn.Module) -> list[Suppression]:
+    kinds = [getattr(module, "suppress", None) for module in network.modules()]
+    return [kind for kind in kinds if isinstance(kind, Suppression)]

@@ -139,6 +139,9 @@ def test_p6_starts_from_c5_as_the_paper_has_it():
 def test_options_that_cannot_be_are_refused():
     with pytest.raises(RecipeError, match="must rise"):
         RetinaNet(create_backbone("resnet18", weights="none"), 2, fg_iou=0.3, bg_iou=0.4)
+    for wrong in ({"prior": 0.0}, {"focal_alpha": 1.5}, {"focal_gamma": -1.0}):
+        with pytest.raises(RecipeError, match=f"{next(iter(wrong))} {next(iter(wrong.values()))} .*must hold"):
+            RetinaNet(create_backbone("resnet18", weights="none"), 2, **wrong)
     with pytest.raises(RecipeError, match="stride 8 to 32; resnet18 gives s4"):
         RetinaNet(create_backbone("resnet18", weights="none", out_stages=["s4"]), 2)
     with pytest.raises(RecipeError, match="soft_linear"):

@@ -10,6 +10,7 @@ from torchvision.models.detection.retinanet import RetinaNetClassificationHead, 
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
 from visionkit.backbones.contract import Backbone, Stage
+from visionkit.backbones.weights import State
 from visionkit.errors import RecipeError
 from visionkit.models.detection.anchors import Anchors
 from visionkit.models.detection.faster_rcnn_forms import checked_anchors
@@ -17,7 +18,6 @@ from visionkit.models.detection.one_stage import DenseOutput, OneStageDetector, 
 from visionkit.models.detection.published import PYRAMID_RENAMED, PublishedDetector
 from visionkit.models.detection.pyramid import Pyramid
 from visionkit.models.registry import models
-from visionkit.models.weights import State
 from visionkit.ops.focal_loss import focal_loss
 from visionkit.ops.matching import BestMatcher, Objects
 from visionkit.ops.suppression import Suppression
@@ -47,8 +47,8 @@ PUBLISHED = PublishedRetinaNet(
         # Files from before torchvision 0.13 count the convolutions of a head together with their ReLUs.
         *((rf"^(head\.\w+\.conv)\.{2 * place}\.(weight|bias)$", rf"\1.{place}.0.\2") for place in range(4)),
     ),
-    predictors=(CLASS_LAYER,),
-    classes_in=lambda state: 4 * len(state[f"{CLASS_LAYER}.bias"]) // len(state[f"{BOX_LAYER}.bias"]),
+    predictors={f"{CLASS_LAYER}.": 1},
+    background=0,
 )
 
 
@@ -90,7 +90,8 @@ class RetinaNet(OneStageDetector):
         focal_alpha: weight of objects (section 4.1: .25).
         focal_gamma: how strongly easy examples are passed over (the same: 2).
         prior: score that everything has at the start (the same: .01).
-        fg_iou: IoU with an object from which an anchor counts as it (section 4: .5).
+        fg_iou: IoU with an object from which an anchor counts as it (section 4: .5), besides each object's best anchor,
+            as torchvision has it.
         bg_iou: IoU below which it counts as background (the same: .4).
         score_threshold: a detection scores more, in 0..1; for evaluation, not for display (section 4: .05).
         level_candidates: best detections of each level that go into suppression (the same: 1000).
@@ -136,6 +137,9 @@ class RetinaNet(OneStageDetector):
     ) -> None:
         if not 0 <= bg_iou <= fg_iou <= 1:
             raise RecipeError(f"bg_iou={bg_iou} and fg_iou={fg_iou}: they must rise within 0..1")
+        if not (0 <= focal_alpha <= 1 and focal_gamma >= 0 and 0 < prior < 1):
+            told = f"focal_alpha {focal_alpha} <= 1, focal_gamma {focal_gamma} >= 0 and 0 < prior {prior} < 1"
+            raise RecipeError(f"0 <= {told} must hold")
         stages = _stages(backbone)
         published = published_anchor_sizes([stage.stride for stage in stages.values()])
         anchors = Anchors(checked_anchors(anchor_sizes or published, published), anchor_ratios)
@@ -154,7 +158,7 @@ class RetinaNet(OneStageDetector):
             PUBLISHED.load(self, backbone, weights)
 
     def losses(self, output: DenseOutput, objects: Sequence[Objects]) -> dict[str, Tensor]:
-        """Focal loss of every anchor and L1 of those that are objects (section 4.1).
+        """Focal loss of every anchor (section 3.2) and L1 of those that are objects, as torchvision has it.
 
         Returns:
             `loss_classifier` and `loss_box`, each divided by the picture's number of anchors that are objects, and
