@@ -16,6 +16,7 @@ from visionkit.backbones import create_backbone
 from visionkit.data.preprocess import Preprocessing, letterbox
 from visionkit.errors import DataError, RecipeError
 from visionkit.models import create_model
+from visionkit.models.detection import mask_head
 from visionkit.models.detection.batch import split_targets
 from visionkit.models.detection.mask_head import masks_in_regions
 from visionkit.models.detection.mask_rcnn import PUBLISHED, MaskRCNN
@@ -138,6 +139,24 @@ def test_masks_follow_their_picture_into_a_letterbox():
     plain = masks_in_regions(target["masks"], torch.arange(3), target["boxes"], WHOLE, 14)
     boxed = masks_in_regions(objects.masks, torch.arange(3), objects.boxes, objects.frame, 14)
     torch.testing.assert_close(plain, boxed, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("masks_at_once", [0, 1, 2, 3])
+def test_masks_are_decoded_a_part_at_a_time(monkeypatch, masks_at_once):
+    """Several regions of an object in any order, and an object without any; each reads its own mask."""
+    objects = torch.tensor([4, 0, 2, 0, 4, 3, 2])
+    boxes = torch.tensor([BOXES[0][0], *BOXES[0], [12.5, 3, 99, 78], [60, 60, 80, 90], [0, 0, 128, 100.0]])
+    given = [ellipse(box, (50, 64)) for box in ([3, 5, 60, 40], [9, 9, 20, 20], *np.array(BOXES[0]) / 2)]
+    expected = [
+        masks_in_regions([encoded([given[index]])[0]], torch.tensor([0]), box[None], WHOLE, 14)
+        for index, box in zip(objects.tolist(), boxes, strict=True)
+    ]
+    decoded = []
+    monkeypatch.setattr(mask_head, "MOST_PIXELS", masks_at_once * 50 * 64)
+    monkeypatch.setattr(np, "stack", lambda planes, stack=np.stack: decoded.append(len(planes)) or stack(planes))
+    found = masks_in_regions(encoded(given), objects, boxes, WHOLE, 14)
+    assert torch.equal(found, torch.cat(expected))
+    assert (sum(decoded), max(decoded)) == (4, max(masks_at_once, 1))
 
 
 def test_objects_without_masks_are_refused():

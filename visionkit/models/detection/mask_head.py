@@ -17,6 +17,9 @@ from visionkit.ops.matching import Objects
 CONVOLUTIONS = 4
 """Of 3 x 3 before the map is doubled (He et al. 2017, figure 4, right)."""
 
+MOST_PIXELS = 2**25
+"""Of masks that are decoded at once: 128 MiB of float32."""
+
 
 class MaskHead(nn.Module):
     """Pools regions and says for each class which pixels of them are the object.
@@ -102,8 +105,8 @@ def masks_in_regions(
 ) -> Tensor:
     """What regions show of their objects' masks.
 
-    Only the masks that are asked for are decoded, and they stay at the size they are stored in: the regions are
-    carried there instead.
+    Only the masks that are asked for are decoded, a part of them at a time, and they stay at the size they are stored
+    in: the regions are carried there instead.
 
     Args:
         masks: COCO run-length code of each object of a picture.
@@ -119,12 +122,18 @@ def masks_in_regions(
         return regions.new_zeros((0, side, side))
     assert masks is not None
     asked, places = indices.unique(return_inverse=True)
-    decoded = np.stack([rle.decode(masks[index]) for index in asked.tolist()])
-    planes = torch.from_numpy(decoded).to(regions.device).float()[:, None]
     corner, sides = frame[:2].repeat(2), (frame[2:] - frame[:2]).repeat(2)
-    stored = regions.new_tensor([planes.shape[-1], planes.shape[-2]]).repeat(2)
-    rows = torch.cat([places[:, None].to(regions.dtype), (regions - corner) / sides * stored], dim=1)
-    return roi_align(planes, rows, side)[:, 0]
+    height, width = masks[int(asked[0])]["size"]  # type: ignore[misc]
+    stored = (regions - corner) / sides * regions.new_tensor([width, height]).repeat(2)
+    at_once = max(MOST_PIXELS // (height * width), 1)
+    shown = regions.new_empty((len(regions), side, side))
+    for part, some in enumerate(asked.split(at_once)):
+        decoded = np.stack([rle.decode(masks[index]) for index in some.tolist()])
+        planes = torch.from_numpy(decoded).to(regions.device).float()[:, None]
+        own = torch.where(places // at_once == part)[0]
+        rows = torch.cat([places[own, None] % at_once, stored[own]], dim=1)
+        shown[own] = roi_align(planes, rows, side)[:, 0]
+    return shown
 
 
 def _frame(objects: Objects, size: tuple[int, int], like: Tensor) -> Tensor:
