@@ -50,13 +50,13 @@ def with_all(boxes, size):
 
 
 def learned(network, shown, targets):
-    """The losses of a step, which must be finite, as must be their gradients."""
+    """The losses of a step, which must be finite, as must be their gradients; none is missing: other processes wait."""
     losses = network.train()(shown, targets)
     sum(losses.values()).backward()
     assert all(math.isfinite(value.item()) for value in losses.values())
-    gradients = [value.grad for value in network.parameters() if value.grad is not None]
-    assert gradients
-    assert all(gradient.isfinite().all() for gradient in gradients)
+    gradients = {name: value.grad for name, value in network.named_parameters() if value.requires_grad}
+    assert [name for name, gradient in gradients.items() if gradient is None] == []
+    assert all(gradient.isfinite().all() for gradient in gradients.values())
     return losses
 
 
@@ -84,6 +84,11 @@ def test_two_thousand_objects_in_a_picture(name):
     corners = torch.rand(2000, 2, generator=torch.Generator().manual_seed(0)) * 80
     crowded = with_all(torch.cat([corners, corners + 12], dim=1).tolist(), (96, 96))
     learned(small(name), pictures((96, 96), (96, 96)), [crowded, with_all([], (96, 96))])
+
+
+@EVERY
+def test_no_objects_in_any_picture(name):
+    learned(small(name), pictures((64, 64), (64, 64)), [with_all([], (64, 64))] * 2)
 
 
 @EVERY

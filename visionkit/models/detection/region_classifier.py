@@ -43,9 +43,16 @@ class RegionClassifier(nn.Module):
     def describe(self, x: Tensor) -> RegionFeatures:
         """Both features of regions [R, 3, size, size]; R may be 0."""
         if not len(x):
-            return RegionFeatures(*(x.new_zeros(0, values) for values in (self.inputs, self.layers.fc7.out_features)))
+            return self._of_nothing(x)
         *_, deepest = self.__dict__["backbone"](x.contiguous(memory_format=torch.channels_last)).values()
         return RegionFeatures(deepest.flatten(1), self.layers(deepest))
+
+    def _of_nothing(self, x: Tensor) -> RegionFeatures:
+        """Features of no region, with all parameters in their graph: other processes wait for the gradient of each."""
+        parameters = (*self.__dict__["backbone"].parameters(), *self.parameters())
+        touched = torch.stack([values.sum() for values in parameters]).sum()
+        sizes = (self.inputs, self.layers.fc7.out_features)
+        return RegionFeatures(*(x.new_zeros(0, values) + touched for values in sizes))
 
     @property
     def inputs(self) -> int:
