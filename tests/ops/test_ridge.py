@@ -26,6 +26,23 @@ def test_it_equals_scikit_learns_whether_examples_or_features_are_fewer(number, 
     torch.testing.assert_close(bias, torch.from_numpy(reference.intercept_).float(), atol=1e-4, rtol=1e-5)
 
 
+@pytest.mark.parametrize("part", [1, 5, 13])
+def test_products_of_many_examples_at_once_are_those_of_each_part(part, monkeypatch):
+    inputs, outputs = examples(80, 12)
+    in_parts, by_part, folded, fold = Ridge(10.0), Ridge(10.0), [], Ridge._fold
+    for given, wanted in zip(inputs.split(part), outputs.split(part), strict=True):
+        by_part.add(given, wanted)
+        if by_part._pending:
+            by_part._fold()
+    monkeypatch.setattr(Ridge, "_fold", lambda ridge: (folded.append(ridge._pending), fold(ridge)))
+    for given, wanted in zip(inputs.split(part), outputs.split(part), strict=True):
+        in_parts.add(given, wanted)
+        assert in_parts._pending <= 12
+    torch.testing.assert_close(in_parts.solve(), by_part.solve(), atol=1e-6, rtol=1e-5)
+    assert sum(folded) == 80
+    assert len(folded) <= 7, "one for every 13 examples, and one for the rest"
+
+
 def test_what_is_held_does_not_grow_with_the_examples():
     ridge = Ridge(10.0)
     for inputs, outputs in (examples(number, 12) for number in (7, 8, 9, 10)):

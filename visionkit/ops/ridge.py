@@ -7,8 +7,9 @@ from torch import Tensor
 class Ridge:
     """Minimises the squared errors plus `penalty` times the squared weights; the bias costs nothing.
 
-    Examples are kept until there are more of them than features, and from then on only their products: what is held and
-    what is solved is the smaller of the two systems, with as many rows as examples or as features.
+    Examples are kept until there are more of them than features; then their products take their place, and those that
+    follow are kept until they, too, are more: a product is as large for few examples as for many. What is solved is
+    the smaller of the two systems, with as many rows as examples or as features.
 
     Args:
         penalty: lambda (Girshick et al. 2013, appendix C: 1000).
@@ -16,7 +17,7 @@ class Ridge:
 
     def __init__(self, penalty: float) -> None:
         self.penalty = penalty
-        self.examples = 0
+        self.examples, self._pending = 0, 0
         self._inputs: list[Tensor] = []
         self._outputs: list[Tensor] = []
         self._products: Tensor | None = None
@@ -24,9 +25,10 @@ class Ridge:
     def add(self, inputs: Tensor, outputs: Tensor) -> None:
         """Take examples, inputs [N, P] and outputs [N, T]."""
         self.examples += len(inputs)
+        self._pending += len(inputs)
         self._inputs.append(inputs.double())
         self._outputs.append(outputs.double())
-        if self._products is not None or self.examples > inputs.shape[1]:
+        if self._pending > inputs.shape[1]:
             self._fold()
 
     def solve(self) -> tuple[Tensor, Tensor]:
@@ -35,16 +37,18 @@ class Ridge:
             inputs, outputs = torch.cat(self._inputs), torch.cat(self._outputs)
             weight, bias = self._by_examples(inputs, outputs)
         else:
+            if self._pending:
+                self._fold()
             weight, bias = self._by_features(self._products)
         return weight.float(), bias.float()
 
     def _fold(self) -> None:
         """Replace the examples by their products: with themselves, with a 1 for each, and with their outputs."""
         inputs, outputs = torch.cat(self._inputs), torch.cat(self._outputs)
+        self._inputs, self._outputs, self._pending = [], [], 0
         joined = torch.cat([inputs, inputs.new_ones(len(inputs), 1), outputs], dim=1)
-        products = joined[:, : inputs.shape[1] + 1].T @ joined
-        self._products = products if self._products is None else self._products.add_(products)
-        self._inputs, self._outputs = [], []
+        factors = joined[:, : inputs.shape[1] + 1].T
+        self._products = factors @ joined if self._products is None else self._products.addmm_(factors, joined)
 
     def _by_examples(self, inputs: Tensor, outputs: Tensor) -> tuple[Tensor, Tensor]:
         mean_in, mean_out = inputs.mean(dim=0), outputs.mean(dim=0)
