@@ -1,6 +1,7 @@
 """The mask branch of Mask R-CNN (He et al. 2017): for each region the pixels that belong to its object."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -101,7 +102,7 @@ class MaskHead(nn.Module):
 
 
 def masks_in_regions(
-    masks: Sequence[dict[str, object]] | None, indices: Tensor, regions: Tensor, frame: Tensor, side: int
+    masks: Sequence[dict[str, Any]] | None, indices: Tensor, regions: Tensor, frame: Tensor, side: int
 ) -> Tensor:
     """What regions show of their objects' masks.
 
@@ -123,7 +124,7 @@ def masks_in_regions(
     assert masks is not None
     asked, places = indices.unique(return_inverse=True)
     corner, sides = frame[:2].repeat(2), (frame[2:] - frame[:2]).repeat(2)
-    height, width = masks[int(asked[0])]["size"]  # type: ignore[misc]
+    height, width = masks[int(asked[0])]["size"]
     stored = (regions - corner) / sides * regions.new_tensor([width, height]).repeat(2)
     at_once = max(MOST_PIXELS // (height * width), 1)
     shown = regions.new_empty((len(regions), side, side))
