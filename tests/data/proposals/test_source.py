@@ -1,5 +1,6 @@
 import json
 import re
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -28,6 +29,18 @@ def test_files_are_read_by_id_in_any_order(tmp_path, name):
     np.testing.assert_array_equal(source(PICTURE, 7), np.array(BOXES, np.float32))
     assert source(PICTURE, "b").dtype == np.float32
     assert source(PICTURE, "empty").shape == (0, 4)
+
+
+@pytest.mark.parametrize("name", ["found.npz", "found.json"])
+def test_boxes_take_sixteen_bytes_of_memory(tmp_path, name):
+    """Python lists take fifteen times that, and each loader process comes to have its own copy of them."""
+    boxes = np.random.default_rng(0).uniform(0, 7, (500, 4)).cumsum(axis=1).tolist()
+    tracemalloc.start()
+    source = written(tmp_path, name, {str(number): boxes for number in range(40)})
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held < 1.2 * 40 * 500 * 16
+    assert len(source(PICTURE, 39)) > 400
 
 
 def test_only_the_best_are_taken(tmp_path):

@@ -82,11 +82,7 @@ class ProposalFile:
             "pictures without proposals must stand in it with an empty list"
         )
 
-    def _checked(self, image_id: int | str, values: Any) -> NDArray[np.float32]:
-        try:
-            boxes = np.asarray(values, np.float32)
-        except (TypeError, ValueError):
-            boxes = np.full((1, 1), np.nan, np.float32)
+    def _checked(self, image_id: int | str, boxes: NDArray[np.float32]) -> NDArray[np.float32]:
         if not boxes.size:
             return np.zeros((0, 4), np.float32)
         if boxes.ndim != 2 or boxes.shape[1] != 4 or not np.isfinite(boxes).all():
@@ -99,12 +95,12 @@ class ProposalFile:
         return boxes
 
 
-def _read(path: Path) -> Mapping[str, Any]:
-    """What the file holds, by id; the arrays of an .npz are read into memory, for loader processes share it."""
+def _read(path: Path) -> Mapping[str, NDArray[np.float32]]:
+    """What the file holds, by id, in memory as arrays, which loader processes share; of lists each makes its own."""
     try:
         if path.suffix == ".npz":
             with np.load(path, allow_pickle=False) as arrays:
-                return {name: arrays[name] for name in arrays.files}
+                return {name: _as_array(arrays[name]) for name in arrays.files}
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(f"the proposals {path} cannot be read: {str(error).splitlines()[0][:160]}") from error
@@ -112,4 +108,12 @@ def _read(path: Path) -> Mapping[str, Any]:
         raise DataError(
             f'{path} must hold the proposals of each picture under its id: {{"id": [[x1, y1, x2, y2], ...]}}'
         )
-    return content
+    return {name: _as_array(values) for name, values in content.items()}
+
+
+def _as_array(values: Any) -> NDArray[np.float32]:
+    """The same as numbers; NaN where they are none, which is told when the picture is asked for."""
+    try:
+        return np.asarray(values, np.float32)
+    except (TypeError, ValueError):
+        return np.full((1, 1), np.nan, np.float32)
