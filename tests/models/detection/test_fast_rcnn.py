@@ -110,19 +110,48 @@ def test_truncated_svd_is_the_nearest_of_its_rank():
     torch.testing.assert_close(outer @ inner, u[:, :5] * s[:5] @ v[:5], atol=1e-4, rtol=1e-4)
 
 
-def test_a_truncated_head_trains_whole_and_follows_what_it_learns():
+def head_of_rank_3():
+    """18 values to 8 and 8, so that ranks of 3 lose nothing."""
     head = TwoLayerHead(18, 8, 0.0)
-    truncated = TruncatedHead(head, [8, 8])
+    for layer in (head.fc6, head.fc7):
+        layer.weight = nn.Parameter(torch.randn(8, 3) @ torch.randn(3, layer.in_features) / 3)
+    return head
+
+
+def test_a_truncated_head_trains_whole_and_follows_what_it_learns():
+    head = head_of_rank_3()
+    truncated = TruncatedHead(head, [3, 3])
     x = torch.randn(4, 2, 3, 3)
     assert set(truncated.state_dict()) == set(head.state_dict())
     torch.testing.assert_close(truncated.eval()(x), head.eval()(x), atol=1e-5, rtol=1e-4)
     with torch.no_grad():
         truncated.train().fc6.weight.mul_(2)
     torch.testing.assert_close(truncated.eval()(x), head.eval()(x), atol=1e-5, rtol=1e-4)
-    other = TwoLayerHead(18, 8, 0.0).eval()
+    other = head_of_rank_3().eval()
     truncated.load_state_dict(other.state_dict())
     torch.testing.assert_close(truncated(x), other(x), atol=1e-5, rtol=1e-4)
     assert not torch.allclose(TruncatedHead(other, [1, 1]).eval()(x), other(x), atol=1e-3)
+
+
+def test_a_truncated_head_gives_gradients_after_inference_and_follows_its_dtype():
+    head = head_of_rank_3()
+    truncated, x = TruncatedHead(head, [3, 3]).eval(), torch.randn(4, 2, 3, 3)
+    with torch.inference_mode():
+        truncated(x)
+    asked = x.clone().requires_grad_()
+    truncated(asked).sum().backward()
+    whole = x.clone().requires_grad_()
+    head.eval()(whole).sum().backward()
+    torch.testing.assert_close(asked.grad, whole.grad, atol=1e-4, rtol=1e-4)
+    assert truncated.double()(x.double()).dtype == torch.float64
+
+
+@pytest.mark.parametrize("ranks", [[6, 3], [5, 4]])
+def test_ranks_must_save_products(ranks):
+    """Of 18 x 8 = 144 and 8 x 8 = 64 products: 5 (18 + 8) = 130 and 3 (8 + 8) = 48 are fewer, 156 and 64 are not."""
+    TruncatedHead(TwoLayerHead(18, 8, 0.0), [5, 3])
+    with pytest.raises(RecipeError, match="from 1 to 5 and 3"):
+        TruncatedHead(TwoLayerHead(18, 8, 0.0), ranks)
 
 
 @pytest.mark.parametrize(("model", "options"), [("fast_rcnn", {}), ("faster_rcnn", {"form": "single"})])

@@ -37,15 +37,18 @@ class TruncatedHead(TwoLayerHead):
         ranks: of fc6 and fc7.
 
     Raises:
-        RecipeError: a rank that saves nothing or does not exist.
+        RecipeError: a rank that saves no products, or none.
     """
 
     def __init__(self, head: TwoLayerHead, ranks: Sequence[int]) -> None:
         nn.Module.__init__(self)
         self.fc6, self.fc7, self.dropout = head.fc6, head.fc7, head.dropout
-        least = min(self.fc6.out_features, self.fc7.out_features)
-        if len(ranks) != 2 or not all(0 < rank <= least for rank in ranks):
-            raise RecipeError(f"svd={list(ranks)}: give the ranks of fc6 and fc7, each from 1 to {least}")
+        most = [_largest_rank(layer.in_features, layer.out_features) for layer in (self.fc6, self.fc7)]
+        if len(ranks) != 2 or not all(0 < rank <= limit for rank, limit in zip(ranks, most, strict=True)):
+            raise RecipeError(
+                f"svd={list(ranks)}: give the ranks of fc6 and fc7, from 1 to {most[0]} and {most[1]}; "
+                "larger ones would cost more than the whole layers"
+            )
         self.ranks = tuple(ranks)
         self._factors: list[Factors] = []
         self.register_load_state_dict_post_hook(TruncatedHead._forget)
@@ -59,9 +62,11 @@ class TruncatedHead(TwoLayerHead):
         """From [R, C, h, w] to [R, channels]."""
         if self.training:
             return super().forward(x)
-        if not self._factors or self._factors[0].outer.device != self.fc6.weight.device:
+        if not self._factors or not _alike(self._factors[0].outer, self.fc6.weight):
             layers = zip((self.fc6, self.fc7), self.ranks, strict=True)
-            self._factors = [truncated_svd(layer.weight, rank) for layer, rank in layers]
+            # Made in a prediction under inference mode, factors would be of no use where a gradient is asked for.
+            with torch.inference_mode(False):
+                self._factors = [truncated_svd(layer.weight, rank) for layer, rank in layers]
         x = x.flatten(start_dim=1)
         for layer, (outer, inner) in zip((self.fc6, self.fc7), self._factors, strict=True):
             x = functional.relu(functional.linear(functional.linear(x, inner), outer, layer.bias))
@@ -69,3 +74,13 @@ class TruncatedHead(TwoLayerHead):
 
     def _forget(self, *_: Any) -> None:
         self._factors = []
+
+
+def _largest_rank(inputs: int, outputs: int) -> int:
+    """The largest t with fewer products in t (inputs + outputs) than in inputs x outputs."""
+    return (inputs * outputs - 1) // (inputs + outputs)
+
+
+def _alike(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors can be computed with together."""
+    return (one.device, one.dtype) == (other.device, other.dtype)
