@@ -2,12 +2,15 @@
 
 from functools import partial
 
+import numpy as np
 import pytest
 import torch
 
 pytest.importorskip("sklearn")
 
-from visionkit.engine.region_svm import NEVER, HardNegatives, mine, train_machine
+from visionkit.engine.region_features import TrainingRegions
+from visionkit.engine.region_svm import NEVER, HardNegatives, _objects_by_class, mine, train_machine
+from visionkit.ops.matching import Objects
 
 TRAIN = partial(train_machine, cost=0.001)
 
@@ -96,3 +99,14 @@ def test_negatives_are_held_once_and_given_up_when_they_are_easy():
     held.give_up_easy(torch.tensor([1.0, 0]), 0.0)
     assert sorted(held.names.tolist()) == [[0, 0], [0, 1], [1, 0]]
     assert held.new == 0
+
+
+def test_objects_are_read_without_the_proposals_behind_them(tmp_path):
+    labels = [torch.tensor([2, 0]), torch.zeros(0, dtype=torch.int64), torch.tensor([2])]
+    features = [np.float16([[1, 0], [0.5, 1]]), np.zeros((0, 2), np.float16), np.float16([[0, 1]])]
+    files = [tmp_path / f"{index}.npz" for index in range(3)]
+    for file, own in zip(files, features, strict=True):
+        np.savez(file, own_fc7=own, fc7_unit=np.float32(3))  # of the proposals nothing
+    objects = [Objects(torch.zeros(len(one), 4), one, torch.zeros(0, 4)) for one in labels]
+    found = _objects_by_class(TrainingRegions(files, objects, b""), 3, scale=2.0)
+    assert [rows.tolist() for rows in found] == [[[3, 6]], [], [[6, 0], [0, 6]]]

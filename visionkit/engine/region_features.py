@@ -27,7 +27,7 @@ from visionkit.models.detection.region_rules import regression_pairs
 from visionkit.ops.matching import Objects
 from visionkit.ops.precision import check_finite
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MEAN_LENGTH = 20.0
 """That the features of regions are scaled to (the author's code); costs and penalties are meant for such."""
 SAMPLE = 200
@@ -56,6 +56,11 @@ class TrainingRegions:
         """Regions [R, 4] of a picture and their fc7, float32 [R, C]: its objects first, then its proposals."""
         kept = _read(self.files[index], "regions", "fc7", "fc7_unit")
         return torch.from_numpy(kept["regions"]), _unpacked(kept["fc7"], kept["fc7_unit"])
+
+    def objects_of(self, index: int) -> Tensor:
+        """Fc7 of a picture's objects alone, float32 [N, C], without reading the many proposals behind them."""
+        kept = _read(self.files[index], "own_fc7", "fc7_unit")
+        return _unpacked(kept["own_fc7"], kept["fc7_unit"])
 
     def pairs_of(self, index: int) -> tuple[Tensor, Tensor]:
         """Proposals [M, 4] of a picture that come near an object, and their deepest maps, float32 [M, P]."""
@@ -101,9 +106,10 @@ def collect(task: Any, data: VisionData, folder: Path, trainer: Any) -> Training
 class FeatureFolder:
     """Files of pictures' region features, found by the content of pictures and regions.
 
-    Of every region is kept what the machines need, fc7; of the proposals near an object, a small share, what the
-    regression needs, the deepest map, too. Numbers are halves with a unit for each array: the 2000 regions of a picture
-    take 16 MB with 4096 channels. Without machines nothing is computed but those near an object.
+    Of every region is kept what the machines need, fc7, that of the objects a second time by itself; of the proposals
+    near an object, a small share, what the regression needs, the deepest map, too. Numbers are halves with a unit for
+    each array: the 2000 regions of a picture take 16 MB with 4096 channels. Without machines nothing is computed but
+    those near an object.
 
     Args:
         task: of a fine-tuned `RCNN`.
@@ -153,6 +159,7 @@ class FeatureFolder:
         return {
             "regions": regions.numpy(),
             "fc7": fc7,
+            "own_fc7": fc7[: own if self.of_all else 0],
             "fc7_unit": fc7_unit,
             "pairs": pairs.numpy(),
             "deepest": deepest,

@@ -175,11 +175,8 @@ def train_machine(positives: Tensor, negatives: Tensor, cost: float) -> Machine:
 
 def _objects_by_class(regions: TrainingRegions, num_classes: int, scale: float) -> list[Tensor]:
     """Features [N, C] of the objects of each class."""
-    found, labels = [], [objects.labels for objects in regions.objects]
-    for index, objects in enumerate(regions.objects):
-        if len(objects.boxes):
-            found.append(regions.all_of(index)[1][: len(objects.boxes)] * scale)
-    features, of_class = torch.cat(found), torch.cat(labels)
+    found = [regions.objects_of(index) * scale for index, objects in enumerate(regions.objects) if len(objects.boxes)]
+    features, of_class = torch.cat(found), torch.cat([objects.labels for objects in regions.objects])
     return [features[of_class == label] for label in range(num_classes)]
 
 
