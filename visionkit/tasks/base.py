@@ -163,7 +163,7 @@ class Task(LightningModule):
         They become the backbone's own, for its values learn from such pictures now.
         """
         backbone = getattr(self.network, "backbone", None)
-        known = backbone if isinstance(backbone, Backbone) else Backbone
+        known: Any = next((part for part in (backbone, self.network) if hasattr(part, "std")), Backbone)
         mean = [float(value) for value in options.mean or known.mean]
         std = [float(value) for value in options.std or known.std]
         if isinstance(backbone, Backbone):

@@ -189,7 +189,8 @@ class Detection(Task):
             losses, predictions = self.network.losses_and_predictions(  # type: ignore[operator]
                 [prepared[index] for index in group], [targets[index] for index in group]
             )
-            self.log_losses("val", {"loss": sum(losses.values()), **losses}, len(group))
+            if losses:
+                self.log_losses("val", {"loss": sum(losses.values()), **losses}, len(group))
             restored = _restored(predictions, [geometries[index] for index in group])
             self.metric.update(restored, [batch.targets[index] for index in group])
 

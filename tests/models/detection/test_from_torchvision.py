@@ -1,0 +1,89 @@
+"""A detector of torchvision under our task: the same losses and detections as by itself, labels from 0."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+from torchvision.models import detection
+from torchvision.models.detection.anchor_utils import AnchorGenerator
+
+from tests.tasks.small import small_data, small_trainer
+from visionkit.data.formats.shapes import FORMS
+from visionkit.data.preprocess import Preprocess
+from visionkit.errors import RecipeError, VisionkitError
+from visionkit.models.detection.from_torchvision import FromTorchvision
+from visionkit.tasks import Detection
+
+NAMES = list(FORMS)
+PREPROCESS = Preprocess(short_side=64, long_side=128)
+
+
+def fcos(classes):
+    """FCOS on three convolutions, as torchvision resizes and normalises by itself."""
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(3, 8, 3, 4, 1), nn.ReLU(), nn.Conv2d(8, 32, 3, 2, 1), nn.ReLU()]
+    backbone = nn.Sequential(*layers)
+    backbone.out_channels = 32
+    network = detection.FCOS(
+        backbone,
+        num_classes=classes + 1,
+        min_size=64,
+        max_size=128,
+        image_mean=[0.5, 0.4, 0.3],
+        image_std=[0.2, 0.25, 0.3],
+        anchor_generator=AnchorGenerator(((8,),), ((1.0,),)),
+        score_thresh=0.0,
+        detections_per_img=100,
+    )
+    nn.init.constant_(network.head.regression_head.bbox_reg.bias, 1.0)  # boxes of some size
+    return network
+
+
+def test_detections_are_torchvisions_with_labels_from_0():
+    alone = fcos(len(NAMES)).eval()
+    task = Detection(FromTorchvision(copy.deepcopy(alone), len(NAMES)), NAMES, preprocess=PREPROCESS).eval()
+    assert task.preprocess_options.mean == pytest.approx([0.5, 0.4, 0.3])
+    pictures = [torch.randint(0, 256, (3, *shape), dtype=torch.uint8) for shape in ((64, 96), (128, 64))]
+    with torch.no_grad():
+        expected, found = [alone([picture / 255])[0] for picture in pictures], task(pictures)
+    for theirs, ours in zip(expected, found, strict=True):
+        objects = theirs["labels"] > 0  # FCOS also scores a class 0
+        assert 0 < len(ours["scores"]) == objects.sum() < len(objects)
+        torch.testing.assert_close(ours["scores"], theirs["scores"][objects].sort(descending=True).values)
+        assert ours["labels"].min() >= 0
+        for box, label, score in zip(*(ours[key] for key in ("boxes", "labels", "scores")), strict=True):
+            same = (theirs["labels"] == label + 1) & ((theirs["boxes"] - box).abs().amax(dim=1) < 0.01)
+            assert (theirs["scores"][same] - score).abs().min() < 1e-5
+
+
+def test_losses_are_torchvisions_and_crowds_teach_nothing_of_their_own():
+    alone = fcos(2).train()
+    ours = FromTorchvision(copy.deepcopy(alone), 2).train()
+    mean, std = (torch.tensor(value).view(3, 1, 1) for value in (ours.mean, ours.std))
+    picture, boxes = torch.rand(3, 64, 96), torch.tensor([[4.0, 6, 40, 50], [50, 10, 90, 60]])
+    expected = alone([picture], [{"boxes": boxes[:1], "labels": torch.tensor([2])}])
+    target = {"boxes": boxes, "labels": torch.tensor([1, 0]), "crowd": torch.tensor([False, True])}
+    losses = ours([(picture - mean) / std], [target])
+    assert losses.keys() == expected.keys()
+    for name, value in expected.items():
+        torch.testing.assert_close(losses[name], value)
+    with pytest.raises(VisionkitError, match="needs targets"):
+        ours([picture])
+
+
+def test_it_trains_and_is_scored_under_the_task(tmp_path):
+    trainer = small_trainer(default_root_dir=tmp_path)
+    trainer.fit(Detection(FromTorchvision(fcos(len(NAMES)), len(NAMES)), NAMES, preprocess=PREPROCESS), small_data())
+    assert torch.isfinite(trainer.callback_metrics["train/loss"])
+    assert "val/AP" in trainer.callback_metrics
+    assert "val/loss" not in trainer.callback_metrics
+
+
+def test_networks_of_masks_and_those_of_others_are_refused():
+    with torch.device("meta"):
+        masks = detection.maskrcnn_resnet50_fpn(weights=None, weights_backbone=None)
+    with pytest.raises(RecipeError, match="mask_rcnn of the kit"):
+        FromTorchvision(masks, 90)
+    with pytest.raises(RecipeError, match="Linear is no detector of torchvision"):
+        FromTorchvision(nn.Linear(1, 1), 1)

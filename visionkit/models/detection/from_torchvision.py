@@ -1,0 +1,94 @@
+"""Any of torchvision's detectors (FCOS and others that the kit has no model of) under `Detection`, from Python."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torchvision.models.detection.transform import GeneralizedRCNNTransform
+
+from visionkit.errors import RecipeError, VisionkitError
+from visionkit.models.detection.batch import Prediction, Target, split_targets
+
+
+class AsTheyCome(GeneralizedRCNNTransform):
+    """Puts pictures into a batch that the task has resized and normalised already.
+
+    Args:
+        size_divisible: the batch's sides are multiples of it, in pixels.
+    """
+
+    def __init__(self, size_divisible: int) -> None:
+        super().__init__(1, 1, [0.0] * 3, [1.0] * 3, size_divisible)
+
+    def normalize(self, image: Tensor) -> Tensor:
+        """The picture [3, H, W] as it is."""
+        return image
+
+    def resize(self, image: Tensor, target: dict[str, Tensor] | None = None) -> tuple[Tensor, dict[str, Tensor] | None]:
+        """Picture and target as they are."""
+        return image, target
+
+
+class FromTorchvision(nn.Module):
+    """A detector of torchvision that gives boxes.
+
+    It is built with K + 1 classes, of which torchvision keeps 0 for the background. What it does to pictures by itself
+    is taken away: the task resizes them, and normalises them as the network did unless `preprocess` says otherwise.
+    Crowds are not known to it, and train as background. It gives losses in training mode only: validation has none.
+    A checkpoint cannot rebuild it: whoever has built it loads the values.
+
+    Args:
+        network: such as `torchvision.models.detection.fcos_resnet50_fpn(num_classes=K + 1)`.
+        num_classes: K; labels are 0..K-1.
+
+    Raises:
+        RecipeError: no detector of torchvision, or one of masks or keypoints.
+    """
+
+    def __init__(self, network: nn.Module, num_classes: int) -> None:
+        super().__init__()
+        own = getattr(network, "transform", None)
+        if not isinstance(own, GeneralizedRCNNTransform):
+            raise RecipeError(f"{type(network).__name__} is no detector of torchvision: it has no transform of theirs")
+        heads = getattr(network, "roi_heads", None)
+        if heads is not None and (heads.has_mask() or heads.has_keypoint()):
+            raise RecipeError("of torchvision's detectors those of boxes are taken; mask_rcnn of the kit gives masks")
+        self.network, self.num_classes = network, num_classes
+        self.mean, self.std = tuple(own.image_mean), tuple(own.image_std)
+        network.transform = AsTheyCome(own.size_divisible)
+
+    @property
+    def backbone(self) -> nn.Module:
+        """The network's backbone, for its own rate."""
+        return self.network.backbone  # type: ignore[return-value]
+
+    def forward(
+        self, pictures: list[Tensor], targets: list[Target] | None = None
+    ) -> dict[str, Tensor] | list[Prediction]:
+        """Learn from pictures, or detect in them; as of the kit's own detectors.
+
+        Raises:
+            DataError: targets that cannot be right; names the picture.
+            VisionkitError: no targets in training.
+        """
+        if not self.training:
+            return [self._prediction(found) for found in self.network(pictures)]
+        if targets is None:
+            raise VisionkitError("a detector in training mode needs targets; call eval() to predict")
+        objects = split_targets(targets, self.num_classes)
+        wanted = [{"boxes": one.boxes, "labels": one.labels + 1} for one in objects]
+        losses: dict[str, Tensor] = self.network(pictures, wanted)
+        return losses
+
+    def losses_and_predictions(
+        self, pictures: list[Tensor], targets: list[Target]
+    ) -> tuple[dict[str, Tensor], list[Prediction]]:
+        """No losses, and what is found."""
+        return {}, [self._prediction(found) for found in self.network(pictures)]
+
+    @staticmethod
+    def _prediction(found: dict[str, Any]) -> Prediction:
+        # Networks that judge each class by itself have a score for the background, too, which nobody asked for.
+        objects = torch.where(found["labels"] > 0)[0]
+        order = objects[found["scores"][objects].argsort(descending=True, stable=True)]
+        return {"boxes": found["boxes"][order], "scores": found["scores"][order], "labels": found["labels"][order] - 1}
