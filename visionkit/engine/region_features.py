@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from visionkit.data.batch import TaskDataset
+from visionkit.data.batch import TaskDataset, WorkerStart
 from visionkit.data.datamodule import VisionData
 from visionkit.data.features import digest, digest_of_array
 from visionkit.data.preprocess import Preprocessing, Target
@@ -183,6 +183,7 @@ def _pictures(data: VisionData) -> Iterator[tuple[Tensor, Target]]:
         batch_size=data.batch_size,
         num_workers=data.num_workers,
         collate_fn=list,
+        worker_init_fn=WorkerStart(0),  # regions may have to be searched for
     )
     for items in loader:
         yield from items
