@@ -1,3 +1,5 @@
+import csv
+
 import pytest
 import torch
 from lightning.pytorch.callbacks import EarlyStopping, EMAWeightAveraging
@@ -38,7 +40,7 @@ def test_callbacks_follow_the_recipe(tmp_path):
     assert not {EMAWeightAveraging, EarlyStopping} & {type(c) for c in make_callbacks(tmp_path, "val/AP")}
 
 
-def train(tmp_path, **options):
+def train(tmp_path, resumed=None, **options):
     callbacks = make_callbacks(tmp_path, "val/AP", **options.pop("make", {}))
     trainer = small_trainer(
         callbacks=[*callbacks, *options.pop("more", [])],
@@ -47,7 +49,7 @@ def train(tmp_path, **options):
         log_every_n_steps=1,
         **options,
     )
-    trainer.fit(small_task(list(FORMS)), small_data(), **options.get("fit", {}))
+    trainer.fit(small_task(list(FORMS)), small_data(), ckpt_path=resumed, weights_only=True)
     return trainer
 
 
@@ -58,6 +60,18 @@ def test_best_and_last_are_kept_and_the_average_is_what_is_saved(tmp_path):
     header = (tmp_path / "metrics.csv").read_text().splitlines()[0]
     assert "val/AP" in header
     assert "train/loss" in header
+
+
+def test_a_resumed_run_keeps_the_rows_of_its_first_epochs(tmp_path):
+    def rows(kind):
+        with (tmp_path / "metrics.csv").open() as file:
+            return [int(row["step"]) for row in csv.DictReader(file) if row[kind]]
+
+    train(tmp_path, max_epochs=1)
+    assert (rows("train/loss_step"), rows("val/AP")) == ([0, 1], [1])
+    for epochs in (2, 3, 3):  # at last there is nothing left to train
+        train(tmp_path, resumed=tmp_path / "last.ckpt", max_epochs=epochs)
+    assert (rows("train/loss_step"), rows("val/AP")) == ([0, 1, 2, 3, 4, 5], [1, 3, 5])
 
 
 def test_ctrl_c_leaves_a_last_checkpoint_that_can_be_resumed(tmp_path):

@@ -1,5 +1,6 @@
 """The folder of one run, the loggers that write into it, and the callbacks of a training run."""
 
+import csv
 import dataclasses
 import importlib.util
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from lightning.pytorch.callbacks import (
     ModelCheckpoint,
 )
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
 
 from visionkit.engine.feature_cache import FeatureCache, FeatureCacheOptions
 from visionkit.engine.later_stages import LaterStageOptions, LaterStages
@@ -106,10 +108,22 @@ def write_recipe(recipe: dict[str, Any], folder: Path) -> None:
 
 def make_loggers(folder: Path) -> list[Logger]:
     """metrics.csv, and TensorBoard events where tensorboard is installed."""
-    loggers: list[Logger] = [CSVLogger(folder, name="", version="")]
+    table = CSVLogger(folder, name="", version="")
+    _go_on(table, folder / "metrics.csv")
+    loggers: list[Logger] = [table]
     if importlib.util.find_spec("tensorboard"):
         loggers.append(TensorBoardLogger(folder, name="", version=""))
     return loggers
+
+
+@rank_zero_only
+def _go_on(table: CSVLogger, path: Path) -> None:
+    """Keep the rows of the run that is resumed; Lightning deletes its file. Steps that are repeated have two rows."""
+    if path.is_file():
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        table.experiment.metrics.extend(rows)
+        table.save()
 
 
 def make_callbacks(
