@@ -97,6 +97,11 @@ def test_what_no_validation_followed_is_kept_all_the_same(tmp_path):
     assert torch.load(tmp_path / "last.ckpt", weights_only=True)["global_step"] == trainer.global_step
 
 
+def test_what_shall_not_learn_is_kept_too(tmp_path):
+    train(tmp_path, max_epochs=0)
+    assert load_task(tmp_path / "last.ckpt").class_names == list(FORMS)
+
+
 def test_the_check_before_training_is_no_result(tmp_path):
     trainer = train(tmp_path, max_epochs=1, check_val_every_n_epoch=2, num_sanity_val_steps=1)
     assert trainer.lightning_module.results == {}
