@@ -1,14 +1,34 @@
 """Pictures are normalised as those were that the network's values learned from."""
 
+import logging
+
 import pytest
 import torch
 
 from tests.tasks.small import small_task
+from visionkit.backbones import create_backbone
 from visionkit.data.formats.shapes import FORMS
 from visionkit.data.preprocess import Preprocess
 from visionkit.errors import DataError
+from visionkit.models import create_model
 
 NAMES = list(FORMS)
+MEAN, STD = (0.5, 0.4, 0.3), (0.25, 0.125, 0.25)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A checkpoint of a detector that saw pictures normalised in a way of its own."""
+    path = tmp_path_factory.mktemp("run") / "best.ckpt"
+    task = small_task(NAMES, preprocess=Preprocess(mean=list(MEAN), std=list(STD)))
+    checkpoint = {"state_dict": task.state_dict()}
+    task.on_save_checkpoint(checkpoint)
+    torch.save(checkpoint, path)
+    return str(path)
+
+
+def fresh():
+    return create_backbone("resnet18", weights="none")
 
 
 @pytest.mark.parametrize("std", [1 / 255, 0.2, 1.0])
@@ -20,3 +40,33 @@ def test_pictures_pass_as_preprocessing_makes_them_and_no_others(std):
         assert len(task([picture])) == 1
         with pytest.raises(DataError, match="not normalised"):
             task.network([picture / std])
+
+
+@pytest.mark.parametrize(
+    "fill",
+    [
+        lambda path: create_backbone("resnet18", weights=path),
+        lambda path: create_model("faster_rcnn", fresh(), 6, fpn_channels=16, head_channels=16, weights=path).backbone,
+        lambda path: create_model("faster_rcnn", fresh(), 2, fpn_channels=16, head_channels=16, weights=path).backbone,
+        lambda path: create_model("fcn8s", fresh(), 6, weights=path).backbone,
+        lambda path: create_model("classifier", fresh(), 6, weights=path).backbone,
+    ],
+    ids=["backbone", "detector", "detector of other classes", "segmenter", "classifier"],
+)
+def test_the_values_of_a_checkpoint_bring_them_along(fill, trained, caplog):
+    with caplog.at_level(logging.INFO, "visionkit"):
+        backbone = fill(trained)
+    assert (backbone.mean, backbone.std) == (MEAN, STD)
+    assert "learned from pictures less 0.5, 0.4, 0.3, divided by 0.25, 0.125, 0.25" in caplog.text
+
+
+def test_the_recipe_has_the_last_say(trained):
+    def task_of(**options):
+        task = small_task(NAMES)
+        network = create_model("faster_rcnn", create_backbone("resnet18", weights=trained), 6)
+        return type(task)(network, NAMES, preprocess=Preprocess(**options))
+
+    left, told = task_of(), task_of(mean=[0.1] * 3)
+    assert (left.preprocess_options.mean, left.preprocess_options.std) == (list(MEAN), list(STD))
+    assert (told.preprocess_options.mean, told.preprocess_options.std) == ([0.1] * 3, list(STD))
+    assert told.backbone.mean == (0.1, 0.1, 0.1)

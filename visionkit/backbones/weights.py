@@ -1,10 +1,12 @@
 """Filling a backbone with values: ImageNet weights, a file, or a checkpoint of any task."""
 
+import logging
 import pickle
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,9 +19,45 @@ from visionkit.registry import Registry
 sources: Registry[Callable[[Backbone], str]] = Registry("source of weights")
 """The words that `weights:` knows beside paths; each fills a backbone and returns where the values came from."""
 
+logger = logging.getLogger("visionkit")
+
+State = dict[str, Tensor]
+
 _BACKBONE_PREFIX = re.compile(r"^(?:.+?\.)?backbone\.")
 _NOT_LEARNED = "num_batches_tracked"
 """BatchNorm's counter takes no part in the result, and older files lack it."""
+
+
+class Statistics(NamedTuple):
+    """Normalisation of pictures, see `Backbone`."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Values:
+    """What a file holds for a network.
+
+    Attributes:
+        state: tensors under the network's own keys.
+        source: the file.
+        statistics: of the pictures that they learned from, where the file tells.
+    """
+
+    state: State
+    source: str
+    statistics: Statistics | None = None
+
+    def record(self, backbone: Backbone) -> None:
+        """Note in `backbone` that these are its values now, and how pictures are normalised for them."""
+        backbone.initialised_from, backbone.holds_random_values = self.source, False
+        if self.statistics is not None and self.statistics != (backbone.mean, backbone.std):
+            backbone.mean, backbone.std = self.statistics
+            mean, std = (", ".join(f"{value:.4g}" for value in values) for values in self.statistics)
+            logger.info(
+                "%s learned from pictures less %s, divided by %s: so are these, unless told", self.source, mean, std
+            )
 
 
 def fill(backbone: Backbone, weights: str) -> None:
@@ -37,7 +75,6 @@ def fill(backbone: Backbone, weights: str) -> None:
         backbone.initialised_from = sources.get(weights)(backbone)
     else:
         load_file(backbone, Path(weights).expanduser())
-        backbone.initialised_from = weights
     backbone.holds_random_values = backbone.initialised_from == RANDOM
 
 
@@ -63,27 +100,43 @@ def _fill_from_imagenet(backbone: Backbone) -> str:
 def load_file(backbone: Backbone, path: Path) -> None:
     """Load a backbone's values from a published state dict, or from a visionkit checkpoint of any task.
 
-    A backbone that stops early leaves the deeper stages of the file aside; otherwise every key must fit.
+    A backbone that stops early leaves the deeper stages of the file aside; otherwise every key must fit. A checkpoint
+    brings the normalisation of its pictures along.
 
     Raises:
         CheckpointError: the file is missing, broken, or for another network; names keys that differ. Nothing has
             been changed then.
     """
-    state = read_state_of(backbone, path)
-    _check_fit(backbone, state, path)
+    values = read_values_of(backbone, path)
+    _check_fit(backbone, values.state, path)
     own = backbone.state_dict().keys()
-    backbone.load_state_dict({key: value for key, value in state.items() if key in own}, strict=False)
+    backbone.load_state_dict({key: value for key, value in values.state.items() if key in own}, strict=False)
+    values.record(backbone)
 
 
-def read_state_of(backbone: Backbone, path: Path) -> dict[str, Tensor]:
+def read_values_of(backbone: Backbone, path: Path) -> Values:
     """What a file holds for a backbone of this family, under its own keys; not yet compared with it.
 
     Raises:
         CheckpointError: the file is missing or broken, or holds no backbone, or several.
     """
     content = read_tensors(path)
-    ours = isinstance(content, Mapping) and "visionkit" in content and isinstance(content.get("state_dict"), Mapping)
-    return _from_checkpoint(content["state_dict"], path) if ours else backbone.translate(_as_state(content, path))
+    if is_checkpoint(content):
+        return Values(_from_checkpoint(content["state_dict"], path), str(path), statistics_in(content))
+    return Values(backbone.translate(_as_state(content, path)), str(path))
+
+
+def is_checkpoint(content: Any) -> bool:
+    """Whether a file with this content was written by visionkit."""
+    parts = ("visionkit", "state_dict")
+    return isinstance(content, Mapping) and all(isinstance(content.get(part), Mapping) for part in parts)
+
+
+def statistics_in(checkpoint: Mapping[str, Any]) -> Statistics | None:
+    """How a visionkit checkpoint's pictures were normalised."""
+    options = checkpoint["visionkit"].get("preprocess", {})
+    mean, std = options.get("mean"), options.get("std")
+    return Statistics(tuple(mean), tuple(std)) if mean and std else None
 
 
 def read_tensors(path: Path) -> Any:
@@ -107,7 +160,7 @@ def read_tensors(path: Path) -> Any:
         ) from error
 
 
-def _read_safetensors(path: Path) -> dict[str, Tensor]:
+def _read_safetensors(path: Path) -> State:
     from safetensors import SafetensorError  # comes with timm, which alone publishes such files
     from safetensors.torch import load_file as load_safetensors
 
@@ -135,7 +188,7 @@ def _check_fit(backbone: Backbone, state: Mapping[str, Tensor], path: Path) -> N
         raise CheckpointError("\n".join([f"{path} holds weights of another network than {backbone.name}", *told]))
 
 
-def _as_state(content: Any, path: Path) -> dict[str, Tensor]:
+def _as_state(content: Any, path: Path) -> State:
     """A plain state dict, also one that a training script has put under "state_dict" or "model"."""
     wrapped = [content[key] for key in ("state_dict", "model") if isinstance(content, Mapping) and key in content]
     state = wrapped[0] if wrapped and isinstance(wrapped[0], Mapping) else content
@@ -144,9 +197,9 @@ def _as_state(content: Any, path: Path) -> dict[str, Tensor]:
     return dict(state)
 
 
-def _from_checkpoint(state: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
+def _from_checkpoint(state: Mapping[str, Tensor], path: Path) -> State:
     """The entries of a task's state dict that belong to its backbone, under the backbone's own keys."""
-    found: dict[str, dict[str, Tensor]] = {}
+    found: dict[str, State] = {}
     for key, value in state.items():
         if prefix := _BACKBONE_PREFIX.match(key):
             found.setdefault(prefix.group(), {})[key[prefix.end() :]] = value

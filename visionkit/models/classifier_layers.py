@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from visionkit.backbones.contract import Backbone
 from visionkit.backbones.published import PublishedWeights
-from visionkit.models.weights import State, read_state
+from visionkit.backbones.weights import State
+from visionkit.models.weights import read_values
 
 logger = logging.getLogger("visionkit")
 
@@ -24,7 +25,7 @@ def take_fully_connected(head: nn.Module, backbone: Backbone) -> None:
     path = None if backbone.holds_random_values else _source(backbone)
     if path is None:
         return
-    state = read_state(path, dict)
+    state = read_values(path).state
     taken = [name for name in LAYERS if _take(head.get_submodule(name), state, LAYERS[name])]
     logger.info("%s: the head begins with its %s", path, " and ".join(taken) or "own random values, for want of fc6")
 

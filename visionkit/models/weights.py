@@ -1,35 +1,80 @@
 """Reading the values of a whole network from a file: never unpickled, never copied in parts that do not fit."""
 
+import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from torch import Tensor, nn
 
-from visionkit.backbones.weights import read_tensors
+from visionkit.backbones.contract import Backbone
+from visionkit.backbones.weights import State, Statistics, Values, is_checkpoint, read_tensors, statistics_in
 from visionkit.errors import CheckpointError
 
-State = dict[str, Tensor]
+logger = logging.getLogger("visionkit")
 
 
-def read_state(path: Path, translate: Callable[[State], State]) -> State:
-    """Read a state dict of a whole network onto the CPU.
+def load_network(
+    network: nn.Module,
+    backbone: Backbone,
+    path: str | Path,
+    predictors: tuple[str, ...],
+    translate: Callable[[State], State] = dict,
+    statistics: Statistics | None = None,
+) -> None:
+    """Load a whole network, and how its pictures are normalised.
+
+    Where the file knows another number of classes, what predicts them keeps its fresh values; this is logged, and no
+    row of it is copied.
 
     Args:
-        path: a checkpoint of visionkit, or a plain state dict.
+        network: filled in place.
+        backbone: its backbone.
+        path: see `read_values`.
+        predictors: beginnings of the keys whose first dimension follows from the number of classes ("classifier.").
+        translate: see `read_values`.
+        statistics: likewise.
+
+    Raises:
+        CheckpointError: the file cannot be read, or holds another network; nothing has been changed then.
+    """
+    values, own = read_values(path, translate, statistics), network.state_dict()
+    shared = [key for key in values.state if key in own and key.startswith(predictors)]
+    shapes = {key: (values.state[key].shape, own[key].shape) for key in shared}
+    new = [key for key, (theirs, ours) in shapes.items() if theirs != ours and theirs[1:] == ours[1:]]
+    if new:
+        layers = dict.fromkeys(key.rpartition(".")[0] for key in new)
+        logger.warning("%s knows another number of classes: %s stay new", path, ", ".join(layers))
+    else:
+        logger.info("%s: the whole network is loaded, with what predicts its classes", path)
+    load_whole(network, {**values.state, **{key: own[key] for key in new}}, values.source)
+    values.record(backbone)
+
+
+def read_values(
+    path: str | Path, translate: Callable[[State], State] = dict, statistics: Statistics | None = None
+) -> Values:
+    """Read the values of a whole network onto the CPU.
+
+    Args:
+        path: of a checkpoint of visionkit, or of a plain state dict.
         translate: renames the keys of a plain state dict; those of our own checkpoint need none.
+        statistics: of the pictures behind a plain state dict whose keys had to be renamed.
 
     Raises:
         CheckpointError: the file is missing, broken, or holds anything but tensors under names.
     """
+    path = Path(path).expanduser()
     content = read_tensors(path)
-    if isinstance(content, Mapping) and "visionkit" in content and "state_dict" in content:
-        prefix = "network."
-        return {key.removeprefix(prefix): v for key, v in content["state_dict"].items() if key.startswith(prefix)}
+    if is_checkpoint(content):
+        prefix, entries = "network.", content["state_dict"].items()
+        state = {key.removeprefix(prefix): value for key, value in entries if key.startswith(prefix)}
+        return Values(state, str(path), statistics_in(content))
     if isinstance(content, Mapping) and isinstance(content.get("model"), Mapping):
         content = content["model"]  # torchvision's training scripts save {"model": ..., "optimizer": ..., ...}
     if not isinstance(content, Mapping) or not content or not all(isinstance(v, Tensor) for v in content.values()):
         raise CheckpointError(f"{path} holds no state dict of a network and no visionkit checkpoint")
-    return translate(dict(content))
+    state = translate(dict(content))
+    return Values(state, str(path), statistics if state.keys() != content.keys() else None)
 
 
 def load_whole(network: nn.Module, state: State, source: str) -> None:

@@ -1,13 +1,18 @@
 import dataclasses
 import logging
+import re
 
 import pytest
 import torch
 from torch import nn
+from torchvision.models.detection import ssd300_vgg16
 
 from tests.models.detection.networks import pictures, torchvision_reference
+from tests.models.detection.one_stage import assert_same_detections
+from tests.models.detection.test_retinanet import torchvision_retinanet
 from visionkit.backbones import create_backbone
 from visionkit.errors import CheckpointError
+from visionkit.models import create_model
 from visionkit.models.detection import faster_rcnn
 from visionkit.models.detection.faster_rcnn import PUBLISHED, FasterRCNN
 from visionkit.models.detection.published import _hash
@@ -76,7 +81,7 @@ def test_another_number_of_classes_keeps_a_new_predictor(reference, published, c
     torch.manual_seed(0)
     with caplog.at_level(logging.WARNING, "visionkit"):
         state = make(published, num_classes=7).state_dict()
-    assert "knows 3 classes, not 7" in caplog.text
+    assert f"another number of classes: {PREDICTOR}cls_score, {PREDICTOR}bbox_pred stay new" in caplog.text
     for key, value in fresh.items():
         if key.startswith(PREDICTOR):
             assert torch.equal(state[key], value)
@@ -132,3 +137,57 @@ def test_coco_that_cannot_be_had_is_a_clear_error(monkeypatch, tmp_path):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     with pytest.raises(CheckpointError, match="fasterrcnn_resnet50_fpn_coco"):
         make("coco")
+
+
+UNUSED = [12, 26, 29, 30, 45, 66, 68, 69, 71, 83]
+"""COCO's ids without a class."""
+
+
+def torchvision_ssd():
+    torch.manual_seed(3)
+    some = {"image_mean": [0.0] * 3, "image_std": [1.0] * 3, "score_thresh": 0.0}
+    network = ssd300_vgg16(weights=None, weights_backbone=None, num_classes=91, **some)
+    for layer in network.head.classification_head.module_list:
+        layer.weight.data *= 3
+    return network
+
+
+def torchvision_faster_rcnn(masks=False):
+    return torchvision_reference(90, masks, box_score_thresh=0.0)
+
+
+DETECTORS = {
+    "faster_rcnn": (torchvision_faster_rcnn, "resnet50", {"box_score_threshold": 0.0}, (64, 96)),
+    "mask_rcnn": (lambda: torchvision_faster_rcnn(True), "resnet50", {"box_score_threshold": 0.0}, (64, 96)),
+    "retinanet": (lambda: torchvision_retinanet(90), "resnet18", {"detections": 300}, (64, 96)),
+    "ssd": (torchvision_ssd, "vgg16_atrous", {"form": "ssd300", "score_threshold": 0.0}, (300, 300)),
+}
+"""torchvision's network for COCO's ids, and the backbone, the options and the size for ours."""
+
+
+def silence(network, ids):
+    """Let a network of torchvision find none of some ids, so that its other scores are those of one without them."""
+    layers = re.compile(r"cls_score|classification_head\.(cls_logits|module_list)")
+    for name, value in network.named_parameters():
+        if layers.search(name):
+            value.data.view(-1, 91, *value.shape[1:])[:, ids] = -100.0 if name.endswith("bias") else 0.0
+
+
+@pytest.mark.parametrize("name", DETECTORS)
+def test_80_classes_are_torchvisions_in_the_order_of_their_ids(name, tmp_path, caplog):
+    make_theirs, backbone, options, size = DETECTORS[name]
+    reference, path = make_theirs().eval(), tmp_path / "coco.pth"
+    silence(reference, UNUSED)
+    torch.save(reference.state_dict(), path)
+    with caplog.at_level(logging.INFO, "visionkit"):
+        ours = create_model(name, create_backbone(backbone, weights="none"), 80, weights=str(path), **options).eval()
+    assert "of the file's 90 classes 80 are taken" in caplog.text
+    assert "stay new" not in caplog.text
+    with torch.no_grad():
+        (own,), (theirs,) = ours(pictures(size)), reference(pictures(size))
+    ids = [number for number in range(1, 91) if number not in UNUSED]
+    theirs["labels"] = torch.tensor([1 + ids.index(label) for label in theirs["labels"].tolist()])
+    assert_same_detections(own, theirs)
+    if name == "mask_rcnn":
+        layer, rows = reference.roi_heads.mask_predictor.mask_fcn_logits, [0, *ids]
+        assert torch.equal(ours.mask_head.predictor.mask_fcn_logits.weight, layer.weight[rows])

@@ -8,7 +8,7 @@ from tests.models.detection.one_stage import assert_same_detections
 from visionkit.backbones import create_backbone
 from visionkit.errors import DataError, RecipeError
 from visionkit.models.detection.one_stage import DenseOutput
-from visionkit.models.detection.ssd import PUBLISHED, PUBLISHED_MEAN, SSD
+from visionkit.models.detection.ssd import PUBLISHED, SSD
 from visionkit.models.weights import load_whole
 from visionkit.ops.matching import Objects
 
@@ -95,9 +95,10 @@ def test_published_values_bring_their_normalisation(pair, tmp_path, monkeypatch)
     torch.save(reference.state_dict(), path)
     monkeypatch.setattr("visionkit.backbones.published.PublishedWeights.obtain", lambda self: path)
     network = SSD(create_backbone("vgg16_atrous", weights="none"), CLASSES, form="ssd300", weights="coco")
-    assert network.backbone.mean == PUBLISHED_MEAN
+    assert (network.backbone.mean, network.backbone.std) == ((0.48235, 0.45882, 0.40784), (1 / 255,) * 3)
     assert torch.equal(network.neck.scale.s8, reference.backbone.scale_weight)
     other = SSD(create_backbone("vgg16_atrous", weights="none"), 5, form="ssd300", weights=str(path))
+    assert other.backbone.std == network.backbone.std
     assert torch.equal(other.backbone.fc6.weight, reference.backbone.extra[0][7][1].weight)
     assert other.head.classification_head.module_list[0].out_channels == 4 * 6
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from visionkit.backbones.contract import Backbone, refusal
 from visionkit.backbones.registry import backbones
 from visionkit.backbones.vgg import VGG
-from visionkit.backbones.weights import read_state_of
+from visionkit.backbones.weights import read_values_of
 from visionkit.errors import CheckpointError, RecipeError
 
 CONVOLUTIONS = 4
@@ -35,8 +35,8 @@ def grow_vgg(backbone: Backbone, path: Path) -> None:
         raise RecipeError(f"model.weights={{from: {path}}} grows a VGG from a shallower one, not {backbone.name}")
     if backbone.frozen_stages or backbone.norm != "trained":
         raise RecipeError(refusal(backbone.name, f"frozen_stages={backbone.frozen_stages}, norm={backbone.norm}"))
-    state = read_state_of(backbone, path)
-    source = _vgg_of(state, path)
+    values = read_values_of(backbone, path)
+    source = _vgg_of(values.state, path)
     targets = backbone.layers_by_place()
     places = dict(list(source.layers_by_place().items())[:CONVOLUTIONS])
     for place, modules in places.items():
@@ -47,8 +47,9 @@ def grow_vgg(backbone: Backbone, path: Path) -> None:
             )
     for place, modules in places.items():
         for theirs, own in zip(modules, targets[place], strict=True):
-            _copy(state, f"{theirs}.", backbone.get_submodule(own))
-    backbone.initialised_from, backbone.holds_random_values = str(path), True
+            _copy(values.state, f"{theirs}.", backbone.get_submodule(own))
+    values.record(backbone)
+    backbone.holds_random_values = True  # most of them are
     rest = [place for place in targets if place not in places]
     logger.info("%s (%s) gave %s; %s stay random", path, source.name, ", ".join(places), ", ".join(rest))
 

@@ -12,7 +12,7 @@ from visionkit.backbones.weights import fill, sources
 from visionkit.errors import RecipeError
 from visionkit.models.classification.grow import grow_vgg
 from visionkit.models.classification.heads import Head
-from visionkit.models.weights import read_state
+from visionkit.models.weights import read_values
 
 logger = logging.getLogger("visionkit")
 
@@ -44,8 +44,8 @@ def load_classifier(backbone: Backbone, head: Head, weights: str | dict[str, str
 
 def read_head(head: Head, path: Path) -> dict[str, Tensor]:
     """What a file of a whole network holds for a head, under the head's keys; not yet compared with it."""
-    state = read_state(path, lambda published: {_OURS + key: v for key, v in head.translate(published).items()})
-    return {key.removeprefix(_OURS): value for key, value in state.items() if key.startswith(_OURS)}
+    values = read_values(path, lambda published: {_OURS + key: v for key, v in head.translate(published).items()})
+    return {key.removeprefix(_OURS): value for key, value in values.state.items() if key.startswith(_OURS)}
 
 
 def take_layers(head: Head, state: Mapping[str, Tensor], source: str) -> None:

@@ -11,9 +11,9 @@ from visionkit.models.detection.batch import PictureBatch, check_pictures, pad_t
 from visionkit.models.detection.box_head import RegionHeads, RegionMaxPool
 from visionkit.models.detection.faster_rcnn_forms import SINGLE_STAGE, Widths, single
 from visionkit.models.detection.given_regions import GivenRegions
-from visionkit.models.detection.published import load_checkpoint
 from visionkit.models.detection.truncated import TruncatedHead
 from visionkit.models.registry import models
+from visionkit.models.weights import load_network
 from visionkit.ops.suppression import Suppression
 
 SIZE_MULTIPLE = 16
@@ -48,7 +48,8 @@ class FastRCNN(GivenRegions):
         suppression: which of overlapping detections stay, see `FasterRCNN`.
         soft_nms_sigma: how gently "soft_gaussian" lowers scores.
         svd: ranks to which fc6 and fc7 are cut in evaluation (section 4.4: [1024, 256] for VGG-16); None keeps them.
-        weights: path of a visionkit checkpoint of such a network, or None.
+        weights: path of a visionkit checkpoint of such a network, or None. With another number of classes the predictor
+            stays new.
 
     Raises:
         RecipeError: options that contradict each other or the backbone.
@@ -104,7 +105,7 @@ class FastRCNN(GivenRegions):
             smooth_l1_beta=1.0,
         )
         if weights is not None:
-            load_checkpoint(self, backbone, weights)
+            load_network(self, backbone, weights, ("roi_heads.box_predictor.",))
         self.to(memory_format=torch.channels_last)
 
     def _features(self, pictures: list[Tensor]) -> tuple[PictureBatch, dict[str, Tensor]]:

@@ -21,8 +21,7 @@ PUBLISHED = PublishedDetector(
     url=FasterRCNN_ResNet50_FPN_Weights.COCO_V1.url,
     hash_without_epsilon="258fb6c6",
     renamed=(*PYRAMID_RENAMED, (r"^rpn\.head\.conv\.(weight|bias)$", r"rpn.head.conv.0.0.\1")),
-    predictors=("roi_heads.box_predictor.",),
-    classes_in=lambda state: len(state["roi_heads.box_predictor.cls_score.bias"]) - 1,
+    predictors={"roi_heads.box_predictor.cls_score.": 1, "roi_heads.box_predictor.bbox_pred.": 4},
 )
 
 

@@ -28,8 +28,7 @@ PUBLISHED = PublishedDetector(
         (r"^roi_heads\.mask_head\.", "mask_head.tower."),
         (r"^roi_heads\.mask_predictor\.", "mask_head.predictor."),
     ),
-    predictors=(*FASTER_RCNN.predictors, "mask_head.predictor.mask_fcn_logits."),
-    classes_in=FASTER_RCNN.classes_in,
+    predictors={**FASTER_RCNN.predictors, "mask_head.predictor.mask_fcn_logits.": 1},
 )
 
 POOLED_CELLS = 14

@@ -3,16 +3,18 @@
 import hashlib
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torchvision.models.detection import FasterRCNN_ResNet50_FPN_Weights
 
 from visionkit.backbones.contract import Backbone
 from visionkit.backbones.published import PublishedWeights
-from visionkit.models.weights import State, load_whole, read_state
+from visionkit.backbones.weights import State, Statistics
+from visionkit.models.weights import load_network
 
 logger = logging.getLogger("visionkit")
 
@@ -24,6 +26,12 @@ PYRAMID_RENAMED = (
 )
 """How torchvision's keys of a backbone with a feature pyramid read here: patterns and what replaces them."""
 
+COCO = FasterRCNN_ResNet50_FPN_Weights.COCO_V1.meta["categories"][1:]
+"""For each of the ids 1 to 90 the class that it means in torchvision's files, "N/A" where COCO has left it out."""
+
+USED = [place for place, name in enumerate(COCO) if name != "N/A"]
+"""Places among them of COCO's 80 classes."""
+
 
 @dataclass(frozen=True)
 class PublishedDetector:
@@ -33,21 +41,24 @@ class PublishedDetector:
         url: of the file trained on COCO.
         hash_without_epsilon: beginning of its SHA-256, if torchvision runs it with BatchNorm's epsilon at 0, else None.
         renamed: patterns of torchvision's keys and what replaces them.
-        predictors: beginnings of the keys whose shapes follow from the number of classes.
-        classes_in: how many classes a state dict under our names knows.
+        predictors: beginnings of the keys whose rows follow from the number of classes, and how many rows of a class
+            follow each other, once or for each anchor.
+        background: rows of background before those of the classes, 0 or 1.
+        statistics: how torchvision normalises its pictures.
     """
 
     url: str
     hash_without_epsilon: str | None
     renamed: tuple[tuple[str, str], ...]
-    predictors: tuple[str, ...]
-    classes_in: Callable[[State], int]
+    predictors: Mapping[str, int]
+    background: int = 1
+    statistics: Statistics = Statistics(Backbone.mean, Backbone.std)  # noqa: RUF009 (a constant)
 
     def load(self, network: nn.Module, backbone: Backbone, weights: str) -> None:
         """Load a whole detector into `network`.
 
-        Where the file knows other classes, what predicts classes keeps its fresh values; this is logged, and no row
-        of it is copied.
+        Of the 90 ids in torchvision's files a network of 80 classes takes those that COCO uses, in their order. Where
+        the file knows other classes, what predicts classes keeps its fresh values. Both are logged.
 
         Args:
             network: the detector.
@@ -58,13 +69,15 @@ class PublishedDetector:
             CheckpointError: the file cannot be had or read, or holds another network.
         """
         file = PublishedWeights(self.url, (self.url.rsplit("/", 1)[-1],))
-        path = file.obtain() if weights == "coco" else Path(weights)
-        state = read_state(path, self.translate)
-        if self.hash_without_epsilon is not None and _hash(path).startswith(self.hash_without_epsilon):
-            _compensate_epsilon(state, backbone)
-        self._leave_other_classes(state, network, str(path))
-        load_whole(network, state, str(path))
-        backbone.initialised_from, backbone.holds_random_values = str(path), False
+        path = file.obtain() if weights == "coco" else Path(weights).expanduser()
+
+        def adapt(published: State) -> State:
+            state = self.translate(published)
+            if self.hash_without_epsilon is not None and _hash(path).startswith(self.hash_without_epsilon):
+                _compensate_epsilon(state, backbone)
+            return self._of_cocos_classes(state, network)
+
+        load_network(network, backbone, path, tuple(self.predictors), adapt, self.statistics)
 
     def translate(self, published: State) -> State:
         """Rename torchvision's keys to those of our network."""
@@ -75,25 +88,17 @@ class PublishedDetector:
             key = re.sub(pattern, replacement, key)
         return key
 
-    def _leave_other_classes(self, state: State, network: nn.Module, source: str) -> None:
-        own = network.state_dict()
-        fitted = [key for key in state if key.startswith(self.predictors) and key in own]
-        if all(state[key].shape == own[key].shape for key in fitted):
-            logger.info("%s: the whole network is loaded, with the predictor of its classes", source)
-            return
-        of_file, of_network = self.classes_in(state), self.classes_in(own)
-        logger.warning("%s knows %d classes, not %d: what predicts them stays new", source, of_file, of_network)
-        state.update({key: own[key] for key in fitted})
-
-
-def load_checkpoint(network: nn.Module, backbone: Backbone, weights: str) -> None:
-    """Load a visionkit checkpoint of the same detector, for one that nobody publishes values of.
-
-    Raises:
-        CheckpointError: the file cannot be read or holds another network.
-    """
-    load_whole(network, read_state(Path(weights), dict), weights)
-    backbone.initialised_from, backbone.holds_random_values = weights, False
+    def _of_cocos_classes(self, state: State, network: nn.Module) -> State:
+        """`state`, of its classes for COCO's ids only those for COCO's classes, where the network knows as many."""
+        rows = {key: each for key in state for start, each in self.predictors.items() if key.startswith(start)}
+        kept = [*range(self.background), *(self.background + place for place in USED)]
+        own, known = network.state_dict(), self.background + len(COCO)
+        fits = (key in own and len(state[key]) * len(kept) == len(own[key]) * known for key in rows)
+        if network.num_classes != len(USED) or not rows or not all(fits):
+            return state
+        logger.info("of the file's %d classes %d are taken for COCO's in the order of their ids", len(COCO), len(USED))
+        chosen = {key: state[key].unflatten(0, (-1, known, each))[:, kept].flatten(0, 2) for key, each in rows.items()}
+        return {**state, **chosen}
 
 
 def _compensate_epsilon(state: State, backbone: nn.Module) -> None:

@@ -10,10 +10,10 @@ from visionkit.errors import RecipeError
 from visionkit.models.detection.anchors import Anchors
 from visionkit.models.detection.faster_rcnn_forms import SINGLE_STAGE, checked_anchors, single_stage
 from visionkit.models.detection.position_sensitive import PROPOSALS, ScoreMaps, VotingHeads
-from visionkit.models.detection.published import load_checkpoint
 from visionkit.models.detection.rpn import ProposalOptions, RegionProposals
 from visionkit.models.detection.two_stage import TwoStageDetector, check_thresholds
 from visionkit.models.registry import models
+from visionkit.models.weights import load_network
 from visionkit.ops.suppression import Suppression
 
 LARGEST_STRIDE = 16
@@ -57,7 +57,8 @@ class RFCN(TwoStageDetector):
         box_bg_iou: IoU below which it counts as background (the same).
         box_score_threshold, box_detections, suppression, soft_nms_sigma: see `FasterRCNN`.
         box_nms_iou: detections that overlap a better one of their class by more are dropped (section 2: .3).
-        weights: path of a visionkit checkpoint of such a network, or None.
+        weights: path of a visionkit checkpoint of such a network, or None. With another number of classes the score
+            maps stay new.
 
     Attributes:
         spec: primitives from which `create_model` builds the same structure.
@@ -134,7 +135,7 @@ class RFCN(TwoStageDetector):
             smooth_l1_beta=1.0,
         )
         if weights is not None:
-            load_checkpoint(self, backbone, weights)
+            load_network(self, backbone, weights, ("neck.scores.",))
         self.to(memory_format=torch.channels_last)
 
     def _maps_of_proposals(self, maps: dict[str, Tensor]) -> dict[str, Tensor]:

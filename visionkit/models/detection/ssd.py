@@ -10,6 +10,7 @@ from torchvision.models.detection._utils import BoxCoder, SSDMatcher
 from torchvision.models.detection.ssd import SSDHead
 
 from visionkit.backbones.contract import Backbone
+from visionkit.backbones.weights import Statistics
 from visionkit.errors import DataError, RecipeError
 from visionkit.models.detection.batch import PictureBatch
 from visionkit.models.detection.one_stage import DenseOutput, OneStageDetector, best_of_each_class
@@ -21,8 +22,6 @@ from visionkit.ops.sampling import highest
 from visionkit.ops.suppression import Suppression
 from visionkit.registry import suggest
 
-CLASS_LAYERS, BOX_LAYERS = "head.classification_head.module_list.", "head.regression_head.module_list."
-
 PUBLISHED = PublishedDetector(
     url=SSD300_VGG16_Weights.COCO_V1.url,
     hash_without_epsilon=None,
@@ -33,12 +32,9 @@ PUBLISHED = PublishedDetector(
         *((rf"^backbone\.extra\.0\.{place}\.", f"backbone.features.{23 + place}.") for place in (1, 3, 5)),
         *((rf"^backbone\.extra\.{block}\.", f"neck.extra.{block - 1}.") for block in range(1, 6)),
     ),
-    predictors=(CLASS_LAYERS,),
-    classes_in=lambda state: 4 * len(state[f"{CLASS_LAYERS}0.bias"]) // len(state[f"{BOX_LAYERS}0.bias"]) - 1,
+    predictors={"head.classification_head.module_list.": 1},
+    statistics=Statistics(mean=(0.48235, 0.45882, 0.40784), std=(1 / 255, 1 / 255, 1 / 255)),
 )
-
-PUBLISHED_MEAN, PUBLISHED_STD = (0.48235, 0.45882, 0.40784), (1 / 255, 1 / 255, 1 / 255)
-"""How the pictures were normalised that torchvision's file was trained on."""
 
 
 @models.register("ssd")
@@ -115,8 +111,6 @@ class SSD(OneStageDetector):
         self.negatives, self.class_candidates = negatives, class_candidates
         if weights is not None:
             PUBLISHED.load(self, backbone, weights)
-        if weights == "coco":
-            backbone.mean, backbone.std = PUBLISHED_MEAN, PUBLISHED_STD
 
     def losses(self, output: DenseOutput, objects: Sequence[Objects]) -> dict[str, Tensor]:
         """Softmax over the classes and background, smooth L1 of the boxes that are objects (equations 1 and 2).

@@ -14,6 +14,7 @@ from visionkit.models.detection.grid import GridBoxes, centres_of, match_cells
 from visionkit.models.detection.grid_head import by_boxes, check_weights, convolution
 from visionkit.models.detection.one_stage import DenseOutput, Lessons, OneStageDetector, best_of_each_level
 from visionkit.models.registry import models
+from visionkit.models.weights import load_network
 from visionkit.ops.boxes import paired_iou
 from visionkit.ops.matching import Objects
 from visionkit.ops.suppression import Suppression
@@ -143,12 +144,15 @@ class YOLOv1(OneStageDetector):
         nms_iou: detections suffer from a better one that they overlap by more (the same: .5).
         soft_nms_sigma: how gently "soft_gaussian" lowers scores (Bodla et al. 2017: .5).
         detections: of a picture at most.
+        weights: path of a visionkit checkpoint of such a network, or None. With another number of classes the predictor
+            stays new.
 
     Attributes:
         spec: primitives from which `create_model` builds the same structure.
 
     Raises:
         RecipeError: options out of their range.
+        CheckpointError: `weights` cannot be read or does not fit.
     """
 
     task: ClassVar[str] = "detection"
@@ -173,6 +177,7 @@ class YOLOv1(OneStageDetector):
         nms_iou: float = 0.5,
         soft_nms_sigma: float = 0.5,
         detections: int = 200,
+        weights: str | None = None,
     ) -> None:
         if min(grid, boxes, head_stride) < 1:
             raise RecipeError(f"grid={grid}, boxes={boxes}, head_stride={head_stride}: each must be at least 1")
@@ -199,6 +204,8 @@ class YOLOv1(OneStageDetector):
         self.size_multiple = stage.stride * (1 if connected else head_stride)
         self.per_cell, self.candidates = boxes, candidates
         self.coord_weight, self.noobject_weight = coord_weight, noobject_weight
+        if weights is not None:
+            load_network(self, backbone, weights, ("head.layers.",))
 
     def match(self, anchors: Tensor, objects: Objects) -> tuple[Tensor, Tensor]:
         """See `OneStageDetector.match`: all boxes of an object's cell, of which `losses` finds the responsible one."""

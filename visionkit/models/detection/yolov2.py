@@ -15,6 +15,7 @@ from visionkit.models.detection.grid import GridBoxes, centres_of, match_shapes,
 from visionkit.models.detection.grid_head import by_boxes, check_weights, convolution, predictor
 from visionkit.models.detection.one_stage import DenseOutput, Lessons, OneStageDetector, best_of_each_level
 from visionkit.models.registry import models
+from visionkit.models.weights import load_network
 from visionkit.ops.boxes import paired_iou, share_inside
 from visionkit.ops.matching import CROWD_SHARE, Objects
 from visionkit.ops.suppression import Suppression
@@ -119,12 +120,15 @@ class YOLOv2(OneStageDetector):
         nms_iou: detections suffer from a better one that they overlap by more (the same: .45).
         soft_nms_sigma: how gently "soft_gaussian" lowers scores (Bodla et al. 2017: .5).
         detections: of a picture at most.
+        weights: path of a visionkit checkpoint of such a network, or None. With another number of classes the predictor
+            stays new.
 
     Attributes:
         spec: primitives from which `create_model` builds the same structure.
 
     Raises:
         RecipeError: options that contradict each other or the backbone.
+        CheckpointError: `weights` cannot be read or does not fit.
     """
 
     task: ClassVar[str] = "detection"
@@ -149,6 +153,7 @@ class YOLOv2(OneStageDetector):
         nms_iou: float = 0.45,
         soft_nms_sigma: float = 0.5,
         detections: int = 200,
+        weights: str | None = None,
     ) -> None:
         grid = GridBoxes(_checked(VOC_ANCHORS if anchors is None else anchors))
         check_weights(
@@ -171,6 +176,8 @@ class YOLOv2(OneStageDetector):
         self.per_cell, self.candidates, self.noobject_iou = grid.per_cell, candidates, noobject_iou
         self.coord_weight, self.class_weight = coord_weight, class_weight
         self.object_weight, self.noobject_weight = object_weight, noobject_weight
+        if weights is not None:
+            load_network(self, backbone, weights, ("head.predictor.",))
 
     def match(self, anchors: Tensor, objects: Objects) -> tuple[Tensor, Tensor]:
         """See `OneStageDetector.match`."""

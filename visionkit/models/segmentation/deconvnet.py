@@ -1,7 +1,5 @@
 """DeconvNet (Noh et al. 2015, table 2)."""
 
-from pathlib import Path
-
 from torch import Tensor, nn
 
 from visionkit.backbones.chain import named
@@ -12,7 +10,7 @@ from visionkit.models.classifier_layers import take_fully_connected
 from visionkit.models.registry import models
 from visionkit.models.segmentation.mirrored import MirroredDecoder, whole_vgg
 from visionkit.models.segmentation.segmenter import Segmenter
-from visionkit.models.segmentation.weights import load_segmenter
+from visionkit.models.weights import load_network
 
 
 @models.register("deconvnet")
@@ -65,7 +63,7 @@ class DeconvNet(Segmenter):
             initialise(part, "he")
         take_fully_connected(self.head, backbone)
         if weights is not None:
-            load_segmenter(self, backbone, Path(weights), ("classifier.",))
+            load_network(self, backbone, weights, ("classifier.",))
 
     def _logits(self, x: Tensor) -> Tensor:
         maps, indices = self.backbone.forward_with_indices(x)

@@ -10,11 +10,11 @@ from torchvision.models.segmentation.fcn import FCNHead
 
 from visionkit.backbones.contract import Backbone
 from visionkit.backbones.published import PublishedWeights
+from visionkit.backbones.weights import State
 from visionkit.errors import RecipeError
 from visionkit.models.registry import models
 from visionkit.models.segmentation.segmenter import Segmenter
-from visionkit.models.segmentation.weights import load_segmenter
-from visionkit.models.weights import State
+from visionkit.models.weights import load_network
 
 AUXILIARY_WEIGHT = 0.5
 """As in torchvision's training script."""
@@ -66,7 +66,7 @@ class DeepLabV3(Segmenter):
         self.classifier = DeepLabHead(deepest.channels, num_classes, atrous_rates)
         self.aux_classifier = FCNHead(inner.channels, num_classes) if auxiliary else None
         if weights is not None:
-            load_segmenter(
+            load_network(
                 self, backbone, _path_of(backbone, weights), ("classifier.4.", "aux_classifier.4."), self._translate
             )
 

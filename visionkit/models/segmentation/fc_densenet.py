@@ -1,7 +1,5 @@
 """FC-DenseNet (Jégou et al. 2016, "The One Hundred Layers Tiramisu")."""
 
-from pathlib import Path
-
 import torch
 from torch import Tensor, nn
 
@@ -12,7 +10,7 @@ from visionkit.backbones.initialise import initialise
 from visionkit.errors import RecipeError
 from visionkit.models.registry import models
 from visionkit.models.segmentation.segmenter import Segmenter
-from visionkit.models.segmentation.weights import load_segmenter
+from visionkit.models.weights import load_network
 
 
 @models.register("fc_densenet")
@@ -66,7 +64,7 @@ class FCDenseNet(Segmenter):
         for part in (self.ups, self.classifier):
             initialise(part, "he_uniform")
         if weights is not None:
-            load_segmenter(self, backbone, Path(weights), ("classifier.",))
+            load_network(self, backbone, weights, ("classifier.",))
 
     def _logits(self, x: Tensor) -> Tensor:
         *skips, x = self.backbone(x).values()

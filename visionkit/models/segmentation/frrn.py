@@ -1,7 +1,5 @@
 """Full-resolution residual networks (Pohlen et al. 2016)."""
 
-from pathlib import Path
-
 from torch import Tensor, nn
 
 from visionkit.backbones.contract import Backbone
@@ -10,7 +8,7 @@ from visionkit.backbones.initialise import initialise
 from visionkit.errors import RecipeError
 from visionkit.models.registry import models
 from visionkit.models.segmentation.segmenter import Segmenter
-from visionkit.models.segmentation.weights import load_segmenter
+from visionkit.models.weights import load_network
 
 
 @models.register("frrn")
@@ -41,7 +39,7 @@ class FRRN(Segmenter):
         self.classifier = nn.Conv2d(backbone.stages["s1"].channels, num_classes, 1)
         initialise(self.classifier, "he")
         if weights is not None:
-            load_segmenter(self, backbone, Path(weights), ("classifier.",))
+            load_network(self, backbone, weights, ("classifier.",))
 
     def _logits(self, x: Tensor) -> Tensor:
         return self.classifier(self.backbone(x)["s1"])

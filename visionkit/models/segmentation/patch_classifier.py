@@ -1,7 +1,6 @@
 """The sliding window: each pixel is labelled from the patch around it (Cireşan et al. 2012)."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +12,7 @@ from visionkit.backbones.patch_cnn import PatchCNN
 from visionkit.errors import RecipeError
 from visionkit.models.registry import models
 from visionkit.models.segmentation.segmenter import Segmenter
-from visionkit.models.segmentation.weights import load_segmenter
+from visionkit.models.weights import load_network
 
 
 @models.register("patch_classifier")
@@ -55,7 +54,7 @@ class PatchClassifier(Segmenter):
         for layer in (self.hidden, self.classifier):
             initialise(layer, "he")
         if weights is not None:
-            load_segmenter(self, backbone, Path(weights), ("classifier.",))
+            load_network(self, backbone, weights, ("classifier.",))
 
     def _logits(self, x: Tensor) -> Tensor:
         maps, gap = self.backbone.dense(self._with_border(x))

@@ -1,7 +1,5 @@
 """SegNet (Badrinarayanan et al. 2015)."""
 
-from pathlib import Path
-
 from torch import Tensor, nn
 
 from visionkit.backbones.chain import named
@@ -10,7 +8,7 @@ from visionkit.backbones.initialise import initialise
 from visionkit.models.registry import models
 from visionkit.models.segmentation.mirrored import MirroredDecoder, whole_vgg
 from visionkit.models.segmentation.segmenter import Segmenter
-from visionkit.models.segmentation.weights import load_segmenter
+from visionkit.models.weights import load_network
 
 
 @models.register("segnet")
@@ -52,7 +50,7 @@ class SegNet(Segmenter):
         for part in (self.decoder, self.classifier):
             initialise(part, "he")
         if weights is not None:
-            load_segmenter(self, backbone, Path(weights), ("classifier.",))
+            load_network(self, backbone, weights, ("classifier.",))
 
     def _logits(self, x: Tensor) -> Tensor:
         maps, indices = self.backbone.forward_with_indices(x)

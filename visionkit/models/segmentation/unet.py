@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from itertools import pairwise
-from pathlib import Path
 from typing import Literal
 
 import torch
@@ -14,7 +13,7 @@ from visionkit.backbones.unet import two_convolutions
 from visionkit.errors import RecipeError
 from visionkit.models.registry import models
 from visionkit.models.segmentation.segmenter import Segmenter
-from visionkit.models.segmentation.weights import load_segmenter
+from visionkit.models.weights import load_network
 from visionkit.ops.upsampling import nearest_unpooling
 from visionkit.registry import Registry
 
@@ -72,7 +71,7 @@ class UNet(Segmenter):
         for part in (self.ups, self.classifier):
             initialise(part, "he")
         if weights is not None:
-            load_segmenter(self, backbone, Path(weights), ("classifier.",))
+            load_network(self, backbone, weights, ("classifier.",))
 
     def _logits(self, x: Tensor) -> Tensor:
         stages = self.backbone.stages
