@@ -2,68 +2,15 @@
 
 import math
 
-import numpy as np
 import pytest
 import torch
-from pycocotools import mask as rle
 
-from tests.models.detection.networks import pictures, target
-from visionkit.backbones import create_backbone
+from tests.models.detection.every import EVERY, SMALL, detected, learned, small, with_all
+from tests.models.detection.networks import pictures
 from visionkit.errors import DataError, VisionkitError
-from visionkit.models import create_model, models
+from visionkit.models import models
 
-REGIONS = {"rpn_pre_nms_top_n_train": 100, "rpn_pre_nms_top_n_test": 100, "box_batch_size": 16, "head_channels": 16}
-GIVEN = {"head_channels": 16, "box_batch_size": 16}
-S16 = {"out_stages": ["s16"]}
-
-SMALL = {
-    "retinanet": ("resnet18", {}, {"fpn_channels": 16}),
-    "sliding_window": ("patch_cnn_33", {}, {"sizes": (40.0,), "context": 4, "head_channels": 32}),
-    "ssd": ("resnet18", {}, {"extra_channels": (32, 32, 32)}),
-    "yolov1": ("resnet18", {}, {"head": "convolutional", "head_channels": 32, "head_stride": 1, "grid": 3}),
-    "yolov2": ("resnet18", {}, {"anchors": [[20, 20], [40, 60]], "head_channels": 32}),
-    "faster_rcnn": ("resnet18", {}, {"fpn_channels": 16, **REGIONS}),
-    "mask_rcnn": ("resnet18", {}, {"fpn_channels": 16, "mask_channels": 16, **REGIONS}),
-    "rfcn": ("resnet18", S16, REGIONS),
-    "fast_rcnn": ("resnet18", S16, {"head_dropout": 0.0, **GIVEN}),
-    "rcnn": ("alexnet", {}, {"warp_size": 67, "context": 4, **GIVEN}),
-}
-"""Of each detector a backbone, its options, and what makes the rest small."""
-
-EVERY = pytest.mark.parametrize("name", sorted(SMALL))
 GIVEN_REGIONS = [name for name in sorted(SMALL) if getattr(models.get(name), "takes_proposals", False)]
-
-
-def small(name, **more):
-    torch.manual_seed(0)
-    backbone, of_backbone, options = SMALL[name]
-    return create_model(name, create_backbone(backbone, weights="none", **of_backbone), 3, **options, **more)
-
-
-def with_all(boxes, size):
-    """A target with all that any detector asks for: boxes of class 1, their masks, and themselves as proposals."""
-    masks = [np.zeros(size, np.uint8, order="F") for _ in boxes]
-    for mask, (left, top, right, bottom) in zip(masks, boxes, strict=True):
-        mask[int(top) : math.ceil(bottom), int(left) : math.ceil(right)] = 1
-    proposals = torch.tensor(boxes, dtype=torch.float32).view(-1, 4)
-    return target(boxes, [1] * len(boxes), masks=[rle.encode(mask) for mask in masks], proposals=proposals)
-
-
-def learned(network, shown, targets):
-    """The losses of a step, which must be finite, as must be their gradients; none is missing: other processes wait."""
-    losses = network.train()(shown, targets)
-    sum(losses.values()).backward()
-    assert all(math.isfinite(value.item()) for value in losses.values())
-    gradients = {name: value.grad for name, value in network.named_parameters() if value.requires_grad}
-    assert [name for name, gradient in gradients.items() if gradient is None] == []
-    assert all(gradient.isfinite().all() for gradient in gradients.values())
-    return losses
-
-
-def detected(network, shown, proposals):
-    given = {"proposals": proposals} if getattr(network, "takes_proposals", False) else {}
-    with torch.inference_mode():
-        return network.eval()(shown, **given)
 
 
 def test_every_detector_is_tested_here():
