@@ -72,7 +72,8 @@ class FasterRCNN(TwoStageDetector):
         head_dropout: share of values dropped after each of them; None is 0 for "fpn", .5 for "single" (as in VGG).
         roi_size: cells in each direction of the map that RoIAlign makes of a region; None is 7, for "c4" 14.
         weights: values for the whole network: "coco" (torchvision's file for ResNet-50 with FPN), the path of such a
-            file, the path of a visionkit checkpoint, or None. With another number of classes the predictor stays new.
+            file, the path of a visionkit checkpoint, or None. Of torchvision's 90 ids 80 classes are COCO's; with
+            another number of classes the predictor stays new.
 
     Attributes:
         spec: primitives from which `create_model` builds the same structure.

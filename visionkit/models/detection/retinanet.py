@@ -101,7 +101,8 @@ class RetinaNet(OneStageDetector):
         soft_nms_sigma: how gently "soft_gaussian" lowers scores (Bodla et al. 2017: .5).
         detections: of a picture at most (COCO: 100).
         weights: values for the whole network: "coco" (torchvision's file for ResNet-50), the path of such a file, the
-            path of a visionkit checkpoint, or None. With another number of classes the predictor stays new.
+            path of a visionkit checkpoint, or None. Of torchvision's 90 ids 80 classes are COCO's; with another number
+            of classes the predictor stays new.
 
     Attributes:
         spec: primitives from which `create_model` builds the same structure.
