@@ -1,5 +1,6 @@
 """R-CNN's machines and box regression behind its fine-tuning, through `visionkit fit`."""
 
+import csv
 import json
 import re
 import shutil
@@ -127,6 +128,21 @@ def test_one_command_trains_all_stages_and_measures_what_it_keeps(work):
     with open("runs/mine/1/best-val/metrics.json") as file:
         scored = json.load(file)
     assert scored["AP50"] == pytest.approx(best["visionkit"]["metrics"]["val/AP50"], abs=1e-6)
+
+
+def test_what_is_measured_at_the_end_is_what_is_after_each_epoch(desk):
+    """One look at each picture, though `test` takes more; no more batches than asked for; a line in the log."""
+    assert fit("evaluation.scales=[1.0,2.0]", "evaluation.flip=true", "trainer.limit_val_batches=1") == 0
+    found = checkpoint()["visionkit"]["metrics"]
+    with open("runs/mine/1/metrics.csv") as file:
+        *_, last = csv.DictReader(file)
+    assert float(last["val/AP50"]) == pytest.approx(found["val/AP50"])
+    one_look_at_two = ["evaluation.scales=[1.0]", "evaluation.flip=false", "data.splits.val.count=2"]
+    assert main(["validate", "runs/mine/1/best.ckpt", *one_look_at_two]) == 0
+    with open("runs/mine/1/best-val/metrics.json") as file:
+        scored = json.load(file)
+    for name in ("AP", "AP50", "AR100"):
+        assert found[f"val/{name}"] == pytest.approx(scored[name], abs=1e-6), name
 
 
 def test_boxes_move_and_scores_are_those_of_the_margins(finished):

@@ -6,8 +6,10 @@ that takes long leaves a file, found again by the content of all that it came fr
 resumed where it was.
 """
 
+import dataclasses
 import logging
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +91,11 @@ class LaterStages(Callback):
             logger.info("fine-tuning is over; %s follow on %s", " and ".join(_parts(task)), paths[-1])
             data: VisionData = trainer.datamodule  # type: ignore[attr-defined]
             self._fit(task, collect(task, data, self.folder, trainer))
-            metrics = {**metrics, **_measured(task, data, trainer)}
+            figures = _measured(task, data, trainer)
+            metrics = {**metrics, **figures}
+            if figures:
+                for log in trainer.loggers:
+                    log.log_metrics(figures, trainer.global_step)
         for path in paths:
             _write(path, task, metrics)
 
@@ -121,17 +127,20 @@ def _holds_all(path: Path, names: list[str]) -> bool:
 
 @torch.no_grad()
 def _measured(task: Any, data: VisionData, trainer: Trainer) -> dict[str, float]:
-    """The figures of the validation split, as they are logged; without such a split none."""
-    if "val" not in data.splits:
+    """The figures of `val`, of the same pictures and one look at each as after an epoch; without validation none."""
+    limit = trainer.limit_val_batches
+    if "val" not in data.splits or not limit:
         return {}
-    task.metric.reset()
-    for batch in data.val_dataloader():
+    wanted = task.evaluation_options
+    task.score_by(dataclasses.replace(wanted, scales=[1.0], flip=False))
+    loader = data.val_dataloader()
+    for batch in islice(loader, limit if isinstance(limit, int) else int(limit * len(loader))):
         batch = task.transfer_batch_to_device(batch, task.device, 0)
         with trainer.precision_plugin.forward_context():
             found = task(batch.pictures, batch.targets)
         task.metric.update(found, batch.targets)
     task.results = task.metric.compute()
-    task.metric.reset()
+    task.score_by(wanted)
     return {f"val/{name}": float(value) for name, value in task.results.items() if "/" not in name and value == value}
 
 
