@@ -145,6 +145,9 @@ def test_what_cannot_be_is_refused():
     resnet = create_backbone("resnet18", weights="none")
     with pytest.raises(RecipeError, match=r"vgg16_atrous .*not on resnet18\n.*form=any"):
         SSD(resnet, 2, form="ssd300")
+    for idle in ({"scales": (0.1, 0.9)}, {"extra_channels": (64,)}):
+        with pytest.raises(RecipeError, match=f"{next(iter(idle))}=.*is for form=any"):
+            SSD(create_backbone("vgg16_atrous", weights="none"), 2, form="ssd300", **idle)
     with pytest.raises(RecipeError, match="did you mean ssd300"):
         SSD(resnet, 2, form="ssd30")
     with pytest.raises(DataError, match=r"one size\nset preprocess.size"):

@@ -51,9 +51,10 @@ class SSD(OneStageDetector):
         backbone: see the forms.
         num_classes: K, without background; labels are 0..K-1.
         form: "ssd300", "ssd512" or "any", see above.
-        extra_channels: of the levels behind the backbone, each half the size of the one before; only for "any".
+        extra_channels: of the levels behind the backbone, each half the size of the one before; only for "any", where
+            None is 512, 256, 256.
         scales: side of the first level's default boxes and of the last one's, as shares of the picture's (equation 4);
-            only for "any".
+            only for "any", where None is .2, .9.
         fg_iou: IoU with an object from which a default box counts as it, besides each object's best (section 2.2: .5).
         negatives: hardest background boxes in the loss for each box that is an object (the same: 3).
         score_threshold: a detection scores more, in 0..1; for evaluation, not for display (section 2.3: .01).
@@ -84,8 +85,8 @@ class SSD(OneStageDetector):
         num_classes: int,
         *,
         form: Literal["ssd300", "ssd512", "any"] = "any",
-        extra_channels: tuple[int, ...] = (512, 256, 256),
-        scales: tuple[float, float] = (0.2, 0.9),
+        extra_channels: tuple[int, ...] | None = None,
+        scales: tuple[float, float] | None = None,
         fg_iou: float = 0.5,
         negatives: float = 3.0,
         score_threshold: float = 0.01,

@@ -88,7 +88,7 @@ class ExtraLevels(nn.Module):
         return levels
 
 
-def ssd300(backbone: Backbone, extra_channels: Sequence[int], scales: tuple[float, float]) -> Levels:
+def ssd300(backbone: Backbone, extra_channels: Sequence[int] | None, scales: tuple[float, float] | None) -> Levels:
     """Six levels, 8,732 default boxes (figure 2; section 3.1)."""
     extra = [
         ExtraBlock(1024, 512, stride=2, padding=1),
@@ -102,10 +102,11 @@ def ssd300(backbone: Backbone, extra_channels: Sequence[int], scales: tuple[floa
         [8, 16, 32, 64, 100, 300],
         300,
     )
+    _refuse(extra_channels=extra_channels, scales=scales)
     return _on_vgg(backbone, extra, boxes)
 
 
-def ssd512(backbone: Backbone, extra_channels: Sequence[int], scales: tuple[float, float]) -> Levels:
+def ssd512(backbone: Backbone, extra_channels: Sequence[int] | None, scales: tuple[float, float] | None) -> Levels:
     """Seven levels, 24,564 default boxes (the authors' code; section 3.1)."""
     extra = [
         ExtraBlock(1024, 512, stride=2, padding=1),
@@ -118,15 +119,20 @@ def ssd512(backbone: Backbone, extra_channels: Sequence[int], scales: tuple[floa
         [8, 16, 32, 64, 128, 256, 512],
         512,
     )
+    _refuse(extra_channels=extra_channels, scales=scales)
     return _on_vgg(backbone, extra, boxes)
 
 
-def any_backbone(backbone: Backbone, extra_channels: Sequence[int], scales: tuple[float, float]) -> Levels:
+def any_backbone(
+    backbone: Backbone, extra_channels: Sequence[int] | None, scales: tuple[float, float] | None
+) -> Levels:
     """The backbone's stages from stride 8 to 32 and one level for each of `extra_channels`.
 
     Each stage is normalised as conv4_3 is in the paper: what backbones give differs in size by orders of magnitude,
     and the last layers of some (MobileNet, EfficientNet) have no activation that would bound it.
     """
+    extra_channels = (512, 256, 256) if extra_channels is None else extra_channels
+    smallest, largest = (0.2, 0.9) if scales is None else scales
     stages = {name: stage for name, stage in backbone.stages.items() if 8 <= stage.stride <= 32}
     if not stages:
         given = ", ".join(backbone.stages)
@@ -136,19 +142,26 @@ def any_backbone(backbone: Backbone, extra_channels: Sequence[int], scales: tupl
         ExtraBlock(inputs, outputs, stride=2, padding=1)
         for inputs, outputs in zip(channels[len(stages) - 1 :], extra_channels, strict=False)
     ]
-    smallest, largest = scales
     if not 0 < smallest <= largest <= 1:
-        raise RecipeError(f"scales={list(scales)}: the smallest and the largest share of the picture, within 0..1")
+        raise RecipeError(
+            f"scales={[smallest, largest]}: the smallest and the largest share of the picture, within 0..1"
+        )
     sides = torch.linspace(smallest, largest, len(channels)).tolist()  # equation 4
     neck = ExtraLevels(list(stages), extra, {name: stage.channels for name, stage in stages.items()})
     return Levels(neck, channels, DefaultBoxes([[2, 3]] * len(channels), [*sides, 1.0]))
 
 
-FORMS: dict[str, Callable[[Backbone, Sequence[int], tuple[float, float]], Levels]] = {
+FORMS: dict[str, Callable[[Backbone, Sequence[int] | None, tuple[float, float] | None], Levels]] = {
     "ssd300": ssd300,
     "ssd512": ssd512,
     "any": any_backbone,
 }
+
+
+def _refuse(**options: object) -> None:
+    for name, value in options.items():
+        if value is not None:
+            raise RecipeError(f"{name}={value} is for form=any; ssd300 and ssd512 have their own levels and boxes")
 
 
 def _on_vgg(backbone: Backbone, extra: list[ExtraBlock], boxes: DefaultBoxes) -> Levels:
