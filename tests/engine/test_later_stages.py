@@ -2,8 +2,10 @@
 
 import csv
 import json
+import os
 import re
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -45,6 +47,7 @@ data:
   proposals: {{mode: single, folder: proposals}}
 trainer: {{max_epochs: 1, accelerator: cpu, enable_progress_bar: false, enable_model_summary: false}}
 """
+ROOT = str(Path(__file__).parents[2])
 KEPT = "later_stages.folder=kept"
 
 
@@ -209,6 +212,19 @@ def test_the_average_of_the_weights_is_no_hindrance_and_forgets_when_it_learns_o
     assert did["machines"] > 0
     assert did["regressions"] == 1
     assert all(fitted(checkpoint("last")))
+
+
+@pytest.mark.slow
+def test_two_processes_leave_the_later_stages_to_one(work):
+    words = [sys.executable, "-m", "visionkit", "fit", "mine.yaml", "trainer.devices=2", "trainer.strategy=ddp"]
+    environment = {**os.environ, "PYTHONPATH": ROOT, "CUDA_VISIBLE_DEVICES": "", "COLUMNS": "200"}
+    done = subprocess.run(words, capture_output=True, text=True, env=environment, check=False, timeout=240)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "go on with: --resume trainer.devices=1" in done.stderr
+    assert not any(fitted(checkpoint()))
+    assert fit("--resume", "trainer.devices=1", "trainer.strategy=auto") == 0
+    assert again(work)["machines"] > 0
+    assert all(fitted(checkpoint()))
 
 
 def test_without_machines_only_what_is_near_an_object_is_looked_at(desk, work):
