@@ -33,6 +33,17 @@ def test_vgg16_has_the_papers_layers():
     assert sum(value.numel() for value in network.parameters()) == convolutions + fc6 + fc7 + predictors
 
 
+@pytest.mark.parametrize(("model", "options"), [("fast_rcnn", {}), ("faster_rcnn", {"form": "single"})])
+def test_its_predictors_begin_as_in_the_paper(model, options):
+    torch.manual_seed(0)
+    backbone = create_backbone("resnet18", weights="none", out_stages=["s16"])
+    predictor = create_model(model, backbone, 20, head_channels=512, **options).roi_heads.box_predictor
+    for layer, deviation in ((predictor.cls_score, 0.01), (predictor.bbox_pred, 0.001)):
+        assert layer.weight.std().item() == pytest.approx(deviation, rel=0.05)
+        assert layer.weight.abs().max() > 3 * deviation, "normal, not uniform"
+        assert not layer.bias.any()
+
+
 @pytest.mark.parametrize("pooling", ["max", "align"])
 def test_it_learns_every_part_of_itself(pooling):
     network = small_network(pooling=pooling).train()

@@ -18,7 +18,9 @@ from visionkit.errors import DataError, RecipeError, VisionkitError
 from visionkit.models import create_model
 from visionkit.models.detection.batch import detections
 from visionkit.models.detection.faster_rcnn import PUBLISHED, FasterRCNN
+from visionkit.models.detection.region_judge import Sample
 from visionkit.models.weights import load_whole
+from visionkit.ops.matching import assign
 from visionkit.ops.suppression import Candidates
 
 LOSSES = list(THEIR_NAMES)
@@ -149,7 +151,7 @@ def test_a_crowd_is_neither_object_nor_background():
     assert objects.boxes.tolist() == [[10, 10, 60, 70]]
     batch_of_one = pictures((128, 128))
     _, _, scored = network._first_stage(batch_of_one)
-    (classes,), _ = network.rpn._assign(scored.anchors, [objects])
+    (classes,), _ = network.rpn._assign(scored.anchors, [objects], [(128, 128)])
     x1, _, x2, _ = scored.anchors.unbind(1)
     # small anchors of the right half, away from the object, lie in the crowd; those of the left do not
     small = (scored.anchors[:, 2:] - scored.anchors[:, :2]).amax(dim=1) < 50
@@ -160,6 +162,49 @@ def test_a_crowd_is_neither_object_nor_background():
     crowded = (sample.regions[0][:, 0] >= 64) & (sample.regions[0][:, 2] <= 128) & (sample.regions[0][:, 3] <= 100)
     crowded &= sample.regions[0][:, 1] >= 0
     assert not crowded.any()
+
+
+def plainly_inside(anchors, height, width):
+    return torch.tensor([x1 >= 0 and y1 >= 0 and x2 <= width and y2 <= height for x1, y1, x2, y2 in anchors.tolist()])
+
+
+def test_anchors_that_cross_the_edge_do_not_train_in_the_papers_form():
+    """Each picture has its own edge, also in a padded batch; an object in a corner gets the best of whole anchors."""
+    sizes = [(100, 128), (90, 70)]
+    objects = network_objects([target([[0, 0, 14, 14]], [1]), target([[5, 5, 30, 40]], [0])])
+    network = small_network("single", anchor_sizes=[[16, 32]])
+    _, _, scored = network._first_stage(pictures(*sizes))
+    anchors = scored.anchors
+    classes, references = network.rpn._assign(anchors, objects, sizes)
+    for own, found, one, size, first in zip(classes, references, objects, sizes, (0, 1), strict=True):
+        inside = plainly_inside(anchors, *size)
+        assert 0 < inside.sum() < len(inside)
+        assert set(own[~inside].tolist()) == {-1}
+        kinds, matched = assign(anchors[inside], one._replace(labels=0 * one.labels), network.rpn.matcher)
+        assert torch.equal(own[inside], kinds)
+        assert torch.equal(found[inside], matched + first)
+        assert {0, 1} <= set(kinds.tolist())
+    everywhere, _ = small_network("c4", anchor_sizes=[[16, 32]]).rpn._assign(anchors, objects, sizes)
+    assert any((own[~plainly_inside(anchors, *size)] >= 0).any() for own, size in zip(everywhere, sizes, strict=True))
+
+
+def test_where_no_anchor_lies_inside_all_of_them_train():
+    network = small_network("single").train()
+    _, _, scored = network._first_stage(TWO[:1])
+    assert not plainly_inside(scored.anchors, 100, 128).any()
+    asked = scored.anchors, network_objects(TWO_TARGETS[:1]), [(100, 128)]
+    for own, expected in zip(network.rpn._assign(*asked), small_network("c4").rpn._assign(*asked), strict=True):
+        assert torch.equal(own[0], expected[0])
+    assert network(TWO, TWO_TARGETS)["loss_rpn_box"] > 0
+
+
+@pytest.mark.parametrize(("form", "beta"), [("fpn", 1 / 9), ("single", 1.0), ("c4", 1 / 9)])
+def test_boxes_are_weighed_as_their_paper_does(form, beta):
+    """Each of four coordinates is off by two: beyond beta smooth L1 is that less half of beta."""
+    heads, box = small_network(form).roi_heads, torch.tensor([[0.0, 0, 10, 10]])
+    sample = Sample([box], torch.tensor([1]), box, [torch.zeros(1, dtype=torch.int64)])
+    losses = heads.losses(torch.zeros(1, 4), torch.full((1, 4, 4), 2.0), sample)
+    assert losses["loss_box"].item() == pytest.approx(4 * (2 - beta / 2))
 
 
 def network_objects(targets):

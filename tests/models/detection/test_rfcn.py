@@ -8,6 +8,7 @@ from tests.models.detection.networks import THEIR_NAMES, pictures, target
 from visionkit.backbones import create_backbone
 from visionkit.errors import CheckpointError, RecipeError
 from visionkit.models import create_model
+from visionkit.models.detection.batch import split_targets
 from visionkit.models.detection.position_sensitive import BOXES, SCORES, VotingHeads
 from visionkit.models.detection.region_judge import Sample
 from visionkit.ops.suppression import Suppression
@@ -140,6 +141,15 @@ def test_a_wrong_box_is_hard_as_well():
     assert losses["loss_classifier"].item() == pytest.approx(math.log(3))
     losses["loss_box"].backward()
     assert deltas.grad.abs().sum(dim=(1, 2)).nonzero().flatten().tolist() == [1]
+
+
+def test_anchors_that_cross_the_edge_do_not_train():
+    network, size = small_network(anchor_sizes=[[16, 32]]), (100, 128)
+    _, _, scored = network._first_stage(TWO[:1])
+    (classes,), _ = network.rpn._assign(scored.anchors, split_targets(TWO_TARGETS[:1], 3), [size])
+    crossing = [x1 < 0 or y1 < 0 or x2 > 128 or y2 > 100 for x1, y1, x2, y2 in scored.anchors.tolist()]
+    assert set(classes[torch.tensor(crossing)].tolist()) == {-1}
+    assert set(classes.tolist()) == {-1, 0, 1}
 
 
 @pytest.mark.parametrize("ohem", [True, False])

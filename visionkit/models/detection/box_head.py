@@ -112,14 +112,29 @@ class RegionHeads(RegionJudge):
         head: from that to [R, channels].
         channels: of the head's output.
         num_classes: K.
+        deviations: of the normal distributions that the weights of the layers for classes and for boxes are drawn from,
+            their biases being 0; None leaves them as PyTorch makes them.
         **options: of `RegionJudge`.
     """
 
-    def __init__(self, pool: nn.Module, head: nn.Module, channels: int, num_classes: int, **options: Any) -> None:
+    def __init__(
+        self,
+        pool: nn.Module,
+        head: nn.Module,
+        channels: int,
+        num_classes: int,
+        deviations: tuple[float, float] | None = None,
+        **options: Any,
+    ) -> None:
         super().__init__(**options)
         self.pool = pool
         self.box_head = head
         self.box_predictor = FastRCNNPredictor(channels, num_classes + 1)
+        if deviations is not None:
+            layers = (self.box_predictor.cls_score, self.box_predictor.bbox_pred)
+            for layer, deviation in zip(layers, deviations, strict=True):
+                nn.init.normal_(layer.weight, std=deviation)
+                nn.init.zeros_(layer.bias)
 
     def forward(self, maps: dict[str, Tensor], regions: list[Tensor]) -> tuple[Tensor, Tensor]:
         """See `RegionJudge.forward`."""

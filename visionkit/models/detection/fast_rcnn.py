@@ -25,7 +25,8 @@ class FastRCNN(GivenRegions):
     """Classes and refined boxes for given proposals, from one map of stride 16 (VGG-16: conv5_3).
 
     The second stage is that of Faster R-CNN's form "single", and so are its names in a state dict. Where the backbone's
-    values are VGG's ImageNet weights, fc6 and fc7 begin with those of its classifier (section 2.2).
+    values are VGG's ImageNet weights, fc6 and fc7 begin with those of its classifier (section 2.2). The paper's biases
+    learn at twice the rate (section 2.3); here one rate serves all.
 
     In training, `net(pictures, targets)` gives losses, `targets` with `proposals`; in evaluation
     `net(pictures, proposals=...)` gives predictions.
@@ -102,7 +103,7 @@ class FastRCNN(GivenRegions):
             positive_fraction=box_positive_fraction,
             suppress=Suppression(suppression, box_nms_iou, box_detections, box_score_threshold, soft_nms_sigma),
             background_from=box_bg_from,
-            smooth_l1_beta=1.0,
+            **parts.judging,
         )
         if weights is not None:
             load_network(self, backbone, weights, ("roi_heads.box_predictor.",))

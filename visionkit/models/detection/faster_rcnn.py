@@ -34,7 +34,8 @@ class FasterRCNN(TwoStageDetector):
 
     - "fpn": feature pyramid over the backbone's stages from stride 4 to 32 (Lin et al. 2016).
     - "single": one map of stride 16; for VGG-16 conv5_3 with fc6 and fc7 of 4096 as in Ren et al. 2015 (which keeps
-      12000 / 6000 anchors before NMS and 2000 / 300 after, in training / testing).
+      12000 / 6000 anchors before NMS and 2000 / 300 after, in training / testing). As there, anchors that cross the
+      picture's edge do not train, unless all do, and the second stage begins and weighs boxes as Fast R-CNN's.
     - "c4": proposals and regions on C4, the fifth stage of a ResNet as box head (He et al. 2015, appendix A).
 
     In training, `net(pictures, targets)` gives losses; in evaluation, `net(pictures)` gives predictions.
@@ -136,6 +137,7 @@ class FasterRCNN(TwoStageDetector):
             batch_size=rpn_batch_size,
             positive_fraction=rpn_positive_fraction,
             score_threshold=rpn_score_threshold,
+            inside_only=parts.inside_only,
         )
         self.roi_heads = RegionHeads(
             parts.pool,
@@ -147,6 +149,7 @@ class FasterRCNN(TwoStageDetector):
             batch_size=box_batch_size,
             positive_fraction=box_positive_fraction,
             suppress=Suppression(suppression, box_nms_iou, box_detections, box_score_threshold, soft_nms_sigma),
+            **parts.judging,
         )
         if weights is not None:
             PUBLISHED.load(self, backbone, weights)

@@ -2,8 +2,8 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 from torch import nn
 
@@ -37,6 +37,8 @@ class Parts:
         pool: cuts regions out of the neck's maps.
         head: from a pooled region to a vector.
         head_channels: its length.
+        inside_only: option of `RegionProposals`.
+        judging: options of `RegionHeads` where the form's paper differs from torchvision.
     """
 
     neck: nn.Module
@@ -45,6 +47,8 @@ class Parts:
     pool: RegionPool
     head: nn.Module
     head_channels: int
+    inside_only: bool = False
+    judging: dict[str, Any] = field(default_factory=dict)
 
 
 def fpn(backbone: Backbone, widths: Widths) -> Parts:
@@ -69,7 +73,8 @@ def fpn(backbone: Backbone, widths: Widths) -> Parts:
 def single(backbone: Backbone, widths: Widths) -> Parts:
     """One map, two fully connected layers with dropout, which begin with those of the backbone's classifier, if any.
 
-    Where the backbone's values are VGG's ImageNet weights, that is Girshick's initialisation (2015, section 2.2).
+    Where the backbone's values are VGG's ImageNet weights, that is Girshick's initialisation (2015, section 2.2). His
+    are the loss of boxes (equation 3) and the predictors' first values (section 2.3), too.
     """
     stage = single_stage(backbone)
     stages = list(backbone.computed)
@@ -90,6 +95,8 @@ def single(backbone: Backbone, widths: Widths) -> Parts:
         pool=RegionPool({SINGLE_STAGE: stage.stride}, size),
         head=head,
         head_channels=head_channels,
+        inside_only=True,
+        judging={"smooth_l1_beta": 1.0, "deviations": (0.01, 0.001)},
     )
 
 

@@ -29,7 +29,8 @@ class RFCN(TwoStageDetector):
 
     Regions are proposed on C4, as by Faster R-CNN, and judged on maps made from C5, which dilation brings to the same
     stride of 16 ("hole algorithm", section 2): `model.backbone.output_stride=16` with a ResNet from 50 layers on. On
-    any other backbone both stages stand on its map of stride 16: `model.backbone.out_stages=[s16]`.
+    any other backbone both stages stand on its map of stride 16: `model.backbone.out_stages=[s16]`. As in Faster R-CNN
+    (Ren et al. 2015, section 3.3), anchors that cross the picture's edge do not train, unless all do.
 
     In training, `net(pictures, targets)` gives losses; in evaluation, `net(pictures)` gives predictions. Options called
     as those of `FasterRCNN` mean the same; where the defaults differ they are this paper's.
@@ -120,6 +121,7 @@ class RFCN(TwoStageDetector):
             batch_size=rpn_batch_size,
             positive_fraction=rpn_positive_fraction,
             score_threshold=rpn_score_threshold,
+            inside_only=True,
         )
         self.roi_heads = VotingHeads(
             pooling,

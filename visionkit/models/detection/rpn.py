@@ -69,6 +69,8 @@ class RegionProposals(nn.Module):
         batch_size: anchors of each picture that enter the loss.
         positive_fraction: greatest share of objects among them.
         score_threshold: smallest objectness in 0..1 of a proposal.
+        inside_only: whether anchors that cross the edge of their picture teach nothing (Ren et al. 2015, section 3.3);
+            where all of them do, as in a picture smaller than any, all teach.
     """
 
     def __init__(
@@ -83,12 +85,13 @@ class RegionProposals(nn.Module):
         batch_size: int,
         positive_fraction: float,
         score_threshold: float,
+        inside_only: bool = False,
     ) -> None:
         super().__init__()
         self.anchors = anchors
         self.head = RPNHead(channels, anchors.num_anchors_per_location()[0])
         self.for_training, self.for_testing = training, testing
-        self.nms_iou, self.score_threshold = nms_iou, score_threshold
+        self.nms_iou, self.score_threshold, self.inside_only = nms_iou, score_threshold, inside_only
         self.matcher = BestMatcher(foreground_iou, background_iou)
         self.sampler = BalancedPositiveNegativeSampler(batch_size, positive_fraction)
         self.box_coder = BoxCoder(weights=(1.0, 1.0, 1.0, 1.0))
@@ -133,14 +136,21 @@ class RegionProposals(nn.Module):
             proposals.append(clipped[kept[best[: options.post_nms]]])
         return proposals
 
-    def losses(self, scored: ScoredAnchors, objects: Sequence[Objects]) -> dict[str, Tensor]:
+    def losses(
+        self, scored: ScoredAnchors, objects: Sequence[Objects], sizes: Sequence[tuple[int, int]]
+    ) -> dict[str, Tensor]:
         """Compare scores and coding with the objects on a sample of anchors (Ren et al. 2015, equation 1).
+
+        Args:
+            scored: what `forward` returned.
+            objects: of each picture.
+            sizes: (height, width) of each picture in pixels.
 
         Returns:
             `loss_rpn_objectness` (cross-entropy, mean over the sample) and `loss_rpn_box` (smooth L1, summed over
             the objects' coordinates, divided by the sample's size).
         """
-        classes, references = self._assign(scored.anchors, objects)
+        classes, references = self._assign(scored.anchors, objects, sizes)
         positive, negative = (torch.where(torch.cat(chosen))[0] for chosen in self.sampler(classes))
         sample = torch.cat([positive, negative])
         size = max(len(sample), 1)
@@ -157,15 +167,32 @@ class RegionProposals(nn.Module):
         )
         return {"loss_rpn_objectness": objectness / size, "loss_rpn_box": box / size}
 
-    def _assign(self, anchors: Tensor, objects: Sequence[Objects]) -> tuple[list[Tensor], list[Tensor]]:
+    def _assign(
+        self, anchors: Tensor, objects: Sequence[Objects], sizes: Sequence[tuple[int, int]]
+    ) -> tuple[list[Tensor], list[Tensor]]:
         """Per picture, 1/0/-1 for each anchor and which object it is, counted over all pictures."""
         classes, references, before = [], [], 0
-        for one in objects:
-            kinds, matched = assign(anchors, one._replace(labels=torch.zeros_like(one.labels)), self.matcher)
+        assign_in_one = self._assign_inside if self.inside_only else self._assign_all
+        for one, size in zip(objects, sizes, strict=True):
+            kinds, matched = assign_in_one(anchors, one._replace(labels=torch.zeros_like(one.labels)), size)
             classes.append(kinds)
             references.append(matched + before)
             before += len(one.boxes)
         return classes, references
+
+    def _assign_all(self, anchors: Tensor, objects: Objects, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        return assign(anchors, objects, self.matcher)
+
+    def _assign_inside(self, anchors: Tensor, objects: Objects, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """As `assign`, for the anchors alone that lie in a picture of `size`; the others teach nothing."""
+        height, width = size
+        edges = anchors.new_tensor([width, height])
+        inside = torch.where((anchors[:, :2] >= 0).all(dim=1) & (anchors[:, 2:] <= edges).all(dim=1))[0]
+        if not len(inside):
+            return self._assign_all(anchors, objects, size)
+        kinds, matched = assign(anchors[inside], objects, self.matcher)
+        nothing = kinds.new_full((len(anchors),), -1)
+        return nothing.index_copy(0, inside, kinds), torch.zeros_like(nothing).index_copy(0, inside, matched)
 
     def _best_of_each_level(self, scored: ScoredAnchors, most: int) -> tuple[Tensor, Tensor]:
         """Indices [B, P] of the best anchors and the level [P] of each place."""

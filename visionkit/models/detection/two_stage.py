@@ -107,7 +107,7 @@ class TwoStageDetector(nn.Module):
         self, batch: PictureBatch, maps: dict[str, Tensor], scored: ScoredAnchors, objects: list[Objects]
     ) -> dict[str, Tensor]:
         with full_precision(scored.deltas):
-            rpn_losses = self.rpn.losses(scored, objects)
+            rpn_losses = self.rpn.losses(scored, objects, batch.sizes)
             sample = self.roi_heads.sample(self.rpn.propose(scored, batch.sizes, self.rpn.for_training), objects)
         return {**rpn_losses, **self._region_losses(batch, maps, sample, objects)}
 
