@@ -204,7 +204,9 @@ def test_a_finished_run_has_nothing_to_do_and_one_that_learns_on_forgets(after_a
 
 def test_the_average_of_the_weights_is_no_hindrance_and_forgets_when_it_learns_on(work):
     assert fit("ema.decay=0.5") == 0
-    assert all(fitted(checkpoint()))
+    finished = checkpoint("last")
+    assert all(fitted(finished))
+    torch.testing.assert_close(finished["current_model_state"], finished["state_dict"], rtol=0, atol=0)
     Path("runs/mine/1/best.ckpt").unlink()  # what the next epochs bring counts, be it better or not
     again(work)
     assert fit("ema.decay=0.5", "--resume", "trainer.max_epochs=3") == 0

@@ -147,7 +147,9 @@ def _measured(task: Any, data: VisionData, trainer: Trainer) -> dict[str, float]
 def _write(path: Path, task: Any, metrics: dict[str, float]) -> None:
     """Put the finished network into a checkpoint; the state of its training stays."""
     content = read_checkpoint(path)
-    content["state_dict"] = {name: values.cpu() for name, values in task.state_dict().items()}
+    state = {name: values.cpu() for name, values in task.state_dict().items()}
+    # Of a run with a moving average, what learns goes on from this network, too, not only its average.
+    content.update(dict.fromkeys({"state_dict", "current_model_state"} & content.keys(), state))
     content["visionkit"] = {**content["visionkit"], "metrics": metrics}
     with written_whole(path) as file:
         torch.save(content, file)
