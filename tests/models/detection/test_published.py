@@ -96,6 +96,16 @@ def test_own_checkpoint_gives_its_boxes(published, tmp_path):
     assert_same_boxes(make(path), network)
 
 
+def test_a_state_dict_under_our_names_is_taken_as_it_is(tmp_path):
+    def retinanet(**options):
+        return create_model("retinanet", create_backbone("resnet18", weights="none"), 4, fpn_channels=16, **options)
+
+    state = retinanet().state_dict()
+    torch.save(state, tmp_path / "own.pth")
+    again = retinanet(weights=str(tmp_path / "own.pth")).state_dict()
+    assert all(torch.equal(value, again[key]) for key, value in state.items())
+
+
 def test_loaded_backbone_is_no_longer_random(published):
     network = make(published)
     assert network.backbone.initialised_from == str(published)
