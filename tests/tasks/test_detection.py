@@ -5,7 +5,7 @@ from torch import nn
 from tests.tasks.small import small_data, small_task, small_trainer
 from visionkit.data.formats.shapes import FORMS
 from visionkit.data.preprocess import Preprocess
-from visionkit.errors import VisionkitError
+from visionkit.errors import RecipeError, VisionkitError
 from visionkit.tasks import Detection, EvaluationOptions, OptimizerOptions, ScheduleOptions
 from visionkit.tasks.base import DivergedError
 
@@ -46,6 +46,12 @@ def test_bfloat16_trains_with_finite_losses(tmp_path):
     trainer = small_trainer(precision="bf16-mixed", default_root_dir=tmp_path)
     trainer.fit(small_task(NAMES), small_data())
     assert torch.isfinite(trainer.callback_metrics["train/loss"])
+
+
+def test_a_precision_that_would_round_boxes_is_refused(tmp_path):
+    trainer = small_trainer(precision="bf16-true", default_root_dir=tmp_path)
+    with pytest.raises(RecipeError, match=r"set trainer\.precision=bf16-mixed"):
+        trainer.fit(small_task(NAMES), small_data())
 
 
 def test_a_loss_that_is_no_number_stops_training_and_names_the_pictures(tmp_path):
