@@ -18,7 +18,8 @@ S16 = {"out_stages": ["s16"]}
 SMALL = {
     "retinanet": ("resnet18", {}, {"fpn_channels": 16, "prior": 0.1}),
     "sliding_window": ("patch_cnn_33", {}, {"sizes": (40.0,), "context": 4, "head_channels": 32}),
-    "ssd": ("resnet18", {}, {"extra_channels": (32, 32, 32)}),
+    # No third level: PyTorch 2.15 on CPU leaves garbage in bf16 gradients of a strided convolution on one cell.
+    "ssd": ("resnet18", {}, {"extra_channels": (32, 32)}),
     "yolov1": ("resnet18", {}, {"head": "convolutional", "head_channels": 32, "head_stride": 1, "grid": 3}),
     "yolov2": ("resnet18", {}, {"anchors": [[20, 20], [40, 60]], "head_channels": 32}),
     "faster_rcnn": ("resnet18", {}, {"fpn_channels": 16, **REGIONS}),
