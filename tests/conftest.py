@@ -4,7 +4,10 @@ import socket
 
 import pytest
 import torch
+from hypothesis import settings
 
+settings.register_profile("no deadline", deadline=None)  # a busy machine takes its time
+settings.load_profile("no deadline")
 os.environ["VISIONKIT_OFFLINE"] = "1"  # no test reaches for weights
 torch.set_num_threads(1)  # pytest runs a process on each core
 

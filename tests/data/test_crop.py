@@ -18,7 +18,7 @@ def picture(height, width):
     return torch.randint(0, 256, (3, height, width), dtype=torch.uint8)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(1, 90), st.integers(1, 90))
 def test_it_is_torchvisions_usual_evaluation(height, width):
     given = picture(height, width)

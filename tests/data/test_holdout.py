@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as some
 
 from visionkit.data.formats.shapes import Shapes
@@ -13,7 +13,6 @@ labels = some.lists(some.integers(-1, 5), min_size=2, max_size=60).map(
 fractions = some.floats(0.01, 0.99)
 
 
-@settings(deadline=None)
 @given(labels, fractions, some.integers(0, 2**32))
 def test_every_picture_is_on_one_side_and_every_class_on_both(labels, fraction, seed):
     kept, held_out = stratified_holdout(labels, fraction, seed)
@@ -27,7 +26,6 @@ def test_every_picture_is_on_one_side_and_every_class_on_both(labels, fraction, 
         assert abs(out - total * fraction) <= 1
 
 
-@settings(deadline=None)
 @given(labels, fractions, some.integers(0, 2**32))
 def test_the_same_seed_holds_out_the_same(labels, fraction, seed):
     first, second = (stratified_holdout(labels, fraction, seed) for _ in range(2))

@@ -44,7 +44,7 @@ def calibration_error(scores, labels):
     return error
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.integers(2, 7), st.integers(1, 40), st.integers(0, 999))
 def test_single_label_figures_are_those_of_a_slow_count(classes, count, seed):
     scores = probabilities(count, classes, seed)
@@ -63,7 +63,7 @@ def test_single_label_figures_are_those_of_a_slow_count(classes, count, seed):
     assert figures["calibration_error"] == pytest.approx(calibration_error(rows, truth), abs=1e-5)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.integers(2, 7), st.integers(0, 999))
 def test_confusion_and_the_figures_by_class(classes, seed):
     scores = probabilities(30, classes, seed)
@@ -93,7 +93,7 @@ def average_precision(scores, held):
 
 
 @pytest.mark.filterwarnings("ignore:No positive samples")
-@settings(deadline=None, max_examples=12)
+@settings(max_examples=12)
 @given(st.integers(1, 5), st.integers(2, 25), st.integers(0, 999))
 def test_multi_label_figures_are_those_of_a_slow_count(classes, count, seed):
     dice = torch.Generator().manual_seed(seed)

@@ -40,7 +40,7 @@ def plainly(said, truth):
     }
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(seed=st.integers(0, 10_000))
 def test_figures_equal_slow_counts(seed):
     said, truth = masks(seed)

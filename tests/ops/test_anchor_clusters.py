@@ -44,7 +44,7 @@ def test_the_mean_iou_is_that_of_the_best_shapes_and_grows_with_their_number():
     assert found.mean_iou == pytest.approx(best_anchor_iou(sizes.double(), found.shapes).mean().item())
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(factor=st.floats(0.01, 100.0))
 def test_the_unit_does_not_matter(factor):
     one, other = cluster_shapes(around_three(5), 3), cluster_shapes(around_three(5) * factor, 3)

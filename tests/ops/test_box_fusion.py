@@ -45,7 +45,7 @@ def taken_out(rows, wanted):
     raise AssertionError(f"{wanted} is not among {rows}")
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(looks=st.lists(candidates(most=10), min_size=1, max_size=4))
 def test_it_equals_the_slow_reference(looks):
     fused = fuse_boxes(looks, IOU)

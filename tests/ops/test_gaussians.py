@@ -2,7 +2,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from visionkit.ops.gaussians import squared_hellinger
@@ -15,7 +15,6 @@ def distance(*numbers):
     return squared_hellinger(*(torch.tensor(number, dtype=torch.float64) for number in numbers)).item()
 
 
-@settings(deadline=None)
 @given(MEANS, VARIANCES, MEANS, VARIANCES)
 def test_it_is_the_integral(mean, variance, other_mean, other_variance):
     x = torch.linspace(-40, 40, 20_001, dtype=torch.float64)

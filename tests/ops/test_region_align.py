@@ -10,7 +10,7 @@ edge = st.floats(-40, 200, width=32)
 box = st.tuples(edge, edge, st.floats(0, 150, width=32), st.floats(0, 150, width=32))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(box, min_size=1, max_size=5), st.integers(1, 4))
 def test_equals_torchvision_also_outside_of_the_map(boxes, size):
     corners = torch.tensor([(x, y, x + w, y + h) for x, y, w, h in boxes])

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from visionkit.ops.sampling import draw, highest
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     kinds=st.lists(st.sampled_from([-1, 0, 0, 1, 3]), min_size=1, max_size=40),
     number=st.integers(1, 30),

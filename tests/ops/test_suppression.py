@@ -73,7 +73,7 @@ def test_every_kind_has_a_slow_reference():
 
 
 @pytest.mark.parametrize("kind", sorted(SLOW))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(found=candidates(), most=st.integers(1, 30))
 def test_scores_equal_the_slow_reference(kind, found, most):
     options = Suppression(kind, 0.47, most, THRESHOLD)

@@ -19,7 +19,7 @@ def test_tiles_cover_every_pixel_and_share_enough(length, tile, data):
         assert before < after <= before + tile - overlap
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(height=st.integers(1, 60), width=st.integers(1, 60), tile=st.integers(2, 30), data=st.data())
 def test_blended_tiles_equal_the_whole_where_a_pixel_sees_itself_alone(height, width, tile, data):
     overlap = data.draw(st.integers(0, tile - 1))

@@ -96,6 +96,8 @@ class LaterStages(Callback):
             if figures:
                 for log in trainer.loggers:
                     log.log_metrics(figures, trainer.global_step)
+        else:
+            logger.info("no later epoch was better: the finished detector of %s stays", paths[-1])
         for path in paths:
             _write(path, task, metrics)
 

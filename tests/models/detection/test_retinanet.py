@@ -148,7 +148,7 @@ def test_options_that_cannot_be_are_refused():
         RetinaNet(create_backbone("resnet18", weights="none"), 2, suppression="soft_linea")
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 1000), scale=st.sampled_from([1.0, 10.0, 100.0]), gamma=st.sampled_from([0.0, 1.5, 2.0]))
 def test_focal_loss_equals_torchvisions_on_one_hot_rows(seed, scale, gamma):
     generator = torch.Generator().manual_seed(seed)
