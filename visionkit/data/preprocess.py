@@ -12,14 +12,11 @@ from torch.nn import functional
 from torchvision.transforms.v2 import functional as transforms
 
 from visionkit.errors import RecipeError
-from visionkit.ops.boxes import has_area
+from visionkit.ops.boxes import SMALLEST_DETECTION, has_area
 from visionkit.registry import Registry
 
 Target = dict[str, Any]
 Prediction = dict[str, Any]
-
-SMALLEST_BOX = 1e-2
-"""Side in pixels of the original picture from which a box lies in it."""
 
 BOXES = {"boxes", "proposals"}
 """What of a target is float32 [N, 4], xyxy in the picture's pixels."""
@@ -296,7 +293,7 @@ class Preprocessing(nn.Module):
 
 def _restored(prediction: Prediction, geometry: Geometry) -> Prediction:
     boxes = geometry.leave(prediction["boxes"].float())
-    in_picture = has_area(boxes, SMALLEST_BOX)
+    in_picture = has_area(boxes, SMALLEST_DETECTION)
     return {key: column[in_picture] for key, column in {**prediction, "boxes": boxes}.items()}
 
 

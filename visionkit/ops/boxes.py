@@ -4,6 +4,9 @@ import torch
 from torch import Tensor
 from torchvision.ops import box_area
 
+SMALLEST_DETECTION = 1e-2
+"""Side in pixels below which a clipped detection is dropped (torchvision)."""
+
 
 def share_inside(boxes: Tensor, regions: Tensor) -> Tensor:
     """Compute how much of each box lies in each region: intersection over own area, COCO's overlap with crowds.

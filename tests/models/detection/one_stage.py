@@ -3,8 +3,7 @@
 import torch
 from torch import Tensor
 
-from visionkit.models.detection.batch import SMALLEST_DETECTION
-from visionkit.ops.boxes import has_area
+from visionkit.ops.boxes import SMALLEST_DETECTION, has_area
 
 
 def assert_same_detections(own: dict[str, Tensor], theirs: dict[str, Tensor]) -> None:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from visionkit.errors import DataError
-from visionkit.ops.boxes import has_area
+from visionkit.ops.boxes import SMALLEST_DETECTION, has_area
 from visionkit.ops.matching import Objects
 from visionkit.ops.suppression import Candidates, Suppression
 
@@ -16,9 +16,6 @@ Prediction = dict[str, Tensor]
 
 LARGEST_NORMALISED = 10.0
 """In units of 1 / deviation, within which pictures in 0..1 stay; those in 0..255 pass it."""
-
-SMALLEST_DETECTION = 1e-2
-"""Side in pixels below which a clipped detection is dropped (torchvision)."""
 
 
 class PictureBatch(NamedTuple):
