@@ -20,7 +20,7 @@ import socket
 def refuse(*args, **options): raise AssertionError("a socket was opened")
 socket.socket.connect = refuse
 socket.getaddrinfo = refuse
-import visionkit.cli.verbs_fit, visionkit.cli.verbs_evaluate, visionkit.cli.verbs_predict, visionkit.cli.verbs_data
+from visionkit.cli.commands import data, evaluate, fit, predict, transfer
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""The README's commands, as they stand there, on tiny pictures."""
+"""The README's commands, as they stand there, on tiny images."""
 
 import re
 import shlex
@@ -9,7 +9,7 @@ from PIL import Image
 from tests.cli.tiny import TINY
 from tests.real_data import REPOSITORY
 from visionkit.cli.main import main
-from visionkit.data.formats.shapes import Shapes
+from visionkit.data.datasets.shapes import Shapes
 
 README = (REPOSITORY / "README.md").read_text()
 COMMANDS = [line.split("&&")[-1].split("  #")[0].strip() for line in README.splitlines() if line.startswith("    ")]
@@ -26,7 +26,7 @@ def test_the_main_command_and_the_tests_stand_first():
 def test_the_commands_run_in_their_order(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "photos").mkdir()
-    Image.fromarray(Shapes(count=1, size=64)[0].picture).save(tmp_path / "photos" / "a.png")
+    Image.fromarray(Shapes(count=1, size=64)[0].image).save(tmp_path / "photos" / "a.png")
     for folder in ("recipes", "data"):
         (tmp_path / folder).symlink_to(REPOSITORY / folder)
     tiny = {"fit": [*TINY, "model.backbone.name=resnet18"]}

@@ -9,9 +9,9 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from tests.real_data import real_data
-from visionkit.cli.compose import compose
+from visionkit.cli.config.build import build_data
+from visionkit.cli.config.compose import compose
 from visionkit.cli.main import main
-from visionkit.cli.parts import build_data
 
 RECIPE = {
     "task": "detection",
@@ -33,7 +33,7 @@ RECIPE = {
 COCO_MINI = {
     "format": "coco",
     "splits": {
-        split: {"annotations": f"annotations/instances_{split}2017.json", "pictures": f"{split}2017", "masks": True}
+        split: {"annotations": f"annotations/instances_{split}2017.json", "images": f"{split}2017", "masks": True}
         for split in ("train", "val")
     },
 }
@@ -53,22 +53,22 @@ def test_one_epoch_and_its_evaluation(name, tmp_path, monkeypatch):
     assert main(["fit", "run.yaml"]) == 0
     assert main(["test", "runs/run/1/best.ckpt", "--output", "scores"]) == 0
     rows = json.loads((tmp_path / "scores" / "predictions.json").read_text())
-    figures = json.loads((tmp_path / "scores" / "metrics.json").read_text())
-    assert figures["split"] == "val"
+    metrics = json.loads((tmp_path / "scores" / "metrics.json").read_text())
+    assert metrics["split"] == "val"
     assert rows
     if name == "coco-mini":
         truth = json.loads((real_data(name) / "annotations" / "instances_val2017.json").read_text())
         assert {row["category_id"] for row in rows} <= {category["id"] for category in truth["categories"]}
         assert {row["image_id"] for row in rows} == {image["id"] for image in truth["images"]}
-        assert {"AP", "APs", "AR100", "AP/person"} <= set(figures)
+        assert {"AP", "APs", "AR100", "AP/person"} <= set(metrics)
     else:
         names = (real_data(name) / "ImageSets" / "Main" / "val.txt").read_text().split()
         assert {row["image_id"] for row in rows} == set(names)
-        assert {"AP50", "AP50/person"} <= set(figures)
+        assert {"AP50", "AP50/person"} <= set(metrics)
 
 
 def test_masks_of_the_written_file_score_as_pycocotools_says(tmp_path, monkeypatch):
-    """Mask R-CNN, hardly trained: what predictions.json holds gets the same figures from the reference."""
+    """Mask R-CNN, hardly trained: what predictions.json holds gets the same metrics from the reference."""
     monkeypatch.chdir(tmp_path)
     root = real_data("coco-mini")
     model = {**RECIPE["model"], "name": "mask_rcnn", "mask_channels": 16}
@@ -78,7 +78,7 @@ def test_masks_of_the_written_file_score_as_pycocotools_says(tmp_path, monkeypat
     (tmp_path / "run.yaml").write_text(yaml.safe_dump(recipe))
     assert main(["fit", "run.yaml"]) == 0
     assert main(["test", "runs/run/1/last.ckpt", "--output", "scores"]) == 0
-    figures = json.loads((tmp_path / "scores" / "metrics.json").read_text())
+    metrics = json.loads((tmp_path / "scores" / "metrics.json").read_text())
     truth = COCO(root / "annotations" / "instances_val2017.json")
     found = truth.loadRes(str(tmp_path / "scores" / "predictions.json"))
     assert len(truth.imgs) == 36
@@ -90,13 +90,13 @@ def test_masks_of_the_written_file_score_as_pycocotools_says(tmp_path, monkeypat
         reference.accumulate()
         reference.summarize()
         names = ["AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl"]
-        own = [figures[prefix + name] for name in names]
+        own = [metrics[prefix + name] for name in names]
         assert own == pytest.approx(reference.stats.tolist(), abs=1e-6)
 
 
 @pytest.mark.parametrize("split", ["train", "val", "test"])
 def test_camvids_pixels_are_those_of_its_table(split):
-    """The README beside the pictures prints the share of each class, and of void, in percent."""
+    """The README beside the images prints the share of each class, and of void, in percent."""
     root = real_data("camvid")
     table = [line.split("|")[1:-1] for line in (root / "README.md").read_text().splitlines() if line.startswith("| ")]
     row = next([cell.strip() for cell in cells] for cells in table if cells[0].strip() == split)

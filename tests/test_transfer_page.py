@@ -1,4 +1,4 @@
-"""docs/transfer.md followed to the letter, with two dozen drawn pictures and a small network."""
+"""docs/transfer.md followed to the letter, with two dozen drawn images and a small network."""
 
 import re
 import shlex
@@ -10,7 +10,7 @@ from PIL import Image
 
 from tests.real_data import REPOSITORY
 from visionkit.cli.main import main
-from visionkit.data.formats.shapes import Shapes
+from visionkit.data.datasets.shapes import Shapes
 
 PAGE = (REPOSITORY / "docs" / "transfer.md").read_text()
 COMMANDS = [shlex.split(block.replace("\\\n", ""))[1:] for block in re.findall(r"```bash\n(.+?)```", PAGE, re.DOTALL)]
@@ -30,12 +30,12 @@ CARD = "data: {format: folder, root: photos, splits: {train: {path: ''}}, holdou
 
 @pytest.fixture
 def desk(tmp_path, monkeypatch):
-    """The desk of docs/own-pictures.md after its first step, and weights that stand for ImageNet's."""
+    """The desk of docs/own-images.md after its first step, and weights that stand for ImageNet's."""
     drawn = Shapes(count=12, size=64, max_objects=1, empty_share=0.0)
     for index in range(len(drawn)):
         folder = tmp_path / "photos" / ("cat", "dog")[index % 2]
         folder.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(drawn[index].picture).save(folder / f"{index}.jpg")
+        Image.fromarray(drawn[index].image).save(folder / f"{index}.jpg")
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "mine.yaml").write_text(CARD)
     (tmp_path / "data" / "voc2007.yaml").symlink_to(REPOSITORY / "data" / "voc2007.yaml")
@@ -52,8 +52,8 @@ def test_the_page_can_be_followed(desk, capsys):
         small = [word for word in SMALL if fits or "backbone" in word]
         assert main([*words, *small]) == 0, (words, capsys.readouterr().err)
     assert [words[0] for words in COMMANDS] == ["transfer", *["fit"] * 6]
-    assert "case: few pictures" in capsys.readouterr().out
-    assert len(list((desk / "features").iterdir())) == 2, "of the training and of the validation pictures"
+    assert "case: few images" in capsys.readouterr().out
+    assert len(list((desk / "features").iterdir())) == 2, "of the training and of the validation images"
     assert len(list((desk / "runs" / "transfer_finetune").iterdir())) == 4
 
 
@@ -64,8 +64,8 @@ def test_lines_of_other_tasks_are_recipes(words, desk, capsys):
 
 
 def test_the_page_tells_what_the_code_goes_by():
-    from visionkit.engine.advise import LARGE_FROM, LOOKED_AT, SIMILAR_BELOW
+    from visionkit.engine.transfer_advice import LARGE_FROM, LOOKED_AT, SIMILAR_BELOW
 
     assert f"(similar below {SIMILAR_BELOW}; 0 the same, 1 foreign)" in PAGE
     assert f"(many from {LARGE_FROM})" in PAGE
-    assert f"sends {LOOKED_AT} pictures" in PAGE
+    assert f"sends {LOOKED_AT} images" in PAGE

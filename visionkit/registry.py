@@ -1,6 +1,8 @@
 """Names for things: a class or function enters by decorator and is looked up by that name."""
 
 import difflib
+import importlib
+import pkgutil
 from collections.abc import Callable, Iterable, Iterator
 from typing import Generic, TypeVar
 
@@ -14,10 +16,12 @@ class Registry(Generic[T]):
 
     Args:
         kind: what it holds, in the singular, for error messages ("backbone").
+        package: dotted name of the package whose modules register entries; they are imported at the first lookup.
     """
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, package: str | None = None) -> None:
         self.kind = kind
+        self._package = package
         self._entries: dict[str, T] = {}
 
     def register(self, *names: str) -> Callable[[T], T]:
@@ -34,18 +38,30 @@ class Registry(Generic[T]):
 
     def get(self, name: str) -> T:
         """Return the entry called `name`; an unknown name raises RecipeError with the nearest ones."""
+        self._import_package()
         if name not in self._entries:
             raise RecipeError(f"unknown {self.kind} {name!r}{suggest(name, self._entries)}")
         return self._entries[name]
 
     def __contains__(self, name: object) -> bool:
+        self._import_package()
         return name in self._entries
 
     def __iter__(self) -> Iterator[str]:
+        self._import_package()
         return iter(sorted(self._entries))
 
     def __len__(self) -> int:
+        self._import_package()
         return len(self._entries)
+
+    def _import_package(self) -> None:
+        """Import every module of the package once, so that their decorators run."""
+        if self._package is None:
+            return
+        package, self._package = importlib.import_module(self._package), None
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            importlib.import_module(module.name)
 
 
 def suggest(name: str, known: Iterable[str]) -> str:

@@ -51,9 +51,9 @@ def test_subsampling_starts_as_the_squashed_mean():
 @pytest.mark.parametrize("name", ["lenet5", "lenet5_modern"])
 def test_lenet_sees_the_mean_of_the_channels(name):
     backbone = create_backbone(name, weights="none")
-    picture = torch.randn(1, 3, 32, 32)
-    grey = picture.mean(1, keepdim=True).expand(-1, 3, -1, -1)
-    torch.testing.assert_close(backbone(picture)["s4"], backbone(grey)["s4"])
+    image = torch.randn(1, 3, 32, 32)
+    gray = image.mean(1, keepdim=True).expand(-1, 3, -1, -1)
+    torch.testing.assert_close(backbone(image)["s4"], backbone(gray)["s4"])
 
 
 def test_response_norm_is_the_papers():
@@ -121,9 +121,9 @@ def test_recomputing_changes_neither_maps_nor_gradients(name):
     plain = create_backbone(name, weights="none", out_stages=["s1"]).double()
     spare = create_backbone(name, weights="none", out_stages=["s1"], memory_efficient=True).double()
     spare.load_state_dict(plain.state_dict())
-    picture = torch.randn(2, 3, 8, 8, dtype=torch.float64)
+    image = torch.randn(2, 3, 8, 8, dtype=torch.float64)
     for network in (plain, spare):
-        network(picture)["s1"].square().sum().backward()
+        network(image)["s1"].square().sum().backward()
     for ours, theirs in zip(spare.parameters(), plain.parameters(), strict=True):
         torch.testing.assert_close(ours.grad, theirs.grad)
 

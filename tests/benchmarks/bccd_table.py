@@ -4,9 +4,9 @@
 
 DATA is the folder of the card bccd, WEIGHTS are ImageNet's for timm/tf_efficientnet_lite0. Each detector's recipe is
 trained for as many epochs as fit into MINUTES of one core, which two short runs before it tell. Prints a markdown
-table of the figures on the test pictures, of the seconds a picture takes and of its stages, and keeps it in
+table of the metrics on the test images, of the seconds an image takes and of its stages, and keeps it in
 OUTPUT/table.md; what OUTPUT/rows has is not measured again. The regions that R-CNN and Fast R-CNN learn from are
-searched beforehand and count as no training, but a picture's seconds contain the search.
+searched beforehand and count as no training, but an image's seconds contain the search.
 """
 
 import math
@@ -23,11 +23,11 @@ import yaml
 
 import visionkit as vk
 from tests.benchmarks.schedules import fill, fit_and_test, last_run, processor_seconds
+from visionkit.cli.config.build import build_data
 from visionkit.cli.main import main
-from visionkit.cli.parts import build_data
 from visionkit.data.proposals.source import SearchedProposals
 from visionkit.engine.predict import Predictor
-from visionkit.ops.suppression import Suppression
+from visionkit.ops.nms import NMSOptions
 
 DETECTORS = {
     "sliding window": "sliding_window_alexnet",
@@ -54,12 +54,12 @@ WORDS = [
     "trainer.enable_progress_bar=false",
     "data.num_workers=0",
 ]
-STAGES = ("proposals", "features", "heads", "suppression", "rest")
+STAGES = ("proposals", "features", "heads", "NMS", "rest")
 SHORT_RUNS = (4, 20)
 """Steps of the two runs that tell what a step and what all else costs."""
 
 TIMED = 8
-"""Test pictures that are timed, after one that is not."""
+"""Test images that are timed, after one that is not."""
 
 
 class Stopwatch:
@@ -92,27 +92,27 @@ class Stopwatch:
         self.since = now
 
 
-def stage_seconds(predictor: Predictor, pictures: list[Path]) -> Counter[str]:
-    """Seconds of a core that a picture takes, by stage, in the mean of all pictures but the first."""
+def stage_seconds(predictor: Predictor, images: list[Path]) -> Counter[str]:
+    """Seconds of a core that an image takes, by stage, in the mean of all images but the first."""
     network, watch = predictor.task.network, Stopwatch()
     network.forward = watch.around("heads", network.forward)
     network.backbone.forward = watch.around("features", network.backbone.forward)
     if rpn := getattr(network, "rpn", None):
         rpn.forward, rpn.propose = (watch.around("proposals", step) for step in (rpn.forward, rpn.propose))
-    kinds = {SearchedProposals: "proposals", Suppression: "suppression"}
+    kinds = {SearchedProposals: "proposals", NMSOptions: "NMS"}
     plain = {kind: kind.__call__ for kind in kinds}
     try:
         for kind, stage in kinds.items():
             kind.__call__ = watch.around(stage, kind.__call__)  # type: ignore[method-assign]
-        predictor.predict(pictures[0])
+        predictor.predict(images[0])
         watch.turn()
         watch.seconds.clear()
-        predictor.predict(pictures[1:])
+        predictor.predict(images[1:])
         watch.turn()
     finally:
         for kind, function in plain.items():
             kind.__call__ = function  # type: ignore[method-assign]
-    return Counter({stage: spent / (len(pictures) - 1) for stage, spent in watch.seconds.items()})
+    return Counter({stage: spent / (len(images) - 1) for stage, spent in watch.seconds.items()})
 
 
 def epochs_within(minutes: float, recipe: str, words: list[str]) -> int:
@@ -129,20 +129,20 @@ def epochs_within(minutes: float, recipe: str, words: list[str]) -> int:
     return max(int((60 * minutes - (spent[0] - SHORT_RUNS[0] * step)) / epoch), 1)
 
 
-def row(name: str, minutes: float, card: list[str], pictures: list[Path]) -> list[str]:
+def row(name: str, minutes: float, card: list[str], images: list[Path]) -> list[str]:
     """The table's line of one detector."""
     recipe = DETECTORS[name]
     epochs = epochs_within(minutes, recipe, card)
-    figures, _, spent = fit_and_test(recipe, [*card, f"trainer.max_epochs={epochs}"])
+    metrics, _, spent = fit_and_test(recipe, [*card, f"trainer.max_epochs={epochs}"])
     predictor = vk.load(last_run(recipe) / "last.ckpt", device="cpu")
-    seconds = stage_seconds(predictor, pictures)
+    seconds = stage_seconds(predictor, images)
     parameters = sum(parameter.numel() for parameter in predictor.task.network.parameters())
     return [
         name,
         str(epochs),
         f"{spent:.1f}",
-        f"{figures['AP50']:.3f}",
-        f"{figures['AP']:.3f}",
+        f"{metrics['AP50']:.3f}",
+        f"{metrics['AP']:.3f}",
         f"{parameters / 1e6:.1f}",
         f"{sum(seconds.values()):.3f}",
         *(f"{seconds[stage]:.3f}" for stage in STAGES),
@@ -159,11 +159,11 @@ if __name__ == "__main__":
         for split in ("train", "test"):
             assert main(["data", "proposals", *card, "--split", split]) == 0
     names = (data / "ImageSets/Main/test.txt").read_text().split()[: TIMED + 1]
-    pictures = [data / "JPEGImages" / f"{name}.jpg" for name in names]
+    images = [data / "JPEGImages" / f"{name}.jpg" for name in names]
 
     def measured(name: str) -> list[str]:
         start = f"model.backbone.weights={'none' if name in OWN_BACKBONE else weights}"
-        return row(name, minutes, [*card, start], pictures)
+        return row(name, minutes, [*card, start], images)
 
-    head = ["detector", "epochs", "CPU minutes", "AP50", "AP", "M parameters", "s a picture", *STAGES]
+    head = ["detector", "epochs", "CPU minutes", "AP50", "AP", "M parameters", "s an image", *STAGES]
     fill(head, DETECTORS, chosen, measured)

@@ -3,10 +3,10 @@
     python -m tests.benchmarks.camvid_table full DATA OUTPUT [key=value ...]
     python -m tests.benchmarks.camvid_table short DATA OUTPUT [network ...]
 
-DATA is the folder of the card camvid. Prints a markdown table of the figures on the test pictures, and keeps it in
-OUTPUT/table.md. `full` trains the recipes of `FULL` as they are, FC-DenseNet once more on whole pictures (`WHOLE`), as
+DATA is the folder of the card camvid. Prints a markdown table of the metrics on the test images, and keeps it in
+OUTPUT/table.md. `full` trains the recipes of `FULL` as they are, FC-DenseNet once more on whole images (`WHOLE`), as
 its paper does, and appends the table to docs/results.md. `short` gives every network of `SHORT` the same crops,
-optimiser and about the same 20 minutes of one CPU core; $VISIONKIT_WEIGHTS holds the weights of EfficientNet-Lite0.
+optimizer and about the same 20 minutes of one CPU core; $VISIONKIT_WEIGHTS holds the weights of EfficientNet-Lite0.
 """
 
 import os
@@ -65,7 +65,7 @@ RECIPE = {
         "enable_model_summary": False,
     },
 }
-"""What the networks of `short` share: half the pictures' size, crops of 128 pixels there."""
+"""What the networks of `short` share: half the images' size, crops of 128 pixels there."""
 
 COLUMNS = ("mIoU", "pixel_accuracy", "mean_accuracy")
 
@@ -75,12 +75,12 @@ def full(data: Path, words: list[str]) -> None:
     card = ["camvid", f"data.root={data}", *words]
     rows = []
     for recipe, published in FULL.items():
-        figures, minutes, _ = fit_and_test(recipe, card, "best")
+        metrics, minutes, _ = fit_and_test(recipe, card, "best")
         if recipe.startswith("fc_densenet"):
             best = last_run(recipe) / "best.ckpt"
-            figures, more, _ = fit_and_test(recipe, [*card, *WHOLE, f"model.weights={best.resolve()}"], "best")
+            metrics, more, _ = fit_and_test(recipe, [*card, *WHOLE, f"model.weights={best.resolve()}"], "best")
             minutes += more
-        rows.append([recipe, published, *percent(figures), f"{minutes:.0f}"])
+        rows.append([recipe, published, *percent(metrics), f"{minutes:.0f}"])
         show(["recipe", "published mIoU", *COLUMNS, "minutes"], rows)
     command = " ".join(["python -m tests.benchmarks.camvid_table full DATA OUTPUT", *words])
     with RESULTS.open("a") as page:
@@ -95,14 +95,14 @@ def short(data: Path, chosen: list[str]) -> None:
         file = f"{name.replace(' ', '_').replace(',', '').lower()}"
         trainer = {**RECIPE["trainer"], "max_epochs": epochs, "check_val_every_n_epoch": max(epochs // 6, 1)}
         Path(f"{file}.yaml").write_text(yaml.safe_dump({**RECIPE, "model": model, "trainer": trainer}))
-        figures, _, minutes = fit_and_test(f"{file}.yaml", ["camvid", f"data.root={data}"])
-        rows.append([name, str(epochs), *percent(figures), f"{minutes:.0f}"])
+        metrics, _, minutes = fit_and_test(f"{file}.yaml", ["camvid", f"data.root={data}"])
+        rows.append([name, str(epochs), *percent(metrics), f"{minutes:.0f}"])
         show(["network", "epochs", *COLUMNS, "CPU minutes"], rows)
 
 
-def percent(figures: dict[str, float]) -> list[str]:
-    """The columns' figures."""
-    return [f"{100 * figures[name]:.1f}" for name in COLUMNS]
+def percent(metrics: dict[str, float]) -> list[str]:
+    """The columns' metrics."""
+    return [f"{100 * metrics[name]:.1f}" for name in COLUMNS]
 
 
 if __name__ == "__main__":

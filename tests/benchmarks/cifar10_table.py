@@ -3,7 +3,7 @@
     python -m tests.benchmarks.cifar10_table DATA OUTPUT [key=value ...]
 
 DATA is the folder of the card cifar10_arrays; key=value words go to every run (trainer.precision=bf16-mixed).
-Prints a markdown table of the last checkpoint's error on the test pictures.
+Prints a markdown table of the last checkpoint's error on the test images.
 """
 
 import os
@@ -18,8 +18,8 @@ PUBLISHED = {"resnet20_cifar10": 8.75, "resnet110_cifar10": 6.43, "densenet_bc_1
 
 def line(recipe: str, words: list[str]) -> str:
     """A row of the table."""
-    figures, minutes, _ = fit_and_test(recipe, words)
-    return f"| {recipe} | {PUBLISHED[recipe]:.2f} | {100 * (1 - figures['top1']):.2f} | {minutes:.0f} |"
+    metrics, minutes, _ = fit_and_test(recipe, words)
+    return f"| {recipe} | {PUBLISHED[recipe]:.2f} | {100 * (1 - metrics['top1']):.2f} | {minutes:.0f} |"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Distance of real sets to ImageNet's domain: what the bound in visionkit/engine/advise.py was chosen from.
+"""Distance of real sets to ImageNet's domain: what the bound in visionkit/engine/transfer_advice.py was chosen from.
 
     python tests/benchmarks/domain_table.py DATA WEIGHTS
 
@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 
 from visionkit.backbones import create_backbone
-from visionkit.data.formats.arrays import Arrays
-from visionkit.data.pictures import read_picture
-from visionkit.data.sample import Sample, WithoutMasks
-from visionkit.engine.advise import gather_evidence
+from visionkit.data.datasets.arrays import Arrays
+from visionkit.data.datasets.base import NoSemanticMasks
+from visionkit.data.io.images import read_image
+from visionkit.engine.transfer_advice import gather_evidence
+from visionkit.structures import Sample
 
 FOLDERS = {
     "VOC 2007 (photographs)": "voc2007-mini/JPEGImages",
@@ -26,27 +27,27 @@ FOLDERS = {
 }
 
 
-class Pictures(WithoutMasks):
-    """All pictures of a folder, as one class.
+class Images(NoSemanticMasks):
+    """All images of a folder, as one class.
 
     Args:
         folder: of PNG, JPEG and TIFF files.
-        grey: whether their colour is taken away.
+        gray: whether their color is taken away.
     """
 
-    class_names, category_ids = ["picture"], [1]
+    class_names, category_ids = ["image"], [1]
 
-    def __init__(self, folder: Path, grey: bool = False) -> None:
-        self.files, self.grey = sorted(path for path in folder.iterdir() if path.is_file()), grey
+    def __init__(self, folder: Path, gray: bool = False) -> None:
+        self.files, self.gray = sorted(path for path in folder.iterdir() if path.is_file()), gray
 
     def __len__(self) -> int:
         return len(self.files)
 
     def __getitem__(self, index: int) -> Sample:
-        picture = read_picture(self.files[index])
-        if self.grey:
-            picture = np.repeat(picture.mean(axis=2, keepdims=True).astype(np.uint8), 3, axis=2)
-        return Sample(picture, index, self.files[index].name, label=0)
+        image = read_image(self.files[index])
+        if self.gray:
+            image = np.repeat(image.mean(axis=2, keepdims=True).astype(np.uint8), 3, axis=2)
+        return Sample(image, index, self.files[index].name, label=0)
 
     def label(self, index: int) -> int:
         """The only class."""
@@ -56,8 +57,8 @@ class Pictures(WithoutMasks):
 def table(data: Path, weights: Path) -> Iterator[str]:
     """The table's lines as they become known."""
     backbone = create_backbone("timm/tf_efficientnet_lite0", weights=str(weights))
-    readers = {name: Pictures(data / folder) for name, folder in FOLDERS.items()}
-    readers["VOC 2007, made grey"] = Pictures(data / "voc2007-mini/JPEGImages", grey=True)
+    readers = {name: Images(data / folder) for name, folder in FOLDERS.items()}
+    readers["VOC 2007, made gray"] = Images(data / "voc2007-mini/JPEGImages", gray=True)
     readers["CIFAR-10 (32 x 32, enlarged)"] = Arrays(data / "cifar10", "train_jpeg.npz")
     yield "| set | " + " | ".join(backbone.stages) + " | mean |"
     yield "|---" * (len(backbone.stages) + 2) + "|"

@@ -1,9 +1,9 @@
-"""ISBI 2012's membranes: U-Net in five folds by picture.
+"""ISBI 2012's membranes: U-Net in five folds by image.
 
     python -m tests.benchmarks.isbi_table DATA OUTPUT [key=value ...]
 
-DATA is the folder of the card isbi_membrane. Every fold holds out six neighbouring slices. Prints a markdown table of
-the figures on them and its mean and standard deviation, and keeps it in OUTPUT/table.md. key=value words go to every
+DATA is the folder of the card isbi_membrane. Every fold holds out six neighboring slices. Prints a markdown table of
+the metrics on them and its mean and standard deviation, and keeps it in OUTPUT/table.md. key=value words go to every
 run: those of `SMALL`, which a CPU wants, are laid under them.
 """
 
@@ -32,14 +32,14 @@ SMALL = [
     "trainer.limit_val_batches=0",
     "trainer.enable_progress_bar=false",
 ]
-"""A sixteenth of the paper's multiplications, on crops; grey pictures enter as one channel."""
+"""A sixteenth of the paper's multiplications, on crops; gray images enter as one channel."""
 
 
 def fold_row(fold: int, words: list[str]) -> tuple[list[float], float]:
-    """Figures of the slices that a fold holds out, in percent, and the processor's minutes of its training."""
+    """Metrics of the slices that a fold holds out, in percent, and the processor's minutes of its training."""
     split = [f"data.splits.{name}.fold={fold}" for name in ("train", "val")]
-    figures, _, minutes = fit_and_test("unet", [*words, *split])
-    return [100 * figures[name] for name in COLUMNS], minutes
+    metrics, _, minutes = fit_and_test("unet", [*words, *split])
+    return [100 * metrics[name] for name in COLUMNS], minutes
 
 
 if __name__ == "__main__":
@@ -49,9 +49,9 @@ if __name__ == "__main__":
     card = ["isbi_membrane", f"data.root={data}", "model.backbone.in_channels=1", "evaluation.boundaries=true"]
     found, rows = [], []
     for fold in range(FOLDS):
-        figures, minutes = fold_row(fold, [*card, *SMALL, *sys.argv[3:]])
-        found.append(figures)
-        rows.append([str(fold), *(f"{value:.1f}" for value in figures), f"{minutes:.1f}"])
+        metrics, minutes = fold_row(fold, [*card, *SMALL, *sys.argv[3:]])
+        found.append(metrics)
+        rows.append([str(fold), *(f"{value:.1f}" for value in metrics), f"{minutes:.1f}"])
         show(["fold", *COLUMNS, "CPU minutes"], rows)
     means = [f"{statistics.mean(column):.1f} ± {statistics.stdev(column):.1f}" for column in zip(*found, strict=True)]
     show(["fold", *COLUMNS, "CPU minutes"], [*rows, ["mean", *means, ""]])

@@ -19,7 +19,7 @@ def fit_and_test(recipe: str, words: list[str], checkpoint: str = "last") -> tup
         checkpoint: which one is tested, "last" or "best".
 
     Returns:
-        The figures of metrics.json, and the minutes that training took: of the clock, and of the processor.
+        The metrics of metrics.json, and the minutes that training took: of the clock, and of the processor.
     """
     started, spent = time.monotonic(), processor_seconds()
     assert main(["fit", recipe, *words]) == 0

@@ -2,7 +2,7 @@
 
     python -m tests.benchmarks.shapes_table OUTPUT [recipe ...] [key=value ...]
 
-Prints a markdown table of the figures on the test pictures and of the minutes of a core, and keeps it in
+Prints a markdown table of the metrics on the test images and of the minutes of a core, and keeps it in
 OUTPUT/table.md. What OUTPUT/rows has is not measured again. key=value words go to every run. Backbones begin with
 ImageNet weights where they are at hand or can be fetched, else with random values.
 """
@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from tests.benchmarks.schedules import fill, fit_and_test
-from visionkit.cli.compose import compose
+from visionkit.cli.config.compose import compose
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 WORDS = [
@@ -31,8 +31,8 @@ def published_detectors() -> list[str]:
 
 def row(recipe: str, words: list[str]) -> list[str]:
     """The table's line of one recipe."""
-    figures, _, minutes = fit_and_test(recipe, words)
-    return [recipe, f"{minutes:.1f}", f"{figures['AP50']:.3f}", f"{figures['AP']:.3f}"]
+    metrics, _, minutes = fit_and_test(recipe, words)
+    return [recipe, f"{minutes:.1f}", f"{metrics['AP50']:.3f}", f"{metrics['AP']:.3f}"]
 
 
 if __name__ == "__main__":

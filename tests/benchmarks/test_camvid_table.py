@@ -4,8 +4,8 @@ import pytest
 
 from tests.benchmarks import camvid_table
 from tests.real_data import REPOSITORY
-from visionkit.cli.compose import compose
-from visionkit.cli.schema import check
+from visionkit.cli.config.compose import compose
+from visionkit.cli.config.schema import check
 
 
 @pytest.fixture

@@ -15,13 +15,13 @@ from torch.nn import functional
 
 from visionkit.backbones import create_backbone
 from visionkit.data.batch import Batch
-from visionkit.data.crop import CropPreprocess
 from visionkit.models import create_model
+from visionkit.preprocessing.classification import ClassificationPreprocessOptions
 from visionkit.tasks import Classification, RuntimeOptions
 
 ON_GPU = torch.cuda.is_available()
 DEVICE = torch.device("cuda" if ON_GPU else "cpu")
-PICTURES, SIDE = (64, 224) if ON_GPU else (4, 128)
+IMAGES, SIDE = (64, 224) if ON_GPU else (4, 128)
 CLASSES = 1000
 WARM_UP, ROUNDS = (5, 31) if ON_GPU else (2, 15)
 KINDS = ("training step", "inference")
@@ -44,22 +44,24 @@ def by_task(name, **runtime):
     network = create_model("classifier", create_backbone(name, weights="none"), CLASSES)
     names = [f"class {label}" for label in range(CLASSES)]
     options = RuntimeOptions(**runtime)
-    task = Classification(network, names, preprocess=CropPreprocess(SIDE, SIDE), runtime=options).to(DEVICE)
+    task = Classification(network, names, preprocess=ClassificationPreprocessOptions(SIDE, SIDE), runtime=options).to(
+        DEVICE
+    )
     options.start_training(network)
     task.log_losses = lambda *given: None  # there is no trainer that would take them
     optimizer = torch.optim.SGD(network.parameters(), lr=1e-3, momentum=0.9)
 
-    def step(pictures, labels):
+    def step(images, labels):
         set_mode(task, training=True)
-        batch = Batch(pictures, [{"label": label, "image_id": 0} for label in labels])
+        batch = Batch(images, [{"label": label, "image_id": 0} for label in labels])
         optimizer.zero_grad()
         task.training_step(batch, 0).backward()
         optimizer.step()
 
     @torch.inference_mode()
-    def classify(pictures, labels):
+    def classify(images, labels):
         set_mode(task, training=False)
-        return task(pictures)
+        return task(images)
 
     return step, classify
 
@@ -71,22 +73,22 @@ def by_hand(name):
     optimizer = torch.optim.SGD(network.parameters(), lr=1e-3, momentum=0.9)
     mean, std = (torch.tensor(values, device=DEVICE).view(3, 1, 1) for values in ((0.485, 0.456, 0.406), (0.229,) * 3))
 
-    def prepared(pictures):
-        batch = (torch.stack(pictures).float() / 255 - mean) / std
+    def prepared(images):
+        batch = (torch.stack(images).float() / 255 - mean) / std
         return batch.contiguous(memory_format=torch.channels_last)
 
-    def step(pictures, labels):
+    def step(images, labels):
         set_mode(network, training=True)
         optimizer.zero_grad()
-        loss = functional.cross_entropy(network(prepared(pictures)), torch.tensor(labels, device=DEVICE))
+        loss = functional.cross_entropy(network(prepared(images)), torch.tensor(labels, device=DEVICE))
         loss.backward()
         loss.item()  # for the log
         optimizer.step()
 
     @torch.inference_mode()
-    def classify(pictures, labels):
+    def classify(images, labels):
         set_mode(network, training=False)
-        return network(prepared(pictures)).softmax(dim=1)
+        return network(prepared(images)).softmax(dim=1)
 
     return step, classify
 
@@ -97,11 +99,11 @@ def set_mode(module, training):
         module.train(training)
 
 
-def seconds(run, pictures, labels):
+def seconds(run, images, labels):
     synchronise, clock = (torch.cuda.synchronize, time.perf_counter) if ON_GPU else (lambda: None, time.process_time)
     synchronise()
     start = clock()
-    run(pictures, labels)
+    run(images, labels)
     synchronise()
     return clock() - start
 
@@ -109,12 +111,12 @@ def seconds(run, pictures, labels):
 def compared(ours, theirs):
     """Median seconds of both, and the median of their ratio, from rounds in which they take turns."""
     generator = torch.Generator().manual_seed(0)
-    pictures = list(torch.randint(0, 256, (PICTURES, 3, SIDE, SIDE), dtype=torch.uint8, generator=generator).to(DEVICE))
-    labels = list(range(PICTURES))
+    images = list(torch.randint(0, 256, (IMAGES, 3, SIDE, SIDE), dtype=torch.uint8, generator=generator).to(DEVICE))
+    labels = list(range(IMAGES))
     times = []
     for round_number in range(WARM_UP + ROUNDS):
         order = [ours, theirs] if round_number % 2 == 0 else [theirs, ours]  # neither always follows the other
-        taken = {run: seconds(run, pictures, labels) for run in order}
+        taken = {run: seconds(run, images, labels) for run in order}
         times.append((taken[ours], taken[theirs]))
     ratio = statistics.median(own / their for own, their in times[WARM_UP:])
     return *(statistics.median(column) for column in zip(*times[WARM_UP:], strict=True)), ratio

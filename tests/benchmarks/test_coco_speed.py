@@ -1,4 +1,4 @@
-"""COCO evaluation of 1,000 pictures with 100 detections each, beside plain pycocotools, in one process."""
+"""COCO evaluation of 1,000 images with 100 detections each, beside plain pycocotools, in one process."""
 
 import statistics
 import time
@@ -8,16 +8,16 @@ import pytest
 import torch
 
 from tests.metrics.cases import random_boxes
-from visionkit.metrics import CocoAP
+from visionkit.metrics.coco import CocoAP
 
-PICTURES, DETECTIONS, OBJECTS, CLASSES = 1000, 100, 10, 80
+IMAGES, DETECTIONS, OBJECTS, CLASSES = 1000, 100, 10, 80
 ROUNDS = 3
 
 
 def cases():
     random = np.random.default_rng(0)
     predictions, targets = [], []
-    for image_id in range(1, PICTURES + 1):
+    for image_id in range(1, IMAGES + 1):
         boxes = random_boxes(random, OBJECTS)
         labels = random.integers(0, CLASSES, OBJECTS)
         near = np.repeat(boxes, DETECTIONS // OBJECTS, axis=0) + random.normal(0, 8, (DETECTIONS, 4))
@@ -44,8 +44,8 @@ def evaluate(backend, predictions, targets):
     metric = CocoAP([str(label) for label in range(CLASSES)], backend=backend)
     start = time.perf_counter()
     metric.update(predictions, targets)
-    figures = metric.compute()
-    return time.perf_counter() - start, figures
+    metrics = metric.compute()
+    return time.perf_counter() - start, metrics
 
 
 @pytest.mark.benchmark
@@ -53,11 +53,11 @@ def test_evaluation_is_25_times_as_fast_as_pycocotools(capsys):
     predictions, targets = cases()
     fast, plain = [], []
     for _ in range(ROUNDS):
-        seconds, figures = evaluate("hotcoco", predictions, targets)
+        seconds, metrics = evaluate("hotcoco", predictions, targets)
         fast.append(seconds)
         seconds, expected = evaluate("pycocotools", predictions, targets)
         plain.append(seconds)
-        assert figures == pytest.approx(expected, abs=1e-9, nan_ok=True)
+        assert metrics == pytest.approx(expected, abs=1e-9, nan_ok=True)
     ratio = statistics.median(plain) / statistics.median(fast)
     with capsys.disabled():
         print(

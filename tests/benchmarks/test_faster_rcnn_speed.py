@@ -12,10 +12,10 @@ from torchvision.models.detection import fasterrcnn_resnet50_fpn
 
 from visionkit.backbones import create_backbone
 from visionkit.models.detection.faster_rcnn import PUBLISHED, FasterRCNN
-from visionkit.models.weights import load_whole
+from visionkit.models.load_weights import load_whole
 
 SIZE = (320, 480)
-PICTURES = 2
+IMAGES = 2
 OBJECTS = 8
 CLASSES = 20
 WARM_UP, ROUNDS = 2, 9
@@ -27,12 +27,12 @@ pytestmark = pytest.mark.benchmark
 def batch():
     generator = torch.Generator().manual_seed(0)
     targets = []
-    for _ in range(PICTURES):
+    for _ in range(IMAGES):
         corners = torch.rand(OBJECTS, 2, generator=generator) * torch.tensor([SIZE[1] / 2, SIZE[0] / 2])
         sides = 20 + torch.rand(OBJECTS, 2, generator=generator) * 120
         labels = torch.randint(0, CLASSES, (OBJECTS,), generator=generator)
         targets.append({"boxes": torch.cat([corners, corners + sides], dim=1), "labels": labels})
-    return [torch.randn(3, *SIZE, generator=generator) for _ in range(PICTURES)], targets
+    return [torch.randn(3, *SIZE, generator=generator) for _ in range(IMAGES)], targets
 
 
 def make_pair(device):
@@ -51,12 +51,12 @@ def make_pair(device):
     return ours.to(device).train(), theirs.to(device).train()
 
 
-def training_step(network, pictures, targets, optimizer):
-    synchronise = torch.cuda.synchronize if pictures[0].is_cuda else (lambda: None)
+def training_step(network, images, targets, optimizer):
+    synchronise = torch.cuda.synchronize if images[0].is_cuda else (lambda: None)
     synchronise()
     start = time.perf_counter()
     optimizer.zero_grad()
-    sum(network(pictures, targets).values()).backward()
+    sum(network(images, targets).values()).backward()
     optimizer.step()
     synchronise()
     return time.perf_counter() - start
@@ -64,8 +64,8 @@ def training_step(network, pictures, targets, optimizer):
 
 def test_a_training_step_takes_no_longer_than_torchvisions(batch, capsys):
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    pictures, targets = batch
-    pictures = [picture.to(device) for picture in pictures]
+    images, targets = batch
+    images = [image.to(device) for image in images]
     targets = [{key: value.to(device) for key, value in target.items()} for target in targets]
     shifted = [{**target, "labels": target["labels"] + 1} for target in targets]
     ours, theirs = make_pair(device)
@@ -76,7 +76,7 @@ def test_a_training_step_takes_no_longer_than_torchvisions(batch, capsys):
     times = []
     for round_number in range(WARM_UP + ROUNDS):
         order = runs if round_number % 2 == 0 else runs[::-1]  # neither always follows the other
-        taken = {id(run[0]): training_step(run[0], pictures, run[1], run[2]) for run in order}
+        taken = {id(run[0]): training_step(run[0], images, run[1], run[2]) for run in order}
         times.append((taken[id(ours)], taken[id(theirs)]))
     ratio = statistics.median(own / their for own, their in times[WARM_UP:])
     own, their = (statistics.median(column) for column in zip(*times[WARM_UP:], strict=True))

@@ -21,7 +21,7 @@ from visionkit.backbones.dense_block import DenseBlock
 from visionkit.models import create_model
 
 NAME, CLASSES = "fc_densenet103", 11
-PICTURES_AND_SIDE = [(1, 224), (3, 64)]
+IMAGES_AND_SIDE = [(1, 224), (3, 64)]
 FOR_MEMORY = (3, 224)
 FORMS = ("plain", "one buffer", "recomputing")
 WARM_UP, ROUNDS = 1, 4
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.benchmark
 
 
 def training_step(form, layout=torch.channels_last):
-    """A function of pictures and labels that trains once."""
+    """A function of images and labels that trains once."""
     torch.manual_seed(0)
     spare = form == "recomputing"
     backbone = create_backbone(NAME, weights="none", memory_efficient=spare)
@@ -42,22 +42,22 @@ def training_step(form, layout=torch.channels_last):
                 block.forward = block.plain
     optimizer = torch.optim.RMSprop(network.parameters(), lr=1e-3)
 
-    def step(pictures, labels):
+    def step(images, labels):
         optimizer.zero_grad()
-        functional.cross_entropy(network(pictures), labels).backward()
+        functional.cross_entropy(network(images), labels).backward()
         optimizer.step()
 
     return step
 
 
 def batch(number, side, layout=torch.channels_last):
-    pictures = torch.randn(number, 3, side, side).contiguous(memory_format=layout)
-    return pictures, torch.randint(0, CLASSES, (number, side, side))
+    images = torch.randn(number, 3, side, side).contiguous(memory_format=layout)
+    return images, torch.randint(0, CLASSES, (number, side, side))
 
 
-def seconds(step, pictures, labels):
+def seconds(step, images, labels):
     start = time.process_time()
-    step(pictures, labels)
+    step(images, labels)
     return time.process_time() - start
 
 
@@ -71,7 +71,7 @@ def times(forms, layout, number, side):
     return rows[WARM_UP:]
 
 
-@pytest.mark.parametrize(("number", "side"), PICTURES_AND_SIDE)
+@pytest.mark.parametrize(("number", "side"), IMAGES_AND_SIDE)
 @pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
 def test_a_training_step_takes_no_longer_than_the_plain_loop(layout, number, side, capsys):
     torch.set_num_threads(1)
@@ -79,7 +79,7 @@ def test_a_training_step_takes_no_longer_than_the_plain_loop(layout, number, sid
     ratio, spare_ratio = (statistics.median(row[form] / row["plain"] for row in rows) for form in FORMS[1:])
     plain = statistics.median(row["plain"] for row in rows)
     with capsys.disabled():
-        print(f"\n{NAME}, {number} pictures of {side}, {layout}: plain loop {plain:.2f} s,", end=" ")
+        print(f"\n{NAME}, {number} images of {side}, {layout}: plain loop {plain:.2f} s,", end=" ")
         print(f"ratio {ratio:.3f}, recomputing {spare_ratio:.3f}")
     assert ratio <= BOUND
 
@@ -95,7 +95,7 @@ def test_recomputing_takes_less_memory(capsys):
         )
         peaks[form] = float(answer.stdout.split()[-1])
     with capsys.disabled():
-        print(f"\n{NAME}, {FOR_MEMORY[0]} pictures of {FOR_MEMORY[1]}, one training step, GiB:", peaks)
+        print(f"\n{NAME}, {FOR_MEMORY[0]} images of {FOR_MEMORY[1]}, one training step, GiB:", peaks)
     assert peaks["recomputing"] < peaks["one buffer"] < peaks["plain"]
 
 

@@ -15,12 +15,12 @@ from torchvision.datasets import ImageFolder
 from torchvision.io import ImageReadMode, decode_jpeg, read_file
 from torchvision.transforms import v2
 
-from visionkit.data.augment import Augmentation
 from visionkit.data.batch import TaskDataset
-from visionkit.data.formats.folder import Folder
-from visionkit.data.formats.shapes import Shapes
+from visionkit.data.datasets.folder import Folder
+from visionkit.data.datasets.shapes import Shapes
+from visionkit.data.transforms.augmentation import Augmentation
 
-PICTURES, HEIGHT, WIDTH, SIDE = 16, 375, 500, 224
+IMAGES, HEIGHT, WIDTH, SIDE = 16, 375, 500, 224
 WARM_UP, ROUNDS = 2, 25
 
 pytestmark = pytest.mark.benchmark
@@ -29,9 +29,9 @@ pytestmark = pytest.mark.benchmark
 @pytest.fixture
 def folder(tmp_path):
     """JPEGs as large as ImageNet's are on average, with a camera's noise, in two classes."""
-    random, shapes = np.random.default_rng(0), Shapes(split="train", count=PICTURES, size=WIDTH)
-    for index in range(PICTURES):
-        clean = shapes[index].picture[:HEIGHT].astype(float)
+    random, shapes = np.random.default_rng(0), Shapes(split="train", count=IMAGES, size=WIDTH)
+    for index in range(IMAGES):
+        clean = shapes[index].image[:HEIGHT].astype(float)
         noisy = (clean + random.normal(0, 8, clean.shape)).clip(0, 255).astype(np.uint8)
         (tmp_path / f"class{index % 2}").mkdir(exist_ok=True)
         Image.fromarray(noisy).save(tmp_path / f"class{index % 2}" / f"{index}.jpg", quality=95)
@@ -64,27 +64,27 @@ def torchvisions(folder):
     }
 
 
-def seconds_a_picture(dataset):
+def seconds_a_image(dataset):
     start = time.perf_counter()
-    for index in range(PICTURES):
-        picture, _ = dataset[index]
-        assert picture.shape == (3, SIDE, SIDE)
-    return (time.perf_counter() - start) / PICTURES
+    for index in range(IMAGES):
+        image, _ = dataset[index]
+        assert image.shape == (3, SIDE, SIDE)
+    return (time.perf_counter() - start) / IMAGES
 
 
 @pytest.mark.usefixtures("one_thread")
-def test_a_picture_is_loaded_no_slower_than_by_torchvision(folder, capsys):
+def test_a_image_is_loaded_no_slower_than_by_torchvision(folder, capsys):
     pipelines = {"visionkit": ours(folder), **torchvisions(folder)}
     times = {name: [] for name in pipelines}
     for round_number in range(WARM_UP + ROUNDS):
         names = list(pipelines)
         shift = round_number % len(names)  # none always follows the same other
         for name in names[shift:] + names[:shift]:
-            times[name].append(seconds_a_picture(pipelines[name]))
+            times[name].append(seconds_a_image(pipelines[name]))
     times = {name: taken[WARM_UP:] for name, taken in times.items()}
     for name in ("PIL", "decode_jpeg"):
         ratio = statistics.median(own / their for own, their in zip(times["visionkit"], times[name], strict=True))
         own, their = (1000 * statistics.median(times[column]) for column in ("visionkit", name))
         with capsys.disabled():
-            print(f"\na picture: visionkit {own:.2f} ms, torchvision with {name} {their:.2f} ms, ratio {ratio:.3f}")
+            print(f"\na image: visionkit {own:.2f} ms, torchvision with {name} {their:.2f} ms, ratio {ratio:.3f}")
         assert ratio <= 1.0

@@ -12,9 +12,9 @@ from torchvision.models.detection import retinanet_resnet50_fpn, ssd300_vgg16
 
 from visionkit.backbones import create_backbone
 from visionkit.models.detection import retinanet, ssd
-from visionkit.models.weights import load_whole
+from visionkit.models.load_weights import load_whole
 
-PICTURES, OBJECTS, CLASSES = 2, 8, 20
+IMAGES, OBJECTS, CLASSES = 2, 8, 20
 WARM_UP, ROUNDS = 1, 7
 
 pytestmark = pytest.mark.benchmark
@@ -47,22 +47,22 @@ def ssd_pair():
 def make_batch(size, device):
     generator = torch.Generator().manual_seed(0)
     targets = []
-    for _ in range(PICTURES):
+    for _ in range(IMAGES):
         corners = torch.rand(OBJECTS, 2, generator=generator) * torch.tensor([size[1] / 2, size[0] / 2])
         sides = 20 + torch.rand(OBJECTS, 2, generator=generator) * 120
         labels = torch.randint(0, CLASSES, (OBJECTS,), generator=generator).to(device)
         targets.append({"boxes": torch.cat([corners, corners + sides], dim=1).to(device), "labels": labels})
-    return [torch.randn(3, *size, generator=generator).to(device) for _ in range(PICTURES)], targets
+    return [torch.randn(3, *size, generator=generator).to(device) for _ in range(IMAGES)], targets
 
 
-def training_step(network, pictures, targets):
+def training_step(network, images, targets):
     network.train().zero_grad()
-    sum(network(pictures, targets).values()).backward()
+    sum(network(images, targets).values()).backward()
 
 
-def inference(network, pictures, targets):
+def inference(network, images, targets):
     with torch.inference_mode():
-        network.eval()(pictures)
+        network.eval()(images)
 
 
 def seconds(job, *arguments):
@@ -80,13 +80,13 @@ def test_it_takes_no_longer_than_torchvisions(make_pair, job, capsys):
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.manual_seed(0)
     ours, theirs, size = make_pair()
-    pictures, targets = make_batch(size, device)
+    images, targets = make_batch(size, device)
     shifted = [{**target, "labels": target["labels"] + 1} for target in targets]
     runs = [(ours.to(device), targets), (theirs.to(device), shifted)]
     times = []
     for round_number in range(WARM_UP + ROUNDS):
         order = runs if round_number % 2 == 0 else runs[::-1]  # neither always follows the other
-        taken = {id(network): seconds(job, network, pictures, answers) for network, answers in order}
+        taken = {id(network): seconds(job, network, images, answers) for network, answers in order}
         times.append((taken[id(ours)], taken[id(theirs)]))
     ratio = statistics.median(own / their for own, their in times[WARM_UP:])
     own, their = (statistics.median(column) for column in zip(*times[WARM_UP:], strict=True))

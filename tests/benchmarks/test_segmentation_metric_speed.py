@@ -1,4 +1,4 @@
-"""Share of a validation step of segmentation that the figures take.
+"""Share of a validation step of segmentation that the metrics take.
 
 Run by hand: pytest -m benchmark -o addopts="" -s tests/benchmarks/test_segmentation_metric_speed.py
 Processor time of one thread, so that other work on the machine does not show.
@@ -15,7 +15,7 @@ from torch.nn import functional
 from visionkit.data.batch import Batch
 from visionkit.tasks import Segmentation
 
-HEIGHT, WIDTH, CLASSES, PICTURES = 360, 480, 11, 4
+HEIGHT, WIDTH, CLASSES, IMAGES = 360, 480, 11, 4
 """CamVid as it is published."""
 
 WARM_UP, ROUNDS = 1, 7
@@ -52,11 +52,11 @@ class SmallUNet(nn.Module):
 
 def batch(seed=0):
     generator = torch.Generator().manual_seed(seed)
-    pictures = torch.randint(0, 256, (PICTURES, 3, HEIGHT, WIDTH), generator=generator, dtype=torch.uint8)
-    masks = torch.randint(0, CLASSES, (PICTURES, HEIGHT, WIDTH), generator=generator, dtype=torch.uint8)
+    images = torch.randint(0, 256, (IMAGES, 3, HEIGHT, WIDTH), generator=generator, dtype=torch.uint8)
+    masks = torch.randint(0, CLASSES, (IMAGES, HEIGHT, WIDTH), generator=generator, dtype=torch.uint8)
     masks[torch.rand(masks.shape, generator=generator) < 0.05] = 255
     targets = [{"semantic": mask, "image_id": index} for index, mask in enumerate(masks)]
-    return Batch(list(pictures), targets)
+    return Batch(list(images), targets)
 
 
 def timed(function, kept):
@@ -68,18 +68,18 @@ def timed(function, kept):
     return run
 
 
-def test_the_figures_cost_little_of_a_validation_step(monkeypatch):
+def test_the_metrics_cost_little_of_a_validation_step(monkeypatch):
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     task = Segmentation(SmallUNet(), [f"class {label}" for label in range(CLASSES)]).eval()
     monkeypatch.setattr(task, "log_losses", lambda *given: None)
     updates, steps = [], []
     task.metric.update = timed(task.metric.update, updates)
-    step, pictures = timed(task.validation_step, steps), batch()
+    step, images = timed(task.validation_step, steps), batch()
     with torch.inference_mode():
         for _ in range(WARM_UP + ROUNDS):
-            step(pictures, 0)
+            step(images, 0)
     torch.set_num_threads(threads)
     update, whole = (statistics.median(times[WARM_UP:]) for times in (updates, steps))
-    print(f"\nfigures {1000 * update:.1f} ms of a step of {1000 * whole:.0f} ms: {100 * update / whole:.2f} %")
+    print(f"\nmetrics {1000 * update:.1f} ms of a step of {1000 * whole:.0f} ms: {100 * update / whole:.2f} %")
     assert update / whole < BOUND

@@ -2,7 +2,7 @@
 
 The backbone is timm's, which has the map of stride 2 that the peer joins and torchvision's stages lack; the peer's
 last layer is made a 1x1 convolution like ours. Given the same values the two say the same, which is checked before
-they are timed. The task lays out networks and pictures channels-last; the peer is timed as it comes and
+they are timed. The task lays out networks and images channels-last; the peer is timed as it comes and
 channels-last. Then the two run the same kernels on the same shapes, and who allocates first has the slower memory
 (pages that the system hands out anew at each step): so every order of building them has its rounds. The time is that
 of one core, which other work on the machine disturbs less.
@@ -24,7 +24,7 @@ from visionkit.models import create_model
 
 peer = pytest.importorskip("segmentation_models_pytorch")
 
-CLASSES, PICTURES, SIDE = 11, 2, 224
+CLASSES, IMAGES, SIDE = 11, 2, 224
 WARM_UP, ROUNDS = 1, 6
 BOUND = 1.0
 
@@ -60,15 +60,15 @@ def give_values(ours, theirs):
     ours.load_state_dict(state)
 
 
-def training_step(network, pictures, labels):
+def training_step(network, images, labels):
     for parameter in network.parameters():
         parameter.grad = None
-    functional.cross_entropy(network(pictures), labels).backward()
+    functional.cross_entropy(network(images), labels).backward()
 
 
-def inference(network, pictures, labels):
+def inference(network, images, labels):
     with torch.inference_mode():
-        network(pictures)
+        network(images)
 
 
 def seconds(run, *given):
@@ -79,12 +79,12 @@ def seconds(run, *given):
 
 def times(run, names):
     """Seconds of each network, one row for each round; the networks are built in the order of their names."""
-    pictures, labels = torch.randn(PICTURES, 3, SIDE, SIDE), torch.randint(0, CLASSES, (PICTURES, SIDE, SIDE))
+    images, labels = torch.randn(IMAGES, 3, SIDE, SIDE), torch.randint(0, CLASSES, (IMAGES, SIDE, SIDE))
     networks = {}
     for name in names:
         build, layout = FORMS[name]
         network = build().train(run is training_step).to(memory_format=layout)
-        networks[name] = network, pictures.contiguous(memory_format=layout), labels
+        networks[name] = network, images.contiguous(memory_format=layout), labels
     rows = []
     for round_number in range(WARM_UP + ROUNDS):
         order = names if round_number % 2 == 0 else names[::-1]  # none always follows another
@@ -110,7 +110,7 @@ def test_it_takes_no_longer_than_the_peers(run, capsys):
     rows = [row for order in (names, names[::-1]) for row in times(run, order)]
     ratios = {name: statistics.median(row["ours"] / row[name] for row in rows) for name in names}
     with capsys.disabled():
-        print(f"\n{run.__name__}, {PICTURES} pictures of {SIDE}:", end=" ")
+        print(f"\n{run.__name__}, {IMAGES} images of {SIDE}:", end=" ")
         print(", ".join(f"{name} {statistics.median(row[name] for row in rows):.3f} s" for name in names), end="; ")
         print(f"ratio {ratios['peer']:.3f}, at equal layout {ratios['peer channels-last']:.3f}")
     assert ratios["peer"] <= BOUND

@@ -1,4 +1,4 @@
-"""What it saves to classify all windows of a picture at once, beside the loop over windows.
+"""What it saves to classify all windows of an image at once, beside the loop over windows.
 
 Run by hand on an idle machine: pytest -m benchmark -o addopts="" -s tests/benchmarks/test_sliding_window_speed.py
 """
@@ -19,27 +19,27 @@ DENSE_ROUNDS = 3
 pytestmark = pytest.mark.benchmark
 
 
-def seconds_of_a_core(net, picture):
+def seconds_of_a_core(net, image):
     start = time.process_time()
-    net([picture])
+    net([image])
     return time.process_time() - start
 
 
 def test_the_dense_form_is_twenty_times_as_fast(capsys):
-    """The network of recipes/sliding_window_vgg11.yaml on a picture of VOC's size, predictions and all."""
+    """The network of recipes/sliding_window_vgg11.yaml on an image of VOC's size, predictions and all."""
     torch.manual_seed(0)
     backbone = create_backbone("vgg11", weights="none", out_stages=["s16"])
     net = create_model("sliding_window", backbone, 20, cells=3, head_channels=1024, box_regression=True, sizes=SIZES)
     net.eval()
-    picture = torch.randn(3, HEIGHT, WIDTH)
+    image = torch.randn(3, HEIGHT, WIDTH)
     with torch.inference_mode():
-        net([picture])
-        before = [seconds_of_a_core(net, picture) for _ in range(DENSE_ROUNDS)]
+        net([image])
+        before = [seconds_of_a_core(net, image) for _ in range(DENSE_ROUNDS)]
         net.form = "naive"
-        naive = seconds_of_a_core(net, picture)  # takes long enough for one measurement
+        naive = seconds_of_a_core(net, image)  # takes long enough for one measurement
         net.form = "dense"
-        dense = statistics.median([*before, *(seconds_of_a_core(net, picture) for _ in range(DENSE_ROUNDS))])
-        boxes, per_level = net.anchors.grid((HEIGHT, WIDTH), net.anchors.levels(picture[None]))
+        dense = statistics.median([*before, *(seconds_of_a_core(net, image) for _ in range(DENSE_ROUNDS))])
+        boxes, per_level = net.anchors.grid((HEIGHT, WIDTH), net.anchors.levels(image[None]))
     with capsys.disabled():
         print(f"\n{len(boxes)} windows {per_level}: one by one {naive:.1f} s, dense {dense:.2f} s,", end=" ")
         print(f"ratio {naive / dense:.1f}")

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from tests.real_data import REPOSITORY
-from visionkit.cli.catalogue import PACKAGE
+from visionkit.cli.config.catalogue import PACKAGE
 
 ROUNDS = 9
 NOTHING = ["-c", "pass"]

@@ -1,10 +1,10 @@
-"""What pretrained weights are worth to a classifier with few pictures: head only, fine-tuned, from scratch.
+"""What pretrained weights are worth to a classifier with few images: head only, fine-tuned, from scratch.
 
     python tests/benchmarks/transfer_table.py DATA WEIGHTS OUTPUT [SEEDS] [test|val] [WAY ...]
 
 DATA holds cifar10/ and bccd/ as of the cards cifar10_arrays and bccd, WEIGHTS are ImageNet's for
-timm/tf_efficientnet_lite0. Prints a markdown table of top-1 on the test pictures, mean and spread over the seeds; on
-validation pictures with `val`, which is what settings are chosen by. WAYs ("fine-tuned") leave the others out.
+timm/tf_efficientnet_lite0. Prints a markdown table of top-1 on the test images, mean and spread over the seeds; on
+validation images with `val`, which is what settings are chosen by. WAYs ("fine-tuned") leave the others out.
 """
 
 import json
@@ -19,8 +19,8 @@ import numpy as np
 from PIL import Image
 
 from visionkit.cli.main import main
-from visionkit.data.formats.arrays import Arrays
-from visionkit.data.formats.voc import Voc
+from visionkit.data.datasets.arrays import Arrays
+from visionkit.data.datasets.voc import Voc
 
 TRAIN_PER_CLASS, SCORED_PER_CLASS = 40, 100
 SIDE = 96
@@ -49,10 +49,10 @@ WAYS = {
 
 
 def cifar(root: Path, split: str) -> Iterator[tuple[str, Image.Image]]:
-    """Pictures of CIFAR-10 with their class; those to validate on are the last of the training set."""
+    """Images of CIFAR-10 with their class; those to validate on are the last of the training set."""
     reader = Arrays(root / "cifar10", f"{'test' if split == 'test' else 'train'}_jpeg.npz")
     for index in range(len(reader))[:: -1 if split == "val" else 1]:
-        yield reader.class_names[int(reader.labels[index])], Image.fromarray(reader[index].picture)
+        yield reader.class_names[int(reader.labels[index])], Image.fromarray(reader[index].image)
 
 
 def cells(root: Path, split: str) -> Iterator[tuple[str, Image.Image]]:
@@ -61,23 +61,23 @@ def cells(root: Path, split: str) -> Iterator[tuple[str, Image.Image]]:
     for index in np.random.default_rng(0).permutation(len(reader)):
         sample = reader[int(index)]
         for box, label in zip(sample.annotation.boxes, sample.annotation.labels, strict=True):
-            yield reader.class_names[label], Image.fromarray(sample.picture).crop(tuple(box.round().tolist()))
+            yield reader.class_names[label], Image.fromarray(sample.image).crop(tuple(box.round().tolist()))
 
 
 def write_subset(source: Iterator[tuple[str, Image.Image]], folder: Path, per_class: int, classes: int) -> None:
-    """The first `per_class` pictures of each class as files in class folders."""
+    """The first `per_class` images of each class as files in class folders."""
     counts: Counter[str] = Counter()
-    for name, picture in source:
+    for name, image in source:
         if counts[name] < per_class:
             (folder / name).mkdir(parents=True, exist_ok=True)
-            picture.save(folder / name / f"{counts[name]:03d}.png")
+            image.save(folder / name / f"{counts[name]:03d}.png")
             counts[name] += 1
         if len(counts) == classes and min(counts.values()) == per_class:
             return
 
 
 def top1(words: list[str], seed: int) -> float:
-    """Train, test and return the share of right pictures."""
+    """Train, test and return the share of right images."""
     recipe, *rest = words
     assert main(["fit", recipe, *rest, f"seed={seed}"]) == 0
     run = max(Path("runs", recipe).iterdir(), key=lambda path: int(path.name))
@@ -87,20 +87,20 @@ def top1(words: list[str], seed: int) -> float:
 
 def table(data: Path, weights: Path, seeds: int, split: str, ways: Sequence[str]) -> Iterator[str]:
     """The table's lines as they become known."""
-    yield "| pictures | " + " | ".join(ways) + " |"
+    yield "| images | " + " | ".join(ways) + " |"
     yield "|---" * (len(ways) + 1) + "|"
     for name, source, classes in (("CIFAR-10", cifar, 10), ("blood cells", cells, 3)):
-        folder = Path("pictures", name.replace(" ", "-"))
+        folder = Path("images", name.replace(" ", "-"))
         for part, count in (("train", TRAIN_PER_CLASS), (split, SCORED_PER_CLASS)):
             write_subset(source(data, part), folder / part, count, classes)
         splits = f"data.splits={{train: {{path: train}}, val: {{path: {split}}}}}"
-        figures = []
+        metrics = []
         for way in ways:
             start = "none" if way == "from scratch" else weights
             given = [*WAYS[way], *COMMON, splits, f"data.root={folder}", f"model.backbone.weights={start}"]
             found = [top1(given, seed) for seed in range(seeds)]
-            figures.append(f"{statistics.mean(found):.3f} ± {statistics.pstdev(found):.3f}")
-        yield f"| {name} | " + " | ".join(figures) + " |"
+            metrics.append(f"{statistics.mean(found):.3f} ± {statistics.pstdev(found):.3f}")
+        yield f"| {name} | " + " | ".join(metrics) + " |"
 
 
 if __name__ == "__main__":

@@ -21,27 +21,27 @@ data:
   batch_size: 4
   num_workers: 0
   splits:
-    train: &both {pictures: pictures, masks: masks, values: {0: wall, 255: cell}}
+    train: &both {images: images, masks: masks, values: {0: wall, 255: cell}}
     val: *both
 trainer: {max_epochs: 12, accelerator: cpu, enable_progress_bar: false, enable_model_summary: false}
 """
-PICTURES, SIDE = 8, 32
+IMAGES, SIDE = 8, 32
 
 
 @pytest.fixture
 def here(tmp_path, monkeypatch):
-    """A folder with the recipe and pictures that are bright where their mask says 255."""
+    """A folder with the recipe and images that are bright where their mask says 255."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.yaml").write_text(RECIPE)
-    for name in ("pictures", "masks"):
+    for name in ("images", "masks"):
         (tmp_path / name).mkdir()
     numbers = np.random.default_rng(0)
-    for index in range(PICTURES):
+    for index in range(IMAGES):
         mask = np.zeros((SIDE, SIDE), np.uint8)
         mask[:, numbers.integers(8, SIDE - 8) :] = 255
         noise = numbers.integers(-30, 30, (SIDE, SIDE, 3))
-        picture = np.clip(mask[..., None] // 2 + 60 + noise, 0, 255).astype(np.uint8)
-        Image.fromarray(picture).save(tmp_path / "pictures" / f"{index}.png")
+        image = np.clip(mask[..., None] // 2 + 60 + noise, 0, 255).astype(np.uint8)
+        Image.fromarray(image).save(tmp_path / "images" / f"{index}.png")
         Image.fromarray(mask).save(tmp_path / "masks" / f"{index}.png")
     return tmp_path
 
@@ -52,11 +52,11 @@ def test_255_is_learned_scored_and_predicted_as_the_class_it_is(here):
     assert main(["validate", checkpoint, "--output", str(here / "scored")]) == 0
     metrics = json.loads((here / "scored" / "metrics.json").read_text())
     confusion = np.array(metrics["confusion"])
-    assert confusion.sum() == PICTURES * SIDE * SIDE, "no pixel is ignored"
+    assert confusion.sum() == IMAGES * SIDE * SIDE, "no pixel is ignored"
     cells = [int((np.asarray(Image.open(path)) == 255).sum()) for path in sorted((here / "masks").iterdir())]
-    assert confusion.sum(1).tolist() == [PICTURES * SIDE * SIDE - sum(cells), sum(cells)]
+    assert confusion.sum(1).tolist() == [IMAGES * SIDE * SIDE - sum(cells), sum(cells)]
     assert metrics["mIoU"] > 0.9
-    assert main(["predict", checkpoint, "pictures", "--output", "out"]) == 0
+    assert main(["predict", checkpoint, "images", "--output", "out"]) == 0
     for number, count in enumerate(cells):
         found = np.asarray(Image.open(here / "out" / "masks" / f"{number}.png"))
         assert set(np.unique(found)) <= {0, 1}

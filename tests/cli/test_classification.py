@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from visionkit.cli.main import main
-from visionkit.data.formats.shapes import Shapes
+from visionkit.data.datasets.shapes import Shapes
 
 RECIPE = """
 task: classification
@@ -27,7 +27,7 @@ data:
     val: {split: val, count: 5, size: [40, 56], min_object: 0.5, max_objects: 1, empty_share: 0.0}
 trainer: {max_epochs: 1, accelerator: cpu, enable_progress_bar: false, enable_model_summary: false}
 """
-PICTURES = 5
+IMAGES = 5
 
 
 def fit(folder, *words):
@@ -45,12 +45,12 @@ def checkpoint(tmp_path_factory):
 
 
 @pytest.fixture
-def pictures(tmp_path):
-    """The validation pictures as files, and their true classes."""
-    shapes = Shapes(split="val", count=PICTURES, size=[40, 56], min_object=0.5, max_objects=1, empty_share=0.0)
-    for index in range(PICTURES):
-        Image.fromarray(shapes[index].picture).save(tmp_path / f"{index}.png")
-    return [str(tmp_path / f"{index}.png") for index in range(PICTURES)], [shapes.label(i) for i in range(PICTURES)]
+def images(tmp_path):
+    """The validation images as files, and their true classes."""
+    shapes = Shapes(split="val", count=IMAGES, size=[40, 56], min_object=0.5, max_objects=1, empty_share=0.0)
+    for index in range(IMAGES):
+        Image.fromarray(shapes[index].image).save(tmp_path / f"{index}.png")
+    return [str(tmp_path / f"{index}.png") for index in range(IMAGES)], [shapes.label(i) for i in range(IMAGES)]
 
 
 def scored(checkpoints, folder, *words):
@@ -59,28 +59,28 @@ def scored(checkpoints, folder, *words):
     return [json.loads((folder / name).read_text()) for name in ("metrics.json", "predictions.json")]
 
 
-def predicted(checkpoint, pictures, folder):
-    assert main(["predict", checkpoint, *pictures, "--output", str(folder)]) == 0
+def predicted(checkpoint, images, folder):
+    assert main(["predict", checkpoint, *images, "--output", str(folder)]) == 0
     return json.loads((folder / "predictions.json").read_text())
 
 
 def agree(found, rows):
-    """Whether `predict` says of each picture what `test` says."""
+    """Whether `predict` says of each image what `test` says."""
     for entry, row in zip(found, rows, strict=True):
         names, scores = zip(*[(said["name"], said["score"]) for said in entry["classes"][:5]], strict=True)
         assert list(names) == row["classes"]
         np.testing.assert_allclose(scores, row["scores"], atol=1e-5)
 
 
-def test_predict_and_test_agree_picture_for_picture(checkpoint, pictures, tmp_path, capsys):
-    paths, labels = pictures
-    figures, rows = scored([checkpoint], tmp_path / "scores")
+def test_predict_and_test_agree_image_for_image(checkpoint, images, tmp_path, capsys):
+    paths, labels = images
+    metrics, rows = scored([checkpoint], tmp_path / "scores")
     assert "top1" in capsys.readouterr().out
     names = Shapes(count=1).class_names
     right = [names.index(row["classes"][0]) == labels[row["image_id"]] for row in rows]
-    assert figures["top1"] == pytest.approx(np.mean(right))
-    assert {"top5", "mean_recall", "calibration_error", "recall/disc", "pictures/disc", "confusion"} <= set(figures)
-    assert np.sum(figures["confusion"]) == PICTURES
+    assert metrics["top1"] == pytest.approx(np.mean(right))
+    assert {"top5", "mean_recall", "calibration_error", "recall/disc", "images/disc", "confusion"} <= set(metrics)
+    assert np.sum(metrics["confusion"]) == IMAGES
     found = predicted(checkpoint, paths, tmp_path / "out")
     agree(found, sorted(rows, key=lambda row: row["image_id"]))
     width, height = Image.open(tmp_path / "out" / found[0]["drawn"]).size
@@ -91,8 +91,8 @@ def test_predict_and_test_agree_picture_for_picture(checkpoint, pictures, tmp_pa
 def test_validate_says_what_the_last_epoch_said(checkpoint, tmp_path):
     known = torch.load(checkpoint, weights_only=True)["visionkit"]["metrics"]
     assert main(["validate", checkpoint, "--output", str(tmp_path)]) == 0
-    figures = json.loads((tmp_path / "metrics.json").read_text())
-    assert figures["top1"] == pytest.approx(known["val/top1"])
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert metrics["top1"] == pytest.approx(known["val/top1"])
 
 
 def test_what_is_meant_to_be_so_is_not_warned_of(checkpoint, tmp_path, recwarn):
@@ -115,10 +115,10 @@ def test_a_wrong_value_is_said_with_the_place_it_stands_at(checkpoint, tmp_path,
 
 
 def test_views_are_asked_for_on_the_command_line(checkpoint, tmp_path, capsys):
-    centre, ten = (
-        scored([checkpoint], tmp_path / views, f"evaluation.views={views}")[1] for views in ("centre", "ten")
+    center, ten = (
+        scored([checkpoint], tmp_path / views, f"evaluation.views={views}")[1] for views in ("center", "ten")
     )
-    assert [row["scores"] for row in centre] != [row["scores"] for row in ten]
+    assert [row["scores"] for row in center] != [row["scores"] for row in ten]
     scales = ["evaluation.views=dense", "evaluation.scales=[32, 40]", "evaluation.flip=false"]
     assert scored([checkpoint], tmp_path / "dense", *scales)[0]["top1"] >= 0
     capsys.readouterr()
@@ -131,12 +131,12 @@ def test_views_are_asked_for_on_the_command_line(checkpoint, tmp_path, capsys):
         assert said in capsys.readouterr().err
 
 
-def test_predict_looks_as_the_recipe_says(pictures, tmp_path):
+def test_predict_looks_as_the_recipe_says(images, tmp_path):
     checkpoint = fit(tmp_path, "evaluation.views=ten", "evaluation.scales=[32, 40]")
     _, rows = scored([checkpoint], tmp_path / "scores")
-    agree(predicted(checkpoint, pictures[0], tmp_path / "out"), rows)
-    _, of_centre = scored([checkpoint], tmp_path / "centre", "evaluation.views=centre", "evaluation.scales=[]")
-    assert rows != of_centre
+    agree(predicted(checkpoint, images[0], tmp_path / "out"), rows)
+    _, of_center = scored([checkpoint], tmp_path / "center", "evaluation.views=center", "evaluation.scales=[]")
+    assert rows != of_center
 
 
 def test_the_mean_of_two_networks_is_scored(checkpoint, tmp_path, capsys):
@@ -148,7 +148,7 @@ def test_the_mean_of_two_networks_is_scored(checkpoint, tmp_path, capsys):
         }
         for at, given in (("one", [checkpoint]), ("two", [other]), ("mean", [checkpoint, other]))
     )
-    for index in range(PICTURES):
+    for index in range(IMAGES):
         both = set(one[index]) & set(two[index]) & set(mean[index])
         assert both
         for name in both:

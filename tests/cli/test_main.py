@@ -10,9 +10,9 @@ import yaml
 from PIL import Image
 
 from tests.cli.tiny import TINY
-from tests.data.formats.test_voc import xml
+from tests.data.datasets.test_voc import xml
 from visionkit.cli.main import main
-from visionkit.data.formats.shapes import Shapes
+from visionkit.data.datasets.shapes import Shapes
 from visionkit.errors import RecipeError
 
 RECIPE = """
@@ -54,7 +54,7 @@ def test_listing_needs_no_torch(kind):
 
 def test_listing_shows_what_the_registries_hold(capsys):
     from visionkit.backbones import backbones
-    from visionkit.data.formats import formats
+    from visionkit.data.datasets.base import formats
     from visionkit.models import models
 
     main(["list"])
@@ -210,14 +210,14 @@ def bodies(monkeypatch):
 def test_resume_takes_a_checkpoint_and_leaves_the_other_words(words, resume, lr, recipe, bodies):
     main(["fit", *[str(recipe) if word == "RECIPE" else word for word in words]])
     (module, function, (composed,), named) = bodies[0]
-    assert (module, function, named) == ("verbs_fit", "fit", {"name": "mine", "resume": resume})
+    assert (module, function, named) == ("fit", "fit", {"name": "mine", "resume": resume})
     assert composed["optimizer"]["lr"] == lr
 
 
 def test_words_may_stand_behind_options(bodies):
     main(["predict", "a.ckpt", "b.png", "--output", "out", "c.png"])
     named = {"output": "out", "score_threshold": None}
-    assert bodies == [("verbs_predict", "predict", ("a.ckpt", ["b.png", "c.png"]), named)]
+    assert bodies == [("predict", "predict", ("a.ckpt", ["b.png", "c.png"]), named)]
 
 
 @pytest.mark.parametrize("word", ["model.box_nms_iou=0.3", "preprocess.short_side=9", "optimizer.lr=1"])
@@ -296,15 +296,15 @@ def test_a_round_of_fit_test_and_predict(trained, tmp_path, capsys, monkeypatch)
     assert main(["test", checkpoint, "--output", "scores"]) == 0
     said = capsys.readouterr()
     assert "AP50" in said.out
-    assert "what has a score above 0, at most 100 of a picture" in " ".join((said.out + said.err).split())
+    assert "what has a score above 0, at most 100 of an image" in " ".join((said.out + said.err).split())
     scores = json.loads((tmp_path / "scores" / "metrics.json").read_text())
     rows = json.loads((tmp_path / "scores" / "predictions.json").read_text())
     assert {"AP", "AP50", "AP/disc", "F1/disc", "threshold/disc", "confusion"} <= set(scores)
     shapes = Shapes(split="val", count=3, size=64)
     for index in range(3):
-        Image.fromarray(shapes[index].picture).save(tmp_path / f"{index}.png")
-    pictures = [f"{index}.png" for index in range(3)]
-    assert main(["predict", checkpoint, *pictures, "--output", "out"]) == 0
+        Image.fromarray(shapes[index].image).save(tmp_path / f"{index}.png")
+    images = [f"{index}.png" for index in range(3)]
+    assert main(["predict", checkpoint, *images, "--output", "out"]) == 0
     found = json.loads((tmp_path / "out" / "predictions.json").read_text())
     for index, entry in enumerate(found):
         of_test = [row for row in rows if row["image_id"] == index]
@@ -320,7 +320,7 @@ def test_a_round_of_fit_test_and_predict(trained, tmp_path, capsys, monkeypatch)
 def test_a_threshold_below_the_networks_own_is_told(trained, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("visionkit.tasks.detection.least_score", lambda network: 0.25)
-    Image.fromarray(Shapes(split="val", count=1, size=64)[0].picture).save("a.png")
+    Image.fromarray(Shapes(split="val", count=1, size=64)[0].image).save("a.png")
     for threshold, told in ((0.2, True), (0.25, False)):
         assert main(["predict", str(trained / "best.ckpt"), "a.png", "--score-threshold", str(threshold)]) == 0
         said = capsys.readouterr()
@@ -356,12 +356,12 @@ def test_an_output_folder_that_cannot_be_written_is_said(trained, tmp_path, caps
     assert "cannot be written" in capsys.readouterr().err
 
 
-def test_a_truncated_picture_found_by_a_loader_process_is_named_in_a_line(recipe, capsys, tmp_path, monkeypatch):
+def test_a_truncated_image_found_by_a_loader_process_is_named_in_a_line(recipe, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for folder in ("Annotations", "JPEGImages", "ImageSets/Main"):
         (tmp_path / folder).mkdir(parents=True)
     for name in ("a", "b"):
-        Image.fromarray(Shapes(count=1, size=[40, 60])[0].picture).save(tmp_path / "JPEGImages" / f"{name}.jpg")
+        Image.fromarray(Shapes(count=1, size=[40, 60])[0].image).save(tmp_path / "JPEGImages" / f"{name}.jpg")
         (tmp_path / "Annotations" / f"{name}.xml").write_text(xml())
     cut = tmp_path / "JPEGImages" / "b.jpg"
     cut.write_bytes(cut.read_bytes()[:400])
@@ -371,7 +371,7 @@ def test_a_truncated_picture_found_by_a_loader_process_is_named_in_a_line(recipe
     tiny = [word for word in TINY if not word.startswith(("data.splits", "data.num_workers"))]
     assert main(["fit", str(recipe), str(card), *tiny, "data.num_workers=1"]) == 2
     lines = capsys.readouterr().err.strip().splitlines()
-    assert lines[-1].startswith("visionkit: the picture JPEGImages/b.jpg cannot be read")
+    assert lines[-1].startswith("visionkit: the image JPEGImages/b.jpg cannot be read")
 
 
 def test_two_processes_share_one_run_folder(recipe, tmp_path):
@@ -396,11 +396,11 @@ def test_nothing_to_resume_is_said(recipe, capsys, tmp_path, monkeypatch):
     assert "nothing to resume" in capsys.readouterr().err
 
 
-def test_data_check_prints_figures(capsys, tmp_path):
+def test_data_check_prints_metrics(capsys, tmp_path):
     card = tmp_path / "card.yaml"
     card.write_text("data: {format: shapes, splits: {train: {split: train, count: 5, size: 32}}}")
     assert main(["data", "check", str(card)]) == 0
-    assert "5 pictures" in capsys.readouterr().out
+    assert "5 images" in capsys.readouterr().out
 
 
 def test_a_run_without_validation_says_so_and_names_the_checkpoint_there_is(recipe, capsys, tmp_path, monkeypatch):

@@ -18,7 +18,7 @@ def test_proposals_are_kept_and_compared_with_the_objects(tmp_path, monkeypatch,
     said = capsys.readouterr().out
     assert "train" in said
     assert "val" in said
-    assert "2 pictures" in said
+    assert "2 images" in said
     assert "first    10: 0." in said
     assert len(list((tmp_path / "runs" / "proposals").rglob("*.npy"))) == 4
 

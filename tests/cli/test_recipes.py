@@ -7,9 +7,9 @@ import yaml
 
 from tests.cli.tiny import TINY
 from tests.real_data import REPOSITORY
-from visionkit.cli.compose import compose
+from visionkit.cli.config.compose import compose
+from visionkit.cli.config.schema import check
 from visionkit.cli.main import main
-from visionkit.cli.schema import check
 
 RECIPES = sorted(path for path in (REPOSITORY / "recipes").rglob("*.yaml") if "_base" not in path.parts)
 CARDS = sorted((REPOSITORY / "data").glob("*.yaml"))

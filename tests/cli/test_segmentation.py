@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 
 from visionkit.cli.main import main
-from visionkit.data.formats.shapes import Shapes
+from visionkit.data.datasets.shapes import Shapes
 from visionkit.engine.checkpoint import load_task
-from visionkit.ops.palette import class_colour
+from visionkit.ops.palette import class_color
 
 RECIPE = """
 task: segmentation
@@ -28,7 +28,7 @@ data:
     val: {split: val, count: 3, size: [40, 56], semantic: true}
 trainer: {max_epochs: 1, accelerator: cpu, enable_progress_bar: false, enable_model_summary: false}
 """
-PICTURES = 3
+IMAGES = 3
 
 
 @pytest.fixture(scope="module")
@@ -48,26 +48,26 @@ def scored(checkpoints, folder, *words):
 
 
 @pytest.fixture
-def pictures(tmp_path):
-    """The validation pictures as files."""
-    shapes = Shapes(split="val", count=PICTURES, size=[40, 56], semantic=True)
-    for index in range(PICTURES):
-        Image.fromarray(shapes[index].picture).save(tmp_path / f"{index}.png")
-    return [str(tmp_path / f"{index}.png") for index in range(PICTURES)]
+def images(tmp_path):
+    """The validation images as files."""
+    shapes = Shapes(split="val", count=IMAGES, size=[40, 56], semantic=True)
+    for index in range(IMAGES):
+        Image.fromarray(shapes[index].image).save(tmp_path / f"{index}.png")
+    return [str(tmp_path / f"{index}.png") for index in range(IMAGES)]
 
 
 @pytest.mark.parametrize("words", [(), ("evaluation.tile=24", "evaluation.overlap=8", "evaluation.flip=true")])
-def test_figures_and_shares_are_written(checkpoint, tmp_path, words):
+def test_metrics_and_shares_are_written(checkpoint, tmp_path, words):
     metrics, rows = scored([checkpoint], tmp_path, *words)
     assert {"mIoU", "boundary_F1", "IoU/background"} <= set(metrics)
-    assert np.sum(metrics["confusion"]) == PICTURES * 40 * 56
-    assert [row["image_id"] for row in rows] == list(range(PICTURES))
+    assert np.sum(metrics["confusion"]) == IMAGES * 40 * 56
+    assert [row["image_id"] for row in rows] == list(range(IMAGES))
     assert all(sum(row["shares"].values()) == pytest.approx(1) for row in rows)
 
 
-def test_predict_writes_masks_and_says_what_test_says(checkpoint, pictures, tmp_path):
+def test_predict_writes_masks_and_says_what_test_says(checkpoint, images, tmp_path):
     out = tmp_path / "out"
-    assert main(["predict", checkpoint, *pictures, "--output", str(out)]) == 0
+    assert main(["predict", checkpoint, *images, "--output", str(out)]) == 0
     found = json.loads((out / "predictions.json").read_text())
     _, rows = scored([checkpoint], tmp_path)
     names = load_task(checkpoint).class_names
@@ -75,7 +75,7 @@ def test_predict_writes_masks_and_says_what_test_says(checkpoint, pictures, tmp_
         mask = Image.open(out / entry["masks"])
         assert entry["masks"] == f"masks/{number}.png"
         assert np.asarray(mask).shape == (40, 56)
-        assert mask.getpalette()[:3] == list(class_colour(0))
+        assert mask.getpalette()[:3] == list(class_color(0))
         assert entry["shares"] == {name: share for name, share in row["shares"].items() if share}
         for label, name in enumerate(names):
             assert (np.asarray(mask) == label).mean() == pytest.approx(row["shares"][name])

@@ -85,7 +85,7 @@ def test_a_backbone_goes_from_task_to_task_and_stays_as_it_is(source, target, tr
     assert given.keys() == kept.keys()
     assert all(torch.equal(given[key], kept[key]) for key in given), "BatchNorm statistics among them"
     spec = torch.load(path, weights_only=True)["visionkit"]["model"]["backbone"]
-    assert (spec["frozen_stages"], spec["norm"], spec["initialised_from"]) == (4, "frozen", str(trained[source]))
+    assert (spec["frozen_stages"], spec["norm"], spec["initialized_from"]) == (4, "frozen", str(trained[source]))
 
 
 @pytest.mark.parametrize("source", ["classification", "detection"])

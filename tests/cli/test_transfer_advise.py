@@ -9,7 +9,7 @@ import torchvision
 from PIL import Image
 
 from visionkit.cli.main import main
-from visionkit.engine import advise
+from visionkit.engine import transfer_advice
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def weights(tmp_path_factory):
 
 @pytest.fixture
 def desk(weights, tmp_path, monkeypatch):
-    """A folder of pictures in two classes, their card, and where the weights are."""
+    """A folder of images in two classes, their card, and where the weights are."""
     draw = np.random.default_rng(0)
     for index in range(6):
         folder = tmp_path / "photos" / "ab"[index % 2]
@@ -46,23 +46,23 @@ def commands(text):
     return [shlex.split(line)[1:] for line in text.splitlines() if line.strip().startswith("visionkit fit ")]
 
 
-def test_figures_and_case_of_a_folder(desk, capsys):
+def test_metrics_and_case_of_a_folder(desk, capsys):
     text = said(["mine.yaml", "model.backbone=resnet18"], capsys)
-    assert "task: classification, 6 training pictures, median size 50 x 40" in text
-    assert "pictures of each of 2 classes: a 3, b 3" in text
+    assert "task: classification, 6 training images, median size 50 x 40" in text
+    assert "images of each of 2 classes: a 3, b 3" in text
     assert "median of the classes: 3, that is few (many from 1000)" in text
-    assert "resnet18 is normalised with 0.48, 0.46, 0.41" in text
+    assert "resnet18 is normalized with 0.48, 0.46, 0.41" in text
     assert "by stage: s4 " in text
-    assert "case: few pictures, different domain" in text
+    assert "case: few images, different domain" in text
 
 
 @pytest.mark.parametrize("large", [False, True])
 @pytest.mark.parametrize("similar", [False, True])
 def test_the_lines_of_every_case_can_be_run(large, similar, desk, capsys, monkeypatch):
-    monkeypatch.setattr(advise, "LARGE_FROM", 3 if large else 4)
-    monkeypatch.setattr(advise, "SIMILAR_BELOW", 1.1 if similar else 0.0)
+    monkeypatch.setattr(transfer_advice, "LARGE_FROM", 3 if large else 4)
+    monkeypatch.setattr(transfer_advice, "SIMILAR_BELOW", 1.1 if similar else 0.0)
     text = said(["mine.yaml", "model.backbone=resnet18"], capsys)
-    assert f"case: {'many' if large else 'few'} pictures, {'similar' if similar else 'different'} domain" in text
+    assert f"case: {'many' if large else 'few'} images, {'similar' if similar else 'different'} domain" in text
     lines = commands(text)
     assert len(lines) == (1 if large or similar else 2)
     for line in lines:
@@ -93,8 +93,8 @@ def test_a_crop_too_small_for_the_network_is_put_right(desk, capsys):
 def test_without_batchnorm_the_domain_stays_open(desk, capsys):
     text = said(["mine.yaml", "model.backbone=vgg11"], capsys)
     assert "vgg11 has no BatchNorm layers" in text
-    assert "case: few pictures, similar domain (if they look alike)" in text
-    assert "case: few pictures, different domain (if they do not)" in text
+    assert "case: few images, similar domain (if they look alike)" in text
+    assert "case: few images, different domain (if they do not)" in text
 
 
 @pytest.mark.parametrize(

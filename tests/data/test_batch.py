@@ -2,20 +2,20 @@ import numpy as np
 import torch
 
 from visionkit.data.batch import Batch, collate, to_target, to_tensor
-from visionkit.data.sample import Sample
+from visionkit.structures import Sample
 
 
 def sample(image_id, **known):
-    picture = np.arange(5 * 7 * 3, dtype=np.uint8).reshape(5, 7, 3)
-    return Sample(picture, image_id, f"{image_id}.png", **known)
+    image = np.arange(5 * 7 * 3, dtype=np.uint8).reshape(5, 7, 3)
+    return Sample(image, image_id, f"{image_id}.png", **known)
 
 
 def test_channels_come_first_in_memory_of_their_own():
     given = sample(1)
-    tensor = to_tensor(given.picture)
+    tensor = to_tensor(given.image)
     assert tensor.shape == (3, 5, 7)
     assert tensor.is_contiguous()
-    assert tensor[2, 1, 3] == given.picture[1, 3, 2]
+    assert tensor[2, 1, 3] == given.image[1, 3, 2]
 
 
 def test_a_target_has_what_the_sample_has():
@@ -34,8 +34,8 @@ def test_a_target_has_what_the_sample_has():
 
 
 def test_samples_side_by_side_keep_their_order():
-    items = [(to_tensor(sample(name).picture), to_target(sample(name))) for name in ("a", 2)]
+    items = [(to_tensor(sample(name).image), to_target(sample(name))) for name in ("a", 2)]
     batch = collate(items)
     assert isinstance(batch, Batch)
     assert batch.image_ids == ["a", 2]
-    assert [picture.shape for picture in batch.pictures] == [(3, 5, 7)] * 2
+    assert [image.shape for image in batch.images] == [(3, 5, 7)] * 2

@@ -8,11 +8,11 @@ import pytest
 import yaml
 from PIL import Image
 
-from tests.data.formats.test_cifar import hundred, ten
-from tests.data.formats.test_mnist import idx
+from tests.data.datasets.test_cifar import hundred, ten
+from tests.data.datasets.test_mnist import idx
 from tests.real_data import REPOSITORY, real_data
-from visionkit.cli.compose import compose
-from visionkit.cli.parts import build_data
+from visionkit.cli.config.build import build_data
+from visionkit.cli.config.compose import compose
 
 
 def card(name):
@@ -28,7 +28,7 @@ def made(folder):
     return folder
 
 
-def pictures(root, *folders, count=5):
+def images(root, *folders, count=5):
     for folder in folders:
         made(root / folder)
         for number in range(count):
@@ -60,14 +60,14 @@ def test_mnist_as_downloaded(tmp_path):
 
 def test_imagenet(tmp_path):
     wnids = ("n01440764", "n01443537")
-    pictures(tmp_path, *(f"{split}/{wnid}" for split in ("train", "val") for wnid in wnids))
+    images(tmp_path, *(f"{split}/{wnid}" for split in ("train", "val") for wnid in wnids))
     data = opened("imagenet", tmp_path)
     assert data.class_names == list(wnids)
     assert [len(data.dataset(split)) for split in ("train", "val")] == [10, 10]
 
 
 def test_the_template_holds_out_a_fifth_of_each_class(tmp_path):
-    data = opened("folder_template", pictures(tmp_path, "cat", "dog", count=10))
+    data = opened("folder_template", images(tmp_path, "cat", "dog", count=10))
     train, val = data.dataset("train"), data.dataset("val")
     assert [len(train), len(val)] == [16, 4]
     assert sorted(val.label(index) for index in range(4)) == [0, 0, 1, 1]
@@ -91,7 +91,7 @@ def test_camvid(tmp_path):
     for split in ("train", "val", "test"):
         assert data.dataset(split)[0].semantic.tolist() == [[*range(11), 255]]
     assert [data.class_names[index] for index in (0, 4, 10)] == ["sky", "pavement", "bicyclist"]
-    assert [data.class_colours[index] for index in (0, 4, 10)] == [(128, 128, 128), (0, 0, 192), (0, 128, 192)]
+    assert [data.class_colors[index] for index in (0, 4, 10)] == [(128, 128, 128), (0, 0, 192), (0, 128, 192)]
 
 
 def test_isbi_membrane_holds_out_a_block_and_any_other_from_the_command_line(tmp_path):
@@ -114,9 +114,9 @@ def test_isbi_membrane_holds_out_a_block_and_any_other_from_the_command_line(tmp
 
 def test_the_template_for_masks_opens_and_holds_out_a_fifth(tmp_path):
     for number in range(10):
-        for folder in ("pictures", "masks"):
+        for folder in ("images", "masks"):
             (tmp_path / folder).mkdir(exist_ok=True)
-        Image.new("RGB", (4, 4)).save(tmp_path / "pictures" / f"{number}.jpg")
+        Image.new("RGB", (4, 4)).save(tmp_path / "images" / f"{number}.jpg")
         Image.new("L", (4, 4), (0, 1, 2, 255)[number % 4]).save(tmp_path / "masks" / f"{number}.png")
     data = opened("masks_template", tmp_path)
     assert [len(data.dataset(split)) for split in ("train", "val")] == [8, 2]

@@ -3,11 +3,11 @@ import pytest
 import torch
 from PIL import Image
 
-from visionkit.data.augment import Augmentation
 from visionkit.data.batch import TaskDataset, collate, to_target
 from visionkit.data.datamodule import VisionData
-from visionkit.data.formats.shapes import Shapes
-from visionkit.data.joined import JoinedDataset
+from visionkit.data.datasets.concatenated import ConcatenatedDataset
+from visionkit.data.datasets.shapes import Shapes
+from visionkit.data.transforms.augmentation import Augmentation
 from visionkit.errors import RecipeError
 
 SPLITS = {name: {"split": name, "count": count, "size": 48} for name, count in [("train", 10), ("val", 5)]}
@@ -17,10 +17,10 @@ def shapes_data(**options):
     return VisionData(format="shapes", splits=SPLITS, batch_size=4, **{"num_workers": 0, **options})
 
 
-def test_batches_keep_every_picture_and_its_empty_targets():
+def test_batches_keep_every_image_and_its_empty_targets():
     batches = list(shapes_data().val_dataloader())
-    assert [len(batch.pictures) for batch in batches] == [4, 1]
-    assert all(picture.dtype == torch.uint8 for batch in batches for picture in batch.pictures)
+    assert [len(batch.images) for batch in batches] == [4, 1]
+    assert all(image.dtype == torch.uint8 for batch in batches for image in batch.images)
     assert len({target["image_id"] for batch in batches for target in batch.targets}) == 5
 
 
@@ -33,14 +33,14 @@ def test_a_missing_test_split_falls_back_to_val_and_a_missing_train_split_is_an_
 
 def test_joined_readers_answer_like_one():
     first, second = Shapes(split="train", count=3, size=32), Shapes(split="val", count=4, size=32)
-    joined = JoinedDataset([first, second])
+    joined = ConcatenatedDataset([first, second])
     assert len(joined) == 7
-    np.testing.assert_array_equal(joined[2].picture, first[2].picture)
-    np.testing.assert_array_equal(joined[3].picture, second[0].picture)
+    np.testing.assert_array_equal(joined[2].image, first[2].image)
+    np.testing.assert_array_equal(joined[3].image, second[0].image)
     np.testing.assert_array_equal(joined.annotation(6).boxes, second.annotation(3).boxes)
 
 
-def test_targets_of_an_empty_picture_keep_their_shapes():
+def test_targets_of_an_empty_image_keep_their_shapes():
     shapes = Shapes(split="train", count=60, size=48, empty_share=1.0)
     target = to_target(shapes[0])
     assert target["boxes"].shape == (0, 4)
@@ -48,7 +48,7 @@ def test_targets_of_an_empty_picture_keep_their_shapes():
     assert target["crowd"].dtype == torch.bool
 
 
-def _pictures(workers: int, seed: int) -> list[list[torch.Tensor]]:
+def _images(workers: int, seed: int) -> list[list[torch.Tensor]]:
     """Two epochs of one constant sample under a random crop."""
     torch.manual_seed(seed)
     augment = [{"name": "RandomCrop", "height": 24, "width": 24}]
@@ -57,7 +57,7 @@ def _pictures(workers: int, seed: int) -> list[list[torch.Tensor]]:
         format="shapes", splits=same, batch_size=8, num_workers=workers, augment=augment
     ).train_dataloader()
     loader.dataset.reader = _Repeated(loader.dataset.reader[0])
-    return [next(iter(loader)).pictures for _ in range(2)]
+    return [next(iter(loader)).images for _ in range(2)]
 
 
 class _Repeated:
@@ -73,21 +73,21 @@ class _Repeated:
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_augmentation_differs_between_samples_workers_and_epochs_and_repeats_by_seed(workers):
-    first, second = _pictures(workers, seed=3)
-    distinct = {picture.numpy().tobytes() for picture in first + second}
-    assert len(distinct) > 12, "sixteen crops of one picture should hardly ever coincide"
-    again, _ = _pictures(workers, seed=3)
+    first, second = _images(workers, seed=3)
+    distinct = {image.numpy().tobytes() for image in first + second}
+    assert len(distinct) > 12, "sixteen crops of one image should hardly ever coincide"
+    again, _ = _images(workers, seed=3)
     assert {p.numpy().tobytes() for p in first} == {p.numpy().tobytes() for p in again}
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_masks_of_classes_come_with_their_pictures_and_are_void_where_padded(tmp_path, workers):
-    for folder in ("pictures", "masks"):
+def test_masks_of_classes_come_with_their_images_and_are_void_where_padded(tmp_path, workers):
+    for folder in ("images", "masks"):
         (tmp_path / folder).mkdir()
     for number in range(4):
-        Image.new("L", (30, 20), 50 * number).save(tmp_path / "pictures" / f"{number}.png")
+        Image.new("L", (30, 20), 50 * number).save(tmp_path / "images" / f"{number}.png")
         Image.new("L", (30, 20), 100 * (number % 2)).save(tmp_path / "masks" / f"{number}.png")
-    split = {"pictures": "pictures", "masks": "masks", "values": {0: "sea", 100: "land"}}
+    split = {"images": "images", "masks": "masks", "values": {0: "sea", 100: "land"}}
     data = VisionData(
         format="masks",
         root=str(tmp_path),
@@ -98,14 +98,14 @@ def test_masks_of_classes_come_with_their_pictures_and_are_void_where_padded(tmp
         needs="semantic",
     )
     batch = next(iter(data.train_dataloader()))
-    for picture, target in zip(batch.pictures, batch.targets, strict=True):
-        assert picture.shape == (3, 24, 30)
+    for image, target in zip(batch.images, batch.targets, strict=True):
+        assert image.shape == (3, 24, 30)
         assert target["semantic"].dtype == torch.uint8
         assert (target["semantic"][[0, 1, -2, -1]] == 255).all()
         assert (target["semantic"][2:-2] == int(target["image_id"][0]) % 2).all()
     counts, out_of = data.pixel_counts("train")
     assert counts.tolist() == out_of.tolist() == [1200, 1200]
-    assert data.class_colours is None
+    assert data.class_colors is None
 
 
 def test_ranks_draw_different_augmentations():
@@ -118,7 +118,7 @@ def test_ranks_draw_different_augmentations():
 
     def crops(seed):
         dataset.seed(seed)
-        return collate([dataset[index] for index in range(4)]).pictures
+        return collate([dataset[index] for index in range(4)]).images
 
     base = 1234
     same_rank = zip(crops(base), crops(base), strict=True)

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from visionkit.data.formats.shapes import Shapes
+from visionkit.data.datasets.shapes import Shapes
 from visionkit.data.holdout import Subset, stratified_holdout
 from visionkit.errors import RecipeError
 
@@ -14,7 +14,7 @@ fractions = some.floats(0.01, 0.99)
 
 
 @given(labels, fractions, some.integers(0, 2**32))
-def test_every_picture_is_on_one_side_and_every_class_on_both(labels, fraction, seed):
+def test_every_image_is_on_one_side_and_every_class_on_both(labels, fraction, seed):
     kept, held_out = stratified_holdout(labels, fraction, seed)
     assert sorted([*kept, *held_out]) == list(range(len(labels)))
     assert kept.dtype == held_out.dtype == np.int64
@@ -33,7 +33,7 @@ def test_the_same_seed_holds_out_the_same(labels, fraction, seed):
     np.testing.assert_array_equal(first[1], second[1])
 
 
-def test_another_seed_holds_out_others_and_no_place_in_the_order_is_favoured():
+def test_another_seed_holds_out_others_and_no_place_in_the_order_is_favored():
     labels = np.repeat(np.arange(4), 50)
     out = [stratified_holdout(labels, 0.2, seed)[1] for seed in range(200)]
     times = np.bincount(np.concatenate(out), minlength=200)
@@ -41,7 +41,7 @@ def test_another_seed_holds_out_others_and_no_place_in_the_order_is_favoured():
     assert 15 < times.min() < times.max() < 68, "40 each, give or take four and a half standard deviations"
 
 
-def test_pictures_without_a_class_are_split_at_random():
+def test_images_without_a_class_are_split_at_random():
     kept, held_out = stratified_holdout(np.full(100, -1), 0.25, 0)
     assert (len(kept), len(held_out)) == (75, 25)
 
@@ -68,6 +68,6 @@ def test_a_subset_answers_as_its_reader_does():
         assert subset.label(inner) == shapes.label(outer)
         np.testing.assert_array_equal(subset.tags(inner), shapes.tags(outer))
         np.testing.assert_array_equal(subset.annotation(inner).boxes, shapes.annotation(outer).boxes)
-        assert subset.picture_size(inner) == shapes.picture_size(outer)
+        assert subset.image_size(inner) == shapes.image_size(outer)
     with pytest.raises(IndexError):
         subset[3]

@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
-from visionkit.data.formats.shapes import Shapes
+from visionkit.data.datasets.concatenated import ConcatenatedDataset
+from visionkit.data.datasets.shapes import Shapes
 from visionkit.data.holdout import Subset
-from visionkit.data.joined import JoinedDataset
-from visionkit.data.pixels import count_pixels
 from visionkit.data.splits import HoldoutOptions, Splits, labels_of
+from visionkit.data.stats.pixel_counts import count_pixels
 from visionkit.errors import DataError, RecipeError
 
 HALF_EMPTY = {"split": "train", "count": 20, "size": 48, "empty_share": 0.5}
@@ -15,18 +15,18 @@ def splits(options=None, **further):
     return Splits("shapes", None, options or {"train": HALF_EMPTY}, **further)
 
 
-def test_pictures_without_what_the_task_needs_are_left_out_and_counted(caplog):
+def test_images_without_what_the_task_needs_are_left_out_and_counted(caplog):
     whole, useful = splits().dataset("train"), splits(needs="label").dataset("train")
     labels = labels_of(whole)
     assert (labels == -1).sum() == len(whole) - len(useful) > 0
     assert labels_of(useful).tolist() == labels[labels >= 0].tolist()
-    assert f"{(labels == -1).sum()} pictures without one class are left out" in caplog.text
+    assert f"{(labels == -1).sum()} images without one class are left out" in caplog.text
     assert len(splits(needs="tags").dataset("train")) == len(whole), "an empty list of classes is one, too"
 
 
 def test_a_card_for_another_task_is_refused():
     empty = {"train": {**HALF_EMPTY, "empty_share": 1.0}}
-    with pytest.raises(DataError, match="no picture of train has one class"):
+    with pytest.raises(DataError, match="no image of train has one class"):
         splits(empty, needs="label").dataset("train")
 
 
@@ -50,7 +50,7 @@ def test_counts_are_those_of_labels_or_of_all_tags():
     assert given.class_counts("train").tolist() == expected.tolist()
 
 
-def test_pixels_are_counted_by_class_and_by_picture():
+def test_pixels_are_counted_by_class_and_by_image():
     given = splits({"train": {**HALF_EMPTY, "semantic": True}}, needs="semantic")
     reader = given.dataset("train")
     masks = [reader[index].semantic for index in range(len(reader))]
@@ -77,27 +77,27 @@ def test_void_counts_nowhere_and_unknown_values_are_named():
 
 
 def test_a_card_without_masks_of_classes_is_refused_where_they_are_needed():
-    with pytest.raises(DataError, match="no picture of train has a mask of classes"):
+    with pytest.raises(DataError, match="no image of train has a mask of classes"):
         splits(needs="semantic").dataset("train")
 
 
 def test_a_list_of_options_is_read_as_one_set():
     part = {**HALF_EMPTY, "empty_share": 0.0, "semantic": True}
     joined = splits({"train": [part, {**part, "split": "more", "count": 5}]}, needs="label").dataset("train")
-    assert isinstance(joined, JoinedDataset)
+    assert isinstance(joined, ConcatenatedDataset)
     assert len(joined) == 25
     for index in (0, 19, 20, 24):
         assert joined[index].label == joined.label(index)
         assert joined[index].image_id == joined.image_id(index) == index % 20
         np.testing.assert_array_equal(joined[index].tags, joined.tags(index))
-        assert joined.picture_size(index) == (48, 48)
+        assert joined.image_size(index) == (48, 48)
         assert joined.has_semantic(index)
         np.testing.assert_array_equal(joined[index].semantic, joined.semantic(index))
     with pytest.raises(IndexError):
         joined[25]
 
 
-def test_pictures_that_share_an_id_train_and_are_not_scored():
+def test_images_that_share_an_id_train_and_are_not_scored():
     parts = [{**HALF_EMPTY, "count": 20}, {**HALF_EMPTY, "split": "more", "count": 3}]
     assert len(splits({"train": parts}).dataset("train")) == 23
     for split in ("val", "test"):
@@ -110,7 +110,7 @@ def test_pictures_that_share_an_id_train_and_are_not_scored():
         held_out.dataset("val")
 
 
-def test_validation_pictures_are_held_out_of_training_where_there_are_none():
+def test_validation_images_are_held_out_of_training_where_there_are_none():
     given = splits(holdout=HoldoutOptions(fraction=0.25), needs="label")
     train, val = given.dataset("train"), given.dataset("val")
     names = {reader[index].file_name for reader in (train, val) for index in range(len(reader))}

@@ -5,7 +5,7 @@ import torch
 
 from tests.tasks.small import small_data, small_task, small_trainer
 from visionkit import load
-from visionkit.data.formats.shapes import FORMS, Shapes
+from visionkit.data.datasets.shapes import FORMS, Shapes
 from visionkit.engine.checkpoint import load_task, read_checkpoint
 from visionkit.errors import CheckpointError
 
@@ -29,9 +29,9 @@ def test_a_checkpoint_alone_restores_everything_bit_for_bit(trained):
     assert again.category_ids == [3, 5, 7, 11, 13, 90]
     assert again.preprocess_options == task.preprocess_options
     assert again.evaluation_options == task.evaluation_options
-    picture = torch.from_numpy(Shapes(count=1, size=80)[0].picture.transpose(2, 0, 1).copy())
+    image = torch.from_numpy(Shapes(count=1, size=80)[0].image.transpose(2, 0, 1).copy())
     with torch.inference_mode():
-        before, after = task([picture])[0], again([picture])[0]
+        before, after = task([image])[0], again([image])[0]
     assert len(before["boxes"])
     for name, value in before.items():
         assert torch.equal(value, after[name]), name

@@ -10,49 +10,49 @@ from tests.tasks.small_segmenter import SmallSegmenter, small_segmentation
 from visionkit.backbones import create_backbone
 from visionkit.cli.main import main
 from visionkit.data.batch import to_tensor
-from visionkit.data.crop import CropPreprocess
-from visionkit.data.formats.shapes import FORMS, Shapes
-from visionkit.data.preprocess import Preprocess
-from visionkit.data.scaling import ScalePreprocess
+from visionkit.data.datasets.shapes import FORMS, Shapes
 from visionkit.engine.checkpoint import load_task
 from visionkit.engine.ensemble import average
 from visionkit.errors import CheckpointError, RecipeError
 from visionkit.models import create_model
 from visionkit.ops.box_fusion import fuse_boxes
-from visionkit.ops.suppression import Candidates
+from visionkit.ops.nms import Candidates
+from visionkit.preprocessing.classification import ClassificationPreprocessOptions
+from visionkit.preprocessing.detection import DetectionPreprocessOptions
+from visionkit.preprocessing.segmentation import SegmentationPreprocessOptions
 from visionkit.tasks import (
-    ClassificationEvaluation,
+    ClassificationEvaluationOptions,
+    ClassificationLossOptions,
     Detection,
-    EvaluationOptions,
-    LossOptions,
-    SegmentationEvaluation,
+    DetectionEvaluationOptions,
+    SegmentationEvaluationOptions,
 )
 
 NAMES = list(FORMS)
 
 
 def members():
-    """Two networks that see pictures in different sizes, colours and views."""
-    other = CropPreprocess(48, 40, [0.5] * 3, [0.5] * 3)
+    """Two networks that see images in different sizes, colors and views."""
+    other = ClassificationPreprocessOptions(48, 40, [0.5] * 3, [0.5] * 3)
     return [
-        small_classification(NAMES, evaluation=ClassificationEvaluation(views="ten", scales=[36])).eval(),
+        small_classification(NAMES, evaluation=ClassificationEvaluationOptions(views="ten", scales=[36])).eval(),
         small_classification(NAMES, small_network(6, "resnet18"), preprocess=other).eval(),
     ]
 
 
-def test_each_member_prepares_its_own_pictures():
-    pictures = [torch.randint(0, 256, (3, *size), dtype=torch.uint8) for size in ((50, 70), (40, 40))]
+def test_each_member_prepares_its_own_images():
+    images = [torch.randint(0, 256, (3, *size), dtype=torch.uint8) for size in ((50, 70), (40, 40))]
     both = members()
     with torch.inference_mode():
-        expected = (both[0](pictures) + both[1](pictures)) / 2
-        torch.testing.assert_close(average(both)(pictures), expected)
+        expected = (both[0](images) + both[1](images)) / 2
+        torch.testing.assert_close(average(both)(images), expected)
 
 
 def test_the_mean_of_equals_is_what_each_says():
-    picture = torch.randint(0, 256, (3, 50, 70), dtype=torch.uint8)
+    image = torch.randint(0, 256, (3, 50, 70), dtype=torch.uint8)
     one = members()[0]
     with torch.inference_mode():
-        torch.testing.assert_close(average([one, one, one])([picture]), one([picture]))
+        torch.testing.assert_close(average([one, one, one])([image]), one([image]))
 
 
 def test_networks_of_other_classes_or_tasks_are_refused():
@@ -61,8 +61,8 @@ def test_networks_of_other_classes_or_tasks_are_refused():
         average([one, one, small_classification(["ant", "bee"])])
     with pytest.raises(CheckpointError, match="same order"):
         average([one, small_classification(NAMES[::-1])])
-    with pytest.raises(CheckpointError, match="one class a picture and for several"):
-        average([one, small_classification(NAMES, loss=LossOptions(multi_label=True))])
+    with pytest.raises(CheckpointError, match="one class an image and for several"):
+        average([one, small_classification(NAMES, loss=ClassificationLossOptions(multi_label=True))])
     with pytest.raises(CheckpointError, match=r"checkpoints of classification and detection cannot .* of one kind"):
         average([one, small_task(NAMES)])
 
@@ -77,19 +77,19 @@ def test_a_task_that_knows_no_mean_is_refused(monkeypatch):
 def segmenters(**options):
     """Two networks of other widths, one of which halves what it sees."""
     both = [
-        small_segmentation(NAMES, SmallSegmenter(6), evaluation=SegmentationEvaluation(flip=True, **options)),
-        small_segmentation(NAMES, SmallSegmenter(6, width=8), preprocess=ScalePreprocess(scale=0.5)),
+        small_segmentation(NAMES, SmallSegmenter(6), evaluation=SegmentationEvaluationOptions(flip=True, **options)),
+        small_segmentation(NAMES, SmallSegmenter(6, width=8), preprocess=SegmentationPreprocessOptions(scale=0.5)),
     ]
     return [task.eval() for task in both]
 
 
 def test_segmenters_are_averaged_pixel_by_pixel():
-    pictures, both = torch.randint(0, 256, (2, 3, 20, 31), dtype=torch.uint8), segmenters()
+    images, both = torch.randint(0, 256, (2, 3, 20, 31), dtype=torch.uint8), segmenters()
     with torch.inference_mode():
-        expected = (both[0].probabilities(pictures, (20, 31)) + both[1].probabilities(pictures, (20, 31))) / 2
-        torch.testing.assert_close(average(both).probabilities(pictures, (20, 31)), expected)
-        assert torch.equal(average(both)([pictures[1]])[0], expected[1].argmax(0).to(torch.uint8))
-        assert not torch.equal(expected.argmax(1), both[0].probabilities(pictures, (20, 31)).argmax(1))
+        expected = (both[0].probabilities(images, (20, 31)) + both[1].probabilities(images, (20, 31))) / 2
+        torch.testing.assert_close(average(both).probabilities(images, (20, 31)), expected)
+        assert torch.equal(average(both)([images[1]])[0], expected[1].argmax(0).to(torch.uint8))
+        assert not torch.equal(expected.argmax(1), both[0].probabilities(images, (20, 31)).argmax(1))
 
 
 def test_segmenters_share_the_tiles_of_the_first():
@@ -103,38 +103,38 @@ def test_segmenters_share_the_tiles_of_the_first():
 
 
 def detectors(**options):
-    """Two networks with other values, one of which sees larger pictures, and their mirror images."""
-    larger = Preprocess(short_side=96, long_side=200)
+    """Two networks with other values, one of which sees larger images, and their mirror images."""
+    larger = DetectionPreprocessOptions(short_side=96, long_side=200)
     torch.manual_seed(0)
-    one = small_task(NAMES, evaluation=EvaluationOptions(fusion_iou=0.4, **options))
-    return [one.eval(), small_task(NAMES, preprocess=larger, evaluation=EvaluationOptions(flip=True)).eval()]
+    one = small_task(NAMES, evaluation=DetectionEvaluationOptions(fusion_iou=0.4, **options))
+    return [one.eval(), small_task(NAMES, preprocess=larger, evaluation=DetectionEvaluationOptions(flip=True)).eval()]
 
 
-def by_hand(both, picture, iou=0.4):
-    """What two detectors find in a picture, fused, the best hundred."""
+def by_hand(both, image, iou=0.4):
+    """What two detectors find in an image, fused, the best hundred."""
     with torch.inference_mode():
-        found = [member([picture])[0] for member in both]
+        found = [member([image])[0] for member in both]
     fused = fuse_boxes([Candidates(one["boxes"], one["scores"], one["labels"]) for one in found], iou)
     return {name: column[:100] for name, column in fused._asdict().items()}
 
 
-def test_detections_of_several_are_fused_picture_by_picture():
-    pictures, both = (
+def test_detections_of_several_are_fused_image_by_image():
+    images, both = (
         [torch.randint(0, 256, (3, *size), dtype=torch.uint8) for size in ((50, 70), (64, 64))],
         detectors(),
     )
     with torch.inference_mode():
-        found = average(both)(pictures)
-    for picture, fused in zip(pictures, found, strict=True):
-        expected = by_hand(both, picture)
+        found = average(both)(images)
+    for image, fused in zip(images, found, strict=True):
+        expected = by_hand(both, image)
         assert len(fused["boxes"]) > 50
         torch.testing.assert_close(fused, expected, atol=1e-3, rtol=1e-4)
 
 
 def test_one_detector_alone_answers_as_it_does():
-    (one, _), picture = detectors(), torch.randint(0, 256, (3, 50, 70), dtype=torch.uint8)
+    (one, _), image = detectors(), torch.randint(0, 256, (3, 50, 70), dtype=torch.uint8)
     with torch.inference_mode():
-        assert all(torch.equal(average([one])([picture])[0][key], value) for key, value in one([picture])[0].items())
+        assert all(torch.equal(average([one])([image])[0][key], value) for key, value in one([image])[0].items())
 
 
 def test_detectors_with_masks_are_refused():
@@ -165,7 +165,7 @@ def test_the_command_scores_two_checkpoints_as_fused_by_hand(tmp_path, monkeypat
     rows = json.loads((tmp_path / "scores" / "predictions.json").read_text())
     both, shapes = [load_task(path) for path in checkpoints], Shapes(split="val", count=3, size=64)
     for index in range(3):
-        expected = by_hand(both, to_tensor(shapes[index].picture))
+        expected = by_hand(both, to_tensor(shapes[index].image))
         own = [row for row in rows if row["image_id"] == index]
         assert len(own) == len(expected["boxes"]) > 0
         torch.testing.assert_close(torch.tensor([row["score"] for row in own]), expected["scores"], atol=1e-4, rtol=0)

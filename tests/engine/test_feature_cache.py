@@ -37,9 +37,9 @@ def write_weights(seed):
     torch.save(torchvision.models.resnet18(weights=None).state_dict(), "net.pth")
 
 
-def write_picture(path, seed):
+def write_image(path, seed):
     path.parent.mkdir(parents=True, exist_ok=True)
-    shape = (32, 32, 3) if seed % 3 == 0 else (50, 44, 3)  # pictures of the crop's size train as they are
+    shape = (32, 32, 3) if seed % 3 == 0 else (50, 44, 3)  # images of the crop's size train as they are
     Image.fromarray(np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)).save(path)
 
 
@@ -48,7 +48,7 @@ def desk(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for index in range(14):
         split = "val" if index >= 10 else "train"
-        write_picture(tmp_path / "photos" / split / "ab"[index % 2] / f"{index}.png", index)
+        write_image(tmp_path / "photos" / split / "ab"[index % 2] / f"{index}.png", index)
     write_weights(0)
     (tmp_path / "card.yaml").write_text(CARD)
     (tmp_path / "mine.yaml").write_text(RECIPE)
@@ -57,12 +57,12 @@ def desk(tmp_path, monkeypatch):
 
 @pytest.fixture
 def computed(monkeypatch):
-    """How many pictures went through the backbone, a number for each batch of the cache."""
+    """How many images went through the backbone, a number for each batch of the cache."""
     sizes, compute = [], feature_cache._computed
     monkeypatch.setattr(
         feature_cache,
         "_computed",
-        lambda task, pictures, training: (sizes.append(len(pictures)), compute(task, pictures, training))[1],
+        lambda task, images, training: (sizes.append(len(images)), compute(task, images, training))[1],
     )
     return sizes
 
@@ -96,10 +96,10 @@ def test_a_run_over_kept_features_ends_where_any_run_does(backbone, desk, comput
             assert found == pytest.approx(wanted, rel=1e-4)
 
 
-def test_a_changed_picture_is_computed_again_and_no_other(desk, computed):
+def test_a_changed_image_is_computed_again_and_no_other(desk, computed):
     fit(CACHE)
     recount(computed)
-    write_picture(desk / "photos" / "train" / "a" / "4.png", 104)
+    write_image(desk / "photos" / "train" / "a" / "4.png", 104)
     fit(CACHE)
     assert recount(computed) == 1
     (desk / "photos" / "train" / "a" / "4.png").rename(desk / "photos" / "train" / "a" / "renamed.png")
@@ -150,7 +150,7 @@ def test_a_run_is_resumed_over_features_of_its_own_backbone_alone(desk, computed
     assert "the checkpoint's backbone has other weights" in capsys.readouterr().err
 
 
-def test_the_checkpoint_predicts_from_pictures(desk):
+def test_the_checkpoint_predicts_from_images(desk):
     fit(CACHE)
     assert main(["test", "runs/mine/1/last.ckpt"]) == 0
 
@@ -158,10 +158,10 @@ def test_the_checkpoint_predicts_from_pictures(desk):
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["data.augment=[{name: HorizontalFlip, p: 0.5}]"], "data.augment varies the pictures at random"),
+        (["data.augment=[{name: HorizontalFlip, p: 0.5}]"], "data.augment varies the images at random"),
         (["model.backbone.frozen_stages=3"], "set model.backbone.frozen_stages=all"),
         (["unfreeze={epoch: 1, frozen_stages: 2}"], "take unfreeze out"),
-        (["mixing.mixup_alpha=0.2"], "mixing varies the pictures"),
+        (["mixing.mixup_alpha=0.2"], "mixing varies the images"),
         (["feature_cache.foldr=x"], "unknown key feature_cache.foldr"),
     ],
 )

@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from tests.tasks.small import small_task
-from visionkit.data.formats.shapes import FORMS, Shapes
+from visionkit.data.datasets.shapes import FORMS, Shapes
 from visionkit.engine.predict import Predictor
 from visionkit.errors import DataError
 
@@ -14,12 +14,12 @@ def predictor():
 
 
 def test_paths_folders_arrays_and_lists_give_the_same(predictor, tmp_path):
-    pictures = [Shapes(count=3, size=64)[index].picture for index in range(3)]
-    for index, picture in enumerate(pictures):
-        Image.fromarray(picture).save(tmp_path / f"{index}.png")
+    images = [Shapes(count=3, size=64)[index].image for index in range(3)]
+    for index, image in enumerate(images):
+        Image.fromarray(image).save(tmp_path / f"{index}.png")
     from_folder = predictor.predict(tmp_path)
-    from_arrays = predictor.predict(pictures)
-    from_paths = predictor.predict([str(tmp_path / "0.png"), tmp_path / "1.png", pictures[2]])
+    from_arrays = predictor.predict(images)
+    from_paths = predictor.predict([str(tmp_path / "0.png"), tmp_path / "1.png", images[2]])
     in_batches = predictor.predict(tmp_path, batch_size=3)
     for found in zip(from_folder, from_arrays, from_paths, in_batches, strict=True):
         assert len(found[0]) > 0
@@ -30,7 +30,7 @@ def test_paths_folders_arrays_and_lists_give_the_same(predictor, tmp_path):
 
 
 def test_a_threshold_keeps_boxes_names_and_scores_together(predictor):
-    found = predictor.predict(Shapes(count=1, size=64)[0].picture)[0]
+    found = predictor.predict(Shapes(count=1, size=64)[0].image)[0]
     threshold = float(np.median(found.scores))
     kept = found.above(threshold)
     assert 0 < len(kept) < len(found)
@@ -39,7 +39,7 @@ def test_a_threshold_keeps_boxes_names_and_scores_together(predictor):
     assert len(kept.to_dict()["detections"]) == len(kept)
 
 
-@pytest.mark.parametrize("picture", [np.zeros((8, 8), np.uint8), np.zeros((8, 8, 3)), np.zeros((8, 8, 4), np.uint8)])
-def test_arrays_of_another_form_are_refused(predictor, picture):
+@pytest.mark.parametrize("image", [np.zeros((8, 8), np.uint8), np.zeros((8, 8, 3)), np.zeros((8, 8, 4), np.uint8)])
+def test_arrays_of_another_form_are_refused(predictor, image):
     with pytest.raises(DataError, match="must be uint8"):
-        predictor.predict(picture)
+        predictor.predict(image)

@@ -1,4 +1,4 @@
-"""R-CNN learns eight pictures by heart, two of them empty, and keeps their classes after each of its stages."""
+"""R-CNN learns eight images by heart, two of them empty, and keeps their classes after each of its stages."""
 
 import pytest
 import torch
@@ -8,11 +8,11 @@ pytest.importorskip("skimage")
 
 from tests.tasks.small import SIZE, small_data, small_trainer
 from visionkit.backbones import create_backbone
-from visionkit.data.preprocess import Preprocess
 from visionkit.data.proposals.source import ProposalOptions
 from visionkit.engine.checkpoint import load_task
 from visionkit.engine.run import make_callbacks
 from visionkit.models import create_model
+from visionkit.preprocessing.detection import DetectionPreprocessOptions
 from visionkit.tasks import Detection, OptimizerOptions, ScheduleOptions
 
 EPOCHS = 18
@@ -29,7 +29,7 @@ OPTIONS = {
 }
 
 
-def test_eight_pictures_are_learned_by_heart(tmp_path):
+def test_eight_images_are_learned_by_heart(tmp_path):
     data = small_data(train=8, val=8, proposals=ProposalOptions(mode="fast", folder=str(tmp_path / "proposals")))
     shape = {**data.splits.options["train"], "min_object": 0.3, "max_object": 0.7, "max_objects": 2, "empty_share": 0.3}
     data.splits.options["train"], data.splits.options["val"] = dict(shape), dict(shape)
@@ -39,7 +39,7 @@ def test_eight_pictures_are_learned_by_heart(tmp_path):
     task = Detection(
         create_model("rcnn", backbone, 6, classifier="svm", box_regression=True, **OPTIONS),
         data.class_names,
-        preprocess=Preprocess(short_side=SIZE, long_side=2 * SIZE),
+        preprocess=DetectionPreprocessOptions(short_side=SIZE, long_side=2 * SIZE),
         optimizer=OptimizerOptions(name="adamw", lr=5e-4, base_batch_size=2, weight_decay=0.0),
         schedule=ScheduleOptions(name="constant", warmup_steps=0),
     )
@@ -60,7 +60,7 @@ def test_eight_pictures_are_learned_by_heart(tmp_path):
     absent = set(range(6)) - {label for index in range(8) for label in data.dataset("train").annotation(index).labels}
     assert absent
     network = load_task(tmp_path / "best.ckpt").network
-    picture = torch.randn(3, SIZE, SIZE)
+    image = torch.randn(3, SIZE, SIZE)
     with torch.inference_mode():
-        scores, _ = network.judge(network.describe(picture, torch.tensor([[0.0, 0, 40, 40], [5, 5, 60, 50]])))
+        scores, _ = network.score_regions(network.describe(image, torch.tensor([[0.0, 0, 40, 40], [5, 5, 60, 50]])))
     assert (scores[:, sorted(absent)] == 0).all()

@@ -5,7 +5,7 @@ import torch
 from lightning.pytorch.callbacks import EarlyStopping, EMAWeightAveraging
 
 from tests.tasks.small import small_data, small_task, small_trainer
-from visionkit.data.formats.shapes import FORMS
+from visionkit.data.datasets.shapes import FORMS
 from visionkit.engine.checkpoint import load_task
 from visionkit.engine.run import (
     EarlyStoppingOptions,

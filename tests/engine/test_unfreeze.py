@@ -9,7 +9,7 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.strategies import DDPStrategy
 
 from tests.tasks.small import small_trainer
-from tests.tasks.small_classifier import small_classification, small_pictures
+from tests.tasks.small_classifier import small_classification, small_images
 from visionkit.backbones import create_backbone
 from visionkit.engine.checkpoint import load_task
 from visionkit.engine.unfreeze import StagedUnfreezing, UnfreezeStep
@@ -53,7 +53,7 @@ class Watch(Callback):
 
 
 def train(steps, *, epochs=3, more=(), fit=None, **options):
-    data = small_pictures(train=8, val=4)
+    data = small_images(train=8, val=4)
     task, watch = task_to_transfer(data.class_names, **options), Watch()
     callbacks = [StagedUnfreezing(steps), watch, *more]
     trainer = small_trainer(max_epochs=epochs, callbacks=callbacks, enable_checkpointing=bool(more))
@@ -124,7 +124,7 @@ def test_steps_that_unfreeze_nothing_are_refused(steps, frozen, message):
 
 
 def test_random_values_train_from_the_start(caplog):
-    data = small_pictures()
+    data = small_images()
     trainer = small_trainer(callbacks=[StagedUnfreezing(STEPS)])
     trainer.fit(small_classification(data.class_names), data)
     assert "has random values, and all of it trains" in caplog.text
@@ -134,11 +134,11 @@ TWO_PROCESSES = """
 import sys, torch
 from tests.engine.test_unfreeze import STEPS, Watch, task_to_transfer
 from tests.tasks.small import small_trainer
-from tests.tasks.small_classifier import small_pictures
+from tests.tasks.small_classifier import small_images
 from visionkit.engine.unfreeze import StagedUnfreezing
 
 torch.set_num_threads(1)
-data = small_pictures(train=16, val=4)
+data = small_images(train=16, val=4)
 task, watch = task_to_transfer(data.class_names), Watch()
 small_trainer(
     devices=2, strategy=sys.argv[1], max_epochs=3, callbacks=[StagedUnfreezing(STEPS), watch], limit_val_batches=0

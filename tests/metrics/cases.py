@@ -4,11 +4,11 @@ import numpy as np
 import torch
 
 
-def random_case(seed, classes, pictures=14, difficult=False):
-    """Predictions and targets with equal scores, crowds or difficult objects, and empty pictures."""
+def random_case(seed, classes, images=14, difficult=False):
+    """Predictions and targets with equal scores, crowds or difficult objects, and empty images."""
     random = np.random.default_rng(seed)
     predictions, targets = [], []
-    for image_id in range(1, pictures + 1):
+    for image_id in range(1, images + 1):
         objects = int(random.integers(0, 6))
         boxes = random_boxes(random, objects)
         near = np.repeat(boxes, 2, axis=0) + random.normal(0, 6, (2 * objects, 4))
@@ -36,6 +36,6 @@ def random_case(seed, classes, pictures=14, difficult=False):
 
 
 def random_boxes(random, count):
-    """Integer boxes, as pictures have them; overlaps that lie exactly on a threshold then occur."""
+    """Integer boxes, as images have them; overlaps that lie exactly on a threshold then occur."""
     corner = random.integers(0, 400, (count, 2))
     return np.concatenate([corner, corner + random.integers(5, 150, (count, 2))], axis=1).astype(np.float64)

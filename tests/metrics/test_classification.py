@@ -1,4 +1,4 @@
-"""Figures of classifiers against plain loops over the pictures."""
+"""Metrics of classifiers against plain loops over the images."""
 
 import math
 
@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from visionkit.metrics.classification import CALIBRATION_BINS, MultiLabelFigures, SingleLabelFigures
+from visionkit.metrics.classification import CALIBRATION_BINS, MultiLabelMetrics, SingleLabelMetrics
 
 NAMES = ["ant", "bee", "cat", "dog", "elk", "fox", "gnu"]
 
@@ -17,7 +17,7 @@ def probabilities(count, classes, seed):
     return torch.randn(count, classes, generator=torch.Generator().manual_seed(seed)).softmax(dim=1)
 
 
-def figures_of(kind, classes, scores, targets, batch=7):
+def metrics_of(kind, classes, scores, targets, batch=7):
     """The metric fed in batches, the last of them smaller."""
     metric = kind(NAMES[:classes])
     for start in range(0, len(scores), batch):
@@ -46,39 +46,39 @@ def calibration_error(scores, labels):
 
 @settings(max_examples=25)
 @given(st.integers(2, 7), st.integers(1, 40), st.integers(0, 999))
-def test_single_label_figures_are_those_of_a_slow_count(classes, count, seed):
+def test_single_label_metrics_are_those_of_a_slow_count(classes, count, seed):
     scores = probabilities(count, classes, seed)
     labels = torch.randint(0, max(classes - 1, 1), (count,), generator=torch.Generator().manual_seed(seed))
-    metric = figures_of(SingleLabelFigures, classes, scores, labels)
-    figures, rows, truth = metric.compute(), scores.double().tolist(), labels.tolist()
+    metric = metrics_of(SingleLabelMetrics, classes, scores, labels)
+    metrics, rows, truth = metric.compute(), scores.double().tolist(), labels.tolist()
     ranks = [rank_of_truth(row, label) for row, label in zip(rows, truth, strict=True)]
-    assert figures["top1"] == pytest.approx(np.mean([rank == 0 for rank in ranks]))
-    assert ("top5" in figures) == (classes > 5)
+    assert metrics["top1"] == pytest.approx(np.mean([rank == 0 for rank in ranks]))
+    assert ("top5" in metrics) == (classes > 5)
     if classes > 5:
-        assert figures["top5"] == pytest.approx(np.mean([rank < 5 for rank in ranks]))
+        assert metrics["top5"] == pytest.approx(np.mean([rank < 5 for rank in ranks]))
     recalls = [
         np.mean([rank == 0 for rank, label in zip(ranks, truth, strict=True) if label == k]) for k in sorted(set(truth))
     ]
-    assert figures["mean_recall"] == pytest.approx(np.mean(recalls))
-    assert figures["calibration_error"] == pytest.approx(calibration_error(rows, truth), abs=1e-5)
+    assert metrics["mean_recall"] == pytest.approx(np.mean(recalls))
+    assert metrics["calibration_error"] == pytest.approx(calibration_error(rows, truth), abs=1e-5)
 
 
 @settings(max_examples=20)
 @given(st.integers(2, 7), st.integers(0, 999))
-def test_confusion_and_the_figures_by_class(classes, seed):
+def test_confusion_and_the_metrics_by_class(classes, seed):
     scores = probabilities(30, classes, seed)
     labels = torch.randint(0, classes, (30,), generator=torch.Generator().manual_seed(seed + 1))
-    metric = figures_of(SingleLabelFigures, classes, scores, labels)
+    metric = metrics_of(SingleLabelMetrics, classes, scores, labels)
     expected = np.zeros((classes, classes), int)
     for label, said in zip(labels.tolist(), scores.argmax(dim=1).tolist(), strict=True):
         expected[label, said] += 1
     assert metric.details()["confusion"] == expected.tolist()
-    figures = metric.compute()
+    metrics = metric.compute()
     for k, name in enumerate(NAMES[:classes]):
-        assert figures[f"pictures/{name}"] == expected[k].sum()
+        assert metrics[f"images/{name}"] == expected[k].sum()
         for figure, out_of in (("recall", expected[k].sum()), ("precision", expected[:, k].sum())):
             value = expected[k, k] / out_of if out_of else math.nan
-            assert figures[f"{figure}/{name}"] == pytest.approx(value, nan_ok=True)
+            assert metrics[f"{figure}/{name}"] == pytest.approx(value, nan_ok=True)
 
 
 def average_precision(scores, held):
@@ -95,39 +95,39 @@ def average_precision(scores, held):
 @pytest.mark.filterwarnings("ignore:No positive samples")
 @settings(max_examples=12)
 @given(st.integers(1, 5), st.integers(2, 25), st.integers(0, 999))
-def test_multi_label_figures_are_those_of_a_slow_count(classes, count, seed):
+def test_multi_label_metrics_are_those_of_a_slow_count(classes, count, seed):
     dice = torch.Generator().manual_seed(seed)
     scores = (torch.rand(count, classes, generator=dice) * 10).round() / 10  # some are equal
     held = (torch.rand(count, classes, generator=dice) < 0.4).float()
     held[:, 0] = 0  # a class that does not occur
     held[0, 1:] = 1
-    figures = figures_of(MultiLabelFigures, classes, scores, held).compute()
+    metrics = metrics_of(MultiLabelMetrics, classes, scores, held).compute()
     occurring = range(1, classes)
     expected = {k: average_precision(scores[:, k].tolist(), held[:, k].tolist()) for k in occurring}
     for k in occurring:
-        assert figures[f"AP/{NAMES[k]}"] == pytest.approx(expected[k], abs=1e-5)
+        assert metrics[f"AP/{NAMES[k]}"] == pytest.approx(expected[k], abs=1e-5)
         said, true = scores[:, k] > 0.5, held[:, k] == 1
         f1 = 2 * (said & true).sum() / (said.sum() + true.sum())
-        assert figures[f"F1/{NAMES[k]}"] == pytest.approx(f1.item(), abs=1e-6)
-    assert math.isnan(figures["AP/ant"])
-    assert math.isnan(figures["F1/ant"])
+        assert metrics[f"F1/{NAMES[k]}"] == pytest.approx(f1.item(), abs=1e-6)
+    assert math.isnan(metrics["AP/ant"])
+    assert math.isnan(metrics["F1/ant"])
     mean = np.mean(list(expected.values())) if expected else math.nan
-    assert figures["mAP"] == pytest.approx(mean, abs=1e-5, nan_ok=True)
-    mean = np.mean([figures[f"F1/{NAMES[k]}"] for k in occurring]) if expected else math.nan
-    assert figures["F1"] == pytest.approx(mean, abs=1e-5, nan_ok=True)
+    assert metrics["mAP"] == pytest.approx(mean, abs=1e-5, nan_ok=True)
+    mean = np.mean([metrics[f"F1/{NAMES[k]}"] for k in occurring]) if expected else math.nan
+    assert metrics["F1"] == pytest.approx(mean, abs=1e-5, nan_ok=True)
 
 
-@pytest.mark.parametrize("kind", [SingleLabelFigures, MultiLabelFigures])
+@pytest.mark.parametrize("kind", [SingleLabelMetrics, MultiLabelMetrics])
 def test_reset_forgets_and_batches_do_not_matter(kind):
     scores = probabilities(20, 7, 0)
     labels = torch.arange(20) % 7
-    targets = labels if kind is SingleLabelFigures else torch.eye(7)[labels]
-    metric = figures_of(kind, 7, scores, targets, batch=20)
+    targets = labels if kind is SingleLabelMetrics else torch.eye(7)[labels]
+    metric = metrics_of(kind, 7, scores, targets, batch=20)
     whole = metric.compute()
-    assert whole == pytest.approx(figures_of(kind, 7, scores, targets, batch=3).compute(), nan_ok=True)
+    assert whole == pytest.approx(metrics_of(kind, 7, scores, targets, batch=3).compute(), nan_ok=True)
     metric.reset()
     metric.update(scores[:7], targets[:7])
-    assert metric.compute() == pytest.approx(figures_of(kind, 7, scores[:7], targets[:7]).compute(), nan_ok=True)
+    assert metric.compute() == pytest.approx(metrics_of(kind, 7, scores[:7], targets[:7]).compute(), nan_ok=True)
     assert set(metric.overall) <= set(whole)
     assert metric.main in metric.overall
-    assert not metric.state_dict(), "figures have no place in a checkpoint"
+    assert not metric.state_dict(), "metrics have no place in a checkpoint"

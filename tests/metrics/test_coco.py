@@ -1,4 +1,4 @@
-"""COCO figures beside pycocotools, on its own example files and on random cases."""
+"""COCO metrics beside pycocotools, on its own example files and on random cases."""
 
 import contextlib
 import io
@@ -15,9 +15,8 @@ from pycocotools.cocoeval import COCOeval
 from tests.metrics.cases import random_case
 from tests.real_data import real_data
 from visionkit.errors import VisionkitError
-from visionkit.metrics import CocoAP
-from visionkit.metrics.coco import CocoMaskAP
-from visionkit.metrics.results import to_coco_results
+from visionkit.metrics.coco import CocoAP, CocoMaskAP
+from visionkit.metrics.coco_results import to_coco_results
 
 TWELVE = ["AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl"]
 # Published with the files; the bbox and segm rows of val2014_fake_eval_res.txt to six digits.
@@ -29,7 +28,7 @@ EXPECTED = {
 }
 
 
-def by_picture(rows):
+def by_image(rows):
     grouped = {}
     for row in rows:
         grouped.setdefault(row["image_id"], []).append(row)
@@ -46,8 +45,8 @@ def corners(rows):
 def test_the_twelve_numbers_of_the_coco_api_examples(kind, backend):
     folder = real_data("coco-eval")
     truth = json.loads((folder / "instances_val2014_100.json").read_text())
-    found = by_picture(json.loads((folder / f"instances_val2014_fake{kind}100_results.json").read_text()))
-    objects = by_picture(truth["annotations"])
+    found = by_image(json.loads((folder / f"instances_val2014_fake{kind}100_results.json").read_text()))
+    objects = by_image(truth["annotations"])
     ids = sorted(category["id"] for category in truth["categories"])
     label = {category: index for index, category in enumerate(ids)}
     metric = CocoAP([str(category) for category in ids], ids, kind=kind, backend=backend)
@@ -70,8 +69,8 @@ def test_the_twelve_numbers_of_the_coco_api_examples(kind, backend):
             "masks": [row.get("segmentation") for row in seen],
         }
         metric.update([prediction], [target])
-    figures = metric.compute()
-    assert [figures[name] for name in TWELVE] == pytest.approx(
+    metrics = metric.compute()
+    assert [metrics[name] for name in TWELVE] == pytest.approx(
         [float(word) for word in EXPECTED[kind].split()], abs=1e-6
     )
 
@@ -119,14 +118,14 @@ def reference(predictions, targets, classes, limits):
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_random_cases_with_crowds_ties_and_empty_pictures_equal_pycocotools(seed):
+def test_random_cases_with_crowds_ties_and_empty_images_equal_pycocotools(seed):
     predictions, targets = random_case(seed, classes=3)
     metric = CocoAP(["a", "b", "c"])
     for prediction, target in zip(predictions, targets, strict=True):
         metric.update([prediction], [target])
-    figures = metric.compute()
+    metrics = metric.compute()
     expected = [math.nan if value == -1 else value for value in reference(predictions, targets, 3, [1, 10, 100])]
-    assert [figures[name] for name in TWELVE] == pytest.approx(expected, abs=1e-9, nan_ok=True)
+    assert [metrics[name] for name in TWELVE] == pytest.approx(expected, abs=1e-9, nan_ok=True)
 
 
 def perfect(count, image_id=1, label=0):
@@ -160,16 +159,16 @@ def test_the_first_object_of_the_set_counts():
     assert scored(perfect(1))["AP"] == pytest.approx(1.0)
 
 
-def test_predictions_on_pictures_without_objects_are_false_positives():
+def test_predictions_on_images_without_objects_are_false_positives():
     empty = {"image_id": 0, "size": (50, 50), "boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.long)}
     false = {"boxes": torch.tensor([[0.0, 0, 9, 9]]), "scores": torch.tensor([1.5]), "labels": torch.tensor([0])}
     assert scored(perfect(1), (false, empty))["AP"] == pytest.approx(0.5, abs=0.01)
 
 
-def test_undefined_figures_are_nan():
-    figures = scored(perfect(1))
-    assert math.isnan(figures["APl"])
-    assert math.isnan(figures["AP/b"])
+def test_undefined_metrics_are_nan():
+    metrics = scored(perfect(1))
+    assert math.isnan(metrics["APl"])
+    assert math.isnan(metrics["AP/b"])
     assert math.isnan(CocoAP(["a"]).compute()["AP"])
 
 
@@ -179,7 +178,7 @@ def test_objects_without_any_prediction_score_zero():
     assert scored((nothing, target))["AP"] == 0
 
 
-def test_a_picture_seen_twice_counts_once():
+def test_a_image_seen_twice_counts_once():
     assert scored(perfect(2), perfect(2)) == pytest.approx(scored(perfect(2)), nan_ok=True)
 
 
@@ -206,7 +205,7 @@ def test_masks_that_are_missing_are_named():
         scored((prediction, target), kind="segm")
 
 
-def test_mask_scores_of_pictures_without_predictions():
+def test_mask_scores_of_images_without_predictions():
     code = rle.encode(np.asfortranarray(np.eye(50, dtype=np.uint8)))
     prediction, target = perfect(1)
     nothing = {name: value[:0] for name, value in prediction.items()}
@@ -237,6 +236,6 @@ def test_masks_are_scored_beside_boxes():
     there = {"image_id": 1, "boxes": box, "labels": torch.tensor([0]), "masks": [right], "size": size}
     metric = CocoMaskAP(["a"])
     metric.update([{"boxes": box, "scores": torch.ones(1), "labels": torch.tensor([0]), "masks": [wrong]}], [there])
-    figures = metric.compute()
-    assert (figures["AP"], figures["mask_AP"]) == (pytest.approx(1.0), 0.0)
-    assert figures["mask_AP/a"] == 0.0
+    metrics = metric.compute()
+    assert (metrics["AP"], metrics["mask_AP"]) == (pytest.approx(1.0), 0.0)
+    assert metrics["mask_AP/a"] == 0.0

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.metrics.cases import random_case
-from visionkit.metrics import BestF1
+from visionkit.metrics.operating_point import BestF1
 
 
 def overlap(a, b):
@@ -43,19 +43,19 @@ def test_random_cases_equal_the_plain_loop(seed):
     predictions, targets = random_case(seed, classes=3)
     metric = BestF1(["a", "b", "c"])
     metric.update(predictions, targets)
-    figures = metric.compute()
+    metrics = metric.compute()
     for label, name in enumerate("abc"):
         thresholds = sorted({score for found in predictions for score in found["scores"].tolist()}, reverse=True)
         curve = [counts_at(threshold, predictions, targets, label) for threshold in thresholds]
         best = max(2 * hits / (taken + objects) for hits, taken, objects in curve)
-        assert figures[f"F1/{name}"] == pytest.approx(best)
-        hits, taken, objects = counts_at(figures[f"threshold/{name}"], predictions, targets, label)
-        assert figures[f"precision/{name}"] == pytest.approx(hits / taken)
-        assert figures[f"recall/{name}"] == pytest.approx(hits / objects)
-    assert figures["F1"] == pytest.approx(np.mean([figures[f"F1/{name}"] for name in "abc"]))
+        assert metrics[f"F1/{name}"] == pytest.approx(best)
+        hits, taken, objects = counts_at(metrics[f"threshold/{name}"], predictions, targets, label)
+        assert metrics[f"precision/{name}"] == pytest.approx(hits / taken)
+        assert metrics[f"recall/{name}"] == pytest.approx(hits / objects)
+    assert metrics["F1"] == pytest.approx(np.mean([metrics[f"F1/{name}"] for name in "abc"]))
 
 
-def picture(objects, found, image_id=1, crowd=()):
+def image(objects, found, image_id=1, crowd=()):
     """Objects (place, label) and boxes (place, label, score) on places that do not touch each other."""
     place = [[20.0 * index, 0, 20.0 * index + 10, 10] for index in range(10)]
     target = {
@@ -73,9 +73,9 @@ def picture(objects, found, image_id=1, crowd=()):
     return prediction, target
 
 
-def at_best(*pictures, classes="ab"):
+def at_best(*images, classes="ab"):
     metric = BestF1(list(classes))
-    for prediction, target in pictures:
+    for prediction, target in images:
         metric.update([prediction], [target])
     return metric.compute(), metric.point
 
@@ -83,39 +83,39 @@ def at_best(*pictures, classes="ab"):
 def test_confusion_by_hand():
     objects = [(0, 0), (1, 0), (2, 1), (3, 1), (4, 1)]
     found = [(0, 0, 0.9), (1, 1, 0.8), (2, 1, 0.9), (3, 1, 0.7), (9, 0, 0.9), (8, 0, 0.1)]
-    figures, point = at_best(picture(objects, found))
+    metrics, point = at_best(image(objects, found))
     # Rows a, b, background: one a is taken for b, one b is missed, one a stands where nothing is; .1 lies below.
     assert point.confusion.tolist() == [[1, 1, 0], [0, 2, 1], [1, 0, 0]]
-    assert figures["threshold/a"] == pytest.approx(0.9)
-    assert figures["threshold/b"] == pytest.approx(0.7)
-    assert figures["precision/b"] == pytest.approx(2 / 3)
-    assert figures["recall/b"] == pytest.approx(2 / 3)
+    assert metrics["threshold/a"] == pytest.approx(0.9)
+    assert metrics["threshold/b"] == pytest.approx(0.7)
+    assert metrics["precision/b"] == pytest.approx(2 / 3)
+    assert metrics["recall/b"] == pytest.approx(2 / 3)
 
 
 def test_boxes_on_a_crowd_are_no_false_positives():
-    figures, point = at_best(picture([(0, 0), (1, 0)], [(0, 0, 0.8), (1, 0, 0.9), (1, 0, 0.85)], crowd=(1,)))
-    assert figures["F1/a"] == 1
+    metrics, point = at_best(image([(0, 0), (1, 0)], [(0, 0, 0.8), (1, 0, 0.9), (1, 0, 0.85)], crowd=(1,)))
+    assert metrics["F1/a"] == 1
     assert point.confusion.tolist() == [[1, 0, 0], [0, 0, 0], [0, 0, 0]]
 
 
 def test_equal_scores_are_taken_together():
-    figures, _ = at_best(picture([(0, 0)], [(0, 0, 0.5), (1, 0, 0.5)]))
-    assert figures["precision/a"] == 0.5
-    assert figures["recall/a"] == 1
+    metrics, _ = at_best(image([(0, 0)], [(0, 0, 0.5), (1, 0, 0.5)]))
+    assert metrics["precision/a"] == 0.5
+    assert metrics["recall/a"] == 1
 
 
 def test_what_is_not_defined_is_nan():
-    figures, _ = at_best(picture([(0, 0)], [(1, 1, 0.5)]))
-    assert (figures["recall/a"], figures["F1/a"]) == (0, 0)
-    assert all(math.isnan(figures[name]) for name in ("precision/a", "threshold/a", "F1/b", "recall/b", "precision/b"))
-    nothing, point = at_best(picture([], [(1, 1, 0.5)]), picture([], [], image_id=2))
+    metrics, _ = at_best(image([(0, 0)], [(1, 1, 0.5)]))
+    assert (metrics["recall/a"], metrics["F1/a"]) == (0, 0)
+    assert all(math.isnan(metrics[name]) for name in ("precision/a", "threshold/a", "F1/b", "recall/b", "precision/b"))
+    nothing, point = at_best(image([], [(1, 1, 0.5)]), image([], [], image_id=2))
     assert all(math.isnan(value) for value in nothing.values())
     assert point.confusion.sum() == 0
 
 
 def test_reset_forgets_the_point():
     metric = BestF1(["a"])
-    prediction, target = picture([(0, 0)], [(0, 0, 0.5)])
+    prediction, target = image([(0, 0)], [(0, 0, 0.5)])
     metric.update([prediction], [target])
     assert metric.compute()["F1"] == 1
     metric.reset()

@@ -1,4 +1,4 @@
-"""What is kept of each picture, and gathering over processes: every picture once, also where a process has none."""
+"""What is kept of each image, and gathering over processes: every image once, also where a process has none."""
 
 import copy
 import json
@@ -11,7 +11,8 @@ import torch.multiprocessing as mp
 
 from tests.metrics.cases import random_case
 from visionkit.errors import VisionkitError
-from visionkit.metrics import CocoAP, VocAP
+from visionkit.metrics.coco import CocoAP
+from visionkit.metrics.voc import VocAP
 
 PADDED, ONE_IDLE = [[0, 2, 4, 6], [1, 3, 5, 0]], [[0, 1, 2, 3, 4, 5, 6], []]
 
@@ -19,28 +20,28 @@ PADDED, ONE_IDLE = [[0, 2, 4, 6], [1, 3, 5, 0]], [[0, 1, 2, 3, 4, 5, 6], []]
 def _score(rank, folder, port):
     dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
     torch.set_num_threads(1)
-    predictions, targets = random_case(5, classes=2, pictures=7)
-    figures = []
+    predictions, targets = random_case(5, classes=2, images=7)
+    metrics = []
     for shares in (PADDED, ONE_IDLE):
         metric = CocoAP(["a", "b"])
         for index in shares[rank]:
             metric.update([predictions[index]], [targets[index]])
-        figures.append(metric.compute())
-    (folder / f"{rank}.json").write_text(json.dumps(figures))
+        metrics.append(metric.compute())
+    (folder / f"{rank}.json").write_text(json.dumps(metrics))
     dist.destroy_process_group()
 
 
-def test_two_processes_with_padding_and_one_without_pictures_agree_with_one(free_port, tmp_path):
+def test_two_processes_with_padding_and_one_without_images_agree_with_one(free_port, tmp_path):
     alone = CocoAP(["a", "b"])
-    alone.update(*random_case(5, classes=2, pictures=7))
+    alone.update(*random_case(5, classes=2, images=7))
     expected = alone.compute()
     mp.spawn(_score, (tmp_path, free_port), nprocs=2)
     for rank in range(2):
-        for figures in json.loads((tmp_path / f"{rank}.json").read_text()):
-            assert figures == pytest.approx(expected, nan_ok=True)
+        for metrics in json.loads((tmp_path / f"{rank}.json").read_text()):
+            assert metrics == pytest.approx(expected, nan_ok=True)
 
 
-def picture(image_id=1, **changes):
+def image(image_id=1, **changes):
     prediction = {"boxes": torch.tensor([[0.0, 0, 9, 9]]), "scores": torch.tensor([0.5]), "labels": torch.tensor([0])}
     target = {"image_id": image_id, "size": (50, 50), "boxes": prediction["boxes"], "labels": torch.tensor([0])}
     return {**prediction, **changes}, target
@@ -49,7 +50,7 @@ def picture(image_id=1, **changes):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"labels": torch.tensor([2])}, "picture 1: predicted label 2, but labels are 0 to 1"),
+        ({"labels": torch.tensor([2])}, "image 1: predicted label 2, but labels are 0 to 1"),
         ({"labels": torch.tensor([-1])}, "predicted label -1"),
         ({"scores": torch.tensor([0.5, 0.4])}, "1 predicted boxes, but 2 scores"),
         ({"masks": []}, "1 predicted boxes, but 0 masks"),
@@ -57,37 +58,37 @@ def picture(image_id=1, **changes):
     ],
 )
 def test_a_prediction_that_cannot_be_scored_is_named(changes, words):
-    prediction, target = picture(**changes)
+    prediction, target = image(**changes)
     with pytest.raises(VisionkitError, match=words):
         CocoAP(["a", "b"]).update([prediction], [target])
 
 
 def test_a_target_with_a_label_that_is_no_class_is_named():
-    prediction, target = picture()
+    prediction, target = image()
     with pytest.raises(VisionkitError, match="true label 7"):
         VocAP(["a"]).update([prediction], [{**target, "labels": torch.tensor([7])}])
 
 
 @pytest.mark.parametrize("kind", [torch.tensor, np.int64])
-def test_ids_of_any_integer_kind_are_the_same_picture(kind):
+def test_ids_of_any_integer_kind_are_the_same_image(kind):
     metric = CocoAP(["a"])
     for image_id in (3, kind(3)):
-        prediction, target = picture(image_id)
+        prediction, target = image(image_id)
         metric.update([prediction], [target])
     assert list(metric.records) == [3]
 
 
-def test_calling_a_metric_keeps_every_picture():
+def test_calling_a_metric_keeps_every_image():
     metric = CocoAP(["a"])
     for image_id in (1, 2):
-        prediction, target = picture(image_id)
+        prediction, target = image(image_id)
         metric([prediction], [target])
     assert list(metric.records) == [1, 2]
 
 
-def test_reset_and_copies_hold_their_own_pictures():
+def test_reset_and_copies_hold_their_own_images():
     metric = CocoAP(["a"])
-    prediction, target = picture()
+    prediction, target = image()
     metric.update([prediction], [target])
     other = copy.deepcopy(metric)
     metric.reset()

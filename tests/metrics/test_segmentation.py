@@ -6,22 +6,22 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from visionkit.metrics.segmentation import SegmentationFigures, boundary_f1
+from visionkit.metrics.segmentation import SegmentationMetrics, boundary_f1
 
 NAMES = ["ground", "disk", "ring", "never"]
 
 
-def masks(seed, pictures=3, side=12):
+def masks(seed, images=3, side=12):
     """Predicted and true classes; the last class never occurs, some pixels are void."""
     generator = torch.Generator().manual_seed(seed)
-    truth = torch.randint(3, (pictures, side, side), generator=generator, dtype=torch.uint8)
+    truth = torch.randint(3, (images, side, side), generator=generator, dtype=torch.uint8)
     wrong = torch.rand(truth.shape, generator=generator) < 0.4
     said = torch.where(wrong, torch.randint(4, truth.shape, generator=generator, dtype=torch.uint8), truth)
     return said, truth.masked_fill(torch.rand(truth.shape, generator=generator) < 0.1, 255)
 
 
 def plainly(said, truth):
-    """The figures, counted pixel by pixel."""
+    """The metrics, counted pixel by pixel."""
     counts = [[0] * 4 for _ in range(4)]
     for own, true in zip(said.flatten().tolist(), truth.flatten().tolist(), strict=True):
         if true != 255:
@@ -42,32 +42,32 @@ def plainly(said, truth):
 
 @settings(max_examples=15)
 @given(seed=st.integers(0, 10_000))
-def test_figures_equal_slow_counts(seed):
+def test_metrics_equal_slow_counts(seed):
     said, truth = masks(seed)
-    figures = SegmentationFigures(NAMES)
+    metrics = SegmentationMetrics(NAMES)
     for own, true in zip(said, truth, strict=True):
-        figures.update(own, true)
-    computed = figures.compute()
+        metrics.update(own, true)
+    computed = metrics.compute()
     for name, value in plainly(said, truth).items():
         assert computed[name] == pytest.approx(value, rel=1e-9), name
     for figure in ("IoU", "accuracy", "dice"):
         assert math.isnan(computed[f"{figure}/never"]), "predicted, but not there"
 
 
-def test_the_matrix_is_that_of_the_set_and_no_mean_over_pictures():
-    figures = SegmentationFigures(["a", "b"])
-    figures.update(torch.tensor([[0, 0, 0, 0]]), torch.tensor([[0, 0, 0, 1]]))
-    figures.update(torch.tensor([[1, 1]]), torch.tensor([[1, 1]]))
-    # class a: 3 of 4 pixels, class b: 2 of 3; the mean over the pictures would be ((.75 + 0) / 2 + 1) / 2
-    assert figures.compute()["mIoU"] == pytest.approx((3 / 4 + 2 / 3) / 2)
-    figures.reset()
-    assert math.isnan(figures.compute()["mIoU"])
+def test_the_matrix_is_that_of_the_set_and_no_mean_over_images():
+    metrics = SegmentationMetrics(["a", "b"])
+    metrics.update(torch.tensor([[0, 0, 0, 0]]), torch.tensor([[0, 0, 0, 1]]))
+    metrics.update(torch.tensor([[1, 1]]), torch.tensor([[1, 1]]))
+    # class a: 3 of 4 pixels, class b: 2 of 3; the mean over the images would be ((.75 + 0) / 2 + 1) / 2
+    assert metrics.compute()["mIoU"] == pytest.approx((3 / 4 + 2 / 3) / 2)
+    metrics.reset()
+    assert math.isnan(metrics.compute()["mIoU"])
 
 
 def test_nothing_but_void_is_no_number():
-    figures = SegmentationFigures(NAMES, boundaries=True)
-    figures.update(torch.zeros(4, 4, dtype=torch.uint8), torch.full((4, 4), 255, dtype=torch.uint8))
-    assert all(math.isnan(value) for name, value in figures.compute().items() if "/" not in name)
+    metrics = SegmentationMetrics(NAMES, boundaries=True)
+    metrics.update(torch.zeros(4, 4, dtype=torch.uint8), torch.full((4, 4), 255, dtype=torch.uint8))
+    assert all(math.isnan(value) for name, value in metrics.compute().items() if "/" not in name)
 
 
 def square(top, left, side=20, size=100):
@@ -77,7 +77,7 @@ def square(top, left, side=20, size=100):
 
 
 def test_boundaries_are_met_within_three_quarters_of_a_percent_of_the_diagonal():
-    """A picture of 100 x 100 has a diagonal of 141 pixels: boundaries may be 1.06 pixels apart."""
+    """An image of 100 x 100 has a diagonal of 141 pixels: boundaries may be 1.06 pixels apart."""
     valid = np.ones((100, 100), bool)
     assert boundary_f1(square(40, 40), square(40, 40), valid) == 1
     assert boundary_f1(square(40, 40), square(41, 40), valid) == 1
@@ -118,12 +118,12 @@ def test_boundary_f1_equals_a_plain_count():
     assert boundary_f1(said, there, valid) == pytest.approx(expected)
 
 
-def test_boundary_f1_by_class_is_the_mean_over_the_pictures_that_have_it():
-    figures = SegmentationFigures(["ground", "square"], boundaries=True)
+def test_boundary_f1_by_class_is_the_mean_over_the_images_that_have_it():
+    metrics = SegmentationMetrics(["ground", "square"], boundaries=True)
     there = torch.from_numpy(square(40, 40)).to(torch.uint8)
-    figures.update(there, there)
-    figures.update(torch.zeros_like(there), there)
-    figures.update(there * 0, there * 0)
-    computed = figures.compute()
+    metrics.update(there, there)
+    metrics.update(torch.zeros_like(there), there)
+    metrics.update(there * 0, there * 0)
+    computed = metrics.compute()
     assert computed["boundary_F1/square"] == pytest.approx(0.5)
     assert computed["boundary_F1/ground"] == pytest.approx((1 + 0 + 1) / 3)

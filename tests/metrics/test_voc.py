@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from tests.metrics.cases import random_case
-from visionkit.metrics import VocAP, metrics
+from visionkit.metrics.records import detection_metrics
+from visionkit.metrics.voc import VocAP
 
 
 def plain_ap(predictions, targets, label, mode, threshold=0.5):
@@ -78,18 +79,18 @@ def area(curve):
 @pytest.mark.parametrize("mode", ["11-point", "all-point"])
 @pytest.mark.parametrize("seed", range(15))
 def test_random_cases_equal_the_plain_loop(seed, mode):
-    predictions, targets = random_case(seed, classes=3, pictures=10, difficult=True)
+    predictions, targets = random_case(seed, classes=3, images=10, difficult=True)
     metric = VocAP(["a", "b", "c"], mode=mode)
     metric.update(predictions, targets)
-    figures = metric.compute()
+    metrics = metric.compute()
     expected = [plain_ap(predictions, targets, label, mode) for label in range(3)]
-    assert [figures[f"AP50/{name}"] for name in "abc"] == pytest.approx(expected, abs=1e-9, nan_ok=True)
+    assert [metrics[f"AP50/{name}"] for name in "abc"] == pytest.approx(expected, abs=1e-9, nan_ok=True)
     defined = [value for value in expected if not math.isnan(value)]
-    assert figures["AP50"] == pytest.approx(sum(defined) / len(defined))
+    assert metrics["AP50"] == pytest.approx(sum(defined) / len(defined))
 
 
 def case(objects, found, difficult=None):
-    """One picture of one class; boxes as corners, detections with falling scores."""
+    """One image of one class; boxes as corners, detections with falling scores."""
     target = {
         "image_id": "x",
         "boxes": torch.tensor(objects, dtype=torch.float32).reshape(-1, 4),
@@ -122,7 +123,7 @@ def test_difficult_objects_are_neither_rewarded_nor_punished():
     assert math.isnan(case([BOX], [BOX], difficult=[True]))
 
 
-def test_figures_are_named_by_the_overlap_they_ask_for():
+def test_metrics_are_named_by_the_overlap_they_ask_for():
     metric = VocAP(["a"], iou_threshold=0.75)
     prediction = {"boxes": [[0, 0, 10, 7]], "scores": [1.0], "labels": [0]}
     metric.update([prediction], [{"image_id": 1, "boxes": [BOX], "labels": [0]}])
@@ -131,5 +132,5 @@ def test_figures_are_named_by_the_overlap_they_ask_for():
 
 
 def test_both_rules_are_named():
-    assert metrics.get("voc07")(class_names=["a"], category_ids=[1]).mode == "11-point"
-    assert metrics.get("voc10")(class_names=["a"], category_ids=[1]).mode == "all-point"
+    assert detection_metrics.get("voc07")(class_names=["a"], category_ids=[1]).mode == "11-point"
+    assert detection_metrics.get("voc10")(class_names=["a"], category_ids=[1]).mode == "all-point"

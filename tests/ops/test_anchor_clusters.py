@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from visionkit.ops.anchor_clusters import cluster_shapes
-from visionkit.ops.anchors import best_anchor_iou
+from visionkit.ops.anchor_iou import best_anchor_iou
 
 THREE = torch.tensor([[10.0, 10.0], [100.0, 30.0], [40.0, 200.0]])
 

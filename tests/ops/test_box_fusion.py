@@ -5,18 +5,18 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.ops.test_suppression import candidates, iou
+from tests.ops.test_nms import candidates, iou
 from visionkit.errors import VisionkitError
 from visionkit.ops.box_fusion import fuse_boxes
-from visionkit.ops.suppression import Candidates
+from visionkit.ops.nms import Candidates
 
 IOU = 0.5503
 """No overlap of boxes on the tests' grid comes to it exactly."""
 
 
-def slow_fusion(looks, bound):
+def slow_fusion(views, bound):
     """Solovyev et al. 2019, section 2, box by box: (label, score, box) of each cluster."""
-    rows = [row for look in looks for row in zip(*(column.tolist() for column in look), strict=True)]
+    rows = [row for view in views for row in zip(*(column.tolist() for column in view), strict=True)]
     clusters = []
     for box, score, label in sorted(rows, key=lambda row: -row[1]):
         overlaps = [iou(box, mean(members)) if kind == label else -1 for kind, members in clusters]
@@ -27,7 +27,7 @@ def slow_fusion(looks, bound):
             clusters.append((label, [(box, score)]))
     fused = []
     for label, members in clusters:
-        score = sum(score for _, score in members) / len(members) * min(len(members), len(looks)) / len(looks)
+        score = sum(score for _, score in members) / len(members) * min(len(members), len(views)) / len(views)
         fused.append((label, score, mean(members)))
     return fused
 
@@ -46,10 +46,10 @@ def taken_out(rows, wanted):
 
 
 @settings(max_examples=200)
-@given(looks=st.lists(candidates(most=10), min_size=1, max_size=4))
-def test_it_equals_the_slow_reference(looks):
-    fused = fuse_boxes(looks, IOU)
-    expected = slow_fusion(looks, IOU)
+@given(views=st.lists(candidates(most=10), min_size=1, max_size=4))
+def test_it_equals_the_slow_reference(views):
+    fused = fuse_boxes(views, IOU)
+    expected = slow_fusion(views, IOU)
     columns = fused.labels.tolist(), fused.scores.tolist(), fused.boxes.tolist()
     left = [(label, score, *box) for label, score, box in zip(*columns, strict=True)]
     for label, score, box in expected:
@@ -71,8 +71,8 @@ def test_by_hand():
 
 def test_one_look_of_boxes_apart_stays_as_it_is():
     boxes = torch.tensor([[0.0, 0, 10, 10], [50, 50, 60, 60]])
-    look = Candidates(boxes, torch.tensor([0.3, 0.8]), torch.tensor([1, 1]))
-    fused = fuse_boxes([look])
+    view = Candidates(boxes, torch.tensor([0.3, 0.8]), torch.tensor([1, 1]))
+    fused = fuse_boxes([view])
     torch.testing.assert_close(fused.boxes, boxes.flip(0))
     torch.testing.assert_close(fused.scores, torch.tensor([0.8, 0.3]))
 

@@ -19,7 +19,7 @@ def test_weights_are_finite_and_only_absent_classes_weigh_nothing(counts, kind):
 
 
 @given(st.lists(st.integers(1, 20), min_size=1, max_size=5))
-def test_balanced_gives_every_class_the_same_share_and_the_pictures_mean_one(counts):
+def test_balanced_gives_every_class_the_same_share_and_the_images_mean_one(counts):
     shares = class_weights(torch.tensor(counts), "balanced") * torch.tensor(counts)
     assert shares.tolist() == pytest.approx([sum(counts) / len(counts)] * len(counts))
 
@@ -35,8 +35,8 @@ def test_median_frequency_gives_the_median_class_weight_one():
     assert class_weights(torch.tensor([10, 20, 40]), "median_frequency").tolist() == [2.0, 1.0, 0.5]
 
 
-def test_median_frequency_counts_only_pictures_that_have_the_class():
-    """Two pictures of 100 pixels, the second without class 1: freq = 150/200, 50/100 (Eigen & Fergus 2015)."""
+def test_median_frequency_counts_only_images_that_have_the_class():
+    """Two images of 100 pixels, the second without class 1: freq = 150/200, 50/100 (Eigen & Fergus 2015)."""
     weights = class_weights(torch.tensor([150, 50]), "median_frequency", out_of=torch.tensor([200, 100]))
     assert weights.tolist() == pytest.approx([0.625 / 0.75, 0.625 / 0.5])
 
@@ -52,7 +52,7 @@ def test_a_list_must_be_one_finite_number_a_class(given):
         class_weights(torch.tensor([1, 2]), given)
 
 
-def test_unknown_kinds_and_sets_without_pictures_are_refused():
+def test_unknown_kinds_and_sets_without_images_are_refused():
     with pytest.raises(RecipeError, match="did you mean balanced"):
         class_weights(torch.tensor([1, 2]), "balance")
     with pytest.raises(RecipeError, match="there is none"):

@@ -7,26 +7,26 @@ from torchvision.transforms.v2 import functional as transforms
 from visionkit.errors import RecipeError
 from visionkit.ops.crops import crop_kinds, crop_windows, cut_views
 
-COUNTS = {"centre": 1, "ten": 10, "grid": 50, "squares": 6, "googlenet": 36}
+COUNTS = {"center": 1, "ten": 10, "grid": 50, "squares": 6, "googlenet": 36}
 
 
-def picture(height, width):
+def image(height, width):
     return torch.arange(3 * height * width).reshape(3, height, width)
 
 
 @given(st.integers(1, 40), st.integers(1, 40), st.data())
 def test_ten_crops_are_torchvisions_in_its_order(height, width, data):
     crop = data.draw(st.integers(1, min(height, width)))
-    given = picture(height, width)
+    given = image(height, width)
     views = cut_views(given, crop_windows(height, width, crop, "ten"), crop)
     assert torch.equal(views, torch.stack(transforms.ten_crop(given, [crop, crop])))
-    centre = cut_views(given, crop_windows(height, width, crop, "centre"), crop)
-    assert torch.equal(centre[0], transforms.center_crop(given, [crop, crop]))
+    center = cut_views(given, crop_windows(height, width, crop, "center"), crop)
+    assert torch.equal(center[0], transforms.center_crop(given, [crop, crop]))
 
 
 @pytest.mark.parametrize("kind", crop_kinds)
 @given(height=st.integers(1, 300), width=st.integers(1, 300), data=st.data())
-def test_windows_are_squares_inside_the_picture(kind, height, width, data):
+def test_windows_are_squares_inside_the_image(kind, height, width, data):
     crop = data.draw(st.integers(1, min(height, width)))
     windows, flipped = crop_windows(height, width, crop, kind)
     assert windows.shape == (COUNTS[kind], 4)
@@ -39,11 +39,11 @@ def test_windows_are_squares_inside_the_picture(kind, height, width, data):
     assert set(sides.flatten().tolist()) <= {crop, min(height, width)}
 
 
-@pytest.mark.parametrize("kind", sorted(COUNTS.keys() - {"centre"}))
+@pytest.mark.parametrize("kind", sorted(COUNTS.keys() - {"center"}))
 @given(height=st.integers(1, 60), width=st.integers(1, 60), data=st.data())
-def test_a_mirrored_picture_has_the_same_views_in_the_other_half(kind, height, width, data):
+def test_a_mirrored_image_has_the_same_views_in_the_other_half(kind, height, width, data):
     crop = data.draw(st.integers(1, min(height, width)))
-    views, given = crop_windows(height, width, crop, kind), picture(height, width).float()
+    views, given = crop_windows(height, width, crop, kind), image(height, width).float()
     plain, flipped = cut_views(given, views, crop).chunk(2)
     assert torch.equal(cut_views(given.flip(-1), views, crop), torch.cat([flipped, plain]))
 
@@ -76,8 +76,8 @@ def test_crops_that_do_not_fit_are_refused(crop):
 
 
 def test_unknown_kinds_are_refused_with_the_nearest():
-    with pytest.raises(RecipeError, match="did you mean centre"):
-        crop_windows(8, 8, 4, "center")
+    with pytest.raises(RecipeError, match="did you mean center"):
+        crop_windows(8, 8, 4, "centr")
 
 
 @pytest.mark.parametrize("kind", crop_kinds)

@@ -8,24 +8,24 @@ from visionkit.errors import RecipeError
 from visionkit.ops.segmentation_losses import Settings, losses, segmentation_loss
 
 
-def pixels(seed=0, pictures=2, classes=3, side=6, void=0.2):
+def pixels(seed=0, images=2, classes=3, side=6, void=0.2):
     """Logits and classes, some of them to be ignored."""
     generator = torch.Generator().manual_seed(seed)
-    logits = torch.randn(pictures, classes, side, side, generator=generator, requires_grad=True)
-    truth = torch.randint(classes, (pictures, side, side), generator=generator)
+    logits = torch.randn(images, classes, side, side, generator=generator, requires_grad=True)
+    truth = torch.randint(classes, (images, side, side), generator=generator)
     return logits, truth.masked_fill(torch.rand(truth.shape, generator=generator) < void, 255)
 
 
 def slow(logits, truth):
-    """-log p, class and picture of each pixel that counts."""
+    """-log p, class and image of each pixel that counts."""
     rows = []
-    for picture in range(len(truth)):
+    for image in range(len(truth)):
         for row in range(truth.shape[1]):
             for column in range(truth.shape[2]):
-                label = int(truth[picture, row, column])
+                label = int(truth[image, row, column])
                 if label != 255:
-                    probabilities = logits.detach()[picture, :, row, column].softmax(0)
-                    rows.append((-math.log(probabilities[label]), label, picture))
+                    probabilities = logits.detach()[image, :, row, column].softmax(0)
+                    rows.append((-math.log(probabilities[label]), label, image))
     return rows
 
 
@@ -46,10 +46,10 @@ def test_focal_looks_at_what_is_wrong():
     assert without.item() == pytest.approx(segmentation_loss(logits, truth, {"cross_entropy": 1.0}).item(), rel=1e-6)
 
 
-def test_bootstrapped_takes_the_hardest_pixels_of_each_picture():
+def test_bootstrapped_takes_the_hardest_pixels_of_each_image():
     logits, truth = pixels()
     rows = slow(logits, truth)
-    hardest = [sorted((v for v, _, own in rows if own == picture), reverse=True)[:9] for picture in range(2)]
+    hardest = [sorted((v for v, _, own in rows if own == image), reverse=True)[:9] for image in range(2)]
     found = segmentation_loss(logits, truth, {"bootstrapped": 1.0}, settings=Settings(hardest=0.25))
     assert found.item() == pytest.approx(sum(map(sum, hardest)) / 18, rel=1e-5)
     found.backward()

@@ -23,10 +23,10 @@ def test_tiles_cover_every_pixel_and_share_enough(length, tile, data):
 @given(height=st.integers(1, 60), width=st.integers(1, 60), tile=st.integers(2, 30), data=st.data())
 def test_blended_tiles_equal_the_whole_where_a_pixel_sees_itself_alone(height, width, tile, data):
     overlap = data.draw(st.integers(0, tile - 1))
-    picture = torch.randn(2, height, width)
-    answer = lambda row: (3 * place.cut(picture) + 1 for place in row)  # noqa: E731
+    image = torch.randn(2, height, width)
+    answer = lambda row: (3 * place.cut(image) + 1 for place in row)  # noqa: E731
     strips = list(blended_strips(height, width, tile, overlap, answer))
-    torch.testing.assert_close(torch.cat(strips, dim=1), 3 * picture + 1)
+    torch.testing.assert_close(torch.cat(strips, dim=1), 3 * image + 1)
     assert max(strip.shape[1] for strip in strips) <= tile
 
 

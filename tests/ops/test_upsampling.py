@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from visionkit.backbones.initialise import initialise
+from visionkit.backbones.initialization import initialize
 from visionkit.ops.upsampling import bed_of_nails, bilinear, max_unpooling, nearest_unpooling
 
 SMALL = torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]])
@@ -45,7 +45,7 @@ def test_bilinear():
 @pytest.mark.parametrize("factor", [2, 8])
 def test_a_transposed_convolution_starts_bilinear(factor):
     layer = nn.ConvTranspose2d(2, 2, 2 * factor, stride=factor, padding=factor // 2, bias=False)
-    initialise(layer, "bilinear")
+    initialize(layer, "bilinear")
     x = torch.randn(1, 2, 6, 7)
     inside = (..., slice(factor, -factor), slice(factor, -factor))
     torch.testing.assert_close(layer(x)[inside], bilinear(x, factor)[inside])

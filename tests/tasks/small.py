@@ -4,9 +4,9 @@ import lightning.pytorch as pl
 
 from visionkit.backbones import create_backbone
 from visionkit.data.datamodule import VisionData
-from visionkit.data.preprocess import Preprocess
 from visionkit.models import create_model
-from visionkit.tasks import Detection, EvaluationOptions, OptimizerOptions, ScheduleOptions
+from visionkit.preprocessing.detection import DetectionPreprocessOptions
+from visionkit.tasks import Detection, DetectionEvaluationOptions, OptimizerOptions, ScheduleOptions
 
 SIZE = 64
 
@@ -32,10 +32,10 @@ def small_task(class_names, **options):
         box_score_threshold=0.0,
     )
     defaults = {
-        "preprocess": Preprocess(short_side=SIZE, long_side=2 * SIZE),
+        "preprocess": DetectionPreprocessOptions(short_side=SIZE, long_side=2 * SIZE),
         "optimizer": OptimizerOptions(lr=0.01, base_batch_size=2),
         "schedule": ScheduleOptions(name="constant", warmup_steps=0),
-        "evaluation": EvaluationOptions(),
+        "evaluation": DetectionEvaluationOptions(),
     }
     return Detection(network, class_names, **{**defaults, **options})
 

@@ -3,15 +3,15 @@
 import torch
 
 from visionkit.backbones import create_backbone
-from visionkit.data.crop import CropPreprocess
 from visionkit.data.datamodule import VisionData
 from visionkit.models import create_model
+from visionkit.preprocessing.classification import ClassificationPreprocessOptions
 from visionkit.tasks import Classification, OptimizerOptions, ScheduleOptions
 
 SIDE = 32
 
 
-def small_pictures(train=8, val=6, **options):
+def small_images(train=8, val=6, **options):
     """Shapes of 32 x 32 pixels with one object each, in batches of four."""
     common = {"size": SIDE, "min_object": 0.5, "max_object": 0.9}
     alone = {} if options.get("needs") == "tags" else {"max_objects": 1, "empty_share": 0.0}
@@ -29,9 +29,9 @@ def small_network(classes, backbone="cifar_resnet20"):
 
 
 def small_classification(class_names, network=None, **options):
-    """ResNet-20 for pictures of 32 x 32 pixels."""
+    """ResNet-20 for images of 32 x 32 pixels."""
     defaults = {
-        "preprocess": CropPreprocess(short_side=SIDE, crop=SIDE),
+        "preprocess": ClassificationPreprocessOptions(short_side=SIDE, crop=SIDE),
         "optimizer": OptimizerOptions(name="adamw", lr=0.003, base_batch_size=4, scale_lr=False, weight_decay=0.0),
         "schedule": ScheduleOptions(name="constant", warmup_steps=0),
     }

@@ -10,7 +10,7 @@ SIDE = 32
 
 
 class SmallSegmenter(nn.Module):
-    """Three convolutions with a map of the picture's own size; no entry of the registry."""
+    """Three convolutions with a map of the image's own size; no entry of the registry."""
 
     def __init__(self, classes, width=16):
         super().__init__()
@@ -24,8 +24,8 @@ class SmallSegmenter(nn.Module):
         return self.classifier(torch.relu(self.backbone(x)))
 
 
-class ColourSegmenter(nn.Module):
-    """Each pixel's class from its own colour: red, green or blue. Any way of cutting a picture gives the same."""
+class ColorSegmenter(nn.Module):
+    """Each pixel's class from its own color: red, green or blue. Any way of cutting an image gives the same."""
 
     def __init__(self):
         super().__init__()

@@ -6,12 +6,12 @@ from torch import nn
 from torch.nn import functional
 
 from tests.tasks.small import small_trainer
-from tests.tasks.small_classifier import SIDE, small_classification, small_network, small_pictures
-from visionkit.data.crop import CropPreprocess
-from visionkit.data.formats.shapes import FORMS
+from tests.tasks.small_classifier import SIDE, small_classification, small_images, small_network
+from visionkit.data.datasets.shapes import FORMS
 from visionkit.engine.checkpoint import load_task
 from visionkit.errors import RecipeError, VisionkitError
-from visionkit.tasks import ClassificationEvaluation, LossOptions, MixingOptions, OptimizerOptions
+from visionkit.preprocessing.classification import ClassificationPreprocessOptions
+from visionkit.tasks import ClassificationEvaluationOptions, ClassificationLossOptions, MixingOptions, OptimizerOptions
 
 NAMES = list(FORMS)
 FAST = OptimizerOptions(name="adamw", lr=0.003, base_batch_size=16, weight_decay=0.0)
@@ -22,15 +22,15 @@ def validated(task, data):
     return task.results
 
 
-def on_its_own_pictures(data):
-    """The data with its training pictures as validation pictures."""
+def on_its_own_images(data):
+    """The data with its training images as validation images."""
     data.splits.options["val"] = dict(data.splits.options["train"])
     return data
 
 
-def test_sixteen_pictures_are_learned_to_the_last():
-    """Labels, probabilities, classes and rows belong together, or some picture would stay wrong."""
-    data = on_its_own_pictures(small_pictures(train=16, batch_size=16))
+def test_sixteen_images_are_learned_to_the_last():
+    """Labels, probabilities, classes and rows belong together, or some image would stay wrong."""
+    data = on_its_own_images(small_images(train=16, batch_size=16))
     task = small_classification(data.class_names, optimizer=FAST)
     before = validated(task, data)["top1"]
     trainer = small_trainer(max_epochs=30, check_val_every_n_epoch=30)
@@ -40,14 +40,14 @@ def test_sixteen_pictures_are_learned_to_the_last():
     assert trainer.callback_metrics["train/loss"] < 0.2
     trainer.test(task, data.val_dataloader(), verbose=False)
     labels = {index: data.dataset("train").label(index) for index in range(16)}
-    assert {row["image_id"]: NAMES.index(row["classes"][0]) for row in task.prediction_rows()} == labels
+    assert {row["image_id"]: NAMES.index(row["classes"][0]) for row in task.predictions_for_json()} == labels
     assert np.trace(task.details()["confusion"]) == 16
-    assert all(row["scores"] == sorted(row["scores"], reverse=True) for row in task.prediction_rows())
+    assert all(row["scores"] == sorted(row["scores"], reverse=True) for row in task.predictions_for_json())
 
 
-def test_several_classes_a_picture_are_learned():
-    data = on_its_own_pictures(small_pictures(train=16, batch_size=16, needs="tags"))
-    task = small_classification(data.class_names, loss=LossOptions(multi_label=True), optimizer=FAST)
+def test_several_classes_a_image_are_learned():
+    data = on_its_own_images(small_images(train=16, batch_size=16, needs="tags"))
+    task = small_classification(data.class_names, loss=ClassificationLossOptions(multi_label=True), optimizer=FAST)
     assert task.monitor == "val/mAP"
     before = validated(task, data)["mAP"]
     small_trainer(max_epochs=30, check_val_every_n_epoch=30).fit(task, data)
@@ -56,24 +56,24 @@ def test_several_classes_a_picture_are_learned():
     assert task.results["F1"] > 0.9
 
 
-def test_validation_logs_the_loss_that_training_minimises():
-    data = small_pictures(val=4)
+def test_validation_logs_the_loss_that_training_minimizes():
+    data = small_images(val=4)
     for smoothing in (0.0, 0.1):
-        task = small_classification(NAMES, loss=LossOptions(label_smoothing=smoothing))
+        task = small_classification(NAMES, loss=ClassificationLossOptions(label_smoothing=smoothing))
         trainer = small_trainer()
         trainer.validate(task, data, verbose=False)
         batch = next(iter(data.val_dataloader()))
         labels = torch.tensor([target["label"] for target in batch.targets])
         with torch.no_grad():
-            logits = task.eval().network(task.preprocessing(batch.pictures))
+            logits = task.eval().network(task.preprocessing(batch.images))
         expected = functional.cross_entropy(logits, labels, label_smoothing=smoothing)
         torch.testing.assert_close(trainer.callback_metrics["val/loss"], expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("weights", ["balanced", "median_frequency", [1.0, 2, 3, 4, 5, 6]])
 def test_class_weights_are_those_of_the_training_split(weights):
-    data = small_pictures(train=24)
-    task = small_classification(NAMES, loss=LossOptions(class_weights=weights))
+    data = small_images(train=24)
+    task = small_classification(NAMES, loss=ClassificationLossOptions(class_weights=weights))
     trainer = small_trainer(limit_train_batches=1)
     trainer.fit(task, data)
     if isinstance(weights, list):
@@ -88,27 +88,29 @@ def test_class_weights_are_those_of_the_training_split(weights):
 
 
 def test_class_weights_that_must_be_counted_need_the_datamodule():
-    data = small_pictures()
-    task = small_classification(NAMES, loss=LossOptions(class_weights="balanced"))
+    data = small_images()
+    task = small_classification(NAMES, loss=ClassificationLossOptions(class_weights="balanced"))
     with pytest.raises(RecipeError, match="give 6 numbers"):
         small_trainer().fit(task, data.train_dataloader())
-    task = small_classification(NAMES, loss=LossOptions(class_weights=[1.0] * 6))
+    task = small_classification(NAMES, loss=ClassificationLossOptions(class_weights=[1.0] * 6))
     small_trainer(limit_train_batches=1).fit(task, data.train_dataloader())
     assert task.class_weights.tolist() == [1.0] * 6
 
 
 @pytest.mark.parametrize("mixing", [MixingOptions(0.2), MixingOptions(0, 1.0), MixingOptions(0.2, 1.0)])
-@pytest.mark.parametrize("loss", [LossOptions(label_smoothing=0.1), LossOptions(multi_label=True)])
-def test_mixed_pictures_train(mixing, loss):
-    data = small_pictures(train=4, needs="tags" if loss.multi_label else "label")
+@pytest.mark.parametrize(
+    "loss", [ClassificationLossOptions(label_smoothing=0.1), ClassificationLossOptions(multi_label=True)]
+)
+def test_mixed_images_train(mixing, loss):
+    data = small_images(train=4, needs="tags" if loss.multi_label else "label")
     trainer = small_trainer(limit_val_batches=1)
     trainer.fit(small_classification(NAMES, mixing=mixing, loss=loss), data)
     assert torch.isfinite(trainer.callback_metrics["train/loss"])
 
 
 def test_mixed_and_smoothed_targets_weigh_as_torch_says(monkeypatch):
-    """Shares of classes with label smoothing and class weights at once: torch's loss of the mixed pictures."""
-    task = small_classification(NAMES, mixing=MixingOptions(1.0), loss=LossOptions(label_smoothing=0.1))
+    """Shares of classes with label smoothing and class weights at once: torch's loss of the mixed images."""
+    task = small_classification(NAMES, mixing=MixingOptions(1.0), loss=ClassificationLossOptions(label_smoothing=0.1))
     task.class_weights = torch.rand(6) + 0.5
     logits, shares = torch.randn(4, 6), torch.rand(4, 6).softmax(dim=1)
     expected = -(shares * 0.9 + 0.1 / 6) * task.class_weights * logits.log_softmax(dim=1)
@@ -116,7 +118,7 @@ def test_mixed_and_smoothed_targets_weigh_as_torch_says(monkeypatch):
 
 
 def test_balanced_sampling_reaches_the_training_loop():
-    data = small_pictures(train=40, sampling="balanced")
+    data = small_images(train=40, sampling="balanced")
     seen = []
 
     class Watched(type(small_classification(NAMES))):
@@ -145,7 +147,7 @@ def test_auxiliary_heads_count_in_training_and_not_in_validation():
         def logits_of_all_heads(self, x):
             return [(1.0, self(x)), (0.3, torch.zeros(len(x), 6))]
 
-    data = small_pictures(train=4, val=4)
+    data = small_images(train=4, val=4)
     task = small_classification(NAMES, TwoHeads(), optimizer=OptimizerOptions(lr=0.0))
     task.network.backbone[2].weight.data.zero_()
     task.network.backbone[2].bias.data.zero_()
@@ -156,7 +158,7 @@ def test_auxiliary_heads_count_in_training_and_not_in_validation():
 
 
 def test_the_best_checkpoint_follows_top1_and_comes_back(tmp_path):
-    data = small_pictures()
+    data = small_images()
     task = small_classification(NAMES)
     assert task.monitor == "val/top1"
     keeper = ModelCheckpoint(tmp_path, filename="best", monitor=task.monitor, mode="max")
@@ -167,20 +169,20 @@ def test_the_best_checkpoint_follows_top1_and_comes_back(tmp_path):
     assert again.class_names == NAMES
 
 
-def test_figures_that_there_are_not_cannot_be_followed():
+def test_metrics_that_there_are_not_cannot_be_followed():
     for options, loss in [
-        (ClassificationEvaluation(metric="mAP"), LossOptions()),
-        (ClassificationEvaluation(metric="top1"), LossOptions(multi_label=True)),
+        (ClassificationEvaluationOptions(metric="mAP"), ClassificationLossOptions()),
+        (ClassificationEvaluationOptions(metric="top1"), ClassificationLossOptions(multi_label=True)),
     ]:
         with pytest.raises(RecipeError, match=r"evaluation\.metric"):
             small_classification(NAMES, evaluation=options, loss=loss)
     with pytest.raises(RecipeError, match="top5"):
-        small_classification(NAMES[:5], evaluation=ClassificationEvaluation(metric="top5"))
-    assert small_classification(NAMES, evaluation=ClassificationEvaluation(metric="top5")).monitor == "val/top5"
+        small_classification(NAMES[:5], evaluation=ClassificationEvaluationOptions(metric="top5"))
+    assert small_classification(NAMES, evaluation=ClassificationEvaluationOptions(metric="top5")).monitor == "val/top5"
 
 
 def test_a_batch_of_one_that_leaves_a_norm_one_value_is_refused():
-    data = small_pictures(train=4, batch_size=1)
+    data = small_images(train=4, batch_size=1)
     task = small_classification(NAMES, small_network(6, "resnet18"))
     with pytest.raises(VisionkitError, match=r"data\.batch_size"):
         small_trainer().fit(task, data)
@@ -197,28 +199,28 @@ def test_any_network_with_logits_can_be_trained(tmp_path):
             return self.fc(self.backbone(x).mean(dim=(2, 3)))
 
     trainer = small_trainer()
-    trainer.fit(small_classification(NAMES, Plain()), small_pictures())
+    trainer.fit(small_classification(NAMES, Plain()), small_images())
     assert torch.isfinite(trainer.callback_metrics["val/loss"])
 
 
-def test_a_batch_predicts_as_its_pictures_one_by_one():
+def test_a_batch_predicts_as_its_images_one_by_one():
     task = small_classification(NAMES).eval()
-    pictures = [torch.randint(0, 256, (3, *size), dtype=torch.uint8) for size in ((32, 32), (64, 40), (20, 90))]
+    images = [torch.randint(0, 256, (3, *size), dtype=torch.uint8) for size in ((32, 32), (64, 40), (20, 90))]
     with torch.inference_mode():
-        together, alone = task(pictures), torch.cat([task([picture]) for picture in pictures])
+        together, alone = task(images), torch.cat([task([image]) for image in images])
     torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(together.sum(dim=1), torch.ones(3))
 
 
-def test_pictures_of_the_crops_size_are_resized_in_evaluation_alone():
-    """An augmented picture of 32 x 32 is what the network trains on; a stored one is resized to 40 and cut."""
-    preprocessing = CropPreprocess(40, SIDE, [0.0] * 3, [1.0] * 3).module()
-    picture = torch.randint(0, 256, (3, SIDE, SIDE), dtype=torch.uint8)
-    assert torch.equal(preprocessing.train()([picture])[0], picture / 255)
-    assert not torch.equal(preprocessing.eval()([picture])[0], picture / 255)
+def test_images_of_the_crops_size_are_resized_in_evaluation_alone():
+    """An augmented image of 32 x 32 is what the network trains on; a stored one is resized to 40 and cut."""
+    preprocessing = ClassificationPreprocessOptions(40, SIDE, [0.0] * 3, [1.0] * 3).module()
+    image = torch.randint(0, 256, (3, SIDE, SIDE), dtype=torch.uint8)
+    assert torch.equal(preprocessing.train()([image])[0], image / 255)
+    assert not torch.equal(preprocessing.eval()([image])[0], image / 255)
 
 
 @pytest.mark.parametrize("smoothing", [-0.1, 1.0, float("nan")])
 def test_impossible_smoothing_is_refused(smoothing):
     with pytest.raises(RecipeError, match="label_smoothing"):
-        LossOptions(label_smoothing=smoothing)
+        ClassificationLossOptions(label_smoothing=smoothing)

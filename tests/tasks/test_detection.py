@@ -3,16 +3,16 @@ import torch
 from torch import nn
 
 from tests.tasks.small import small_data, small_task, small_trainer
-from visionkit.data.formats.shapes import FORMS
-from visionkit.data.preprocess import Preprocess
+from visionkit.data.datasets.shapes import FORMS
 from visionkit.errors import RecipeError, VisionkitError
-from visionkit.tasks import Detection, EvaluationOptions, OptimizerOptions, ScheduleOptions
+from visionkit.preprocessing.detection import DetectionPreprocessOptions
+from visionkit.tasks import Detection, DetectionEvaluationOptions, OptimizerOptions, ScheduleOptions
 from visionkit.tasks.base import DivergedError
 
 NAMES = list(FORMS)
 
 
-def test_it_trains_under_a_plain_trainer_and_logs_losses_and_figures(tmp_path):
+def test_it_trains_under_a_plain_trainer_and_logs_losses_and_metrics(tmp_path):
     task, trainer = small_task(NAMES), small_trainer(default_root_dir=tmp_path)
     trainer.fit(task, small_data())
     logged = trainer.callback_metrics
@@ -22,8 +22,8 @@ def test_it_trains_under_a_plain_trainer_and_logs_losses_and_figures(tmp_path):
 
 
 @pytest.mark.parametrize("metric", ["voc07", "voc10"])
-def test_voc_figures_are_watched_by_their_own_name(metric):
-    task = small_task(NAMES, evaluation=EvaluationOptions(metric=metric))
+def test_voc_metrics_are_watched_by_their_own_name(metric):
+    task = small_task(NAMES, evaluation=DetectionEvaluationOptions(metric=metric))
     assert task.monitor == "val/AP50"
 
 
@@ -54,16 +54,16 @@ def test_a_precision_that_would_round_boxes_is_refused(tmp_path):
         trainer.fit(small_task(NAMES), small_data())
 
 
-def test_a_loss_that_is_no_number_stops_training_and_names_the_pictures(tmp_path):
+def test_a_loss_that_is_no_number_stops_training_and_names_the_images(tmp_path):
     task = small_task(NAMES)
     with torch.no_grad():
         task.network.rpn.head.bbox_pred.weight.fill_(float("nan"))
-    with pytest.raises(DivergedError, match=r"pictures of the batch: \["):
+    with pytest.raises(DivergedError, match=r"images of the batch: \["):
         small_trainer(default_root_dir=tmp_path).fit(task, small_data(train=2))
 
 
-def test_a_picture_that_leaves_a_batch_norm_one_cell_alone_says_what_to_do(tmp_path):
-    task = small_task(NAMES, preprocess=Preprocess(size=[32, 32]))
+def test_a_image_that_leaves_a_batch_norm_one_cell_alone_says_what_to_do(tmp_path):
+    task = small_task(NAMES, preprocess=DetectionPreprocessOptions(size=[32, 32]))
     with pytest.raises(VisionkitError, match="batch_size to 2 or more"):
         small_trainer(default_root_dir=tmp_path).fit(task, small_data(train=2, batch_size=1))
 
@@ -77,22 +77,22 @@ def test_validation_gives_losses_and_predictions_from_one_pass(tmp_path, monkeyp
     assert passes == [2, 1]
 
 
-def test_predictions_are_in_the_pictures_own_pixels():
+def test_predictions_are_in_the_images_own_pixels():
     task = small_task(NAMES).eval()
-    picture = torch.randint(0, 256, (3, 40, 100), dtype=torch.uint8)
+    image = torch.randint(0, 256, (3, 40, 100), dtype=torch.uint8)
     with torch.inference_mode():
-        (found,) = task([picture])
+        (found,) = task([image])
     assert len(found["boxes"])
     assert found["boxes"][:, 2].max() <= 100
     assert found["boxes"][:, 3].max() <= 40
     assert found["boxes"][:, 2].max() > 64, "boxes reach over the whole resized width"
 
 
-def test_a_batch_predicts_as_its_pictures_one_by_one():
+def test_a_batch_predicts_as_its_images_one_by_one():
     task = small_task(NAMES).eval()
-    pictures = [torch.randint(0, 256, (3, *size), dtype=torch.uint8) for size in ((64, 64), (64, 64), (50, 90))]
+    images = [torch.randint(0, 256, (3, *size), dtype=torch.uint8) for size in ((64, 64), (64, 64), (50, 90))]
     with torch.inference_mode():
-        together, alone = task(pictures), [task([picture])[0] for picture in pictures]
+        together, alone = task(images), [task([image])[0] for image in images]
     for one, other in zip(together, alone, strict=True):
         torch.testing.assert_close(one["scores"], other["scores"], atol=1e-4, rtol=1e-3)
 
@@ -108,7 +108,7 @@ def test_mean_and_std_come_from_the_backbone_s_weights():
 
 
 @pytest.mark.slow
-def test_one_picture_can_be_learned_and_keeps_its_class(tmp_path):
+def test_one_image_can_be_learned_and_keeps_its_class(tmp_path):
     """The classical trap: a detector whose labels are off by one scores perfectly and names everything wrong."""
     data = small_data(train=8, val=8)
     data.splits.options["val"] = dict(data.splits.options["train"])
@@ -125,13 +125,13 @@ def test_any_network_with_the_contract_can_be_trained(tmp_path):
             super().__init__()
             self.backbone = nn.Linear(1, 1)
 
-        def forward(self, pictures, targets=None):
+        def forward(self, images, targets=None):
             if targets is None:
-                return [empty() for _ in pictures]
+                return [empty() for _ in images]
             return {"loss": self.backbone.weight.sum() ** 2}
 
-        def losses_and_predictions(self, pictures, targets):
-            return self(pictures, targets), self(pictures)
+        def losses_and_predictions(self, images, targets):
+            return self(images, targets), self(images)
 
     def empty():
         return {"boxes": torch.zeros(0, 4), "scores": torch.zeros(0), "labels": torch.zeros(0, dtype=torch.long)}

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from tests.models.detection.every import EVERY, learned, small, with_all
-from tests.models.detection.networks import pictures
-from visionkit.data.preprocess import Preprocess
+from tests.models.detection.networks import images
 from visionkit.engine.checkpoint import load_task
+from visionkit.preprocessing.detection import DetectionPreprocessOptions
 from visionkit.tasks import Detection
 
 NAMES = ["disc", "star", "ring"]
@@ -14,7 +14,7 @@ SIZE = (96, 80)
 
 
 def task_of(name):
-    return Detection(small(name), NAMES, preprocess=Preprocess(size=list(SIZE))).eval()
+    return Detection(small(name), NAMES, preprocess=DetectionPreprocessOptions(size=list(SIZE))).eval()
 
 
 def shown(number):
@@ -41,7 +41,7 @@ def test_a_reloaded_checkpoint_predicts_bit_for_bit(name, tmp_path):
 
 
 @EVERY
-def test_a_batch_predicts_as_its_pictures_one_by_one(name):
+def test_a_batch_predicts_as_its_images_one_by_one(name):
     task, given = task_of(name), shown(3)
     together, alone = found_in(task, given), [found_in(task, [one])[0] for one in given]
     for one, other in zip(together, alone, strict=True):
@@ -53,4 +53,4 @@ def test_a_batch_predicts_as_its_pictures_one_by_one(name):
 def test_losses_and_gradients_are_finite_in_reduced_precision(name, dtype):
     targets = [with_all([[4.0, 4, 60, 70], [20, 10, 70, 40]], SIZE), with_all([], SIZE)]
     with torch.autocast("cpu", dtype=dtype):
-        learned(small(name), pictures(SIZE, SIZE), targets)
+        learned(small(name), images(SIZE, SIZE), targets)

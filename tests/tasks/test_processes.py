@@ -9,47 +9,47 @@ import pytest
 SCRIPT = """
 import json, sys, torch
 from tests.tasks.small import small_data, small_task, small_trainer
-from tests.tasks.small_classifier import small_classification, small_pictures
+from tests.tasks.small_classifier import small_classification, small_images
 from tests.tasks.small_segmenter import small_masks, small_segmentation
-from visionkit.tasks import LossOptions, SegmentationEvaluation
+from visionkit.tasks import ClassificationLossOptions, SegmentationEvaluationOptions
 
 def detection():
     data = small_data(train=4, val=7)
     return data, small_task(data.class_names)
 
 def one_class():
-    data = small_pictures(train=8, val=7, sampling="balanced")
+    data = small_images(train=8, val=7, sampling="balanced")
     return data, small_classification(data.class_names)
 
 def several_classes():
-    data = small_pictures(train=8, val=7, needs="tags")
-    return data, small_classification(data.class_names, loss=LossOptions(multi_label=True))
+    data = small_images(train=8, val=7, needs="tags")
+    return data, small_classification(data.class_names, loss=ClassificationLossOptions(multi_label=True))
 
 def class_a_pixel():
     data = small_masks(train=8, val=7)
-    return data, small_segmentation(data.class_names, evaluation=SegmentationEvaluation(boundaries=True))
+    return data, small_segmentation(data.class_names, evaluation=SegmentationEvaluationOptions(boundaries=True))
 
-def figures(make):
+def metrics(make):
     torch.manual_seed(0)
     data, task = make()
     trainer = small_trainer(devices=devices, strategy="ddp" if devices > 1 else "auto")
     trainer.validate(task, data, verbose=False)
     known = {name: value for name, value in task.results.items() if value == value}
     trainer.test(task, data, verbose=False)
-    known["pictures in the results file"] = len({row["image_id"] for row in task.prediction_rows()})
+    known["images in the results file"] = len({row["image_id"] for row in task.prediction_rows()})
     if devices > 1:
         trainer.fit(task, data)
     return known, trainer.is_global_zero
 
 torch.set_num_threads(1)
 devices = int(sys.argv[1])
-known = {make.__name__: figures(make) for make in (detection, one_class, several_classes, class_a_pixel)}
+known = {make.__name__: metrics(make) for make in (detection, one_class, several_classes, class_a_pixel)}
 if known["detection"][1]:
-    print("FIGURES", json.dumps({name: found for name, (found, _) in known.items()}))
+    print("METRICS", json.dumps({name: found for name, (found, _) in known.items()}))
 """
 
 
-def figures(devices, folder):
+def metrics(devices, folder):
     script = folder / "run.py"
     script.write_text(SCRIPT)
     done = subprocess.run(
@@ -61,23 +61,23 @@ def figures(devices, folder):
         timeout=240,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    line = next(line for line in done.stdout.splitlines() if line.startswith("FIGURES"))
-    return json.loads(line.removeprefix("FIGURES "))
+    line = next(line for line in done.stdout.splitlines() if line.startswith("METRICS"))
+    return json.loads(line.removeprefix("METRICS "))
 
 
 @pytest.fixture(scope="module")
 def alone_and_together(tmp_path_factory):
-    return [figures(devices, tmp_path_factory.mktemp("run")) for devices in (1, 2)]
+    return [metrics(devices, tmp_path_factory.mktemp("run")) for devices in (1, 2)]
 
 
 @pytest.mark.parametrize(
     ("task", "main"),
     [("detection", "AP"), ("one_class", "top1"), ("several_classes", "mAP"), ("class_a_pixel", "boundary_F1")],
 )
-def test_seven_pictures_score_alike_in_one_and_two_processes(task, main, alone_and_together):
+def test_seven_images_score_alike_in_one_and_two_processes(task, main, alone_and_together):
     alone, together = (found[task] for found in alone_and_together)
     assert alone.keys() == together.keys()
     assert main in alone
-    assert alone["pictures in the results file"] == 7
+    assert alone["images in the results file"] == 7
     for name, value in alone.items():
         assert abs(value - together[name]) < 1e-6, name

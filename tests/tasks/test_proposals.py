@@ -5,10 +5,10 @@ pytest.importorskip("skimage")
 
 from tests.tasks.small import SIZE, small_data, small_trainer
 from visionkit.backbones import create_backbone
-from visionkit.data.preprocess import Preprocess
 from visionkit.data.proposals.source import ProposalOptions
 from visionkit.errors import DataError
 from visionkit.models import create_model
+from visionkit.preprocessing.detection import DetectionPreprocessOptions
 from visionkit.tasks import Detection, OptimizerOptions, ScheduleOptions
 
 
@@ -19,7 +19,7 @@ def fast_rcnn_task(names, lr=0.01, size=2 * SIZE, **options):
     return Detection(
         create_model("fast_rcnn", backbone, len(names), **options),
         names,
-        preprocess=Preprocess(short_side=size, long_side=2 * size),
+        preprocess=DetectionPreprocessOptions(short_side=size, long_side=2 * size),
         optimizer=OptimizerOptions(name="adamw", lr=lr, base_batch_size=2, weight_decay=0.0),
         schedule=ScheduleOptions(name="constant", warmup_steps=0),
     )
@@ -39,13 +39,13 @@ def test_it_trains_and_is_tested_on_the_proposals_of_the_data(tmp_path):
     assert "AP50" in task.results
 
 
-def test_predicting_a_new_picture_equals_testing_it(tmp_path):
+def test_predicting_a_new_image_equals_testing_it(tmp_path):
     data = proposing_data(tmp_path)
     task = fast_rcnn_task(data.class_names).eval()
     task.recipe = {"data": {"proposals": {"mode": "single", "folder": "elsewhere", "file": "also elsewhere"}}}
     batch = next(iter(data.val_dataloader()))
     with torch.inference_mode():
-        tested, predicted = task(batch.pictures, batch.targets), task(batch.pictures)
+        tested, predicted = task(batch.images, batch.targets), task(batch.images)
     assert len(tested[0]["boxes"])
     torch.testing.assert_close(tested, predicted)
 
@@ -57,7 +57,7 @@ def test_training_without_proposals_says_what_is_missing(tmp_path):
 
 
 @pytest.mark.slow
-def test_eight_pictures_can_be_learned_and_keep_their_classes(tmp_path):
+def test_eight_images_can_be_learned_and_keep_their_classes(tmp_path):
     data = small_data(train=8, val=8, proposals=ProposalOptions(mode="fast", folder=str(tmp_path / "kept")))
     shape = {**data.splits.options["train"], "min_object": 0.35, "empty_share": 0.2}
     data.splits.options["train"], data.splits.options["val"] = dict(shape), dict(shape)

@@ -2,15 +2,15 @@ import pytest
 import torch
 
 from tests.tasks.small import small_trainer
-from tests.tasks.small_classifier import small_classification, small_network, small_pictures
-from visionkit.data.formats.shapes import FORMS
+from tests.tasks.small_classifier import small_classification, small_images, small_network
+from visionkit.data.datasets.shapes import FORMS
 from visionkit.tasks import Classification, RuntimeOptions
 
 NAMES = list(FORMS)
 
 
 @pytest.mark.parametrize("channels_last", [True, False])
-def test_pictures_and_weights_have_the_layout_that_is_asked_for(channels_last):
+def test_images_and_weights_have_the_layout_that_is_asked_for(channels_last):
     task = small_classification(NAMES, runtime=RuntimeOptions(channels_last=channels_last)).eval()
     seen = []
     task.network.register_forward_pre_hook(lambda module, given: seen.append(given[0]))
@@ -22,10 +22,10 @@ def test_pictures_and_weights_have_the_layout_that_is_asked_for(channels_last):
 
 
 def test_the_layout_changes_no_prediction():
-    picture = torch.randint(0, 256, (3, 40, 50), dtype=torch.uint8)
+    image = torch.randint(0, 256, (3, 40, 50), dtype=torch.uint8)
     with torch.inference_mode():
         first, second = (
-            small_classification(NAMES, runtime=RuntimeOptions(channels_last=choice)).eval()([picture])
+            small_classification(NAMES, runtime=RuntimeOptions(channels_last=choice)).eval()([image])
             for choice in (True, False)
         )
     torch.testing.assert_close(first, second, rtol=1e-4, atol=1e-5)
@@ -39,7 +39,7 @@ def test_compiling_replaces_what_training_calls_and_keeps_the_keys(monkeypatch):
         return lambda *inputs: passes.append(len(inputs[0])) or function(*inputs)
 
     monkeypatch.setattr(torch, "compile", stand_in)
-    data = small_pictures(train=8, val=6)
+    data = small_images(train=8, val=6)
     task = small_classification(NAMES, runtime=RuntimeOptions(compile=True))
     keys = list(task.state_dict())
     with torch.inference_mode():
@@ -61,5 +61,5 @@ def test_a_checkpoint_without_the_section_gets_the_defaults():
 def test_a_compiled_network_trains():
     task = small_classification(NAMES, runtime=RuntimeOptions(compile=True))
     trainer = small_trainer(max_epochs=2)
-    trainer.fit(task, small_pictures())
+    trainer.fit(task, small_images())
     assert torch.isfinite(trainer.callback_metrics["val/loss"])

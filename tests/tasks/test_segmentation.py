@@ -5,26 +5,26 @@ import torch
 from torch import nn
 
 from tests.tasks.small import small_trainer
-from tests.tasks.small_segmenter import SIDE, ColourSegmenter, SmallSegmenter, small_masks, small_segmentation
+from tests.tasks.small_segmenter import SIDE, ColorSegmenter, SmallSegmenter, small_masks, small_segmentation
 from visionkit.data.batch import Batch
-from visionkit.data.scaling import ScalePreprocess
 from visionkit.errors import RecipeError
 from visionkit.ops.tiles import Tile
-from visionkit.tasks import Segmentation, SegmentationEvaluation, SegmentationLossOptions
+from visionkit.preprocessing.segmentation import SegmentationPreprocessOptions
+from visionkit.tasks import Segmentation, SegmentationEvaluationOptions, SegmentationLossOptions
 
-COLOURS = ["red", "green", "blue"]
+COLORS = ["red", "green", "blue"]
 SAME = {"mean": [0.0, 0.0, 0.0], "std": [1.0, 1.0, 1.0]}
 
 
-def picture(height, width, seed=0):
+def image(height, width, seed=0):
     """Noise, uint8 [3, height, width]."""
     return torch.randint(256, (3, height, width), generator=torch.Generator().manual_seed(seed), dtype=torch.uint8)
 
 
-def by_colour(**options):
-    """A task whose network names each pixel's strongest colour."""
-    task = small_segmentation(COLOURS, ColourSegmenter(), preprocess=ScalePreprocess(**SAME))
-    task.score_by(SegmentationEvaluation(**options))
+def by_color(**options):
+    """A task whose network names each pixel's strongest color."""
+    task = small_segmentation(COLORS, ColorSegmenter(), preprocess=SegmentationPreprocessOptions(**SAME))
+    task.set_evaluation(SegmentationEvaluationOptions(**options))
     return task.eval()
 
 
@@ -57,7 +57,7 @@ def test_validation_scores_what_test_predicts(data):
     assert {name: value for name, value in task.results.items() if value == value} == {
         name: value for name, value in validated.items() if value == value
     }
-    rows = task.prediction_rows()
+    rows = task.predictions_for_json()
     assert len(rows) == 6
     assert sum(rows[0]["shares"].values()) == pytest.approx(1)
     confusion = torch.tensor(task.details()["confusion"])
@@ -103,29 +103,29 @@ def test_auxiliary_heads_learn_along():
     assert not torch.equal(before, task.network.second.weight)
 
 
-def test_pictures_of_several_sizes_are_filled_up_with_what_teaches_nothing():
-    task = by_colour()
-    pictures, masks = [picture(8, 12), picture(10, 6, 1)], [torch.zeros(8, 12), torch.ones(10, 6)]
-    batch, classes = task.preprocessing.batch(pictures, [mask.to(torch.uint8) for mask in masks])
+def test_images_of_several_sizes_are_filled_up_with_what_teaches_nothing():
+    task = by_color()
+    images, masks = [image(8, 12), image(10, 6, 1)], [torch.zeros(8, 12), torch.ones(10, 6)]
+    batch, classes = task.preprocessing.batch(images, [mask.to(torch.uint8) for mask in masks])
     assert batch.shape == (2, 3, 10, 12)
     assert (classes[0, :8] == 0).all()
     assert (classes[0, 8:] == 255).all()
     assert (classes[1, :, :6] == 1).all()
     assert (classes[1, :, 6:] == 255).all()
-    torch.testing.assert_close(batch[1, :, :, :6], pictures[1] / 255)
+    torch.testing.assert_close(batch[1, :, :, :6], images[1] / 255)
 
 
 def test_masks_are_resized_to_the_nearest_class():
-    task = small_segmentation(COLOURS, ColourSegmenter(), preprocess=ScalePreprocess(short_side=5, **SAME))
+    task = small_segmentation(COLORS, ColorSegmenter(), preprocess=SegmentationPreprocessOptions(short_side=5, **SAME))
     mask = torch.randint(3, (13, 17), dtype=torch.uint8)
     mask[:3] = 255
-    prepared, classes = task.preprocessing.batch([picture(13, 17)], [mask])
+    prepared, classes = task.preprocessing.batch([image(13, 17)], [mask])
     assert prepared.shape[-2:] == classes.shape[-2:] == (5, 7)
     assert set(classes.unique().tolist()) <= {0, 1, 2, 255}
 
 
 def test_a_batch_of_void_gives_no_loss_and_no_gradient():
-    task = small_segmentation(COLOURS, SmallSegmenter(3))
+    task = small_segmentation(COLORS, SmallSegmenter(3))
     logits = task.network(torch.rand(1, 3, 8, 8))
     loss = task.loss(logits, torch.full((1, 8, 8), 255))
     loss.backward()
@@ -133,11 +133,11 @@ def test_a_batch_of_void_gives_no_loss_and_no_gradient():
     assert all(not parameter.grad.any() for parameter in task.network.parameters())
 
 
-def test_predictions_come_at_the_size_of_the_picture():
-    task = small_segmentation(COLOURS, SmallSegmenter(3), preprocess=ScalePreprocess(short_side=9)).eval()
+def test_predictions_come_at_the_size_of_the_image():
+    task = small_segmentation(COLORS, SmallSegmenter(3), preprocess=SegmentationPreprocessOptions(short_side=9)).eval()
     with torch.no_grad():
-        first, second, third = task([picture(20, 31), picture(7, 5), picture(20, 31, 1)])
-        (alone,) = task([picture(7, 5)])
+        first, second, third = task([image(20, 31), image(7, 5), image(20, 31, 1)])
+        (alone,) = task([image(7, 5)])
     assert [tuple(found.shape) for found in (first, second, third)] == [(20, 31), (7, 5), (20, 31)]
     assert first.dtype == torch.uint8
     assert torch.equal(second, alone)
@@ -147,47 +147,51 @@ def test_predictions_come_at_the_size_of_the_picture():
     "options", [{"tile": 16, "overlap": 4}, {"flip": True}, {"tile": 8, "overlap": 0, "flip": True}]
 )
 def test_tiles_and_mirrors_change_nothing_where_each_pixel_stands_alone(options):
-    """The picture is bigger than a tile in both directions, in one, and in none."""
-    pictures = [picture(37, 50), picture(10, 40), picture(6, 7)]
+    """The image is bigger than a tile in both directions, in one, and in none."""
+    images = [image(37, 50), image(10, 40), image(6, 7)]
     with torch.no_grad():
-        for found, own in zip(by_colour(**options)(pictures), pictures, strict=True):
+        for found, own in zip(by_color(**options)(images), images, strict=True):
             assert torch.equal(found, own.float().argmax(0).to(torch.uint8))
 
 
 def test_scales_are_averaged():
-    task, pixels = by_colour(scales=[1.0, 0.5]), picture(12, 16)
+    task, pixels = by_color(scales=[1.0, 0.5]), image(12, 16)
     with torch.no_grad():
         found = task.probabilities(pixels[None], (12, 16))[0]
-        parts = [by_colour(scales=[factor]).probabilities(pixels[None], (12, 16))[0] for factor in (1.0, 0.5)]
+        parts = [by_color(scales=[factor]).probabilities(pixels[None], (12, 16))[0] for factor in (1.0, 0.5)]
     torch.testing.assert_close(found, (parts[0] + parts[1]) / 2)
     assert not torch.allclose(parts[0], parts[1])
 
 
-def test_a_crop_in_training_is_scaled_as_the_whole_picture_is():
-    task = small_segmentation(COLOURS, ColourSegmenter(), preprocess=ScalePreprocess(scale=0.5, **SAME)).eval()
-    prepared, classes = task.preprocessing.batch([picture(8, 8)], [torch.zeros(8, 8, dtype=torch.uint8)])
+def test_a_crop_in_training_is_scaled_as_the_whole_image_is():
+    task = small_segmentation(
+        COLORS, ColorSegmenter(), preprocess=SegmentationPreprocessOptions(scale=0.5, **SAME)
+    ).eval()
+    prepared, classes = task.preprocessing.batch([image(8, 8)], [torch.zeros(8, 8, dtype=torch.uint8)])
     assert prepared.shape[-2:] == classes.shape[-2:] == (4, 4)
     assert task.preprocessing.scale(40, 60) == 0.5
     with torch.no_grad():
-        assert task([picture(40, 60)])[0].shape == (40, 60)
+        assert task([image(40, 60)])[0].shape == (40, 60)
 
 
-def test_a_tile_is_scaled_as_its_picture_is():
-    """A picture that is halved: so are its tiles, whatever their own size."""
-    task = small_segmentation(COLOURS, ColourSegmenter(), preprocess=ScalePreprocess(short_side=20, **SAME)).eval()
+def test_a_tile_is_scaled_as_its_image_is():
+    """An image that is halved: so are its tiles, whatever their own size."""
+    task = small_segmentation(
+        COLORS, ColorSegmenter(), preprocess=SegmentationPreprocessOptions(short_side=20, **SAME)
+    ).eval()
     seen = []
     task.network.register_forward_pre_hook(lambda _, given: seen.append(tuple(given[0].shape[-2:])))
-    task.score_by(SegmentationEvaluation(tile=16, overlap=4))
+    task.set_evaluation(SegmentationEvaluationOptions(tile=16, overlap=4))
     with torch.no_grad():
-        task([picture(40, 60)])
+        task([image(40, 60)])
     assert set(seen) == {(8, 8)}
-    assert Tile(0, 0, 16, 16).cut(picture(40, 60)).shape == (3, 16, 16)
+    assert Tile(0, 0, 16, 16).cut(image(40, 60)).shape == (3, 16, 16)
 
 
 def test_what_describes_the_task_builds_it_again():
-    task = small_segmentation(COLOURS, ColourSegmenter(), class_colours=[(1, 2, 3), (4, 5, 6), (7, 8, 9)])
-    again = Segmentation.from_description(task.description(), ColourSegmenter())
-    assert again.class_colours == [[1, 2, 3], [4, 5, 6], [7, 8, 9]]
+    task = small_segmentation(COLORS, ColorSegmenter(), class_colors=[(1, 2, 3), (4, 5, 6), (7, 8, 9)])
+    again = Segmentation.from_description(task.description(), ColorSegmenter())
+    assert again.class_colors == [[1, 2, 3], [4, 5, 6], [7, 8, 9]]
     assert again.description() == task.description()
 
 
@@ -197,12 +201,12 @@ def test_what_describes_the_task_builds_it_again():
         (lambda: SegmentationLossOptions(terms=["dize"]), "did you mean dice"),
         (lambda: SegmentationLossOptions(terms=["dice"], term_weights=[1.0, 2.0]), "2 numbers for 1 terms"),
         (lambda: SegmentationLossOptions(hardest=0.0), "above 0"),
-        (lambda: SegmentationEvaluation(tile=64, overlap=64), "overlap 64 < tile 64"),
-        (lambda: SegmentationEvaluation(scales=[]), "factors above 0"),
-        (lambda: SegmentationEvaluation(metric="boundary_F1"), "boundaries=true"),
+        (lambda: SegmentationEvaluationOptions(tile=64, overlap=64), "overlap 64 < tile 64"),
+        (lambda: SegmentationEvaluationOptions(scales=[]), "factors above 0"),
+        (lambda: SegmentationEvaluationOptions(metric="boundary_F1"), "boundaries=true"),
         (lambda: SegmentationLossOptions(gamma=-1.0), "at least 0"),
-        (lambda: ScalePreprocess(short_side=9, long_side=8), "long_side 8"),
-        (lambda: ScalePreprocess(short_side=9, scale=0.5), "sides alone"),
+        (lambda: SegmentationPreprocessOptions(short_side=9, long_side=8), "long_side 8"),
+        (lambda: SegmentationPreprocessOptions(short_side=9, scale=0.5), "sides alone"),
     ],
 )
 def test_options_that_cannot_be_are_refused(make, said):
@@ -213,9 +217,9 @@ def test_options_that_cannot_be_are_refused(make, said):
 def test_the_loss_of_validation_is_that_of_its_pixels(data):
     task = small_segmentation(data.class_names)
     batch = next(iter(data.val_dataloader()))
-    task.log_losses = lambda split, losses, pictures: seen.append((losses["loss"].item(), pictures))
+    task.log_losses = lambda split, losses, images: seen.append((losses["loss"].item(), images))
     seen = []
     with torch.no_grad():
-        task.validation_step(Batch(batch.pictures, batch.targets), 0)
-    assert [pictures for _, pictures in seen] == [4]
+        task.validation_step(Batch(batch.images, batch.targets), 0)
+    assert [images for _, images in seen] == [4]
     assert math.isfinite(seen[0][0])

@@ -1,4 +1,4 @@
-"""Pictures are normalised as those were that the network's values learned from."""
+"""Images are normalized as those were that the network's values learned from."""
 
 import logging
 
@@ -7,10 +7,10 @@ import torch
 
 from tests.tasks.small import small_task
 from visionkit.backbones import create_backbone
-from visionkit.data.formats.shapes import FORMS
-from visionkit.data.preprocess import Preprocess
+from visionkit.data.datasets.shapes import FORMS
 from visionkit.errors import DataError
 from visionkit.models import create_model
+from visionkit.preprocessing.detection import DetectionPreprocessOptions
 
 NAMES = list(FORMS)
 MEAN, STD = (0.5, 0.4, 0.3), (0.25, 0.125, 0.25)
@@ -18,9 +18,9 @@ MEAN, STD = (0.5, 0.4, 0.3), (0.25, 0.125, 0.25)
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """A checkpoint of a detector that saw pictures normalised in a way of its own."""
+    """A checkpoint of a detector that saw images normalized in a way of its own."""
     path = tmp_path_factory.mktemp("run") / "best.ckpt"
-    task = small_task(NAMES, preprocess=Preprocess(mean=list(MEAN), std=list(STD)))
+    task = small_task(NAMES, preprocess=DetectionPreprocessOptions(mean=list(MEAN), std=list(STD)))
     checkpoint = {"state_dict": task.state_dict()}
     task.on_save_checkpoint(checkpoint)
     torch.save(checkpoint, path)
@@ -32,14 +32,16 @@ def fresh():
 
 
 @pytest.mark.parametrize("std", [1 / 255, 0.2, 1.0])
-def test_pictures_pass_as_preprocessing_makes_them_and_no_others(std):
-    """SSD's published values want pictures from -123 to 151."""
-    task = small_task(NAMES, preprocess=Preprocess(short_side=64, mean=[0.45] * 3, std=[std] * 3)).eval()
-    picture = torch.randint(0, 256, (3, 64, 64), dtype=torch.uint8)
+def test_images_pass_as_preprocessing_makes_them_and_no_others(std):
+    """SSD's published values want images from -123 to 151."""
+    task = small_task(
+        NAMES, preprocess=DetectionPreprocessOptions(short_side=64, mean=[0.45] * 3, std=[std] * 3)
+    ).eval()
+    image = torch.randint(0, 256, (3, 64, 64), dtype=torch.uint8)
     with torch.inference_mode():
-        assert len(task([picture])) == 1
-        with pytest.raises(DataError, match="not normalised"):
-            task.network([picture / std])
+        assert len(task([image])) == 1
+        with pytest.raises(DataError, match="not normalized"):
+            task.network([image / std])
 
 
 @pytest.mark.parametrize(
@@ -57,14 +59,14 @@ def test_the_values_of_a_checkpoint_bring_them_along(fill, trained, caplog):
     with caplog.at_level(logging.INFO, "visionkit"):
         backbone = fill(trained)
     assert (backbone.mean, backbone.std) == (MEAN, STD)
-    assert "learned from pictures less 0.5, 0.4, 0.3, divided by 0.25, 0.125, 0.25" in caplog.text
+    assert "learned from images less 0.5, 0.4, 0.3, divided by 0.25, 0.125, 0.25" in caplog.text
 
 
 def test_the_recipe_has_the_last_say(trained):
     def task_of(**options):
         task = small_task(NAMES)
         network = create_model("faster_rcnn", create_backbone("resnet18", weights=trained), 6)
-        return type(task)(network, NAMES, preprocess=Preprocess(**options))
+        return type(task)(network, NAMES, preprocess=DetectionPreprocessOptions(**options))
 
     left, told = task_of(), task_of(mean=[0.1] * 3)
     assert (left.preprocess_options.mean, left.preprocess_options.std) == (list(MEAN), list(STD))

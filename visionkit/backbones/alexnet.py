@@ -4,10 +4,9 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from visionkit.backbones.chain import Chain, named
-from visionkit.backbones.contract import Stage
-from visionkit.backbones.registry import backbones
+from visionkit.backbones.base import Stage, backbones
 from visionkit.backbones.response_norm import ResponseNorm
+from visionkit.backbones.sequential import SequentialBackbone, named
 
 _STAGES = {
     "s4": Stage(96, 4, margin=7),
@@ -18,11 +17,11 @@ _STAGES = {
 
 
 @backbones.register("alexnet")
-class AlexNet(Chain):
-    """Stages s4, s8 and s16 are the maps before each pool (conv1 and conv2 normalised, conv5), s32 after the last.
+class AlexNet(SequentialBackbone):
+    """Stages s4, s8 and s16 are the maps before each pool (conv1 and conv2 normalized, conv5), s32 after the last.
 
     The groups of conv2, conv4 and conv5 are the halves that saw only their own GPU (figure 2). Neither conv1 nor
-    the pools are padded: a picture of 227 x 227 gives 6 x 6 cells, and the smallest that passes is 67 x 67. The paper
+    the pools are padded: an image of 227 x 227 gives 6 x 6 cells, and the smallest that passes is 67 x 67. The paper
     says 224, which does not give its map of 55 x 55 after conv1.
 
     Args:
@@ -53,11 +52,11 @@ class AlexNet(Chain):
             ),
             "s32": named(pool5=nn.MaxPool2d(3, stride=2)),
         }
-        _initialise(parts)
+        _initialize(parts)
         super().__init__(name, _STAGES, parts, out_stages)
 
 
-def _initialise(parts: dict[str, nn.Sequential]) -> None:
+def _initialize(parts: dict[str, nn.Sequential]) -> None:
     """Section 5: weights from N(0, .01); biases 1 in conv2, conv4 and conv5, so that ReLUs start alive, else 0."""
     for part in parts.values():
         for name, layer in part.named_children():

@@ -1,10 +1,10 @@
-"""What the networks for CIFAR's 32 x 32 pictures share."""
+"""What the networks for CIFAR's 32 x 32 images share."""
 
 MEAN = (0.4914, 0.4822, 0.4465)
-"""Of the 50,000 training pictures of CIFAR-10, RGB in 0..1."""
+"""Of the 50,000 training images of CIFAR-10, RGB in 0..1."""
 
 STD = (0.2470, 0.2435, 0.2616)
-"""Of the same pictures, over all pixels."""
+"""Of the same images, over all pixels."""
 
 SIZE = 32
 """Pixels in each direction."""

@@ -7,9 +7,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from visionkit.backbones import cifar
-from visionkit.backbones.chain import Chain, named
-from visionkit.backbones.contract import Stage
-from visionkit.backbones.registry import backbones
+from visionkit.backbones.base import Stage, backbones
+from visionkit.backbones.sequential import SequentialBackbone, named
 
 
 @backbones.register(
@@ -20,7 +19,7 @@ from visionkit.backbones.registry import backbones
     "cifar_densenet_bc_250_24",
     "cifar_densenet_bc_190_40",
 )
-class CifarDenseNet(Chain):
+class CifarDenseNet(SequentialBackbone):
     """Stages s1, s2 and s4 are the outputs of the dense blocks after the norm and ReLU that follow them.
 
     The plain form starts with 16 channels and keeps all at a transition. -BC starts with 2k, puts a 1x1 convolution
@@ -133,5 +132,5 @@ def _bottleneck_layer(channels: int, growth: int, dropout: float) -> nn.Sequenti
 
 
 def _transition(channels: int, kept: int, dropout: float) -> nn.Sequential:
-    """From a block's normalised map to the next block's input."""
+    """From a block's normalized map to the next block's input."""
     return named(conv=nn.Conv2d(channels, kept, 1, bias=False), drop=nn.Dropout(dropout), pool=nn.AvgPool2d(2))

@@ -7,9 +7,8 @@ from torch.nn import functional
 from torchvision.models.resnet import BasicBlock
 
 from visionkit.backbones import cifar
-from visionkit.backbones.chain import Chain, named
-from visionkit.backbones.contract import Stage
-from visionkit.backbones.registry import backbones
+from visionkit.backbones.base import Stage, backbones
+from visionkit.backbones.sequential import SequentialBackbone, named
 
 _WIDTHS = (16, 32, 64)
 _STAGES = {f"s{stride}": Stage(channels, stride) for channels, stride in zip(_WIDTHS, cifar.STRIDES, strict=True)}
@@ -23,7 +22,7 @@ _STAGES = {f"s{stride}": Stage(channels, stride) for channels, stride in zip(_WI
     "cifar_resnet110",
     "cifar_resnet1202",
 )
-class CifarResNet(Chain):
+class CifarResNet(SequentialBackbone):
     """Stages s1, s2 and s4 are the outputs of the three groups of 2n layers; sizes round up at each halving.
 
     Args:

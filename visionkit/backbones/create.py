@@ -4,10 +4,9 @@ import inspect
 import logging
 from typing import Any
 
-from visionkit.backbones.contract import Backbone, FrozenStages, Norm
-from visionkit.backbones.published import UnavailableError
-from visionkit.backbones.registry import backbones
-from visionkit.backbones.weights import fill
+from visionkit.backbones.base import Backbone, FrozenStages, Norm, backbones
+from visionkit.backbones.load_weights import fill
+from visionkit.backbones.pretrained import UnavailableError
 from visionkit.errors import RecipeError
 
 logger = logging.getLogger("visionkit")
@@ -41,7 +40,7 @@ def create_backbone(
         RecipeError: unknown name, stage, option or policy, or something would be frozen over random values.
         CheckpointError: the weights cannot be had or do not fit.
     """
-    recorded_source = options.pop("initialised_from", None)
+    recorded_source = options.pop("initialized_from", None)
     backbone = _build(name, out_stages, options)
     backbone.check_policy(norm, frozen_stages)
     try:
@@ -49,10 +48,10 @@ def create_backbone(
     except UnavailableError as reason:
         if weights != "auto":
             raise
-        _warn_of_random_values(name, norm, frozen_stages, reason)
+        _warn_randomly_initialized(name, norm, frozen_stages, reason)
         return backbone
     if weights == "checkpoint" and recorded_source is not None:
-        backbone.initialised_from = recorded_source
+        backbone.initialized_from = recorded_source
     backbone.set_norm(norm)
     backbone.freeze(frozen_stages)
     return backbone
@@ -68,7 +67,7 @@ def _build(name: str, out_stages: list[str] | None, options: dict[str, Any]) -> 
     return builder(name, out_stages=out_stages, **options)
 
 
-def _warn_of_random_values(name: str, norm: Norm, frozen_stages: FrozenStages, reason: UnavailableError) -> None:
+def _warn_randomly_initialized(name: str, norm: Norm, frozen_stages: FrozenStages, reason: UnavailableError) -> None:
     dropped = (
         f"; norm={norm} and frozen_stages={frozen_stages} are given up" if norm != "trained" or frozen_stages else ""
     )

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from visionkit.backbones.chain import named
+from visionkit.backbones.sequential import named
 from visionkit.ops.dense_layers import DenseLayer, DenseOptions, dense_layers
 
 

@@ -5,9 +5,8 @@ from collections.abc import Mapping, Sequence
 import torchvision
 from torch import Tensor
 
-from visionkit.backbones.contract import Backbone, Stage
-from visionkit.backbones.published import PublishedWeights, torchvision_weights, without_head
-from visionkit.backbones.registry import backbones
+from visionkit.backbones.base import Backbone, Stage, backbones
+from visionkit.backbones.pretrained import PublishedWeights, torchvision_weights, without_head
 
 _STAGES = {
     "s2": Stage(64, 2),

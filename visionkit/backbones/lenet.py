@@ -6,11 +6,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from visionkit.backbones.chain import Chain, named
-from visionkit.backbones.contract import Stage
-from visionkit.backbones.registry import backbones
+from visionkit.backbones.base import Stage, backbones
+from visionkit.backbones.sequential import SequentialBackbone, named
 
-# C1 and C3 are not padded: they take 4 cells of stride 1 and 4 of stride 2 off the picture.
+# C1 and C3 are not padded: they take 4 cells of stride 1 and 4 of stride 2 off the image.
 _STAGES = {"s1": Stage(6, 1, margin=4), "s2": Stage(16, 2, margin=12), "s4": Stage(16, 4, margin=12)}
 
 _MNIST_MEAN = (0.1307, 0.1307, 0.1307)
@@ -26,10 +25,10 @@ C3_INPUTS = (
 
 
 @backbones.register("lenet5")
-class LeNet5(Chain):
+class LeNet5(SequentialBackbone):
     """The network of 1998: trainable subsampling, a partly connected C3, scaled tanh; 60,000 weights with C5 and F6.
 
-    Stages: s1 is C1, s2 is C3, s4 is S4. A picture of 32 x 32, the paper's 28 x 28 digit with a border, gives S4
+    Stages: s1 is C1, s2 is C3, s4 is S4. An image of 32 x 32, the paper's 28 x 28 digit with a border, gives S4
     5 x 5 cells; the smallest that passes is 16 x 16.
 
     Args:
@@ -44,7 +43,7 @@ class LeNet5(Chain):
 
     def __init__(self, name: str, out_stages: Sequence[str] | None = None) -> None:
         parts = {
-            "s1": named(grey=ToGrey(), c1=start_as_lecun(nn.Conv2d(1, 6, 5)), squash1=ScaledTanh()),
+            "s1": named(gray=ToGray(), c1=start_as_lecun(nn.Conv2d(1, 6, 5)), squash1=ScaledTanh()),
             "s2": named(s2=Subsampling(6), c3=PartialConv(6, C3_INPUTS, 5), squash3=ScaledTanh()),
             "s4": named(s4=Subsampling(16)),
         }
@@ -52,7 +51,7 @@ class LeNet5(Chain):
 
 
 @backbones.register("lenet5_modern")
-class LeNet5Modern(Chain):
+class LeNet5Modern(SequentialBackbone):
     """Full C3, max pooling and ReLU; 61,706 weights with the head for 10 classes.
 
     Stages and sizes as those of `LeNet5`.
@@ -69,18 +68,18 @@ class LeNet5Modern(Chain):
 
     def __init__(self, name: str, out_stages: Sequence[str] | None = None) -> None:
         parts = {
-            "s1": named(grey=ToGrey(), c1=nn.Conv2d(1, 6, 5), relu1=nn.ReLU(inplace=True)),
+            "s1": named(gray=ToGray(), c1=nn.Conv2d(1, 6, 5), relu1=nn.ReLU(inplace=True)),
             "s2": named(s2=nn.MaxPool2d(2), c3=nn.Conv2d(6, 16, 5), relu3=nn.ReLU(inplace=True)),
             "s4": named(s4=nn.MaxPool2d(2)),
         }
         super().__init__(name, _STAGES, parts, out_stages)
 
 
-class ToGrey(nn.Module):
+class ToGray(nn.Module):
     """[B, 3, H, W] to [B, 1, H, W], the mean of the channels.
 
-    Every backbone of the toolkit takes three channels, LeNet's C1 has weights for one. A grey picture was read as
-    three equal channels, whose mean is the picture again; a coloured one (SVHN) becomes grey.
+    Every backbone of the toolkit takes three channels, LeNet's C1 has weights for one. A gray image was read as
+    three equal channels, whose mean is the image again; a colored one (SVHN) becomes gray.
     """
 
     def forward(self, x: Tensor) -> Tensor:

@@ -1,14 +1,13 @@
-"""Small networks that tell what the centre pixel of a patch shows (Cireşan et al. 2012, tables 1 and 2)."""
+"""Small networks that tell what the center pixel of a patch shows (Cireşan et al. 2012, tables 1 and 2)."""
 
 from collections.abc import Sequence
 
 from torch import Tensor, nn
 from torch.nn import functional
 
-from visionkit.backbones.chain import Chain, named
-from visionkit.backbones.contract import Stage
-from visionkit.backbones.initialise import initialise
-from visionkit.backbones.registry import backbones
+from visionkit.backbones.base import Stage, backbones
+from visionkit.backbones.initialization import initialize
+from visionkit.backbones.sequential import SequentialBackbone, named
 
 CHANNELS = 48
 
@@ -16,7 +15,7 @@ _KERNELS = {"patch_cnn_33": (4, 4, 3), "patch_cnn_65": (4, 4, 3, 3), "patch_cnn_
 
 
 @backbones.register("patch_cnn_33", "patch_cnn_65", "patch_cnn_95")
-class PatchCNN(Chain):
+class PatchCNN(SequentialBackbone):
     """Unpadded convolutions of 48 maps, each with a ReLU and a 2x2 pool behind it; sizes round down at each pool.
 
     Stage s2 is the map after the first pool, and so on. patch_cnn_95 has the layers of the paper's network N4, the
@@ -43,7 +42,7 @@ class PatchCNN(Chain):
             channels = CHANNELS
         super().__init__(name, stages, parts, out_stages)
         self.patch = self.native_size = int(name.removeprefix("patch_cnn_"))
-        initialise(self, "he")
+        initialize(self, "he")
 
     def dense(self, x: Tensor) -> tuple[Tensor, int]:
         """Compute the deepest map for every place of a patch, not only for every stride-th.

@@ -6,9 +6,8 @@ from typing import Literal
 import torchvision
 from torch import Tensor
 
-from visionkit.backbones.contract import Backbone, Stage, Tail
-from visionkit.backbones.published import PublishedWeights, torchvision_weights, without_head
-from visionkit.backbones.registry import backbones
+from visionkit.backbones.base import Backbone, Stage, Tail, backbones
+from visionkit.backbones.pretrained import PublishedWeights, torchvision_weights, without_head
 from visionkit.errors import RecipeError
 
 _LAYERS = {"s4": "layer1", "s8": "layer2", "s16": "layer3", "s32": "layer4"}

@@ -1,4 +1,4 @@
-"""Local response normalisation as AlexNet has it."""
+"""Local response normalization as AlexNet has it."""
 
 from torch import nn
 

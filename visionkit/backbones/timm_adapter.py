@@ -8,16 +8,15 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from visionkit.backbones.contract import Backbone, Stage
-from visionkit.backbones.published import PublishedWeights
-from visionkit.backbones.registry import backbones
+from visionkit.backbones.base import Backbone, Stage, backbones
+from visionkit.backbones.pretrained import PublishedWeights
 from visionkit.errors import RecipeError
 from visionkit.registry import suggest
 
 
 @backbones.register("timm/")
 class TimmBackbone(Backbone):
-    """The `features_only` form of a timm model, with timm's own strides, normalisation and published weights.
+    """The `features_only` form of a timm model, with timm's own strides, normalization and published weights.
 
     Where several of its maps have one stride (the inner blocks of a transformer) the deepest gives the stage.
     State-dict keys are those of timm's feature form under `body.`.

@@ -8,9 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.models.vgg import cfgs, make_layers
 
-from visionkit.backbones.contract import Backbone, Stage
-from visionkit.backbones.published import PublishedWeights, torchvision_weights, without_head
-from visionkit.backbones.registry import backbones
+from visionkit.backbones.base import Backbone, Stage, backbones
+from visionkit.backbones.pretrained import PublishedWeights, torchvision_weights, without_head
 from visionkit.backbones.response_norm import ResponseNorm
 from visionkit.registry import Registry
 
@@ -55,7 +54,7 @@ class VGG(Backbone):
         self.stage_modules = {stage: [] for stage in self.computed}
         for index, stage in enumerate(self._stage_of_each_layer()):
             self.stage_modules[stage].append(f"features.{index}")
-        self._initialise()
+        self._initialize()
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """See `Backbone.forward`."""
@@ -65,7 +64,7 @@ class VGG(Backbone):
         """Compute the feature maps and where each pool found its maxima, for max unpooling.
 
         Args:
-            x: [B, 3, H, W], normalised with `mean` and `std`.
+            x: [B, 3, H, W], normalized with `mean` and `std`.
 
         Returns:
             What `forward` returns, and for each pool that was run, shallow to deep, the int64 indices
@@ -120,8 +119,8 @@ class VGG(Backbone):
             answer.append(stages[pools_before])
         return answer
 
-    def _initialise(self) -> None:
-        """He initialisation over fan out and zero biases, as torchvision's VGG has them."""
+    def _initialize(self) -> None:
+        """He initialization over fan out and zero biases, as torchvision's VGG has them."""
         for layer in self.features:
             if isinstance(layer, nn.Conv2d):
                 nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
@@ -141,7 +140,7 @@ def _with_batch_norm(column: str) -> nn.Sequential:
 
 @vgg_forms.register("lrn")
 def _with_response_norm(column: str) -> nn.Sequential:
-    """A-LRN: one local response normalisation, after the first convolution and its ReLU."""
+    """A-LRN: one local response normalization, after the first convolution and its ReLU."""
     convolution, relu, *rest = _plain(column)
     return nn.Sequential(convolution, relu, ResponseNorm(), *rest)
 

@@ -5,9 +5,8 @@ from collections.abc import Mapping, Sequence
 from torch import Tensor, nn
 from torchvision.models.vgg import cfgs, make_layers
 
-from visionkit.backbones.contract import Backbone, Stage
-from visionkit.backbones.published import PublishedWeights, torchvision_weights, without_head
-from visionkit.backbones.registry import backbones
+from visionkit.backbones.base import Backbone, Stage, backbones
+from visionkit.backbones.pretrained import PublishedWeights, torchvision_weights, without_head
 
 WIDTH = 1024
 """Of fc6 and fc7 as convolutions; the fully connected layers have 4 times as many."""
@@ -50,7 +49,7 @@ class VGGAtrous(Backbone):
             self.fc6 = nn.Conv2d(512, WIDTH, 3, padding=6, dilation=6)
             self.fc7 = nn.Conv2d(WIDTH, WIDTH, 1)
             self.stage_modules["s16"] += ["fc6", "fc7"]
-        self._initialise()
+        self._initialize()
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """See `Backbone.forward`."""
@@ -76,8 +75,8 @@ class VGGAtrous(Backbone):
                 state |= {f"{own}.weight": kernel.clone(), f"{own}.bias": published[f"{theirs}.bias"][::4].clone()}
         return state
 
-    def _initialise(self) -> None:
-        """He initialisation over fan out as torchvision's VGG; Glorot for fc6 and fc7."""
+    def _initialize(self) -> None:
+        """He initialization over fan out as torchvision's VGG; Glorot for fc6 and fc7."""
         for layer in self.features:
             if isinstance(layer, nn.Conv2d):
                 nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")

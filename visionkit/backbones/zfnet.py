@@ -4,10 +4,9 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from visionkit.backbones.chain import Chain, named
-from visionkit.backbones.contract import Stage
-from visionkit.backbones.registry import backbones
+from visionkit.backbones.base import Stage, backbones
 from visionkit.backbones.response_norm import ResponseNorm
+from visionkit.backbones.sequential import SequentialBackbone, named
 
 _STAGES = {
     "s2": Stage(96, 2, margin=3),
@@ -19,10 +18,10 @@ _STAGES = {
 
 
 @backbones.register("zfnet")
-class ZFNet(Chain):
-    """Stages: s2 is conv1, s4 its pooled and normalised map, s8 is conv2, s16 is conv5, s32 its pooled map.
+class ZFNet(SequentialBackbone):
+    """Stages: s2 is conv1, s4 its pooled and normalized map, s8 is conv2, s16 is conv5, s32 its pooled map.
 
-    The pools round up, which gives the figure's 110, 55, 26, 13 and 6 cells for 224 pixels; the smallest picture that
+    The pools round up, which gives the figure's 110, 55, 26, 13 and 6 cells for 224 pixels; the smallest image that
     passes is 47 x 47.
 
     Args:
@@ -49,11 +48,11 @@ class ZFNet(Chain):
             ),
             "s32": named(pool5=nn.MaxPool2d(3, stride=2, ceil_mode=True)),
         }
-        _initialise(parts)
+        _initialize(parts)
         super().__init__(name, _STAGES, parts, out_stages)
 
 
-def _initialise(parts: dict[str, nn.Sequential]) -> None:
+def _initialize(parts: dict[str, nn.Sequential]) -> None:
     """Section 3.1: weights of the size .01 (normal here, the paper does not say), biases 0."""
     for layer in nn.ModuleList(parts.values()).modules():
         if isinstance(layer, nn.Conv2d) and layer.bias is not None:

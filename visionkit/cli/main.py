@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from visionkit import __version__
-from visionkit.cli.compose import compose, is_override
-from visionkit.cli.layers import Layer, saying_where
-from visionkit.cli.listing import KINDS, print_listing
-from visionkit.cli.schema import check, check_data
+from visionkit.cli.commands.list_names import KINDS, print_listing
+from visionkit.cli.config.compose import compose, is_override
+from visionkit.cli.config.layers import Layer, saying_where
+from visionkit.cli.config.schema import check, check_data
 from visionkit.errors import RecipeError, VisionkitError
 from visionkit.registry import suggest
 
@@ -31,7 +31,7 @@ FIT_EXAMPLES = """examples:
 EVALUATE_EXAMPLES = """examples:
   visionkit {verb} runs/faster_rcnn_resnet50/1/best.ckpt                 on the data it was trained with
   visionkit {verb} runs/faster_rcnn_resnet50/1/best.ckpt data/other.yaml data.batch_size=4
-  visionkit {verb} runs/resnet50_imagenet/1/best.ckpt evaluation.views=ten       ten crops of each picture
+  visionkit {verb} runs/resnet50_imagenet/1/best.ckpt evaluation.views=ten       ten crops of each image
   visionkit {verb} runs/vgg16/1/best.ckpt runs/vgg19/1/best.ckpt                 the mean of two classifiers
 """
 PREDICT_EXAMPLES = """examples:
@@ -49,7 +49,7 @@ DATA_EXAMPLES = """examples:
   visionkit data anchors data/bccd.yaml --count 5 --size 416           shapes for model.anchors of yolov2
 """
 TRANSFER_EXAMPLES = """examples:
-  visionkit transfer advise data/mine.yaml                             do pretrained weights fit these pictures?
+  visionkit transfer advise data/mine.yaml                             do pretrained weights fit these images?
   visionkit transfer advise data/mine.yaml model.backbone=densenet121
 """
 
@@ -142,11 +142,11 @@ def _parser() -> argparse.ArgumentParser:
         verb.add_argument("words", nargs="*", metavar="CKPT | CARD | key=value", help=more)
         verb.add_argument("--output", metavar="DIR", help="folder for metrics.json and predictions.json")
 
-    usage = "CKPT PICTURE|FOLDER ... [--output DIR] [--score-threshold S]"
-    predict = _verb(verbs, "predict", _predict, "say what is in pictures of your own", usage, PREDICT_EXAMPLES)
+    usage = "CKPT IMAGE|FOLDER ... [--output DIR] [--score-threshold S]"
+    predict = _verb(verbs, "predict", _predict, "say what is in images of your own", usage, PREDICT_EXAMPLES)
     predict.add_argument("checkpoint", metavar="CKPT", help="a checkpoint that fit has written")
-    predict.add_argument("words", nargs="+", metavar="PICTURE | FOLDER", help="picture files, and folders of them")
-    predict.add_argument("--output", metavar="DIR", help="folder for the drawn pictures and predictions.json")
+    predict.add_argument("words", nargs="+", metavar="IMAGE | FOLDER", help="image files, and folders of them")
+    predict.add_argument("--output", metavar="DIR", help="folder for the drawn images and predictions.json")
     predict.add_argument(
         "--score-threshold", type=float, metavar="S", help="draw and list what has at least this score"
     )
@@ -198,7 +198,7 @@ def _fit(arguments: argparse.Namespace) -> int:
         _print_recipe(recipe)
         return 0
     with saying_where(recipe):
-        return _body("verbs_fit", "fit")(recipe.values, name=name, resume=arguments.resume)
+        return _body("fit", "fit")(recipe.values, name=name, resume=arguments.resume)
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
@@ -206,7 +206,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     words = [word for word in arguments.words if word not in further]
     if words:  # mistakes in files and words are found before the checkpoint is opened, which imports torch
         _check_evaluation(words)
-    return _body("verbs_evaluate", arguments.verb)([arguments.checkpoint, *further], words, output=arguments.output)
+    return _body("evaluate", arguments.verb)([arguments.checkpoint, *further], words, output=arguments.output)
 
 
 def _check_evaluation(words: Sequence[str]) -> None:
@@ -223,7 +223,7 @@ def _check_evaluation(words: Sequence[str]) -> None:
 
 
 def _predict(arguments: argparse.Namespace) -> int:
-    run = _body("verbs_predict", "predict")
+    run = _body("predict", "predict")
     return run(
         arguments.checkpoint, arguments.words, output=arguments.output, score_threshold=arguments.score_threshold
     )
@@ -243,21 +243,21 @@ def _data(arguments: argparse.Namespace) -> int:
         if owners[name] != arguments.action:
             arguments.parser.error(f"--{name} goes with `visionkit data {owners[name]}`")
     with saying_where(card):
-        return _body("verbs_data", arguments.action)(card.values, **options)
+        return _body("data", arguments.action)(card.values, **options)
 
 
 def _transfer(arguments: argparse.Namespace) -> int:
-    from visionkit.cli.verbs_transfer import compose_advice
+    from visionkit.cli.commands.transfer import compose_advice
 
     recipe = compose_advice(arguments.words)
     check(recipe)
     with saying_where(recipe):
-        return _body("verbs_transfer", arguments.action)(recipe.values, arguments.words)
+        return _body("transfer", arguments.action)(recipe.values, arguments.words)
 
 
 def _body(module: str, function: str) -> Callable[..., int]:
     """The part of a verb that needs torch, imported only now."""
-    body: Callable[..., int] = getattr(importlib.import_module(f"visionkit.cli.{module}"), function)
+    body: Callable[..., int] = getattr(importlib.import_module(f"visionkit.cli.commands.{module}"), function)
     return body
 
 

@@ -7,30 +7,31 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, get_worker_info
 
-from visionkit.data.augment import Augmentation
-from visionkit.data.preprocess import Target
+from visionkit.data.datasets.base import VisionDataset
 from visionkit.data.proposals.source import ProposalSource
-from visionkit.data.sample import Sample, VisionDataset
+from visionkit.data.transforms.augmentation import Augmentation
+from visionkit.preprocessing.detection import Target
+from visionkit.structures import Sample
 
 
 class Batch(NamedTuple):
-    """Pictures uint8 [3, H, W] of any size, and one target each (boxes, labels, flags; see `to_target`).
+    """Images uint8 [3, H, W] of any size, and one target each (boxes, labels, flags; see `to_target`).
 
-    In the place of pictures may stand what a fixed backbone makes of them, float [C, h, w]; see `data.features`.
+    In the place of images may stand what a fixed backbone makes of them, float [C, h, w]; see `data.features`.
     """
 
-    pictures: list[Tensor]
+    images: list[Tensor]
     targets: list[Target]
 
     @property
     def image_ids(self) -> list[int | str]:
-        """The data set's own ids of the pictures."""
+        """The data set's own ids of the images."""
         return [target["image_id"] for target in self.targets]
 
     @property
     def holds_features(self) -> bool:
-        """Whether features stand in the place of the pictures."""
-        return self.pictures[0].is_floating_point()
+        """Whether features stand in the place of the images."""
+        return self.images[0].is_floating_point()
 
 
 class TaskDataset(Dataset[tuple[Tensor, Target]]):
@@ -50,11 +51,11 @@ class TaskDataset(Dataset[tuple[Tensor, Target]]):
     def __getitem__(self, index: int) -> tuple[Tensor, Target]:
         sample = self.reader[index]
         if self.proposals is not None:
-            sample.proposals = self.proposals(sample.picture, sample.image_id)
+            sample.proposals = self.proposals(sample.image, sample.image_id)
         if self.augmentation is not None:
             size, sample = sample.size, self.augmentation(sample)
-            return to_tensor(sample.picture), {**to_target(sample), "size": size}
-        return to_tensor(sample.picture), to_target(sample)
+            return to_tensor(sample.image), {**to_target(sample), "size": size}
+        return to_tensor(sample.image), to_target(sample)
 
     def seed(self, seed: int) -> None:
         """Start the augmentation's random stream."""
@@ -62,9 +63,9 @@ class TaskDataset(Dataset[tuple[Tensor, Target]]):
             self.augmentation.seed(seed)
 
 
-def to_tensor(picture: np.ndarray) -> Tensor:
+def to_tensor(image: np.ndarray) -> Tensor:
     """Uint8 [H, W, 3] array to uint8 [3, H, W] tensor."""
-    return torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)))
+    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
 
 
 def to_target(sample: Sample) -> Target:
@@ -99,9 +100,9 @@ def to_target(sample: Sample) -> Target:
 
 
 def collate(items: list[tuple[Tensor, Target]]) -> Batch:
-    """Put samples side by side; pictures keep their own sizes."""
-    pictures, targets = zip(*items, strict=True)
-    return Batch(list(pictures), list(targets))
+    """Put samples side by side; images keep their own sizes."""
+    images, targets = zip(*items, strict=True)
+    return Batch(list(images), list(targets))
 
 
 class WorkerStart:

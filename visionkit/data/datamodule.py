@@ -10,23 +10,24 @@ from lightning.pytorch import LightningDataModule
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
-from visionkit.data.augment import Augmentation
 from visionkit.data.batch import Batch, TaskDataset, WorkerStart, collate
-from visionkit.data.features import FeatureDataset
-from visionkit.data.pixels import PixelCounts
+from visionkit.data.cached_features import FeatureDataset
+from visionkit.data.datasets.base import VisionDataset
 from visionkit.data.proposals.source import ProposalOptions, ProposalSource, proposal_source
-from visionkit.data.sample import Colour, VisionDataset
-from visionkit.data.sampling import ClassBalanced, ExactlyOnce
+from visionkit.data.samplers import ClassBalancedSampler, EvaluationSampler
 from visionkit.data.splits import HoldoutOptions, Needs, Splits, labels_of
+from visionkit.data.stats.pixel_counts import PixelCounts
+from visionkit.data.transforms.augmentation import Augmentation
 from visionkit.errors import RecipeError
+from visionkit.structures import Color
 
 Sampling = Literal["shuffled", "balanced"]
 
 ORDERS: dict[Sampling, Callable[[VisionDataset, int, int], dict[str, Any]]] = {
     "shuffled": lambda reader, rank, processes: {"shuffle": True},  # Lightning deals it out to the processes
-    "balanced": lambda reader, rank, processes: {"sampler": ClassBalanced(labels_of(reader), rank, processes)},
+    "balanced": lambda reader, rank, processes: {"sampler": ClassBalancedSampler(labels_of(reader), rank, processes)},
 }
-"""The loader's arguments for each order of the training pictures."""
+"""The loader's arguments for each order of the training images."""
 
 
 class VisionData(LightningDataModule):
@@ -38,14 +39,14 @@ class VisionData(LightningDataModule):
         splits: for `train`, `val` and `test` the reader's options; a list of them is read as one set.
         classes: class names in label order; None takes them from the annotation files.
         download: where the data can be had (`visionkit data download`); not used in training.
-        batch_size: pictures per process and step.
+        batch_size: images per process and step.
         num_workers: loader processes; None takes one per core, four at the most.
         augment: random transforms of the training split, see `Augmentation`.
         min_visibility: share of a box that must survive a crop for its object to stay.
-        sampling: shuffled (every picture once an epoch) or balanced (every class equally often; classification).
+        sampling: shuffled (every image once an epoch) or balanced (every class equally often; classification).
         holdout: what of `train` validates where the card has no `val` split.
         proposals: regions for the detectors that are given them, see `ProposalOptions`; None gives none.
-        needs: what a picture must have to be of use; others are left out, counted and said.
+        needs: what an image must have to be of use; others are left out, counted and said.
 
     Raises:
         RecipeError: a number is out of its range, or `augment` names what does not exist.
@@ -76,8 +77,8 @@ class VisionData(LightningDataModule):
         self.num_workers = min(os.cpu_count() or 1, 4) if num_workers is None else num_workers
         self.augmentation = Augmentation(augment or [], min_visibility)
         self.sampling = sampling
-        self.stand_ins: dict[str, FeatureDataset] = {}
-        """What the loaders hand out for a split in the place of its pictures."""
+        self.cached_features: dict[str, FeatureDataset] = {}
+        """What the loaders hand out for a split in the place of its images."""
         self.proposal_options = proposals
         self._proposals: ProposalSource | None = None
         self._checked: set[str] = set()
@@ -93,24 +94,24 @@ class VisionData(LightningDataModule):
         return self.splits.category_ids
 
     @property
-    def class_colours(self) -> list[Colour] | None:
+    def class_colors(self) -> list[Color] | None:
         """How masks of the classes are drawn, where the data set says so."""
-        return self.splits.class_colours
+        return self.splits.class_colors
 
     def dataset(self, split: str) -> VisionDataset:
         """The reader of `split`, opened once; see `Splits.dataset`."""
         return self.splits.dataset(split)
 
     def class_counts(self, split: str) -> NDArray[np.int64]:
-        """Pictures of each class, int64 [K]; see `Splits.class_counts`."""
+        """Images of each class, int64 [K]; see `Splits.class_counts`."""
         return self.splits.class_counts(split)
 
     def pixel_counts(self, split: str) -> PixelCounts:
-        """Pixels of each class and of the pictures that have it, int64 [K] each; see `count_pixels`."""
+        """Pixels of each class and of the images that have it, int64 [K] each; see `count_pixels`."""
         return self.splits.pixel_counts(split)
 
     def proposals(self) -> ProposalSource | None:
-        """What gives pictures their proposals, opened once; None where the recipe asks for none."""
+        """What gives images their proposals, opened once; None where the recipe asks for none."""
         if self.proposal_options is not None and self._proposals is None:
             self._proposals = proposal_source(self.proposal_options)
         return self._proposals
@@ -119,26 +120,28 @@ class VisionData(LightningDataModule):
         """Shuffled, augmented batches of `train`; a last incomplete batch is left out."""
         reader = self.dataset("train")
         self.augmentation.fit(reader)
-        dataset = self.stand_ins.get("train") or TaskDataset(
+        dataset = self.cached_features.get("train") or TaskDataset(
             reader, self.augmentation, self._proposals_of("train", "val")
         )
         order = ORDERS[self.sampling](reader, *self._process())
         return self._loader(dataset, drop_last=len(dataset) >= self.batch_size, **order)
 
     def val_dataloader(self) -> DataLoader[Batch]:
-        """Batches of `val` in file order, every picture once."""
+        """Batches of `val` in file order, every image once."""
         return self._evaluation_loader("val")
 
     def test_dataloader(self) -> DataLoader[Batch]:
-        """Batches of `test` (of `val` where there is none) in file order, every picture once."""
+        """Batches of `test` (of `val` where there is none) in file order, every image once."""
         return self._evaluation_loader(self.splits.evaluation_split("test"))
 
     def _evaluation_loader(self, split: str) -> DataLoader[Batch]:
-        dataset = self.stand_ins.get(split) or TaskDataset(self.dataset(split), proposals=self._proposals_of(split))
-        return self._loader(dataset, sampler=ExactlyOnce(len(dataset), *self._process()))
+        dataset = self.cached_features.get(split) or TaskDataset(
+            self.dataset(split), proposals=self._proposals_of(split)
+        )
+        return self._loader(dataset, sampler=EvaluationSampler(len(dataset), *self._process()))
 
     def _proposals_of(self, *splits: str) -> ProposalSource | None:
-        """What `proposals` gives, held against all pictures of the splits first: no run ends in the middle for them."""
+        """What `proposals` gives, held against all images of the splits first: no run ends in the middle for them."""
         source = self.proposals()
         for split in [split for split in splits if split in [*self.splits] and split not in self._checked]:
             if source is not None:

@@ -5,23 +5,24 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from visionkit.data.sample import Annotation, Sample, VisionDataset
+from visionkit.data.datasets.base import VisionDataset
 from visionkit.errors import RecipeError
+from visionkit.structures import Annotation, Sample
 
 Indices = NDArray[np.int64]
 
 
 def stratified_holdout(labels: Indices, fraction: float, seed: int) -> tuple[Indices, Indices]:
-    """Split pictures in two so that each class gives the same share.
+    """Split images in two so that each class gives the same share.
 
     Args:
-        labels: int64 [N], class of each picture; those without one (-1) are split like a class of their own.
+        labels: int64 [N], class of each image; those without one (-1) are split like a class of their own.
         fraction: share that is held out, above 0 and below 1.
-        seed: another seed holds out other pictures.
+        seed: another seed holds out other images.
 
     Returns:
-        Indices kept and indices held out, each rising. A class of two pictures or more has at least one in both;
-        one of a single picture is kept.
+        Indices kept and indices held out, each rising. A class of two images or more has at least one in both;
+        one of a single image is kept.
 
     Raises:
         RecipeError: the fraction is out of its range, or nothing can be held out.
@@ -34,7 +35,7 @@ def stratified_holdout(labels: Indices, fraction: float, seed: int) -> tuple[Ind
         members = random.permutation(np.flatnonzero(labels == label))
         held_out[members[: _share(len(members), fraction)]] = True
     if not held_out.any():
-        raise RecipeError(f"holdout: of {len(labels)} pictures none can be held out, every class has but one")
+        raise RecipeError(f"holdout: of {len(labels)} images none can be held out, every class has but one")
     return np.flatnonzero(~held_out), np.flatnonzero(held_out)
 
 
@@ -44,14 +45,14 @@ def _share(count: int, fraction: float) -> int:
 
 
 def block_fold(count: int, folds: int | None, fold: int, held_out: bool) -> Indices:
-    """The pictures of one part of a cross-validation in blocks of neighbours.
+    """The images of one part of a cross-validation in blocks of neighbors.
 
     Neighbours are often alike (slices of one volume, frames of one film): drawn at random, half of a validation set
     would have its like in training.
 
     Args:
-        count: number of pictures.
-        folds: number of blocks; None takes all pictures.
+        count: number of images.
+        folds: number of blocks; None takes all images.
         fold: which block is held out, from 0.
         held_out: whether to take that block, or all others.
 
@@ -66,23 +67,23 @@ def block_fold(count: int, folds: int | None, fold: int, held_out: bool) -> Indi
             raise RecipeError(f"fold={fold} and held_out={held_out} need folds, the number of blocks to split into")
         return np.arange(count)
     if not 2 <= folds <= count or not 0 <= fold < folds:
-        raise RecipeError(f"fold {fold} of {folds} with {count} pictures: folds is 2 to {count}, fold from 0")
+        raise RecipeError(f"fold {fold} of {folds} with {count} images: folds is 2 to {count}, fold from 0")
     blocks = np.array_split(np.arange(count), folds)
     return blocks[fold] if held_out else np.concatenate([*blocks[:fold], *blocks[fold + 1 :]])
 
 
 class Subset:
-    """Some of the pictures of a reader.
+    """Some of the images of a reader.
 
     Args:
         reader: the whole.
-        indices: which of its pictures, in the order they are to have.
+        indices: which of its images, in the order they are to have.
     """
 
     def __init__(self, reader: VisionDataset, indices: Indices | Sequence[int]) -> None:
         self.reader, self.indices = reader, np.asarray(indices, np.int64)
         self.class_names, self.category_ids, self.report = reader.class_names, reader.category_ids, reader.report
-        self.class_colours = reader.class_colours
+        self.class_colors = reader.class_colors
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -98,9 +99,9 @@ class Subset:
         """See `VisionDataset`."""
         return self.reader.annotation(int(self.indices[index]))
 
-    def picture_size(self, index: int) -> tuple[int, int]:
+    def image_size(self, index: int) -> tuple[int, int]:
         """See `VisionDataset`."""
-        return self.reader.picture_size(int(self.indices[index]))
+        return self.reader.image_size(int(self.indices[index]))
 
     def label(self, index: int) -> int | None:
         """See `VisionDataset`."""

@@ -9,21 +9,21 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from visionkit.data.classes import refuse_different_classes
-from visionkit.data.formats import formats
+from visionkit.data.datasets.base import VisionDataset, formats
+from visionkit.data.datasets.class_names import refuse_different_classes
+from visionkit.data.datasets.concatenated import ConcatenatedDataset, refuse_repeated_ids
 from visionkit.data.holdout import Subset, stratified_holdout
-from visionkit.data.joined import JoinedDataset, refuse_repeated_ids
-from visionkit.data.pixels import PixelCounts, count_pixels
-from visionkit.data.sample import Colour, VisionDataset
+from visionkit.data.stats.pixel_counts import PixelCounts, count_pixels
 from visionkit.errors import DataError, RecipeError
 from visionkit.registry import suggest
+from visionkit.structures import Color
 
 logger = logging.getLogger("visionkit")
 
 SplitOptions = dict[str, Any] | list[dict[str, Any]]
 
 Needs = Literal["label", "tags", "semantic"]
-"""What a picture must have to be of use for a task: one class, a list of any number of them, or a class a pixel."""
+"""What an image must have to be of use for a task: one class, a list of any number of them, or a class a pixel."""
 
 _HAS: dict[Needs, Callable[[VisionDataset, int], bool]] = {
     "label": lambda reader, index: reader.label(index) is not None,
@@ -38,8 +38,8 @@ class HoldoutOptions:
     """Part of the training split that is kept for validation, where a card has no `val` split.
 
     Attributes:
-        fraction: share of the pictures (of each class, where pictures have one), above 0 and below 1.
-        seed: another seed keeps other pictures.
+        fraction: share of the images (of each class, where images have one), above 0 and below 1.
+        seed: another seed keeps other images.
     """
 
     fraction: float = 0.2
@@ -55,7 +55,7 @@ class Splits:
         options: for `train`, `val` and `test` the reader's options; a list of them is read as one set.
         classes: class names in label order; None takes them from the annotation files.
         holdout: what of `train` validates where there is no `val`.
-        needs: what a picture must have to be of use; others are left out, counted and said.
+        needs: what an image must have to be of use; others are left out, counted and said.
 
     Raises:
         RecipeError: something is to be held out although the card has a `val` split.
@@ -87,16 +87,16 @@ class Splits:
         return self._any_split().category_ids
 
     @property
-    def class_colours(self) -> list[Colour] | None:
+    def class_colors(self) -> list[Color] | None:
         """How masks of the classes are drawn, where the data set says so."""
-        return self._any_split().class_colours
+        return self._any_split().class_colors
 
     def dataset(self, split: str) -> VisionDataset:
         """The reader of `split`, opened once.
 
         Raises:
             RecipeError: the card has no such split.
-            DataError: the splits disagree about the classes, the files are not as the card says, or pictures that are
+            DataError: the splits disagree about the classes, the files are not as the card says, or images that are
                 to be scored share an id.
         """
         if split not in self._read:
@@ -108,7 +108,7 @@ class Splits:
         return self._read[split]
 
     def class_counts(self, split: str) -> NDArray[np.int64]:
-        """Pictures of each class in a split, int64 [K]; one with several classes counts for each of them."""
+        """Images of each class in a split, int64 [K]; one with several classes counts for each of them."""
         held = [_classes_of(self.dataset(split), index) for index in range(len(self.dataset(split)))]
         return np.bincount(np.concatenate([*held, np.zeros(0, np.int64)]), minlength=len(self.class_names))
 
@@ -137,15 +137,15 @@ class Splits:
         return Subset(whole, kept if split == "train" else held_out)
 
     def _useful(self, split: str, reader: VisionDataset) -> VisionDataset:
-        """The pictures of a reader that have what the task needs."""
+        """The images of a reader that have what the task needs."""
         if self.needs is None:
             return reader
         useful = np.flatnonzero([_HAS[self.needs](reader, index) for index in range(len(reader))])
         if not len(useful):
-            raise DataError(f"no picture of {split} has {_IN_WORDS[self.needs]}: is this card meant for this task?")
+            raise DataError(f"no image of {split} has {_IN_WORDS[self.needs]}: is this card meant for this task?")
         if len(useful) < len(reader):
             logger.warning(
-                "%s: %d pictures without %s are left out", split, len(reader) - len(useful), _IN_WORDS[self.needs]
+                "%s: %d images without %s are left out", split, len(reader) - len(useful), _IN_WORDS[self.needs]
             )
             return Subset(reader, useful)
         return reader
@@ -157,7 +157,7 @@ class Splits:
             )
         options = self.options[split]
         parts = [self._reader(part) for part in (options if isinstance(options, list) else [options])]
-        return parts[0] if len(parts) == 1 else JoinedDataset(parts)
+        return parts[0] if len(parts) == 1 else ConcatenatedDataset(parts)
 
     def _reader(self, options: dict[str, Any]) -> VisionDataset:
         given = {**options, "root": None if self.root is None else Path(self.root)}
@@ -168,12 +168,12 @@ class Splits:
 
 
 def labels_of(reader: VisionDataset) -> NDArray[np.int64]:
-    """Class of each picture, int64 [pictures]; -1 where it has none."""
+    """Class of each image, int64 [images]; -1 where it has none."""
     found = (reader.label(index) for index in range(len(reader)))
     return np.array([-1 if label is None else label for label in found], np.int64)
 
 
 def _classes_of(reader: VisionDataset, index: int) -> NDArray[np.int64]:
-    """The classes of a picture: its label, or its tags."""
+    """The classes of an image: its label, or its tags."""
     label, tags = reader.label(index), reader.tags(index)
     return np.array([label]) if label is not None else tags if tags is not None else np.zeros(0, np.int64)

@@ -6,11 +6,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from visionkit.data.preprocess import Prediction, Target
 from visionkit.errors import CheckpointError
+from visionkit.preprocessing.detection import Prediction, Target
 from visionkit.registry import Registry
 from visionkit.tasks import Classification, Detection, Segmentation, Task
-from visionkit.tasks.looks import refuse_masks
+from visionkit.tasks.detection_tta import refuse_masks
 
 ensembles: Registry[Callable[[Sequence[Any]], Task]] = Registry("ensemble")
 """For each task whose networks can be averaged, what makes one task of several."""
@@ -52,16 +52,16 @@ class ClassifierEnsemble(Classification):
     """The mean of several classifiers' probabilities (Krizhevsky 2012, section 6; Simonyan & Zisserman 2014, 4.4).
 
     Args:
-        members: the classifiers; each looks at pictures as its own options say.
+        members: the classifiers; each looks at images as its own options say.
 
     Raises:
-        CheckpointError: some give one class a picture, others several.
+        CheckpointError: some give one class an image, others several.
     """
 
     def __init__(self, members: Sequence[Classification]) -> None:
         first = members[0]
         if len({member.loss_options.multi_label for member in members}) > 1:
-            raise CheckpointError("networks for one class a picture and for several cannot be averaged")
+            raise CheckpointError("networks for one class an image and for several cannot be averaged")
         super().__init__(
             nn.ModuleList(members),
             first.class_names,
@@ -72,9 +72,9 @@ class ClassifierEnsemble(Classification):
         )
         self.members = list(members)
 
-    def forward(self, pictures: Sequence[Tensor]) -> Tensor:
-        """Probabilities [B, K] of uint8 pictures [3, H, W], see `Classification.forward`."""
-        return torch.stack([member(pictures) for member in self.members]).mean(dim=0)
+    def forward(self, images: Sequence[Tensor]) -> Tensor:
+        """Probabilities [B, K] of uint8 images [3, H, W], see `Classification.forward`."""
+        return torch.stack([member(images) for member in self.members]).mean(dim=0)
 
 
 @ensembles.register("segmentation")
@@ -93,17 +93,17 @@ class SegmenterEnsemble(Segmentation):
             nn.ModuleList(members),
             first.class_names,
             first.category_ids,
-            first.class_colours,
+            first.class_colors,
             first.preprocess_options,
             evaluation=first.evaluation_options,
         )
         self.members = list(members)
 
-    def probabilities(self, pictures: Tensor, whole: tuple[int, int]) -> Tensor:
+    def probabilities(self, images: Tensor, whole: tuple[int, int]) -> Tensor:
         """See `Segmentation.probabilities`."""
-        total = self.members[0].probabilities(pictures, whole)
-        for member in self.members[1:]:  # one at a time: a large picture's probabilities are large, too
-            total += member.probabilities(pictures, whole)
+        total = self.members[0].probabilities(images, whole)
+        for member in self.members[1:]:  # one at a time: a large image's probabilities are large, too
+            total += member.probabilities(images, whole)
         return total / len(self.members)
 
 
@@ -112,7 +112,7 @@ class DetectorEnsemble(Detection):
     """What several detectors find, put together by weighted box fusion (Solovyev et al. 2019).
 
     Args:
-        members: the detectors; each looks at pictures as its own options say, and all its looks count as one here. The
+        members: the detectors; each looks at images as its own options say, and all its looks count as one here. The
             first says how much boxes of several must overlap to be taken for one object.
 
     Raises:
@@ -132,6 +132,6 @@ class DetectorEnsemble(Detection):
         )
         self.members = list(members)
 
-    def forward(self, pictures: Sequence[Tensor], targets: Sequence[Target] | None = None) -> list[Prediction]:
+    def forward(self, images: Sequence[Tensor], targets: Sequence[Target] | None = None) -> list[Prediction]:
         """See `Detection.forward`."""
-        return self.fused([member(pictures, targets) for member in self.members])
+        return self.fused([member(images, targets) for member in self.members])

@@ -1,7 +1,7 @@
 """Training of a head over features that are computed once.
 
-While the backbone is fixed and pictures are not varied at random, every epoch computes the same features. Here they are
-computed before the first one and kept on disk, and the ordinary training loop goes through them in place of pictures.
+While the backbone is fixed and images are not varied at random, every epoch computes the same features. Here they are
+computed before the first one and kept on disk, and the ordinary training loop goes through them in place of images.
 """
 
 import dataclasses
@@ -18,22 +18,22 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from visionkit.backbones import Backbone
-from visionkit.data.datamodule import VisionData
-from visionkit.data.features import (
+from visionkit.data.cached_features import (
     FORMAT_VERSION,
     FeatureDataset,
     FeatureFile,
-    UnknownPictures,
+    UncachedImages,
     digest,
     digest_of_array,
 )
-from visionkit.data.preprocess import Target
+from visionkit.data.datamodule import VisionData
 from visionkit.errors import RecipeError
 from visionkit.models.classification.classifier import Classifier
+from visionkit.preprocessing.detection import Target
 
 logger = logging.getLogger("visionkit")
 
-OF_TRAINING = ("weights", "norm", "frozen_stages", "initialised_from")
+OF_TRAINING = ("weights", "norm", "frozen_stages", "initialized_from")
 """Of a backbone's description what says how it got its values and whether they learn."""
 
 
@@ -51,7 +51,7 @@ class FeatureCacheOptions:
 class FeatureCache(Callback):
     """Lets a run of `fit` train and validate on kept features.
 
-    A feature is used again only for the same weights, network, preprocessing, precision and picture, each compared by
+    A feature is used again only for the same weights, network, preprocessing, precision and image, each compared by
     its content.
 
     Args:
@@ -76,7 +76,7 @@ class FeatureCache(Callback):
         if not trainer.is_global_zero:  # the first process computes, the others find all of it done
             trainer.strategy.barrier()
         for split in {"train", "val"} & set(data.splits):
-            data.stand_ins[split] = self._features(split, data, trainer, pl_module)
+            data.cached_features[split] = self._features(split, data, trainer, pl_module)
         if trainer.is_global_zero:
             trainer.strategy.barrier()
 
@@ -109,15 +109,15 @@ class FeatureCache(Callback):
         return FeatureDataset([kept.rows[key] for key in keys], targets)
 
     def _fingerprint(self, task: Any, training: bool, precision: str) -> str:
-        """Of all that a feature depends on but the picture."""
+        """Of all that a feature depends on but the image."""
         network = {**structure(task.backbone), "head": type(task.network.head).__name__}
-        # a training picture of the crop's size is taken as it is, another one goes the way of evaluation
+        # a training image of the crop's size is taken as it is, another one goes the way of evaluation
         way = {**dataclasses.asdict(task.preprocess_options), "training": training, "precision": precision}
         return fingerprint(FORMAT_VERSION, network, way, self.weights)
 
 
 def fingerprint(version: int, network: Mapping[str, Any], way: Mapping[str, Any], weights: bytes) -> str:
-    """Name of all features of one network: of its structure, the pictures' way to it, and `weights_digest` of it."""
+    """Name of all features of one network: of its structure, the images' way to it, and `weights_digest` of it."""
     described = f"{version} {sorted(network.items())} {sorted(way.items())}"
     return digest(described.encode(), weights).hex()
 
@@ -142,9 +142,9 @@ def _plain(values: Tensor) -> Any:
 def _batches(
     data: VisionData, split: str, kept: FeatureFile
 ) -> Iterator[tuple[list[tuple[bytes, Target]], dict[bytes, Tensor]]]:
-    """The pictures of a split in its order: digest and target of each, and the pictures of which nothing is kept."""
+    """The images of a split in its order: digest and target of each, and the images of which nothing is kept."""
     loader = DataLoader(
-        UnknownPictures(data.dataset(split), kept.rows),
+        UncachedImages(data.dataset(split), kept.rows),
         batch_size=data.batch_size,
         num_workers=data.num_workers,
         collate_fn=list,
@@ -153,16 +153,16 @@ def _batches(
     for items in loader:
         yield (
             [(key, target) for key, target, _ in items],
-            {key: picture for key, _, picture in items if picture is not None and key not in kept.rows},
+            {key: image for key, _, image in items if image is not None and key not in kept.rows},
         )
 
 
-def _computed(task: Any, pictures: list[Tensor], training: bool) -> Tensor:
+def _computed(task: Any, images: list[Tensor], training: bool) -> Tensor:
     """What the head takes of the backbone's deepest map, [B, C, h, w]."""
     mode = task.preprocessing.training
     task.network.eval()
     task.preprocessing.train(training)
-    prepared = task.preprocessing([picture.to(task.device) for picture in pictures])
+    prepared = task.preprocessing([image.to(task.device) for image in images])
     deepest = list(task.network.backbone(task.runtime_options.lay_out(prepared)).values())[-1]
     condensed: Tensor = task.network.head.condense(deepest)
     task.network.train()
@@ -179,8 +179,8 @@ def _refuse_changing_features(trainer: Trainer, task: Any) -> VisionData:
         "the backbone learns: set model.backbone.frozen_stages=all, and take unfreeze out": any(
             parameter.requires_grad for parameter in network.backbone.parameters()
         ),
-        "data.augment varies the pictures at random: set data.augment=[]": bool(data.augmentation),
-        "mixing varies the pictures at random: take it out": task.mixing is not None,
+        "data.augment varies the images at random: set data.augment=[]": bool(data.augmentation),
+        "mixing varies the images at random: take it out": task.mixing is not None,
         f"auxiliary heads look inside {network.backbone.name}: take another backbone": bool(
             network.backbone.inner_channels
         ),

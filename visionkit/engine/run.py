@@ -19,8 +19,8 @@ from lightning.pytorch.callbacks import (
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
+from visionkit.engine.after_training import AfterTraining, AfterTrainingOptions
 from visionkit.engine.feature_cache import FeatureCache, FeatureCacheOptions
-from visionkit.engine.later_stages import LaterStageOptions, LaterStages
 from visionkit.engine.unfreeze import StagedUnfreezing, UnfreezeStep
 from visionkit.errors import VisionkitError
 
@@ -31,7 +31,7 @@ class EmaOptions:
 
     Attributes:
         decay: share of the old average that each step keeps.
-        start_step: optimiser step from which the average is kept.
+        start_step: optimizer step from which the average is kept.
     """
 
     decay: float = 0.999
@@ -138,7 +138,7 @@ def make_callbacks(
     early_stopping: EarlyStoppingOptions | None = None,
     unfreeze: list[UnfreezeStep] | None = None,
     feature_cache: FeatureCacheOptions | None = None,
-    later_stages: LaterStageOptions | None = None,
+    after_training: AfterTrainingOptions | None = None,
 ) -> list[Callback]:
     """What every training run has: best.ckpt and last.ckpt (also after Ctrl-C), and what the recipe asks for."""
     callbacks: list[Callback] = [
@@ -147,7 +147,7 @@ def make_callbacks(
         ModelCheckpoint(folder, filename="last", save_on_exception=True, enable_version_counter=False),
         SaveUnvalidated(folder / "last.ckpt"),
         LearningRateMonitor(logging_interval="step"),
-        LaterStages(folder, Path(later_stages.folder) if later_stages and later_stages.folder else None),
+        AfterTraining(folder, Path(after_training.folder) if after_training and after_training.folder else None),
     ]
     if ema is not None:
         callbacks.append(EMAWeightAveraging(decay=ema.decay, update_starting_at_step=ema.start_step))

@@ -1,8 +1,8 @@
 """Staged unfreezing: the head learns first, then the backbone from its deepest stage down.
 
-Lightning's BackboneFinetuning is no base for it: it adds parameter groups to the optimiser in the middle of a run,
+Lightning's BackboneFinetuning is no base for it: it adds parameter groups to the optimizer in the middle of a run,
 which no learning-rate schedule moves, knows a backbone only as a whole, and thaws BatchNorm layers against their
-policy. Here the optimiser holds from the start all that will ever train, passes over what has no gradient yet, and a
+policy. Here the optimizer holds from the start all that will ever train, passes over what has no gradient yet, and a
 resumed run finds the groups that it left.
 """
 
@@ -29,7 +29,7 @@ class UnfreezeStep:
     Attributes:
         epoch: the first one of the step; epochs count from 0.
         frozen_stages: how many of the backbone's first stages stay fixed from then on.
-        warmup_steps: optimiser steps over which the rate of what begins to train rises to its schedule's.
+        warmup_steps: optimizer steps over which the rate of what begins to train rises to its schedule's.
     """
 
     epoch: int
@@ -52,14 +52,14 @@ class StagedUnfreezing(Callback):
         self.steps = list(steps)
         self.frozen_at_first = 0
         self.began: dict[str, int] = {}
-        """Optimiser step at which each stage that was unfrozen began to train."""
+        """Optimizer step at which each stage that was unfrozen began to train."""
         self._warmup: dict[str, int] = {}
         _refuse_wrong_order(self.steps)
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Unfreeze all that will ever train: right after this the optimiser is made, of what trains then."""
+        """Unfreeze all that will ever train: right after this the optimizer is made, of what trains then."""
         backbone: Backbone = pl_module.backbone  # type: ignore[assignment]
-        if backbone.holds_random_values and not backbone.frozen_stages:
+        if backbone.is_randomly_initialized and not backbone.frozen_stages:
             logger.warning("unfreeze: %s has random values, and all of it trains from the start", backbone.name)
             self.steps = []
         if stage != "fit" or not self.steps:
@@ -75,7 +75,7 @@ class StagedUnfreezing(Callback):
         backbone.freeze(self.steps[-1].frozen_stages)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Freeze what does not train yet, now that the optimiser is made."""
+        """Freeze what does not train yet, now that the optimizer is made."""
         if self.steps:
             pl_module.backbone.freeze(self._step_of(0)[0])  # type: ignore[operator, union-attr]
             warming = _Warming(self, trainer)
@@ -100,7 +100,7 @@ class StagedUnfreezing(Callback):
         self.began = dict(state_dict["began"])
 
     def share_of_rate(self, part: str | None, step: int) -> float:
-        """Share of its rate that a part of the network ("s32") has at an optimiser step."""
+        """Share of its rate that a part of the network ("s32") has at an optimizer step."""
         if part not in self.began:
             return 1.0
         return min((step - self.began[part] + 1) / max(self._warmup.get(part, 0), 1), 1.0)
@@ -133,7 +133,7 @@ class StagedUnfreezing(Callback):
 
 
 class _Warming:
-    """Lowers rates for the length of one optimiser step, so that any schedule may go by the rates it has set."""
+    """Lowers rates for the length of one optimizer step, so that any schedule may go by the rates it has set."""
 
     def __init__(self, unfreezing: StagedUnfreezing, trainer: Trainer) -> None:
         self.unfreezing, self.trainer = unfreezing, trainer
@@ -161,7 +161,7 @@ def _refuse_wrong_order(steps: list[UnfreezeStep]) -> None:
 
 
 def _refuse_blind_processes(trainer: Trainer) -> None:
-    """Several processes wait for the gradients of all that the optimiser holds, unless they are told to look."""
-    looks = getattr(trainer.strategy, "_ddp_kwargs", {}).get("find_unused_parameters", False)
-    if trainer.world_size > 1 and not looks:
+    """Several processes wait for the gradients of all that the optimizer holds, unless they are told to look."""
+    views = getattr(trainer.strategy, "_ddp_kwargs", {}).get("find_unused_parameters", False)
+    if trainer.world_size > 1 and not views:
         raise RecipeError("unfreeze with several processes needs trainer.strategy=ddp_find_unused_parameters_true")

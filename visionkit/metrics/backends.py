@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from visionkit.metrics.columns import Columns, Kind
+from visionkit.metrics.coco_arrays import Columns, Kind
 from visionkit.registry import Registry
 
 Sizes = list[tuple[int, int]]
@@ -51,7 +51,7 @@ def hotcoco_pair(truth: Columns, found: Columns, sizes: Sizes, classes: int) -> 
     Args:
         truth: the ground truth, with masks where masks are to be compared.
         found: the predictions, likewise.
-        sizes: (height, width) of each picture.
+        sizes: (height, width) of each image.
         classes: number of classes; label k becomes category k + 1.
     """
     from hotcoco import COCO

@@ -1,4 +1,4 @@
-"""What classifiers are judged by, over a whole set: torchmetrics' figures under the names of our tables."""
+"""What classifiers are judged by, over a whole set: torchmetrics' metrics under the names of our tables."""
 
 import math
 from collections.abc import Sequence
@@ -18,17 +18,17 @@ CALIBRATION_BINS = 15
 """Bins of the expected calibration error (Guo 2017, section 3)."""
 
 
-class SingleLabelFigures(nn.Module):
-    """Figures where every picture has one class: top-1, top-5, recall and precision by class, calibration error.
+class SingleLabelMetrics(nn.Module):
+    """Metrics where every image has one class: top-1, top-5, recall and precision by class, calibration error.
 
-    `compute` makes all processes meet; pictures count once if the loader hands each of them out once.
+    `compute` makes all processes meet; images count once if the loader hands each of them out once.
 
     Args:
         class_names: K names in label order.
 
     Attributes:
         main: the figure that a run is judged by.
-        overall: the figures over all classes of which higher is better.
+        overall: the metrics over all classes of which higher is better.
     """
 
     main = "top1"
@@ -53,24 +53,24 @@ class SingleLabelFigures(nn.Module):
             part.update(probabilities, targets)
 
     def compute(self) -> dict[str, float]:
-        """The figures over all pictures seen by all processes; what no picture defines is NaN."""
+        """The metrics over all images seen by all processes; what no image defines is NaN."""
         counts = self.confusion.compute().double()
         correct, there, said = counts.diagonal(), counts.sum(dim=1), counts.sum(dim=0)
         recall, precision = correct / there, correct / said
-        figures = {
+        metrics = {
             "top1": (correct.sum() / there.sum()).item(),
             **({"top5": self.top5.compute().item()} if self.top5 is not None else {}),
             "mean_recall": recall[there > 0].mean().item(),
             "calibration_error": self.calibration.compute().item(),
         }
-        return figures | by_class(self.class_names, recall=recall, precision=precision, pictures=there)
+        return metrics | by_class(self.class_names, recall=recall, precision=precision, images=there)
 
     def details(self) -> dict[str, Any]:
         """The confusion matrix: rows are the true classes, columns the predicted ones."""
         return {"confusion": self.confusion.compute().tolist()}
 
     def reset(self) -> None:
-        """Forget all pictures."""
+        """Forget all images."""
         for part in self._parts():
             part.reset()
 
@@ -78,14 +78,14 @@ class SingleLabelFigures(nn.Module):
         return [part for part in (self.confusion, self.top5, self.calibration) if part is not None]
 
 
-class MultiLabelFigures(nn.Module):
-    """Figures where a picture has any number of classes: average precision and F1 (at a score of .5) by class.
+class MultiLabelMetrics(nn.Module):
+    """Metrics where an image has any number of classes: average precision and F1 (at a score of .5) by class.
 
     Args:
         class_names: K names in label order.
 
     Attributes:
-        main, overall: as of `SingleLabelFigures`.
+        main, overall: as of `SingleLabelMetrics`.
     """
 
     main = "mAP"
@@ -109,28 +109,28 @@ class MultiLabelFigures(nn.Module):
         self.counts.update(probabilities, targets.long())
 
     def compute(self) -> dict[str, float]:
-        """The figures over all pictures seen by all processes; classes that do not occur are NaN, and in no mean."""
+        """The metrics over all images seen by all processes; classes that do not occur are NaN, and in no mean."""
         right, wrong, _, missed, there = self.counts.compute().view(-1, 5).T
-        # torchmetrics gives a class without pictures a precision of 0, which would pull the mean down.
+        # torchmetrics gives a class without images a precision of 0, which would pull the mean down.
         precision = self.precision.compute().view(-1).where(there > 0, math.nan)
         f1 = (2 * right / (2 * right + wrong + missed)).where(there > 0, math.nan)
-        figures = {"mAP": precision.nanmean().item(), "F1": f1.nanmean().item()}
-        return figures | by_class(self.class_names, AP=precision, F1=f1, pictures=there)
+        metrics = {"mAP": precision.nanmean().item(), "F1": f1.nanmean().item()}
+        return metrics | by_class(self.class_names, AP=precision, F1=f1, images=there)
 
     def details(self) -> dict[str, Any]:
-        """Nothing beyond the figures."""
+        """Nothing beyond the metrics."""
         return {}
 
     def reset(self) -> None:
-        """Forget all pictures."""
+        """Forget all images."""
         self.precision.reset()
         self.counts.reset()
 
 
-def by_class(class_names: Sequence[str], **figures: Tensor) -> dict[str, float]:
-    """Figures [K] as "<figure>/<class>"."""
+def by_class(class_names: Sequence[str], **metrics: Tensor) -> dict[str, float]:
+    """Metrics [K] as "<figure>/<class>"."""
     return {
         f"{figure}/{name}": value
-        for figure, values in figures.items()
+        for figure, values in metrics.items()
         for name, value in zip(class_names, torch.as_tensor(values).tolist(), strict=True)
     }

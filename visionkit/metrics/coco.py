@@ -8,9 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visionkit.metrics.backends import Curves, backends
-from visionkit.metrics.columns import Columns, Kind, found_columns, truth_columns
-from visionkit.metrics.records import DetectionMetric, Record
-from visionkit.metrics.registry import metrics
+from visionkit.metrics.coco_arrays import Columns, Kind, found_columns, truth_columns
+from visionkit.metrics.records import DetectionMetric, Record, detection_metrics
 
 logger = logging.getLogger("visionkit")
 
@@ -19,7 +18,7 @@ AREAS = {"": 0, "s": 1, "m": 2, "l": 3}
 IOU_50, IOU_75 = 0, 5
 
 
-@metrics.register("coco")
+@detection_metrics.register("coco")
 class CocoAP(DetectionMetric):
     """AP over IoU .50 to .95, AP50, AP75, AP and AR by object size, AR by number of detections.
 
@@ -32,7 +31,7 @@ class CocoAP(DetectionMetric):
         category_ids: not used; taken so that all metrics are made alike.
         kind: whether boxes or masks are compared.
         backend: hotcoco (fast) or pycocotools (the reference); they give the same numbers.
-        max_detections: limits a picture and class for AR; AP takes the last.
+        max_detections: limits an image and class for AR; AP takes the last.
     """
 
     main = "AP"
@@ -52,12 +51,12 @@ class CocoAP(DetectionMetric):
         self._warned = False
 
     def compute(self) -> dict[str, float]:
-        """The figures over all pictures seen by all processes."""
-        return self._figures(list(self.gathered().values()), self.kind)
+        """The metrics over all images seen by all processes."""
+        return self._metrics(list(self.gathered().values()), self.kind)
 
-    def _figures(self, records: list[Record], kind: Kind) -> dict[str, float]:
+    def _metrics(self, records: list[Record], kind: Kind) -> dict[str, float]:
         truth, found = truth_columns(records, kind), found_columns(records, kind)
-        self._warn_of_crowded_pictures(truth)
+        self._warn_of_crowded_images(truth)
         precision, recall = self._curves(truth, found, records, kind)
         return {**self._overall(precision, recall), **self._by_class(precision)}
 
@@ -69,35 +68,35 @@ class CocoAP(DetectionMetric):
         return self.evaluate(truth, found, sizes, len(self.class_names), kind, self.max_detections)
 
     def _overall(self, precision: NDArray[np.float64], recall: NDArray[np.float64]) -> dict[str, float]:
-        figures = {"AP": _mean(precision[..., 0, -1])}
-        figures["AP50"] = _mean(precision[IOU_50, ..., 0, -1])
-        figures["AP75"] = _mean(precision[IOU_75, ..., 0, -1])
+        metrics = {"AP": _mean(precision[..., 0, -1])}
+        metrics["AP50"] = _mean(precision[IOU_50, ..., 0, -1])
+        metrics["AP75"] = _mean(precision[IOU_75, ..., 0, -1])
         by_size = {suffix: area for suffix, area in AREAS.items() if suffix}
-        figures |= {f"AP{suffix}": _mean(precision[..., area, -1]) for suffix, area in by_size.items()}
-        figures |= {f"AR{limit}": _mean(recall[..., 0, index]) for index, limit in enumerate(self.max_detections)}
-        return figures | {f"AR{suffix}": _mean(recall[..., area, -1]) for suffix, area in by_size.items()}
+        metrics |= {f"AP{suffix}": _mean(precision[..., area, -1]) for suffix, area in by_size.items()}
+        metrics |= {f"AR{limit}": _mean(recall[..., 0, index]) for index, limit in enumerate(self.max_detections)}
+        return metrics | {f"AR{suffix}": _mean(recall[..., area, -1]) for suffix, area in by_size.items()}
 
     def _by_class(self, precision: NDArray[np.float64]) -> dict[str, float]:
         classes = list(enumerate(self.class_names))
-        figures = {f"AP/{name}": _mean(precision[:, :, label, 0, -1]) for label, name in classes}
-        return figures | {f"AP50/{name}": _mean(precision[IOU_50, :, label, 0, -1]) for label, name in classes}
+        metrics = {f"AP/{name}": _mean(precision[:, :, label, 0, -1]) for label, name in classes}
+        return metrics | {f"AP50/{name}": _mean(precision[IOU_50, :, label, 0, -1]) for label, name in classes}
 
-    def _warn_of_crowded_pictures(self, truth: Columns) -> None:
-        picture_and_class = np.column_stack([truth.image_ids, truth.labels])[~truth.crowd]
-        most = np.unique(picture_and_class, axis=0, return_counts=True)[1].max(initial=0)
+    def _warn_of_crowded_images(self, truth: Columns) -> None:
+        image_and_class = np.column_stack([truth.image_ids, truth.labels])[~truth.crowd]
+        most = np.unique(image_and_class, axis=0, return_counts=True)[1].max(initial=0)
         if most > self.max_detections[-1] and not self._warned:
             self._warned = True
             logger.warning(
-                "a picture has %d objects of one class, and only %d detections of a class are scored in a picture: "
+                "an image has %d objects of one class, and only %d detections of a class are scored in an image: "
                 "raise max_detections",
                 most,
                 self.max_detections[-1],
             )
 
 
-@metrics.register("coco_masks")
+@detection_metrics.register("coco_masks")
 class CocoMaskAP(CocoAP):
-    """The figures of masks as "mask_AP" and so on, and beside them those of the boxes; see `CocoAP`.
+    """The metrics of masks as "mask_AP" and so on, and beside them those of the boxes; see `CocoAP`.
 
     Args:
         class_names: K names in label order.
@@ -116,10 +115,10 @@ class CocoMaskAP(CocoAP):
         super().__init__(class_names, backend=backend)
 
     def compute(self) -> dict[str, float]:
-        """The figures over all pictures seen by all processes."""
+        """The metrics over all images seen by all processes."""
         records = list(self.gathered().values())
-        of_masks = {f"mask_{name}": value for name, value in self._figures(records, "segm").items()}
-        return {**of_masks, **self._figures(records, "bbox")}
+        of_masks = {f"mask_{name}": value for name, value in self._metrics(records, "segm").items()}
+        return {**of_masks, **self._metrics(records, "bbox")}
 
 
 def _mean(values: NDArray[np.float64]) -> float:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visionkit.metrics.backends import hotcoco_pair
-from visionkit.metrics.columns import Columns, Kind, found_columns, truth_columns
+from visionkit.metrics.coco_arrays import Columns, Kind, found_columns, truth_columns
 from visionkit.metrics.records import DetectionMetric, Record
 
 Floats = NDArray[np.float64]
@@ -33,14 +33,14 @@ class OperatingPoint:
     f1: Floats
     confusion: NDArray[np.int64]
 
-    def figures(self, class_names: Sequence[str]) -> dict[str, float]:
+    def metrics(self, class_names: Sequence[str]) -> dict[str, float]:
         """Means over classes as "precision", "recall", "F1"; each class as "F1/<class>" and so on."""
         columns = {"precision": self.precision, "recall": self.recall, "F1": self.f1}
-        figures = {name: _mean(values) for name, values in columns.items()}
+        metrics = {name: _mean(values) for name, values in columns.items()}
         for name, values in {**columns, "threshold": self.threshold}.items():
             by_class = zip(class_names, values.tolist(), strict=True)
-            figures |= {f"{name}/{class_name}": value for class_name, value in by_class}
-        return figures
+            metrics |= {f"{name}/{class_name}": value for class_name, value in by_class}
+        return metrics
 
 
 class BestF1(DetectionMetric):
@@ -72,13 +72,13 @@ class BestF1(DetectionMetric):
         self.point: OperatingPoint | None = None
 
     def compute(self) -> dict[str, float]:
-        """The figures over all pictures seen by all processes."""
+        """The metrics over all images seen by all processes."""
         records = list(self.gathered().values())
         self.point = operating_point(records, len(self.class_names), self.iou_threshold, self.kind)
-        return self.point.figures(self.class_names)
+        return self.point.metrics(self.class_names)
 
     def reset(self) -> None:
-        """Forget all pictures."""
+        """Forget all images."""
         super().reset()
         self.point = None
 
@@ -92,14 +92,14 @@ def operating_point(
     overlaps most. The confusion matrix matches boxes with objects of any class in the same way.
 
     Args:
-        records: the pictures.
+        records: the images.
         classes: number of classes K.
         iou_threshold: overlap from which a detection matches an object.
         kind: whether boxes or masks are compared.
     """
     truth, found = truth_columns(records, kind), found_columns(records, kind)
     sizes = [record.size for record in records]
-    hit, ignored = _judge(truth, found, sizes, classes, iou_threshold, kind)
+    hit, ignored = _score_regions(truth, found, sizes, classes, iou_threshold, kind)
     objects = np.bincount(truth.labels[~truth.crowd], minlength=classes)
     of_class = [(found.labels == label) & ~ignored for label in range(classes)]
     best = [_best(found.scores[rows], hit[rows], count) for rows, count in zip(of_class, objects.tolist(), strict=True)]
@@ -109,7 +109,7 @@ def operating_point(
     return OperatingPoint(threshold, precision, recall, f1, confusion)
 
 
-def _judge(
+def _score_regions(
     truth: Columns, found: Columns, sizes: list[tuple[int, int]], classes: int, iou_threshold: float, kind: Kind
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """For each prediction, whether it is a hit and whether it counts neither way."""

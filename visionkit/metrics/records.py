@@ -1,6 +1,6 @@
-"""What the detection metrics keep of each picture, gathered over processes so that each picture counts once."""
+"""What the detection metrics keep of each image, gathered over processes so that each image counts once."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -11,11 +11,12 @@ from torchmetrics import Metric
 
 from visionkit.errors import VisionkitError
 from visionkit.metrics.gather import gather_by_key
+from visionkit.registry import Registry
 
 
 @dataclass
 class Record:
-    """One picture: what was predicted (M boxes) and what is there (N objects), boxes xyxy in its own pixels.
+    """One image: what was predicted (M boxes) and what is there (N objects), boxes xyxy in its own pixels.
 
     Attributes:
         size: (height, width) in pixels.
@@ -39,10 +40,10 @@ class Record:
 
 
 class DetectionMetric(Metric):
-    """Base of the metrics over a whole set of pictures.
+    """Base of the metrics over a whole set of images.
 
     Records are kept by image id. `compute` gathers them over all processes, in a call that every process makes
-    whether it had pictures or not, so all of them return the same numbers; a picture that a distributed
+    whether it had images or not, so all of them return the same numbers; an image that a distributed
     sampler handed out twice counts once.
 
     Args:
@@ -59,15 +60,15 @@ class DetectionMetric(Metric):
         self.records: dict[int | str, Record] = {}
 
     def update(self, predictions: Sequence[dict[str, Any]], targets: Sequence[dict[str, Any]]) -> None:
-        """Take in some pictures.
+        """Take in some images.
 
         Args:
-            predictions: per picture boxes [M, 4] xyxy, scores [M], labels [M], and masks (M RLEs) for mask scores.
-            targets: per picture boxes [N, 4], labels [N], image_id, and where they apply size, crowd, difficult,
-                area, masks. Both in the pixels of the original picture.
+            predictions: per image boxes [M, 4] xyxy, scores [M], labels [M], and masks (M RLEs) for mask scores.
+            targets: per image boxes [N, 4], labels [N], image_id, and where they apply size, crowd, difficult,
+                area, masks. Both in the pixels of the original image.
 
         Raises:
-            VisionkitError: a score or box is NaN, a label is not in 0..K-1, or fields of a picture differ in length.
+            VisionkitError: a score or box is NaN, a label is not in 0..K-1, or fields of an image differ in length.
         """
         for prediction, target in zip(predictions, targets, strict=True):
             image_id = _plain(target["image_id"])
@@ -76,11 +77,11 @@ class DetectionMetric(Metric):
             self.records[image_id] = record
 
     def forward(self, predictions: Sequence[dict[str, Any]], targets: Sequence[dict[str, Any]]) -> None:
-        """The same as `update`: a call gives no figures of its batch, which would need all processes to meet."""
+        """The same as `update`: a call gives no metrics of its batch, which would need all processes to meet."""
         self.update(predictions, targets)
 
     def reset(self) -> None:
-        """Forget all pictures."""
+        """Forget all images."""
         super().reset()
         self.records = {}
 
@@ -103,7 +104,7 @@ def _plain(image_id: Any) -> int | str:
 def _check(record: Record, image_id: int | str, classes: int) -> None:
     """Raise VisionkitError where a record would be scored wrongly without a word."""
     if not (np.isfinite(record.scores).all() and np.isfinite(record.boxes).all()):
-        raise VisionkitError(f"picture {image_id}: the network predicted NaN or infinite boxes or scores")
+        raise VisionkitError(f"image {image_id}: the network predicted NaN or infinite boxes or scores")
     found, true = len(record.boxes), len(record.true_boxes)
     predicted: dict[str, Any] = {"scores": record.scores, "labels": record.labels, "masks": record.masks}
     there: dict[str, Any] = {"labels": record.true_labels, "crowd": record.crowd, "difficult": record.difficult}
@@ -111,11 +112,11 @@ def _check(record: Record, image_id: int | str, classes: int) -> None:
     for side, fields, count in (("predicted", predicted, found), ("true", there, true)):
         for name, values in fields.items():
             if values is not None and len(values) != count:
-                raise VisionkitError(f"picture {image_id}: {count} {side} boxes, but {len(values)} {name}")
+                raise VisionkitError(f"image {image_id}: {count} {side} boxes, but {len(values)} {name}")
     for side, labels in (("predicted", record.labels), ("true", record.true_labels)):
         wrong = labels[(labels < 0) | (labels >= classes)]
         if len(wrong):
-            raise VisionkitError(f"picture {image_id}: {side} label {wrong[0]}, but labels are 0 to {classes - 1}")
+            raise VisionkitError(f"image {image_id}: {side} label {wrong[0]}, but labels are 0 to {classes - 1}")
 
 
 def _record(prediction: dict[str, Any], target: dict[str, Any]) -> Record:
@@ -145,3 +146,7 @@ def as_array(values: Any, dtype: Any) -> NDArray[Any]:
 def as_floats(values: Any) -> NDArray[np.float64]:
     """A tensor, array or list as float64: exact for any float type, bfloat16 among them, which numpy lacks."""
     return as_array(values.detach().double() if isinstance(values, Tensor) else values, np.float64)
+
+
+detection_metrics: Registry[Callable[..., DetectionMetric]] = Registry("metric", "visionkit.metrics")
+"""Metrics of `evaluation.metric`; each entry is called as `entry(class_names=..., category_ids=...)`."""

@@ -15,22 +15,22 @@ from visionkit.metrics.confusion import PixelConfusion
 from visionkit.ops.ignore import IGNORE
 
 TOLERANCE = 0.0075
-"""Distance at which boundaries still count as met, as a share of the picture's diagonal (Csurka 2013, section 3)."""
+"""Distance at which boundaries still count as met, as a share of the image's diagonal (Csurka 2013, section 3)."""
 
 
-class SegmentationFigures(nn.Module):
+class SegmentationMetrics(nn.Module):
     """Pixel accuracy, mean accuracy, mIoU, frequency-weighted IoU, Dice and boundary F1; by class, too.
 
-    The matrix is that of all pixels of the set (Long 2015, section 5): the mean of the pictures' own figures would be
-    another number. Pixels of class 255 do not count, and neither do classes that no picture has in any mean.
+    The matrix is that of all pixels of the set (Long 2015, section 5): the mean of the images' own metrics would be
+    another number. Pixels of class 255 do not count, and neither do classes that no image has in any mean.
 
     Args:
         class_names: K names in label order.
-        boundaries: whether boundary F1 is measured: for each picture a distance transform a class.
+        boundaries: whether boundary F1 is measured: for each image a distance transform a class.
 
     Attributes:
         main: the figure that a run is judged by.
-        overall: the figures over all classes of which higher is better.
+        overall: the metrics over all classes of which higher is better.
     """
 
     main = "mIoU"
@@ -44,7 +44,7 @@ class SegmentationFigures(nn.Module):
         self.overall += ["boundary_F1"] if boundaries else []
 
     def update(self, labels: Tensor, truth: Tensor) -> None:
-        """Take in pictures.
+        """Take in images.
 
         Args:
             labels: predicted classes of the pixels, any integer type, [H, W] or [B, H, W].
@@ -55,16 +55,16 @@ class SegmentationFigures(nn.Module):
             self.boundary.update(labels, truth)
 
     def compute(self) -> dict[str, float]:
-        """The figures over all pictures seen by all processes; what no pixel defines is NaN."""
+        """The metrics over all images seen by all processes; what no pixel defines is NaN."""
         counts = self.confusion.compute().double()
         correct, there, said = counts.diagonal(), counts.sum(dim=1), counts.sum(dim=0)
-        # A class that no picture has is undefined, also where it is predicted: the pixels are missing elsewhere.
+        # A class that no image has is undefined, also where it is predicted: the pixels are missing elsewhere.
         iou, dice = (
             shared.where(there > 0, torch.nan)
             for shared in (correct / (there + said - correct), 2 * correct / (there + said))
         )
         accuracy = correct / there
-        figures = {
+        metrics = {
             "mIoU": iou.nanmean().item(),
             "pixel_accuracy": (correct.sum() / there.sum()).item(),
             "mean_accuracy": accuracy.nanmean().item(),
@@ -74,22 +74,22 @@ class SegmentationFigures(nn.Module):
         columns = {"IoU": iou, "accuracy": accuracy, "dice": dice, "pixels": there}
         if self.boundary is not None:
             columns["boundary_F1"] = self.boundary.compute()
-            figures["boundary_F1"] = columns["boundary_F1"].nanmean().item()
-        return figures | by_class(self.class_names, **columns)
+            metrics["boundary_F1"] = columns["boundary_F1"].nanmean().item()
+        return metrics | by_class(self.class_names, **columns)
 
     def details(self) -> dict[str, Any]:
         """The confusion matrix in pixels: rows are the true classes, columns the predicted ones."""
         return {"confusion": self.confusion.compute().tolist()}
 
     def reset(self) -> None:
-        """Forget all pictures."""
+        """Forget all images."""
         self.confusion.reset()
         if self.boundary is not None:
             self.boundary.reset()
 
 
 class BoundaryF1(Metric):
-    """F1 of each class's boundary pixels, the mean over the pictures that have the class (Csurka 2013, section 3).
+    """F1 of each class's boundary pixels, the mean over the images that have the class (Csurka 2013, section 3).
 
     A boundary pixel is met where the other mask has one within `TOLERANCE`. Boundaries against ignored pixels are
     none, and predictions there do not count.
@@ -100,28 +100,28 @@ class BoundaryF1(Metric):
 
     full_state_update = False
     sums: Tensor
-    pictures: Tensor
+    images: Tensor
 
     def __init__(self, classes: int) -> None:
         super().__init__()
         self.add_state("sums", torch.zeros(classes, dtype=torch.float64), dist_reduce_fx="sum")
-        self.add_state("pictures", torch.zeros(classes, dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("images", torch.zeros(classes, dtype=torch.float64), dist_reduce_fx="sum")
 
     def update(self, labels: Tensor, truth: Tensor) -> None:
-        """Take in pictures: classes of the pixels [H, W] or [B, H, W], as of `SegmentationFigures`."""
+        """Take in images: classes of the pixels [H, W] or [B, H, W], as of `SegmentationMetrics`."""
         shape = (-1, *labels.shape[-2:])
         for said, there in zip(labels.reshape(shape).cpu().numpy(), truth.reshape(shape).cpu().numpy(), strict=True):
             for label in set(np.unique(there).tolist()) - {IGNORE}:
                 self.sums[label] += boundary_f1(said == label, there == label, there != IGNORE)
-                self.pictures[label] += 1
+                self.images[label] += 1
 
     def compute(self) -> Tensor:
-        """F1 of each class, float64 [K]; NaN where no picture has it."""
-        return self.sums / self.pictures
+        """F1 of each class, float64 [K]; NaN where no image has it."""
+        return self.sums / self.images
 
 
 def boundary_f1(said: NDArray[np.bool_], there: NDArray[np.bool_], valid: NDArray[np.bool_]) -> float:
-    """F1 of the boundary pixels of a class in a picture.
+    """F1 of the boundary pixels of a class in an image.
 
     Args:
         said: predicted pixels of the class, bool [H, W].
@@ -129,7 +129,7 @@ def boundary_f1(said: NDArray[np.bool_], there: NDArray[np.bool_], valid: NDArra
         valid: pixels that count.
 
     Returns:
-        0..1; 1 where neither mask has a boundary, as where both fill the picture.
+        0..1; 1 where neither mask has a boundary, as where both fill the image.
     """
     reach = TOLERANCE * float(np.hypot(*said.shape))
     edges = [_boundary(mask, valid) for mask in (said, there)]
@@ -145,7 +145,7 @@ def boundary_f1(said: NDArray[np.bool_], there: NDArray[np.bool_], valid: NDArra
 
 
 def _boundary(mask: NDArray[np.bool_], valid: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Valid pixels of a mask with a valid neighbour, above, below or beside it, that is not of the mask."""
+    """Valid pixels of a mask with a valid neighbor, above, below or beside it, that is not of the mask."""
     outside = valid & ~mask
     touched = np.zeros_like(mask)
     touched[1:] |= outside[:-1]

@@ -6,8 +6,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from visionkit.metrics.records import DetectionMetric, Record
-from visionkit.metrics.registry import metrics
+from visionkit.metrics.records import DetectionMetric, Record, detection_metrics
 from visionkit.registry import Registry
 
 
@@ -19,7 +18,7 @@ class VocAP(DetectionMetric):
     (xmin - 1, ymin - 1, xmax, ymax). Predictions are edges as well, and stand for the devkit's box
     (x1 + 1, y1 + 1, x2, y2); so plain edge arithmetic on both sides is the devkit's arithmetic.
 
-    Detections of the whole set are taken in falling order of score, equal scores in the order of pictures and
+    Detections of the whole set are taken in falling order of score, equal scores in the order of images and
     boxes. Each is compared with the object of its class that it overlaps most: a match that nothing took before
     is a hit, a second one a miss; a match with a difficult (or crowd) object counts neither way. A class without
     objects is NaN and not in the mean.
@@ -28,7 +27,7 @@ class VocAP(DetectionMetric):
         class_names: K names in label order.
         category_ids: not used; taken so that all metrics are made alike.
         mode: "11-point" is VOC2007's rule, "all-point" that of VOC2010 and later.
-        iou_threshold: overlap from which a detection matches; figures are named by it (.75 gives "AP75").
+        iou_threshold: overlap from which a detection matches; metrics are named by it (.75 gives "AP75").
     """
 
     def __init__(
@@ -44,12 +43,12 @@ class VocAP(DetectionMetric):
         self.area_under = averages.get(mode)
 
     def compute(self) -> dict[str, float]:
-        """The mean and each class's AP over all pictures seen by all processes."""
+        """The mean and each class's AP over all images seen by all processes."""
         records = list(self.gathered().values())
         values = [self._class_ap(records, label) for label in range(len(self.class_names))]
         defined = [value for value in values if not np.isnan(value)]
-        figures = {self.main: float(np.mean(defined)) if defined else float("nan")}
-        return figures | {f"{self.main}/{name}": value for name, value in zip(self.class_names, values, strict=True)}
+        metrics = {self.main: float(np.mean(defined)) if defined else float("nan")}
+        return metrics | {f"{self.main}/{name}": value for name, value in zip(self.class_names, values, strict=True)}
 
     def _class_ap(self, records: list[Record], label: int) -> float:
         parts = [_of_class(record, label) for record in records]
@@ -59,12 +58,12 @@ class VocAP(DetectionMetric):
         matches = [_best_matches(boxes, objects) for boxes, _, objects, _ in parts]
         scores = np.concatenate([scores for _, scores, _, _ in parts])
         order = np.argsort(-scores, kind="stable")
-        hit, counts = self._judge(matches, [ignored for *_, ignored in parts], order)
+        hit, counts = self._score_regions(matches, [ignored for *_, ignored in parts], order)
         hits, misses = np.cumsum(hit & counts), np.cumsum(~hit & counts)
         recall, precision = hits / positives, hits / np.maximum(hits + misses, 1)
         return self.area_under(recall, precision)
 
-    def _judge(
+    def _score_regions(
         self,
         matches: list[tuple[NDArray[np.float64], NDArray[np.int64]]],
         ignored: list[NDArray[np.bool_]],
@@ -131,13 +130,13 @@ def _all_points(recall: NDArray[np.float64], precision: NDArray[np.float64]) -> 
     return float(np.sum(np.diff(recall) * envelope[1:]))
 
 
-@metrics.register("voc07")
+@detection_metrics.register("voc07")
 def voc2007(class_names: Sequence[str], category_ids: Sequence[int] | None = None) -> VocAP:
     """AP50 by the rule of VOC2007 (11-point)."""
     return VocAP(class_names, category_ids, mode="11-point")
 
 
-@metrics.register("voc10")
+@detection_metrics.register("voc10")
 def voc2010(class_names: Sequence[str], category_ids: Sequence[int] | None = None) -> VocAP:
     """AP50 by the rule of VOC2010 and later (all-point)."""
     return VocAP(class_names, category_ids, mode="all-point")

@@ -1,7 +1,5 @@
-"""Networks: plain torch modules without Lightning, one file a paper, found by name."""
+"""Networks: plain torch modules without Lightning, one file per paper."""
 
-from visionkit.models.registry import create_model, import_all, models
-
-import_all(__name__)
+from visionkit.models.create import create_model, models
 
 __all__ = ["create_model", "models"]

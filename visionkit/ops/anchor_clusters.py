@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from visionkit.ops.anchors import shape_iou
+from visionkit.ops.anchor_iou import shape_iou
 
 
 class Clusters(NamedTuple):
@@ -21,7 +21,7 @@ class Clusters(NamedTuple):
 
 
 def cluster_shapes(sizes: Tensor, count: int, seed: int = 0, most_rounds: int = 300) -> Clusters:
-    """Find `count` shapes by k-means with the distance 1 - IoU, which does not favour large boxes as pixels do.
+    """Find `count` shapes by k-means with the distance 1 - IoU, which does not favor large boxes as pixels do.
 
     Args:
         sizes: [N, 2], width and height of the objects, above 0, in any unit.

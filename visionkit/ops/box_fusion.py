@@ -1,4 +1,4 @@
-"""Weighted box fusion (Solovyev et al. 2019): what several looks at a picture found, made one."""
+"""Weighted box fusion (Solovyev et al. 2019): what several looks at an image found, made one."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from visionkit.ops.boxes import paired_iou
+from visionkit.ops.nms import Candidates
 from visionkit.ops.precision import check_finite
-from visionkit.ops.suppression import Candidates
 
 
 class Clusters(NamedTuple):
@@ -25,7 +25,7 @@ class Clusters(NamedTuple):
     members: Tensor
 
 
-def fuse_boxes(looks: Sequence[Candidates], iou: float = 0.55) -> Candidates:
+def fuse_boxes(views: Sequence[Candidates], iou: float = 0.55) -> Candidates:
     """Put overlapping boxes of a class together, and trust those most that every look found.
 
     The boxes of each class are taken from the best score down. Each joins the cluster that it overlaps most, if by
@@ -35,7 +35,7 @@ def fuse_boxes(looks: Sequence[Candidates], iou: float = 0.55) -> Candidates:
     frequent class has boxes.
 
     Args:
-        looks: what each look at the picture found, in the same pixels.
+        views: what each view of the image found, in the same pixels.
         iou: overlap with a cluster's box from which a box joins it (section 3: .55).
 
     Returns:
@@ -44,14 +44,14 @@ def fuse_boxes(looks: Sequence[Candidates], iou: float = 0.55) -> Candidates:
     Raises:
         VisionkitError: a box or score is not finite.
     """
-    boxes, scores, labels = (torch.cat(column) for column in zip(*looks, strict=True))
+    boxes, scores, labels = (torch.cat(column) for column in zip(*views, strict=True))
     check_finite(boxes, scores)
     if not len(scores):
         return Candidates(boxes, scores, labels)
     classes, group = labels.unique(return_inverse=True)
     padded_boxes, padded_scores = _side_by_side(boxes, scores, group, len(classes))
     clusters = _cluster(padded_boxes, padded_scores, iou)
-    share = clusters.members.clamp(max=len(looks)) / len(looks)
+    share = clusters.members.clamp(max=len(views)) / len(views)
     fused = clusters.weight / clusters.members.clamp(min=1) * share
     group, place = torch.where(clusters.members > 0)
     order = fused[group, place].sort(descending=True, stable=True).indices

@@ -44,6 +44,6 @@ def paired_iou(boxes: Tensor, others: Tensor) -> Tensor:
 
 
 def mirrored(boxes: Tensor, width: float) -> Tensor:
-    """Boxes [N, 4] where they stand in the mirror image of a picture `width` pixels wide."""
+    """Boxes [N, 4] where they stand in the mirror image of an image `width` pixels wide."""
     left, top, right, bottom = boxes.unbind(-1)
     return torch.stack([width - right, top, width - left, bottom], dim=-1)

@@ -1,4 +1,4 @@
-"""Weights that make rare classes count as much as frequent ones, from the numbers of their pictures or pixels."""
+"""Weights that make rare classes count as much as frequent ones, from the numbers of their images or pixels."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -17,24 +17,24 @@ def class_weights(counts: Tensor, kind: str | Sequence[float], out_of: Tensor | 
     """Weight of each class in a loss.
 
     Args:
-        counts: [K], pictures (or pixels) of each class in the training set.
-        kind: none, balanced (N / (K n), mean 1 over the pictures; King & Zeng 2001), median_frequency (1 for the
+        counts: [K], images (or pixels) of each class in the training set.
+        kind: none, balanced (N / (K n), mean 1 over the images; King & Zeng 2001), median_frequency (1 for the
             class of median frequency; Eigen & Fergus 2015, section 6.3.2), or K numbers.
-        out_of: [K], what median_frequency divides `counts` by: pixels of the pictures that have the class. None
-            takes the same for all, as where each picture has one class.
+        out_of: [K], what median_frequency divides `counts` by: pixels of the images that have the class. None
+            takes the same for all, as where each image has one class.
 
     Returns:
-        float32 [K], finite; a class without a picture weighs 0, since there is nothing to learn it from, and the
+        float32 [K], finite; a class without an image weighs 0, since there is nothing to learn it from, and the
         others are weighted as if it did not exist. None for `none`.
 
     Raises:
-        RecipeError: an unknown kind, not K numbers, one that is negative or not finite, or no picture at all.
+        RecipeError: an unknown kind, not K numbers, one that is negative or not finite, or no image at all.
     """
     if not isinstance(kind, str):
         return _given(kind, len(counts))
     weigh = kinds.get(kind)
     if weigh is not _none and not counts.any():
-        raise RecipeError(f"class_weights: {kind} needs pictures with classes, and there is none")
+        raise RecipeError(f"class_weights: {kind} needs images with classes, and there is none")
     weights = weigh(counts.double(), torch.ones(len(counts)).double() if out_of is None else out_of.double())
     return None if weights is None else weights.where(counts > 0, 0).float()
 

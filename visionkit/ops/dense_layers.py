@@ -19,7 +19,7 @@ class DenseLayer(NamedTuple):
         shift: [c_i], of the norm.
         weight: [k, c_i, 3, 3], of the convolution.
         bias: [k], of the convolution.
-        mean: [c_i], running mean of the norm, or None to normalise with that of the batch, as in training.
+        mean: [c_i], running mean of the norm, or None to normalize with that of the batch, as in training.
         variance: [c_i], running variance, or None; the same choice for all layers.
     """
 

@@ -6,7 +6,7 @@ from torch.nn import functional
 
 
 def focal_loss(logits: Tensor, classes: Tensor, alpha: float, gamma: float) -> Tensor:
-    """Sum over the boxes of each picture, each class being a question of its own.
+    """Sum over the boxes of each image, each class being a question of its own.
 
     The same numbers as `torchvision.ops.sigmoid_focal_loss` on one-hot rows, without making them: nearly all answers
     are "no", so all are first charged as such, and the few that should be "yes" are put right.
@@ -22,8 +22,8 @@ def focal_loss(logits: Tensor, classes: Tensor, alpha: float, gamma: float) -> T
     """
     negative = (1 - alpha) * logits.sigmoid().pow(gamma) * functional.softplus(logits)
     of_each_box = negative.sum(dim=-1).masked_fill(classes < 0, 0.0).sum(dim=-1)
-    picture, box = torch.where(classes > 0)
-    label = classes[picture, box] - 1
-    chosen = logits[picture, box, label]
+    image, box = torch.where(classes > 0)
+    label = classes[image, box] - 1
+    chosen = logits[image, box, label]
     positive = alpha * (-chosen).sigmoid().pow(gamma) * functional.softplus(-chosen)
-    return of_each_box.index_add(0, picture, positive - negative[picture, box, label])
+    return of_each_box.index_add(0, image, positive - negative[image, box, label])

@@ -17,14 +17,14 @@ OVERLAPS_AT_ONCE = 1 << 24
 
 
 class Objects(NamedTuple):
-    """The objects of one picture.
+    """The objects of one image.
 
     Attributes:
         boxes: float32 [M, 4], xyxy, without crowds.
         labels: int64 [M], 0..K-1.
         crowds: float32 [C, 4], regions of uncounted objects.
-        masks: COCO run-length code of each of the M objects, in the pixels of the stored picture; None where not known.
-        frame: float32 [4], the part of the network's input that the stored picture covers, xyxy; None for all of it.
+        masks: COCO run-length code of each of the M objects, in the pixels of the stored image; None where not known.
+        frame: float32 [4], the part of the network's input that the stored image covers, xyxy; None for all of it.
     """
 
     boxes: Tensor
@@ -72,11 +72,11 @@ class BandMatcher(Matcher):
 
 
 def assign(boxes: Tensor, objects: Objects, matcher: Matcher) -> tuple[Tensor, Tensor]:
-    """Decide what each box of a picture should learn.
+    """Decide what each box of an image should learn.
 
     Args:
         boxes: [N, 4], anchors or proposals.
-        objects: of the picture; may be none.
+        objects: of the image; may be none.
         matcher: from IoU to matches.
 
     Returns:

@@ -1,18 +1,18 @@
-"""Which of many boxes of a picture enter the loss: some objects, some hard background, some background at random."""
+"""Which of many boxes of an image enter the loss: some objects, some hard background, some background at random."""
 
 import torch
 from torch import Tensor
 
 
 def draw(classes: Tensor, hardness: Tensor, number: int, positive_fraction: float, hard_fraction: float) -> Tensor:
-    """Choose boxes of each picture of a batch.
+    """Choose boxes of each image of a batch.
 
     Where objects are too few, background takes their places; where background is, fewer boxes are chosen.
 
     Args:
         classes: int64 [B, A], above 0 for objects, 0 for background, below for boxes that are never chosen.
         hardness: float [B, A], of background boxes: the higher, the more the network is wrong about them.
-        number: of boxes of each picture at most.
+        number: of boxes of each image at most.
         positive_fraction: share of objects among them at most; where there are more, they are drawn at random.
         hard_fraction: share of the hardest among the background boxes; the others are drawn at random.
 

@@ -16,7 +16,7 @@ class Settings(NamedTuple):
 
     Attributes:
         gamma: how strongly `focal` turns to what is wrong (Lin 2017: 2).
-        hardest: share of a picture's pixels that `bootstrapped` learns from.
+        hardest: share of an image's pixels that `bootstrapped` learns from.
     """
 
     gamma: float = 2.0
@@ -73,7 +73,7 @@ def focal(logits: Tensor, classes: Tensor, class_weights: Tensor | None, setting
 
 @losses.register("bootstrapped")
 def bootstrapped(logits: Tensor, classes: Tensor, class_weights: Tensor | None, settings: Settings) -> Tensor:
-    """Cross-entropy over the pixels of each picture that surprise most (Pohlen 2016, equation 8)."""
+    """Cross-entropy over the pixels of each image that surprise most (Pohlen 2016, equation 8)."""
     weighted = (_surprise(logits, classes) * _pixel_weights(classes, class_weights)).flatten(1)
     most = max(round(settings.hardest * weighted.shape[1]), 1)
     valid = (classes != IGNORE).flatten(1).sum(1)

@@ -1,4 +1,4 @@
-"""A picture of any size seen through overlapping tiles, whose answers are blended."""
+"""An image of any size seen through overlapping tiles, whose answers are blended."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -9,25 +9,25 @@ from torch import Tensor
 
 
 class Tile(NamedTuple):
-    """A rectangle of a picture, in pixels."""
+    """A rectangle of an image, in pixels."""
 
     top: int
     left: int
     height: int
     width: int
 
-    def cut(self, picture: Tensor) -> Tensor:
+    def cut(self, image: Tensor) -> Tensor:
         """What [..., H, W] shows there, a view."""
-        return picture[..., self.top : self.top + self.height, self.left : self.left + self.width]
+        return image[..., self.top : self.top + self.height, self.left : self.left + self.width]
 
 
 def tile_starts(length: int, tile: int, overlap: int) -> list[int]:
-    """Where tiles begin along one side, so that the last ends with the picture and the overlaps are even.
+    """Where tiles begin along one side, so that the last ends with the image and the overlaps are even.
 
     Args:
         length: of the side, in pixels.
-        tile: side of a tile, in pixels; a shorter picture has one tile of its own length.
-        overlap: least number of pixels that neighbours share, below `tile`.
+        tile: side of a tile, in pixels; a shorter image has one tile of its own length.
+        overlap: least number of pixels that neighbors share, below `tile`.
     """
     if length <= tile:
         return [0]
@@ -48,15 +48,15 @@ def blending_weights(height: int, width: int, overlap: int) -> Tensor:
 def blended_strips(
     height: int, width: int, tile: int, overlap: int, answer: Callable[[list[Tile]], Iterator[Tensor]]
 ) -> Iterator[Tensor]:
-    """Blend the answers for a picture's tiles, and hand them over from top to bottom as soon as they are final.
+    """Blend the answers for an image's tiles, and hand them over from top to bottom as soon as they are final.
 
-    No more than one row of tiles is held at a time, whatever the picture's height.
+    No more than one row of tiles is held at a time, whatever the image's height.
 
     Args:
-        height: of the picture, in pixels.
+        height: of the image, in pixels.
         width: likewise.
-        tile: side of the tiles; the picture's edges make smaller ones of a smaller picture only.
-        overlap: least number of pixels that neighbours share.
+        tile: side of the tiles; the image's edges make smaller ones of a smaller image only.
+        overlap: least number of pixels that neighbors share.
         answer: for a row of tiles one [C, h, w] each, in their order.
 
     Yields:

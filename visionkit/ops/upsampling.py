@@ -51,10 +51,10 @@ def max_unpooling(x: Tensor, indices: Tensor, size: Sequence[int], factor: int =
 
 
 def bilinear(x: Tensor, factor: int = 2) -> Tensor:
-    """Blend neighbours in proportion to their distance; centres of cells keep their places, borders are repeated.
+    """Blend neighbors in proportion to their distance; centers of cells keep their places, borders are repeated.
 
-    A transposed convolution that starts bilinear (`visionkit.backbones.initialise`) gives the same inside the map and
-    fades to zero at its border.
+    A transposed convolution initialized bilinearly (`visionkit.backbones.initialization`) gives the same values inside
+    the map and fades to zero at its border.
 
     Args:
         x: [B, C, h, w].

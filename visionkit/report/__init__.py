@@ -1,1 +1,1 @@
-"""What people look at: tables and drawn pictures."""
+"""What people look at: tables and drawn images."""

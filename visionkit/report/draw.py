@@ -1,4 +1,4 @@
-"""Predictions drawn on pictures."""
+"""Predictions drawn on images."""
 
 import functools
 
@@ -9,23 +9,23 @@ from PIL import Image, ImageDraw, ImageFont
 from pycocotools import mask as rle
 from torchvision.utils import draw_bounding_boxes, draw_segmentation_masks
 
-from visionkit.engine.outcomes import Classes, Detections, Outcome, Segments
-from visionkit.ops.palette import class_colour
+from visionkit.engine.prediction_results import ClassificationResult, DetectionResult, Result, SegmentationResult
+from visionkit.ops.palette import class_color
 
-Colour = tuple[int, int, int]
+Color = tuple[int, int, int]
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 LINES = 3
-"""Classes named under a picture."""
+"""Classes named under an image."""
 
 
 @functools.singledispatch
-def draw(found: Outcome, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Draw what was found into a copy of a picture.
+def draw(found: Result, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Draw what was found into a copy of an image.
 
     Args:
-        found: what a `Predictor` said of the picture.
-        picture: uint8 [H, W, 3], RGB; not changed.
+        found: what a `Predictor` said of the image.
+        image: uint8 [H, W, 3], RGB; not changed.
 
     Returns:
         uint8 [H, W, 3].
@@ -34,64 +34,64 @@ def draw(found: Outcome, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 @draw.register
-def draw_detections(found: Detections, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def draw_detections(found: DetectionResult, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Boxes with class names and scores, and the pixels of each object where they are known."""
     if not len(found):
-        return picture.copy()
-    scale = _scale(picture)
-    colours = [class_colour(int(label)) for label in found.labels]
-    canvas = torch.from_numpy(picture.transpose(2, 0, 1).copy())
+        return image.copy()
+    scale = _scale(image)
+    colors = [class_color(int(label)) for label in found.labels]
+    canvas = torch.from_numpy(image.transpose(2, 0, 1).copy())
     if found.masks is not None:
         planes = torch.from_numpy(rle.decode(found.masks).transpose(2, 0, 1).astype(bool))
-        canvas = draw_segmentation_masks(canvas, planes, alpha=0.5, colors=colours)
-    canvas = draw_bounding_boxes(canvas, torch.from_numpy(found.boxes), colors=colours, width=max(1, round(2 * scale)))
+        canvas = draw_segmentation_masks(canvas, planes, alpha=0.5, colors=colors)
+    canvas = draw_bounding_boxes(canvas, torch.from_numpy(found.boxes), colors=colors, width=max(1, round(2 * scale)))
     drawn = Image.fromarray(canvas.permute(1, 2, 0).numpy())
     font = _font(_letters(scale))
     texts = [f"{name} {score:.2f}" for name, score in zip(found.names, found.scores, strict=True)]
-    for box, text, colour in reversed([*zip(found.boxes, texts, colours, strict=True)]):  # the surest are on top
-        _tab(drawn, (float(box[0]), float(box[1])), text, colour, font)
+    for box, text, color in reversed([*zip(found.boxes, texts, colors, strict=True)]):  # the surest are on top
+        _tab(drawn, (float(box[0]), float(box[1])), text, color, font)
     return np.array(drawn)  # a view of Pillow's pixels could not be written
 
 
 @draw.register
-def draw_classes(found: Classes, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """A strip under the picture with the surest classes, a line each."""
-    size = _letters(_scale(picture))
+def draw_classes(found: ClassificationResult, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A strip under the image with the surest classes, a line each."""
+    size = _letters(_scale(image))
     lines = [f"{name} {score:.2f}" for name, score in zip(found.names[:LINES], found.scores, strict=False)]
-    strip = Image.new("RGB", (picture.shape[1], round(1.4 * size * max(len(lines), 1))))
+    strip = Image.new("RGB", (image.shape[1], round(1.4 * size * max(len(lines), 1))))
     pen, font = ImageDraw.Draw(strip), _font(size)
     for line, (text, label) in enumerate(zip(lines, found.labels, strict=False)):
-        pen.text((size // 3, round((1.4 * line + 0.2) * size)), text, fill=class_colour(int(label)), font=font)
-    return np.concatenate([picture, np.asarray(strip)])
+        pen.text((size // 3, round((1.4 * line + 0.2) * size)), text, fill=class_color(int(label)), font=font)
+    return np.concatenate([image, np.asarray(strip)])
 
 
 @draw.register
-def draw_segments(found: Segments, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The classes' colours over the picture, and a strip under it that names them with their shares."""
-    size = _letters(_scale(picture))
-    halves = np.asarray(found.colours, np.uint8) // 2  # in bytes: a large picture as floats would fill the memory
+def draw_segments(found: SegmentationResult, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The classes' colors over the image, and a strip under it that names them with their shares."""
+    size = _letters(_scale(image))
+    halves = np.asarray(found.colors, np.uint8) // 2  # in bytes: a large image as floats would fill the memory
     named = zip(found.names, found.shares, found.labels, strict=True)
-    entries = [(f"{name} {share:.0%}", tuple(found.colours[int(label)])) for name, share, label in named]
-    return np.concatenate([picture // 2 + halves[found.mask], _legend(entries, picture.shape[1], size)])
+    entries = [(f"{name} {share:.0%}", tuple(found.colors[int(label)])) for name, share, label in named]
+    return np.concatenate([image // 2 + halves[found.mask], _legend(entries, image.shape[1], size)])
 
 
-def _tab(picture: Image.Image, corner: tuple[float, float], text: str, colour: Colour, font: Font) -> None:
-    """A text on its colour, above a box's upper left corner, or in the box where the picture ends; never cut off."""
+def _tab(image: Image.Image, corner: tuple[float, float], text: str, color: Color, font: Font) -> None:
+    """A text on its color, above a box's upper left corner, or in the box where the image ends; never cut off."""
     _, top, right, bottom = font.getbbox(text)
     margin = (bottom - top) // 4
     wide, high = right + 2 * margin, bottom - top + 2 * margin
-    width, height = picture.size
+    width, height = image.size
     left = max(min(corner[0], width - wide), 0)
     upper = corner[1] - high if corner[1] >= high else max(min(corner[1], height - high), 0)
-    pen = ImageDraw.Draw(picture)
-    pen.rectangle((left, upper, left + wide, upper + high), fill=colour)
-    red, green, blue = colour
+    pen = ImageDraw.Draw(image)
+    pen.rectangle((left, upper, left + wide, upper + high), fill=color)
+    red, green, blue = color
     ink = "black" if 0.299 * red + 0.587 * green + 0.114 * blue > 128 else "white"
     pen.text((left + margin, upper + margin - top), text, fill=ink, font=font)
 
 
 def _legend(entries: list[tuple[str, tuple[int, ...]]], width: int, size: int) -> NDArray[np.uint8]:
-    """Squares of colour with their texts, side by side and in as many lines as they need, uint8 [h, width, 3]."""
+    """Squares of color with their texts, side by side and in as many lines as they need, uint8 [h, width, 3]."""
     font, gap, line = _font(size), size // 2, round(1.5 * size)
     places, x, y = [], gap, 0
     for text, _ in entries:
@@ -102,15 +102,15 @@ def _legend(entries: list[tuple[str, tuple[int, ...]]], width: int, size: int) -
         x += length
     strip = Image.new("RGB", (width, y + line))
     pen = ImageDraw.Draw(strip)
-    for (text, colour), (left, top) in zip(entries, places, strict=True):
+    for (text, color), (left, top) in zip(entries, places, strict=True):
         top += (line - size) // 2
-        pen.rectangle((left, top, left + size, top + size), fill=colour)
+        pen.rectangle((left, top, left + size, top + size), fill=color)
         pen.text((left + size + gap, top), text, fill="white", font=font)
     return np.asarray(strip)
 
 
-def _scale(picture: NDArray[np.uint8]) -> float:
-    return float(max(picture.shape[:2]) / 640)
+def _scale(image: NDArray[np.uint8]) -> float:
+    return float(max(image.shape[:2]) / 640)
 
 
 def _letters(scale: float) -> int:

@@ -11,7 +11,7 @@ def number(value: float) -> str:
 
 
 def overall_table(results: dict[str, float], title: str) -> Table:
-    """The figures over all classes, one row each."""
+    """The metrics over all classes, one row each."""
     table = Table("metric", "value", title=title)
     for name, value in results.items():
         if "/" not in name:
@@ -20,9 +20,9 @@ def overall_table(results: dict[str, float], title: str) -> Table:
 
 
 def class_table(results: dict[str, float], class_names: list[str]) -> Table:
-    """The figures by class: a row each class, a column each figure that is known by class."""
-    figures = list(dict.fromkeys(name.split("/", 1)[0] for name in results if "/" in name))
-    table = Table("class", *figures)
+    """The metrics by class: a row each class, a column each figure that is known by class."""
+    metrics = list(dict.fromkeys(name.split("/", 1)[0] for name in results if "/" in name))
+    table = Table("class", *metrics)
     for class_name in class_names:
-        table.add_row(class_name, *(number(results.get(f"{figure}/{class_name}", math.nan)) for figure in figures))
+        table.add_row(class_name, *(number(results.get(f"{figure}/{class_name}", math.nan)) for figure in metrics))
     return table

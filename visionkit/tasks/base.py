@@ -1,4 +1,4 @@
-"""What every task shares: optimisation, the loss guard, and the checkpoint that describes itself."""
+"""What every task shares: optimization, the loss guard, and the checkpoint that describes itself."""
 
 import dataclasses
 import logging
@@ -18,7 +18,7 @@ from visionkit.data.datamodule import VisionData
 from visionkit.data.splits import Needs
 from visionkit.errors import VisionkitError
 from visionkit.registry import Registry
-from visionkit.tasks.optimise import (
+from visionkit.tasks.optimizers import (
     OptimizerOptions,
     ScheduleOptions,
     count_parameters,
@@ -41,11 +41,11 @@ class DivergedError(VisionkitError):
 
 
 @contextmanager
-def refusing_lone_values() -> Iterator[None]:
+def explain_batch_norm_error() -> Iterator[None]:
     """Around a network in training: says what to do where a BatchNorm layer sees one value a channel.
 
     Raises:
-        VisionkitError: so it is; a picture alone has been brought down to a map of one cell.
+        VisionkitError: so it is; an image alone has been brought down to a map of one cell.
     """
     try:
         yield
@@ -53,7 +53,7 @@ def refusing_lone_values() -> Iterator[None]:
         if not str(error).startswith("Expected more than 1 value per channel"):
             raise
         raise VisionkitError(
-            "a BatchNorm layer cannot train on a batch of one picture whose map there has one cell\n"
+            "a BatchNorm layer cannot train on a batch of one image whose map there has one cell\n"
             "set data.batch_size to 2 or more, or model.backbone.norm=frozen for pretrained weights"
         ) from error
 
@@ -65,7 +65,7 @@ class PreprocessOptions(Protocol):
     std: list[float] | None
 
     def module(self) -> nn.Module:
-        """The tensor module that prepares pictures as the options say."""
+        """The tensor module that prepares images as the options say."""
         ...
 
 
@@ -77,15 +77,15 @@ class Task(LightningModule):
             checkpoint can rebuild it.
         class_names: K names in label order.
         category_ids: the data set's own ids of the classes, for result files; None numbers them from 1.
-        preprocess: how pictures are brought to the network's input.
-        optimizer: optimiser and rates.
+        preprocess: how images are brought to the network's input.
+        optimizer: optimizer and rates.
         schedule: the rate over time.
 
     Attributes:
         option_types: the recipe's sections that the task takes, each a dataclass; a subclass adds `preprocess`
             and `evaluation`.
-        class_colours: RGB of each class in drawings; None leaves them to the drawing.
-        results: the figures of the split that was scored last, by name; those of one class as "<figure>/<class>".
+        class_colors: RGB of each class in drawings; None leaves them to the drawing.
+        results: the metrics of the split that was scored last, by name; those of one class as "<figure>/<class>".
     """
 
     name: ClassVar[str]
@@ -96,7 +96,7 @@ class Task(LightningModule):
     network: nn.Module
     metric: Any
     evaluation_options: Any
-    class_colours: list[list[int]] | None = None
+    class_colors: list[list[int]] | None = None
 
     def __init__(
         self,
@@ -122,11 +122,11 @@ class Task(LightningModule):
 
     @classmethod
     def needs(cls, recipe: Mapping[str, Any]) -> Needs | None:
-        """What a picture must have to be of use for the task that `recipe` describes; None takes every picture."""
+        """What an image must have to be of use for the task that `recipe` describes; None takes every image."""
         return None
 
     @classmethod
-    def facts_of(cls, data: VisionData) -> dict[str, Any]:
+    def data_arguments(cls, data: VisionData) -> dict[str, Any]:
         """What a task is told of the data it is made for, as arguments of its constructor."""
         return {"class_names": data.class_names, "category_ids": data.category_ids}
 
@@ -136,7 +136,7 @@ class Task(LightningModule):
         return self.network.backbone  # type: ignore[return-value]
 
     @property
-    def least_score(self) -> float:
+    def min_score(self) -> float:
         """Score that a prediction must pass to be told at all, however low a threshold `predict` is given."""
         return 0.0
 
@@ -145,22 +145,22 @@ class Task(LightningModule):
         """Name under which the main metric is logged; higher is better."""
         raise NotImplementedError
 
-    def score_by(self, evaluation: Any) -> None:
+    def set_evaluation(self, evaluation: Any) -> None:
         """Score from now on as `evaluation`, the task's own options, says; the network is not touched."""
         raise NotImplementedError
 
-    def prediction_rows(self) -> list[dict[str, Any]]:
-        """What predictions.json says of the pictures scored last."""
+    def predictions_for_json(self) -> list[dict[str, Any]]:
+        """What predictions.json says of the images scored last."""
         raise NotImplementedError
 
     def details(self) -> dict[str, Any]:
-        """What metrics.json says of them beyond the figures in `results`."""
+        """What metrics.json says of them beyond the metrics in `results`."""
         return {}
 
     def _with_statistics(self, options: Any) -> Any:
         """The options with mean and std spelled out: those of the backbone's values where none are given.
 
-        They become the backbone's own, for its values learn from such pictures now.
+        They become the backbone's own, for its values learn from such images now.
         """
         backbone = getattr(self.network, "backbone", None)
         known: Any = next((part for part in (backbone, self.network) if hasattr(part, "std")), Backbone)
@@ -191,32 +191,32 @@ class Task(LightningModule):
         """Sum of the losses.
 
         Raises:
-            DivergedError: the sum is not finite; names the pictures of the batch.
+            DivergedError: the sum is not finite; names the images of the batch.
         """
         loss = torch.stack(list(losses.values())).sum()
         if not math.isfinite(loss.item()):
             parts = ", ".join(f"{name} {value.item():.4g}" for name, value in losses.items())
             raise DivergedError(
                 f"the loss is no longer finite at step {self.global_step}: {parts}\n"
-                f"pictures of the batch: {image_ids}\n"
+                f"images of the batch: {image_ids}\n"
                 "lower optimizer.lr, lengthen schedule.warmup_steps or set trainer.gradient_clip_val"
             )
         return loss
 
-    def log_losses(self, split: str, losses: dict[str, Any], pictures: int) -> None:
-        """Log the losses of a batch of `pictures` under the split's name."""
+    def log_losses(self, split: str, losses: dict[str, Any], images: int) -> None:
+        """Log the losses of a batch of `images` under the split's name."""
         named = {f"{split}/{name}": value for name, value in losses.items()}
         training = split == "train"
         # Without on_step the processes meet once, at the end of the epoch: their numbers of calls may differ.
-        self.log_dict(named, batch_size=pictures, on_step=training, on_epoch=True, sync_dist=not training)
+        self.log_dict(named, batch_size=images, on_step=training, on_epoch=True, sync_dist=not training)
 
     def score(self, split: str) -> None:
-        """Compute, log and keep the figures of a split that has been gone through."""
+        """Compute, log and keep the metrics of a split that has been gone through."""
         # Every process computes the same numbers from the gathered records: nothing is left to reduce.
         results = self.metric.compute()
         with torch.inference_mode(False):  # what is made inside of it could not be changed in a training run
             self.metric.reset()
-        if self.trainer.sanity_checking:  # a few pictures and an untrained network: no result
+        if self.trainer.sanity_checking:  # a few images and an untrained network: no result
             return
         self.results = results
         known = {name: value for name, value in results.items() if value == value}

@@ -1,4 +1,4 @@
-"""Batches whose pictures are blended with each other, and their classes with them."""
+"""Batches whose images are blended with each other, and their classes with them."""
 
 import math
 from collections.abc import Callable
@@ -14,7 +14,7 @@ Mixing = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 @dataclass
 class MixingOptions:
-    """Blending of the pictures of a training batch; with both, one of the two is drawn for each batch.
+    """Blending of the images of a training batch; with both, one of the two is drawn for each batch.
 
     Attributes:
         mixup_alpha: of the Beta(alpha, alpha) that the shares are drawn from (Zhang 2017, section 2; .2 for
@@ -36,10 +36,10 @@ class MixingOptions:
 def make_mixing(options: MixingOptions, classes: int) -> Mixing | None:
     """The transform of a batch, or None where both are off.
 
-    Each picture meets its neighbour in the batch; in a batch of one it meets itself and stays as it is.
+    Each image meets its neighbor in the batch; in a batch of one it meets itself and stays as it is.
 
     Returns:
-        From pictures [B, 3, H, W] and classes int64 [B] (or their shares, float [B, K]) to mixed pictures and
+        From images [B, 3, H, W] and classes int64 [B] (or their shares, float [B, K]) to mixed images and
         their shares, float [B, K]. It draws from torch's global generator.
     """
     asked = {v2.MixUp: options.mixup_alpha, v2.CutMix: options.cutmix_alpha}

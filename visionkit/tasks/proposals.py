@@ -1,4 +1,4 @@
-"""Regions for the networks that find none by themselves: from the data, or computed for pictures never seen."""
+"""Regions for the networks that find none by themselves: from the data, or computed for images never seen."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -6,39 +6,37 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from visionkit.data.preprocess import Prediction
 from visionkit.data.proposals.source import ProposalOptions, SearchedProposals
+from visionkit.preprocessing.detection import Prediction
 
 
 def takes_proposals(network: nn.Module) -> bool:
-    """Whether a detection network is to be called as `network(pictures, proposals=...)` in evaluation."""
+    """Whether a detection network is to be called as `network(images, proposals=...)` in evaluation."""
     return bool(getattr(network, "takes_proposals", False))
 
 
-def proposals_for(
-    pictures: Sequence[Tensor], given: Sequence[Tensor | None], recipe: Mapping[str, Any]
-) -> list[Tensor]:
-    """Proposals in the pixels of the pictures.
+def proposals_for(images: Sequence[Tensor], given: Sequence[Tensor | None], recipe: Mapping[str, Any]) -> list[Tensor]:
+    """Proposals in the pixels of the images.
 
     Args:
-        pictures: uint8 [3, H, W] each, RGB, as stored.
-        given: float32 [P, 4] in the pixels of each picture; None searches it, as `data.proposals` of the recipe says.
+        images: uint8 [3, H, W] each, RGB, as stored.
+        given: float32 [P, 4] in the pixels of each image; None searches it, as `data.proposals` of the recipe says.
         recipe: that the task was made from.
 
     Returns:
-        Per picture float32 [P, 4], on the device of the pictures.
+        Per image float32 [P, 4], on the device of the images.
     """
     options = dict((recipe.get("data") or {}).get("proposals") or {})
     search = SearchedProposals(ProposalOptions(**{**options, "folder": "", "file": None}))
     found = []
-    for picture, known in zip(pictures, given, strict=True):
+    for image, known in zip(images, given, strict=True):
         if known is None:
-            known = torch.from_numpy(search(picture.permute(1, 2, 0).cpu().numpy()))
-        found.append(known.to(picture.device))
+            known = torch.from_numpy(search(image.permute(1, 2, 0).cpu().numpy()))
+        found.append(known.to(image.device))
     return found
 
 
-def predict(network: nn.Module, pictures: list[Tensor], proposals: list[Tensor] | None) -> list[Prediction]:
-    """What a detection network finds in prepared pictures; with proposals where it takes them."""
-    found: list[Prediction] = network(pictures) if proposals is None else network(pictures, proposals=proposals)
+def predict(network: nn.Module, images: list[Tensor], proposals: list[Tensor] | None) -> list[Prediction]:
+    """What a detection network finds in prepared images; with proposals where it takes them."""
+    found: list[Prediction] = network(images) if proposals is None else network(images, proposals=proposals)
     return found

@@ -10,33 +10,33 @@ from torch.nn import functional
 
 from visionkit.data.batch import Batch
 from visionkit.data.datamodule import VisionData
-from visionkit.data.scaling import ScalePreprocess, ScalePreprocessing
 from visionkit.data.splits import Needs
 from visionkit.errors import RecipeError
-from visionkit.metrics.segmentation import SegmentationFigures
+from visionkit.metrics.segmentation import SegmentationMetrics
 from visionkit.ops.segmentation_losses import Settings, losses, segmentation_loss
 from visionkit.ops.tiles import Tile, blended_strips
+from visionkit.preprocessing.segmentation import SegmentationPreprocessing, SegmentationPreprocessOptions
 from visionkit.tasks.base import Task, tasks
-from visionkit.tasks.categorical import CategoricalTask
-from visionkit.tasks.grouping import groups_of_equal_shape
-from visionkit.tasks.looks import check_factors, looks_at
-from visionkit.tasks.optimise import OptimizerOptions, ScheduleOptions
+from visionkit.tasks.detection_tta import check_factors, tta_views
+from visionkit.tasks.group_by_shape import group_by_shape
+from visionkit.tasks.logits_task import LogitsTask
+from visionkit.tasks.optimizers import OptimizerOptions, ScheduleOptions
 from visionkit.tasks.runtime import RuntimeOptions
 
 TILES_AT_ONCE = 4
-"""Tiles of a large picture that go through the network together."""
+"""Tiles of a large image that go through the network together."""
 
 
 @dataclass
 class SegmentationLossOptions:
-    """What segmentation minimises; see `visionkit.ops.segmentation_losses`.
+    """What segmentation minimizes; see `visionkit.ops.segmentation_losses`.
 
     Attributes:
         terms: names of losses that are added up: cross_entropy, focal, bootstrapped, dice, jaccard.
         term_weights: a number for each; none weighs them alike, with 1.
         class_weights: none, balanced, median_frequency, or K numbers; counted on the masks of the training split.
         gamma: how strongly focal turns to what is wrong.
-        hardest: share of a picture's pixels that bootstrapped learns from.
+        hardest: share of an image's pixels that bootstrapped learns from.
 
     Raises:
         RecipeError: there is no such loss, the numbers are not one for each, or out of range.
@@ -70,17 +70,17 @@ class SegmentationLossOptions:
 
 
 @dataclass
-class SegmentationEvaluation:
+class SegmentationEvaluationOptions:
     """How masks are predicted in `test` and `predict`, and scored.
 
-    Validation in training takes each picture whole, once.
+    Validation in training takes each image whole, once.
 
     Attributes:
         metric: the figure that best.ckpt follows.
-        tile: side in pixels of the tiles that a larger picture is cut into; None takes every picture whole.
-        overlap: pixels that neighbouring tiles share at least; they are blended there.
-        scales: factors on the picture's size, each of which is looked at; the probabilities are averaged.
-        flip: whether the mirrored picture is looked at, too.
+        tile: side in pixels of the tiles that a larger image is cut into; None takes every image whole.
+        overlap: pixels that neighboring tiles share at least; they are blended there.
+        scales: factors on the image's size, each of which is looked at; the probabilities are averaged.
+        flip: whether the mirrored image is looked at, too.
         boundaries: whether boundary F1 is measured.
         display_threshold: share of the pixels from which `predict` lists a class.
 
@@ -105,32 +105,32 @@ class SegmentationEvaluation:
 
 
 @tasks.register("segmentation")
-class Segmentation(CategoricalTask):
+class Segmentation(LogitsTask):
     """Semantic segmentation: a class for each pixel.
 
     Args:
-        model: a network that gives logits [B, K, H, W] of pictures [B, 3, H, W] of any size; with
+        model: a network that gives logits [B, K, H, W] of images [B, 3, H, W] of any size; with
             `logits_of_all_heads` it may have auxiliary heads, which only training looks at.
         class_names: K names in label order.
         category_ids: the data set's own class ids; None numbers them from 1.
-        class_colours: RGB of each class in drawings; None leaves them to the drawing.
-        preprocess: how pictures are brought to the network's input.
-        optimizer: optimiser and rates.
+        class_colors: RGB of each class in drawings; None leaves them to the drawing.
+        preprocess: how images are brought to the network's input.
+        optimizer: optimizer and rates.
         schedule: the rate over time.
-        loss: what is minimised.
+        loss: what is minimized.
         evaluation: how masks are predicted and scored.
         runtime: how the network is run.
     """
 
     name: ClassVar[str] = "segmentation"
     option_types: ClassVar[dict[str, type]] = {
-        "preprocess": ScalePreprocess,
+        "preprocess": SegmentationPreprocessOptions,
         **Task.option_types,
         "loss": SegmentationLossOptions,
-        "evaluation": SegmentationEvaluation,
+        "evaluation": SegmentationEvaluationOptions,
         "runtime": RuntimeOptions,
     }
-    preprocessing: ScalePreprocessing
+    preprocessing: SegmentationPreprocessing
     loss_options: SegmentationLossOptions
 
     def __init__(
@@ -138,17 +138,17 @@ class Segmentation(CategoricalTask):
         model: nn.Module,
         class_names: list[str],
         category_ids: list[int] | None = None,
-        class_colours: Sequence[Sequence[int]] | None = None,
-        preprocess: ScalePreprocess | None = None,
+        class_colors: Sequence[Sequence[int]] | None = None,
+        preprocess: SegmentationPreprocessOptions | None = None,
         optimizer: OptimizerOptions | None = None,
         schedule: ScheduleOptions | None = None,
         loss: SegmentationLossOptions | None = None,
-        evaluation: SegmentationEvaluation | None = None,
+        evaluation: SegmentationEvaluationOptions | None = None,
         runtime: RuntimeOptions | None = None,
     ) -> None:
         super().__init__(model, class_names, category_ids, preprocess, optimizer, schedule, loss, runtime)
-        self.class_colours = None if class_colours is None else [list(colour) for colour in class_colours]
-        self.score_by(evaluation or SegmentationEvaluation())
+        self.class_colors = None if class_colors is None else [list(color) for color in class_colors]
+        self.set_evaluation(evaluation or SegmentationEvaluationOptions())
 
     @classmethod
     def needs(cls, recipe: Mapping[str, Any]) -> Needs:
@@ -156,14 +156,14 @@ class Segmentation(CategoricalTask):
         return "semantic"
 
     @classmethod
-    def facts_of(cls, data: VisionData) -> dict[str, Any]:
-        """See `Task.facts_of`; the colours of the data set's masks besides."""
-        return {**super().facts_of(data), "class_colours": data.class_colours}
+    def data_arguments(cls, data: VisionData) -> dict[str, Any]:
+        """See `Task.data_arguments`; the colors of the data set's masks besides."""
+        return {**super().data_arguments(data), "class_colors": data.class_colors}
 
-    def score_by(self, evaluation: SegmentationEvaluation) -> None:
+    def set_evaluation(self, evaluation: SegmentationEvaluationOptions) -> None:
         """Predict and score from now on as `evaluation` says; the network is not touched."""
         self.evaluation_options = evaluation
-        self.metric = SegmentationFigures(self.class_names, evaluation.boundaries)
+        self.metric = SegmentationMetrics(self.class_names, evaluation.boundaries)
 
     @property
     def monitor(self) -> str:
@@ -172,67 +172,67 @@ class Segmentation(CategoricalTask):
 
     def description(self) -> dict[str, Any]:
         """See `Task.description`."""
-        return {**super().description(), "class_colours": self.class_colours}
+        return {**super().description(), "class_colors": self.class_colors}
 
     @classmethod
     def from_description(cls, description: dict[str, Any], network: nn.Module) -> "Segmentation":
         """See `Task.from_description`."""
         task = super().from_description(description, network)
         assert isinstance(task, cls)
-        task.class_colours = description.get("class_colours")
+        task.class_colors = description.get("class_colors")
         return task
 
-    def forward(self, pictures: Sequence[Tensor]) -> list[Tensor]:
+    def forward(self, images: Sequence[Tensor]) -> list[Tensor]:
         """Label each pixel, as the evaluation options say.
 
         Args:
-            pictures: uint8 [3, H, W] each, RGB, of any size.
+            images: uint8 [3, H, W] each, RGB, of any size.
 
         Returns:
-            For each picture uint8 [H, W], 0..K-1.
+            For each image uint8 [H, W], 0..K-1.
         """
-        found: list[Tensor] = [torch.empty(0)] * len(pictures)
-        for group in groups_of_equal_shape(pictures):
-            for index, labels in zip(group, self._labels([pictures[index] for index in group]), strict=True):
+        found: list[Tensor] = [torch.empty(0)] * len(images)
+        for group in group_by_shape(images):
+            for index, labels in zip(group, self._labels([images[index] for index in group]), strict=True):
                 found[index] = labels
         return found
 
-    def probabilities(self, pictures: Tensor, whole: tuple[int, int]) -> Tensor:
-        """What the network says of pictures or parts of them, averaged over scales and mirror images.
+    def probabilities(self, images: Tensor, whole: tuple[int, int]) -> Tensor:
+        """What the network says of images or parts of them, averaged over scales and mirror images.
 
         Args:
-            pictures: uint8 [N, 3, h, w].
-            whole: height and width in pixels of the pictures that they are parts of, which decide the scale.
+            images: uint8 [N, 3, h, w].
+            whole: height and width in pixels of the images that they are parts of, which decide the scale.
 
         Returns:
-            float32 [N, K, h, w], at the pixels of `pictures`.
+            float32 [N, K, h, w], at the pixels of `images`.
         """
         options, scale = self.evaluation_options, self.preprocessing.scale(*whole)
-        total = torch.zeros((), device=pictures.device)
-        looks = looks_at(options.scales, options.flip)
-        for look in looks:
-            logits = self._logits(look.picture(pictures), scale * look.factor)
-            total = total + look.picture(logits).softmax(1)
-        return total / len(looks)
+        total = torch.zeros((), device=images.device)
+        views = tta_views(options.scales, options.flip)
+        for view in views:
+            logits = self._logits(view.image(images), scale * view.factor)
+            total = total + view.image(logits).softmax(1)
+        return total / len(views)
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """One step: the weighted sum of the losses of all heads."""
-        pictures, classes = self.preprocessing.batch(batch.pictures, self._masks(batch))
-        return self.learn(self.network, pictures, classes, batch.image_ids)
+        images, classes = self.preprocessing.batch(batch.images, self._masks(batch))
+        return self.learn(self.network, images, classes, batch.image_ids)
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
-        """Loss and figures from one forward pass over each whole picture, in its own pixels."""
+        """Loss and metrics from one forward pass over each whole image, in its own pixels."""
         masks = self._masks(batch)
-        for group in groups_of_equal_shape(batch.pictures):
-            pictures = torch.stack([batch.pictures[index] for index in group])
+        for group in group_by_shape(batch.images):
+            images = torch.stack([batch.images[index] for index in group])
             truth = torch.stack([masks[index] for index in group])
-            logits = self._logits(pictures, self.preprocessing.scale(*pictures.shape[-2:]))
+            logits = self._logits(images, self.preprocessing.scale(*images.shape[-2:]))
             self.log_losses("val", {"loss": self.loss(logits, truth.long())}, len(group))
             self.metric.update(logits.argmax(1), truth)
 
     def test_step(self, batch: Batch, batch_index: int) -> None:
-        """Predict as `predict` does, for the figures and the results file."""
-        for labels, truth, image_id in zip(self(batch.pictures), self._masks(batch), batch.image_ids, strict=True):
+        """Predict as `predict` does, for the metrics and the results file."""
+        for labels, truth, image_id in zip(self(batch.images), self._masks(batch), batch.image_ids, strict=True):
             self.metric.update(labels, truth)
             shares = torch.bincount(labels.flatten(), minlength=len(self.class_names)) / labels.numel()
             self.rows[image_id] = {"shares": dict(zip(self.class_names, shares.tolist(), strict=True))}
@@ -247,35 +247,32 @@ class Segmentation(CategoricalTask):
         options = self.loss_options
         return segmentation_loss(logits, truth, options.weighted_terms, self.class_weights, options.settings)
 
-    def _labels(self, pictures: Sequence[Tensor]) -> list[Tensor]:
-        """Classes uint8 [H, W] of pictures of one size."""
-        height, width = pictures[0].shape[-2:]
+    def _labels(self, images: Sequence[Tensor]) -> list[Tensor]:
+        """Classes uint8 [H, W] of images of one size."""
+        height, width = images[0].shape[-2:]
         tile = self.evaluation_options.tile
         if tile is None or max(height, width) <= tile:
-            return list(self.probabilities(torch.stack(list(pictures)), (height, width)).argmax(1).to(torch.uint8))
-        return [
-            torch.cat([strip.argmax(0).to(torch.uint8) for strip in self._strips(picture, tile)])
-            for picture in pictures
-        ]
+            return list(self.probabilities(torch.stack(list(images)), (height, width)).argmax(1).to(torch.uint8))
+        return [torch.cat([strip.argmax(0).to(torch.uint8) for strip in self._strips(image, tile)]) for image in images]
 
-    def _strips(self, picture: Tensor, tile: int) -> Iterator[Tensor]:
-        """Probabilities [K, rows, W] of a large picture, from top to bottom."""
-        height, width = picture.shape[-2:]
+    def _strips(self, image: Tensor, tile: int) -> Iterator[Tensor]:
+        """Probabilities [K, rows, W] of a large image, from top to bottom."""
+        height, width = image.shape[-2:]
 
         def answer(row: list[Tile]) -> Iterator[Tensor]:
             for start in range(0, len(row), TILES_AT_ONCE):
-                parts = torch.stack([place.cut(picture) for place in row[start : start + TILES_AT_ONCE]])
+                parts = torch.stack([place.cut(image) for place in row[start : start + TILES_AT_ONCE]])
                 yield from self.probabilities(parts, (height, width))
 
         return blended_strips(height, width, tile, self.evaluation_options.overlap, answer)
 
-    def _logits(self, pictures: Tensor, scale: float) -> Tensor:
-        """The network's logits at the pixels of the pictures: resized first, so that classes are chosen there."""
-        prepared = self.runtime_options.lay_out(self.preprocessing(pictures, scale))
+    def _logits(self, images: Tensor, scale: float) -> Tensor:
+        """The network's logits at the pixels of the images: resized first, so that classes are chosen there."""
+        prepared = self.runtime_options.lay_out(self.preprocessing(images, scale))
         logits: Tensor = self.network(prepared).float()
-        if logits.shape[-2:] == pictures.shape[-2:]:
+        if logits.shape[-2:] == images.shape[-2:]:
             return logits
-        return functional.interpolate(logits, pictures.shape[-2:], mode="bilinear", align_corners=False)
+        return functional.interpolate(logits, images.shape[-2:], mode="bilinear", align_corners=False)
 
     def _masks(self, batch: Batch) -> list[Tensor]:
         return [target["semantic"] for target in batch.targets]

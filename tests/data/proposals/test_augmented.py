@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from visionkit.data.augment import Augmentation
 from visionkit.data.batch import TaskDataset, to_target
-from visionkit.data.formats.shapes import Shapes
-from visionkit.data.preprocess import Preprocess, Preprocessing
+from visionkit.data.datasets.shapes import Shapes
+from visionkit.data.transforms.augmentation import Augmentation
 from visionkit.errors import RecipeError
+from visionkit.preprocessing.detection import DetectionPreprocessing, DetectionPreprocessOptions
 
 BOXES = np.array([[0, 0, 10, 20], [5, 8, 40, 30], [2, 2, 3, 9], [0, 0, 64, 48]], np.float32)
 
@@ -48,7 +48,7 @@ def test_objects_and_proposals_move_alike():
 def test_a_crop_around_objects_does_not_take_proposals_for_objects():
     step = {"name": "BBoxSafeRandomCrop", "erosion_rate": 0.0, "p": 1.0}
     with_proposals, without = augmented(step), augmented(step, proposals=None)
-    np.testing.assert_array_equal(with_proposals.picture, without.picture)
+    np.testing.assert_array_equal(with_proposals.image, without.image)
 
 
 CROWDED = np.array([[left, top, left + 9, top + 9] for left in range(20) for top in range(20)], np.float32)
@@ -67,7 +67,7 @@ def test_a_warp_that_drops_corners_is_refused(name, proposals):
     assert augmented(*steps, proposals=proposals[:0]).proposals.shape == (0, 4)
 
 
-def test_a_picture_without_proposals_keeps_none_of_them():
+def test_a_image_without_proposals_keeps_none_of_them():
     assert augmented({"name": "HorizontalFlip", "p": 1.0}, proposals=BOXES[:0]).proposals.shape == (0, 4)
     assert augmented({"name": "HorizontalFlip", "p": 1.0}, proposals=None).proposals is None
     assert "proposals" not in to_target(sample(None))
@@ -76,8 +76,8 @@ def test_a_picture_without_proposals_keeps_none_of_them():
 def test_the_data_set_asks_for_proposals_before_augmenting():
     asked = []
 
-    def source(picture, image_id):
-        asked.append((picture.shape, image_id))
+    def source(image, image_id):
+        asked.append((image.shape, image_id))
         return BOXES
 
     reader = Shapes(split="train", count=5, size=[48, 64])
@@ -87,9 +87,9 @@ def test_the_data_set_asks_for_proposals_before_augmenting():
 
 
 def test_the_resize_carries_proposals_along():
-    preprocessing = Preprocess(short_side=96, long_side=200, mean=[0.5] * 3, std=[0.2] * 3).module()
+    preprocessing = DetectionPreprocessOptions(short_side=96, long_side=200, mean=[0.5] * 3, std=[0.2] * 3).module()
     given = sample()
-    pictures, geometries = preprocessing([torch.from_numpy(given.picture).permute(2, 0, 1)])
-    (target,) = Preprocessing.resize_targets([to_target(given)], geometries)
-    assert pictures[0].shape == (3, 96, 128)
+    images, geometries = preprocessing([torch.from_numpy(given.image).permute(2, 0, 1)])
+    (target,) = DetectionPreprocessing.resize_targets([to_target(given)], geometries)
+    assert images[0].shape == (3, 96, 128)
     torch.testing.assert_close(target["proposals"], torch.from_numpy(2 * BOXES))

@@ -8,18 +8,18 @@ from torchvision.ops import box_iou
 pytest.importorskip("skimage")
 
 from tests.real_data import real_data
-from visionkit.data.formats.shapes import Shapes
-from visionkit.data.formats.voc import Voc
-from visionkit.data.proposals.colour_spaces import colour_spaces
-from visionkit.data.proposals.grouping import COLOUR_TEXTURE_SIZE_FILL, FILL, SIZE, Similarity, group
-from visionkit.data.proposals.regions import Regions, bins_of, describe, segment
+from visionkit.data.datasets.shapes import Shapes
+from visionkit.data.datasets.voc import Voc
+from visionkit.data.proposals.color_spaces import color_spaces
+from visionkit.data.proposals.hierarchical_grouping import COLOR_TEXTURE_SIZE_FILL, FILL, SIZE, Similarity, group
+from visionkit.data.proposals.segments import Regions, bins_of, describe, segment
 from visionkit.data.proposals.selective_search import modes, selective_search
 from visionkit.errors import VisionkitError
-from visionkit.ops.recall import best_overlaps, recall_at
+from visionkit.ops.proposal_recall import best_overlaps, recall_at
 
 
-def picture():
-    return Shapes(split="train", count=4, size=[60, 80])[2].picture
+def image():
+    return Shapes(split="train", count=4, size=[60, 80])[2].image
 
 
 def slow_description(labels, bins):
@@ -28,14 +28,14 @@ def slow_description(labels, bins):
     for label in range(labels.max() + 1):
         rows, columns = np.nonzero(labels == label)
         inside = (labels == label).ravel()
-        colours = [np.bincount(kind[inside], minlength=25) for kind in bins.colours]
+        colors = [np.bincount(kind[inside], minlength=25) for kind in bins.colors]
         textures = [np.bincount(kind[inside], minlength=10) for kind in bins.textures]
         box = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
-        found.append((len(rows), box, np.concatenate(colours), np.concatenate(textures)))
+        found.append((len(rows), box, np.concatenate(colors), np.concatenate(textures)))
     return found
 
 
-def slow_neighbours(labels):
+def slow_neighbors(labels):
     height, width = labels.shape
     pairs = set()
     for row in range(height):
@@ -48,21 +48,21 @@ def slow_neighbours(labels):
 
 def test_regions_are_measured_as_pixel_by_pixel():
     labels = np.random.default_rng(0).integers(0, 6, (9, 11))
-    bins = bins_of(picture()[:9, :11])
+    bins = bins_of(image()[:9, :11])
     regions = describe(labels, bins)
-    for index, (size, box, colours, textures) in enumerate(slow_description(labels, bins)):
+    for index, (size, box, colors, textures) in enumerate(slow_description(labels, bins)):
         assert regions.sizes[index] == size
         assert regions.boxes[index].tolist() == box
-        np.testing.assert_allclose(regions.colours[index], colours / colours.sum(), rtol=1e-5)
+        np.testing.assert_allclose(regions.colors[index], colors / colors.sum(), rtol=1e-5)
         np.testing.assert_allclose(regions.textures[index], textures / textures.sum(), rtol=1e-5)
-    assert {tuple(pair) for pair in regions.neighbours.tolist()} == slow_neighbours(labels)
+    assert {tuple(pair) for pair in regions.neighbors.tolist()} == slow_neighbors(labels)
 
 
 def slow_similarity(one, other, chosen, pixels):
     """Section 3.2 of the paper on dicts of one region each."""
     answer = 0.0
-    if chosen.colour:
-        answer += np.minimum(one["colour"], other["colour"]).sum()
+    if chosen.color:
+        answer += np.minimum(one["color"], other["color"]).sum()
     if chosen.texture:
         answer += np.minimum(one["texture"], other["texture"]).sum()
     if chosen.size:
@@ -76,17 +76,17 @@ def slow_similarity(one, other, chosen, pixels):
 
 def slow_union(one, other):
     size = one["size"] + other["size"]
-    mean = {key: (one["size"] * one[key] + other["size"] * other[key]) / size for key in ("colour", "texture")}
+    mean = {key: (one["size"] * one[key] + other["size"] * other[key]) / size for key in ("color", "texture")}
     low, high = np.minimum(one["box"], other["box"])[:2], np.maximum(one["box"], other["box"])[2:]
     return {"size": size, "box": np.concatenate([low, high]), **mean}
 
 
 def slow_group(regions: Regions, chosen):
     """All pairs compared anew at each step."""
-    keys = ("size", "box", "colour", "texture")
-    values = zip(regions.sizes, regions.boxes, regions.colours, regions.textures, strict=True)
+    keys = ("size", "box", "color", "texture")
+    values = zip(regions.sizes, regions.boxes, regions.colors, regions.textures, strict=True)
     alive = dict(enumerate(dict(zip(keys, value, strict=True)) for value in values))
-    pairs = {tuple(pair) for pair in regions.neighbours.tolist()}
+    pairs = {tuple(pair) for pair in regions.neighbors.tolist()}
     pixels, boxes = regions.sizes.sum(), [one["box"] for one in alive.values()]
     while pairs:
         first, second = max(pairs, key=lambda pair: slow_similarity(alive[pair[0]], alive[pair[1]], chosen, pixels))
@@ -98,9 +98,9 @@ def slow_group(regions: Regions, chosen):
     return np.stack(boxes)
 
 
-@pytest.mark.parametrize("chosen", [COLOUR_TEXTURE_SIZE_FILL, FILL, SIZE, Similarity(size=False, fill=False)])
+@pytest.mark.parametrize("chosen", [COLOR_TEXTURE_SIZE_FILL, FILL, SIZE, Similarity(size=False, fill=False)])
 def test_grouping_equals_comparing_all_pairs_at_each_step(chosen):
-    seen = colour_spaces.get("lab")(picture())
+    seen = color_spaces.get("lab")(image())
     regions = describe(segment(seen, 10), bins_of(seen))
     assert 20 < len(regions.sizes) < 200
     # random sizes of histogram values leave no ties, where either choice would be right
@@ -109,8 +109,8 @@ def test_grouping_equals_comparing_all_pairs_at_each_step(chosen):
     np.testing.assert_array_equal(group(regions, chosen), slow_group(regions, chosen))
 
 
-def test_proposals_lie_in_the_picture_once_each_and_are_the_same_again():
-    boxes = selective_search(picture(), "fast")
+def test_proposals_lie_in_the_image_once_each_and_are_the_same_again():
+    boxes = selective_search(image(), "fast")
     assert boxes.dtype == np.float32
     assert len(np.unique(boxes, axis=0)) == len(boxes) > 10
     assert (boxes >= 0).all()
@@ -119,18 +119,18 @@ def test_proposals_lie_in_the_picture_once_each_and_are_the_same_again():
     overlaps = box_iou(torch.from_numpy(boxes), torch.from_numpy(boxes)).fill_diagonal_(0)
     assert overlaps.max() <= 0.75
     assert best_overlaps(torch.from_numpy(boxes), torch.tensor([[0.0, 0, 80, 60]]), [10**6]).item() >= 0.75
-    np.testing.assert_array_equal(boxes, selective_search(picture(), "fast"))
-    other = selective_search(picture(), "fast", seed=1)
+    np.testing.assert_array_equal(boxes, selective_search(image(), "fast"))
+    other = selective_search(image(), "fast", seed=1)
     assert not np.array_equal(boxes, other)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 50), (3, 2), (10, 200)])
-def test_tiny_and_uniform_pictures_propose_the_whole(size):
+def test_tiny_and_uniform_images_propose_the_whole(size):
     assert selective_search(np.full((*size, 3), 90, np.uint8)).tolist() == [[0, 0, size[1], size[0]]]
 
 
 def test_quality_looks_with_more_strategies_than_fast_and_fast_than_single():
-    numbers = [len(selective_search(picture(), mode)) for mode in ("single", "fast", "quality")]
+    numbers = [len(selective_search(image(), mode)) for mode in ("single", "fast", "quality")]
     assert numbers == sorted(set(numbers))
     mode = modes.get("quality")
     assert len(mode.spaces) * len(mode.scales) * len(mode.similarities) == 80
@@ -139,14 +139,14 @@ def test_quality_looks_with_more_strategies_than_fast_and_fast_than_single():
 def test_without_scikit_image_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "skimage.segmentation", None)
     with pytest.raises(VisionkitError, match="scikit-image: pip install"):
-        selective_search(picture())
+        selective_search(image())
 
 
-def test_objects_of_real_pictures_are_reached():
+def test_objects_of_real_images_are_reached():
     reader = Voc(root=real_data("voc2007-mini"), image_set="val")
     overlaps = []
     for index in (0, 40, 80):
         sample = reader[index]
         objects = torch.from_numpy(sample.annotation.boxes[~sample.annotation.difficult])
-        overlaps.append(best_overlaps(torch.from_numpy(selective_search(sample.picture)), objects, [2000]))
+        overlaps.append(best_overlaps(torch.from_numpy(selective_search(sample.image)), objects, [2000]))
     assert recall_at(torch.cat(overlaps), 0.5).item() > 0.8

@@ -16,7 +16,7 @@ def without_values(name, num_classes, **options):
         return classifier(name, num_classes, **options)
 
 
-def randomised(network):
+def randomized(network):
     """Statistics and affine of the norms, too, differ from their start, so that no test can pass without them."""
     for value in network.state_dict().values():
         if value.ndim == 1 and value.is_floating_point():

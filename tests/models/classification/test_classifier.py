@@ -7,7 +7,7 @@ import torch
 import torchvision
 from torch import nn
 
-from tests.models.classification.networks import classifier, randomised, without_values
+from tests.models.classification.networks import classifier, randomized, without_values
 from visionkit.backbones import create_backbone
 from visionkit.errors import RecipeError
 from visionkit.models import create_model
@@ -66,11 +66,11 @@ def give(network, theirs):
 def test_logits_are_torchvisions(name):
     torch.manual_seed(0)
     options = {"init_weights": False} if name == "googlenet" else {}
-    theirs = randomised(torchvision.models.get_model(name, num_classes=7, **options)).eval()
+    theirs = randomized(torchvision.models.get_model(name, num_classes=7, **options)).eval()
     ours = give(without_values(name, 7), theirs).eval()
-    picture = torch.randn(2, 3, 65, 97)
+    image = torch.randn(2, 3, 65, 97)
     with torch.no_grad():
-        torch.testing.assert_close(ours(picture), theirs(picture), rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(ours(image), theirs(image), rtol=1e-5, atol=1e-5)
 
 
 def test_logits_are_those_of_torchvisions_vgg():
@@ -84,10 +84,10 @@ def test_logits_are_those_of_torchvisions_vgg():
             repeats = -(-parameter.numel() // pattern.numel())
             parameter.copy_(pattern.repeat(repeats)[: parameter.numel()].view_as(parameter))
     ours = give(without_values("vgg11", 7), theirs).eval()
-    picture = torch.randn(1, 3, 65, 97)
+    image = torch.randn(1, 3, 65, 97)
     with torch.no_grad():
-        logits = theirs(picture)
-        torch.testing.assert_close(ours(picture), logits, rtol=1e-5, atol=1e-5)
+        logits = theirs(image)
+        torch.testing.assert_close(ours(image), logits, rtol=1e-5, atol=1e-5)
     assert logits.std() > 1e-4
 
 
@@ -96,10 +96,10 @@ def test_auxiliary_logits_are_torchvisions():
     theirs = torchvision.models.googlenet(num_classes=7, init_weights=False, dropout=0.0, dropout_aux=0.0)
     ours = give(without_values("googlenet", 7, dropout=0.0), theirs).train()
     ours.head.aux1.dropout.p = ours.head.aux2.dropout.p = 0.0
-    picture = torch.randn(2, 3, 64, 96)
+    image = torch.randn(2, 3, 64, 96)
     with torch.no_grad():
-        expected = theirs.train()(picture)
-        answers = ours.logits_of_all_heads(picture)
+        expected = theirs.train()(image)
+        answers = ours.logits_of_all_heads(image)
     assert [weight for weight, _ in answers] == [1.0, 0.3, 0.3]
     for (_, logits), their_logits in zip(
         answers, (expected.logits, expected.aux_logits1, expected.aux_logits2), strict=True
@@ -109,10 +109,10 @@ def test_auxiliary_logits_are_torchvisions():
 
 def test_evaluation_has_the_main_head_alone():
     network = classifier("googlenet").eval()
-    picture = torch.randn(2, 3, 40, 50)
-    [(weight, logits)] = network.logits_of_all_heads(picture)
+    image = torch.randn(2, 3, 40, 50)
+    [(weight, logits)] = network.logits_of_all_heads(image)
     assert weight == 1
-    assert torch.equal(logits, network(picture))
+    assert torch.equal(logits, network(image))
 
 
 def test_auxiliary_heads_reach_every_parameter_of_theirs():
@@ -150,7 +150,7 @@ def test_dropout_is_the_published_one_or_that_asked_for(name, options, shares):
 
 @pytest.mark.parametrize("name", ["resnet18", "lenet5", "googlenet", "cifar_resnet20", "cifar_densenet_40_12"])
 def test_spec_rebuilds_the_structure(name):
-    network = classifier(name, dropout=0.3, initialisation="he")
+    network = classifier(name, dropout=0.3, initialization="he")
     spec = json.loads(json.dumps(network.spec))
     backbone = create_backbone(**spec.pop("backbone"))
     again = create_model(backbone=backbone, **spec)
@@ -163,7 +163,7 @@ def test_spec_rebuilds_the_structure(name):
     [
         ({"head": "averge"}, ["head", "average"]),
         ({"num_classes": 0}, ["num_classes=0"]),
-        ({"initialisation": "hee"}, ["initialisation", "he"]),
+        ({"initialization": "hee"}, ["initialization", "he"]),
         ({"head": "googlenet"}, ["resnet18", "head=average"]),
     ],
 )
@@ -178,5 +178,5 @@ def test_a_shortened_googlenet_has_no_place_for_the_auxiliary_heads():
     backbone = create_backbone("googlenet", weights="none", out_stages=["s8"])
     with pytest.raises(RecipeError, match="as it is built"):
         create_model("classifier", backbone, 3)
-    picture = torch.randn(1, 3, 40, 40)
-    assert create_model("classifier", backbone, 3, head="average").eval()(picture).shape == (1, 3)
+    image = torch.randn(1, 3, 40, 40)
+    assert create_model("classifier", backbone, 3, head="average").eval()(image).shape == (1, 3)

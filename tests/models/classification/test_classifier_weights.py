@@ -6,14 +6,14 @@ import pytest
 import torch
 import torchvision
 
-from tests.models.classification.networks import classifier, randomised
+from tests.models.classification.networks import classifier, randomized
 from visionkit.errors import CheckpointError, RecipeError
 
 
 @pytest.fixture(scope="module")
 def resnet():
     torch.manual_seed(1)
-    return randomised(torchvision.models.resnet18(num_classes=7)).eval()
+    return randomized(torchvision.models.resnet18(num_classes=7)).eval()
 
 
 @pytest.fixture
@@ -42,11 +42,11 @@ def told(caplog, level):
 def test_a_published_file_gives_its_logits(resnet, published, caplog):
     caplog.set_level(logging.INFO, "visionkit")
     network = classifier("resnet18", 7, weights=str(published)).eval()
-    picture = torch.randn(2, 3, 40, 50)
+    image = torch.randn(2, 3, 40, 50)
     with torch.no_grad():
-        torch.testing.assert_close(network(picture), resnet(picture), rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(network(image), resnet(image), rtol=1e-5, atol=1e-5)
     assert told(caplog, logging.INFO) == [f"{published}: it gave all of the head's layers, fc"]
-    assert network.backbone.initialised_from == network.spec["backbone"]["initialised_from"] == str(published)
+    assert network.backbone.initialized_from == network.spec["backbone"]["initialized_from"] == str(published)
     network.backbone.freeze(1)
 
 
@@ -72,7 +72,7 @@ def test_vgg_keeps_fc6_and_fc7_for_other_classes(narrow, tmp_path, caplog):
 
 @pytest.mark.parametrize("name", ["resnet18", "googlenet", "lenet5", "cifar_densenet_40_12"])
 def test_an_own_checkpoint_gives_all(name, tmp_path):
-    known = randomised(classifier(name, 4))
+    known = randomized(classifier(name, 4))
     path = checkpoint(known, tmp_path / "best.ckpt")
     assert same(classifier(name, 4, weights=str(path)), known)
 
@@ -97,7 +97,7 @@ def test_imagenet_is_found_on_disk(resnet, tmp_path, monkeypatch):
     monkeypatch.setenv("VISIONKIT_WEIGHTS", str(tmp_path))
     network = classifier("resnet18", 7, weights="imagenet")
     assert same(network.head.fc, resnet.fc)
-    assert network.backbone.initialised_from == "imagenet"
+    assert network.backbone.initialized_from == "imagenet"
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_imagenet_that_cannot_be_had_is_an_error(monkeypatch, tmp_path):
         classifier("resnet18", weights="imagenet")
 
 
-def test_only_what_no_file_fills_is_initialised_by_name(resnet, published):
-    network = classifier("resnet18", 3, weights=str(published), initialisation="he")
+def test_only_what_no_file_fills_is_initialized_by_name(resnet, published):
+    network = classifier("resnet18", 3, weights=str(published), initialization="he")
     assert same(network.backbone.conv1, resnet.conv1)
     assert float(network.head.fc.bias.detach().abs().max()) == 0  # the layer's own start is not

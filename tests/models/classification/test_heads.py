@@ -33,25 +33,25 @@ def test_dense_answers_are_those_of_a_sliding_window(name, backbone, narrow):
         assert dense.flatten(2).std(-1).min() > 0
 
 
-def test_dense_answers_of_an_unpadded_network_are_those_of_the_pictures_parts():
+def test_dense_answers_of_an_unpadded_network_are_those_of_the_images_parts():
     torch.manual_seed(0)
     network = classifier("lenet5", 4).eval()
-    picture = torch.randn(1, 3, 40, 36)
+    image = torch.randn(1, 3, 40, 36)
     with torch.no_grad():
-        dense = network.dense(picture)
+        dense = network.dense(image)
         assert dense.shape == (1, 4, 3, 2)
         for row in range(3):
             for column in range(2):
-                part = picture[:, :, 4 * row : 4 * row + 32, 4 * column : 4 * column + 32]
+                part = image[:, :, 4 * row : 4 * row + 32, 4 * column : 4 * column + 32]
                 torch.testing.assert_close(dense[:, :, row, column], network(part), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", ["resnet18", "cifar_resnet20"])
-def test_a_picture_of_the_native_size_has_one_dense_answer(name):
+def test_a_image_of_the_native_size_has_one_dense_answer(name):
     network = classifier(name).eval()
-    picture = torch.randn(1, 3, network.backbone.native_size, network.backbone.native_size)
+    image = torch.randn(1, 3, network.backbone.native_size, network.backbone.native_size)
     with torch.no_grad():
-        torch.testing.assert_close(network.dense(picture)[:, :, 0, 0], network(picture), rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(network.dense(image)[:, :, 0, 0], network(image), rtol=1e-4, atol=1e-4)
 
 
 def test_a_smaller_map_has_one_average_but_no_fully_connected_answer(backbone, narrow):

@@ -7,7 +7,7 @@ from torchvision.models.detection import fasterrcnn_resnet50_fpn, maskrcnn_resne
 
 from visionkit.backbones import create_backbone
 from visionkit.models.detection.faster_rcnn import FasterRCNN
-from visionkit.models.detection.published import PublishedDetector
+from visionkit.models.detection.parts.torchvision_weights import PublishedDetector
 
 BACKBONES = {"fpn": {}, "c4": {}, "single": {"out_stages": ["s16"]}}
 SMALL = {"head_channels": 32, "rpn_pre_nms_top_n_train": 100, "rpn_pre_nms_top_n_test": 100, "box_batch_size": 32}
@@ -29,7 +29,7 @@ def small_network(form: str = "fpn", num_classes: int = 3, **options) -> FasterR
     return FasterRCNN(backbone, num_classes, form=form, **{**SMALL, **options})
 
 
-def pictures(*sizes: tuple[int, int]) -> list[Tensor]:
+def images(*sizes: tuple[int, int]) -> list[Tensor]:
     """Noise of the given heights and widths."""
     generator = torch.Generator().manual_seed(7)
     return [torch.randn(3, *size, generator=generator) for size in sizes]
@@ -45,7 +45,7 @@ def target(boxes=(), labels=(), **more) -> dict:
 
 
 def torchvision_reference(num_classes: int, masks: bool = False, **options) -> nn.Module:
-    """torchvision's detector with random values that give varied scores, without its resizing and normalising.
+    """torchvision's detector with random values that give varied scores, without its resizing and normalizing.
 
     It is fed in channels-last order like ours, so that both run the same convolution kernels and near ties
     among thousands of anchors fall alike.
@@ -62,7 +62,7 @@ def torchvision_reference(num_classes: int, masks: bool = False, **options) -> n
     )
     network.transform.resize = lambda image, target: (image, target)
     with torch.no_grad():  # statistics of real activations, without which fifty layers of noise give constant scores
-        network.train().backbone(torch.stack(pictures((96, 96), (96, 96))))
+        network.train().backbone(torch.stack(images((96, 96), (96, 96))))
     for layer, scale in [
         (network.rpn.head.cls_logits, 20),
         (network.rpn.head.bbox_pred, 5),
@@ -101,7 +101,7 @@ def assert_learns_alike(
         ours: with its values.
         published: how torchvision's keys read here.
         names: torchvision's name of each of our losses, in our order.
-        shown: pictures.
+        shown: images.
         targets: ours.
         their_targets: the same for torchvision; None derives them.
     """

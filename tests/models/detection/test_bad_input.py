@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.models.detection.every import EVERY, SMALL, detected, learned, small, with_all
-from tests.models.detection.networks import pictures
+from tests.models.detection.networks import images
 from visionkit.errors import DataError, VisionkitError
 from visionkit.models import models
 
@@ -18,8 +18,8 @@ def test_every_detector_is_tested_here():
 
 
 @EVERY
-def test_pictures_smaller_than_a_cell(name):
-    network, shown = small(name), pictures((5, 7), (5, 7))
+def test_images_smaller_than_a_cell(name):
+    network, shown = small(name), images((5, 7), (5, 7))
     targets = [with_all([[1.0, 1, 6, 4]], (5, 7)), with_all([], (5, 7))]
     learned(network, shown, targets)
     for prediction in detected(network, shown, [torch.tensor([[1.0, 1, 6, 4]])] * 2):
@@ -27,34 +27,34 @@ def test_pictures_smaller_than_a_cell(name):
 
 
 @EVERY
-def test_two_thousand_objects_in_a_picture(name):
+def test_two_thousand_objects_in_a_image(name):
     corners = torch.rand(2000, 2, generator=torch.Generator().manual_seed(0)) * 80
     crowded = with_all(torch.cat([corners, corners + 12], dim=1).tolist(), (96, 96))
-    learned(small(name), pictures((96, 96), (96, 96)), [crowded, with_all([], (96, 96))])
+    learned(small(name), images((96, 96), (96, 96)), [crowded, with_all([], (96, 96))])
 
 
 @EVERY
-def test_no_objects_in_any_picture(name):
-    learned(small(name), pictures((64, 64), (64, 64)), [with_all([], (64, 64))] * 2)
+def test_no_objects_in_any_image(name):
+    learned(small(name), images((64, 64), (64, 64)), [with_all([], (64, 64))] * 2)
 
 
 @EVERY
 def test_scores_that_are_no_numbers_are_refused(name):
-    network, shown = small(name), pictures((64, 64))
-    judge = network.roi_heads if hasattr(network, "roi_heads") else network.head
-    if not list(judge.parameters()):
-        judge = network.neck
+    network, shown = small(name), images((64, 64))
+    score_regions = network.roi_heads if hasattr(network, "roi_heads") else network.head
+    if not list(score_regions.parameters()):
+        score_regions = network.neck
     with torch.no_grad():
-        next(judge.parameters()).fill_(math.nan)
+        next(score_regions.parameters()).fill_(math.nan)
     with pytest.raises(VisionkitError, match="not finite"):
         detected(network, shown, [torch.tensor([[1.0, 1, 40, 40]])])
 
 
 @pytest.mark.parametrize("name", GIVEN_REGIONS)
 @pytest.mark.parametrize("boxes", [[], [[4.0, 4, 40, 50]]])
-def test_pictures_without_a_proposal(name, boxes):
+def test_images_without_a_proposal(name, boxes):
     """With an object it is learned from the object itself; without one there is nothing to learn."""
-    network, shown = small(name), pictures((64, 64), (64, 64))
+    network, shown = small(name), images((64, 64), (64, 64))
     lone = {**with_all(boxes, (64, 64)), "proposals": torch.zeros(0, 4)}
     losses = learned(network, shown, [lone, lone])
     assert (sum(losses.values()).item() > 0) == bool(boxes)
@@ -67,11 +67,11 @@ def test_pictures_without_a_proposal(name, boxes):
     ("name", "options"), [("rcnn", {}), ("fast_rcnn", {"pooling": "max"}), ("fast_rcnn", {"pooling": "align"})]
 )
 @pytest.mark.parametrize("wrong", [[0, 0, math.nan, 9], [0, 0, math.inf, 9], [-math.inf, 0, 9, 9], [9, 0, 2, 9]])
-def test_proposals_that_cannot_be_right_name_their_picture(name, options, wrong):
+def test_proposals_that_cannot_be_right_name_their_image(name, options, wrong):
     network = small(name, **options)
     sound = torch.tensor([[1.0, 1, 40, 40], [4, 4, 4, 9]])
     given = [sound, torch.cat([sound, torch.tensor([wrong], dtype=torch.float32)])]
-    shown, message = pictures((64, 64), (64, 64)), "picture 1 of the batch has proposals that are not finite or end"
+    shown, message = images((64, 64), (64, 64)), "image 1 of the batch has proposals that are not finite or end"
     with pytest.raises(DataError, match=message):
         detected(network, shown, given)
     targets = [{**with_all([[4.0, 4, 40, 50]], (64, 64)), "proposals": own} for own in given]

@@ -3,12 +3,12 @@ import torch
 from torch import nn
 from torchvision.ops import roi_pool
 
-from tests.models.detection.networks import pictures, target
+from tests.models.detection.networks import images, target
 from visionkit.backbones import create_backbone
 from visionkit.errors import DataError, RecipeError
 from visionkit.models import create_model
-from visionkit.models.detection.box_head import RegionMaxPool, TwoLayerHead
-from visionkit.models.detection.truncated import TruncatedHead, truncated_svd
+from visionkit.models.detection.parts.box_head import RoIMaxPool, TwoLayerHead
+from visionkit.models.detection.parts.truncated_svd import TruncatedHead, truncated_svd
 from visionkit.ops.matching import Objects
 
 PROPOSALS = torch.tensor([[0, 0, 40, 40], [10, 12, 50, 60], [30, 5, 64, 30], [2, 2, 60, 62], [16, 16, 48, 48.0]])
@@ -47,16 +47,16 @@ def test_its_predictors_begin_as_in_the_paper(model, options):
 @pytest.mark.parametrize("pooling", ["max", "align"])
 def test_it_learns_every_part_of_itself(pooling):
     network = small_network(pooling=pooling).train()
-    losses = network(pictures((64, 64), (64, 80)), TARGETS)
+    losses = network(images((64, 64), (64, 80)), TARGETS)
     assert set(losses) == {"loss_classifier", "loss_box"}
     sum(losses.values()).backward()
     assert all(value.grad is not None for value in network.parameters())
 
 
-def test_predictions_are_sorted_and_lie_in_the_picture():
+def test_predictions_are_sorted_and_lie_in_the_image():
     network = small_network(box_score_threshold=0.0).eval()
     with torch.inference_mode():
-        first, second = network(pictures((64, 64), (64, 64)), proposals=[PROPOSALS, PROPOSALS[:2]])
+        first, second = network(images((64, 64), (64, 64)), proposals=[PROPOSALS, PROPOSALS[:2]])
     for found in (first, second):
         assert len(found["boxes"]) > 2
         assert found["scores"].diff().max() <= 0
@@ -66,7 +66,7 @@ def test_predictions_are_sorted_and_lie_in_the_picture():
 
 def test_losses_and_predictions_are_those_of_forward():
     network = small_network(box_score_threshold=0.0).eval()
-    shown = pictures((64, 64), (64, 64))
+    shown = images((64, 64), (64, 64))
     with torch.inference_mode():
         _, both = network.losses_and_predictions(shown, TARGETS)
         alone = network(shown, proposals=[one["proposals"] for one in TARGETS])
@@ -74,25 +74,25 @@ def test_losses_and_predictions_are_those_of_forward():
 
 
 @pytest.mark.parametrize("pooling", ["max", "align"])
-def test_pictures_without_proposals_and_without_objects(pooling):
+def test_images_without_proposals_and_without_objects(pooling):
     network = small_network(pooling=pooling)
     none = [target(proposals=torch.zeros(0, 4)), target(proposals=torch.zeros(0, 4))]
-    losses = network.train()(pictures((64, 64), (64, 64)), none)
+    losses = network.train()(images((64, 64), (64, 64)), none)
     assert {name: value.item() for name, value in losses.items()} == {"loss_classifier": 0.0, "loss_box": 0.0}
     with torch.inference_mode():
-        found = network.eval()(pictures((64, 64), (64, 64)), proposals=[PROPOSALS, torch.zeros(0, 4)])
+        found = network.eval()(images((64, 64), (64, 64)), proposals=[PROPOSALS, torch.zeros(0, 4)])
     assert found[1]["boxes"].shape == (0, 4)
     with torch.inference_mode():
-        assert network(pictures((64, 64)), proposals=[torch.zeros(0, 4)])[0]["boxes"].shape == (0, 4)
+        assert network(images((64, 64)), proposals=[torch.zeros(0, 4)])[0]["boxes"].shape == (0, 4)
 
 
 def test_missing_proposals_are_an_error_that_says_how_to_give_them():
     with pytest.raises(DataError, match=r"data\.proposals"):
-        small_network().eval()(pictures((64, 64)))
+        small_network().eval()(images((64, 64)))
     with pytest.raises(DataError, match=r"data\.proposals"):
-        small_network().train()(pictures((64, 64)), [target([[1, 1, 9, 9]], [0])])
-    with pytest.raises(DataError, match=r"picture 0 of the batch .* not float \[P, 4\]"):
-        small_network().eval()(pictures((64, 64)), proposals=[torch.zeros(3, 5)])
+        small_network().train()(images((64, 64)), [target([[1, 1, 9, 9]], [0])])
+    with pytest.raises(DataError, match=r"image 0 of the batch .* not float \[P, 4\]"):
+        small_network().eval()(images((64, 64)), proposals=[torch.zeros(3, 5)])
 
 
 def test_background_overlaps_an_object_a_little():
@@ -106,9 +106,9 @@ def test_background_overlaps_an_object_a_little():
     assert heads.sample([torch.tensor(boxes)], [nothing]).classes.tolist() == [0] * 5
 
 
-def test_max_pooling_takes_each_pictures_own_map():
+def test_max_pooling_takes_each_images_own_map():
     maps = {"s16": torch.randn(2, 3, 5, 6)}
-    found = RegionMaxPool({"s16": 16}, 2)(maps, [PROPOSALS[:2], PROPOSALS[2:]])
+    found = RoIMaxPool({"s16": 16}, 2)(maps, [PROPOSALS[:2], PROPOSALS[2:]])
     indexed = torch.cat([torch.tensor([[0.0], [0], [1], [1], [1]]), PROPOSALS], dim=1)
     torch.testing.assert_close(found, roi_pool(maps["s16"], indexed, 2, 1 / 16))
 
@@ -191,5 +191,5 @@ def test_its_spec_builds_it_again():
     again = create_model(**{**network.spec, "backbone": create_backbone(**network.spec["backbone"])})
     again.load_state_dict(network.state_dict())
     with torch.inference_mode():
-        both = [one.eval()(pictures((64, 64)), proposals=[PROPOSALS])[0] for one in (network, again)]
+        both = [one.eval()(images((64, 64)), proposals=[PROPOSALS])[0] for one in (network, again)]
     torch.testing.assert_close(both[0], both[1])

@@ -8,7 +8,7 @@ from torchvision.ops import box_iou
 from tests.models.detection.networks import (
     THEIR_NAMES,
     assert_learns_alike,
-    pictures,
+    images,
     small_network,
     target,
     torchvision_reference,
@@ -16,17 +16,17 @@ from tests.models.detection.networks import (
 from visionkit.backbones import create_backbone
 from visionkit.errors import DataError, RecipeError, VisionkitError
 from visionkit.models import create_model
-from visionkit.models.detection.batch import detections
 from visionkit.models.detection.faster_rcnn import PUBLISHED, FasterRCNN
-from visionkit.models.detection.region_judge import Sample
-from visionkit.models.weights import load_whole
+from visionkit.models.detection.parts.batch import detections
+from visionkit.models.detection.parts.roi_heads import Sample
+from visionkit.models.load_weights import load_whole
 from visionkit.ops.matching import assign
-from visionkit.ops.suppression import Candidates
+from visionkit.ops.nms import Candidates
 
 LOSSES = list(THEIR_NAMES)
 FORMS = ["fpn", "single", "c4"]
 
-TWO = pictures((100, 128), (90, 70))
+TWO = images((100, 128), (90, 70))
 TWO_TARGETS = [
     target([[10, 10, 60, 70], [30, 40, 90, 100], [5, 80, 25, 95]], [0, 2, 1]),
     target([[20, 5, 69, 60]], [1]),
@@ -81,7 +81,7 @@ def test_every_parameter_gets_a_gradient(form):
         [target([[0, 0, 128, 128]], [1], crowd=torch.tensor([True]))] * 2,  # no background is left either
     ],
 )
-def test_pictures_without_objects_give_finite_losses_and_all_gradients(form, nothing):
+def test_images_without_objects_give_finite_losses_and_all_gradients(form, nothing):
     network = small_network(form).train()
     losses = network(TWO, nothing)
     sum(losses.values()).backward()
@@ -92,12 +92,12 @@ def test_pictures_without_objects_give_finite_losses_and_all_gradients(form, not
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_predictions_lie_in_their_picture_and_fall_in_score(form):
+def test_predictions_lie_in_their_image_and_fall_in_score(form):
     network = small_network(form, box_score_threshold=0.0).eval()
     with torch.no_grad():
         predictions = network(TWO)
-    for picture, prediction in zip(TWO, predictions, strict=True):
-        height, width = picture.shape[1:]
+    for image, prediction in zip(TWO, predictions, strict=True):
+        height, width = image.shape[1:]
         boxes = prediction["boxes"]
         assert len(boxes) > 0
         assert (boxes >= 0).all()
@@ -149,7 +149,7 @@ def test_a_crowd_is_neither_object_nor_background():
     crowd = target([[10, 10, 60, 70], [64, 0, 128, 100]], [0, 1], crowd=torch.tensor([False, True]))
     (objects,) = network_objects([crowd])
     assert objects.boxes.tolist() == [[10, 10, 60, 70]]
-    batch_of_one = pictures((128, 128))
+    batch_of_one = images((128, 128))
     _, _, scored = network._first_stage(batch_of_one)
     (classes,), _ = network.rpn._assign(scored.anchors, [objects], [(128, 128)])
     x1, _, x2, _ = scored.anchors.unbind(1)
@@ -169,11 +169,11 @@ def plainly_inside(anchors, height, width):
 
 
 def test_anchors_that_cross_the_edge_do_not_train_in_the_papers_form():
-    """Each picture has its own edge, also in a padded batch; an object in a corner gets the best of whole anchors."""
+    """Each image has its own edge, also in a padded batch; an object in a corner gets the best of whole anchors."""
     sizes = [(100, 128), (90, 70)]
     objects = network_objects([target([[0, 0, 14, 14]], [1]), target([[5, 5, 30, 40]], [0])])
     network = small_network("single", anchor_sizes=[[16, 32]])
-    _, _, scored = network._first_stage(pictures(*sizes))
+    _, _, scored = network._first_stage(images(*sizes))
     anchors = scored.anchors
     classes, references = network.rpn._assign(anchors, objects, sizes)
     for own, found, one, size, first in zip(classes, references, objects, sizes, (0, 1), strict=True):
@@ -208,7 +208,7 @@ def test_boxes_are_weighed_as_their_paper_does(form, beta):
 
 
 def network_objects(targets):
-    from visionkit.models.detection.batch import split_targets
+    from visionkit.models.detection.parts.batch import split_targets
 
     return split_targets(targets, num_classes=3)
 
@@ -217,8 +217,8 @@ def test_classes_do_not_suppress_each_other_unless_asked():
     boxes = torch.tensor([[0.0, 0, 40, 40], [1, 1, 41, 41], [80, 80, 100, 100]])
     scores = torch.tensor([0.9, 0.8, 0.7])
     labels = torch.tensor([0, 1, 1])
-    for options, kept in [({}, [0, 1, 2]), ({"suppression": "class_agnostic"}, [0, 2])]:
-        found = detections(Candidates(boxes, scores, labels), small_network(**options).roi_heads.suppress)
+    for options, kept in [({}, [0, 1, 2]), ({"nms_kind": "class_agnostic"}, [0, 2])]:
+        found = detections(Candidates(boxes, scores, labels), small_network(**options).roi_heads.nms)
         assert torch.equal(found["boxes"], boxes[kept])
 
 
@@ -240,7 +240,7 @@ def test_full_precision_where_it_matters_under_bfloat16():
 def test_anchors_stay_exact_under_bfloat16():
     network = small_network().to(torch.bfloat16).eval()
     with torch.no_grad():
-        network([picture.bfloat16() for picture in TWO])
+        network([image.bfloat16() for image in TWO])
     ((anchors, _),) = network.rpn.anchors._grids.values()
     assert anchors.dtype == torch.float32
 
@@ -259,7 +259,7 @@ def test_anchors_stay_exact_under_bfloat16():
     ],
 )
 @pytest.mark.parametrize("call", [FasterRCNN.forward, FasterRCNN.losses_and_predictions])
-def test_targets_that_cannot_be_right_name_their_picture(wrong, message, call):
+def test_targets_that_cannot_be_right_name_their_image(wrong, message, call):
     targets = [TWO_TARGETS[0], {**wrong, "image_id": "street.jpg"}]
     with pytest.raises(DataError, match=message):
         call(small_network().train(), TWO, targets)
@@ -268,8 +268,8 @@ def test_targets_that_cannot_be_right_name_their_picture(wrong, message, call):
 @pytest.mark.parametrize(
     "wrong", [torch.rand(3, 64, 64) * 255, torch.full((3, 64, 64), math.nan), torch.zeros(3, 64, 64).byte()]
 )
-def test_pictures_that_are_not_normalised_raise(wrong):
-    with pytest.raises(DataError, match="normalised"):
+def test_images_that_are_not_normalized_raise(wrong):
+    with pytest.raises(DataError, match="normalized"):
         small_network().eval()([wrong])
 
 
@@ -344,7 +344,7 @@ def test_scales_do_not_depend_on_the_first_batch():
     network = small_network(box_score_threshold=0.0).eval()
     with torch.no_grad():
         fresh = network(TWO)
-        network(pictures((33, 40)))
+        network(images((33, 40)))
         again = network(TWO)
     assert network.roi_heads.pool.scales == [1 / 4, 1 / 8, 1 / 16, 1 / 32]
     assert all(torch.equal(a["boxes"], b["boxes"]) for a, b in zip(fresh, again, strict=True))
@@ -359,19 +359,19 @@ OVERFIT = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS)
-def test_one_picture_is_learnt_with_its_classes(form):
+def test_one_image_is_learnt_with_its_classes(form):
     network = small_network(form, **OVERFIT[form])
-    picture = pictures((96, 96))[0] * 0.1
-    picture[0, 10:50, 10:50] += 2
-    picture[2, 50:90, 40:90] -= 2
+    image = images((96, 96))[0] * 0.1
+    image[0, 10:50, 10:50] += 2
+    image[2, 50:90, 40:90] -= 2
     truth = target([[10, 10, 50, 50], [40, 50, 90, 90]], [2, 0])
     optimizer = torch.optim.Adam(network.parameters(), 1e-4)
     network.train()
     for _ in range(100):
         optimizer.zero_grad()
-        sum(network([picture, picture], [truth, truth]).values()).backward()
+        sum(network([image, image], [truth, truth]).values()).backward()
         optimizer.step()
     with torch.no_grad():
-        (found,) = network.eval()([picture])
+        (found,) = network.eval()([image])
     best = torch.stack([found["boxes"][found["labels"] == label][0] for label in (2, 0)])
     assert box_iou(best, truth["boxes"]).diag().min() > 0.7

@@ -9,18 +9,18 @@ from torchvision.models import detection
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 
 from tests.tasks.small import small_data, small_trainer
-from visionkit.data.formats.shapes import FORMS
-from visionkit.data.preprocess import Preprocess
+from visionkit.data.datasets.shapes import FORMS
 from visionkit.errors import RecipeError, VisionkitError
 from visionkit.models.detection.from_torchvision import FromTorchvision
+from visionkit.preprocessing.detection import DetectionPreprocessOptions
 from visionkit.tasks import Detection
 
 NAMES = list(FORMS)
-PREPROCESS = Preprocess(short_side=64, long_side=128)
+PREPROCESS = DetectionPreprocessOptions(short_side=64, long_side=128)
 
 
 def fcos(classes):
-    """FCOS on three convolutions, as torchvision resizes and normalises by itself."""
+    """FCOS on three convolutions, as torchvision resizes and normalizes by itself."""
     torch.manual_seed(0)
     layers = [nn.Conv2d(3, 8, 3, 4, 1), nn.ReLU(), nn.Conv2d(8, 32, 3, 2, 1), nn.ReLU()]
     backbone = nn.Sequential(*layers)
@@ -44,9 +44,9 @@ def test_detections_are_torchvisions_with_labels_from_0():
     alone = fcos(len(NAMES)).eval()
     task = Detection(FromTorchvision(copy.deepcopy(alone), len(NAMES)), NAMES, preprocess=PREPROCESS).eval()
     assert task.preprocess_options.mean == pytest.approx([0.5, 0.4, 0.3])
-    pictures = [torch.randint(0, 256, (3, *shape), dtype=torch.uint8) for shape in ((64, 96), (128, 64))]
+    images = [torch.randint(0, 256, (3, *shape), dtype=torch.uint8) for shape in ((64, 96), (128, 64))]
     with torch.no_grad():
-        expected, found = [alone([picture / 255])[0] for picture in pictures], task(pictures)
+        expected, found = [alone([image / 255])[0] for image in images], task(images)
     for theirs, ours in zip(expected, found, strict=True):
         objects = theirs["labels"] > 0  # FCOS also scores a class 0
         assert 0 < len(ours["scores"]) == objects.sum() < len(objects)
@@ -61,15 +61,15 @@ def test_losses_are_torchvisions_and_crowds_teach_nothing_of_their_own():
     alone = fcos(2).train()
     ours = FromTorchvision(copy.deepcopy(alone), 2).train()
     mean, std = (torch.tensor(value).view(3, 1, 1) for value in (ours.mean, ours.std))
-    picture, boxes = torch.rand(3, 64, 96), torch.tensor([[4.0, 6, 40, 50], [50, 10, 90, 60]])
-    expected = alone([picture], [{"boxes": boxes[:1], "labels": torch.tensor([2])}])
+    image, boxes = torch.rand(3, 64, 96), torch.tensor([[4.0, 6, 40, 50], [50, 10, 90, 60]])
+    expected = alone([image], [{"boxes": boxes[:1], "labels": torch.tensor([2])}])
     target = {"boxes": boxes, "labels": torch.tensor([1, 0]), "crowd": torch.tensor([False, True])}
-    losses = ours([(picture - mean) / std], [target])
+    losses = ours([(image - mean) / std], [target])
     assert losses.keys() == expected.keys()
     for name, value in expected.items():
         torch.testing.assert_close(losses[name], value)
     with pytest.raises(VisionkitError, match="needs targets"):
-        ours([picture])
+        ours([image])
 
 
 def test_it_trains_and_is_scored_under_the_task(tmp_path):

@@ -7,22 +7,22 @@ from tests.models.detection.networks import (
     SMALL,
     THEIR_NAMES,
     assert_learns_alike,
-    pictures,
+    images,
     target,
     torchvision_reference,
     with_background,
 )
 from visionkit.backbones import create_backbone
-from visionkit.data.preprocess import Preprocessing, letterbox
 from visionkit.errors import DataError, RecipeError
 from visionkit.models import create_model
-from visionkit.models.detection import mask_head
-from visionkit.models.detection.batch import split_targets
-from visionkit.models.detection.mask_head import masks_in_regions
 from visionkit.models.detection.mask_rcnn import PUBLISHED, MaskRCNN
-from visionkit.models.weights import load_whole
+from visionkit.models.detection.parts import mask_head
+from visionkit.models.detection.parts.batch import split_targets
+from visionkit.models.detection.parts.mask_head import masks_in_regions
+from visionkit.models.load_weights import load_whole
+from visionkit.preprocessing.detection import DetectionPreprocessing, letterbox
 
-TWO = pictures((100, 128), (90, 70))
+TWO = images((100, 128), (90, 70))
 BOXES = [[[10, 10, 60, 70], [30, 40, 90, 100], [5, 80, 25, 95]], [[20, 5, 69, 60]]]
 LABELS = [[0, 2, 1], [1]]
 
@@ -47,7 +47,7 @@ TARGETS = [target(BOXES[number], LABELS[number], masks=encoded(planes(number))) 
 
 
 WHOLE = torch.tensor([0.0, 0.0, 128.0, 100.0])
-"""The first picture, xyxy."""
+"""The first image, xyxy."""
 
 
 def small_mask_network(num_classes=3, **options):
@@ -98,7 +98,7 @@ def test_published_number_of_parameters():
     assert sum(parameter.numel() for parameter in network.parameters()) == 44_401_393 + batch_norm
 
 
-def test_pictures_without_objects_give_finite_losses_and_zero_gradients():
+def test_images_without_objects_give_finite_losses_and_zero_gradients():
     network = small_mask_network().train()
     losses = network(TWO, [target(masks=[]), target(masks=[])])
     assert losses["loss_mask"].item() == 0
@@ -119,8 +119,8 @@ def test_crowds_teach_no_mask():
     torch.testing.assert_close(*shown)
 
 
-def test_regions_of_a_resized_picture_show_the_stored_mask():
-    """A region of the picture at twice the size sees what the region of the stored one sees."""
+def test_regions_of_a_resized_image_show_the_stored_mask():
+    """A region of the image at twice the size sees what the region of the stored one sees."""
     boxes = torch.tensor(BOXES[0], dtype=torch.float32)
     same = masks_in_regions(TARGETS[0]["masks"], torch.arange(3), boxes, WHOLE, 14)
     doubled = masks_in_regions(TARGETS[0]["masks"], torch.arange(3), 2 * boxes, 2 * WHOLE, 14)
@@ -129,12 +129,12 @@ def test_regions_of_a_resized_picture_show_the_stored_mask():
     assert same[:, 0, 0].tolist() == [0, 0, 0]
 
 
-def test_masks_follow_their_picture_into_a_letterbox():
-    """The loss of regions on the objects asks for the same pixels, whatever lies around the picture."""
+def test_masks_follow_their_image_into_a_letterbox():
+    """The loss of regions on the objects asks for the same pixels, whatever lies around the image."""
     target = TARGETS[0]
     geometry = letterbox(100, 128, 192, 192)
     assert geometry.top > 0
-    (entered,) = Preprocessing.resize_targets([target], [geometry])
+    (entered,) = DetectionPreprocessing.resize_targets([target], [geometry])
     (objects,) = split_targets([entered], 3)
     plain = masks_in_regions(target["masks"], torch.arange(3), target["boxes"], WHOLE, 14)
     boxed = masks_in_regions(objects.masks, torch.arange(3), objects.boxes, objects.frame, 14)

@@ -1,4 +1,4 @@
-"""Each detector learns eight pictures by heart, two of them empty, and gives the right classes back."""
+"""Each detector learns eight images by heart, two of them empty, and gives the right classes back."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,8 +8,8 @@ import torch
 
 from visionkit.backbones import create_backbone
 from visionkit.data.batch import to_target, to_tensor
-from visionkit.data.formats.shapes import Shapes
-from visionkit.metrics import metrics
+from visionkit.data.datasets.shapes import Shapes
+from visionkit.metrics.records import detection_metrics
 from visionkit.models import create_model
 
 SIZE = 64
@@ -17,10 +17,10 @@ SIZE = 64
 
 @dataclass
 class Lesson:
-    """What a detector needs to learn eight pictures in seconds.
+    """What a detector needs to learn eight images in seconds.
 
     Attributes:
-        steps: all eight pictures in each.
+        steps: all eight images in each.
         stages: of a ResNet-18.
         lr: Adam's.
         falls: whether that falls to 0, so that BatchNorm's running statistics catch up; focal loss is too slow for it.
@@ -83,19 +83,19 @@ def proposals(boxes):
     near = boxes.repeat(12, 1)
     sides = (near[:, 2:] - near[:, :2]).repeat(1, 2)
     near = near + 0.1 * sides * torch.randn(near.shape, generator=generator)
-    centres = SIZE * torch.rand(40, 2, generator=generator)
+    centers = SIZE * torch.rand(40, 2, generator=generator)
     half = SIZE * (0.1 + 0.2 * torch.rand(40, 2, generator=generator))
-    found = torch.cat([near, torch.cat([centres - half, centres + half], dim=1)]).clamp(0, SIZE)
+    found = torch.cat([near, torch.cat([centers - half, centers + half], dim=1)]).clamp(0, SIZE)
     return found[(found[:, 2:] > found[:, :2] + 2).all(dim=1)]
 
 
 @pytest.mark.parametrize("name", sorted(LESSONS))
-def test_eight_pictures_are_learned_by_heart(name):
+def test_eight_images_are_learned_by_heart(name):
     shapes = Shapes(split="train", count=8, size=SIZE, min_object=0.3, max_object=0.7, max_objects=2, empty_share=0.3)
     samples = [shapes[index] for index in range(8)]
     targets = [to_target(sample) for sample in samples]
     assert [len(target["boxes"]) for target in targets].count(0) == 2
-    pictures = [to_tensor(sample.picture).float() / 128 - 1 for sample in samples]
+    images = [to_tensor(sample.image).float() / 128 - 1 for sample in samples]
     given = [proposals(target["boxes"]) for target in targets]
     lesson = LESSONS[name]
     torch.manual_seed(0)
@@ -106,12 +106,12 @@ def test_eight_pictures_are_learned_by_heart(name):
     taught = [{**target, "proposals": boxes} for target, boxes in zip(targets, given, strict=True)]
     for _ in range(lesson.steps):
         optimizer.zero_grad()
-        sum(network(pictures, taught).values()).backward()
+        sum(network(images, taught).values()).backward()
         optimizer.step()
         schedule.step()
     with torch.no_grad():
         told = {"proposals": given} if getattr(network, "takes_proposals", False) else {}
-        found = network.eval()(pictures, **told)
-    metric = metrics.get("coco")(class_names=shapes.class_names, category_ids=None)
+        found = network.eval()(images, **told)
+    metric = detection_metrics.get("coco")(class_names=shapes.class_names, category_ids=None)
     metric.update(found, targets)
     assert metric.compute()["AP50"] > 0.95

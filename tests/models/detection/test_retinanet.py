@@ -11,16 +11,16 @@ from torchvision.models.detection.retinanet import _default_anchorgen
 from torchvision.ops import sigmoid_focal_loss
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
-from tests.models.detection.networks import assert_learns_alike, pictures, target
+from tests.models.detection.networks import assert_learns_alike, images, target
 from tests.models.detection.one_stage import assert_same_detections
 from visionkit.backbones import create_backbone
 from visionkit.errors import RecipeError
 from visionkit.models.detection.retinanet import PUBLISHED, RetinaNet
-from visionkit.models.weights import load_whole
+from visionkit.models.load_weights import load_whole
 from visionkit.ops.focal_loss import focal_loss
 
 CLASSES = 3
-TWO = pictures((100, 128), (90, 70))
+TWO = images((100, 128), (90, 70))
 TWO_TARGETS = [
     target([[10, 10, 60, 70], [30, 40, 90, 100], [5, 80, 25, 95]], [0, 2, 1]),
     target([[20, 5, 69, 60]], [1]),
@@ -124,7 +124,7 @@ def test_torchvisions_file_of_either_age_loads(pair, tmp_path):
 def test_the_start_scores_everything_with_the_prior():
     network = RetinaNet(create_backbone("resnet18", weights="none"), 2, fpn_channels=16, prior=0.02).eval()
     with torch.no_grad():
-        _, output = network._look(pictures((64, 64)))
+        _, output = network._forward_view(images((64, 64)))
     assert network.scores(output).mean().item() == pytest.approx(0.02, rel=0.3)
 
 
@@ -145,7 +145,7 @@ def test_options_that_cannot_be_are_refused():
     with pytest.raises(RecipeError, match="stride 8 to 32; resnet18 gives s4"):
         RetinaNet(create_backbone("resnet18", weights="none", out_stages=["s4"]), 2)
     with pytest.raises(RecipeError, match="soft_linear"):
-        RetinaNet(create_backbone("resnet18", weights="none"), 2, suppression="soft_linea")
+        RetinaNet(create_backbone("resnet18", weights="none"), 2, nms_kind="soft_linea")
 
 
 @settings(max_examples=40)

@@ -4,18 +4,18 @@ import pytest
 import torch
 from torch.nn import functional
 
-from tests.models.detection.networks import THEIR_NAMES, pictures, target
+from tests.models.detection.networks import THEIR_NAMES, images, target
 from visionkit.backbones import create_backbone
 from visionkit.errors import CheckpointError, RecipeError
 from visionkit.models import create_model
-from visionkit.models.detection.batch import split_targets
-from visionkit.models.detection.position_sensitive import BOXES, SCORES, VotingHeads
-from visionkit.models.detection.region_judge import Sample
-from visionkit.ops.suppression import Suppression
+from visionkit.models.detection.parts.batch import split_targets
+from visionkit.models.detection.parts.position_sensitive import BOXES, SCORES, PositionSensitiveRoIHeads
+from visionkit.models.detection.parts.roi_heads import Sample
+from visionkit.ops.nms import NMSOptions
 
 LOSSES = list(THEIR_NAMES)
 SMALL = {"head_channels": 32, "rpn_pre_nms_top_n_train": 100, "rpn_post_nms_top_n_train": 40, "box_batch_size": 16}
-TWO = pictures((100, 128), (90, 70))
+TWO = images((100, 128), (90, 70))
 TWO_TARGETS = [
     target([[10, 10, 60, 70], [30, 40, 90, 100], [5, 80, 25, 95]], [0, 2, 1]),
     target([[20, 5, 69, 60]], [1]),
@@ -40,8 +40,8 @@ def without_values(name="resnet101", num_classes=20, **options):
 
 def heads(**options):
     told = {"pooling": "average", "cells": 3, "stride": 8, "num_classes": 2, "ohem": True, "batch_size": 2}
-    matching = {"foreground_iou": 0.5, "background_iou": 0.5, "positive_fraction": 0.25, "suppress": Suppression()}
-    return VotingHeads(**{**told, **matching, **options})
+    matching = {"foreground_iou": 0.5, "background_iou": 0.5, "positive_fraction": 0.25, "nms": NMSOptions()}
+    return PositionSensitiveRoIHeads(**{**told, **matching, **options})
 
 
 def cells_by_hand(region, cells, stride, height, width):
@@ -59,12 +59,12 @@ def votes_by_hand(scores, regions, classes, cells=3, stride=8):
     """Map (c k + i) k + j speaks for class c in row i and column j of a region; the cells vote by their mean."""
     _, _, height, width = scores.shape
     rows = []
-    for picture, boxes in enumerate(regions):
+    for image, boxes in enumerate(regions):
         for region in boxes.tolist():
             votes = [0.0] * classes
             for i, j, ys, xs in cells_by_hand(region, cells, stride, height, width):
                 for c in range(classes):
-                    own = scores[picture, (c * cells + i) * cells + j]
+                    own = scores[image, (c * cells + i) * cells + j]
                     values = [own[y, x].item() for y in ys for x in xs]
                     votes[c] += sum(values) / len(values) / cells**2 if values else 0.0
             rows.append(votes)
@@ -108,8 +108,8 @@ def test_aligned_cells_are_read_between_the_places_of_the_map():
     torch.testing.assert_close(logits, middle[:, None].expand(-1, 3))
 
 
-def test_the_hardest_regions_of_each_picture_are_learned_from():
-    """Background all of them; the loss of each is known by its logits, and only the two worst of a picture move."""
+def test_the_hardest_regions_of_each_image_are_learned_from():
+    """Background all of them; the loss of each is known by its logits, and only the two worst of an image move."""
     logits = torch.zeros(7, 3)
     logits[:, 0] = torch.tensor([4.0, -1.0, 3.0, -2.0, 0.5, 5.0, -3.0])
     logits.requires_grad_()
@@ -136,7 +136,7 @@ def test_a_wrong_box_is_hard_as_well():
     sample = Sample([boxes], torch.tensor([1, 2, 1]), truth, [torch.arange(3)])
     deltas = torch.zeros(3, 3, 4, requires_grad=True)
     losses = heads(batch_size=1, smooth_l1_beta=1.0).losses(torch.zeros(3, 3), deltas, sample)
-    # centre .5 of a side off, code 5; sides doubled, code 5 log 2; each over the bound of smooth L1, minus a half
+    # center .5 of a side off, code 5; sides doubled, code 5 log 2; each over the bound of smooth L1, minus a half
     assert losses["loss_box"].item() == pytest.approx(2 * (10 * 0.5 - 0.5) + 2 * (5 * math.log(2) - 0.5), rel=1e-5)
     assert losses["loss_classifier"].item() == pytest.approx(math.log(3))
     losses["loss_box"].backward()
@@ -192,9 +192,9 @@ def test_dilation_keeps_what_conv5_computes():
     plain = create_backbone("resnet50", weights="none", out_stages=["s32"]).eval()
     dilated = create_backbone("resnet50", weights="none", out_stages=["s32"], output_stride=16).eval()
     dilated.load_state_dict(plain.state_dict())
-    (picture,) = pictures((128, 160))
+    (image,) = images((128, 160))
     with torch.no_grad():
-        coarse, fine = (network(picture[None])["s32"] for network in (plain, dilated))
+        coarse, fine = (network(image[None])["s32"] for network in (plain, dilated))
     torch.testing.assert_close(fine[..., ::2, ::2], coarse, atol=1e-4, rtol=1e-3)
 
 
@@ -222,7 +222,7 @@ def test_losses_fall(ohem):
 
 
 @pytest.mark.parametrize("ohem", [True, False])
-def test_pictures_without_objects_teach_background_only(ohem):
+def test_images_without_objects_teach_background_only(ohem):
     network = small_network(ohem=ohem).train()
     losses = network(TWO, [target(), target()])
     sum(losses.values()).backward()
@@ -236,14 +236,14 @@ def test_pictures_without_objects_teach_background_only(ohem):
 
 @pytest.mark.parametrize("size", [(5, 5), (16, 1), (31, 97), (201, 67)])
 @pytest.mark.parametrize("pooling", ["average", "align"])
-def test_pictures_of_any_size(size, pooling):
+def test_images_of_any_size(size, pooling):
     network = small_network(box_score_threshold=0.0, pooling=pooling)
-    (picture,) = pictures(size)
+    (image,) = images(size)
     height, width = size
-    losses = network.train()([picture] * 2, [target([[0, 0, width, height]], [1]), target()])
+    losses = network.train()([image] * 2, [target([[0, 0, width, height]], [1]), target()])
     assert all(math.isfinite(value.item()) for value in losses.values())
     with torch.no_grad():
-        (found,) = network.eval()([picture])
+        (found,) = network.eval()([image])
     assert len(found["boxes"])
     assert (found["boxes"] >= 0).all()
     assert (found["boxes"] <= torch.tensor([width, height] * 2)).all()
@@ -263,7 +263,7 @@ def test_one_validation_forward_gives_what_forward_gives():
 def test_classes_do_not_suppress_each_other_unless_asked():
     kept = []
     for kind in ("per_class", "class_agnostic"):
-        network = small_network(box_score_threshold=0.0, box_detections=1000, suppression=kind).eval()
+        network = small_network(box_score_threshold=0.0, box_detections=1000, nms_kind=kind).eval()
         with torch.no_grad():
             (found,) = network(TWO[:1])
         kept.append(found)
@@ -301,7 +301,7 @@ def test_other_backbones_carry_both_stages_on_s16(name, stages):
         ({"cells": 0}, "cells=0"),
         ({"box_bg_iou": 0.6}, "box_bg_iou=0.6"),
         ({"anchor_sizes": [[32], [64]]}, "2 levels"),
-        ({"suppression": "class_agnostc"}, "class_agnostic"),
+        ({"nms_kind": "class_agnostc"}, "class_agnostic"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(options, message):

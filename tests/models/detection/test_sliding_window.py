@@ -5,14 +5,14 @@ import math
 import pytest
 import torch
 
-from tests.models.detection.networks import pictures, target
+from tests.models.detection.networks import images, target
 from visionkit.backbones import create_backbone
 from visionkit.data.batch import to_target, to_tensor
-from visionkit.data.formats.shapes import Shapes
+from visionkit.data.datasets.shapes import Shapes
 from visionkit.errors import RecipeError
-from visionkit.metrics import metrics
+from visionkit.metrics.records import detection_metrics
 from visionkit.models import create_model
-from visionkit.models.detection.batch import split_targets
+from visionkit.models.detection.parts.batch import split_targets
 
 BACKBONES = {
     "patch_cnn_33": {},
@@ -37,7 +37,7 @@ def test_both_forms_give_the_same_scores_and_boxes(name, ratios):
     dense, naive = (small(name, form=form, aspect_ratios=ratios, score_threshold=0.0) for form in ("dense", "naive"))
     naive.load_state_dict(dense.state_dict())
     with torch.no_grad():
-        (_, said), (_, expected) = (net.eval()._look(pictures((33, 40), (38, 29))) for net in (dense, naive))
+        (_, said), (_, expected) = (net.eval()._forward_view(images((33, 40), (38, 29))) for net in (dense, naive))
     assert said.logits.shape == (2, len(said.anchors), 4)
     assert len(said.per_level) == 2 * len(ratios)
     torch.testing.assert_close(said.logits, expected.logits, rtol=1e-4, atol=1e-6)
@@ -46,10 +46,10 @@ def test_both_forms_give_the_same_scores_and_boxes(name, ratios):
 
 
 def test_a_window_is_what_its_box_shows_and_its_context():
-    net = small(sizes=(41.0 - 8,), cells=3)  # the box as large as an object: the level is the picture
+    net = small(sizes=(41.0 - 8,), cells=3)  # the box as large as an object: the level is the image
     assert net.anchors.window == (41, 8, 4)
-    (picture,) = pictures((60, 70))
-    (level,) = net.anchors.levels(picture[None])
+    (image,) = images((60, 70))
+    (level,) = net.anchors.levels(image[None])
     boxes, (number,) = net.anchors.grid((60, 70), [level])
     assert number == 5 * 6  # 27 and 37 pixels are left over: 4 and 5 further steps
     windows = net.anchors.cut(level)[0].permute(1, 2, 0, 3, 4).flatten(0, 1)
@@ -58,14 +58,14 @@ def test_a_window_is_what_its_box_shows_and_its_context():
     for window, (x1, y1, x2, y2) in zip(windows, boxes.tolist(), strict=True):
         x1, y1, x2, y2 = round(x1) - 4, round(y1) - 4, round(x2) + 4, round(y2) + 4
         if min(x1, y1) >= 0 and x2 <= 70 and y2 <= 60:
-            torch.testing.assert_close(window, picture[:, y1:y2, x1:x2])
+            torch.testing.assert_close(window, image[:, y1:y2, x1:x2])
             inside += 1
     assert inside == 2 * 4  # the others reach into the border of zeros
 
 
 @pytest.mark.parametrize("size", [(60, 70), (5, 7), (1, 1), (33, 200)])
 @pytest.mark.parametrize("ratio", [0.5, 1.0, 2.0])
-def test_boxes_have_their_size_and_shape_and_reach_all_of_the_picture(size, ratio):
+def test_boxes_have_their_size_and_shape_and_reach_all_of_the_image(size, ratio):
     net = small(sizes=(20.0,), aspect_ratios=(ratio,))
     boxes, _ = net.anchors.grid(size, net.anchors.levels(torch.zeros(1, 3, *size)))
     assert boxes[:, :2].min() == 0
@@ -80,7 +80,7 @@ def test_boxes_have_their_size_and_shape_and_reach_all_of_the_picture(size, rati
 def test_the_gradients_are_those_of_the_windows_cut_out():
     net = small("vgg11", sizes=(24.0,), cells=1).double().train()
     net.head.trunk.eval()  # dropout would fall elsewhere
-    levels = net.anchors.levels(torch.stack(pictures((30, 36), (30, 36))).double())
+    levels = net.anchors.levels(torch.stack(images((30, 36), (30, 36))).double())
     slopes = [
         torch.autograd.grad(form(levels)[0][:, ::3].log_softmax(-1)[..., 1].sum(), list(net.backbone.parameters()))
         for form in (net.dense, net.naive)
@@ -93,16 +93,16 @@ def test_the_loss_is_the_mean_over_windows_by_the_rules():
     net = small(windows=40, hard_negatives=1.0, positive_fraction=0.25, sizes=(20.0, 30.0)).eval()
     objects = split_targets(OBJECTS, 3)
     with torch.no_grad():
-        _, output = net._look(pictures((56, 64), (56, 64)))
-        lessons = net.lessons(output.anchors, objects)
+        _, output = net._forward_view(images((56, 64), (56, 64)))
+        anchor_targets = net.anchor_targets(output.anchors, objects)
         losses = net.losses(output, objects)
     surprise = -output.logits.log_softmax(-1)
-    found, kinds = [], lessons.classes
+    found, kinds = [], anchor_targets.classes
     assert 0 < int((kinds[0] > 0).sum()) <= 10  # all of them are drawn
-    for picture in range(2):
-        objects_here = kinds[picture] > 0
-        found += surprise[picture, objects_here].gather(1, kinds[picture, objects_here, None])[:, 0].tolist()
-        hardest = sorted(surprise[picture, kinds[picture] == 0, 0].tolist(), reverse=True)
+    for image in range(2):
+        objects_here = kinds[image] > 0
+        found += surprise[image, objects_here].gather(1, kinds[image, objects_here, None])[:, 0].tolist()
+        hardest = sorted(surprise[image, kinds[image] == 0, 0].tolist(), reverse=True)
         found += hardest[: 40 - int(objects_here.sum())]
     assert len(found) == 80
     assert losses["loss_classifier"].item() == pytest.approx(sum(found) / 80, rel=1e-4)
@@ -110,8 +110,8 @@ def test_the_loss_is_the_mean_over_windows_by_the_rules():
 
 def test_windows_learn_by_their_overlap():
     net = small(sizes=(25.0,), cells=3)
-    picture = torch.zeros(1, 3, 64, 64)
-    boxes, _ = net.anchors.grid((64, 64), net.anchors.levels(picture))
+    image = torch.zeros(1, 3, 64, 64)
+    boxes, _ = net.anchors.grid((64, 64), net.anchors.levels(image))
     (objects,) = split_targets(
         [target([boxes[9].tolist(), [0, 40, 64, 64]], [2, 0], crowd=torch.tensor([False, True]))], 3
     )
@@ -131,18 +131,18 @@ def test_windows_learn_by_their_overlap():
 def test_without_box_regression_the_boxes_are_the_windows():
     net = small(box_regression=False, score_threshold=0.0, nms_iou=1.0).eval()
     with torch.no_grad():
-        (found,) = net(pictures((40, 40)))
+        (found,) = net(images((40, 40)))
     boxes, _ = net.anchors.grid((40, 40), net.anchors.levels(torch.zeros(1, 3, 40, 40)))
     known = {tuple(box) for box in boxes.clamp(0, 40).round(decimals=3).tolist()}
     assert len(found["boxes"])
     assert {tuple(box) for box in found["boxes"].round(decimals=3).tolist()} <= known
-    assert set(net.train()(pictures((40, 40)), [target([[5, 5, 25, 25]], [0])])) == {"loss_classifier"}
+    assert set(net.train()(images((40, 40)), [target([[5, 5, 25, 25]], [0])])) == {"loss_classifier"}
 
 
 @pytest.mark.parametrize("form", ["dense", "naive"])
-def test_a_picture_smaller_than_a_window(form):
+def test_a_image_smaller_than_a_window(form):
     net = small(form=form, score_threshold=0.0).eval()
-    tiny = pictures((5, 7))
+    tiny = images((5, 7))
     with torch.no_grad():
         (found,) = net(tiny)
     assert len(found["boxes"])
@@ -184,7 +184,7 @@ def test_fully_connected_layers_begin_with_those_of_the_classifier(tmp_path):
         ({"hard_negatives": 1.5}, "hard_negatives=1.5"),
         ({"bg_iou": 0.6}, "must rise"),
         ({"form": "dens"}, "dense"),
-        ({"suppression": "none"}, "suppression"),
+        ({"nms_kind": "none"}, "NMS"),
     ],
 )
 def test_options_that_cannot_be_are_refused(options, said):
@@ -197,12 +197,12 @@ def test_a_network_that_needs_its_padding_is_refused():
         create_model("sliding_window", create_backbone("resnet18", weights="none"), 3)
 
 
-def test_eight_pictures_are_learned_by_heart():
+def test_eight_images_are_learned_by_heart():
     shapes = Shapes(split="train", count=8, size=64, min_object=0.3, max_object=0.7, max_objects=2, empty_share=0.3)
     samples = [shapes[index] for index in range(8)]
     targets = [to_target(sample) for sample in samples]
     assert [len(one["boxes"]) for one in targets].count(0) == 2
-    seen = [to_tensor(sample.picture).float() / 128 - 1 for sample in samples]
+    seen = [to_tensor(sample.image).float() / 128 - 1 for sample in samples]
     options = {"head_channels": 64, "head_dropout": 0.0, "sizes": (22.0, 33.0), "windows": 32}
     torch.manual_seed(0)
     net = create_model(
@@ -218,6 +218,6 @@ def test_eight_pictures_are_learned_by_heart():
         optimizer.step()
     with torch.no_grad():
         found = net.eval()(seen)
-    metric = metrics.get("coco")(class_names=shapes.class_names, category_ids=None)
+    metric = detection_metrics.get("coco")(class_names=shapes.class_names, category_ids=None)
     metric.update(found, targets)
     assert metric.compute()["AP50"] > 0.95

@@ -3,17 +3,17 @@ import torch
 from torchvision.models import vgg16
 from torchvision.models.detection import ssd300_vgg16
 
-from tests.models.detection.networks import assert_learns_alike, pictures, target
+from tests.models.detection.networks import assert_learns_alike, images, target
 from tests.models.detection.one_stage import assert_same_detections
 from visionkit.backbones import create_backbone
 from visionkit.errors import DataError, RecipeError
-from visionkit.models.detection.one_stage import DenseOutput
+from visionkit.models.detection.parts.one_stage import DenseOutput
 from visionkit.models.detection.ssd import PUBLISHED, SSD
-from visionkit.models.weights import load_whole
+from visionkit.models.load_weights import load_whole
 from visionkit.ops.matching import Objects
 
 CLASSES = 3
-TWO = pictures((300, 300), (300, 300))
+TWO = images((300, 300), (300, 300))
 TWO_TARGETS = [
     target([[30, 30, 180, 210], [90, 120, 270, 290], [15, 240, 75, 285]], [0, 2, 1]),
     target([[60, 15, 207, 180]], [1]),
@@ -65,7 +65,7 @@ def test_predictions_equal_torchvision(pair):
 def test_default_boxes_equal_torchvisions(pair):
     reference, ours = pair
     with torch.no_grad():
-        _, output = ours.eval()._look(TWO[:1])
+        _, output = ours.eval()._forward_view(TWO[:1])
         maps = list(reference.backbone(TWO[0][None]).values())
     images = type("Images", (), {"tensors": TWO[0][None], "image_sizes": [(300, 300)]})
     (expected,) = reference.anchor_generator(images, maps)
@@ -89,11 +89,11 @@ def test_parameters_of_ssd300_are_the_papers():
     assert sum(p.numel() for p in without_values("ssd300", 90).parameters()) == 35_641_826  # torchvision's for COCO
 
 
-def test_published_values_bring_their_normalisation(pair, tmp_path, monkeypatch):
+def test_published_values_bring_their_normalization(pair, tmp_path, monkeypatch):
     reference, _ = pair
     path = tmp_path / "ssd.pth"
     torch.save(reference.state_dict(), path)
-    monkeypatch.setattr("visionkit.backbones.published.PublishedWeights.obtain", lambda self: path)
+    monkeypatch.setattr("visionkit.backbones.pretrained.PublishedWeights.obtain", lambda self: path)
     network = SSD(create_backbone("vgg16_atrous", weights="none"), CLASSES, form="ssd300", weights="coco")
     assert (network.backbone.mean, network.backbone.std) == ((0.48235, 0.45882, 0.40784), (1 / 255,) * 3)
     assert torch.equal(network.neck.scale.s8, reference.backbone.scale_weight)
@@ -104,7 +104,7 @@ def test_published_values_bring_their_normalisation(pair, tmp_path, monkeypatch)
 
 
 def test_hard_negatives_are_three_for_each_object():
-    """Two pictures of ten boxes: two objects and six of the hardest, none and none."""
+    """Two images of ten boxes: two objects and six of the hardest, none and none."""
     network = SSD(create_backbone("resnet18", weights="none"), 2, extra_channels=())
     column = 20.0 * torch.arange(10)
     anchors = torch.stack([column, torch.zeros(10), column + 10, torch.full((10,), 10.0)], dim=1)
@@ -125,20 +125,20 @@ def test_small_and_oblong_inputs_work(size):
     torch.manual_seed(0)
     network = SSD(create_backbone("resnet18", weights="none"), 2).eval()
     with torch.no_grad():
-        (found,) = network(pictures(size))
-        _, output = network._look(pictures(size))
-    centres = (output.anchors[:, :2] + output.anchors[:, 2:]) / 2
-    assert (centres > 0).all()
-    assert (centres < torch.tensor([size[1], size[0]])).all()
+        (found,) = network(images(size))
+        _, output = network._forward_view(images(size))
+    centers = (output.anchors[:, :2] + output.anchors[:, 2:]) / 2
+    assert (centers > 0).all()
+    assert (centers < torch.tensor([size[1], size[0]])).all()
     assert found["boxes"].isfinite().all()
 
 
 def test_published_forms_take_smaller_inputs():
     network = SSD(create_backbone("vgg16_atrous", weights="none"), 2, form="ssd300").eval()
     with torch.no_grad():
-        _, output = network._look(pictures((64, 64)))
-    centres = (output.anchors[:, :2] + output.anchors[:, 2:]) / 2
-    assert ((centres > 0) & (centres < 64)).all()
+        _, output = network._forward_view(images((64, 64)))
+    centers = (output.anchors[:, :2] + output.anchors[:, 2:]) / 2
+    assert ((centers > 0) & (centers < 64)).all()
 
 
 def test_what_cannot_be_is_refused():
@@ -151,7 +151,7 @@ def test_what_cannot_be_is_refused():
     with pytest.raises(RecipeError, match="did you mean ssd300"):
         SSD(resnet, 2, form="ssd30")
     with pytest.raises(DataError, match=r"one size\nset preprocess.size"):
-        SSD(resnet, 2)(pictures((64, 64), (64, 80)), [target(), target()])
+        SSD(resnet, 2)(images((64, 64), (64, 80)), [target(), target()])
     shallow = create_backbone("resnet18", weights="none", out_stages=["s4"])
     with pytest.raises(RecipeError, match="stride 8 to 32"):
         SSD(shallow, 2)

@@ -5,14 +5,14 @@ import math
 import pytest
 import torch
 
-from tests.models.detection.networks import pictures
+from tests.models.detection.networks import images
 from visionkit.backbones import create_backbone
 from visionkit.errors import RecipeError
-from visionkit.models.detection.grid import GridBoxes, cells_of, match_cells, match_shapes
-from visionkit.models.detection.one_stage import DenseOutput
+from visionkit.models.detection.parts.grid_anchors import GridBoxes, cells_of, match_cells, match_shapes
+from visionkit.models.detection.parts.one_stage import DenseOutput
 from visionkit.models.detection.yolov1 import RootCoder, YOLOv1
 from visionkit.models.detection.yolov2 import VOC_ANCHORS, SigmoidCoder, YOLOv2
-from visionkit.ops.anchors import shape_iou
+from visionkit.ops.anchor_iou import shape_iou
 from visionkit.ops.matching import Objects
 
 CLASSES = 3
@@ -85,7 +85,7 @@ def second():
 def reference_losses_of_v1(output, grid=4, side=128):
     """Equation 3, term by term; the cell's object is the one listed first."""
     cell, loss = side / grid, dict.fromkeys(("loss_box", "loss_objectness", "loss_classifier"), 0.0)
-    for picture, truth in enumerate(TRUTH):
+    for image, truth in enumerate(TRUTH):
         for row in range(grid):
             for column in range(grid):
                 places = [(row * grid + column) * 2 + box for box in range(2)]
@@ -99,25 +99,25 @@ def reference_losses_of_v1(output, grid=4, side=128):
                     x1, y1, x2, y2 = truth.boxes[own[0]].tolist()
                     overlaps = []
                     for place in places:
-                        x, y, w, h = output.deltas[picture, place].tolist()
-                        centre, sides = ((column + x) * cell, (row + y) * cell), (w * w * side, h * h * side)
-                        box = [c + sign * s / 2 for sign in (-1, 1) for c, s in zip(centre, sides, strict=True)]
+                        x, y, w, h = output.deltas[image, place].tolist()
+                        center, sides = ((column + x) * cell, (row + y) * cell), (w * w * side, h * h * side)
+                        box = [c + sign * s / 2 for sign in (-1, 1) for c, s in zip(center, sides, strict=True)]
                         overlaps.append(iou(box, (x1, y1, x2, y2)))
                     best = max(overlaps)
                     responsible = places[overlaps.index(best)]
-                    x, y, w, h = output.deltas[picture, responsible].tolist()
+                    x, y, w, h = output.deltas[image, responsible].tolist()
                     loss["loss_box"] += 5 * (x - ((x1 + x2) / 2 / cell - column)) ** 2
                     loss["loss_box"] += 5 * (y - ((y1 + y2) / 2 / cell - row)) ** 2
                     loss["loss_box"] += 5 * (w - math.sqrt((x2 - x1) / side)) ** 2
                     loss["loss_box"] += 5 * (h - math.sqrt((y2 - y1) / side)) ** 2
-                    loss["loss_objectness"] += (output.logits[picture, responsible, 0].item() - best) ** 2
+                    loss["loss_objectness"] += (output.logits[image, responsible, 0].item() - best) ** 2
                     for label in range(CLASSES):
                         wanted = float(label == truth.labels[own[0]].item())
-                        loss["loss_classifier"] += (output.logits[picture, responsible, 1 + label].item() - wanted) ** 2
+                        loss["loss_classifier"] += (output.logits[image, responsible, 1 + label].item() - wanted) ** 2
                 square = [column * cell, row * cell, (column + 1) * cell, (row + 1) * cell]
                 for place in places:
                     if place != responsible and (own or not in_crowd(square, truth.crowds.tolist())):
-                        loss["loss_objectness"] += 0.5 * output.logits[picture, place, 0].item() ** 2
+                        loss["loss_objectness"] += 0.5 * output.logits[image, place, 0].item() ** 2
     return {name: value / len(TRUTH) for name, value in loss.items()}
 
 
@@ -132,15 +132,15 @@ def test_losses_of_v1_are_those_of_a_loop_over_cells(first):
 def reference_losses_of_v2(output, grid=4, cell=32):
     """The authors' region layer, object by object and box by box."""
     loss = dict.fromkeys(("loss_box", "loss_objectness", "loss_classifier"), 0.0)
-    for picture, truth in enumerate(TRUTH):
+    for image, truth in enumerate(TRUTH):
         boxes, squares = [], []
         for place in range(grid * grid * len(SHAPES)):
             column, row = place // len(SHAPES) % grid, place // len(SHAPES) // grid
             width, height = SHAPES[place % len(SHAPES)]
-            x, y, w, h = output.deltas[picture, place].tolist()
-            centre = ((column + sigmoid(x)) * cell, (row + sigmoid(y)) * cell)
+            x, y, w, h = output.deltas[image, place].tolist()
+            center = ((column + sigmoid(x)) * cell, (row + sigmoid(y)) * cell)
             sides = (width * math.exp(w), height * math.exp(h))
-            boxes.append([c + sign * s / 2 for sign in (-1, 1) for c, s in zip(centre, sides, strict=True)])
+            boxes.append([c + sign * s / 2 for sign in (-1, 1) for c, s in zip(center, sides, strict=True)])
             middle = ((column + 0.5) * cell, (row + 0.5) * cell)
             squares.append([c + sign * s / 2 for sign in (-1, 1) for c, s in zip(middle, (width, height), strict=True)])
         meant = {}
@@ -149,7 +149,7 @@ def reference_losses_of_v2(output, grid=4, cell=32):
             fits = [iou((0, 0, *shape), (0, 0, x2 - x1, y2 - y1)) for shape in SHAPES]
             meant.setdefault((row * grid + column) * len(SHAPES) + fits.index(max(fits)), number)
         for place, box in enumerate(boxes):
-            objectness = sigmoid(output.logits[picture, place, 0].item())
+            objectness = sigmoid(output.logits[image, place, 0].item())
             if place not in meant:
                 near = any(iou(box, other) > 0.6 for other in truth.boxes.tolist())
                 if not near and not any(in_crowd(one, truth.crowds.tolist()) for one in (box, squares[place])):
@@ -158,14 +158,14 @@ def reference_losses_of_v2(output, grid=4, cell=32):
             x1, y1, x2, y2 = truth.boxes[meant[place]].tolist()
             column, row = place // len(SHAPES) % grid, place // len(SHAPES) // grid
             width, height = SHAPES[place % len(SHAPES)]
-            x, y, w, h = output.deltas[picture, place].tolist()
+            x, y, w, h = output.deltas[image, place].tolist()
             weight = 0.5 * (2 - (x2 - x1) / (grid * cell) * (y2 - y1) / (grid * cell))
             loss["loss_box"] += weight * (sigmoid(x) - ((x1 + x2) / 2 / cell - column)) ** 2
             loss["loss_box"] += weight * (sigmoid(y) - ((y1 + y2) / 2 / cell - row)) ** 2
             loss["loss_box"] += weight * (w - math.log((x2 - x1) / width)) ** 2
             loss["loss_box"] += weight * (h - math.log((y2 - y1) / height)) ** 2
             loss["loss_objectness"] += 0.5 * 5 * (objectness - iou(box, (x1, y1, x2, y2))) ** 2
-            logits = output.logits[picture, place, 1:].tolist()
+            logits = output.logits[image, place, 1:].tolist()
             total = math.log(sum(math.exp(value) for value in logits))
             loss["loss_classifier"] += total - logits[truth.labels[meant[place]].item()]
     return {name: value / len(TRUTH) for name, value in loss.items()}
@@ -175,8 +175,8 @@ def test_losses_of_v2_are_those_of_a_loop_over_boxes_and_objects(second):
     anchors, _ = GridBoxes(SHAPES).grid((128, 128), [torch.zeros(1, 1, 4, 4)])
     output = random_output(anchors)
     # a box that nobody means, but near an object, so that the threshold of .6 has something to spare
-    neighbour = 2 * (3 * 4 + 3) + 1
-    output.deltas[0, neighbour] = torch.tensor([0.3, 0.3, math.log(27 / 40), math.log(26 / 70)])
+    neighbor = 2 * (3 * 4 + 3) + 1
+    output.deltas[0, neighbor] = torch.tensor([0.3, 0.3, math.log(27 / 40), math.log(26 / 70)])
     # and one that lies in a crowd while most of its anchor does not
     beside_the_crowd = 2 * 1 + 1
     output.deltas[2, beside_the_crowd] = torch.tensor([9.0, 0.3, math.log(27 / 40), math.log(20 / 70)])
@@ -188,7 +188,7 @@ def test_losses_of_v2_are_those_of_a_loop_over_boxes_and_objects(second):
 
 
 def test_a_box_of_v1_by_hand():
-    """Cell (2, 1) of 64 pixels in a picture of 448, its middle; .5 ** 2 and 1 of the picture's sides."""
+    """Cell (2, 1) of 64 pixels in an image of 448, its middle; .5 ** 2 and 1 of the image's sides."""
     cells = torch.tensor([[128.0, 64.0, 192.0, 128.0]])
     code = torch.tensor([[0.5, 0.25, 0.5, 1.0]])
     box = torch.tensor([[160.0 - 56, 80.0 - 224, 160.0 + 56, 80.0 + 224]])
@@ -215,7 +215,7 @@ def test_scores_by_hand(first, second):
     torch.testing.assert_close(first.scores(output)[0, 1], torch.tensor([0.25, 0.0, 0.5]))
 
 
-def test_an_object_belongs_to_the_cell_of_its_centre_even_on_the_edge():
+def test_an_object_belongs_to_the_cell_of_its_center_even_on_the_edge():
     anchors, _ = GridBoxes(boxes=2).grid((64, 96), [torch.zeros(1, 1, 2, 3)])
     boxes = torch.tensor([[0.0, 0, 10, 10], [40, 40, 50, 60], [64, 0, 96, 20], [95, 63, 97, 65], [31, 0, 33, 2]])
     assert cells_of(boxes, anchors).tolist() == [0, 4, 2, 5, 1]
@@ -262,19 +262,19 @@ def test_the_papers_output_of_v1_is_7_x_7_x_30():
     assert len(anchors) == 98
 
 
-def test_the_connected_head_divides_pictures_of_any_size_and_drops_in_training_alone():
+def test_the_connected_head_divides_images_of_any_size_and_drops_in_training_alone():
     torch.manual_seed(0)
     backbone = create_backbone("resnet18", weights="none", out_stages=["s32"])
     network = YOLOv1(backbone, 2, head_channels=8, hidden=16, grid=3, score_threshold=0.0).eval()
     with torch.no_grad():
         for size in ((64, 64), (96, 160)):
-            _, output = network._look(pictures(size))
+            _, output = network._forward_view(images(size))
             assert output.anchors.shape == (18, 4)
             assert output.anchors[-1, 2:].tolist() == pytest.approx([size[1], size[0]])
-        one, other = (network._look(pictures((64, 64)))[1].logits for _ in range(2))
+        one, other = (network._forward_view(images((64, 64)))[1].logits for _ in range(2))
         assert torch.equal(one, other)
         network.head.train()
-        one, other = (network._look(pictures((64, 64)))[1].logits for _ in range(2))
+        one, other = (network._forward_view(images((64, 64)))[1].logits for _ in range(2))
         assert not torch.equal(one, other)
 
 

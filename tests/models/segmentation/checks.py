@@ -21,7 +21,7 @@ def rebuilt(net):
 
 
 def check_sizes(net):
-    """Logits as large as the picture, whatever its size."""
+    """Logits as large as the image, whatever its size."""
     net.eval()
     with torch.no_grad():
         for size in SIZES:
@@ -39,7 +39,7 @@ def check_spec(net):
 
 
 def halves(size=32):
-    """Two pictures of noise whose class the brightness tells, left and right, and their classes."""
+    """Two images of noise whose class the brightness tells, left and right, and their classes."""
     x = torch.randn(2, 3, size, size) * 0.3
     classes = torch.zeros(2, size, size, dtype=torch.long)
     classes[0, :, : size // 2] = 1

@@ -75,7 +75,7 @@ def test_other_classes_keep_new_last_layers(reference, file):
     assert network.classifier[4].weight.shape[0] == network.aux_classifier[4].weight.shape[0] == 7
     assert torch.equal(network.classifier[1].weight, reference.classifier[1].weight)
     assert torch.equal(network.backbone.conv1.weight, reference.backbone.conv1.weight)
-    assert not network.backbone.holds_random_values
+    assert not network.backbone.is_randomly_initialized
 
 
 def test_spec_rebuilds_the_network():

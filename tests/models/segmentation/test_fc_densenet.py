@@ -114,7 +114,7 @@ def test_a_file_gives_all_but_the_last_layer_for_other_classes(tmp_path):
     torch.save(net.state_dict(), tmp_path / "net.pth")
     same = small(weights=str(tmp_path / "net.pth"))
     assert all(torch.equal(value, same.state_dict()[key]) for key, value in net.state_dict().items())
-    assert not same.backbone.holds_random_values
+    assert not same.backbone.is_randomly_initialized
     other = small(num_classes=7, weights=str(tmp_path / "net.pth"))
     assert torch.equal(other.ups[0].transition.weight, net.ups[0].transition.weight)
     assert other.classifier.weight.shape[0] == 7

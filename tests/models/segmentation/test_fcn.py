@@ -118,7 +118,7 @@ def test_8s_begins_with_a_trained_16s(tmp_path, caplog):
     assert new in caplog.text
     assert "scores.s8.weight" in caplog.text
     assert not net.scores["s8"].weight.any()
-    assert not net.backbone.holds_random_values
+    assert not net.backbone.is_randomly_initialized
 
 
 def test_a_file_of_another_backbone_is_refused(tmp_path):

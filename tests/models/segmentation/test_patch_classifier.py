@@ -35,7 +35,7 @@ def test_single_precision_agrees_as_well():
         torch.testing.assert_close(net(x), net.naive(x), rtol=0, atol=1e-5)
 
 
-def test_a_pixel_is_labelled_from_the_patch_around_it():
+def test_a_pixel_is_labeled_from_the_patch_around_it():
     net = classifier().eval()
     x = torch.randn(1, 3, 40, 50)
     with torch.no_grad():

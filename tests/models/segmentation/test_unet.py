@@ -52,8 +52,8 @@ def test_the_paths_run_as_the_figure_says():
 def test_one_channel_is_the_mean_of_the_three():
     backbone = create_backbone("unet", weights="none", in_channels=1, width=4, dropout=0.0)
     x = torch.randn(1, 3, 32, 32)
-    grey = x.mean(1, keepdim=True).expand(1, 3, 32, 32)
-    torch.testing.assert_close(backbone(x)["s16"], backbone(grey)["s16"])
+    gray = x.mean(1, keepdim=True).expand(1, 3, 32, 32)
+    torch.testing.assert_close(backbone(x)["s16"], backbone(gray)["s16"])
     assert backbone.parts.s1.convs[0].in_channels == 1
 
 

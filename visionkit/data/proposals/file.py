@@ -1,4 +1,4 @@
-"""Files of proposals: .npz or .json with the boxes of each picture under its id."""
+"""Files of proposals: .npz or .json with the boxes of each image under its id."""
 
 import json
 import zipfile
@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from visionkit.data.boxes import ROUNDING, SMALLEST_SIDE
-from visionkit.data.sample import VisionDataset
-from visionkit.data.wording import listed
+from visionkit.data.datasets.base import VisionDataset
+from visionkit.data.datasets.repair_boxes import ROUNDING, SMALLEST_SIDE
 from visionkit.errors import DataError
+from visionkit.text import format_list
 
 
 class ProposalFile:
-    """The proposals of many pictures.
+    """The proposals of many images.
 
-    Pictures are found by their ids, so their order in the file does not matter; a file without ids cannot be told from
+    Images are found by their ids, so their order in the file does not matter; a file without ids cannot be told from
     one in another order, and is refused.
 
     Args:
@@ -33,63 +33,63 @@ class ProposalFile:
         self._by_id = _read(path)
 
     def check(self, reader: VisionDataset, split: str) -> None:
-        """Hold the file against all pictures of a split, by their ids and sizes; no picture is decoded.
+        """Hold the file against all images of a split, by their ids and sizes; no image is decoded.
 
         Raises:
-            DataError: pictures are missing, or proposals of one cannot lie in it.
+            DataError: images are missing, or proposals of one cannot lie in it.
         """
         ids = [reader.image_id(index) for index in range(len(reader))]
         missing = [image_id for image_id in ids if str(image_id) not in self._by_id]
         if missing:
             raise DataError(
-                f"{self.path} has no proposals for {len(missing)} of {len(ids)} pictures of {split}: "
-                f"{listed([repr(image_id) for image_id in missing], most=3)}\n{self._what_it_has()}"
+                f"{self.path} has no proposals for {len(missing)} of {len(ids)} images of {split}: "
+                f"{format_list([repr(image_id) for image_id in missing], most=3)}\n{self._what_it_has()}"
             )
         for index, image_id in enumerate(ids):
-            self.boxes(image_id, *reader.picture_size(index))
+            self.boxes(image_id, *reader.image_size(index))
 
     def boxes(self, image_id: int | str, height: int, width: int) -> NDArray[np.float32]:
-        """The proposals of a picture, clipped to it.
+        """The proposals of an image, clipped to it.
 
         Args:
             image_id: the data set's own id.
-            height: of the picture in pixels.
+            height: of the image in pixels.
             width: likewise.
 
         Returns:
             float32 [P, 4], xyxy; P may be 0.
 
         Raises:
-            DataError: the file does not know the picture, or its boxes cannot lie in it.
+            DataError: the file does not know the image, or its boxes cannot lie in it.
         """
         if str(image_id) not in self._by_id:
-            raise DataError(f"{self.path} has no proposals for the picture {image_id!r}\n{self._what_it_has()}")
+            raise DataError(f"{self.path} has no proposals for the image {image_id!r}\n{self._what_it_has()}")
         boxes = self._checked(image_id, self._by_id[str(image_id)])
         bound = np.array([width, height, width, height], np.float32)
         outside = (boxes < -ROUNDING) | (boxes > bound + ROUNDING)
         if outside.any():
             wrong = boxes[outside.any(axis=1)][0].tolist()
             raise DataError(
-                f"{self.path}: the proposal {wrong} lies outside of the picture {image_id!r}, {width} pixels wide and "
-                f"{height} high\nis the order of its coordinates x1 y1 x2 y2, and is it for these pictures?"
+                f"{self.path}: the proposal {wrong} lies outside of the image {image_id!r}, {width} pixels wide and "
+                f"{height} high\nis the order of its coordinates x1 y1 x2 y2, and is it for these images?"
             )
         clipped = np.clip(boxes, 0, bound)
         return clipped[((clipped[:, 2:] - clipped[:, :2]) >= SMALLEST_SIDE).all(axis=1)]
 
     def _what_it_has(self) -> str:
         return (
-            f"it has those of {listed(list(self._by_id), most=5) or 'no picture'}; is it for another data set?\n"
-            "pictures without proposals must stand in it with an empty list"
+            f"it has those of {format_list(list(self._by_id), most=5) or 'no image'}; is it for another data set?\n"
+            "images without proposals must stand in it with an empty list"
         )
 
     def _checked(self, image_id: int | str, boxes: NDArray[np.float32]) -> NDArray[np.float32]:
         if not boxes.size:
             return np.zeros((0, 4), np.float32)
         if boxes.ndim != 2 or boxes.shape[1] != 4 or not np.isfinite(boxes).all():
-            raise DataError(f"{self.path}: the proposals of the picture {image_id!r} are no numbers [P, 4]")
+            raise DataError(f"{self.path}: the proposals of the image {image_id!r} are no numbers [P, 4]")
         if (boxes[:, 2:] < boxes[:, :2]).any():
             raise DataError(
-                f"{self.path}: proposals of the picture {image_id!r} end before they begin\n"
+                f"{self.path}: proposals of the image {image_id!r} end before they begin\n"
                 "the coordinates must be x1 y1 x2 y2, not a corner and a size"
             )
         return boxes
@@ -105,14 +105,12 @@ def _read(path: Path) -> Mapping[str, NDArray[np.float32]]:
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(f"the proposals {path} cannot be read: {str(error).splitlines()[0][:160]}") from error
     if not isinstance(content, dict):
-        raise DataError(
-            f'{path} must hold the proposals of each picture under its id: {{"id": [[x1, y1, x2, y2], ...]}}'
-        )
+        raise DataError(f'{path} must hold the proposals of each image under its id: {{"id": [[x1, y1, x2, y2], ...]}}')
     return {name: _as_array(values) for name, values in content.items()}
 
 
 def _as_array(values: Any) -> NDArray[np.float32]:
-    """The same as numbers; NaN where they are none, which is told when the picture is asked for."""
+    """The same as numbers; NaN where they are none, which is told when the image is asked for."""
     try:
         return np.asarray(values, np.float32)
     except (TypeError, ValueError):

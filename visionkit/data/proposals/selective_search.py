@@ -1,4 +1,4 @@
-"""Selective search (Uijlings et al. 2013): groupings of one picture under several strategies, ranked together."""
+"""Selective search (Uijlings et al. 2013): groupings of one image under several strategies, ranked together."""
 
 from dataclasses import dataclass
 
@@ -7,33 +7,33 @@ import torch
 from numpy.typing import NDArray
 from torchvision.ops import nms
 
-from visionkit.data.pictures import Picture
-from visionkit.data.proposals.colour_spaces import colour_spaces
-from visionkit.data.proposals.grouping import (
-    COLOUR_TEXTURE_SIZE_FILL,
+from visionkit.data.io.images import ImageArray
+from visionkit.data.proposals.color_spaces import color_spaces
+from visionkit.data.proposals.hierarchical_grouping import (
+    COLOR_TEXTURE_SIZE_FILL,
     FILL,
     SIZE,
     TEXTURE_SIZE_FILL,
     Similarity,
     group,
 )
-from visionkit.data.proposals.regions import bins_of, describe, segment
+from visionkit.data.proposals.segments import bins_of, describe, segment
 from visionkit.registry import Registry
 
 SMALLEST_SIDE = 12
 """Pixels: proposals that are narrower or lower are left out (20 in the authors' code, which loses small objects)."""
 NEAR_DUPLICATE_IOU = 0.75
-"""Of two proposals that overlap by more the better ranked one stays; so as many of them cover more of the picture."""
+"""Of two proposals that overlap by more the better ranked one stays; so as many of them cover more of the image."""
 
 
 @dataclass
 class Mode:
-    """Which strategies are run: every colour space with every k and every similarity.
+    """Which strategies are run: every color space with every k and every similarity.
 
     Attributes:
-        spaces: names of colour spaces.
+        spaces: names of color spaces.
         scales: k of the segmentation.
-        similarities: what decides which neighbours are joined.
+        similarities: what decides which neighbors are joined.
     """
 
     spaces: tuple[str, ...]
@@ -42,26 +42,26 @@ class Mode:
 
 
 modes: Registry[Mode] = Registry("mode of selective search")
-modes.register("single")(Mode(("hsv",), (100,), (COLOUR_TEXTURE_SIZE_FILL,)))
-modes.register("fast")(Mode(("hsv", "lab", "intensity"), (50, 100), (COLOUR_TEXTURE_SIZE_FILL, FILL)))
+modes.register("single")(Mode(("hsv",), (100,), (COLOR_TEXTURE_SIZE_FILL,)))
+modes.register("fast")(Mode(("hsv", "lab", "intensity"), (50, 100), (COLOR_TEXTURE_SIZE_FILL, FILL)))
 modes.register("quality")(
     Mode(
         ("hsv", "lab", "rgi", "hue", "intensity"),
         (50, 100, 150, 300),
-        (COLOUR_TEXTURE_SIZE_FILL, TEXTURE_SIZE_FILL, FILL, SIZE),
+        (COLOR_TEXTURE_SIZE_FILL, TEXTURE_SIZE_FILL, FILL, SIZE),
     )
 )
 
 
-def selective_search(picture: Picture, mode: str = "fast", seed: int = 0) -> NDArray[np.float32]:
-    """Propose regions of a picture.
+def selective_search(image: ImageArray, mode: str = "fast", seed: int = 0) -> NDArray[np.float32]:
+    """Propose regions of an image.
 
     Two departures from the paper serve the recall at a given number of proposals, measured in docs/results.md: near
-    duplicates are left out, and "fast" has other strategies (the paper: HSV and Lab with colour + texture + size + fill
+    duplicates are left out, and "fast" has other strategies (the paper: HSV and Lab with color + texture + size + fill
     and texture + size + fill).
 
     Args:
-        picture: uint8 [H, W, 3], RGB.
+        image: uint8 [H, W, 3], RGB.
         mode: single (1 strategy), fast (12) or quality (80; single and quality as in the paper's section 5.3).
         seed: of the random numbers in the ranking.
 
@@ -72,22 +72,22 @@ def selective_search(picture: Picture, mode: str = "fast", seed: int = 0) -> NDA
         RecipeError: there is no such mode.
         VisionkitError: scikit-image is not installed.
     """
-    hierarchies = _hierarchies(picture, modes.get(mode))
+    hierarchies = _hierarchies(image, modes.get(mode))
     boxes = np.concatenate(hierarchies)
     order = np.argsort(_ranks([len(found) for found in hierarchies], seed), kind="stable")
     boxes = boxes[order]
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     sides = boxes[:, 2:] - boxes[:, :2]
     boxes = boxes[(sides >= np.minimum(SMALLEST_SIDE, (width, height))).all(axis=1)]
     ranked = torch.from_numpy(boxes.astype(np.float32))
     return ranked[nms(ranked, torch.arange(len(ranked), 0, -1).float(), NEAR_DUPLICATE_IOU)].numpy()
 
 
-def _hierarchies(picture: Picture, mode: Mode) -> list[NDArray[np.int64]]:
+def _hierarchies(image: ImageArray, mode: Mode) -> list[NDArray[np.int64]]:
     """The boxes of each strategy's regions, in the order in which they came to be."""
     found = []
     for space in mode.spaces:
-        seen = colour_spaces.get(space)(picture)
+        seen = color_spaces.get(space)(image)
         bins = bins_of(seen)
         for scale in mode.scales:
             regions = describe(segment(seen, scale), bins)
@@ -96,6 +96,6 @@ def _hierarchies(picture: Picture, mode: Mode) -> list[NDArray[np.int64]]:
 
 
 def _ranks(counts: list[int], seed: int) -> NDArray[np.float64]:
-    """Place in its hierarchy, 1 for the whole picture, times a random number in 0..1 (section 4.3)."""
+    """Place in its hierarchy, 1 for the whole image, times a random number in 0..1 (section 4.3)."""
     places = np.concatenate([np.arange(count, 0, -1) for count in counts])
     return np.random.default_rng(seed).random(len(places)) * places

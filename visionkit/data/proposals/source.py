@@ -1,4 +1,4 @@
-"""Where a picture's proposals come from: computed once and kept on disk, or read from a file."""
+"""Where an image's proposals come from: computed once and kept on disk, or read from a file."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,11 +7,11 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from visionkit.data.pictures import Picture
+from visionkit.data.datasets.base import VisionDataset
+from visionkit.data.io.images import ImageArray
 from visionkit.data.proposals.cache import BoxCache
 from visionkit.data.proposals.file import ProposalFile
 from visionkit.data.proposals.selective_search import modes, selective_search
-from visionkit.data.sample import VisionDataset
 from visionkit.errors import RecipeError
 
 Boxes = NDArray[np.float32]
@@ -25,9 +25,9 @@ class ProposalOptions:
 
     Attributes:
         mode: of selective search: single, fast or quality.
-        count: the best ranked of each picture at most (Girshick 2013 and 2015: about 2000).
-        folder: where computed proposals are kept; they are found again by the picture's content.
-        file: proposals of all pictures, .npz or .json, by image id; None computes them. Pictures that are
+        count: the best ranked of each image at most (Girshick 2013 and 2015: about 2000).
+        folder: where computed proposals are kept; they are found again by the image's content.
+        file: proposals of all images, .npz or .json, by image id; None computes them. Images that are
             predicted have no id: for them they are computed in any case.
     """
 
@@ -38,23 +38,23 @@ class ProposalOptions:
 
 
 class ProposalSource(Protocol):
-    """Gives the proposals of one picture."""
+    """Gives the proposals of one image."""
 
-    def __call__(self, picture: Picture, image_id: int | str) -> Boxes:
-        """float32 [P, 4], xyxy edges in the picture's pixels, the best first; P may be 0."""
+    def __call__(self, image: ImageArray, image_id: int | str) -> Boxes:
+        """float32 [P, 4], xyxy edges in the image's pixels, the best first; P may be 0."""
         ...
 
     def check(self, reader: VisionDataset, split: str) -> None:
         """Before a run, refuse what would fail in the middle of it.
 
         Raises:
-            DataError: a picture of the split has no proposals, or such as cannot be its own.
+            DataError: an image of the split has no proposals, or such as cannot be its own.
         """
         ...
 
 
 class SearchedProposals:
-    """Selective search, on each picture once where a folder is given.
+    """Selective search, on each image once where a folder is given.
 
     Args:
         options: mode, number and folder; with `folder` empty nothing is kept.
@@ -64,14 +64,14 @@ class SearchedProposals:
         self.mode, self.count = options.mode, options.count
         self.cache = BoxCache(Path(options.folder), f"selective_search {options.mode}") if options.folder else None
 
-    def __call__(self, picture: Picture, image_id: int | str = "") -> Boxes:
+    def __call__(self, image: ImageArray, image_id: int | str = "") -> Boxes:
         """See `ProposalSource`; the id is not needed."""
         if self.cache is None:
-            return selective_search(picture, self.mode)[: self.count]
-        return self.cache.get(picture, lambda: selective_search(picture, self.mode))[: self.count]
+            return selective_search(image, self.mode)[: self.count]
+        return self.cache.get(image, lambda: selective_search(image, self.mode))[: self.count]
 
     def check(self, reader: VisionDataset, split: str) -> None:
-        """See `ProposalSource`; every picture can be searched."""
+        """See `ProposalSource`; every image can be searched."""
 
 
 class ReadProposals:
@@ -84,9 +84,9 @@ class ReadProposals:
     def __init__(self, options: ProposalOptions) -> None:
         self.file, self.count = ProposalFile(Path(options.file or "")), options.count
 
-    def __call__(self, picture: Picture, image_id: int | str) -> Boxes:
+    def __call__(self, image: ImageArray, image_id: int | str) -> Boxes:
         """See `ProposalSource`."""
-        return self.file.boxes(image_id, *picture.shape[:2])[: self.count]
+        return self.file.boxes(image_id, *image.shape[:2])[: self.count]
 
     def check(self, reader: VisionDataset, split: str) -> None:
         """See `ProposalSource`."""
@@ -102,5 +102,5 @@ def proposal_source(options: ProposalOptions) -> ProposalSource:
     """
     modes.get(options.mode)
     if options.count < 1:
-        raise RecipeError(f"data.proposals.count={options.count}: at least one region of each picture is needed")
+        raise RecipeError(f"data.proposals.count={options.count}: at least one region of each image is needed")
     return ReadProposals(options) if options.file else SearchedProposals(options)

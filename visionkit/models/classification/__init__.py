@@ -1,1 +1,1 @@
-"""Classification networks: one label for each picture."""
+"""Classification networks: one label for each image."""

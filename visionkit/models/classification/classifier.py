@@ -1,16 +1,16 @@
-"""A backbone with a classifier head: one class, or any number of them, for a picture."""
+"""A backbone with a classifier head: one class, or any number of them, for an image."""
 
 from collections.abc import Mapping
 from typing import ClassVar
 
 from torch import Tensor, nn
 
-from visionkit.backbones.contract import Backbone
-from visionkit.backbones.initialise import initialise
+from visionkit.backbones.base import Backbone
+from visionkit.backbones.initialization import initialize
 from visionkit.errors import RecipeError
 from visionkit.models.classification.heads import heads
-from visionkit.models.classification.weights import load_classifier
-from visionkit.models.registry import models
+from visionkit.models.classification.load_classifier import load_classifier
+from visionkit.models.create import models
 
 
 @models.register("classifier")
@@ -22,8 +22,8 @@ class Classifier(nn.Module):
         num_classes: K.
         head: name of the head; auto takes the one that the backbone was published with.
         dropout: share of values that the head drops in training; None is the published one.
-        initialisation: how what no file fills starts: auto leaves the network's own published way; else fan_in,
-            glorot, he, each normal or uniform, see `visionkit.backbones.initialise`.
+        initialization: how what no file fills starts: auto leaves the network's own published way; else fan_in,
+            glorot, he, each normal or uniform, see `visionkit.backbones.initialization`.
         weights: values for the whole network: imagenet, the path of such a published state dict, the path of a
             visionkit checkpoint, {"from": path} to grow a VGG from a shallower one, or None. Head layers of another
             shape, as the last where the classes differ, stay new.
@@ -32,7 +32,7 @@ class Classifier(nn.Module):
         spec: primitives from which `create_model` builds the same structure.
 
     Raises:
-        RecipeError: unknown head or initialisation, or arguments that contradict each other.
+        RecipeError: unknown head or initialization, or arguments that contradict each other.
         CheckpointError: `weights` cannot be had or does not fit.
     """
 
@@ -45,7 +45,7 @@ class Classifier(nn.Module):
         *,
         head: str = "auto",
         dropout: float | None = None,
-        initialisation: str = "auto",
+        initialization: str = "auto",
         weights: str | dict[str, str] | None = None,
     ) -> None:
         super().__init__()
@@ -54,10 +54,10 @@ class Classifier(nn.Module):
         self.num_classes = num_classes
         self.backbone = backbone
         self.head = heads.get(backbone.usual_head if head == "auto" else head)(backbone, num_classes, dropout)
-        if initialisation != "auto":
-            initialise(self.head, initialisation)
-            if backbone.holds_random_values or weights is not None:
-                initialise(backbone, initialisation)
+        if initialization != "auto":
+            initialize(self.head, initialization)
+            if backbone.is_randomly_initialized or weights is not None:
+                initialize(backbone, initialization)
         if weights is not None:
             load_classifier(backbone, self.head, weights)
 
@@ -65,7 +65,7 @@ class Classifier(nn.Module):
         """Classify.
 
         Args:
-            x: [B, 3, H, W], normalised with the backbone's `mean` and `std`.
+            x: [B, 3, H, W], normalized with the backbone's `mean` and `std`.
 
         Returns:
             Logits [B, K].
@@ -87,7 +87,7 @@ class Classifier(nn.Module):
         return [(1.0, self.head(_deepest(maps))), *self.head.auxiliary_logits(inner)]
 
     def dense(self, x: Tensor) -> Tensor:
-        """Classify at every place of larger pictures.
+        """Classify at every place of larger images.
 
         Args:
             x: [B, 3, H, W], at least as large as the network's native size.

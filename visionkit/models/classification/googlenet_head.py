@@ -6,7 +6,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 from torchvision.models.googlenet import InceptionAux
 
-from visionkit.backbones.contract import Backbone
+from visionkit.backbones.base import Backbone
 from visionkit.errors import RecipeError
 from visionkit.models.classification.heads import AverageHead, heads
 

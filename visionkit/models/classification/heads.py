@@ -1,4 +1,4 @@
-"""Classifier heads: from a backbone's deepest map to logits, for one answer a picture or one at each place."""
+"""Classifier heads: from a backbone's deepest map to logits, for one answer an image or one at each place."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -7,7 +7,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 from torch.nn import functional
 
-from visionkit.backbones.contract import Backbone, Stage
+from visionkit.backbones.base import Backbone, Stage
 from visionkit.errors import RecipeError
 from visionkit.registry import Registry
 
@@ -25,7 +25,7 @@ class Head(nn.Module):
     published_layers: ClassVar[Mapping[str, str]] = {}
 
     def forward(self, deepest: Tensor) -> Tensor:
-        """Classify whole pictures.
+        """Classify whole images.
 
         Args:
             deepest: [B, C, h, w], the backbone's deepest map.
@@ -36,7 +36,7 @@ class Head(nn.Module):
         raise NotImplementedError
 
     def condense(self, deepest: Tensor) -> Tensor:
-        """What of the map whole pictures are classified by: `forward` gives the same for it as for the map.
+        """What of the map whole images are classified by: `forward` gives the same for it as for the map.
 
         Args:
             deepest: [B, C, h, w], the backbone's deepest map.
@@ -53,7 +53,7 @@ class Head(nn.Module):
             deepest: [B, C, h, w], the backbone's deepest map.
 
         Returns:
-            Logits [B, K, h', w']: at each place what `forward` gives for the part of the map that a picture of the
+            Logits [B, K, h', w']: at each place what `forward` gives for the part of the map that an image of the
             network's native size has.
         """
         raise NotImplementedError
@@ -143,13 +143,13 @@ class FullyConnectedHead(Head):
         """See `Head.dense`.
 
         Raises:
-            RecipeError: the map is smaller than that of a picture of the native size.
+            RecipeError: the map is smaller than that of an image of the native size.
         """
         if min(deepest.shape[2:]) < self.cells:
             height, width = deepest.shape[2:]
             raise RecipeError(
                 f"dense classification needs a map of at least {self.cells}x{self.cells} cells, not {height}x{width}: "
-                "give larger pictures"
+                "give larger images"
             )
         x, windows = deepest, True
         for layer in self.layers:

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from visionkit.backbones.contract import Backbone
+from visionkit.backbones.base import Backbone
 from visionkit.backbones.lenet import ScaledTanh, start_as_lecun
 from visionkit.models.classification.heads import FullyConnectedHead, deepest_stage, heads
 

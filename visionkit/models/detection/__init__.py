@@ -1,1 +1,1 @@
-"""Detection networks: boxes, scores and labels for each picture."""
+"""Detection networks: boxes, scores and labels for each image."""

@@ -1,35 +1,35 @@
-"""Fast R-CNN (Girshick 2015): given proposals judged on the features of the whole picture."""
+"""Fast R-CNN (Girshick 2015): given proposals judged on the features of the whole image."""
 
 from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from visionkit.backbones.contract import Backbone
+from visionkit.backbones.base import Backbone
 from visionkit.errors import RecipeError
-from visionkit.models.detection.batch import PictureBatch, check_pictures, pad_to_batch
-from visionkit.models.detection.box_head import RegionHeads, RegionMaxPool
-from visionkit.models.detection.faster_rcnn_forms import SINGLE_STAGE, Widths, single
-from visionkit.models.detection.given_regions import GivenRegions
-from visionkit.models.detection.truncated import TruncatedHead
-from visionkit.models.registry import models
-from visionkit.models.weights import load_network
-from visionkit.ops.suppression import Suppression
+from visionkit.models.create import models
+from visionkit.models.detection.parts.batch import ImageBatch, check_images, pad_to_batch
+from visionkit.models.detection.parts.box_head import PooledRoIHeads, RoIMaxPool
+from visionkit.models.detection.parts.external_proposals import ExternalProposalDetector
+from visionkit.models.detection.parts.faster_rcnn_variants import SINGLE_STAGE, Widths, single
+from visionkit.models.detection.parts.truncated_svd import TruncatedHead
+from visionkit.models.load_weights import load_network
+from visionkit.ops.nms import NMSOptions
 
 SIZE_MULTIPLE = 16
 """Pixels; the batch is padded to whole cells of the map."""
 
 
 @models.register("fast_rcnn")
-class FastRCNN(GivenRegions):
+class FastRCNN(ExternalProposalDetector):
     """Classes and refined boxes for given proposals, from one map of stride 16 (VGG-16: conv5_3).
 
     The second stage is that of Faster R-CNN's form "single", and so are its names in a state dict. Where the backbone's
     values are VGG's ImageNet weights, fc6 and fc7 begin with those of its classifier (section 2.2). The paper's biases
     learn at twice the rate (section 2.3); here one rate serves all.
 
-    In training, `net(pictures, targets)` gives losses, `targets` with `proposals`; in evaluation
-    `net(pictures, proposals=...)` gives predictions.
+    In training, `net(images, targets)` gives losses, `targets` with `proposals`; in evaluation
+    `net(images, proposals=...)` gives predictions.
 
     Args:
         backbone: with a stage of stride 16, and nothing behind it.
@@ -38,15 +38,15 @@ class FastRCNN(GivenRegions):
         roi_size: cells in each direction of the map that is made of a region (section 2.1: 7).
         head_channels: of fc6 and fc7 (VGG-16: 4096).
         head_dropout: share of values dropped after each of them (VGG: .5).
-        box_batch_size: proposals of each picture in the loss (section 2.3: 64).
+        box_batch_size: proposals of each image in the loss (section 2.3: 64).
         box_positive_fraction: share of objects among them at most (the same: .25).
         box_fg_iou: IoU from which a proposal counts as an object (the same: .5).
         box_bg_iou: IoU below which it counts as background (the same: .5) ...
-        box_bg_from: ... if it reaches this (the same: .1); pictures without objects give any as background.
+        box_bg_from: ... if it reaches this (the same: .1); images without objects give any as background.
         box_score_threshold: a detection scores more, in 0..1; for evaluation, not for display.
         box_nms_iou: detections that overlap a better one of their class by more are dropped (the author's code: .3).
-        box_detections: detections of a picture at most.
-        suppression: which of overlapping detections stay, see `FasterRCNN`.
+        box_detections: detections of an image at most.
+        NMS: which of overlapping detections stay, see `FasterRCNN`.
         soft_nms_sigma: how gently "soft_gaussian" lowers scores.
         svd: ranks to which fc6 and fc7 are cut in evaluation (section 4.4: [1024, 256] for VGG-16); None keeps them.
         weights: path of a visionkit checkpoint of such a network, or None. With another number of classes the predictor
@@ -76,7 +76,7 @@ class FastRCNN(GivenRegions):
         box_score_threshold: float = 0.05,
         box_nms_iou: float = 0.3,
         box_detections: int = 100,
-        suppression: str = "per_class",
+        nms_kind: str = "per_class",
         soft_nms_sigma: float = 0.5,
         svd: list[int] | None = None,
         weights: str | None = None,
@@ -88,11 +88,11 @@ class FastRCNN(GivenRegions):
                 "they must rise within 0..1"
             )
         parts = single(backbone, Widths(0, head_channels, head_dropout, roi_size))
-        maximum = RegionMaxPool({SINGLE_STAGE: backbone.stages[SINGLE_STAGE].stride}, roi_size)
+        maximum = RoIMaxPool({SINGLE_STAGE: backbone.stages[SINGLE_STAGE].stride}, roi_size)
         self.num_classes = num_classes
         self.backbone = backbone
         self.neck = parts.neck
-        self.roi_heads = RegionHeads(
+        self.roi_heads = PooledRoIHeads(
             maximum if pooling == "max" else parts.pool,
             TruncatedHead(parts.head, svd) if svd else parts.head,  # type: ignore[arg-type]
             parts.head_channels,
@@ -101,7 +101,7 @@ class FastRCNN(GivenRegions):
             background_iou=box_bg_iou,
             batch_size=box_batch_size,
             positive_fraction=box_positive_fraction,
-            suppress=Suppression(suppression, box_nms_iou, box_detections, box_score_threshold, soft_nms_sigma),
+            nms=NMSOptions(nms_kind, box_nms_iou, box_detections, box_score_threshold, soft_nms_sigma),
             background_from=box_bg_from,
             **parts.judging,
         )
@@ -109,7 +109,7 @@ class FastRCNN(GivenRegions):
             load_network(self, backbone, weights, ("roi_heads.box_predictor.",))
         self.to(memory_format=torch.channels_last)
 
-    def _features(self, pictures: list[Tensor]) -> tuple[PictureBatch, dict[str, Tensor]]:
-        batch = pad_to_batch(pictures, SIZE_MULTIPLE)
-        check_pictures(batch, self.backbone.std)
+    def _features(self, images: list[Tensor]) -> tuple[ImageBatch, dict[str, Tensor]]:
+        batch = pad_to_batch(images, SIZE_MULTIPLE)
+        check_images(batch, self.backbone.std)
         return batch, self.neck(self.backbone(batch.tensor))

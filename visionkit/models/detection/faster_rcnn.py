@@ -5,16 +5,16 @@ from typing import ClassVar, Literal
 import torch
 from torchvision.models.detection import FasterRCNN_ResNet50_FPN_Weights
 
-from visionkit.backbones.contract import Backbone
+from visionkit.backbones.base import Backbone
 from visionkit.errors import RecipeError
-from visionkit.models.detection.anchors import Anchors
-from visionkit.models.detection.box_head import RegionHeads
-from visionkit.models.detection.faster_rcnn_forms import FORMS, Widths, checked_anchors
-from visionkit.models.detection.published import PYRAMID_RENAMED, PublishedDetector
-from visionkit.models.detection.rpn import ProposalOptions, RegionProposals
-from visionkit.models.detection.two_stage import TwoStageDetector, check_thresholds
-from visionkit.models.registry import models
-from visionkit.ops.suppression import Suppression
+from visionkit.models.create import models
+from visionkit.models.detection.parts.anchors import Anchors
+from visionkit.models.detection.parts.box_head import PooledRoIHeads
+from visionkit.models.detection.parts.faster_rcnn_variants import FORMS, Widths, checked_anchors
+from visionkit.models.detection.parts.rpn import ProposalOptions, RegionProposalNetwork
+from visionkit.models.detection.parts.torchvision_weights import PYRAMID_RENAMED, PublishedDetector
+from visionkit.models.detection.parts.two_stage import TwoStageDetector, check_thresholds
+from visionkit.ops.nms import NMSOptions
 from visionkit.registry import suggest
 
 PUBLISHED = PublishedDetector(
@@ -35,10 +35,10 @@ class FasterRCNN(TwoStageDetector):
     - "fpn": feature pyramid over the backbone's stages from stride 4 to 32 (Lin et al. 2016).
     - "single": one map of stride 16; for VGG-16 conv5_3 with fc6 and fc7 of 4096 as in Ren et al. 2015 (which keeps
       12000 / 6000 anchors before NMS and 2000 / 300 after, in training / testing). As there, anchors that cross the
-      picture's edge do not train, unless all do, and the second stage begins and weighs boxes as Fast R-CNN's.
+      image's edge do not train, unless all do, and the second stage begins and weighs boxes as Fast R-CNN's.
     - "c4": proposals and regions on C4, the fifth stage of a ResNet as box head (He et al. 2015, appendix A).
 
-    In training, `net(pictures, targets)` gives losses; in evaluation, `net(pictures)` gives predictions.
+    In training, `net(images, targets)` gives losses; in evaluation, `net(images)` gives predictions.
 
     Args:
         backbone: with a stage of stride 16 ("single", "c4"), or stages of stride 4 to 32 ("fpn").
@@ -48,24 +48,24 @@ class FasterRCNN(TwoStageDetector):
             published choice: 8 times the stride of each level for "fpn" (32 to 512; Lin et al., section 4.1), 128,
             256, 512 for "single" (Ren et al., section 3.3), 32 to 512 for "c4" (Lin et al., section 5.1).
         anchor_ratios: height / width of the anchors at every level and size (Ren et al., section 3.3).
-        rpn_pre_nms_top_n_train: anchors of each level and picture that go into NMS in training.
+        rpn_pre_nms_top_n_train: anchors of each level and image that go into NMS in training.
         rpn_pre_nms_top_n_test: the same in evaluation.
-        rpn_post_nms_top_n_train: proposals of each picture after NMS in training (Ren et al.: 2000).
+        rpn_post_nms_top_n_train: proposals of each image after NMS in training (Ren et al.: 2000).
         rpn_post_nms_top_n_test: the same in evaluation (FPN: 1000).
         rpn_nms_iou: proposals that overlap a better one of their level by more are dropped (Ren et al.: .7).
         rpn_fg_iou: IoU with an object from which an anchor counts as it (Ren et al., section 3.1.2: .7).
         rpn_bg_iou: IoU below which an anchor counts as background (the same: .3).
-        rpn_batch_size: anchors of each picture in the loss (the same, section 3.1.3: 256).
+        rpn_batch_size: anchors of each image in the loss (the same, section 3.1.3: 256).
         rpn_positive_fraction: share of objects among them at most (the same: .5).
         rpn_score_threshold: smallest objectness of a proposal, in 0..1.
-        box_batch_size: proposals of each picture in the loss of the second stage (FPN: 512; Girshick 2015: 64).
+        box_batch_size: proposals of each image in the loss of the second stage (FPN: 512; Girshick 2015: 64).
         box_positive_fraction: share of objects among them at most (Girshick 2015, section 2.3: .25).
         box_fg_iou: IoU from which a proposal counts as an object (the same: .5).
         box_bg_iou: IoU below which it counts as background (FPN: .5).
         box_score_threshold: a detection scores more, in 0..1; for evaluation, not for display.
         box_nms_iou: detections that overlap a better one of their class by more are dropped.
-        box_detections: detections of a picture at most (COCO: 100).
-        suppression: which of overlapping detections stay, by its name in `visionkit.ops.suppression`: "per_class",
+        box_detections: detections of an image at most (COCO: 100).
+        NMS: which of overlapping detections stay, by its name in `visionkit.ops.nms`: "per_class",
             "class_agnostic", "soft_linear" or "soft_gaussian".
         soft_nms_sigma: how gently "soft_gaussian" lowers scores (Bodla et al. 2017: .5).
         fpn_channels: of every pyramid level (Lin et al., section 3: 256); only for "fpn".
@@ -111,7 +111,7 @@ class FasterRCNN(TwoStageDetector):
         box_score_threshold: float = 0.05,
         box_nms_iou: float = 0.5,
         box_detections: int = 100,
-        suppression: str = "per_class",
+        nms_kind: str = "per_class",
         soft_nms_sigma: float = 0.5,
         fpn_channels: int = 256,
         head_channels: int | None = None,
@@ -126,7 +126,7 @@ class FasterRCNN(TwoStageDetector):
             raise RecipeError(f"form={form!r}{suggest(form, FORMS)}")
         parts = FORMS[form](backbone, Widths(fpn_channels, head_channels, head_dropout, roi_size))
         self.neck = parts.neck
-        self.rpn = RegionProposals(
+        self.rpn = RegionProposalNetwork(
             parts.channels,
             Anchors(checked_anchors(anchor_sizes or parts.anchor_sizes, parts.anchor_sizes), anchor_ratios),
             training=ProposalOptions(rpn_pre_nms_top_n_train, rpn_post_nms_top_n_train),
@@ -139,7 +139,7 @@ class FasterRCNN(TwoStageDetector):
             score_threshold=rpn_score_threshold,
             inside_only=parts.inside_only,
         )
-        self.roi_heads = RegionHeads(
+        self.roi_heads = PooledRoIHeads(
             parts.pool,
             parts.head,
             parts.head_channels,
@@ -148,7 +148,7 @@ class FasterRCNN(TwoStageDetector):
             background_iou=box_bg_iou,
             batch_size=box_batch_size,
             positive_fraction=box_positive_fraction,
-            suppress=Suppression(suppression, box_nms_iou, box_detections, box_score_threshold, soft_nms_sigma),
+            nms=NMSOptions(nms_kind, box_nms_iou, box_detections, box_score_threshold, soft_nms_sigma),
             **parts.judging,
         )
         if weights is not None:

@@ -7,11 +7,11 @@ from torch import Tensor, nn
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
 from visionkit.errors import RecipeError, VisionkitError
-from visionkit.models.detection.batch import Prediction, Target, split_targets
+from visionkit.models.detection.parts.batch import Prediction, Target, split_targets
 
 
-class AsTheyCome(GeneralizedRCNNTransform):
-    """Puts pictures into a batch that the task has resized and normalised already.
+class NoTransform(GeneralizedRCNNTransform):
+    """Puts images into a batch that the task has resized and normalized already.
 
     Args:
         size_divisible: the batch's sides are multiples of it, in pixels.
@@ -21,19 +21,19 @@ class AsTheyCome(GeneralizedRCNNTransform):
         super().__init__(1, 1, [0.0] * 3, [1.0] * 3, size_divisible)
 
     def normalize(self, image: Tensor) -> Tensor:
-        """The picture [3, H, W] as it is."""
+        """The image [3, H, W] as it is."""
         return image
 
     def resize(self, image: Tensor, target: dict[str, Tensor] | None = None) -> tuple[Tensor, dict[str, Tensor] | None]:
-        """Picture and target as they are."""
+        """Image and target as they are."""
         return image, target
 
 
 class FromTorchvision(nn.Module):
     """A detector of torchvision that gives boxes.
 
-    It is built with K + 1 classes, of which torchvision keeps 0 for the background. What it does to pictures by itself
-    is taken away: the task resizes them, and normalises them as the network did unless `preprocess` says otherwise.
+    It is built with K + 1 classes, of which torchvision keeps 0 for the background. What it does to images by itself
+    is taken away: the task resizes them, and normalizes them as the network did unless `preprocess` says otherwise.
     Crowds are not known to it, and train as background. It gives losses in training mode only: validation has none.
     A checkpoint cannot rebuild it: whoever has built it loads the values.
 
@@ -55,7 +55,7 @@ class FromTorchvision(nn.Module):
             raise RecipeError("of torchvision's detectors those of boxes are taken; mask_rcnn of the kit gives masks")
         self.network, self.num_classes = network, num_classes
         self.mean, self.std = tuple(own.image_mean), tuple(own.image_std)
-        network.transform = AsTheyCome(own.size_divisible)
+        network.transform = NoTransform(own.size_divisible)
 
     @property
     def backbone(self) -> nn.Module:
@@ -63,28 +63,28 @@ class FromTorchvision(nn.Module):
         return self.network.backbone  # type: ignore[return-value]
 
     def forward(
-        self, pictures: list[Tensor], targets: list[Target] | None = None
+        self, images: list[Tensor], targets: list[Target] | None = None
     ) -> dict[str, Tensor] | list[Prediction]:
-        """Learn from pictures, or detect in them; as of the kit's own detectors.
+        """Learn from images, or detect in them; as of the kit's own detectors.
 
         Raises:
-            DataError: targets that cannot be right; names the picture.
+            DataError: targets that cannot be right; names the image.
             VisionkitError: no targets in training.
         """
         if not self.training:
-            return [self._prediction(found) for found in self.network(pictures)]
+            return [self._prediction(found) for found in self.network(images)]
         if targets is None:
             raise VisionkitError("a detector in training mode needs targets; call eval() to predict")
         objects = split_targets(targets, self.num_classes)
         wanted = [{"boxes": one.boxes, "labels": one.labels + 1} for one in objects]
-        losses: dict[str, Tensor] = self.network(pictures, wanted)
+        losses: dict[str, Tensor] = self.network(images, wanted)
         return losses
 
     def losses_and_predictions(
-        self, pictures: list[Tensor], targets: list[Target]
+        self, images: list[Tensor], targets: list[Target]
     ) -> tuple[dict[str, Tensor], list[Prediction]]:
         """No losses, and what is found."""
-        return {}, [self._prediction(found) for found in self.network(pictures)]
+        return {}, [self._prediction(found) for found in self.network(images)]
 
     @staticmethod
     def _prediction(found: dict[str, Any]) -> Prediction:

@@ -6,16 +6,16 @@ import torch
 from torch import Tensor
 from torchvision.models.detection import MaskRCNN_ResNet50_FPN_Weights
 
-from visionkit.backbones.contract import Backbone
+from visionkit.backbones.base import Backbone
 from visionkit.errors import DataError, RecipeError
-from visionkit.models.detection.batch import PictureBatch, Prediction
-from visionkit.models.detection.box_head import RegionPool
+from visionkit.models.create import models
 from visionkit.models.detection.faster_rcnn import PUBLISHED as FASTER_RCNN
 from visionkit.models.detection.faster_rcnn import FasterRCNN
-from visionkit.models.detection.mask_head import MaskHead
-from visionkit.models.detection.published import PublishedDetector
-from visionkit.models.detection.region_judge import Sample
-from visionkit.models.registry import models
+from visionkit.models.detection.parts.batch import ImageBatch, Prediction
+from visionkit.models.detection.parts.box_head import MultiLevelRoIAlign
+from visionkit.models.detection.parts.mask_head import MaskHead
+from visionkit.models.detection.parts.roi_heads import Sample
+from visionkit.models.detection.parts.torchvision_weights import PublishedDetector
 from visionkit.ops.matching import Objects
 
 PUBLISHED = PublishedDetector(
@@ -71,25 +71,25 @@ class MaskRCNN(FasterRCNN):
         super().__init__(backbone, num_classes, **options)
         levels = {name: stage.stride for name, stage in backbone.stages.items() if name in self.neck.level_names}  # type: ignore[operator]
         channels = options.get("fpn_channels", 256)
-        self.mask_head = MaskHead(RegionPool(levels, POOLED_CELLS), channels, mask_channels, num_classes)
+        self.mask_head = MaskHead(MultiLevelRoIAlign(levels, POOLED_CELLS), channels, mask_channels, num_classes)
         if weights is not None:
             PUBLISHED.load(self, backbone, weights)
         self.to(memory_format=torch.channels_last)
 
     def _region_losses(
-        self, batch: PictureBatch, maps: dict[str, Tensor], sample: Sample, objects: list[Objects]
+        self, batch: ImageBatch, maps: dict[str, Tensor], sample: Sample, objects: list[Objects]
     ) -> dict[str, Tensor]:
         for number, one in enumerate(objects):
             if len(one.boxes) and one.masks is None:
                 raise DataError(
-                    f"picture {number} of the batch has {len(one.boxes)} objects and no masks, which mask_rcnn learns "
+                    f"image {number} of the batch has {len(one.boxes)} objects and no masks, which mask_rcnn learns "
                     "from\ntake a card whose annotations have them, or model.name=faster_rcnn"
                 )
         boxes = super()._region_losses(batch, maps, sample, objects)
         return {**boxes, "loss_mask": self.mask_head.loss(maps, sample, objects, batch.sizes)}
 
     def _detect_in_regions(
-        self, batch: PictureBatch, maps: dict[str, Tensor], proposals: list[Tensor]
+        self, batch: ImageBatch, maps: dict[str, Tensor], proposals: list[Tensor]
     ) -> list[Prediction]:
         found = super()._detect_in_regions(batch, maps, proposals)
         boxes, labels = ([prediction[key] for prediction in found] for key in ("boxes", "labels"))

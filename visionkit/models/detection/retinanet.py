@@ -9,18 +9,18 @@ from torchvision.models.detection._utils import BoxCoder
 from torchvision.models.detection.retinanet import RetinaNetClassificationHead, RetinaNetRegressionHead
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
-from visionkit.backbones.contract import Backbone, Stage
-from visionkit.backbones.weights import State
+from visionkit.backbones.base import Backbone, Stage
+from visionkit.backbones.load_weights import State
 from visionkit.errors import RecipeError
-from visionkit.models.detection.anchors import Anchors
-from visionkit.models.detection.faster_rcnn_forms import checked_anchors
-from visionkit.models.detection.one_stage import DenseOutput, OneStageDetector, best_of_each_level
-from visionkit.models.detection.published import PYRAMID_RENAMED, PublishedDetector
-from visionkit.models.detection.pyramid import Pyramid
-from visionkit.models.registry import models
+from visionkit.models.create import models
+from visionkit.models.detection.parts.anchors import Anchors
+from visionkit.models.detection.parts.faster_rcnn_variants import checked_anchors
+from visionkit.models.detection.parts.fpn import FPN
+from visionkit.models.detection.parts.one_stage import DenseOutput, OneStageDetector, best_of_each_level
+from visionkit.models.detection.parts.torchvision_weights import PYRAMID_RENAMED, PublishedDetector
 from visionkit.ops.focal_loss import focal_loss
 from visionkit.ops.matching import BestMatcher, Objects
-from visionkit.ops.suppression import Suppression
+from visionkit.ops.nms import NMSOptions
 
 CLASS_LAYER, BOX_LAYER = "head.classification_head.cls_logits", "head.regression_head.bbox_reg"
 
@@ -94,12 +94,12 @@ class RetinaNet(OneStageDetector):
             as torchvision has it.
         bg_iou: IoU below which it counts as background (the same: .4).
         score_threshold: a detection scores more, in 0..1; for evaluation, not for display (section 4: .05).
-        level_candidates: best detections of each level that go into suppression (the same: 1000).
-        suppression: which of overlapping detections stay, by its name in `visionkit.ops.suppression`: "per_class",
+        level_candidates: best detections of each level that go into NMS (the same: 1000).
+        NMS: which of overlapping detections stay, by its name in `visionkit.ops.nms`: "per_class",
             "class_agnostic", "soft_linear" or "soft_gaussian".
         nms_iou: detections suffer from a better one that they overlap by more (the same: .5).
         soft_nms_sigma: how gently "soft_gaussian" lowers scores (Bodla et al. 2017: .5).
-        detections: of a picture at most (COCO: 100).
+        detections: of an image at most (COCO: 100).
         weights: values for the whole network: "coco" (torchvision's file for ResNet-50), the path of such a file, the
             path of a visionkit checkpoint, or None. Of torchvision's 90 ids 80 classes are COCO's; with another number
             of classes the predictor stays new.
@@ -130,7 +130,7 @@ class RetinaNet(OneStageDetector):
         bg_iou: float = 0.4,
         score_threshold: float = 0.05,
         level_candidates: int = 1000,
-        suppression: str = "per_class",
+        nms_kind: str = "per_class",
         nms_iou: float = 0.5,
         soft_nms_sigma: float = 0.5,
         detections: int = 100,
@@ -147,12 +147,12 @@ class RetinaNet(OneStageDetector):
         super().__init__(
             backbone,
             num_classes,
-            neck=Pyramid(stages, fpn_channels, _levels_behind(stages, fpn_channels, p6_from)),
+            neck=FPN(stages, fpn_channels, _levels_behind(stages, fpn_channels, p6_from)),
             head=RetinaNetHead(fpn_channels, anchors.num_anchors_per_location()[0], num_classes, prior),
             anchors=anchors,
             matcher=BestMatcher(fg_iou, bg_iou),
             box_coder=BoxCoder(weights=(1.0, 1.0, 1.0, 1.0)),
-            suppress=Suppression(suppression, nms_iou, detections, score_threshold, soft_nms_sigma),
+            nms=NMSOptions(nms_kind, nms_iou, detections, score_threshold, soft_nms_sigma),
         )
         self.alpha, self.gamma, self.level_candidates = focal_alpha, focal_gamma, level_candidates
         if weights is not None:
@@ -162,14 +162,14 @@ class RetinaNet(OneStageDetector):
         """Focal loss of every anchor (section 3.2) and L1 of those that are objects, as torchvision has it.
 
         Returns:
-            `loss_classifier` and `loss_box`, each divided by the picture's number of anchors that are objects, and
-            averaged over the pictures.
+            `loss_classifier` and `loss_box`, each divided by the image's number of anchors that are objects, and
+            averaged over the images.
         """
-        lessons = self.lessons(output.anchors, objects)
-        number = (lessons.classes > 0).sum(dim=1).clamp(min=1)
-        classifier = focal_loss(output.logits, lessons.classes, self.alpha, self.gamma) / number
-        said, wanted = self.box_errors(output, lessons)
-        box = (said - wanted).abs().sum(dim=1) / number[lessons.picture]
+        anchor_targets = self.anchor_targets(output.anchors, objects)
+        number = (anchor_targets.classes > 0).sum(dim=1).clamp(min=1)
+        classifier = focal_loss(output.logits, anchor_targets.classes, self.alpha, self.gamma) / number
+        said, wanted = self.box_errors(output, anchor_targets)
+        box = (said - wanted).abs().sum(dim=1) / number[anchor_targets.image]
         return {"loss_classifier": classifier.mean(), "loss_box": box.sum() / len(objects)}
 
     def scores(self, output: DenseOutput) -> Tensor:
@@ -178,7 +178,7 @@ class RetinaNet(OneStageDetector):
 
     def choose(self, scores: Tensor, per_level: Sequence[int]) -> tuple[Tensor, Tensor]:
         """See `OneStageDetector.choose`."""
-        return best_of_each_level(scores, per_level, self.suppress.score_threshold, self.level_candidates)
+        return best_of_each_level(scores, per_level, self.nms.score_threshold, self.level_candidates)
 
 
 def published_anchor_sizes(strides: Sequence[int]) -> list[list[int]]:

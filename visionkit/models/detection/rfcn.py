@@ -1,20 +1,20 @@
-"""R-FCN (Dai et al. 2016): all layers see the whole picture, and a region only reads from maps and averages."""
+"""R-FCN (Dai et al. 2016): all layers see the whole image, and a region only reads from maps and averages."""
 
 from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from visionkit.backbones.contract import Backbone, Stage
+from visionkit.backbones.base import Backbone, Stage
 from visionkit.errors import RecipeError
-from visionkit.models.detection.anchors import Anchors
-from visionkit.models.detection.faster_rcnn_forms import SINGLE_STAGE, checked_anchors, single_stage
-from visionkit.models.detection.position_sensitive import PROPOSALS, ScoreMaps, VotingHeads
-from visionkit.models.detection.rpn import ProposalOptions, RegionProposals
-from visionkit.models.detection.two_stage import TwoStageDetector, check_thresholds
-from visionkit.models.registry import models
-from visionkit.models.weights import load_network
-from visionkit.ops.suppression import Suppression
+from visionkit.models.create import models
+from visionkit.models.detection.parts.anchors import Anchors
+from visionkit.models.detection.parts.faster_rcnn_variants import SINGLE_STAGE, checked_anchors, single_stage
+from visionkit.models.detection.parts.position_sensitive import PROPOSALS, PositionSensitiveRoIHeads, ScoreMaps
+from visionkit.models.detection.parts.rpn import ProposalOptions, RegionProposalNetwork
+from visionkit.models.detection.parts.two_stage import TwoStageDetector, check_thresholds
+from visionkit.models.load_weights import load_network
+from visionkit.ops.nms import NMSOptions
 
 LARGEST_STRIDE = 16
 """Pixels of a cell of the score maps (section 2: dilation instead of 32 pixels gains 2.6 points of mAP)."""
@@ -30,9 +30,9 @@ class RFCN(TwoStageDetector):
     Regions are proposed on C4, as by Faster R-CNN, and judged on maps made from C5, which dilation brings to the same
     stride of 16 ("hole algorithm", section 2): `model.backbone.output_stride=16` with a ResNet from 50 layers on. On
     any other backbone both stages stand on its map of stride 16: `model.backbone.out_stages=[s16]`. As in Faster R-CNN
-    (Ren et al. 2015, section 3.3), anchors that cross the picture's edge do not train, unless all do.
+    (Ren et al. 2015, section 3.3), anchors that cross the image's edge do not train, unless all do.
 
-    In training, `net(pictures, targets)` gives losses; in evaluation, `net(pictures)` gives predictions. Options called
+    In training, `net(images, targets)` gives losses; in evaluation, `net(images)` gives predictions. Options called
     as those of `FasterRCNN` mean the same; where the defaults differ they are this paper's.
 
     Args:
@@ -46,17 +46,17 @@ class RFCN(TwoStageDetector):
             sample.
         anchor_sizes: sides of the square anchors, in pixels of the network's input, one list; None is 128, 256, 512.
         anchor_ratios: height / width of the anchors.
-        rpn_pre_nms_top_n_train: anchors of each picture that go into NMS in training.
+        rpn_pre_nms_top_n_train: anchors of each image that go into NMS in training.
         rpn_pre_nms_top_n_test: the same in evaluation.
-        rpn_post_nms_top_n_train: proposals of each picture after NMS in training (section 3: 300).
+        rpn_post_nms_top_n_train: proposals of each image after NMS in training (section 3: 300).
         rpn_post_nms_top_n_test: the same in evaluation (section 3: 300).
         rpn_nms_iou, rpn_fg_iou, rpn_bg_iou: see `FasterRCNN`.
         rpn_batch_size, rpn_positive_fraction, rpn_score_threshold: likewise.
-        box_batch_size: proposals of each picture in the loss (section 2: 128).
+        box_batch_size: proposals of each image in the loss (section 2: 128).
         box_positive_fraction: share of objects among them at most, without `ohem`.
         box_fg_iou: IoU from which a proposal counts as an object (section 2: .5).
         box_bg_iou: IoU below which it counts as background (the same).
-        box_score_threshold, box_detections, suppression, soft_nms_sigma: see `FasterRCNN`.
+        box_score_threshold, box_detections, NMS, soft_nms_sigma: see `FasterRCNN`.
         box_nms_iou: detections that overlap a better one of their class by more are dropped (section 2: .3).
         weights: path of a visionkit checkpoint of such a network, or None. With another number of classes the score
             maps stay new.
@@ -99,7 +99,7 @@ class RFCN(TwoStageDetector):
         box_score_threshold: float = 0.05,
         box_nms_iou: float = 0.3,
         box_detections: int = 100,
-        suppression: str = "per_class",
+        nms_kind: str = "per_class",
         soft_nms_sigma: float = 0.5,
         weights: str | None = None,
     ) -> None:
@@ -110,7 +110,7 @@ class RFCN(TwoStageDetector):
             raise RecipeError(f"cells={cells}, head_channels={head_channels}: each must be at least 1")
         name, deepest = _checked_deepest(backbone)
         self.neck = ScoreMaps(SINGLE_STAGE, name, deepest.channels, head_channels, num_classes, cells)
-        self.rpn = RegionProposals(
+        self.rpn = RegionProposalNetwork(
             single_stage(backbone).channels,
             Anchors(checked_anchors(anchor_sizes or ANCHOR_SIZES, ANCHOR_SIZES), anchor_ratios),
             training=ProposalOptions(rpn_pre_nms_top_n_train, rpn_post_nms_top_n_train),
@@ -123,7 +123,7 @@ class RFCN(TwoStageDetector):
             score_threshold=rpn_score_threshold,
             inside_only=True,
         )
-        self.roi_heads = VotingHeads(
+        self.roi_heads = PositionSensitiveRoIHeads(
             pooling,
             cells,
             deepest.stride,
@@ -133,7 +133,7 @@ class RFCN(TwoStageDetector):
             foreground_iou=box_fg_iou,
             background_iou=box_bg_iou,
             positive_fraction=box_positive_fraction,
-            suppress=Suppression(suppression, box_nms_iou, box_detections, box_score_threshold, soft_nms_sigma),
+            nms=NMSOptions(nms_kind, box_nms_iou, box_detections, box_score_threshold, soft_nms_sigma),
             smooth_l1_beta=1.0,
         )
         if weights is not None:

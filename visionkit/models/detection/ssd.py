@@ -9,17 +9,17 @@ from torchvision.models.detection import SSD300_VGG16_Weights
 from torchvision.models.detection._utils import BoxCoder, SSDMatcher
 from torchvision.models.detection.ssd import SSDHead
 
-from visionkit.backbones.contract import Backbone
-from visionkit.backbones.weights import Statistics
+from visionkit.backbones.base import Backbone
+from visionkit.backbones.load_weights import Statistics
 from visionkit.errors import DataError, RecipeError
-from visionkit.models.detection.batch import PictureBatch
-from visionkit.models.detection.one_stage import DenseOutput, OneStageDetector, best_of_each_class
-from visionkit.models.detection.published import PublishedDetector
-from visionkit.models.detection.ssd_forms import FORMS
-from visionkit.models.registry import models
+from visionkit.models.create import models
+from visionkit.models.detection.parts.batch import ImageBatch
+from visionkit.models.detection.parts.one_stage import DenseOutput, OneStageDetector, best_of_each_class
+from visionkit.models.detection.parts.ssd_variants import FORMS
+from visionkit.models.detection.parts.torchvision_weights import PublishedDetector
 from visionkit.ops.matching import Objects
+from visionkit.ops.nms import NMSOptions
 from visionkit.ops.sampling import highest
-from visionkit.ops.suppression import Suppression
 from visionkit.registry import suggest
 
 PUBLISHED = PublishedDetector(
@@ -39,7 +39,7 @@ PUBLISHED = PublishedDetector(
 
 @models.register("ssd")
 class SSD(OneStageDetector):
-    """One-stage detector on pictures of one size (VOC07 mAP 77.2 with 300 pixels, 79.8 with 512, trained on 07+12).
+    """One-stage detector on images of one size (VOC07 mAP 77.2 with 300 pixels, 79.8 with 512, trained on 07+12).
 
     With torchvision's values for `ssd300_vgg16` it repeats torchvision's results. Three forms:
 
@@ -53,17 +53,17 @@ class SSD(OneStageDetector):
         form: "ssd300", "ssd512" or "any", see above.
         extra_channels: of the levels behind the backbone, each half the size of the one before; only for "any", where
             None is 512, 256, 256.
-        scales: side of the first level's default boxes and of the last one's, as shares of the picture's (equation 4);
+        scales: side of the first level's default boxes and of the last one's, as shares of the image's (equation 4);
             only for "any", where None is .2, .9.
         fg_iou: IoU with an object from which a default box counts as it, besides each object's best (section 2.2: .5).
         negatives: hardest background boxes in the loss for each box that is an object (the same: 3).
         score_threshold: a detection scores more, in 0..1; for evaluation, not for display (section 2.3: .01).
-        class_candidates: best detections of each class that go into suppression (torchvision: 400).
-        suppression: which of overlapping detections stay, by its name in `visionkit.ops.suppression`: "per_class",
+        class_candidates: best detections of each class that go into NMS (torchvision: 400).
+        NMS: which of overlapping detections stay, by its name in `visionkit.ops.nms`: "per_class",
             "class_agnostic", "soft_linear" or "soft_gaussian".
         nms_iou: detections suffer from a better one that they overlap by more (section 2.3: .45).
         soft_nms_sigma: how gently "soft_gaussian" lowers scores (Bodla et al. 2017: .5).
-        detections: of a picture at most (section 2.3: 200).
+        detections: of an image at most (section 2.3: 200).
         weights: values for the whole network: "coco" (torchvision's file for SSD300), the path of such a file, the
             path of a visionkit checkpoint, or None. Of torchvision's 90 ids 80 classes are COCO's; with another number
             of classes the predictors stay new.
@@ -91,7 +91,7 @@ class SSD(OneStageDetector):
         negatives: float = 3.0,
         score_threshold: float = 0.01,
         class_candidates: int = 400,
-        suppression: str = "per_class",
+        nms_kind: str = "per_class",
         nms_iou: float = 0.45,
         soft_nms_sigma: float = 0.5,
         detections: int = 200,
@@ -108,7 +108,7 @@ class SSD(OneStageDetector):
             anchors=levels.boxes,
             matcher=SSDMatcher(fg_iou),
             box_coder=BoxCoder(weights=(10.0, 10.0, 5.0, 5.0)),
-            suppress=Suppression(suppression, nms_iou, detections, score_threshold, soft_nms_sigma),
+            nms=NMSOptions(nms_kind, nms_iou, detections, score_threshold, soft_nms_sigma),
         )
         self.negatives, self.class_candidates = negatives, class_candidates
         if weights is not None:
@@ -118,20 +118,20 @@ class SSD(OneStageDetector):
         """Softmax over the classes and background, smooth L1 of the boxes that are objects (equations 1 and 2).
 
         Of the background only the boxes count that are taken for an object most, `negatives` times as many as are
-        objects in the same picture.
+        objects in the same image.
 
         Returns:
             `loss_classifier` and `loss_box`, each summed over the batch and divided by its number of boxes that are
             objects; 0 where there are none.
         """
-        lessons = self.lessons(output.anchors, objects)
-        number = max(len(lessons.picture), 1)
-        each = functional.cross_entropy(output.logits.mT, lessons.classes, ignore_index=-1, reduction="none")
-        allowed = self.negatives * (lessons.classes > 0).sum(dim=1)
-        hardest = highest(each.detach(), lessons.classes == 0, allowed)
-        said, wanted = self.box_errors(output, lessons)
+        anchor_targets = self.anchor_targets(output.anchors, objects)
+        number = max(len(anchor_targets.image), 1)
+        each = functional.cross_entropy(output.logits.mT, anchor_targets.classes, ignore_index=-1, reduction="none")
+        allowed = self.negatives * (anchor_targets.classes > 0).sum(dim=1)
+        hardest = highest(each.detach(), anchor_targets.classes == 0, allowed)
+        said, wanted = self.box_errors(output, anchor_targets)
         return {
-            "loss_classifier": (each[lessons.picture, lessons.anchor].sum() + each[hardest].sum()) / number,
+            "loss_classifier": (each[anchor_targets.image, anchor_targets.anchor].sum() + each[hardest].sum()) / number,
             "loss_box": functional.smooth_l1_loss(said, wanted, reduction="sum") / number,
         }
 
@@ -141,13 +141,13 @@ class SSD(OneStageDetector):
 
     def choose(self, scores: Tensor, per_level: Sequence[int]) -> tuple[Tensor, Tensor]:
         """See `OneStageDetector.choose`."""
-        return best_of_each_class(scores, self.suppress.score_threshold, self.class_candidates)
+        return best_of_each_class(scores, self.nms.score_threshold, self.class_candidates)
 
-    def _look(self, pictures: list[Tensor]) -> tuple[PictureBatch, DenseOutput]:
-        sizes = sorted({tuple(picture.shape[-2:]) for picture in pictures})
+    def _forward_view(self, images: list[Tensor]) -> tuple[ImageBatch, DenseOutput]:
+        sizes = sorted({tuple(image.shape[-2:]) for image in images})
         if len(sizes) > 1:
             raise DataError(
-                f"the pictures of this batch have the sizes {sizes[:3]}: SSD takes pictures of one size\n"
+                f"the images of this batch have the sizes {sizes[:3]}: SSD takes images of one size\n"
                 "set preprocess.size, such as [300, 300]"
             )
-        return super()._look(pictures)
+        return super()._forward_view(images)

@@ -1,4 +1,4 @@
-"""YOLO (Redmon et al. 2015): a grid over the picture, each cell with a few boxes and one class."""
+"""YOLO (Redmon et al. 2015): a grid over the image, each cell with a few boxes and one class."""
 
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal
@@ -8,26 +8,26 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.models.detection._utils import BoxCoder
 
-from visionkit.backbones.contract import Backbone, Stage
+from visionkit.backbones.base import Backbone, Stage
 from visionkit.errors import RecipeError
-from visionkit.models.detection.grid import GridBoxes, centres_of, match_cells
-from visionkit.models.detection.grid_head import by_boxes, check_weights, convolution
-from visionkit.models.detection.one_stage import DenseOutput, Lessons, OneStageDetector, best_of_each_level
-from visionkit.models.registry import models
-from visionkit.models.weights import load_network
+from visionkit.models.create import models
+from visionkit.models.detection.parts.grid_anchors import GridBoxes, centers_of, match_cells
+from visionkit.models.detection.parts.grid_head import by_boxes, check_weights, convolution
+from visionkit.models.detection.parts.one_stage import AnchorTargets, DenseOutput, OneStageDetector, best_of_each_level
+from visionkit.models.load_weights import load_network
 from visionkit.ops.boxes import paired_iou
 from visionkit.ops.matching import Objects
-from visionkit.ops.suppression import Suppression
+from visionkit.ops.nms import NMSOptions
 from visionkit.registry import suggest
 
 HEADS = ("connected", "convolutional")
 
 
 class RootCoder(BoxCoder):
-    """Centres as a place in their cell, sides as square roots of their share of the picture (section 2.2).
+    """Centers as a place in their cell, sides as square roots of their share of the image (section 2.2).
 
     Args:
-        cells: along each side of the picture.
+        cells: along each side of the image.
     """
 
     def __init__(self, cells: int) -> None:
@@ -37,16 +37,16 @@ class RootCoder(BoxCoder):
     def encode_single(self, reference_boxes: Tensor, proposals: Tensor) -> Tensor:
         """Code [N, 4] of boxes [N, 4] in cells [N, 4]."""
         cell = proposals[:, 2:] - proposals[:, :2]
-        place = (centres_of(reference_boxes) - proposals[:, :2]) / cell
+        place = (centers_of(reference_boxes) - proposals[:, :2]) / cell
         share = (reference_boxes[:, 2:] - reference_boxes[:, :2]) / (cell * self.cells)
         return torch.cat([place, share.sqrt()], dim=1)
 
     def decode_single(self, rel_codes: Tensor, boxes: Tensor) -> Tensor:
         """Boxes [N, 4] in pixels from codes [N, 4] and cells [N, 4]."""
         cell = boxes[:, 2:] - boxes[:, :2]
-        centres = boxes[:, :2] + rel_codes[:, :2] * cell
+        centers = boxes[:, :2] + rel_codes[:, :2] * cell
         sides = rel_codes[:, 2:].square() * cell * self.cells
-        return torch.cat([centres - sides / 2, centres + sides / 2], dim=1)
+        return torch.cat([centers - sides / 2, centers + sides / 2], dim=1)
 
 
 class FourConvolutions(nn.Module):
@@ -75,7 +75,7 @@ class FourConvolutions(nn.Module):
 
 
 class ConnectedLayers(nn.Sequential):
-    """Two fully connected layers that see the whole picture from every cell (section 2.1).
+    """Two fully connected layers that see the whole image from every cell (section 2.1).
 
     Args:
         channels: of the map.
@@ -122,13 +122,13 @@ class GridHead(nn.Module):
 class YOLOv1(OneStageDetector):
     """One-stage detector that regresses boxes and classes of the cells of a grid (VOC07 mAP 63.4, trained on 07+12).
 
-    For pictures of one size (`preprocess.size`; the paper's is 448).
+    For images of one size (`preprocess.size`; the paper's is 448).
 
     Args:
         backbone: its deepest stage is taken.
         num_classes: K; labels are 0..K-1.
-        head: "connected", two fully connected layers that divide every picture into `grid` x `grid` cells, or
-            "convolutional", where the grid follows the picture's size and a box's sides count in `grid` cells.
+        head: "connected", two fully connected layers that divide every image into `grid` x `grid` cells, or
+            "convolutional", where the grid follows the image's size and a box's sides count in `grid` cells.
         grid: S (section 2: 7).
         boxes: of each cell, B (the same: 2).
         head_channels: of the four convolutions behind the backbone (section 2.1: 1024).
@@ -138,12 +138,12 @@ class YOLOv1(OneStageDetector):
         coord_weight: of the errors of boxes in the loss, lambda_coord (section 2.2: 5).
         noobject_weight: of those of the confidence where no object is, lambda_noobj (the same: .5).
         score_threshold: a detection scores more, in 0..1; for evaluation, not for display (the authors' code: .001).
-        candidates: best pairs of box and class that go into suppression.
-        suppression: which of overlapping detections stay, by its name in `visionkit.ops.suppression`: "per_class",
+        candidates: best pairs of box and class that go into NMS.
+        NMS: which of overlapping detections stay, by its name in `visionkit.ops.nms`: "per_class",
             "class_agnostic", "soft_linear" or "soft_gaussian".
         nms_iou: detections suffer from a better one that they overlap by more (the same: .5).
         soft_nms_sigma: how gently "soft_gaussian" lowers scores (Bodla et al. 2017: .5).
-        detections: of a picture at most.
+        detections: of an image at most.
         weights: path of a visionkit checkpoint of such a network, or None. With another number of classes the predictor
             stays new.
 
@@ -173,7 +173,7 @@ class YOLOv1(OneStageDetector):
         noobject_weight: float = 0.5,
         score_threshold: float = 0.001,
         candidates: int = 1000,
-        suppression: str = "per_class",
+        nms_kind: str = "per_class",
         nms_iou: float = 0.5,
         soft_nms_sigma: float = 0.5,
         detections: int = 200,
@@ -199,7 +199,7 @@ class YOLOv1(OneStageDetector):
             anchors=GridBoxes(boxes=boxes, cells=grid if connected else None),
             matcher=None,
             box_coder=RootCoder(grid),
-            suppress=Suppression(suppression, nms_iou, detections, score_threshold, soft_nms_sigma),
+            nms=NMSOptions(nms_kind, nms_iou, detections, score_threshold, soft_nms_sigma),
         )
         self.size_multiple = stage.stride * (1 if connected else head_stride)
         self.per_cell, self.candidates = boxes, candidates
@@ -215,12 +215,12 @@ class YOLOv1(OneStageDetector):
         """Squared errors (equation 3).
 
         Returns:
-            `loss_box`, `loss_objectness` and `loss_classifier`, each summed over a picture, averaged over all.
+            `loss_box`, `loss_objectness` and `loss_classifier`, each summed over an image, averaged over all.
         """
-        cells = self.lessons(output.anchors, objects)
-        lessons, overlaps = self._responsible(output, cells)
-        said, wanted = self.box_errors(output, lessons)
-        place = lessons.picture, lessons.anchor
+        cells = self.anchor_targets(output.anchors, objects)
+        anchor_targets, overlaps = self._responsible(output, cells)
+        said, wanted = self.box_errors(output, anchor_targets)
+        place = anchor_targets.image, anchor_targets.anchor
         labels = functional.one_hot(cells.classes[place] - 1, self.num_classes)
         confidence = output.logits[..., 0]
         elsewhere = (cells.classes != -1).index_put(place, torch.zeros_like(overlaps, dtype=torch.bool))
@@ -238,18 +238,20 @@ class YOLOv1(OneStageDetector):
 
     def choose(self, scores: Tensor, per_level: Sequence[int]) -> tuple[Tensor, Tensor]:
         """See `OneStageDetector.choose`."""
-        return best_of_each_level(scores, per_level, self.suppress.score_threshold, self.candidates)
+        return best_of_each_level(scores, per_level, self.nms.score_threshold, self.candidates)
 
     @torch.no_grad()
-    def _responsible(self, output: DenseOutput, cells: Lessons) -> tuple[Lessons, Tensor]:
+    def _responsible(self, output: DenseOutput, cells: AnchorTargets) -> tuple[AnchorTargets, Tensor]:
         """Of the boxes of each object's cell, the one that overlaps it most, and their IoU [objects]."""
         # The boxes of a cell follow each other, and all or none of them are lessons.
-        boxes = self.decode(output.deltas[cells.picture, cells.anchor], output.anchors[cells.anchor])
+        boxes = self.decode(output.deltas[cells.image, cells.anchor], output.anchors[cells.anchor])
         overlaps = paired_iou(boxes, cells.references).view(-1, self.per_cell)
         best = overlaps.argmax(dim=1)
         chosen = torch.arange(len(best), device=best.device) * self.per_cell + best
-        lessons = Lessons(cells.classes, cells.picture[chosen], cells.anchor[chosen], cells.references[chosen])
-        return lessons, overlaps.flatten()[chosen]
+        anchor_targets = AnchorTargets(
+            cells.classes, cells.image[chosen], cells.anchor[chosen], cells.references[chosen]
+        )
+        return anchor_targets, overlaps.flatten()[chosen]
 
 
 def _deepest(backbone: Backbone) -> tuple[str, Stage]:

@@ -9,16 +9,16 @@ from torch.nn import functional
 from torchvision.models.detection._utils import BoxCoder
 from torchvision.ops import box_iou
 
-from visionkit.backbones.contract import Backbone
+from visionkit.backbones.base import Backbone
 from visionkit.errors import RecipeError
-from visionkit.models.detection.grid import GridBoxes, centres_of, match_shapes, shares
-from visionkit.models.detection.grid_head import by_boxes, check_weights, convolution, predictor
-from visionkit.models.detection.one_stage import DenseOutput, Lessons, OneStageDetector, best_of_each_level
-from visionkit.models.registry import models
-from visionkit.models.weights import load_network
+from visionkit.models.create import models
+from visionkit.models.detection.parts.grid_anchors import GridBoxes, centers_of, match_shapes, shares
+from visionkit.models.detection.parts.grid_head import by_boxes, check_weights, convolution, predictor
+from visionkit.models.detection.parts.one_stage import AnchorTargets, DenseOutput, OneStageDetector, best_of_each_level
+from visionkit.models.load_weights import load_network
 from visionkit.ops.boxes import paired_iou, share_inside
 from visionkit.ops.matching import CROWD_SHARE, Objects
-from visionkit.ops.suppression import Suppression
+from visionkit.ops.nms import NMSOptions
 
 STRIDE = 32
 """Pixels of a cell."""
@@ -31,14 +31,14 @@ LARGEST_GROWTH = 4.0
 
 
 class SigmoidCoder(BoxCoder):
-    """Centres by a sigmoid within their cell, sides by an exponential of the anchor's (section 2, figure 3)."""
+    """Centers by a sigmoid within their cell, sides by an exponential of the anchor's (section 2, figure 3)."""
 
     def __init__(self) -> None:
         super().__init__(weights=(1.0, 1.0, 1.0, 1.0))
 
     def encode_single(self, reference_boxes: Tensor, proposals: Tensor) -> Tensor:
         """Place in the cell (0..1) and logarithm of the sides, [N, 4]: what `activate` should give."""
-        place = (centres_of(reference_boxes) - centres_of(proposals)) / STRIDE + 0.5
+        place = (centers_of(reference_boxes) - centers_of(proposals)) / STRIDE + 0.5
         sides = (reference_boxes[:, 2:] - reference_boxes[:, :2]) / (proposals[:, 2:] - proposals[:, :2])
         return torch.cat([place, sides.log()], dim=1)
 
@@ -49,9 +49,9 @@ class SigmoidCoder(BoxCoder):
     def decode_single(self, rel_codes: Tensor, boxes: Tensor) -> Tensor:
         """Boxes [N, 4] in pixels from what the network says [N, 4] and anchors [N, 4]."""
         code = self.activate(rel_codes)
-        centres = centres_of(boxes) + (code[:, :2] - 0.5) * STRIDE
+        centers = centers_of(boxes) + (code[:, :2] - 0.5) * STRIDE
         sides = (boxes[:, 2:] - boxes[:, :2]) * code[:, 2:].clamp(max=LARGEST_GROWTH).exp()
-        return torch.cat([centres - sides / 2, centres + sides / 2], dim=1)
+        return torch.cat([centers - sides / 2, centers + sides / 2], dim=1)
 
 
 class Passthrough(nn.Module):
@@ -100,7 +100,7 @@ class AnchorHead(nn.Module):
 class YOLOv2(OneStageDetector):
     """One-stage detector with anchors on one grid of 32 pixels (VOC07 mAP 76.8 at 416, 78.6 at 544, on 07+12).
 
-    For pictures of one size (`preprocess.size`), letterboxed as the authors do. `visionkit data anchors` finds anchors.
+    For images of one size (`preprocess.size`), letterboxed as the authors do. `visionkit data anchors` finds anchors.
 
     Args:
         backbone: with stages of stride 16 and 32; others are passed over.
@@ -114,12 +114,12 @@ class YOLOv2(OneStageDetector):
         class_weight: of the classes (the same: 1).
         noobject_iou: a box that overlaps an object by more is not taken for background (the same: .6).
         score_threshold: a detection scores more, in 0..1; for evaluation, not for display (the same: .005).
-        candidates: best pairs of box and class that go into suppression.
-        suppression: which of overlapping detections stay, by its name in `visionkit.ops.suppression`: "per_class",
+        candidates: best pairs of box and class that go into NMS.
+        NMS: which of overlapping detections stay, by its name in `visionkit.ops.nms`: "per_class",
             "class_agnostic", "soft_linear" or "soft_gaussian".
         nms_iou: detections suffer from a better one that they overlap by more (the same: .45).
         soft_nms_sigma: how gently "soft_gaussian" lowers scores (Bodla et al. 2017: .5).
-        detections: of a picture at most.
+        detections: of an image at most.
         weights: path of a visionkit checkpoint of such a network, or None. With another number of classes the predictor
             stays new.
 
@@ -149,7 +149,7 @@ class YOLOv2(OneStageDetector):
         noobject_iou: float = 0.6,
         score_threshold: float = 0.005,
         candidates: int = 1000,
-        suppression: str = "per_class",
+        nms_kind: str = "per_class",
         nms_iou: float = 0.45,
         soft_nms_sigma: float = 0.5,
         detections: int = 200,
@@ -171,7 +171,7 @@ class YOLOv2(OneStageDetector):
             anchors=grid,
             matcher=None,
             box_coder=SigmoidCoder(),
-            suppress=Suppression(suppression, nms_iou, detections, score_threshold, soft_nms_sigma),
+            nms=NMSOptions(nms_kind, nms_iou, detections, score_threshold, soft_nms_sigma),
         )
         self.per_cell, self.candidates, self.noobject_iou = grid.per_cell, candidates, noobject_iou
         self.coord_weight, self.class_weight = coord_weight, class_weight
@@ -186,22 +186,22 @@ class YOLOv2(OneStageDetector):
     def losses(self, output: DenseOutput, objects: Sequence[Objects]) -> dict[str, Tensor]:
         """Halved squared errors of boxes and objectness, softmax of the classes, as in the authors' code.
 
-        A box's errors weigh 2 less its share of the picture, so that small objects count more. Left out is that the
-        authors also draw all boxes towards their anchors through the first 12,800 pictures.
+        A box's errors weigh 2 less its share of the image, so that small objects count more. Left out is that the
+        authors also draw all boxes towards their anchors through the first 12,800 images.
 
         Returns:
-            `loss_box`, `loss_objectness` and `loss_classifier`, each summed over a picture, averaged over all.
+            `loss_box`, `loss_objectness` and `loss_classifier`, each summed over an image, averaged over all.
         """
-        lessons = self.lessons(output.anchors, objects)
-        said, wanted = self.box_errors(output, lessons)
+        anchor_targets = self.anchor_targets(output.anchors, objects)
+        said, wanted = self.box_errors(output, anchor_targets)
         errors = (self.box_coder.activate(said) - wanted).square().sum(dim=1)
-        box = 0.5 * self.coord_weight * (errors * (2 - shares(lessons.references, output.anchors))).sum()
-        logits = output.logits[lessons.picture, lessons.anchor, 1:]
-        labels = lessons.classes[lessons.picture, lessons.anchor] - 1
+        box = 0.5 * self.coord_weight * (errors * (2 - shares(anchor_targets.references, output.anchors))).sum()
+        logits = output.logits[anchor_targets.image, anchor_targets.anchor, 1:]
+        labels = anchor_targets.classes[anchor_targets.image, anchor_targets.anchor] - 1
         classifier = self.class_weight * functional.cross_entropy(logits, labels, reduction="sum")
         return {
             "loss_box": box / len(objects),
-            "loss_objectness": self._objectness(output, objects, lessons) / len(objects),
+            "loss_objectness": self._objectness(output, objects, anchor_targets) / len(objects),
             "loss_classifier": classifier / len(objects),
         }
 
@@ -211,21 +211,21 @@ class YOLOv2(OneStageDetector):
 
     def choose(self, scores: Tensor, per_level: Sequence[int]) -> tuple[Tensor, Tensor]:
         """See `OneStageDetector.choose`."""
-        return best_of_each_level(scores, per_level, self.suppress.score_threshold, self.candidates)
+        return best_of_each_level(scores, per_level, self.nms.score_threshold, self.candidates)
 
-    def _objectness(self, output: DenseOutput, objects: Sequence[Objects], lessons: Lessons) -> Tensor:
+    def _objectness(self, output: DenseOutput, objects: Sequence[Objects], anchor_targets: AnchorTargets) -> Tensor:
         """Objectness should be the box's IoU with its object, and 0 where there is none."""
         with torch.no_grad():
             anchors = output.anchors.repeat(len(output.deltas), 1)
             boxes = self.decode(output.deltas.flatten(0, 1), anchors).view_as(output.deltas)
             wanted = torch.zeros_like(output.logits[..., 0])
-            place = lessons.picture, lessons.anchor
-            wanted[place] = paired_iou(boxes[place], lessons.references)
+            place = anchor_targets.image, anchor_targets.anchor
+            wanted[place] = paired_iou(boxes[place], anchor_targets.references)
             spared = torch.stack(
                 [_spared(own, one, self.noobject_iou) for own, one in zip(boxes, objects, strict=True)]
             )
-            weights = self.noobject_weight * ((lessons.classes == 0) & ~spared) + self.object_weight * (
-                lessons.classes > 0
+            weights = self.noobject_weight * ((anchor_targets.classes == 0) & ~spared) + self.object_weight * (
+                anchor_targets.classes > 0
             )
         return 0.5 * (weights * (output.logits[..., 0].sigmoid() - wanted).square()).sum()
 

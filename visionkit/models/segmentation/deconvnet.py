@@ -2,30 +2,30 @@
 
 from torch import Tensor, nn
 
-from visionkit.backbones.chain import named
-from visionkit.backbones.contract import Backbone
-from visionkit.backbones.initialise import initialise
+from visionkit.backbones.base import Backbone
+from visionkit.backbones.initialization import initialize
+from visionkit.backbones.sequential import named
 from visionkit.errors import RecipeError
-from visionkit.models.classifier_layers import take_fully_connected
-from visionkit.models.registry import models
-from visionkit.models.segmentation.mirrored import MirroredDecoder, whole_vgg
-from visionkit.models.segmentation.segmenter import Segmenter
-from visionkit.models.weights import load_network
+from visionkit.models.create import models
+from visionkit.models.fully_connected_weights import take_fully_connected
+from visionkit.models.load_weights import load_network
+from visionkit.models.segmentation.base_segmenter import SegmentationNetwork
+from visionkit.models.segmentation.mirrored_decoder import MirroredDecoder, whole_vgg
 
 
 @models.register("deconvnet")
-class DeconvNet(Segmenter):
+class DeconvNet(SegmentationNetwork):
     """A VGG down to fc6 and fc7, and its mirror image: transposed convolutions, unpooling, norms everywhere.
 
     fc6 and fc7 are convolutions and begin with the values of the classifier that the backbone's come from, where those
-    are at hand. fc6 is not padded: with the paper's pictures of 224 pixels its map is one cell, and smaller pictures
+    are at hand. fc6 is not padded: with the paper's images of 224 pixels its map is one cell, and smaller images
     are filled up to that.
 
     Args:
         backbone: vgg16_bn in the paper, or another VGG with norms.
         num_classes: K.
         head_channels: of fc6 and fc7 (VGG: 4096).
-        head_size: rows and columns of fc6's kernel (VGG: 7); pictures have at least 32 pixels for each.
+        head_size: rows and columns of fc6's kernel (VGG: 7); images have at least 32 pixels for each.
         weights: values for the whole network: the path of a checkpoint, or None. With other classes the last layer
             stays new.
 
@@ -60,7 +60,7 @@ class DeconvNet(Segmenter):
         self.last = _deconvolution(self.decoder.channels, self.decoder.channels)
         self.classifier = nn.Conv2d(self.decoder.channels, num_classes, 1)
         for part in (self.head, self.decoder, self.last, self.classifier):
-            initialise(part, "he")
+            initialize(part, "he")
         take_fully_connected(self.head, backbone)
         if weights is not None:
             load_network(self, backbone, weights, ("classifier.",))

@@ -8,13 +8,13 @@ from torch.nn import functional
 from torchvision.models.segmentation.deeplabv3 import DeepLabHead
 from torchvision.models.segmentation.fcn import FCNHead
 
-from visionkit.backbones.contract import Backbone
-from visionkit.backbones.published import PublishedWeights
-from visionkit.backbones.weights import State
+from visionkit.backbones.base import Backbone
+from visionkit.backbones.load_weights import State
+from visionkit.backbones.pretrained import PublishedWeights
 from visionkit.errors import RecipeError
-from visionkit.models.registry import models
-from visionkit.models.segmentation.segmenter import Segmenter
-from visionkit.models.weights import load_network
+from visionkit.models.create import models
+from visionkit.models.load_weights import load_network
+from visionkit.models.segmentation.base_segmenter import SegmentationNetwork
 
 AUXILIARY_WEIGHT = 0.5
 """As in torchvision's training script."""
@@ -24,7 +24,7 @@ _FILE = "COCO_WITH_VOC_LABELS_V1"
 
 
 @models.register("deeplabv3")
-class DeepLabV3(Segmenter):
+class DeepLabV3(SegmentationNetwork):
     """Convolutions with gaps of several sizes on a dilated network's deepest map, enlarged bilinearly.
 
     State-dict keys are those of torchvision's `deeplabv3_resnet50`, whose results it repeats with a backbone of
@@ -36,7 +36,7 @@ class DeepLabV3(Segmenter):
         num_classes: K.
         atrous_rates: gaps of the parallel 3x3 convolutions (section 3.3: (12, 24, 36) for stride 8, half for 16).
         auxiliary: whether a second head on the stage before the deepest learns along.
-        weights: values for the whole network: "coco_voc" (torchvision's file for ResNet-50 or -101: COCO's pictures,
+        weights: values for the whole network: "coco_voc" (torchvision's file for ResNet-50 or -101: COCO's images,
             the 21 classes of VOC), the path of such a file or of a visionkit checkpoint, or None. With other classes
             the last layers stay new.
 

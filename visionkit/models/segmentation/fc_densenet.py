@@ -3,18 +3,18 @@
 import torch
 from torch import Tensor, nn
 
-from visionkit.backbones.contract import Backbone
+from visionkit.backbones.base import Backbone
 from visionkit.backbones.dense_block import DenseBlock
-from visionkit.backbones.fc_densenet import FCDenseNetDown
-from visionkit.backbones.initialise import initialise
+from visionkit.backbones.fc_densenet_encoder import FCDenseNetEncoder
+from visionkit.backbones.initialization import initialize
 from visionkit.errors import RecipeError
-from visionkit.models.registry import models
-from visionkit.models.segmentation.segmenter import Segmenter
-from visionkit.models.weights import load_network
+from visionkit.models.create import models
+from visionkit.models.load_weights import load_network
+from visionkit.models.segmentation.base_segmenter import SegmentationNetwork
 
 
 @models.register("fc_densenet")
-class FCDenseNet(Segmenter):
+class FCDenseNet(SegmentationNetwork):
     """Dense blocks down and up again; on the way up only what a block has added goes on (section 3.2).
 
     Args:
@@ -43,7 +43,7 @@ class FCDenseNet(Segmenter):
         weights: str | None = None,
     ) -> None:
         super().__init__()
-        if not isinstance(backbone, FCDenseNetDown) or list(backbone.stages) != list(backbone.layers):
+        if not isinstance(backbone, FCDenseNetEncoder) or list(backbone.stages) != list(backbone.layers):
             raise RecipeError(
                 f"model fc_densenet: {backbone.name} as it is built is not its way down; "
                 "use fc_densenet56, fc_densenet67 or fc_densenet103 with all its stages"
@@ -62,7 +62,7 @@ class FCDenseNet(Segmenter):
         self.ups = nn.ModuleList(ups)
         self.classifier = nn.Conv2d(block.channels, num_classes, 1)
         for part in (self.ups, self.classifier):
-            initialise(part, "he_uniform")
+            initialize(part, "he_uniform")
         if weights is not None:
             load_network(self, backbone, weights, ("classifier.",))
 

@@ -8,28 +8,28 @@ from typing import ClassVar
 from torch import Tensor, nn
 from torch.nn import functional
 
-from visionkit.backbones.contract import Backbone
-from visionkit.backbones.initialise import initialise
+from visionkit.backbones.base import Backbone
+from visionkit.backbones.initialization import initialize
 from visionkit.backbones.vgg import VGG
 from visionkit.errors import RecipeError
-from visionkit.models.classifier_layers import take_fully_connected
-from visionkit.models.registry import models
-from visionkit.models.segmentation.segmenter import Segmenter
-from visionkit.models.segmentation.weights import load_what_fits
+from visionkit.models.create import models
+from visionkit.models.fully_connected_weights import take_fully_connected
+from visionkit.models.segmentation.base_segmenter import SegmentationNetwork
+from visionkit.models.segmentation.load_partial import load_matching
 
 _HEAD = "deepest"
 """What scores and enlarging layers of the head are called, whatever its stride."""
 
 
-class FCN(Segmenter):
+class FCN(SegmentationNetwork):
     """Scores of the deepest map, enlarged step by step; at each step the scores of a shallower map are added.
 
     On a VGG the classifier's fc6 and fc7 are convolutions of 7x7 and 1x1 behind the last pool, and begin with the
     values of the classifier that the backbone's come from, where those are at hand. Other backbones are scored on their
     deepest map. Scores begin at zero, transposed convolutions as bilinear enlarging, all of them learn.
 
-    The paper pads pictures by 100 pixels, convolves fc6 without padding and crops; here fc6 is padded, so that its map
-    stands where the picture stands.
+    The paper pads images by 100 pixels, convolves fc6 without padding and crops; here fc6 is padded, so that its map
+    stands where the image stands.
 
     Args:
         backbone: a VGG as in the paper, or any other with maps of the strides that are added.
@@ -76,11 +76,11 @@ class FCN(Segmenter):
         for score in self.scores.values():
             nn.init.zeros_(score.get_parameter("weight"))
             nn.init.zeros_(score.get_parameter("bias"))
-        initialise(self.enlarge, "bilinear")
+        initialize(self.enlarge, "bilinear")
         if self.head is not None:
             take_fully_connected(self.head, backbone)
         if weights is not None:
-            load_what_fits(self, backbone, Path(weights))
+            load_matching(self, backbone, Path(weights))
 
     def _logits(self, x: Tensor) -> Tensor:
         maps = self.backbone(x)
@@ -142,7 +142,7 @@ def _fully_connected(inputs: int, width: int, dropout: float) -> nn.Sequential:
         "drop7": nn.Dropout(dropout),
     }
     head = nn.Sequential(OrderedDict(layers))
-    initialise(head, "he")
+    initialize(head, "he")
     return head
 
 

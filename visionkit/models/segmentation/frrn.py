@@ -2,17 +2,17 @@
 
 from torch import Tensor, nn
 
-from visionkit.backbones.contract import Backbone
-from visionkit.backbones.frrn import FRRN as Trunk
-from visionkit.backbones.initialise import initialise
+from visionkit.backbones.base import Backbone
+from visionkit.backbones.frrn_backbone import FRRN as Trunk
+from visionkit.backbones.initialization import initialize
 from visionkit.errors import RecipeError
-from visionkit.models.registry import models
-from visionkit.models.segmentation.segmenter import Segmenter
-from visionkit.models.weights import load_network
+from visionkit.models.create import models
+from visionkit.models.load_weights import load_network
+from visionkit.models.segmentation.base_segmenter import SegmentationNetwork
 
 
 @models.register("frrn")
-class FRRN(Segmenter):
+class FRRN(SegmentationNetwork):
     """A 1x1 convolution on the trunk of two streams (table 1); with 19 classes 17.7 M parameters (A), 24.8 M (B).
 
     Args:
@@ -37,7 +37,7 @@ class FRRN(Segmenter):
         self.num_classes = num_classes
         self.stride = backbone.deepest_stride
         self.classifier = nn.Conv2d(backbone.stages["s1"].channels, num_classes, 1)
-        initialise(self.classifier, "he")
+        initialize(self.classifier, "he")
         if weights is not None:
             load_network(self, backbone, weights, ("classifier.",))
 

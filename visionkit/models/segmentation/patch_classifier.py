@@ -1,4 +1,4 @@
-"""The sliding window: each pixel is labelled from the patch around it (Cireşan et al. 2012)."""
+"""The sliding window: each pixel is labeled from the patch around it (Cireşan et al. 2012)."""
 
 from collections.abc import Iterator
 
@@ -6,21 +6,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from visionkit.backbones.contract import Backbone
-from visionkit.backbones.initialise import initialise
+from visionkit.backbones.base import Backbone
+from visionkit.backbones.initialization import initialize
 from visionkit.backbones.patch_cnn import PatchCNN
 from visionkit.errors import RecipeError
-from visionkit.models.registry import models
-from visionkit.models.segmentation.segmenter import Segmenter
-from visionkit.models.weights import load_network
+from visionkit.models.create import models
+from visionkit.models.load_weights import load_network
+from visionkit.models.segmentation.base_segmenter import SegmentationNetwork
 
 
 @models.register("patch_classifier")
-class PatchClassifier(Segmenter):
-    """A classifier of patches, at every pixel of a picture; past the border the picture is mirrored (section 2.4).
+class PatchClassifier(SegmentationNetwork):
+    """A classifier of patches, at every pixel of an image; past the border the image is mirrored (section 2.4).
 
     `naive` sends every patch through the network, as the paper does. `forward` gives the same logits and computes
-    what neighbouring patches share once (Giusti et al. 2013).
+    what neighboring patches share once (Giusti et al. 2013).
 
     Args:
         backbone: patch_cnn_33, patch_cnn_65 or patch_cnn_95.
@@ -52,7 +52,7 @@ class PatchClassifier(Segmenter):
         self.hidden = nn.Conv2d(deepest.channels, hidden, cells)
         self.classifier = nn.Conv2d(hidden, num_classes, 1)
         for layer in (self.hidden, self.classifier):
-            initialise(layer, "he")
+            initialize(layer, "he")
         if weights is not None:
             load_network(self, backbone, weights, ("classifier.",))
 
@@ -66,23 +66,23 @@ class PatchClassifier(Segmenter):
 
         Args:
             x: as of `forward`.
-            patches_at_once: of one picture, in one batch.
+            patches_at_once: of one image, in one batch.
         """
-        pictures = [torch.cat(list(self._label_patches(picture, patches_at_once))) for picture in self._with_border(x)]
+        images = [torch.cat(list(self._label_patches(image, patches_at_once))) for image in self._with_border(x)]
         height, width = x.shape[-2:]
-        return torch.stack([logits.T.reshape(-1, height, width) for logits in pictures])
+        return torch.stack([logits.T.reshape(-1, height, width) for logits in images])
 
-    def _label_patches(self, picture: Tensor, at_once: int) -> Iterator[Tensor]:
-        """Logits [n, K] of one patch after the other, row by row, of a picture [3, h, w] with its border."""
-        windows = picture.unfold(1, self.patch, 1).unfold(2, self.patch, 1)  # [3, H, W, patch, patch], a view
+    def _label_patches(self, image: Tensor, at_once: int) -> Iterator[Tensor]:
+        """Logits [n, K] of one patch after the other, row by row, of an image [3, h, w] with its border."""
+        windows = image.unfold(1, self.patch, 1).unfold(2, self.patch, 1)  # [3, H, W, patch, patch], a view
         width = windows.shape[2]
-        for places in torch.arange(windows.shape[1] * width, device=picture.device).split(at_once):
+        for places in torch.arange(windows.shape[1] * width, device=image.device).split(at_once):
             patches = windows[:, places // width, places % width].transpose(0, 1)
             *_, deepest = self.backbone(patches).values()
             yield self.classifier(functional.relu(self.hidden(deepest))).flatten(1)
 
     def _with_border(self, x: Tensor) -> Tensor:
-        """[B, 3, H, W] with half a patch on each side; mirrored again where the picture is smaller than that."""
+        """[B, 3, H, W] with half a patch on each side; mirrored again where the image is smaller than that."""
         border = self.patch // 2
         rows, columns = (_mirrored(extent, border, x.device) for extent in x.shape[-2:])
         return x[:, :, rows][:, :, :, columns]

@@ -2,17 +2,17 @@
 
 from torch import Tensor, nn
 
-from visionkit.backbones.chain import named
-from visionkit.backbones.contract import Backbone
-from visionkit.backbones.initialise import initialise
-from visionkit.models.registry import models
-from visionkit.models.segmentation.mirrored import MirroredDecoder, whole_vgg
-from visionkit.models.segmentation.segmenter import Segmenter
-from visionkit.models.weights import load_network
+from visionkit.backbones.base import Backbone
+from visionkit.backbones.initialization import initialize
+from visionkit.backbones.sequential import named
+from visionkit.models.create import models
+from visionkit.models.load_weights import load_network
+from visionkit.models.segmentation.base_segmenter import SegmentationNetwork
+from visionkit.models.segmentation.mirrored_decoder import MirroredDecoder, whole_vgg
 
 
 @models.register("segnet")
-class SegNet(Segmenter):
+class SegNet(SegmentationNetwork):
     """The convolutions of a VGG and their mirror image, which unpools by the encoder's indices (section 3).
 
     Two readings are in use, which differ in one layer of 64 channels at full size, the mirror image of conv1_2. The
@@ -48,7 +48,7 @@ class SegNet(Segmenter):
         self.decoder = MirroredDecoder(self.backbone, _layer, at_full_size=mirror_conv1_2)
         self.classifier = nn.Conv2d(self.decoder.channels, num_classes, 3, padding=1)
         for part in (self.decoder, self.classifier):
-            initialise(part, "he")
+            initialize(part, "he")
         if weights is not None:
             load_network(self, backbone, weights, ("classifier.",))
 

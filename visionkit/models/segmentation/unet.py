@@ -7,19 +7,19 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from visionkit.backbones.contract import Backbone
-from visionkit.backbones.initialise import initialise
-from visionkit.backbones.unet import two_convolutions
+from visionkit.backbones.base import Backbone
+from visionkit.backbones.initialization import initialize
+from visionkit.backbones.unet_encoder import two_convolutions
 from visionkit.errors import RecipeError
-from visionkit.models.registry import models
-from visionkit.models.segmentation.segmenter import Segmenter
-from visionkit.models.weights import load_network
+from visionkit.models.create import models
+from visionkit.models.load_weights import load_network
+from visionkit.models.segmentation.base_segmenter import SegmentationNetwork
 from visionkit.ops.upsampling import nearest_unpooling
 from visionkit.registry import Registry
 
 
 @models.register("unet")
-class UNet(Segmenter):
+class UNet(SegmentationNetwork):
     """A way up that joins at each level what the backbone has seen at that size.
 
     The paper's convolutions are not padded, so that it crops what it joins; here they are, and nothing is cropped.
@@ -29,7 +29,7 @@ class UNet(Segmenter):
             a stride (a ResNet of torchvision has none of 1 and 2), the way up goes on without.
         num_classes: K.
         decoder: form of the way up. "paper": 2x2 transposed convolutions that halve the channels, and two convolutions
-            as wide as the map that is joined, which is needed at each level. "light": nearest neighbours and two
+            as wide as the map that is joined, which is needed at each level. "light": nearest neighbors and two
             convolutions with norms, as is usual on classification networks. "auto": the paper's for `unet`, else light.
         decoder_channels: widths of the light form, for each doubling from the deepest map on; further ones are unused.
         weights: values for the whole network: the path of a checkpoint, or None. With other classes the last layer
@@ -69,7 +69,7 @@ class UNet(Segmenter):
         )
         self.classifier = nn.Conv2d(below[-1], num_classes, 1)
         for part in (self.ups, self.classifier):
-            initialise(part, "he")
+            initialize(part, "he")
         if weights is not None:
             load_network(self, backbone, weights, ("classifier.",))
 

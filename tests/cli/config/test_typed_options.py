@@ -1,0 +1,107 @@
+import copy
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import lightning.pytorch as pl
+import pytest
+from lightning.pytorch.callbacks import Timer
+from lightning.pytorch.loggers import CSVLogger
+
+from visionkit.cli.config.layers import WrongValueError
+from visionkit.cli.config.typed_options import call, instantiate, parse_section
+from visionkit.errors import RecipeError
+
+
+@dataclass
+class Inner:
+    share: float = 0.5
+
+
+@dataclass
+class Options:
+    name: Literal["a", "b"]
+    count: int = 3
+    sizes: list[float] = field(default_factory=list)
+    inner: Inner | None = None
+
+
+def open_ended(name: str, count: int = 1, **options: Any) -> dict[str, Any]:
+    return {"name": name, "count": count, **options}
+
+
+def test_values_get_the_types_of_the_code():
+    made = instantiate(Options, {"name": "a", "sizes": [1, 2.5], "inner": {"share": 1}}, "options")
+    assert made == Options("a", 3, [1.0, 2.5], Inner(1.0))
+    assert isinstance(made.sizes[0], float)
+
+
+def test_what_is_given_needs_no_recipe():
+    assert parse_section(Options, None, "options", name="b")["name"] == "b"
+
+
+def test_a_function_with_open_options_gets_them_as_they_are():
+    assert instantiate(open_ended, {"name": "x", "rate": [0.1]}, "x") == {"name": "x", "count": 1, "rate": [0.1]}
+    with pytest.raises(RecipeError, match=r"x\.count is 'many', and must be: int"):
+        instantiate(open_ended, {"name": "x", "count": "many", "rate": 1}, "x")
+
+
+@pytest.mark.parametrize(
+    ("values", "message", "path"),
+    [
+        ({"name": "a", "count": "many"}, "options.count is 'many', and must be: int", ("options", "count")),
+        ({"name": "a", "count": 1.5}, "options.count is 1.5, and must be: int", ("options", "count")),
+        ({"name": "c"}, r"options.name is 'c', and must be: Literal\['a', 'b'\]", ("options", "name")),
+        ({"name": "a", "sizes": 3}, "options.sizes is 3, and must be: list", ("options", "sizes")),
+        ({"name": "a", "inner": 3}, "options.inner is 3, and must be: .*Inner", ("options", "inner")),
+        ({}, "name", ("options",)),
+        ({"name": "a", "cuont": 3}, "cuont", ("options",)),
+    ],
+)
+def test_wrong_values_are_explained(values, message, path):
+    with pytest.raises(WrongValueError, match=message) as error:
+        instantiate(Options, values, "options")
+    assert error.value.path == path
+    assert len(str(error.value).splitlines()) <= 4, "a line is left for the place"
+
+
+def test_callbacks_and_loggers_are_made_and_the_recipe_stays_as_it_was():
+    values = {
+        "max_epochs": 2,
+        "callbacks": [{"class_path": "lightning.pytorch.callbacks.Timer", "init_args": {"duration": "00:00:01:00"}}],
+        "logger": {"class_path": "lightning.pytorch.loggers.CSVLogger", "init_args": {"save_dir": "x"}},
+    }
+    before = copy.deepcopy(values)
+    arguments = parse_section(pl.Trainer, values, "trainer")
+    assert isinstance(arguments["callbacks"][0], Timer)
+    assert isinstance(arguments["logger"], CSVLogger)
+    assert arguments["max_epochs"] == 2
+    assert values == before, "the recipe goes into the checkpoint, which holds primitives only"
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"class_path": "lightning.pytorch.callbacks.Timre"}, "Timre cannot be made: .* has no attribute 'Timre'"),
+        ({"class_path": "EarlyStopping"}, "EarlyStopping cannot be made: .* required: monitor"),
+        (
+            {"class_path": "lightning.pytorch.callbacks.Timer", "init_args": {"dur": 1}},
+            "Timer cannot be made: .*'dur' is not accepted",
+        ),
+    ],
+)
+def test_callbacks_that_cannot_be_made_say_why(values, message):
+    with pytest.raises(WrongValueError, match=message) as error:
+        parse_section(pl.Trainer, {"callbacks": [values]}, "trainer")
+    assert str(error.value).startswith("trainer.callbacks")
+    assert len(str(error.value).splitlines()) <= 4
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [({"accelerator": "banana"}, "invalid accelerator name"), ({"max_epochs": -5}, "max_epochs")],
+)
+def test_values_that_the_code_refuses_are_a_mistake_of_the_recipe(values, message):
+    with pytest.raises(WrongValueError, match=f"trainer cannot be used:\n.*{message}") as error:
+        call(pl.Trainer, values, "trainer")
+    assert error.value.path == ("trainer",)
+    assert len(str(error.value).splitlines()) <= 4

@@ -1,0 +1,197 @@
+import json
+import pickle
+
+import numpy as np
+import pytest
+from PIL import Image
+from pycocotools import mask as rle
+
+from tests.real_data import real_data
+from visionkit.data.datasets.coco import Coco
+from visionkit.errors import DataError
+
+
+@pytest.fixture
+def small(tmp_path):
+    """A function that writes a set of two 40 x 60 images, changed by the caller, and returns its root."""
+
+    def write(change=lambda content: None, text=None):
+        content = {
+            "images": [
+                {"id": 7, "file_name": "a.png", "height": 40, "width": 60},
+                {"id": 3, "file_name": "b.png", "height": 40, "width": 60},
+            ],
+            "categories": [{"id": 90, "name": "brush"}, {"id": 5, "name": "plane"}],
+            "annotations": [
+                {"id": 0, "image_id": 7, "category_id": 90, "bbox": [1, 2, 10, 20], "area": 99.5, "iscrowd": 0,
+                 "segmentation": [[1, 2, 11, 2, 11, 22, 1, 22]]},
+                {"id": 1, "image_id": 7, "category_id": 5, "bbox": [0, 0, 30, 30], "area": 500, "iscrowd": 1,
+                 "segmentation": {"size": [40, 60], "counts": [0, 30, 2370]}},
+            ],
+        }  # fmt: skip
+        change(content)
+        (tmp_path / "images").mkdir(exist_ok=True)
+        for name in ("a", "b"):
+            Image.new("RGB", (60, 40)).save(tmp_path / "images" / f"{name}.png")
+        (tmp_path / "instances.json").write_text(text or json.dumps(content))
+        return tmp_path
+
+    return write
+
+
+def read(root, **options):
+    return Coco(root, "instances.json", "images", **options)
+
+
+def test_gappy_unsorted_ids_become_labels_and_stay_known(small):
+    coco = read(small(), masks=True)
+    assert (coco.class_names, coco.category_ids) == (["plane", "brush"], [5, 90])
+    sample = coco[0]
+    assert sample.image_id == 7
+    assert sample.annotation.labels.tolist() == [1, 0]
+    assert sample.annotation.boxes.tolist() == [[1, 2, 11, 22], [0, 0, 30, 30]]
+    assert sample.annotation.crowd.tolist() == [False, True]
+    assert sample.annotation.area.tolist() == [99.5, 500]
+    assert rle.area(sample.annotation.masks[0]) == 200
+    assert rle.area(sample.annotation.masks[1]) == 30
+    assert len(coco[1].annotation) == 0
+
+
+def test_chosen_classes_leave_the_others_out_and_count_them(small):
+    coco = read(small(), classes=["brush"])
+    assert coco.category_ids == [90]
+    assert coco[0].annotation.labels.tolist() == [0]
+    assert coco.report == {"objects of other classes left out": 1}
+
+
+def change(part, number, **values):
+    return lambda content: content[part][number].update(values)
+
+
+BAD = {
+    "unknown image": (change("annotations", 0, image_id=8), "unknown image 8"),
+    "unknown category": (change("annotations", 0, category_id=8), "unknown category 8"),
+    "double image id": (change("images", 1, id=7), "image ids occur more than once: 7"),
+    "double annotation id": (change("annotations", 1, id=0), "annotation ids occur more than once: 0"),
+    "missing image": (change("images", 0, file_name="c.png"), "1 images are missing.*c.png"),
+    "climbing name": (change("images", 0, file_name="../../etc/passwd"), "leads out of"),
+    "absolute name": (change("images", 0, file_name="/etc/passwd"), "leads out of"),
+    "NaN box": (change("annotations", 0, bbox=[1, 2, float("nan"), 4]), "NaN"),
+    "three numbers": (change("annotations", 0, bbox=[1, 2, 3]), "not four numbers"),
+    "no box": (lambda content: content["annotations"][0].pop("bbox"), "entry 0 of annotations lacks bbox"),
+    "no categories": (lambda content: content.pop("categories"), "lacks categories"),
+    "no objects": (lambda content: content.update(annotations=[]), "has no object of the classes"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_files_are_refused_with_the_reason(small, case):
+    spoil, message = BAD[case]
+    with pytest.raises(DataError, match=f"(?s){message}") as caught:
+        read(small(spoil))
+    assert len(str(caught.value).splitlines()) <= 5
+
+
+def test_malformed_json_is_refused_with_its_place(small):
+    with pytest.raises(DataError, match=r"not JSON.*line 1"):
+        read(small(text='{"images": ['))
+
+
+def test_missing_root_and_missing_file_are_named(tmp_path, small):
+    with pytest.raises(DataError, match="does not exist"):
+        read(tmp_path / "nowhere")
+    with pytest.raises(DataError, match="no annotation file"):
+        Coco(small(), "other.json")
+
+
+def test_a_link_out_of_the_root_is_refused(small, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere") / "x.png"
+    Image.new("RGB", (60, 40)).save(elsewhere)
+    root = small(change("images", 0, file_name="link.png"))
+    (root / "images" / "link.png").symlink_to(elsewhere)
+    with pytest.raises(DataError, match="leads out of"):
+        read(root)
+
+
+def test_boxes_are_dropped_clipped_and_counted(small):
+    def spoil(content):
+        for number, box in enumerate([[5, 5, 0, 3], [50, 30, 11, 11], [50, 30, 40, 5], [100, 100, 5, 5]]):
+            content["annotations"].append({"id": 10 + number, "image_id": 3, "category_id": 5, "bbox": box})
+
+    coco = read(small(spoil))
+    assert coco.report == {
+        "boxes without area dropped": 1,
+        "boxes outside their image dropped": 1,
+        "boxes clipped by up to 2 px": 1,
+        "boxes clipped by more than 2 px": 1,
+    }
+    assert coco.annotation(1).boxes.tolist() == [[50, 30, 60, 40], [50, 30, 60, 35]]
+    with pytest.raises(DataError, match="encloses no pixel"):
+        read(small(spoil), on_bad_box="raise")
+
+
+def test_corners_taken_for_sizes_are_noticed(small):
+    def spoil(content):
+        boxes = [[20 + k, 15 + k, 50, 35] for k in range(8)]
+        content["annotations"] += [
+            {"id": 10 + k, "image_id": 3, "category_id": 5, "bbox": box} for k, box in enumerate(boxes)
+        ]
+
+    with pytest.raises(DataError, match="look like"):
+        read(small(spoil))
+
+
+def test_a_size_that_differs_from_the_image_is_refused(small):
+    coco = read(small(change("images", 0, height=60, width=40)))
+    with pytest.raises(DataError, match=r"is 40 x 60 pixels.*says 60 x 40"):
+        coco[0]
+
+
+def test_memory_does_not_grow_with_python_objects():
+    """Ten times the objects may cost ten times the arrays, but no object for each annotation."""
+    import gc
+    import tempfile
+    from pathlib import Path
+
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        names = [f"{k}.png" for k in range(200)]
+        for name in names:
+            (root / name).touch()
+        content = {
+            "images": [{"id": k, "file_name": name, "height": 400, "width": 600} for k, name in enumerate(names)],
+            "categories": [{"id": 1, "name": "a"}],
+            "annotations": [
+                {"id": k, "image_id": k % 200, "category_id": 1, "bbox": [1, 2, 10, 20],
+                 "segmentation": [[1, 2, 11, 2, 11, 22]]} for k in range(20_000)
+            ],
+        }  # fmt: skip
+        (root / "i.json").write_text(json.dumps(content))
+        del content
+        gc.collect()
+        before = len(gc.get_objects())
+        coco = Coco(root, "i.json", masks=True)
+        gc.collect()
+        assert len(gc.get_objects()) - before < 1000
+        assert len(coco.annotation(3)) == 100
+        assert len(pickle.dumps(coco)) < 20_000 * 200
+
+
+def test_coco_mini_as_its_readme_describes_it():
+    root = real_data("coco-mini")
+    expected = {"train": (52, 504, 6), "val": (36, 274, 5)}
+    for split, (images, objects, crowds) in expected.items():
+        coco = Coco(root, f"annotations/instances_{split}2017.json", f"{split}2017", masks=True)
+        annotations = [coco.annotation(index) for index in range(len(coco))]
+        assert len(coco) == images
+        assert sum(map(len, annotations)) == objects
+        assert sum(int(found.crowd.sum()) for found in annotations) == crowds
+        assert len(coco.class_names) == 80
+        assert coco.category_ids[-1] == 90
+        for found in annotations:
+            np.testing.assert_array_equal(found.area, [rle.area(code) for code in found.masks])
+    train = Coco(root, "annotations/instances_train2017.json", "train2017")
+    by_id = {sample.image_id: sample for sample in (train[index] for index in range(len(train)))}
+    assert len(by_id[250].annotation) == 0
+    gray = by_id[86].image
+    assert (gray[..., 0] == gray[..., 2]).all()

@@ -1,0 +1,131 @@
+import os
+import pickle
+
+import pytest
+from PIL import Image
+
+from visionkit.data.datasets.csv import Csv
+from visionkit.errors import DataError, RecipeError
+
+TABLE = "path,label\nb.png,dog\na.png,cat\ninner/c.png,dog\n"
+
+
+@pytest.fixture
+def small(tmp_path):
+    """A function that writes three images and a table, and returns the folder."""
+
+    def write(text=TABLE):
+        (tmp_path / "images" / "inner").mkdir(parents=True, exist_ok=True)
+        for number, name in enumerate(("a.png", "b.png", "inner/c.png")):
+            Image.new("RGB", (10, 6), (number, 0, 0)).save(tmp_path / "images" / name)
+        (tmp_path / "labels.csv").write_bytes(text if isinstance(text, bytes) else text.encode())
+        return tmp_path
+
+    return write
+
+
+def read(root, **options):
+    return Csv(root, "labels.csv", **{"images": "images", **options})
+
+
+def test_images_keep_the_order_of_the_table_and_classes_that_of_the_alphabet(small):
+    table = read(small())
+    assert table.class_names == ["cat", "dog"]
+    assert [(table.name(index), table.label(index), table.tags(index).tolist()) for index in range(3)] == [
+        ("b.png", 1, [1]),
+        ("a.png", 0, [0]),
+        ("inner/c.png", 1, [1]),
+    ]
+    assert table[0].image[0, 0].tolist() == [1, 0, 0]
+    assert (table[2].image_id, table[2].label, table.image_size(2)) == ("inner/c.png", 1, (6, 10))
+
+
+def test_listed_classes_have_their_order(small):
+    assert read(small(), classes=["dog", "cow", "cat"]).labels.tolist() == [0, 2, 0]
+
+
+def test_other_columns_spaces_quotes_and_what_spreadsheets_write_do_no_harm(small):
+    text = '\ufeffid;label;path\r\n7; dog ;"b.png"\r\n\r\n8;"cat";a.png\r\n'
+    table = read(small(text), delimiter=";")
+    assert (table.class_names, table.labels.tolist()) == (["cat", "dog"], [1, 0])
+
+
+def test_several_labels_become_tags(small):
+    table = read(small("path,label\nb.png,wet|red|wet\na.png,\ninner/c.png, cold | red\n"), separator="|")
+    assert table.class_names == ["cold", "red", "wet"]
+    assert [table.tags(index).tolist() for index in range(3)] == [[1, 2], [], [0, 1]]
+    assert [table.label(index) for index in range(3)] == [None] * 3
+    sample = pickle.loads(pickle.dumps(table))[2]
+    assert (sample.tags.tolist(), sample.tags.dtype, sample.label) == ([0, 1], "int64", None)
+
+
+def test_one_tag_is_enough_where_images_may_have_none(small):
+    assert read(small("path,label\nb.png,crack\na.png,\n"), separator="|").class_names == ["crack"]
+
+
+def lines(*rows):
+    return "\n".join(["path,label", *rows])
+
+
+BAD = {
+    "no header": ("a.png,cat\nb.png,dog\n", {}, "no column path and label, but 'a.png, cat'"),
+    "other signs": (TABLE.replace(",", ";"), {}, "(?s)has no column path and label.*set delimiter: ';'"),
+    "one column": ("path\na.png\n", {}, "no column label"),
+    "nothing": ("", {}, "no column path and label"),
+    "header alone": ("path,label\n", {}, "no line below its header"),
+    "short line": (lines("a.png,cat", "b.png"), {}, "line 3: the header names 2 columns"),
+    "long line": (lines("a.png,cat", "b.png,dog,3"), {}, "line 3: the header names 2 columns"),
+    "open quote": (lines('a.png,"cat'), {}, "cannot be read as a UTF-8 CSV"),
+    "Latin-1": ("path,label\na.png,B\xe4r\n".encode("latin-1"), {}, "cannot be read as a UTF-8 CSV"),
+    "empty label": (lines("a.png,cat", "b.png,"), {}, "line 3: the label is empty"),
+    "empty path": (lines(",cat"), {}, "line 2: the path is empty"),
+    "half a list": (lines("a.png,wet|", "b.png,red"), {"separator": "|"}, "line 2: the label is empty"),
+    "unknown label": (lines("a.png,cat", "b.png,dgo"), {"classes": ["cat", "dog"]}, "line 3: .*'dgo'; did you mean"),
+    "unknown tag": (lines("a.png,cat|cow"), {"classes": ["cat"], "separator": "|"}, "line 2: unknown label 'cow'"),
+    "missing file": (lines("a.png,cat", "x.png,dog", "y.png,dog"), {}, r"line 3: there is no image .*x\.png; 2"),
+    "climbing path": (lines("../labels.csv,cat", "a.png,dog"), {}, "line 2: the path '../labels.csv' leads out"),
+    "absolute path": (lines("a.png,dog", "/etc/passwd,cat"), {}, "line 3: the path '/etc/passwd' leads out"),
+    "zero byte": (lines("a.png,dog", "a\0.png,cat"), {}, "leads out|cannot be read"),
+    "repeated": (lines("a.png,cat", "b.png,dog", "./a.png,dog"), {}, "line 4: ./a.png stands in line 2 already"),
+    "one class": (lines("a.png,cat", "b.png,cat"), {}, r"has 1 class \(cat\)"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_tables_are_refused_with_the_line(small, case):
+    text, options, message = BAD[case]
+    with pytest.raises(DataError, match=message) as caught:
+        read(small(text), **options)
+    assert len(str(caught.value).splitlines()) <= 5
+
+
+@pytest.mark.parametrize("wrong", [{"delimiter": ""}, {"delimiter": ", "}, {"separator": ""}], ids=str)
+def test_signs_that_cannot_separate_are_refused(small, wrong):
+    with pytest.raises(RecipeError, match="csv: delimiter"):
+        read(small(), **wrong)
+
+
+def test_a_missing_table_is_named(small):
+    with pytest.raises(DataError, match=r"no annotation file .*other\.csv"):
+        Csv(small(), "other.csv")
+
+
+def test_a_link_out_of_the_folder_is_refused(small, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere") / "x.png"
+    Image.new("RGB", (4, 4)).save(elsewhere)
+    root = small(lines("a.png,cat", "x.png,dog"))
+    os.symlink(elsewhere, root / "images" / "x.png")
+    with pytest.raises(DataError, match=r"line 3: the path 'x\.png' leads out"):
+        read(root)
+
+
+def test_bad_files_are_skipped_by_policy_with_their_labels_and_tags(small):
+    root = small(lines("b.png,dog", "a.png,cat", "inner/c.png,cow"))
+    (root / "images" / "a.png").write_text("no image")
+    with pytest.raises(DataError, match=r"a\.png cannot be read"):
+        read(root)[1]
+    table = read(root, on_bad_file="skip")
+    assert (len(table), table.name(1), table.label(1)) == (2, "inner/c.png", 1)
+    assert table.report == {"images that cannot be read left out": 1}
+    tagged = read(root, on_bad_file="skip", separator="|")
+    assert [tagged.tags(index).tolist() for index in range(2)] == [[2], [1]]

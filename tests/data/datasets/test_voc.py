@@ -1,0 +1,116 @@
+import pytest
+from PIL import Image
+
+from tests.real_data import real_data
+from visionkit.data.datasets.voc import Voc
+from visionkit.errors import DataError
+
+OBJECT = "<object><name>{name}</name>{more}<bndbox><xmin>{0}</xmin><ymin>{1}</ymin><xmax>{2}</xmax><ymax>{3}</ymax></bndbox></object>"  # noqa: E501
+CAT = OBJECT.format(11, 6, 20, 15, name="cat", more="<difficult>1</difficult>")
+DOG = OBJECT.format(1, 1, 60, 40, name="dog", more="<truncated>1</truncated>")
+
+
+def xml(objects=CAT + DOG, size="<size><width>60</width><height>40</height></size>", head=""):
+    return f"{head}<annotation><filename>elsewhere.jpg</filename>{size}{objects}</annotation>"
+
+
+@pytest.fixture
+def small(tmp_path):
+    """A function that writes a set of one 40 x 60 image and returns its root."""
+
+    def write(text=None, listed="000001\n"):
+        for folder in ("Annotations", "JPEGImages", "ImageSets/Main"):
+            (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (60, 40)).save(tmp_path / "JPEGImages" / "000001.jpg")
+        (tmp_path / "Annotations" / "000001.xml").write_text(text or xml())
+        (tmp_path / "ImageSets" / "Main" / "train.txt").write_text(listed)
+        return tmp_path
+
+    return write
+
+
+def test_boxes_count_from_one_and_include_their_last_pixel(small):
+    voc = Voc(small(), "train")
+    assert voc.class_names == ["cat", "dog"]
+    found = voc[0].annotation
+    assert found.boxes.tolist() == [[10, 5, 20, 15], [0, 0, 60, 40]]
+    assert found.area.tolist() == [100, 2400]
+    assert found.difficult.tolist() == [True, False]
+    assert voc[0].image_id == "000001"
+
+
+def test_parts_inside_an_object_are_no_objects(small):
+    part = "<part><name>head</name><bndbox><xmin>2</xmin><ymin>2</ymin><xmax>9</xmax><ymax>9</ymax></bndbox></part>"
+    person = f"<object>{part}<name>person</name><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>30</xmax><ymax>30</ymax></bndbox></object>"  # noqa: E501
+    voc = Voc(small(xml(person)), "train")
+    assert voc.class_names == ["person"]
+    assert voc[0].annotation.boxes.tolist() == [[0, 0, 30, 30]]
+
+
+BOMB = '<?xml version="1.0"?><!DOCTYPE a [<!ENTITY x "ha"><!ENTITY y "&x;&x;&x;">]>'
+BAD = {
+    "malformed": (xml()[:-5], "not well-formed"),
+    "entity bomb": (xml(head=BOMB), "defines entities"),
+    "no size": (xml(size=""), "lacks <size>"),
+    "no name": (xml("<object><bndbox/></object>"), "lacks <name>"),
+    "no box": (xml("<object><name>cat</name></object>"), "lacks <bndbox>"),
+    "words for numbers": (xml(OBJECT.format("left", 1, 2, 3, name="cat", more="")), "not a number"),
+    "NaN": (xml(OBJECT.format("nan", 1, 20, 30, name="cat", more="")), "NaN"),
+    "unknown class": (xml(OBJECT.format(1, 1, 20, 30, name="cow", more="")), "unknown class 'cow'"),
+    "no objects": (xml(""), "no image of this set has an object"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_files_are_refused_with_the_reason(small, case):
+    text, message = BAD[case]
+    with pytest.raises(DataError, match=message) as caught:
+        Voc(small(text), "train", classes=["cat", "dog"])
+    assert len(str(caught.value).splitlines()) <= 5
+
+
+@pytest.mark.parametrize(
+    ("listed", "message"),
+    [
+        ("000001\n000001\n", "more than once: 000001"),
+        ("000002\n", "no annotation file"),
+        ("../../etc/passwd\n", "leads out of"),
+    ],
+)
+def test_bad_lists_are_refused(small, listed, message):
+    with pytest.raises(DataError, match=message):
+        Voc(small(listed=listed), "train")
+
+
+def test_a_missing_image_is_listed(small):
+    root = small()
+    (root / "JPEGImages" / "000001.jpg").unlink()
+    with pytest.raises(DataError, match=r"1 images are missing.*000001\.jpg"):
+        Voc(root, "train")
+
+
+def test_degenerate_and_inverted_boxes_are_dropped_and_counted(small):
+    bad = OBJECT.format(9, 9, 9, 9, name="cat", more="") + OBJECT.format(20, 9, 5, 30, name="cat", more="")
+    voc = Voc(small(xml(bad + DOG)), "train")
+    assert voc.report == {"boxes without area dropped": 2}
+    assert len(voc[0].annotation) == 1
+
+
+def test_bccd_as_its_readme_describes_it():
+    root, classes = real_data("bccd"), ["RBC", "WBC", "Platelets"]
+    splits = {name: Voc(root, name, classes=classes) for name in ("train", "val", "test")}
+    assert [len(split) for split in splits.values()] == [205, 87, 72]
+    assert [split.report.get("boxes without area dropped", 0) for split in splits.values()] == [1, 1, 0]
+    assert sum(len(split.annotation(index)) for split in splits.values() for index in range(len(split))) == 4888 - 2
+
+
+def test_voc2007_mini_as_its_readme_describes_it():
+    root = real_data("voc2007-mini")
+    expected = {"train": (210, 579, 135), "val": (105, 301, 60)}
+    for name, (images, objects, difficult) in expected.items():
+        voc = Voc(root, name)
+        annotations = [voc.annotation(index) for index in range(len(voc))]
+        assert (len(voc), len(voc.class_names)) == (images, 20)
+        assert sum(map(len, annotations)) == objects
+        assert sum(int(found.difficult.sum()) for found in annotations) == difficult
+        assert not voc.report

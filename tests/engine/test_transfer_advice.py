@@ -1,0 +1,95 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from tests.engine.test_domain_distance import pretrained
+from visionkit.data.datasets.base import NoSemanticMasks
+from visionkit.data.datasets.shapes import Shapes
+from visionkit.engine.transfer_advice import LARGE_FROM, SIMILAR_BELOW, Evidence, gather_evidence, task_of
+from visionkit.errors import DataError
+from visionkit.structures import Sample
+
+
+class Flat(NoSemanticMasks):
+    """Images of one color, (51, 102, 204), with labels or masks."""
+
+    class_names, category_ids = ["a", "b"], [1, 2]
+
+    def __init__(self, labels, masks=None):
+        self.labels, self.masks = labels, masks
+
+    def __len__(self):
+        return len(self.labels)
+
+    def __getitem__(self, index):
+        image = np.full((20, 30, 3), (51, 102, 204), np.uint8)
+        semantic = None if self.masks is None else np.full((20, 30), self.masks[index], np.uint8)
+        return Sample(image, index, str(index), label=self.labels[index], semantic=semantic)
+
+    def label(self, index):
+        return self.labels[index]
+
+    def has_semantic(self, index):
+        return self.masks is not None
+
+    def annotation(self, index):
+        return self[index].annotation
+
+
+@pytest.fixture(scope="module")
+def backbone():
+    made = pretrained()
+    made.native_size = 32
+    return made
+
+
+def evidence(**given):
+    return dataclasses.replace(Evidence(1, {}, 1, (1, 1), [], [], {}), **given)
+
+
+def test_metrics_of_a_labeled_set(backbone):
+    found = gather_evidence(Flat([0, 0, 1]), backbone, "classification")
+    assert found.examples == {"a": 2, "b": 1}
+    assert (found.images, found.looked_at, found.sides) == (3, 3, (20, 30))
+    assert found.mean == pytest.approx([0.2, 0.4, 0.8], abs=1e-6)
+    assert found.std == pytest.approx([0, 0, 0], abs=1e-3)
+    assert found.mean_distance == pytest.approx(np.mean(list(found.distance.values())))
+
+
+def test_masks_are_counted_by_images_and_void_is_no_class(backbone):
+    found = gather_evidence(Flat([None] * 3, masks=[1, 255, 1]), backbone, "segmentation")
+    assert found.examples == {"a": 0, "b": 2}
+
+
+def test_objects_are_counted(backbone):
+    reader = Shapes(count=4, size=32)
+    found = gather_evidence(reader, backbone, "detection")
+    assert sum(found.examples.values()) == sum(len(reader.annotation(index)) for index in range(4))
+
+
+def test_an_empty_set_is_refused(backbone):
+    with pytest.raises(DataError, match="no images"):
+        gather_evidence(Flat([]), backbone, "classification")
+
+
+@pytest.mark.parametrize(
+    ("reader", "task"),
+    [
+        (Flat([0, 1]), "classification"),
+        (Flat([None, None], masks=[0, 1]), "segmentation"),
+        (Shapes(count=2, size=32, empty_share=0.0), "detection"),
+    ],
+)
+def test_task_of_a_card(reader, task):
+    assert task_of(reader) == task
+
+
+def test_bounds():
+    many = evidence(examples={"a": LARGE_FROM, "b": LARGE_FROM, "c": 1, "never": 0})
+    assert many.is_large
+    assert not evidence(examples={"a": LARGE_FROM, "b": 1, "c": 1}).is_large
+    assert not evidence(examples={"a": 0}).is_large
+    assert evidence(distance={"s4": 0.0, "s8": 2 * SIMILAR_BELOW - 0.01}).is_similar
+    assert evidence(distance={"s4": 0.0, "s8": 2 * SIMILAR_BELOW + 0.01}).is_similar is False
+    assert evidence().is_similar is None

@@ -1,0 +1,246 @@
+"""What every one-stage detector must do, whatever its paper."""
+
+import math
+
+import pytest
+import torch
+
+from tests.models.detection.networks import images, target
+from visionkit.backbones import create_backbone
+from visionkit.backbones.base import eval_norms
+from visionkit.errors import DataError, RecipeError, VisionkitError
+from visionkit.models import create_model, models
+from visionkit.models.detection.parts.batch import split_targets
+from visionkit.models.detection.parts.one_stage import OneStageDetector, best_of_each_class, best_of_each_level
+
+SMALL = {
+    "retinanet": {"fpn_channels": 16},
+    "sliding_window": {
+        "sizes": (40.0,),
+        "context": 4,
+        "head_channels": 32,
+        "head_dropout": 0.0,
+        "box_regression": True,
+        "windows": 400,
+        "hard_negatives": 1.0,
+    },
+    "ssd": {"extra_channels": (32, 32, 32)},
+    "yolov1": {"head": "convolutional", "head_channels": 32, "head_stride": 1, "grid": 3},
+    "yolov2": {"anchors": [[20, 20], [40, 60]], "head_channels": 32, "passthrough_channels": 8},
+}
+"""Of each one-stage detector, what makes it small; and the same in training as in evaluation."""
+
+BACKBONES = {"sliding_window": "patch_cnn_33"}
+"""Others are on a ResNet-18."""
+
+TWO = images((96, 96), (96, 96))
+TWO_TARGETS = [
+    target([[10, 10, 60, 70], [30, 40, 90, 90], [5, 80, 25, 95]], [0, 2, 1]),
+    target([[20, 5, 69, 60]], [1]),
+]
+EVERY = pytest.mark.parametrize("name", sorted(SMALL))
+
+
+def backbone_for(name):
+    return create_backbone(BACKBONES.get(name, "resnet18"), weights="none")
+
+
+def small(name, **options):
+    torch.manual_seed(0)
+    return create_model(name, backbone_for(name), 3, **{**SMALL[name], **options})
+
+
+def test_every_one_stage_detector_is_tested_here():
+    assert {name for name in models if issubclass(models.get(name), OneStageDetector)} == set(SMALL)
+
+
+@EVERY
+def test_every_parameter_gets_a_gradient(name):
+    network = small(name).train()
+    losses = network(TWO, TWO_TARGETS)
+    sum(losses.values()).backward()
+    assert all(value.item() > 0 for value in losses.values())
+    assert [name for name, p in network.named_parameters() if p.grad is None] == []
+
+
+@EVERY
+@pytest.mark.parametrize(
+    "nothing",
+    [
+        [target(), target()],
+        [target([[0, 0, 96, 96]], [1], crowd=torch.tensor([True]))] * 2,  # no background is left either
+    ],
+)
+def test_images_without_objects_give_finite_losses_and_all_gradients(name, nothing):
+    network = small(name).train()
+    losses = network(TWO, nothing)
+    sum(losses.values()).backward()
+    assert all(math.isfinite(value.item()) for value in losses.values())
+    assert losses["loss_box"].item() == 0
+    gradients = [parameter.grad for parameter in network.parameters()]
+    assert all(gradient is not None and gradient.isfinite().all() for gradient in gradients)
+
+
+@EVERY
+def test_a_image_without_objects_changes_nothing_for_the_boxes_of_another(name):
+    network = small(name).train()
+    eval_norms(network, "eval")
+    with torch.no_grad():
+        alone = network(TWO[:1], TWO_TARGETS[:1])["loss_box"]
+        beside = network(TWO, [TWO_TARGETS[0], target()])["loss_box"]
+    assert beside.item() == pytest.approx(alone.item(), rel=1e-4) or beside.item() == pytest.approx(
+        alone.item() / 2, rel=1e-4
+    )
+
+
+@EVERY
+@pytest.mark.parametrize("nms_kind", ["per_class", "class_agnostic", "soft_linear", "soft_gaussian"])
+def test_predictions_lie_in_their_image_and_fall_in_score(name, nms_kind):
+    network = small(name, score_threshold=0.001, nms_kind=nms_kind).eval()
+    with torch.no_grad():
+        predictions = network(TWO)
+    for prediction in predictions:
+        assert 0 < len(prediction["boxes"]) <= network.nms.most
+        assert (prediction["boxes"] >= 0).all()
+        assert (prediction["boxes"] <= 96).all()
+        assert (prediction["scores"].diff() <= 0).all()
+        assert prediction["labels"].dtype == torch.int64
+        assert set(prediction["labels"].tolist()) <= {0, 1, 2}
+
+
+@EVERY
+def test_one_validation_forward_gives_what_the_two_modes_give(name):
+    network = small(name, score_threshold=0.001).eval()
+    runs = []
+    network.backbone.register_forward_hook(lambda *_: runs.append(1))
+    with torch.no_grad():
+        losses, predictions = network.losses_and_predictions(TWO, TWO_TARGETS)
+        assert len(runs) == 1
+        expected = network(TWO)
+        network.train()
+        eval_norms(network, "eval")
+        expected_losses = network(TWO, TWO_TARGETS)
+    assert losses == expected_losses
+    for one, other in zip(predictions, expected, strict=True):
+        assert all(torch.equal(one[key], other[key]) for key in ("boxes", "scores", "labels"))
+
+
+@EVERY
+def test_training_works_after_a_validation_in_inference_mode(name):
+    network = small(name).eval()
+    with torch.inference_mode():
+        network(TWO)
+    sum(network.train()(TWO, TWO_TARGETS).values()).backward()
+
+
+@EVERY
+def test_a_crowd_is_neither_object_nor_background(name):
+    network = small(name).train()
+    crowd = target([[10, 10, 40, 70], [48, 0, 96, 96]], [0, 1], crowd=torch.tensor([False, True]))
+    _, output = network._forward_view(TWO[:1])
+    anchor_targets = network.anchor_targets(output.anchors, split_targets([crowd], 3))
+    x1, y1, x2, y2 = output.anchors.unbind(1)
+    in_crowd = (x1 >= 48) & (x2 <= 96) & (y1 >= 0) & (y2 <= 96)
+    assert set(anchor_targets.classes[0, in_crowd].tolist()) == {-1}
+    assert {0, 1} <= set(anchor_targets.classes[0, x2 < 45].tolist())
+    # what is in the crowd teaches nothing: its logits get no gradient
+    logits = output.logits.detach().requires_grad_()
+    sum(network.losses(output._replace(logits=logits), split_targets([crowd], 3)).values()).backward()
+    assert (logits.grad[0, in_crowd] == 0).all()
+    assert logits.grad.abs().sum() > 0
+
+
+@EVERY
+def test_full_precision_where_it_matters_under_bfloat16(name):
+    network = small(name, score_threshold=0.001).train()
+    plain = network(TWO, TWO_TARGETS)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        mixed = network(TWO, TWO_TARGETS)
+        predictions = network.eval()(TWO)
+    for name_, value in mixed.items():
+        assert value.dtype == torch.float32
+        assert value.item() == pytest.approx(plain[name_].item(), rel=0.2, abs=0.05)
+    sum(mixed.values()).backward()
+    assert all(prediction[key].dtype == torch.float32 for prediction in predictions for key in ("boxes", "scores"))
+
+
+@EVERY
+def test_anchors_stay_exact_under_bfloat16(name):
+    network = small(name)
+    _, exact = network._forward_view(TWO)
+    _, output = small(name).to(torch.bfloat16)._forward_view([image.bfloat16() for image in TWO])
+    assert output.anchors.dtype == torch.float32
+    assert torch.equal(output.anchors, exact.anchors)
+
+
+@EVERY
+def test_a_network_that_is_broken_says_so(name):
+    network = small(name).eval()
+    with torch.no_grad():
+        next(network.head.parameters()).fill_(math.nan)
+        with pytest.raises(VisionkitError, match="not finite"):
+            network(TWO)
+
+
+@EVERY
+def test_what_cannot_be_is_refused(name):
+    network = small(name).train()
+    with pytest.raises(VisionkitError, match="needs targets"):
+        network(TWO)
+    with pytest.raises(DataError, match=r"labels \[3\]"):
+        network(TWO, [target([[0, 0, 5, 5]], [3]), target()])
+    with pytest.raises(DataError, match="not normalized"):
+        network([255 * image.abs() for image in TWO], TWO_TARGETS)
+    with pytest.raises(RecipeError, match="at least one class"):
+        create_model(name, backbone_for(name), 0)
+
+
+@EVERY
+def test_its_spec_builds_it_again(name):
+    network = small(name, nms_iou=0.4)
+    spec = dict(network.spec)
+    backbone = spec.pop("backbone")
+    again = create_model(
+        spec.pop("name"), create_backbone(**{**backbone, "weights": "none"}), spec.pop("num_classes"), **spec
+    )
+    assert {k: v.shape for k, v in again.state_dict().items()} == {k: v.shape for k, v in network.state_dict().items()}
+    assert again.nms == network.nms
+
+
+@EVERY
+def test_a_thousand_objects_in_a_image(name):
+    network = small(name).train()
+    corners = torch.rand(1000, 2) * 80
+    crowded = {"boxes": torch.cat([corners, corners + 10], dim=1), "labels": torch.randint(0, 3, (1000,))}
+    losses = network(TWO[:1] * 2, [crowded] * 2)
+    assert all(math.isfinite(value.item()) for value in losses.values())
+
+
+@EVERY
+def test_anchor_shapes_are_those_of_the_grid(name):
+    network = small(name)
+    _, output = network._forward_view(TWO)
+    sides = output.anchors[:, 2:] - output.anchors[:, :2]
+    shapes = network.anchor_shapes((96, 96))
+    if not len(shapes):
+        pytest.skip(f"{name} predicts boxes without anchors")
+    distances = (sides[:, None] - shapes).abs().amax(-1)
+    assert distances.amin(dim=1).max() < 1e-3
+    assert distances.amin(dim=0).max() < 1e-3
+
+
+def test_candidates_of_each_level_are_its_best_pairs():
+    scores = torch.tensor([[0.9, 0.2], [0.1, 0.8], [0.7, 0.6], [0.05, 0.3]])
+    anchors, labels = best_of_each_level(scores, [2, 2], threshold=0.15, most=2)
+    assert sorted(zip(anchors.tolist(), labels.tolist(), strict=True)) == [(0, 0), (1, 1), (2, 0), (2, 1)]
+    anchors, labels = best_of_each_level(scores, [2, 2], threshold=0.65, most=2)
+    assert sorted(zip(anchors.tolist(), labels.tolist(), strict=True)) == [(0, 0), (1, 1), (2, 0)]
+
+
+def test_candidates_of_each_class_are_its_best_anchors():
+    scores = torch.tensor([[0.9, 0.2], [0.1, 0.8], [0.7, 0.6], [0.3, 0.3]])
+    anchors, labels = best_of_each_class(scores, threshold=0.15, most=2)
+    assert sorted(zip(anchors.tolist(), labels.tolist(), strict=True)) == [(0, 0), (1, 1), (2, 0), (2, 1)]
+    anchors, labels = best_of_each_class(scores, threshold=0.85, most=2)
+    assert (anchors.tolist(), labels.tolist()) == ([0], [0])
+    assert [len(column) for column in best_of_each_class(scores, threshold=0.95, most=2)] == [0, 0]

@@ -1,0 +1,75 @@
+import ast
+import inspect
+from pathlib import Path
+
+import pytest
+from torch import nn
+
+import visionkit.models
+from visionkit.errors import RecipeError
+from visionkit.models import create_model, models
+from visionkit.models.create import ModelRegistry
+
+
+class FakeBackbone(nn.Module):
+    @property
+    def spec(self):
+        return {"name": "fake"}
+
+
+def make_registry():
+    registry = ModelRegistry("model")
+
+    @registry.register("toy")
+    class Toy(nn.Module):
+        def __init__(self, backbone, num_classes, *, sizes=(1, (2, 3)), width: int = 4):
+            super().__init__()
+            self.backbone = backbone
+
+    return registry, Toy
+
+
+def test_spec_holds_every_argument_as_primitives():
+    _, toy = make_registry()
+    assert toy(FakeBackbone(), 5, width=6).spec == {
+        "name": "toy",
+        "num_classes": 5,
+        "sizes": [1, [2, 3]],
+        "width": 6,
+        "backbone": {"name": "fake"},
+    }
+
+
+def test_signature_stays_visible():
+    _, toy = make_registry()
+    assert list(inspect.signature(toy).parameters) == ["backbone", "num_classes", "sizes", "width"]
+
+
+def test_a_subclass_without_a_name_does_not_pass_for_its_parent():
+    _, toy = make_registry()
+
+    class Other(toy):
+        pass
+
+    assert getattr(Other(FakeBackbone(), 5), "spec", None) is None
+
+
+def test_unknown_model_points_to_the_near_one():
+    with pytest.raises(RecipeError, match="did you mean faster_rcnn"):
+        create_model("faster_rcn", FakeBackbone(), 3)
+
+
+def test_every_decorator_in_the_source_is_registered():
+    """`visionkit list` reads the decorators' literals; all modules must have been imported for the same set."""
+    names = set()
+    for path in Path(visionkit.models.__path__[0]).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            for decorator in getattr(node, "decorator_list", []):
+                if isinstance(decorator, ast.Call) and ast.unparse(decorator.func) == "models.register":
+                    names |= {argument.value for argument in decorator.args}
+    assert names == set(models)
+    assert "faster_rcnn" in names
+
+
+def test_every_model_names_its_task():
+    assert all(isinstance(models.get(name).task, str) for name in models)

@@ -1,0 +1,163 @@
+import itertools
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torchvision.ops import box_iou
+
+from visionkit.errors import RecipeError, VisionkitError
+from visionkit.ops.boxes import paired_iou
+from visionkit.ops.nms import Candidates, NMSOptions, nms_kinds
+
+THRESHOLD = 0.0613
+"""No score or share of one in these tests comes to it exactly."""
+
+
+@st.composite
+def candidates(draw, most=25):
+    """Boxes on a coarse grid with coarse scores, so that equal boxes and equal scores are frequent."""
+    number = draw(st.integers(0, most))
+    rows = draw(
+        st.lists(st.tuples(*[st.integers(0, 6)] * 2, *[st.integers(1, 5)] * 2), min_size=number, max_size=number)
+    )
+    scores = draw(st.lists(st.integers(1, 20), min_size=number, max_size=number))
+    labels = draw(st.lists(st.integers(0, 2), min_size=number, max_size=number))
+    boxes = torch.tensor([(x, y, x + w, y + h) for x, y, w, h in rows], dtype=torch.float32).view(-1, 4)
+    return Candidates(boxes, torch.tensor(scores) / 20, torch.tensor(labels, dtype=torch.int64))
+
+
+def iou(one, other):
+    width = min(one[2], other[2]) - max(one[0], other[0])
+    height = min(one[3], other[3]) - max(one[1], other[1])
+    both = max(width, 0) * max(height, 0)
+    return both / ((one[2] - one[0]) * (one[3] - one[1]) + (other[2] - other[0]) * (other[3] - other[1]) - both)
+
+
+def slow_hard(found, options, one_group):
+    """Greedy NMS as the textbooks write it."""
+    boxes, labels = found.boxes.tolist(), found.labels.tolist()
+    kept = []
+    for index in found.scores.sort(descending=True, stable=True).indices.tolist():
+        rivals = [other for other in kept if one_group or labels[other] == labels[index]]
+        if all(iou(boxes[index], boxes[other]) <= options.iou for other in rivals):
+            kept.append(index)
+    return [(index, found.scores[index].item()) for index in kept[: options.most]]
+
+
+def slow_soft(found, options, share):
+    """Bodla et al. 2017, figure 2: each class for itself, box by box."""
+    boxes, labels = found.boxes.tolist(), found.labels.tolist()
+    kept = []
+    for label in set(labels):
+        left = {i: s for i, s in enumerate(found.scores.tolist()) if labels[i] == label and s > options.score_threshold}
+        while left:
+            best = max(left, key=left.__getitem__)
+            kept.append((best, left.pop(best)))
+            left = {i: s * share(iou(boxes[best], boxes[i])) for i, s in left.items()}
+            left = {i: s for i, s in left.items() if s > options.score_threshold}
+    return sorted(kept, key=lambda pair: -pair[1])[: options.most]
+
+
+SLOW = {
+    "per_class": lambda found, options: slow_hard(found, options, False),
+    "class_agnostic": lambda found, options: slow_hard(found, options, True),
+    "soft_linear": lambda found, options: slow_soft(found, options, lambda o: 1 - o if o >= options.iou else 1.0),
+    "soft_gaussian": lambda found, options: slow_soft(found, options, lambda o: math.exp(-(o**2) / options.sigma)),
+}
+
+
+def test_every_kind_has_a_slow_reference():
+    assert set(SLOW) == set(nms_kinds)
+
+
+@pytest.mark.parametrize("kind", sorted(SLOW))
+@settings(max_examples=150)
+@given(found=candidates(), most=st.integers(1, 30))
+def test_scores_equal_the_slow_reference(kind, found, most):
+    options = NMSOptions(kind, 0.47, most, THRESHOLD)
+    kept = options(found)
+    expected = SLOW[kind](found, options)
+    # Of equal scores the first is taken; where lowered scores differ by rounding alone, the order is open.
+    if not (kind.startswith("soft") and _tied(SLOW[kind](found, NMSOptions(kind, 0.47, 1000, THRESHOLD)))):
+        assert [index for index, _ in expected] == kept.indices.tolist()
+        torch.testing.assert_close(kept.scores, torch.tensor([s for _, s in expected]), atol=1e-5, rtol=1e-4)
+    assert len(kept.indices) <= most
+    assert (kept.scores.diff() <= 0).all()
+    assert len(set(kept.indices.tolist())) == len(kept.indices)
+    assert (kept.scores <= found.scores[kept.indices]).all()
+
+
+def _tied(expected):
+    scores = [score for _, score in expected]
+    return any(abs(one - other) < 1e-6 for one, other in itertools.pairwise(scores))
+
+
+@pytest.mark.parametrize("kind", sorted(SLOW))
+def test_many_boxes_equal_the_slow_reference(kind):
+    generator = torch.Generator().manual_seed(0)
+    corners = torch.rand(300, 2, generator=generator) * 60
+    boxes = torch.cat([corners, corners + 5 + 30 * torch.rand(300, 2, generator=generator)], dim=1)
+    found = Candidates(boxes, torch.rand(300, generator=generator), torch.randint(0, 4, (300,), generator=generator))
+    options = NMSOptions(kind, 0.5, 100, THRESHOLD)
+    kept, expected = options(found), SLOW[kind](found, options)
+    assert kept.indices.tolist() == [index for index, _ in expected]
+    torch.testing.assert_close(kept.scores, torch.tensor([score for _, score in expected]), atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("kind", sorted(SLOW))
+def test_a_box_below_the_threshold_that_equals_a_better_one_harms_no_other(kind):
+    boxes = torch.tensor([[0.0, 0, 1, 3], [0, 0, 1, 1], [0, 0, 1, 1]])
+    found = Candidates(boxes, torch.tensor([0.1, 0.15, 0.05]), torch.zeros(3, dtype=torch.int64))
+    assert NMSOptions(kind, 0.47, 10, THRESHOLD)(found).indices.tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("kind", sorted(SLOW))
+def test_equal_boxes_of_one_class_and_of_two(kind):
+    boxes = torch.tensor([[0.0, 0, 10, 10]] * 3)
+    found = Candidates(boxes, torch.tensor([0.9, 0.9, 0.8]), torch.tensor([0, 0, 1]))
+    kept = NMSOptions(kind, 0.5, 10, THRESHOLD)(found)
+    expected = {
+        "per_class": [0.9, 0.8],
+        "class_agnostic": [0.9],
+        "soft_linear": [0.9, 0.8],  # the twin's share is 0
+        "soft_gaussian": [0.9, 0.8, 0.9 * math.exp(-2)],
+    }
+    assert kept.scores.tolist() == pytest.approx(expected[kind])
+
+
+@pytest.mark.parametrize("kind", sorted(SLOW))
+def test_no_candidates(kind):
+    nothing = Candidates(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, dtype=torch.int64))
+    kept = NMSOptions(kind)(nothing)
+    assert kept.indices.shape == kept.scores.shape == (0,)
+    assert kept.indices.dtype == torch.int64
+
+
+@pytest.mark.parametrize("kind", sorted(SLOW))
+def test_nan_is_refused(kind):
+    found = Candidates(torch.tensor([[0.0, 0, 1, 1]]), torch.tensor([math.nan]), torch.tensor([0]))
+    with pytest.raises(VisionkitError, match="not finite"):
+        NMSOptions(kind)(found)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"kind": "soft"}, "soft_linear"),
+        ({"iou": 1.5}, "IoU 1.5"),
+        ({"most": 0}, "not 0"),
+        ({"sigma": 0.0}, "sigma"),
+        ({"score_threshold": 1.0}, "threshold 1.0 < 1"),
+    ],
+)
+def test_wrong_options_are_refused(wrong, message):
+    with pytest.raises(RecipeError, match=message):
+        NMSOptions(**wrong)
+
+
+@given(found=candidates(), others=candidates())
+def test_paired_iou_equals_torchvisions(found, others):
+    pairs = paired_iou(found.boxes[:, None], others.boxes)
+    torch.testing.assert_close(pairs, box_iou(found.boxes, others.boxes))

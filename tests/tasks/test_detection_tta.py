@@ -1,0 +1,236 @@
+"""Looks at several scales and at the mirror image: boxes come back where they belong, and are fused as by hand."""
+
+import pytest
+import torch
+from torch import nn
+
+from tests.models.detection.networks import small_network
+from tests.models.detection.test_bad_input import SMALL, small
+from tests.tasks.small import SIZE, small_data, small_task, small_trainer
+from visionkit.backbones import create_backbone
+from visionkit.data.datasets.shapes import FORMS
+from visionkit.errors import RecipeError
+from visionkit.models import create_model
+from visionkit.ops.box_fusion import fuse_boxes
+from visionkit.ops.boxes import mirrored
+from visionkit.ops.nms import Candidates, NMSOptions
+from visionkit.preprocessing.detection import DetectionPreprocessOptions
+from visionkit.tasks import Detection, DetectionEvaluationOptions
+from visionkit.tasks.detection_tta import most_detections
+
+NAMES = list(FORMS)
+OBJECT = [8.0, 4.0, 24.0, 28.0]
+"""Of an image 64 pixels wide, nearer to its left side; its sides fall on whole pixels at every scale below."""
+
+FITS = {
+    "sides": {"short_side": 80, "long_side": 200},
+    "squash": {"size": [160, 64]},
+    "letterbox": {"size": [96, 64], "fit": "letterbox"},
+    "letterbox with odd margins": {"size": [40, 79], "fit": "letterbox"},
+    "multi-scale training": {"size": [96, 96], "fit": "letterbox", "multi_scale": [32, 96]},
+}
+
+
+class BrightSpot(nn.Module):
+    """Finds the bright rectangle of an image, as class 1 with a score of .8; `seen` are the sizes of its inputs."""
+
+    def __init__(self, only_left=False):
+        super().__init__()
+        self.seen, self.only_left = [], only_left
+
+    def forward(self, images):
+        return [self.found(image) for image in images]
+
+    def found(self, image):
+        self.seen.append(tuple(image.shape[-2:]))
+        rows, columns = torch.where(image[0] > 0)
+        box = torch.stack([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]).float()
+        is_left = box[0] + box[2] < image.shape[-1]
+        number = int(is_left or not self.only_left)
+        return {
+            "boxes": box.expand(number, 4),
+            "scores": torch.full((number,), 0.8),
+            "labels": torch.full((number,), 1),
+        }
+
+
+class Echo(nn.Module):
+    """Finds what it is given, if nothing in it is dark."""
+
+    takes_proposals = True
+
+    def __init__(self):
+        super().__init__()
+        self.views = 0
+
+    def forward(self, images, proposals):
+        self.views += 1
+        found = []
+        for image, (box,) in zip(images, proposals, strict=True):
+            left, top, right, bottom = box.round().int().tolist()
+            number = int((image[0, top:bottom, left:right] > 0).all())
+            scores, labels = torch.full((number,), 0.8), torch.full((number,), 1)
+            found.append({"boxes": box.expand(number, 4), "scores": scores, "labels": labels})
+        return found
+
+
+def spotted(height=40, width=64):
+    image = torch.zeros(3, height, width, dtype=torch.uint8)
+    left, top, right, bottom = map(int, OBJECT)
+    image[:, top:bottom, left:right] = 255
+    return image
+
+
+def task_of(network, preprocess, **evaluation):
+    options = DetectionPreprocessOptions(mean=[0.5] * 3, std=[0.5] * 3, **preprocess)
+    return Detection(network, NAMES, preprocess=options, evaluation=DetectionEvaluationOptions(**evaluation)).eval()
+
+
+@pytest.mark.parametrize("fit", FITS.values(), ids=FITS)
+def test_every_look_brings_its_boxes_back_to_the_image(fit):
+    network = BrightSpot()
+    task = task_of(network, fit, scales=[0.5, 1.0, 2.0], flip=True)
+    (found,) = task([spotted()])
+    assert len(set(network.seen)) == 3
+    assert len(network.seen) == 6
+    assert found["labels"].tolist() == [1]
+    assert found["scores"].tolist() == pytest.approx([0.8])
+    torch.testing.assert_close(found["boxes"], torch.tensor([OBJECT]), atol=0.5 if "size" in fit else 1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("scale", [0.5, 2.0])
+@pytest.mark.parametrize("fit", ["sides", "squash", "letterbox"])
+def test_where_pixels_meet_boxes_come_back_exactly(fit, scale):
+    for flip in (False, True):
+        (found,) = task_of(BrightSpot(), FITS[fit], scales=[scale], flip=flip)([spotted()])
+        torch.testing.assert_close(found["boxes"], torch.tensor([OBJECT]), atol=1e-3, rtol=0)
+
+
+def test_what_half_of_the_looks_miss_is_trusted_half():
+    (found,) = task_of(BrightSpot(only_left=True), FITS["sides"], scales=[1.0, 1.5], flip=True)([spotted()])
+    assert found["scores"].tolist() == pytest.approx([0.8 * 2 / 4])
+
+
+@pytest.mark.parametrize("fit", FITS.values(), ids=FITS)
+def test_proposals_follow_scale_and_mirror(fit):
+    network = Echo()
+    task = task_of(network, fit, scales=[0.5, 1.0], flip=True)
+    inside = torch.tensor([OBJECT]) + torch.tensor([4.0, 4, -4, -4])
+    (found,) = task([spotted()], [{"proposals": inside}])
+    assert network.views == 4
+    assert found["scores"].tolist() == pytest.approx([0.8])
+    torch.testing.assert_close(found["boxes"], inside, atol=1e-3, rtol=0)
+
+
+def test_proposals_of_a_new_image_are_searched_once(monkeypatch):
+    searched = []
+
+    def search(image, mode):
+        searched.append(mode)
+        return torch.tensor([OBJECT]).numpy()
+
+    monkeypatch.setattr("visionkit.data.proposals.source.selective_search", search)
+    (found,) = task_of(Echo(), FITS["letterbox"], scales=[1.0, 2.0], flip=True)([spotted()])
+    assert searched == ["fast"]
+    assert len(found["boxes"]) == 1
+
+
+def test_a_single_look_is_left_as_it_is(monkeypatch):
+    monkeypatch.setattr("visionkit.tasks.detection_tta.fuse_boxes", None)
+    task = small_task(NAMES).eval()
+    image = torch.randint(0, 256, (3, 50, 70), dtype=torch.uint8)
+    with torch.inference_mode():
+        (found,) = task([image])
+        prepared, geometries = task.preprocessing([image])
+        expected = task.preprocessing.restore(task.network(prepared), geometries)[0]
+    assert len(found["boxes"])
+    assert all(torch.equal(found[key], expected[key]) for key in expected)
+
+
+def test_looks_of_a_real_network_are_fused_as_by_hand():
+    task = small_task(NAMES, evaluation=DetectionEvaluationOptions(scales=[1.0, 1.5], flip=True, fusion_iou=0.4)).eval()
+    single, larger = (
+        small_task(NAMES).eval(),
+        small_task(NAMES, preprocess=DetectionPreprocessOptions(short_side=96, long_side=192)),
+    )
+    for other in (single, larger.eval()):
+        other.load_state_dict(task.state_dict())
+    images = [torch.randint(0, 256, (3, *size), dtype=torch.uint8) for size in ((50, 70), (64, 64))]
+    with torch.inference_mode():
+        found = task(images)
+        for image, fused in zip(images, found, strict=True):
+            views = []
+            for other in (single, larger):
+                views.append(other([image])[0])
+                turned = other([image.flip(-1)])[0]
+                views.append({**turned, "boxes": mirrored(turned["boxes"], image.shape[-1])})
+            columns = [Candidates(view["boxes"], view["scores"], view["labels"]) for view in views]
+            expected = fuse_boxes(columns, 0.4)
+            assert len(fused["scores"]) == min(len(expected.scores), task.network.roi_heads.nms.most)
+            for name, column in expected._asdict().items():
+                torch.testing.assert_close(fused[name], column[: len(fused[name])], atol=1e-3, rtol=1e-4)
+
+
+class Scatter(nn.Module):
+    """Finds three objects, which none of its looks have in common; gives four at most."""
+
+    def __init__(self):
+        super().__init__()
+        self.nms, self.calls = NMSOptions(most=4), 0
+
+    def forward(self, images):
+        self.calls += 1
+        corners = torch.arange(3.0)[:, None] * 20 + torch.tensor([0.0, 5 * self.calls])
+        scores = torch.tensor([0.9, 0.8, 0.1]) / self.calls
+        return [{"boxes": torch.cat([corners, corners + 4], 1), "scores": scores, "labels": torch.zeros(3).long()}]
+
+
+def test_no_more_is_kept_than_a_look_may_give():
+    (found,) = task_of(Scatter(), {"short_side": 100, "long_side": 100}, scales=[1.0, 2.0])([spotted(100, 100)])
+    assert found["scores"].tolist() == pytest.approx([0.45, 0.4, 0.225, 0.2])
+
+
+@pytest.mark.parametrize(
+    ("network", "most"),
+    [
+        (lambda: small_network(box_detections=7), 7),
+        (lambda: create_model("retinanet", create_backbone("resnet18", weights="none"), 3, detections=8), 8),
+        (lambda: nn.ModuleList([small_network(box_detections=7), small_network(box_detections=9)]), 9),
+        (BrightSpot, None),
+    ],
+)
+def test_the_most_that_a_look_may_give_is_known(network, most):
+    assert most_detections(network()) == most
+
+
+@pytest.mark.parametrize("name", sorted(SMALL))
+def test_every_detector_says_how_much_a_look_may_give(name):
+    assert most_detections(small(name)) in (100, 200, 300)
+
+
+def test_validation_in_training_looks_once_and_testing_as_often_as_asked(tmp_path):
+    task = small_task(NAMES, evaluation=DetectionEvaluationOptions(scales=[0.5, 1.0], flip=True))
+    sizes = []
+    task.backbone.register_forward_pre_hook(lambda _, given: sizes.append(given[0].shape[-1]))
+    trainer = small_trainer(default_root_dir=tmp_path)
+    trainer.validate(task, small_data(val=2), verbose=False)
+    assert sizes == [SIZE]
+    sizes.clear()
+    trainer.test(task, small_data(val=2), verbose=False)
+    assert sizes == [SIZE // 2, SIZE // 2, SIZE, SIZE]
+
+
+def test_masks_are_refused_before_anything_runs():
+    backbone = create_backbone("resnet18", weights="none")
+    network = create_model("mask_rcnn", backbone, 6, fpn_channels=16, head_channels=16, mask_channels=16)
+    with pytest.raises(RecipeError, match=r"evaluation\.scales and flip: .* MaskRCNN gives masks"):
+        Detection(network, NAMES, evaluation=DetectionEvaluationOptions(flip=True))
+    task = Detection(network, NAMES, evaluation=DetectionEvaluationOptions(scales=[1.5]))
+    with pytest.raises(RecipeError, match="leave scales and flip out"):
+        task.set_evaluation(DetectionEvaluationOptions(scales=[1.0, 1.5]))
+
+
+@pytest.mark.parametrize("options", [{"scales": []}, {"scales": [1.0, 0.0]}, {"fusion_iou": 1.5}])
+def test_numbers_out_of_range_are_refused(options):
+    with pytest.raises(RecipeError, match=next(iter(options))):
+        DetectionEvaluationOptions(**options)

@@ -1,0 +1,150 @@
+import logging
+
+import pytest
+import torch
+from torch import nn
+
+from visionkit.backbones import create_backbone
+from visionkit.errors import RecipeError
+from visionkit.tasks.optimizers import (
+    OptimizerOptions,
+    ScheduleOptions,
+    make_scheduler,
+    optimizers,
+    parameter_groups,
+    scaled_lr,
+    schedules,
+)
+
+
+def network():
+    return nn.ModuleDict({"backbone": nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)), "head": nn.Linear(4, 2)})
+
+
+def rates(options: ScheduleOptions, steps: int, epochs: int) -> list[float]:
+    optimizer = torch.optim.SGD(network().parameters(), lr=1.0)
+    (config,) = make_scheduler(optimizer, options, steps, epochs, "val/AP")
+    seen = []
+    for _ in range(steps):
+        seen.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        config["scheduler"].step()
+    return seen
+
+
+def test_multistep_with_warmup_follows_the_published_schedule():
+    options = ScheduleOptions(name="multistep", warmup_steps=10, warmup_factor=0.1, milestones=[8, 11])
+    seen = rates(options, steps=120, epochs=12)
+    assert seen[0] == pytest.approx(0.1)
+    assert seen[5] == pytest.approx(0.55)
+    assert seen[10] == seen[79] == pytest.approx(1.0)
+    assert seen[80] == seen[109] == pytest.approx(0.1)
+    assert seen[110] == pytest.approx(0.01)
+
+
+def test_exponential_falls_once_an_epoch():
+    seen = rates(ScheduleOptions(name="exponential", warmup_steps=0, gamma=0.995), steps=21, epochs=7)
+    assert seen == pytest.approx([0.995 ** (step // 3) for step in range(21)])
+
+
+def test_poly_falls_as_a_power_of_what_is_left():
+    seen = rates(ScheduleOptions(name="poly", warmup_steps=0, power=0.9), steps=10, epochs=5)
+    assert seen == pytest.approx([(1 - step / 10) ** 0.9 for step in range(10)])
+
+
+def test_rmsprop_divides_by_the_root_of_the_running_square():
+    weight = nn.Parameter(torch.tensor([1.0, 1.0, 1.0]))
+    options = OptimizerOptions(name="rmsprop", lr=0.5, weight_decay=0.1)
+    (group,) = parameter_groups(nn.ParameterList([weight]), nn.Identity(), options)
+    optimizer = optimizers.get("rmsprop")([group], options)
+    value, square = torch.ones(3), torch.zeros(3)
+    for slope in (torch.tensor([2.0, -1.0, 1e-3]), torch.tensor([0.5, 3.0, 1e-3])):
+        weight.grad = slope.clone()
+        optimizer.step()
+        decayed = slope + 0.1 * value
+        square = 0.9 * square + 0.1 * decayed**2
+        value = value - 0.5 * decayed / (square.sqrt() + 1e-3)
+    torch.testing.assert_close(weight.detach(), value)
+
+
+def test_cosine_falls_to_its_final_share():
+    seen = rates(ScheduleOptions(name="cosine", warmup_steps=0, final_factor=0.1), steps=100, epochs=10)
+    assert seen[0] == 1.0
+    assert seen[50] == pytest.approx(0.55)
+    assert seen == sorted(seen, reverse=True)
+    assert seen[-1] == pytest.approx(0.1, abs=1e-3)
+
+
+def test_plateau_warms_up_and_then_waits_for_the_metric():
+    optimizer = torch.optim.SGD(network().parameters(), lr=1.0)
+    options = ScheduleOptions(name="plateau", warmup_steps=4, warmup_factor=0.25, patience=1)
+    plateau, warmup = make_scheduler(optimizer, options, 100, 10, "val/AP")
+    assert plateau["monitor"] == "val/AP"
+    assert optimizer.param_groups[0]["lr"] == 0.25
+    for _ in range(6):
+        optimizer.step()
+        warmup["scheduler"].step()
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(1.0)
+    for value in (0.5, 0.4, 0.4):
+        plateau["scheduler"].step(value)
+        warmup["scheduler"].step()
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(0.1)
+
+
+def test_milestones_beyond_the_run_are_reported(caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("visionkit"), "propagate", True)
+    rates(ScheduleOptions(milestones=[8, 11]), steps=10, epochs=5)
+    assert "not all reached" in caplog.text
+
+
+def test_the_backbone_has_its_own_rate_and_norms_may_be_spared_decay():
+    model = network()
+    options = OptimizerOptions(lr=1.0, backbone_lr_factor=0.1, weight_decay=0.5, decay_norm=False)
+    groups = parameter_groups(model, model["backbone"], options)
+    by_rate = {(group["lr"], group["weight_decay"]): len(group["params"]) for group in groups}
+    assert by_rate == {(0.1, 0.5): 1, (0.1, 0.0): 3, (1.0, 0.5): 1, (1.0, 0.0): 1}
+
+
+def test_the_rate_falls_from_stage_to_stage_below_the_head():
+    backbone = create_backbone("cifar_resnet20", weights="none")
+    model = nn.ModuleDict({"backbone": backbone, "head": nn.Linear(4, 2)})
+    options = OptimizerOptions(lr=1.0, backbone_lr_factor=0.8, stage_lr_decay=0.5)
+    groups = parameter_groups(model, backbone, options)
+    rate = {group["part"]: group["lr"] for group in groups}
+    assert rate == pytest.approx({"s1": 0.1, "s2": 0.2, "s4": 0.4, "head": 1.0})
+    assert sum(len(group["params"]) for group in groups) == len(list(model.parameters()))
+    (first,) = (group for group in groups if group["part"] == "s1")
+    assert any(parameter is next(backbone.parameters()) for parameter in first["params"]), "the stem is of the first"
+    with pytest.raises(RecipeError, match="stage_lr_decay needs a backbone of visionkit"):
+        parameter_groups(network(), network()["backbone"], options)
+
+
+def test_frozen_parameters_are_left_out_and_nothing_to_train_is_an_error():
+    model = network()
+    model["backbone"].requires_grad_(False)
+    groups = parameter_groups(model, model["backbone"], OptimizerOptions())
+    assert sum(len(group["params"]) for group in groups) == 2
+    model.requires_grad_(False)
+    with pytest.raises(RecipeError, match="nothing is left to train"):
+        parameter_groups(model, model["backbone"], OptimizerOptions())
+
+
+@pytest.mark.parametrize(("batch", "scale", "expected"), [(16, True, 0.02), (2, True, 0.0025), (2, False, 0.02)])
+def test_the_rate_follows_the_effective_batch(batch, scale, expected):
+    assert scaled_lr(OptimizerOptions(scale_lr=scale), batch) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("name", list(optimizers))
+def test_every_optimizer_is_made_from_groups(name):
+    model = network()
+    options = OptimizerOptions(name=name, lr=0.5)
+    optimizer = optimizers.get(name)(parameter_groups(model, model["backbone"], options), options)
+    assert optimizer.param_groups[0]["lr"] == 0.5
+
+
+def test_every_schedule_is_allowed_by_the_recipe():
+    from typing import get_args, get_type_hints
+
+    allowed = set(get_args(get_type_hints(ScheduleOptions)["name"]))
+    assert allowed == {*schedules, "plateau"}
+    assert set(get_args(get_type_hints(OptimizerOptions)["name"])) == set(optimizers)

@@ -1,0 +1,67 @@
+"""The way down of FC-DenseNet (Jégou et al. 2016, "The One Hundred Layers Tiramisu", table 2), with its bottleneck."""
+
+from collections.abc import Sequence
+
+from torch import nn
+
+from visionkit.backbones.base import Stage, backbones
+from visionkit.backbones.dense_block import DenseBlock
+from visionkit.backbones.initialization import initialize
+from visionkit.backbones.sequential import SequentialBackbone, named
+
+_FIRST_CHANNELS = 48
+_STRIDES = (1, 2, 4, 8, 16, 32)
+_GROWTH_AND_LAYERS = {
+    "fc_densenet56": (12, (4, 4, 4, 4, 4, 4)),
+    "fc_densenet67": (16, (5, 5, 5, 5, 5, 5)),
+    "fc_densenet103": (16, (4, 5, 7, 10, 12, 15)),
+}
+
+
+@backbones.register("fc_densenet56", "fc_densenet67", "fc_densenet103")
+class FCDenseNetEncoder(SequentialBackbone):
+    """Stages s1..s16 are the outputs of the dense blocks, input first, s32 that of the bottleneck; sizes round down.
+
+    Args:
+        name: registered name; the number is that of the layers of the whole network.
+        out_stages: see `Backbone`.
+        dropout: share of the values dropped after each convolution but the first (section 4.1: .2).
+        memory_efficient: see `DenseBlock`.
+
+    Attributes:
+        growth: k, maps that each layer adds.
+        layers: of the block of each stage that the network has.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        out_stages: Sequence[str] | None = None,
+        dropout: float = 0.2,
+        memory_efficient: bool = False,
+    ) -> None:
+        growth, layers = _GROWTH_AND_LAYERS[name]
+        parts, stages = {}, {}
+        channels = _FIRST_CHANNELS
+        opening: nn.Module = nn.Conv2d(3, channels, 3, padding=1)
+        for stride, length in zip(_STRIDES, layers, strict=True):
+            block = DenseBlock(channels, growth, length, dropout, memory_efficient)
+            channels = block.channels
+            parts[f"s{stride}"] = named(opening=opening, block=block)
+            stages[f"s{stride}"] = Stage(channels, stride)
+            opening = _transition_down(channels, dropout)
+        super().__init__(name, stages, parts, out_stages, dropout=dropout, memory_efficient=memory_efficient)
+        self.growth = growth
+        self.layers = dict(zip(stages, layers, strict=True))
+        initialize(self, "he_uniform")
+
+
+def _transition_down(channels: int, dropout: float) -> nn.Sequential:
+    """Keeps the channels and halves the map (table 1)."""
+    return named(
+        norm=nn.BatchNorm2d(channels),
+        relu=nn.ReLU(inplace=True),
+        conv=nn.Conv2d(channels, channels, 1),
+        drop=nn.Dropout(dropout),
+        pool=nn.MaxPool2d(2),
+    )

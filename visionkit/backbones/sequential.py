@@ -1,0 +1,48 @@
+"""Backbones whose stages simply follow each other, each of them one module."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from visionkit.backbones.base import Backbone, Stage
+
+
+class SequentialBackbone(Backbone):
+    """A backbone that sends the image through one part a stage; the keys of its state dict are `parts.s4.…`.
+
+    Args:
+        name: registered name.
+        network_stages: see `Backbone`.
+        parts: for each of them the module from the map before it (the image, for the first) to its own.
+        out_stages: see `Backbone`.
+        **options: see `Backbone`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        network_stages: Mapping[str, Stage],
+        parts: Mapping[str, nn.Module],
+        out_stages: Sequence[str] | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(name, network_stages, out_stages, **options)
+        self.parts = nn.ModuleDict({stage: parts[stage] for stage in self.computed})
+        self.stage_modules = {stage: [f"parts.{stage}"] for stage in self.computed}
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        """See `Backbone.forward`."""
+        maps = {}
+        for stage, part in self.parts.items():
+            x = part(x)
+            maps[stage] = x
+        return {stage: maps[stage] for stage in self.stages}
+
+
+def named(**layers: nn.Module) -> nn.Sequential:
+    """A sequence whose layers carry the names of the paper."""
+    sequence = nn.Sequential()
+    for name, layer in layers.items():
+        sequence.add_module(name, layer)
+    return sequence

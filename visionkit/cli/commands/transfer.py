@@ -1,0 +1,187 @@
+"""`visionkit transfer advise`: how far pretrained weights carry for a data set, and the lines to train with."""
+
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console
+
+from visionkit.cli.config.compose import compose, is_override, shipped_files
+from visionkit.cli.config.layers import Layer
+from visionkit.cli.logs import show_progress_messages
+
+HEAD, FINETUNE = "transfer_head", "transfer_finetune"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One of the four cases.
+
+    Attributes:
+        name: in words.
+        reason: what to do and why.
+        classifier: recipe and words for a classifier.
+        other: words for the recipes of the other tasks.
+    """
+
+    name: str
+    reason: str
+    classifier: tuple[str, ...]
+    other: tuple[str, ...]
+
+
+CASES: dict[tuple[bool, bool], Case] = {
+    (False, True): Case(
+        "few images, similar domain",
+        "the features fit as they are, and few images would spoil them: train what is behind them",
+        (HEAD,),
+        ("model.backbone.norm=frozen", "model.backbone.frozen_stages=all"),
+    ),
+    (True, True): Case(
+        "many images, similar domain",
+        "enough to change all layers, the earlier the less",
+        (FINETUNE,),
+        ("model.backbone.norm=frozen", "model.backbone.frozen_stages=1", "optimizer.stage_lr_decay=0.7"),
+    ),
+    (False, False): Case(
+        "few images, different domain",
+        "late features are too special: keep the first stages, which are general, and let the rest learn slowly",
+        (FINETUNE, "model.backbone.frozen_stages=2"),
+        ("model.backbone.norm=frozen", "model.backbone.frozen_stages=2", "optimizer.stage_lr_decay=0.7"),
+    ),
+    (True, False): Case(
+        "many images, different domain",
+        "pretrained weights are a good start, no more: all stages learn at one rate",
+        (FINETUNE, "optimizer.stage_lr_decay=1"),
+        ("model.backbone.norm=frozen", "model.backbone.frozen_stages=0"),
+    ),
+}
+"""By whether there are many images, and whether their domain is similar."""
+
+HEAD_FIRST = ("model.backbone.frozen_stages=all", "unfreeze=[{epoch: 5, frozen_stages: 2, warmup_steps: 100}]")
+"""The head, then all but the first two stages."""
+
+
+def advise(recipe: dict[str, Any], words: Sequence[str]) -> int:
+    """Print which case of transfer the card is, the numbers that say so, and the commands to use.
+
+    Args:
+        recipe: the composed recipe, of `words` and of a shipped recipe where they name none.
+        words: as they were typed.
+    """
+    from visionkit.backbones import create_backbone
+    from visionkit.cli.config.build import build_data
+    from visionkit.cli.config.typed_options import instantiate
+    from visionkit.engine.transfer_advice import gather_evidence, native_preprocess, task_of
+
+    show_progress_messages()
+    backbone = instantiate(create_backbone, recipe["model"]["backbone"], "model.backbone")
+    reader = build_data({"data": recipe["data"]}).dataset("train")
+    task = recipe["task"] if names_recipe(words) else task_of(reader)
+    evidence = gather_evidence(reader, backbone, task)
+    native = native_preprocess(backbone)
+    for line in [
+        *_about_size(evidence, task),
+        *_about_domain(evidence, backbone),
+        *_verdict(evidence, task, words, [*_weights(task, words), *_size_words(recipe, task, native)]),
+    ]:
+        Console().print(line, soft_wrap=True, highlight=False, markup=False)
+    return 0
+
+
+def compose_advice(words: Sequence[str]) -> Layer:
+    """The recipe whose backbone and data are looked at: that of the words, or the shipped one for a fixed backbone."""
+    return compose(words if names_recipe(words) else [HEAD, *words])
+
+
+def names_recipe(words: Sequence[str]) -> bool:
+    """Whether there is a recipe among the words, or only cards and overrides."""
+    return "task" in compose(words).values
+
+
+def _about_size(evidence: Any, task: str) -> Iterator[str]:
+    from visionkit.engine.transfer_advice import EXAMPLES, LARGE_FROM
+    from visionkit.text import format_list
+
+    height, width = evidence.sides
+    yield f"task: {task}, {evidence.images} training images, median size {width} x {height}"
+    counts = format_list([f"{name} {count}" for name, count in evidence.examples.items()], 12)
+    yield f"{EXAMPLES[task]} of each of {len(evidence.examples)} classes: {counts}"
+    size = "many" if evidence.is_large else "few"
+    yield f"median of the classes: {evidence.median_examples:g}, that is {size} (many from {LARGE_FROM})"
+
+
+def _about_domain(evidence: Any, backbone: Any) -> Iterator[str]:
+    from visionkit.engine.transfer_advice import SIMILAR_BELOW
+
+    for what, own, source in (("mean", evidence.mean, backbone.mean), ("std", evidence.std, backbone.std)):
+        yield f"{what} of red, green, blue: {_numbers(own)}; {backbone.name} is normalized with {_numbers(source)}"
+    if evidence.mean_distance is None:
+        yield f"{backbone.name} has no BatchNorm layers, which alone keep statistics of the images it was trained on:"
+        yield "how far yours are from them cannot be said; try model.backbone=resnet50, or judge by eye"
+        return
+    stages = ", ".join(f"{stage} {value:.3f}" for stage, value in evidence.distance.items())
+    yield f"distance of the features to the network's own, {evidence.looked_at} images, by stage: {stages}"
+    near = "similar" if evidence.is_similar else "different"
+    yield f"mean: {evidence.mean_distance:.3f}, that is {near} (similar below {SIMILAR_BELOW}; 0 the same, 1 foreign)"
+
+
+def _verdict(evidence: Any, task: str, start: Sequence[str], common: Sequence[str]) -> Iterator[str]:
+    """The case, or both that it may be, with the commands.
+
+    Args:
+        evidence: what was measured.
+        task: of the card.
+        start: the words as they were typed.
+        common: words that every command needs.
+    """
+    open_ends = {True: " (if they look alike)", False: " (if they do not)"} if evidence.is_similar is None else {}
+    for similar in open_ends or [evidence.is_similar]:
+        case = CASES[evidence.is_large, similar]
+        yield f"\ncase: {case.name}{open_ends.get(similar, '')}"
+        yield f"  {case.reason}"
+        recipe, words = _recipe_for(task, case)
+        if not (recipe or names_recipe(start)):
+            yield f"  no recipe for {task} is shipped; add to your own: {' '.join(words)}"
+            continue
+        files = list(start) if names_recipe(start) else [recipe, *start]
+        yield f"  {_command([*files, *common, *words])}"
+        if not (evidence.is_large or similar):
+            yield "  or the head first:"
+            yield f"  {_command([*files, *common, *words, *HEAD_FIRST])}"
+
+
+def _recipe_for(task: str, case: Case) -> tuple[str, Sequence[str]]:
+    """A shipped recipe, empty if there is none, and the words that make it fit a case."""
+    if task == "classification":
+        return case.classifier[0], case.classifier[1:]
+    usual = compose([HEAD]).values["model"]["backbone"]["name"]
+    found = {file.stem: compose([str(file)]).values for file in shipped_files("recipes")}
+    fitting = {name: values["model"]["backbone"]["name"] for name, values in found.items() if values["task"] == task}
+    with_usual = [name for name, backbone in fitting.items() if backbone == usual]
+    return next(iter([*with_usual, *fitting]), ""), case.other
+
+
+def _weights(task: str, words: Sequence[str]) -> list[str]:
+    """Recipes for detection and segmentation do without pretrained weights where there are none."""
+    given = any(word.startswith("model.backbone.weights=") for word in words)
+    return [] if given or task == "classification" else ["model.backbone.weights=imagenet"]
+
+
+def _size_words(recipe: dict[str, Any], task: str, native: Any) -> list[str]:
+    """A card may ask for a crop as small as its images, in which deep networks see next to nothing."""
+    asked = (recipe.get("preprocess") or {}).get("crop", native.crop)
+    if task != "classification" or asked >= native.crop:
+        return []
+    return [f"preprocess.short_side={native.short_side}", f"preprocess.crop={native.crop}"]
+
+
+def _command(words: Sequence[str]) -> str:
+    """The command with these words; of several overrides of one key the last stays."""
+    last = {word.partition("=")[0] if is_override(word) else word: word for word in words}
+    return shlex.join(["visionkit", "fit", *last.values()])
+
+
+def _numbers(values: Sequence[float]) -> str:
+    return ", ".join(f"{value:.2f}" for value in values)

@@ -1,0 +1,53 @@
+"""The objects that a recipe describes: data, task and trainer."""
+
+from typing import Any
+
+import lightning.pytorch as pl
+from lightning.pytorch.callbacks import RichProgressBar
+
+from visionkit.backbones import create_backbone
+from visionkit.cli.config.typed_options import call, instantiate, parse_section
+from visionkit.data.datamodule import VisionData
+from visionkit.data.datasets.base import formats
+from visionkit.models import models
+from visionkit.tasks import Task, tasks
+
+
+def build_data(recipe: dict[str, Any]) -> VisionData:
+    """The datamodule of a recipe; the types of its readers' options are checked here, before a file is opened."""
+    needs = tasks.get(recipe["task"]).needs(recipe) if "task" in recipe else None  # a card alone has no task
+    data: VisionData = instantiate(VisionData, recipe["data"], "data", needs=needs)
+    reader = formats.get(data.splits.format)
+    for split, options in data.splits.options.items():
+        for part in options if isinstance(options, list) else [options]:
+            parse_section(reader, part, f"data.splits.{split}", root=None, classes=None)
+    return data
+
+
+def build_task(recipe: dict[str, Any], data: VisionData) -> Task:
+    """The task of a recipe with a fresh network for the classes of `data`."""
+    model_keys = dict(recipe["model"])
+    backbone_keys = dict(model_keys.pop("backbone"))
+    if model_keys.get("weights"):  # of the whole network: the backbone's own would be fetched in vain
+        backbone_keys["weights"] = "checkpoint"
+    backbone = instantiate(create_backbone, backbone_keys, "model.backbone")
+    network_class = models.get(model_keys.pop("name"))
+    network = instantiate(network_class, model_keys, "model", backbone=backbone, num_classes=len(data.class_names))
+    task_class = tasks.get(recipe["task"])
+    options = {
+        key: instantiate(kind, recipe[key], key) for key, kind in task_class.option_types.items() if key in recipe
+    }
+    task = task_class(network, **task_class.data_arguments(data), **options)
+    task.recipe = recipe
+    return task
+
+
+def build_trainer(recipe: dict[str, Any], callbacks: list[pl.Callback], loggers: Any) -> pl.Trainer:
+    """Lightning's Trainer with the recipe's arguments beside visionkit's own callbacks and loggers."""
+    arguments = parse_section(pl.Trainer, recipe.get("trainer", {}), "trainer")
+    bars = [] if arguments.get("enable_progress_bar") is False else [RichProgressBar()]
+    arguments["callbacks"] = [*callbacks, *bars, *(arguments.get("callbacks") or [])]
+    if arguments.get("logger") is None:
+        arguments["logger"] = loggers
+    trainer: pl.Trainer = call(pl.Trainer, arguments, "trainer")
+    return trainer

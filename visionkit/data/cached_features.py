@@ -1,0 +1,123 @@
+"""Images by what a fixed network sees in them: computed once, kept on disk, found again by the image's content."""
+
+import hashlib
+import logging
+import pickle
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from visionkit.data.batch import TaskDataset
+from visionkit.data.datasets.base import VisionDataset
+from visionkit.data.io.atomic_write import atomic_write
+from visionkit.preprocessing.detection import Target
+
+FORMAT_VERSION = 1
+DIGEST_BYTES = 16
+KEPT_OF_TARGETS = ("image_id", "label", "tags", "size")
+
+logger = logging.getLogger("visionkit")
+
+
+def digest(*parts: bytes) -> bytes:
+    """BLAKE2b of several parts, each with its length, so that their borders count."""
+    found = hashlib.blake2b(digest_size=DIGEST_BYTES)
+    for part in parts:
+        found.update(len(part).to_bytes(8, "little"))
+        found.update(part)
+    return found.digest()
+
+
+def digest_of_array(array: np.ndarray) -> bytes:
+    """Digest of an array's kind, shape and values."""
+    return digest(str(array.dtype).encode(), str(array.shape).encode(), np.ascontiguousarray(array).tobytes())
+
+
+class FeatureFile:
+    """Features of images by the digests of the images, in one file.
+
+    Args:
+        path: of the file; one that is broken or of another format is reported, and written anew.
+
+    Attributes:
+        rows: features [C, h, w] by digest.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.rows: dict[bytes, Tensor] = {}
+        if not path.is_file():
+            return
+        try:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+            keys, features = content["digests"], content["features"]
+            if content["format"] != FORMAT_VERSION or content["checksum"] != _checksum(keys, features):
+                raise ValueError("another format, or changed since it was written")
+        except (RuntimeError, EOFError, OSError, pickle.UnpicklingError, ValueError, LookupError, TypeError) as error:
+            logger.warning("%s is not used: %s", path, (str(error).splitlines() or [type(error).__name__])[0])
+            return
+        self.rows = {bytes(key.tolist()): row for key, row in zip(keys, features, strict=True)}
+
+    def save(self) -> None:
+        """Write all rows."""
+        keys = torch.tensor([list(key) for key in self.rows], dtype=torch.uint8)
+        features = torch.stack(list(self.rows.values()))
+        content = {
+            "format": FORMAT_VERSION,
+            "digests": keys,
+            "features": features,
+            "checksum": _checksum(keys, features),
+        }
+        with atomic_write(self.path) as file:
+            torch.save(content, file)
+
+
+class UncachedImages(Dataset[tuple[bytes, Target, Tensor | None]]):
+    """Every image's digest and target, and the image itself where nothing is known of it.
+
+    Args:
+        reader: the split.
+        known: digests of the images whose features are at hand.
+    """
+
+    def __init__(self, reader: VisionDataset, known: Iterable[bytes]) -> None:
+        self.images, self.known = TaskDataset(reader), frozenset(known)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> tuple[bytes, Target, Tensor | None]:
+        image, target = self.images[index]
+        key = digest_of_array(image.numpy())
+        kept = {name: target[name] for name in KEPT_OF_TARGETS if name in target}
+        return key, kept, None if key in self.known else image
+
+
+class FeatureDataset(Dataset[tuple[Tensor, Target]]):
+    """Features in the place of images.
+
+    Args:
+        features: [C, h, w] of each image.
+        targets: of each, see `to_target`.
+    """
+
+    def __init__(self, features: list[Tensor], targets: list[Target]) -> None:
+        self.features, self.targets = torch.stack(features), targets
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Target]:
+        return self.features[index], self.targets[index]
+
+    def seed(self, seed: int) -> None:
+        """Nothing here is random."""
+
+
+def _checksum(keys: Tensor, features: Tensor) -> str:
+    bits = features.contiguous().view(torch.uint8) if features.numel() else features
+    return digest(keys.numpy().tobytes(), bits.numpy().tobytes(), str(features.shape).encode()).hex()

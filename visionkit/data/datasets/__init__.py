@@ -1,0 +1,1 @@
+"""Dataset readers: one file per format, and their base classes."""

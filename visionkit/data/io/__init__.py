@@ -1,0 +1,1 @@
+"""Reading and writing files: images, masks, paths, downloads, atomic writes."""

@@ -1,0 +1,145 @@
+"""The regions that selective search begins with: Felzenszwalb's segments, and what makes two of them alike."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from visionkit.data.io.images import ImageArray
+from visionkit.errors import VisionkitError
+
+COLOR_BINS = 25
+ORIENTATIONS = 8
+TEXTURE_BINS = 10
+SMOOTHING = 0.8
+"""Sigma in pixels of the Gaussian before segmenting (Uijlings et al. 2013, section 5)."""
+DERIVATIVE_SIGMA = 1.0
+"""Sigma in pixels of the Gaussian derivatives of the texture (section 3.2)."""
+STRONGEST_EDGE = 100.0
+"""Derivative, in gray values a pixel, that would fall beyond the last bin; the sharpest edge has about 90."""
+
+
+@dataclass
+class Regions:
+    """R regions of one image.
+
+    Attributes:
+        sizes: float64 [R], pixels.
+        boxes: int64 [R, 4], xyxy edges in pixels.
+        colors: float32 [R, 25 C], histograms, their sum 1.
+        textures: float32 [R, 80 C], likewise.
+        neighbors: int64 [pairs, 2], which regions touch, each pair once.
+    """
+
+    sizes: NDArray[np.float64]
+    boxes: NDArray[np.int64]
+    colors: NDArray[np.float32]
+    textures: NDArray[np.float32]
+    neighbors: NDArray[np.int64]
+
+
+@dataclass
+class Bins:
+    """For each pixel and kind of value the bin it falls into, the same for every segmentation of an image.
+
+    Attributes:
+        colors: uint8 [C, H W], in 0..24.
+        textures: uint8 [8 C, H W], in 0..9.
+    """
+
+    colors: NDArray[np.uint8]
+    textures: NDArray[np.uint8]
+
+
+def segment(image: ImageArray, scale: float) -> NDArray[np.int64]:
+    """Segments by Felzenszwalb & Huttenlocher 2004.
+
+    Args:
+        image: uint8 [H, W, C].
+        scale: k, the larger the fewer; also the least size of a segment in pixels (as in the authors' code).
+
+    Returns:
+        int64 [H, W], 0..R-1.
+
+    Raises:
+        VisionkitError: scikit-image is not installed.
+    """
+    try:
+        from skimage.segmentation import felzenszwalb
+    except ImportError as error:
+        raise VisionkitError(
+            "selective search needs scikit-image: pip install 'visionkit[proposals]'\n"
+            "or give the proposals as a file: data.proposals.file"
+        ) from error
+    labels: NDArray[np.int64] = felzenszwalb(image, scale=scale, sigma=SMOOTHING, min_size=int(scale))
+    return labels
+
+
+def bins_of(image: ImageArray) -> Bins:
+    """Sort colors and Gaussian derivatives in eight directions of an image uint8 [H, W, C] into bins."""
+    channels = [np.ascontiguousarray(image[..., channel]) for channel in range(image.shape[2])]
+    colors = [(channel.astype(np.uint16) * COLOR_BINS // 256).astype(np.uint8) for channel in channels]
+    textures = [_derivative_bins(channel) for channel in channels]
+    return Bins(np.stack(colors).reshape(len(channels), -1), np.concatenate(textures))
+
+
+def _derivative_bins(channel: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The positive part of the derivative in each direction, as bins [8, H W]."""
+    smooth = cv2.GaussianBlur(channel.astype(np.float32), (0, 0), DERIVATIVE_SIGMA)
+    across, down = (cv2.Sobel(smooth, cv2.CV_32F, *order, ksize=1, scale=0.5) for order in ((1, 0), (0, 1)))
+    angles = 2 * np.pi * np.arange(ORIENTATIONS, dtype=np.float32) / ORIENTATIONS
+    found = np.cos(angles)[:, None] * across.reshape(1, -1) + np.sin(angles)[:, None] * down.reshape(1, -1)
+    return (found * (TEXTURE_BINS / STRONGEST_EDGE)).clip(0, TEXTURE_BINS - 1).astype(np.uint8)
+
+
+def describe(labels: NDArray[np.int64], bins: Bins) -> Regions:
+    """Measure segments.
+
+    Args:
+        labels: int64 [H, W], 0..R-1, each present.
+        bins: of the same image.
+    """
+    count, flat = int(labels.max()) + 1, labels.ravel()
+    sizes = np.bincount(flat, minlength=count)
+    return Regions(
+        sizes.astype(np.float64),
+        _boxes(labels, count),
+        _histograms(flat, bins.colors, COLOR_BINS, count),
+        _histograms(flat, bins.textures, TEXTURE_BINS, count),
+        _touching(labels, count),
+    )
+
+
+def _histograms(flat: NDArray[np.int64], values: NDArray[np.uint8], bins: int, count: int) -> NDArray[np.float32]:
+    """Per region and kind of value a histogram, [R, kinds * bins], rows summing to 1."""
+    first = flat * bins
+    found = [np.bincount(first + kind, minlength=count * bins).reshape(count, bins) for kind in values]
+    table = np.concatenate(found, axis=1).astype(np.float32)
+    return table / table.sum(axis=1, keepdims=True)
+
+
+def _boxes(labels: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """The box around each region; the first and last of its pixels in each direction, by scattering in order."""
+    height, width = labels.shape
+    boxes = np.zeros((count, 4), np.int64)
+    rows, columns = np.repeat(np.arange(height), width), np.repeat(np.arange(width), height)
+    by_rows, by_columns = labels.ravel(), labels.T.ravel()
+    # Where an index stands several times numpy keeps the value that comes last.
+    boxes[by_columns[::-1], 0], boxes[by_rows[::-1], 1] = columns[::-1], rows[::-1]
+    boxes[by_columns, 2], boxes[by_rows, 3] = columns + 1, rows + 1
+    return boxes
+
+
+def _touching(labels: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """Pairs of regions with pixels side by side, also corner to corner, as segments are joined over corners too."""
+    sides = [
+        (labels[:, :-1], labels[:, 1:]),
+        (labels[:-1], labels[1:]),
+        (labels[:-1, :-1], labels[1:, 1:]),
+        (labels[:-1, 1:], labels[1:, :-1]),
+    ]
+    low = np.concatenate([np.minimum(one, other).ravel() for one, other in sides])
+    high = np.concatenate([np.maximum(one, other).ravel() for one, other in sides])
+    codes = np.unique((low * count + high)[low != high])
+    return np.stack([codes // count, codes % count], axis=1)

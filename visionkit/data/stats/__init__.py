@@ -1,0 +1,1 @@
+"""Statistics of a data set: check, class counts, object sizes, colors."""

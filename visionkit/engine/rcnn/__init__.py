@@ -1,0 +1,1 @@
+"""What R-CNN fits after fine-tuning: linear SVMs and box regression on kept features."""

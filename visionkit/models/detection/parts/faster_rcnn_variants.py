@@ -1,0 +1,147 @@
+"""The three forms of Faster R-CNN: what lies between the backbone and the two stages' predictors."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from torch import nn
+
+from visionkit.backbones.base import Backbone, Stage
+from visionkit.errors import RecipeError
+from visionkit.models.detection.parts.box_head import MultiLevelRoIAlign, StageHead, TwoLayerHead
+from visionkit.models.detection.parts.fpn import FPN, SelectedMaps
+from visionkit.models.fully_connected_weights import take_fully_connected
+
+SINGLE_STAGE = "s16"
+"""The stage that "single" and "c4" work on: conv5_3 of VGG, C4 of ResNet."""
+
+
+class Widths(NamedTuple):
+    """What the user may choose about the heads; None is the form's published value. See `FasterRCNN`."""
+
+    fpn_channels: int
+    head_channels: int | None
+    head_dropout: float | None
+    roi_size: int | None
+
+
+@dataclass
+class Parts:
+    """A form, built.
+
+    Attributes:
+        neck: from the backbone's maps to those of the RPN.
+        channels: of the neck's maps.
+        anchor_sizes: published sides of the anchors for each of the neck's maps, in pixels.
+        pool: cuts regions out of the neck's maps.
+        head: from a pooled region to a vector.
+        head_channels: its length.
+        inside_only: option of `RegionProposalNetwork`.
+        judging: options of `PooledRoIHeads` where the form's paper differs from torchvision.
+    """
+
+    neck: nn.Module
+    channels: int
+    anchor_sizes: list[list[int]]
+    pool: MultiLevelRoIAlign
+    head: nn.Module
+    head_channels: int
+    inside_only: bool = False
+    judging: dict[str, Any] = field(default_factory=dict)
+
+
+def fpn(backbone: Backbone, widths: Widths) -> Parts:
+    """Feature pyramid over the stages from stride 4 to 32, two fully connected layers."""
+    stages = {name: stage for name, stage in backbone.stages.items() if 4 <= stage.stride <= 32}
+    if not stages:
+        raise RecipeError(f"form=fpn needs stages of stride 4 to 32; {backbone.name} gives {_listed(backbone)}")
+    strides = {name: stage.stride for name, stage in stages.items()}
+    *_, deepest = strides.values()
+    channels, size = widths.fpn_channels, widths.roi_size or 7
+    head_channels = widths.head_channels or 1024
+    return Parts(
+        neck=FPN(stages, channels),
+        channels=channels,
+        anchor_sizes=[[8 * stride] for stride in (*strides.values(), 2 * deepest)],
+        pool=MultiLevelRoIAlign(strides, size),
+        head=TwoLayerHead(channels * size**2, head_channels, widths.head_dropout or 0.0),
+        head_channels=head_channels,
+    )
+
+
+def single(backbone: Backbone, widths: Widths) -> Parts:
+    """One map, two fully connected layers with dropout, which begin with those of the backbone's classifier, if any.
+
+    Where the backbone's values are VGG's ImageNet weights, that is Girshick's initialization (2015, section 2.2). His
+    are the loss of boxes (equation 3) and the predictors' first values (section 2.3), too.
+    """
+    stage = single_stage(backbone)
+    stages = list(backbone.computed)
+    idle = [name for deeper in stages[stages.index(SINGLE_STAGE) + 1 :] for name in backbone.stage_modules[deeper]]
+    if any(parameter.requires_grad for name in idle for parameter in backbone.get_submodule(name).parameters()):
+        raise RecipeError(
+            f"form=single uses {backbone.name} up to {SINGLE_STAGE}; what lies behind would never learn.\n"
+            f"Set model.backbone.out_stages=[{SINGLE_STAGE}], or use form=c4 with a ResNet"
+        )
+    size, head_channels = widths.roi_size or 7, widths.head_channels or 4096
+    dropout = 0.5 if widths.head_dropout is None else widths.head_dropout
+    head = TwoLayerHead(stage.channels * size**2, head_channels, dropout)
+    take_fully_connected(head, backbone)
+    return Parts(
+        neck=SelectedMaps([SINGLE_STAGE]),
+        channels=stage.channels,
+        anchor_sizes=[[128, 256, 512]],
+        pool=MultiLevelRoIAlign({SINGLE_STAGE: stage.stride}, size),
+        head=head,
+        head_channels=head_channels,
+        inside_only=True,
+        judging={"smooth_l1_beta": 1.0, "deviations": (0.01, 0.001)},
+    )
+
+
+def c4(backbone: Backbone, widths: Widths) -> Parts:
+    """C4 for proposals and regions; the stages behind it, taken off the backbone, as box head."""
+    stage = single_stage(backbone)
+    *_, last = backbone.computed.values()
+    return Parts(
+        head=StageHead(backbone.split(SINGLE_STAGE)),
+        head_channels=last.channels,
+        neck=SelectedMaps([SINGLE_STAGE]),
+        channels=stage.channels,
+        anchor_sizes=[[32, 64, 128, 256, 512]],
+        pool=MultiLevelRoIAlign({SINGLE_STAGE: stage.stride}, widths.roi_size or 14),
+    )
+
+
+FORMS: dict[str, Callable[[Backbone, Widths], Parts]] = {"fpn": fpn, "single": single, "c4": c4}
+
+
+def checked_anchors(sizes: Sequence[Sequence[int]], published: Sequence[Sequence[int]]) -> Sequence[Sequence[int]]:
+    """Return `sizes` if they fit the levels that `published` has, one list each, all of one length.
+
+    Raises:
+        RecipeError: they do not.
+    """
+    if len(sizes) != len(published) or len({len(level) for level in sizes}) != 1 or not math.prod(map(len, sizes)):
+        raise RecipeError(
+            f"anchor_sizes has {len(sizes)} levels of {[len(level) for level in sizes]} sizes; "
+            f"this network has {len(published)} levels, and each needs the same number of sizes\n"
+            f"published: {[list(level) for level in published]}"
+        )
+    return sizes
+
+
+def single_stage(backbone: Backbone) -> Stage:
+    """The stage called `SINGLE_STAGE`.
+
+    Raises:
+        RecipeError: the backbone does not give it.
+    """
+    if SINGLE_STAGE not in backbone.stages:
+        raise RecipeError(f"this network needs the stage {SINGLE_STAGE}; {backbone.name} gives {_listed(backbone)}")
+    return backbone.stages[SINGLE_STAGE]
+
+
+def _listed(backbone: Backbone) -> str:
+    return ", ".join(backbone.stages)

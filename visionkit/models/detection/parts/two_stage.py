@@ -1,0 +1,145 @@
+"""What the detectors share that propose regions themselves and then judge them (Ren et al. 2015)."""
+
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from visionkit.backbones.base import Backbone
+from visionkit.errors import RecipeError, VisionkitError
+from visionkit.models.detection.parts.batch import (
+    ImageBatch,
+    Prediction,
+    Target,
+    check_images,
+    pad_to_batch,
+    split_targets,
+)
+from visionkit.models.detection.parts.roi_heads import RoIHeads, Sample
+from visionkit.models.detection.parts.rpn import RegionProposalNetwork, ScoredAnchors
+from visionkit.ops.matching import Objects
+from visionkit.ops.precision import check_finite, full_precision
+
+SIZE_MULTIPLE = 32
+"""Pixels; the batch is padded to whole cells of the deepest map."""
+
+
+class TwoStageDetector(nn.Module):
+    """Base of Faster R-CNN and its relatives. A network fills the attributes.
+
+    Both stages learn at once (Ren et al. 2015, section 3.2, approximate joint training).
+
+    Args:
+        backbone: of the network's choice.
+        num_classes: K, without background; labels are 0..K-1.
+
+    Attributes:
+        neck: from the backbone's maps to those that the two stages see.
+        rpn: proposes regions.
+        roi_heads: judges them.
+
+    Raises:
+        RecipeError: no class to detect.
+    """
+
+    task: ClassVar[str] = "detection"
+    neck: nn.Module
+    rpn: RegionProposalNetwork
+    roi_heads: RoIHeads
+
+    def __init__(self, backbone: Backbone, num_classes: int) -> None:
+        super().__init__()
+        if num_classes < 1:
+            raise RecipeError(f"num_classes={num_classes}: a detector needs at least one class besides background")
+        self.num_classes = num_classes
+        self.backbone = backbone
+
+    def forward(
+        self, images: list[Tensor], targets: list[Target] | None = None
+    ) -> dict[str, Tensor] | list[Prediction]:
+        """Learn from images, or detect in them.
+
+        Args:
+            images: normalized float [3, H, W] each, of any size.
+            targets: in training, per image `boxes` float32 [N, 4] xyxy in its pixels, `labels` int64 [N] in 0..K-1,
+                and optionally `crowd` bool [N] (regions that train as nothing) and `image_id` (for messages).
+
+        Returns:
+            In training the losses `loss_rpn_objectness`, `loss_rpn_box`, `loss_classifier`, `loss_box`. Else per
+            image `boxes` float32 [M, 4] in its pixels, `scores` [M] falling, `labels` int64 [M] in 0..K-1.
+
+        Raises:
+            DataError: images or targets that cannot be right; names the image.
+            VisionkitError: in evaluation, when the network's output is not finite.
+        """
+        if not self.training:
+            batch, maps, scored = self._first_stage(images)
+            return self._detect(batch, maps, scored)
+        if targets is None:
+            raise VisionkitError("a detector in training mode needs targets; call eval() to predict")
+        objects = split_targets(targets, self.num_classes)
+        batch, maps, scored = self._first_stage(images)
+        return self._losses(batch, maps, scored, objects)
+
+    def losses_and_predictions(
+        self, images: list[Tensor], targets: list[Target]
+    ) -> tuple[dict[str, Tensor], list[Prediction]]:
+        """Both results of `forward`, in the present mode, with backbone and RPN run once."""
+        objects = split_targets(targets, self.num_classes)
+        batch, maps, scored = self._first_stage(images)
+        return self._losses(batch, maps, scored, objects), self._detect(batch, maps, scored)
+
+    def anchor_shapes(self, input_size: tuple[int, int] | None = None) -> Tensor:
+        """Width and height [A, 2], in pixels of the network's input, of every kind of anchor; on the CPU."""
+        return self.rpn.anchors.shapes(input_size)
+
+    def _first_stage(self, images: list[Tensor]) -> tuple[ImageBatch, dict[str, Tensor], ScoredAnchors]:
+        batch = pad_to_batch(images, SIZE_MULTIPLE)
+        check_images(batch, self.backbone.std)
+        maps = self.neck(self.backbone(batch.tensor))
+        height, width = batch.tensor.shape[-2:]
+        return batch, maps, self.rpn(self._maps_of_proposals(maps), (height, width))
+
+    def _maps_of_proposals(self, maps: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Those of the neck's maps that the first stage sees."""
+        return maps
+
+    def _losses(
+        self, batch: ImageBatch, maps: dict[str, Tensor], scored: ScoredAnchors, objects: list[Objects]
+    ) -> dict[str, Tensor]:
+        with full_precision(scored.deltas):
+            rpn_losses = self.rpn.losses(scored, objects, batch.sizes)
+            sample = self.roi_heads.sample(self.rpn.propose(scored, batch.sizes, self.rpn.for_training), objects)
+        return {**rpn_losses, **self._region_losses(batch, maps, sample, objects)}
+
+    def _region_losses(
+        self, batch: ImageBatch, maps: dict[str, Tensor], sample: Sample, objects: list[Objects]
+    ) -> dict[str, Tensor]:
+        """The losses of the second stage."""
+        logits, deltas = self.roi_heads(maps, sample.regions)
+        with full_precision(deltas):
+            return self.roi_heads.losses(logits, deltas, sample)
+
+    def _detect(self, batch: ImageBatch, maps: dict[str, Tensor], scored: ScoredAnchors) -> list[Prediction]:
+        with full_precision(scored.deltas):
+            proposals = self.rpn.propose(scored, batch.sizes, self.rpn.for_testing)
+        check_finite(scored.objectness, scored.deltas)
+        return self._detect_in_regions(batch, maps, proposals)
+
+    def _detect_in_regions(
+        self, batch: ImageBatch, maps: dict[str, Tensor], proposals: list[Tensor]
+    ) -> list[Prediction]:
+        """What the second stage makes of proposals."""
+        logits, deltas = self.roi_heads(maps, proposals)
+        check_finite(logits, deltas)
+        with full_precision(deltas):
+            return self.roi_heads.detect(logits, deltas, proposals, batch.sizes)
+
+
+def check_thresholds(stage: str, foreground: float, background: float) -> None:
+    """Refuse IoU that no box could be told by.
+
+    Raises:
+        RecipeError: names the `stage` ("rpn" or "box").
+    """
+    if not 0 <= background <= foreground <= 1:
+        raise RecipeError(f"{stage}_bg_iou={background} and {stage}_fg_iou={foreground}: they must rise within 0..1")

@@ -1,0 +1,35 @@
+"""What the anchors of a detector can reach, before it is trained."""
+
+from torch import Tensor
+
+
+def shape_iou(box_sizes: Tensor, anchor_sizes: Tensor) -> Tensor:
+    """Compute the IoU of each box with each anchor when both share their center.
+
+    Args:
+        box_sizes: [N, 2], width and height in pixels of the network's input.
+        anchor_sizes: [A, 2], likewise.
+
+    Returns:
+        [N, A], in 0..1.
+    """
+    widths, heights = (box_sizes[:, None].minimum(anchor_sizes)).unbind(-1)
+    intersection = widths * heights
+    union = box_sizes.prod(-1)[:, None] + anchor_sizes.prod(-1) - intersection
+    return intersection / union
+
+
+def best_anchor_iou(box_sizes: Tensor, anchor_sizes: Tensor) -> Tensor:
+    """Compute the best IoU that each box can have with any anchor when both share their center.
+
+    This is the most that placing anchors on a fine grid can give: a box below the matching threshold here
+    becomes a positive example only as some anchor's best match.
+
+    Args:
+        box_sizes: [N, 2], width and height in pixels of the network's input.
+        anchor_sizes: [A, 2], likewise; A > 0.
+
+    Returns:
+        [N], in 0..1.
+    """
+    return shape_iou(box_sizes, anchor_sizes).amax(dim=1)

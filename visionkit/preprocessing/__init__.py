@@ -1,0 +1,1 @@
+"""Deterministic resizing and normalization of images, and its inverse; one file per task."""

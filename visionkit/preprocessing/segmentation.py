@@ -1,0 +1,120 @@
+"""The deterministic way of a whole image to a segmenter: resize if asked to, normalize; masks go along."""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torchvision.transforms.v2 import functional as transforms
+
+from visionkit.errors import RecipeError
+from visionkit.ops.ignore import IGNORE
+from visionkit.preprocessing.detection import Normalize
+
+
+@dataclass
+class SegmentationPreprocessOptions:
+    """How images are brought to a segmenter's input; as a rule they stay as large as they are.
+
+    Attributes:
+        short_side: length in pixels that the shorter side is resized to; None leaves images as they are.
+        long_side: bound in pixels on the longer side; where it would be passed, it decides the scale instead.
+        scale: factor on the size of every image, the same for a crop as for the whole.
+        mean: per channel, on images in 0..1; None takes that of the backbone's weights.
+        std: likewise.
+
+    Raises:
+        RecipeError: a side or the scale is no length, or they contradict each other.
+    """
+
+    short_side: int | None = None
+    long_side: int | None = None
+    scale: float = 1.0
+    mean: list[float] | None = None
+    std: list[float] | None = None
+
+    def __post_init__(self) -> None:
+        short, long = self.short_side, self.long_side
+        if min(short or 1, long or 1) < 1 or (short and long and long < short):
+            raise RecipeError(f"preprocess: 1 <= short_side {short} <= long_side {long} must hold where they are given")
+        if self.scale <= 0 or (self.scale != 1 and (short or long)):
+            raise RecipeError(f"preprocess.scale is {self.scale}: give a factor above 0 without sides, or sides alone")
+
+    def module(self) -> "SegmentationPreprocessing":
+        """The tensor module that does so; `mean` and `std` must be given."""
+        return SegmentationPreprocessing(**dataclasses.asdict(self))
+
+
+class SegmentationPreprocessing(nn.Module):
+    """Resize and normalize images, and make batches of them with their masks.
+
+    Args:
+        short_side, long_side, scale: see `SegmentationPreprocessOptions`.
+        mean, std: three numbers each, on images in 0..1.
+    """
+
+    def __init__(
+        self,
+        short_side: int | None,
+        long_side: int | None,
+        scale: float,
+        mean: Sequence[float],
+        std: Sequence[float],
+    ) -> None:
+        super().__init__()
+        self.short_side, self.long_side, self.factor = short_side, long_side, scale
+        self.normalize = Normalize(mean, std)
+
+    def scale(self, height: int, width: int) -> float:
+        """Resized over stored length of an image of `height` x `width` pixels."""
+        bounds = [
+            wanted / length
+            for wanted, length in ((self.short_side, min(height, width)), (self.long_side, max(height, width)))
+            if wanted is not None
+        ]
+        return min(bounds) if self.short_side is not None else min([self.factor, *bounds])
+
+    def forward(self, images: Tensor, scale: float) -> Tensor:
+        """Prepare images of one size for the network.
+
+        Args:
+            images: uint8 [B, 3, H, W], RGB.
+            scale: resized over stored length.
+
+        Returns:
+            Normalized float32 [B, 3, h, w].
+        """
+        size = [max(round(side * scale), 1) for side in images.shape[-2:]]
+        if size != list(images.shape[-2:]):
+            images = transforms.resize(images, size, antialias=True)
+        return self.normalize(images)
+
+    def batch(self, images: Sequence[Tensor], masks: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """One batch for training: resized, and smaller images filled up with pixels that teach nothing.
+
+        Args:
+            images: uint8 [3, H, W] each, of any size.
+            masks: uint8 [H, W] each, class of each pixel or 255.
+
+        Returns:
+            Normalized float32 [B, 3, h, w], zeros beyond each image, and int64 classes [B, h, w], 255 there.
+        """
+        prepared = [self(image[None], self.scale(*image.shape[-2:]))[0] for image in images]
+        resized = [
+            functional.interpolate(mask[None, None].float(), image.shape[-2:], mode="nearest-exact")[0, 0]
+            if mask.shape != image.shape[-2:]
+            else mask
+            for mask, image in zip(masks, prepared, strict=True)
+        ]
+        height, width = (max(lengths) for lengths in zip(*(image.shape[-2:] for image in prepared), strict=True))
+        return (
+            torch.stack([_filled(image, height, width, 0.0) for image in prepared]),
+            torch.stack([_filled(mask, height, width, IGNORE) for mask in resized]).long(),
+        )
+
+
+def _filled(plane: Tensor, height: int, width: int, value: float) -> Tensor:
+    """[..., h, w] with `value` to the right and below, up to [..., height, width]."""
+    return functional.pad(plane, (0, width - plane.shape[-1], 0, height - plane.shape[-2]), value=value)

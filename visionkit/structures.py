@@ -1,0 +1,70 @@
+"""The one form in which every data format hands over an image and what is known about it."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Color = tuple[int, int, int]
+"""RGB, 0..255 each."""
+
+Rle = dict[str, Any]
+"""COCO run-length code of one mask: {"size": [height, width], "counts": bytes or str}."""
+
+
+@dataclass
+class Annotation:
+    """What is known about one image, in the pixels of the image as stored (after EXIF rotation).
+
+    N objects. Arrays always have equal length, also when N is 0.
+
+    Attributes:
+        boxes: float32 [N, 4], xyxy with x2 > x1 and y2 > y1, edges (not pixel indices): a box that covers
+            the whole image is (0, 0, width, height).
+        labels: int64 [N], 0..K-1; there is no background class.
+        crowd: bool [N], a region of uncounted objects (COCO iscrowd).
+        difficult: bool [N], neither rewarded nor punished in evaluation (VOC difficult).
+        area: float32 [N], square pixels of the object (of its mask where there is one, else of its box).
+        masks: one compressed RLE per object, or None when the format has no masks.
+    """
+
+    boxes: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 4), np.float32))
+    labels: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    crowd: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
+    difficult: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
+    area: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
+    masks: list[Rle] | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass
+class Sample:
+    """One image with its annotation: what every dataset yields.
+
+    Attributes:
+        image: uint8 [H, W, 3], RGB.
+        image_id: the data set's own id of the image (COCO id, VOC name, shapes index).
+        file_name: for messages; relative to the data root, or a made-up name where there is no file.
+        annotation: objects in the pixels of `image`.
+        semantic: uint8 [H, W] class index per pixel (255 = ignore), or None.
+        label: index of the image's class, or None.
+        tags: int64, indices of all classes that hold for the image, rising; None where that is not known.
+        proposals: float32 [P, 4], xyxy, regions that may hold an object, the best first; None where none are given.
+    """
+
+    image: NDArray[np.uint8]
+    image_id: int | str
+    file_name: str
+    annotation: Annotation = field(default_factory=Annotation)
+    semantic: NDArray[np.uint8] | None = None
+    label: int | None = None
+    tags: NDArray[np.int64] | None = None
+    proposals: NDArray[np.float32] | None = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of the image in pixels."""
+        return self.image.shape[0], self.image.shape[1]

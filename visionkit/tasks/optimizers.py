@@ -1,0 +1,242 @@
+"""Optimizers and learning-rate schedules, by name, as the recipe words them."""
+
+import logging
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from torch import nn
+from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
+from torch.optim.lr_scheduler import LambdaLR, LinearLR, ReduceLROnPlateau
+
+from visionkit.errors import RecipeError
+from visionkit.registry import Registry
+
+logger = logging.getLogger("visionkit")
+
+
+@dataclass
+class OptimizerOptions:
+    """Which optimizer, and its rates (Faster R-CNN with FPN: SGD, .02 for 16 images, momentum .9, 1e-4).
+
+    Attributes:
+        name: sgd, adam, adamw or rmsprop.
+        lr: learning rate at `base_batch_size` images a step.
+        momentum: of SGD; the other optimizers refuse it when it is not the default.
+        nesterov: look-ahead momentum of SGD (Sutskever 2013).
+        weight_decay: L2 for sgd, adam and rmsprop, decoupled for adamw.
+        decay_norm: whether normalization layers and biases decay too.
+        backbone_lr_factor: the backbone's rate over that of the rest.
+        stage_lr_decay: factor on the rate with each stage of the backbone from the head down: the deepest has it once,
+            the first as often as there are stages (Howard & Ruder 2018, section 3.2: 1/2.6; Bao 2021: .65 a layer).
+        base_batch_size: images a step, over all devices and accumulated batches, that `lr` is meant for.
+        scale_lr: scale `lr` in proportion when the effective batch differs (Goyal 2017); False only warns.
+    """
+
+    name: Literal["sgd", "adam", "adamw", "rmsprop"] = "sgd"
+    lr: float = 0.02
+    momentum: float = 0.9
+    nesterov: bool = False
+    weight_decay: float = 1e-4
+    decay_norm: bool = True
+    backbone_lr_factor: float = 1.0
+    stage_lr_decay: float = 1.0
+    base_batch_size: int = 16
+    scale_lr: bool = True
+
+
+@dataclass
+class ScheduleOptions:
+    """How the learning rate moves over the run.
+
+    Attributes:
+        name: multistep, exponential, poly, cosine, constant or plateau.
+        warmup_steps: optimizer steps of linear rise at the start.
+        warmup_factor: share of the rate at the first step.
+        milestones: epochs after which multistep multiplies the rate by `gamma`.
+        gamma: that factor, of multistep and plateau; exponential multiplies by it after every epoch.
+        power: of the remaining share of the run, for poly (Chen et al. 2016, section 4.1.1: .9).
+        final_factor: share of the rate that cosine ends on.
+        patience: evaluations without a better main metric before plateau acts.
+    """
+
+    name: Literal["multistep", "exponential", "poly", "cosine", "constant", "plateau"] = "multistep"
+    warmup_steps: int = 500
+    warmup_factor: float = 0.001
+    milestones: list[float] = field(default_factory=lambda: [8, 11])
+    gamma: float = 0.1
+    power: float = 0.9
+    final_factor: float = 0.0
+    patience: int = 3
+
+
+HEAD = "head"
+"""Name of the parameter groups of all that is no backbone."""
+
+BACKBONE = "backbone"
+"""Name of the parameter groups of a backbone without stages, or of what in it belongs to none."""
+
+
+def parameter_groups(network: nn.Module, backbone: nn.Module, options: OptimizerOptions) -> list[dict[str, Any]]:
+    """Trainable parameters as optimizer groups, by the stage they belong to and by whether they decay.
+
+    Returns:
+        Each with `params`, `lr`, `weight_decay`, and as `part` the backbone's stage ("s4"), `BACKBONE` or `HEAD`.
+
+    Raises:
+        RecipeError: nothing is left to train, or the rate is to fall by stages and the backbone has none.
+    """
+    part_of = _stage_of_parameters(backbone)
+    if options.stage_lr_decay != 1 and not hasattr(backbone, "stage_modules"):
+        raise RecipeError("optimizer.stage_lr_decay needs a backbone of visionkit, whose stages are known")
+    groups: dict[tuple[str, bool], list[nn.Parameter]] = {}
+    for parameter in network.parameters():
+        if parameter.requires_grad:
+            decays = options.decay_norm or parameter.ndim > 1
+            groups.setdefault((part_of.get(id(parameter), HEAD), decays), []).append(parameter)
+    if not groups:
+        raise RecipeError("nothing is left to train: every parameter is frozen")
+    factors = _rate_factors(backbone, options)
+    return [
+        {
+            "params": parameters,
+            "part": part,
+            "lr": options.lr * factors[part],
+            "weight_decay": options.weight_decay if decays else 0.0,
+        }
+        for (part, decays), parameters in groups.items()
+    ]
+
+
+def _stage_of_parameters(backbone: nn.Module) -> dict[int, str]:
+    """The backbone's parameters, by id, each with the first of the stages that need it."""
+    part_of: dict[int, str] = {}
+    for stage, names in getattr(backbone, "stage_modules", {}).items():
+        for name in names:
+            for parameter in backbone.get_submodule(name).parameters():
+                part_of.setdefault(id(parameter), stage)
+    return {**{id(parameter): BACKBONE for parameter in backbone.parameters()}, **part_of}
+
+
+def _rate_factors(backbone: nn.Module, options: OptimizerOptions) -> dict[str, float]:
+    """Factor on the rate of each part of a network."""
+    deepest_first = [BACKBONE, *reversed(list(getattr(backbone, "stage_modules", {})))]
+    of_stages = {
+        part: options.backbone_lr_factor * options.stage_lr_decay**steps for steps, part in enumerate(deepest_first)
+    }
+    return {HEAD: 1.0, **of_stages}
+
+
+optimizers: Registry[Callable[[list[dict[str, Any]], OptimizerOptions], Optimizer]] = Registry("optimizer")
+
+
+@optimizers.register("sgd")
+def _sgd(groups: list[dict[str, Any]], options: OptimizerOptions) -> Optimizer:
+    return SGD(groups, lr=options.lr, momentum=options.momentum, nesterov=options.nesterov)
+
+
+@optimizers.register("adam")
+def _adam(groups: list[dict[str, Any]], options: OptimizerOptions) -> Optimizer:
+    return Adam(groups, lr=options.lr)
+
+
+@optimizers.register("adamw")
+def _adamw(groups: list[dict[str, Any]], options: OptimizerOptions) -> Optimizer:
+    return AdamW(groups, lr=options.lr)
+
+
+@optimizers.register("rmsprop")
+def _rmsprop(groups: list[dict[str, Any]], options: OptimizerOptions) -> Optimizer:
+    """Tieleman & Hinton 2012 (lecture 6e: decay .9), with the epsilon of Lasagne, whose users published with it.
+
+    It adds 1e-6 below the root, torch what it is given behind it: 1e-3 bounds the step for small gradients alike.
+    """
+    return RMSprop(groups, lr=options.lr, alpha=0.9, eps=1e-3)
+
+
+def scaled_lr(options: OptimizerOptions, batch_size: int) -> float:
+    """The rate for an effective batch of `batch_size` images; says so when it differs from `lr`."""
+    factor = batch_size / options.base_batch_size
+    if factor == 1:
+        return options.lr
+    if not options.scale_lr:
+        logger.warning(
+            "optimizer.lr %g is meant for %d images a step, not %d", options.lr, options.base_batch_size, batch_size
+        )
+        return options.lr
+    lr = options.lr * factor
+    logger.info("learning rate %g x %d/%d images a step = %g", options.lr, batch_size, options.base_batch_size, lr)
+    return lr
+
+
+ScheduleFactor = Callable[[ScheduleOptions, float, int], float]
+schedules: Registry[ScheduleFactor] = Registry("schedule")
+"""Factor on the learning rate from (options, epoch as a fraction, total epochs)."""
+
+
+@schedules.register("multistep")
+def _multistep(options: ScheduleOptions, epoch: float, epochs: int) -> float:
+    return options.gamma ** sum(epoch >= milestone for milestone in options.milestones)
+
+
+@schedules.register("exponential")
+def _exponential(options: ScheduleOptions, epoch: float, epochs: int) -> float:
+    return options.gamma ** int(epoch)
+
+
+@schedules.register("poly")
+def _poly(options: ScheduleOptions, epoch: float, epochs: int) -> float:
+    return float(max(1 - epoch / epochs, 0.0) ** options.power)
+
+
+@schedules.register("cosine")
+def _cosine(options: ScheduleOptions, epoch: float, epochs: int) -> float:
+    wave = 0.5 * (1 + math.cos(math.pi * min(epoch / epochs, 1.0)))
+    return options.final_factor + (1 - options.final_factor) * wave
+
+
+@schedules.register("constant")
+def _constant(options: ScheduleOptions, epoch: float, epochs: int) -> float:
+    return 1.0
+
+
+def make_scheduler(
+    optimizer: Optimizer, options: ScheduleOptions, steps: int, epochs: int, monitor: str
+) -> list[dict[str, Any]]:
+    """Lightning's scheduler configurations for one optimizer.
+
+    Args:
+        optimizer: whose rates are moved.
+        options: the recipe's schedule.
+        steps: optimizer steps of the whole run.
+        epochs: epochs of the whole run.
+        monitor: name under which the main metric is logged, watched by plateau (higher is better).
+    """
+    if options.name == "plateau":
+        return _plateau(optimizer, options, monitor)
+    if options.name == "multistep" and any(milestone >= epochs for milestone in options.milestones):
+        logger.warning("schedule.milestones %s are not all reached in %d epochs", options.milestones, epochs)
+    factor = schedules.get(options.name)
+
+    def at(step: int) -> float:
+        rise = min(step / max(options.warmup_steps, 1), 1.0)
+        warmup = options.warmup_factor + (1 - options.warmup_factor) * rise if options.warmup_steps else 1.0
+        return warmup * factor(options, step * epochs / max(steps, 1), epochs)
+
+    return [{"scheduler": LambdaLR(optimizer, at), "interval": "step"}]
+
+
+def _plateau(optimizer: Optimizer, options: ScheduleOptions, monitor: str) -> list[dict[str, Any]]:
+    plateau = ReduceLROnPlateau(optimizer, mode="max", factor=options.gamma, patience=options.patience)
+    configs: list[dict[str, Any]] = [{"scheduler": plateau, "interval": "epoch", "monitor": monitor}]
+    if options.warmup_steps:
+        warmup = LinearLR(optimizer, options.warmup_factor, total_iters=options.warmup_steps)
+        configs.append({"scheduler": warmup, "interval": "step"})
+    return configs
+
+
+def count_parameters(parameters: Iterable[nn.Parameter]) -> tuple[int, int]:
+    """(trainable, all) numbers of parameters."""
+    sizes = [(parameter.numel(), parameter.requires_grad) for parameter in parameters]
+    return sum(size for size, trains in sizes if trains), sum(size for size, _ in sizes)

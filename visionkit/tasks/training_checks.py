@@ -1,0 +1,66 @@
+"""What is said of the training objects before the first step: classes without any, objects that no anchor reaches."""
+
+import logging
+
+from torch import nn
+
+from visionkit.data.datasets.base import VisionDataset
+from visionkit.data.stats.object_sizes import object_sizes
+from visionkit.errors import DataError
+from visionkit.ops.anchor_iou import best_anchor_iou
+from visionkit.preprocessing.detection import DetectionPreprocessing
+from visionkit.text import format_list
+
+REACHED_IOU = 0.5
+MOST_UNREACHED = 0.1
+"""Share of the objects from which it is a warning."""
+
+logger = logging.getLogger("visionkit")
+
+
+def report_absent_classes(dataset: VisionDataset) -> None:
+    """Name the classes that no object of the training split has: nothing will be learned about them.
+
+    Raises:
+        DataError: there is no object at all.
+    """
+    absent = set(range(len(dataset.class_names)))
+    for index in range(len(dataset)):
+        annotation = dataset.annotation(index)
+        absent.difference_update(annotation.labels[~annotation.crowd].tolist())
+        if not absent:
+            return
+    names = format_list([dataset.class_names[label] for label in sorted(absent)])
+    if len(absent) == len(dataset.class_names):
+        raise DataError(
+            f"no image of train has an object of {names}: there is nothing to learn\n"
+            "look at the card with `visionkit data check`"
+        )
+    logger.warning("no image of train has an object of %s: nothing will be learned about them", names)
+
+
+def report_anchor_coverage(
+    network: nn.Module, preprocessing: DetectionPreprocessing, dataset: VisionDataset, most: int = 2000
+) -> None:
+    """Log the share of training objects that no anchor reaches with IoU .5, over at most `most` images.
+
+    Args:
+        network: with `anchor_shapes`; one without has no anchors, and nothing is said.
+        preprocessing: of the task.
+        dataset: the training split.
+        most: bound on the images looked at.
+    """
+    if not hasattr(network, "anchor_shapes"):
+        return
+    objects = object_sizes(dataset, preprocessing.geometry, most)
+    any_input = preprocessing.geometry(*dataset.image_size(0)).input_size
+    shapes = network.anchor_shapes(any_input)  # type: ignore[operator]
+    if len(objects) and len(shapes):
+        share = (best_anchor_iou(objects, shapes) < REACHED_IOU).float().mean().item()
+        logger.log(
+            logging.WARNING if share > MOST_UNREACHED else logging.INFO,
+            "anchors: no anchor reaches %.1f %% of %d objects with IoU %g at input scale",
+            100 * share,
+            len(objects),
+            REACHED_IOU,
+        )
