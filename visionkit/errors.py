@@ -15,7 +15,7 @@ class VisionkitError(Exception):
         super().__init__(re.sub(r"(?s)^Caught .*\n\S*Error: ", "", message).strip())
 
 
-class RecipeError(VisionkitError):
+class ConfigError(VisionkitError):
     """A recipe, data card or command-line override that cannot be used."""
 
 

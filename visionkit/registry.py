@@ -6,7 +6,7 @@ import pkgutil
 from collections.abc import Callable, Iterable, Iterator
 from typing import Generic, TypeVar
 
-from visionkit.errors import RecipeError
+from visionkit.errors import ConfigError
 
 T = TypeVar("T")
 
@@ -37,10 +37,10 @@ class Registry(Generic[T]):
         return enter
 
     def get(self, name: str) -> T:
-        """Return the entry called `name`; an unknown name raises RecipeError with the nearest ones."""
+        """Return the entry called `name`; an unknown name raises ConfigError with the nearest ones."""
         self._import_package()
         if name not in self._entries:
-            raise RecipeError(f"unknown {self.kind} {name!r}{suggest(name, self._entries)}")
+            raise ConfigError(f"unknown {self.kind} {name!r}{suggest(name, self._entries)}")
         return self._entries[name]
 
     def __contains__(self, name: object) -> bool:

@@ -1,10 +1,11 @@
 """The one form in which every data format hands over an image and what is known about it."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 Color = tuple[int, int, int]
 """RGB, 0..255 each."""
@@ -68,3 +69,51 @@ class Sample:
     def size(self) -> tuple[int, int]:
         """(height, width) of the image in pixels."""
         return self.image.shape[0], self.image.shape[1]
+
+
+class Target(TypedDict, total=False):
+    """What models and metrics are told about one image, as tensors; boxes are xyxy in pixels of the image they go with.
+
+    N objects. `boxes` to `size` are always there, the others where the data set has them.
+    """
+
+    boxes: Tensor
+    """float32 [N, 4]"""
+    labels: Tensor
+    """int64 [N], 0..K-1"""
+    crowd: Tensor
+    """bool [N]"""
+    difficult: Tensor
+    """bool [N]"""
+    area: Tensor
+    """float32 [N], square pixels of the original image"""
+    image_id: int | str
+    size: tuple[int, int]
+    """height and width of the original image in pixels"""
+    masks: list[Rle] | None
+    """RLE of each object, at the size of the original image"""
+    frame: Tensor
+    """float32 [4], the part of the model's input, xyxy in its pixels, that `masks` cover"""
+    proposals: Tensor
+    """float32 [P, 4], regions that may hold an object, best first"""
+    label: int
+    """class of the image, 0..K-1"""
+    tags: Tensor
+    """int64, all classes of the image, rising"""
+    semantic: Tensor
+    """uint8 [H, W], class of each pixel, 255 = ignore"""
+
+
+class Prediction(TypedDict, total=False):
+    """What a detector finds in one image; M boxes, xyxy in pixels, best first."""
+
+    boxes: Tensor
+    """float32 [M, 4]"""
+    scores: Tensor
+    """float32 [M], 0..1, falling"""
+    labels: Tensor
+    """int64 [M], 0..K-1"""
+    mask_probabilities: Tensor
+    """float [M, h, w], inside each box"""
+    masks: list[Rle]
+    """RLE of each object in the original image"""

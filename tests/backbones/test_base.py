@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from visionkit.backbones import Stage, backbones, create_backbone
 from visionkit.backbones.base import Backbone
-from visionkit.errors import RecipeError
+from visionkit.errors import ConfigError
 
 TIMM = ["timm/tf_efficientnet_lite0", "timm/resnet18"]
 VERY_DEEP = "cifar_resnet1202"  # takes seconds even without numbers; only its count is checked
@@ -390,7 +390,7 @@ def test_a_lent_stage_keeps_the_norm_policy():
 
 @pytest.mark.parametrize(("name", "stage"), [("resnet18", "s32"), ("resnet18", "s2"), ("vgg11", "s16")])
 def test_a_split_that_cannot_be_is_refused(name, stage):
-    with pytest.raises(RecipeError, match=name):
+    with pytest.raises(ConfigError, match=name):
         without_values(name).split(stage)
 
 
@@ -432,7 +432,7 @@ def test_vgg_tells_where_its_pools_found_their_maxima(name, out_stages, numbers)
 )
 @pytest.mark.parametrize("weights", ["checkpoint", "auto"])
 def test_a_wrong_argument_is_named(arguments, words, weights):
-    with pytest.raises(RecipeError) as caught:
+    with pytest.raises(ConfigError) as caught:
         create_backbone(**{"weights": weights, **arguments})
     assert words in str(caught.value)
     assert len(str(caught.value).splitlines()) <= 5
@@ -440,7 +440,7 @@ def test_a_wrong_argument_is_named(arguments, words, weights):
 
 def test_without_timm_the_remedy_is_named(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "timm", None)
-    with pytest.raises(RecipeError, match=r"pip install 'visionkit\[timm\]'"):
+    with pytest.raises(ConfigError, match=r"pip install 'visionkit\[timm\]'"):
         create_backbone("timm/resnet18", weights="none")
 
 

@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional
 
 from visionkit.backbones.initialization import initializations, initialize
-from visionkit.errors import RecipeError
+from visionkit.errors import ConfigError
 
 DEVIATIONS = {
     "fan_in": lambda fan_in, fan_out: fan_in**-0.5,
@@ -77,5 +77,5 @@ def test_bilinear_leaves_other_layers_and_norms_stay_in_any_case():
 
 
 def test_an_unknown_name_points_to_the_near_one():
-    with pytest.raises(RecipeError, match="did you mean"):
+    with pytest.raises(ConfigError, match="did you mean"):
         initialize(nn.Linear(1, 1), "glorott")

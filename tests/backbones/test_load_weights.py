@@ -18,7 +18,7 @@ from tests.real_data import real_data
 from visionkit.backbones import create_backbone, pretrained
 from visionkit.backbones.pretrained import PublishedWeights, UnavailableError
 from visionkit.backbones.resnet import ResNet
-from visionkit.errors import CheckpointError, RecipeError
+from visionkit.errors import CheckpointError, ConfigError
 
 LITE = "timm/tf_efficientnet_lite0"
 
@@ -108,12 +108,12 @@ def test_none_is_random_and_says_so(caplog):
 
 @pytest.mark.parametrize("policy", [{"frozen_stages": 1}, {"norm": "frozen"}, {"norm": "eval"}])
 def test_nothing_is_frozen_over_random_values(policy):
-    with pytest.raises(RecipeError, match="weights=imagenet"):
+    with pytest.raises(ConfigError, match="weights=imagenet"):
         create_backbone("resnet18", weights="none", **policy)
 
 
 def test_freezing_later_is_refused_too():
-    with pytest.raises(RecipeError, match="random"):
+    with pytest.raises(ConfigError, match="random"):
         create_backbone("resnet18", weights="none").freeze(1)
 
 

@@ -5,7 +5,7 @@ import torch
 
 from visionkit.backbones import create_backbone
 from visionkit.backbones.remove_padding import unpad
-from visionkit.errors import RecipeError
+from visionkit.errors import ConfigError
 
 
 def backbone(name, **options):
@@ -57,5 +57,5 @@ def test_inside_the_image_the_map_is_the_padded_networks():
 
 @pytest.mark.parametrize("name", ["resnet18", "densenet121", "googlenet", "vgg16_atrous", "cifar_resnet20"])
 def test_what_needs_its_padding_is_refused(name):
-    with pytest.raises(RecipeError, match="cannot be run over windows"):
+    with pytest.raises(ConfigError, match="cannot be run over windows"):
         unpad(backbone(name))

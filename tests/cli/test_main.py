@@ -13,7 +13,7 @@ from tests.cli.tiny import TINY
 from tests.data.datasets.test_voc import xml
 from visionkit.cli.main import main
 from visionkit.data.datasets.shapes import Shapes
-from visionkit.errors import RecipeError
+from visionkit.errors import ConfigError
 
 RECIPE = """
 task: detection
@@ -257,7 +257,7 @@ def test_an_interrupted_run_ends_with_130(end, recipe, capsys, monkeypatch):
 
 @pytest.mark.parametrize("words", [["--debug", "fit", "gone.yaml"], ["fit", "gone.yaml", "--debug"]])
 def test_debug_lets_the_traceback_through(words):
-    with pytest.raises(RecipeError, match=r"gone\.yaml"):
+    with pytest.raises(ConfigError, match=r"gone\.yaml"):
         main(words)
 
 

@@ -8,7 +8,7 @@ from visionkit.data.datamodule import VisionData
 from visionkit.data.datasets.concatenated import ConcatenatedDataset
 from visionkit.data.datasets.shapes import Shapes
 from visionkit.data.transforms.augmentation import Augmentation
-from visionkit.errors import RecipeError
+from visionkit.errors import ConfigError
 
 SPLITS = {name: {"split": name, "count": count, "size": 48} for name, count in [("train", 10), ("val", 5)]}
 
@@ -27,7 +27,7 @@ def test_batches_keep_every_image_and_its_empty_targets():
 def test_a_missing_test_split_falls_back_to_val_and_a_missing_train_split_is_an_error():
     assert len(list(shapes_data().test_dataloader())) == 2
     data = VisionData(format="shapes", splits={"val": SPLITS["val"]}, num_workers=0)
-    with pytest.raises(RecipeError, match="no split 'train'"):
+    with pytest.raises(ConfigError, match="no split 'train'"):
         data.train_dataloader()
 
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as some
 
 from visionkit.data.datasets.shapes import Shapes
 from visionkit.data.holdout import Subset, stratified_holdout
-from visionkit.errors import RecipeError
+from visionkit.errors import ConfigError
 
 labels = some.lists(some.integers(-1, 5), min_size=2, max_size=60).map(
     lambda found: np.array([*found, found[0]], np.int64)
@@ -48,13 +48,13 @@ def test_images_without_a_class_are_split_at_random():
 
 @pytest.mark.parametrize("fraction", [0, 1, -0.1, 1.5, float("nan")])
 def test_a_share_that_leaves_one_side_empty_is_refused(fraction):
-    with pytest.raises(RecipeError, match=r"holdout\.fraction"):
+    with pytest.raises(ConfigError, match=r"holdout\.fraction"):
         stratified_holdout(np.zeros(9, np.int64), fraction, 0)
 
 
 @pytest.mark.parametrize("labels", [[], [0], [0, 1, 2]], ids=str)
 def test_nothing_to_hold_out_is_refused(labels):
-    with pytest.raises(RecipeError, match="none can be held out"):
+    with pytest.raises(ConfigError, match="none can be held out"):
         stratified_holdout(np.array(labels, np.int64), 0.5, 0)
 
 

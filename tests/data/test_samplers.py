@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader
 
 from visionkit.data.datamodule import VisionData
 from visionkit.data.samplers import ClassBalancedSampler, EvaluationSampler
-from visionkit.errors import RecipeError
+from visionkit.errors import ConfigError
 
 processes = st.integers(1, 5)
 labels = st.lists(st.integers(0, 4), min_size=1, max_size=40).map(np.array)
@@ -82,7 +82,7 @@ def test_balanced_loaders_draw_by_the_seed_of_the_run(monkeypatch):
 
 @pytest.mark.parametrize("labels", [[0, -1, 1], []])
 def test_balanced_needs_one_class_a_image(labels):
-    with pytest.raises(RecipeError, match="one class an image"):
+    with pytest.raises(ConfigError, match="one class an image"):
         ClassBalancedSampler(np.array(labels, np.int64), 0, 1)
 
 

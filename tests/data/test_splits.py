@@ -6,7 +6,7 @@ from visionkit.data.datasets.shapes import Shapes
 from visionkit.data.holdout import Subset
 from visionkit.data.splits import HoldoutOptions, Splits, labels_of
 from visionkit.data.stats.pixel_counts import count_pixels
-from visionkit.errors import DataError, RecipeError
+from visionkit.errors import ConfigError, DataError
 
 HALF_EMPTY = {"split": "train", "count": 20, "size": 48, "empty_share": 0.5}
 
@@ -117,11 +117,11 @@ def test_validation_images_are_held_out_of_training_where_there_are_none():
     assert len(names) == len(train) + len(val) == (labels_of(splits().dataset("train")) >= 0).sum()
     assert list(given) == ["train", "val"]
     assert given.evaluation_split("test") == "val"
-    with pytest.raises(RecipeError, match=r"data.holdout: the card has a val split"):
+    with pytest.raises(ConfigError, match=r"data.holdout: the card has a val split"):
         splits({"train": HALF_EMPTY, "val": {**HALF_EMPTY, "split": "val"}}, holdout=HoldoutOptions())
 
 
 def test_splits_that_are_not_there_are_named():
-    with pytest.raises(RecipeError, match="no split 'tran'; did you mean train"):
+    with pytest.raises(ConfigError, match="no split 'tran'; did you mean train"):
         splits().dataset("tran")
     assert splits({"train": HALF_EMPTY, "test": HALF_EMPTY}).evaluation_split("test") == "test"

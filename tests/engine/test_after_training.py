@@ -48,7 +48,7 @@ data:
 trainer: {{max_epochs: 1, accelerator: cpu, enable_progress_bar: false, enable_model_summary: false}}
 """
 ROOT = str(Path(__file__).parents[2])
-KEPT = "later_stages.folder=kept"
+KEPT = "after_training.folder=kept"
 
 
 @pytest.fixture(autouse=True)
@@ -217,7 +217,7 @@ def test_the_average_of_the_weights_is_no_hindrance_and_forgets_when_it_learns_o
 
 
 @pytest.mark.slow
-def test_two_processes_leave_the_later_stages_to_one(work):
+def test_two_processes_leave_the_after_training_to_one(work):
     words = [sys.executable, "-m", "visionkit", "fit", "mine.yaml", "trainer.devices=2", "trainer.strategy=ddp"]
     environment = {**os.environ, "PYTHONPATH": ROOT, "CUDA_VISIBLE_DEVICES": "", "COLUMNS": "200"}
     done = subprocess.run(words, capture_output=True, text=True, env=environment, check=False, timeout=240)

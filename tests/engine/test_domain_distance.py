@@ -4,7 +4,7 @@ import torch
 from visionkit.backbones import create_backbone
 from visionkit.backbones.base import norm_layers
 from visionkit.engine.domain_distance import domain_distance, layers_with_statistics
-from visionkit.errors import RecipeError
+from visionkit.errors import ConfigError
 
 IMAGES = torch.randn(6, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 
@@ -59,5 +59,5 @@ def test_without_batchnorm_nothing_is_known():
 
 
 def test_random_values_know_no_domain():
-    with pytest.raises(RecipeError, match="no domain to compare with"):
+    with pytest.raises(ConfigError, match="no domain to compare with"):
         domain_distance(create_backbone("resnet18", weights="none"), [IMAGES])

@@ -13,7 +13,7 @@ from visionkit.data.batch import to_tensor
 from visionkit.data.datasets.shapes import FORMS, Shapes
 from visionkit.engine.checkpoint import load_task
 from visionkit.engine.ensemble import average
-from visionkit.errors import CheckpointError, RecipeError
+from visionkit.errors import CheckpointError, ConfigError
 from visionkit.models import create_model
 from visionkit.ops.box_fusion import fuse_boxes
 from visionkit.ops.nms import Candidates
@@ -140,7 +140,7 @@ def test_one_detector_alone_answers_as_it_does():
 def test_detectors_with_masks_are_refused():
     backbone = create_backbone("resnet18", weights="none")
     network = create_model("mask_rcnn", backbone, 6, fpn_channels=16, head_channels=16, mask_channels=16)
-    with pytest.raises(RecipeError, match=r"2 checkpoints: .* MaskRCNN gives masks"):
+    with pytest.raises(ConfigError, match=r"2 checkpoints: .* MaskRCNN gives masks"):
         average([small_task(NAMES), Detection(network, NAMES)])
 
 

@@ -13,7 +13,7 @@ from tests.tasks.small_classifier import small_classification, small_images
 from visionkit.backbones import create_backbone
 from visionkit.engine.checkpoint import load_task
 from visionkit.engine.unfreeze import StagedUnfreezing, UnfreezeStep
-from visionkit.errors import RecipeError
+from visionkit.errors import ConfigError
 from visionkit.models import create_model
 from visionkit.tasks import OptimizerOptions, ScheduleOptions
 
@@ -119,7 +119,7 @@ def test_the_checkpoint_says_what_was_frozen_and_can_be_loaded(tmp_path):
     ],
 )
 def test_steps_that_unfreeze_nothing_are_refused(steps, frozen, message):
-    with pytest.raises(RecipeError, match=message):
+    with pytest.raises(ConfigError, match=message):
         train(steps, frozen_stages=frozen)
 
 
@@ -162,5 +162,5 @@ def test_two_processes_unfreeze_alike(tmp_path):
 
 def test_processes_that_would_wait_for_what_is_frozen_are_refused():
     trainer = SimpleNamespace(world_size=2, strategy=DDPStrategy())
-    with pytest.raises(RecipeError, match=r"trainer\.strategy=ddp_find_unused_parameters_true"):
+    with pytest.raises(ConfigError, match=r"trainer\.strategy=ddp_find_unused_parameters_true"):
         StagedUnfreezing(STEPS).setup(trainer, task_to_transfer(["a", "b"]), "fit")

@@ -6,7 +6,7 @@ import pytest
 from torch import nn
 
 import visionkit.models
-from visionkit.errors import RecipeError
+from visionkit.errors import ConfigError
 from visionkit.models import create_model, models
 from visionkit.models.create import ModelRegistry
 
@@ -55,7 +55,7 @@ def test_a_subclass_without_a_name_does_not_pass_for_its_parent():
 
 
 def test_unknown_model_points_to_the_near_one():
-    with pytest.raises(RecipeError, match="did you mean faster_rcnn"):
+    with pytest.raises(ConfigError, match="did you mean faster_rcnn"):
         create_model("faster_rcn", FakeBackbone(), 3)
 
 

@@ -3,7 +3,7 @@ import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from visionkit.errors import RecipeError
+from visionkit.errors import ConfigError
 from visionkit.ops.class_weights import class_weights
 
 counts = st.lists(st.integers(0, 10**9), min_size=1, max_size=8)
@@ -48,12 +48,12 @@ def test_none_and_a_list_are_taken_as_they_are():
 
 @pytest.mark.parametrize("given", [[1.0], [1.0, -1.0], [1.0, float("nan")], [1.0, float("inf")], []])
 def test_a_list_must_be_one_finite_number_a_class(given):
-    with pytest.raises(RecipeError, match="needs 2 numbers of at least 0"):
+    with pytest.raises(ConfigError, match="needs 2 numbers of at least 0"):
         class_weights(torch.tensor([1, 2]), given)
 
 
 def test_unknown_kinds_and_sets_without_images_are_refused():
-    with pytest.raises(RecipeError, match="did you mean balanced"):
+    with pytest.raises(ConfigError, match="did you mean balanced"):
         class_weights(torch.tensor([1, 2]), "balance")
-    with pytest.raises(RecipeError, match="there is none"):
+    with pytest.raises(ConfigError, match="there is none"):
         class_weights(torch.tensor([0, 0]), "balanced")

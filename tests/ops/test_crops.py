@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torchvision.transforms.v2 import functional as transforms
 
-from visionkit.errors import RecipeError
+from visionkit.errors import ConfigError
 from visionkit.ops.crops import crop_kinds, crop_windows, cut_views
 
 COUNTS = {"center": 1, "ten": 10, "grid": 50, "squares": 6, "googlenet": 36}
@@ -76,7 +76,7 @@ def test_crops_that_do_not_fit_are_refused(crop):
 
 
 def test_unknown_kinds_are_refused_with_the_nearest():
-    with pytest.raises(RecipeError, match="did you mean center"):
+    with pytest.raises(ConfigError, match="did you mean center"):
         crop_windows(8, 8, 4, "centr")
 
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchvision.ops import box_iou
 
-from visionkit.errors import RecipeError, VisionkitError
+from visionkit.errors import ConfigError, VisionkitError
 from visionkit.ops.boxes import paired_iou
 from visionkit.ops.nms import Candidates, NMSOptions, nms_kinds
 
@@ -153,7 +153,7 @@ def test_nan_is_refused(kind):
     ],
 )
 def test_wrong_options_are_refused(wrong, message):
-    with pytest.raises(RecipeError, match=message):
+    with pytest.raises(ConfigError, match=message):
         NMSOptions(**wrong)
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from visionkit.errors import RecipeError
+from visionkit.errors import ConfigError
 from visionkit.ops.segmentation_losses import Settings, losses, segmentation_loss
 
 
@@ -113,5 +113,5 @@ def test_terms_are_added_in_float32():
 
 
 def test_an_unknown_loss_is_told():
-    with pytest.raises(RecipeError, match="did you mean dice"):
+    with pytest.raises(ConfigError, match="did you mean dice"):
         segmentation_loss(*pixels(), {"dize": 1.0})

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchvision.transforms import v2
 
-from visionkit.errors import RecipeError
+from visionkit.errors import ConfigError
 from visionkit.preprocessing.classification import ClassificationPreprocessOptions
 
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
@@ -42,7 +42,7 @@ def test_resizing_brings_the_shorter_side_to_its_length():
 
 @pytest.mark.parametrize(("short_side", "crop"), [(15, 16), (16, 0), (0, 0)])
 def test_a_crop_outside_the_image_is_refused(short_side, crop):
-    with pytest.raises(RecipeError, match="preprocess"):
+    with pytest.raises(ConfigError, match="preprocess"):
         ClassificationPreprocessOptions(short_side, crop)
 
 

@@ -3,7 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from visionkit.errors import RecipeError
+from visionkit.errors import ConfigError
 from visionkit.preprocessing.detection import DetectionPreprocessing, DetectionPreprocessOptions, letterbox
 
 
@@ -163,5 +163,5 @@ def test_a_training_size_is_that_of_this_call_alone():
     ],
 )
 def test_sizes_and_fits_that_cannot_be_are_refused(options, message):
-    with pytest.raises(RecipeError, match=message):
+    with pytest.raises(ConfigError, match=message):
         DetectionPreprocessOptions(**options)

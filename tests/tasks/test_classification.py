@@ -9,7 +9,7 @@ from tests.tasks.small import small_trainer
 from tests.tasks.small_classifier import SIDE, small_classification, small_images, small_network
 from visionkit.data.datasets.shapes import FORMS
 from visionkit.engine.checkpoint import load_task
-from visionkit.errors import RecipeError, VisionkitError
+from visionkit.errors import ConfigError, VisionkitError
 from visionkit.preprocessing.classification import ClassificationPreprocessOptions
 from visionkit.tasks import ClassificationEvaluationOptions, ClassificationLossOptions, MixingOptions, OptimizerOptions
 
@@ -90,7 +90,7 @@ def test_class_weights_are_those_of_the_training_split(weights):
 def test_class_weights_that_must_be_counted_need_the_datamodule():
     data = small_images()
     task = small_classification(NAMES, loss=ClassificationLossOptions(class_weights="balanced"))
-    with pytest.raises(RecipeError, match="give 6 numbers"):
+    with pytest.raises(ConfigError, match="give 6 numbers"):
         small_trainer().fit(task, data.train_dataloader())
     task = small_classification(NAMES, loss=ClassificationLossOptions(class_weights=[1.0] * 6))
     small_trainer(limit_train_batches=1).fit(task, data.train_dataloader())
@@ -144,7 +144,7 @@ def test_auxiliary_heads_count_in_training_and_not_in_validation():
         def forward(self, x):
             return self.backbone(x)
 
-        def logits_of_all_heads(self, x):
+        def weighted_logits(self, x):
             return [(1.0, self(x)), (0.3, torch.zeros(len(x), 6))]
 
     data = small_images(train=4, val=4)
@@ -174,9 +174,9 @@ def test_metrics_that_there_are_not_cannot_be_followed():
         (ClassificationEvaluationOptions(metric="mAP"), ClassificationLossOptions()),
         (ClassificationEvaluationOptions(metric="top1"), ClassificationLossOptions(multi_label=True)),
     ]:
-        with pytest.raises(RecipeError, match=r"evaluation\.metric"):
+        with pytest.raises(ConfigError, match=r"evaluation\.metric"):
             small_classification(NAMES, evaluation=options, loss=loss)
-    with pytest.raises(RecipeError, match="top5"):
+    with pytest.raises(ConfigError, match="top5"):
         small_classification(NAMES[:5], evaluation=ClassificationEvaluationOptions(metric="top5"))
     assert small_classification(NAMES, evaluation=ClassificationEvaluationOptions(metric="top5")).monitor == "val/top5"
 
@@ -222,5 +222,5 @@ def test_images_of_the_crops_size_are_resized_in_evaluation_alone():
 
 @pytest.mark.parametrize("smoothing", [-0.1, 1.0, float("nan")])
 def test_impossible_smoothing_is_refused(smoothing):
-    with pytest.raises(RecipeError, match="label_smoothing"):
+    with pytest.raises(ConfigError, match="label_smoothing"):
         ClassificationLossOptions(label_smoothing=smoothing)

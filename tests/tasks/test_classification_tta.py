@@ -7,7 +7,7 @@ from tests.tasks.small_classifier import small_classification, small_network
 from visionkit.data.datasets.shapes import FORMS
 from visionkit.engine.checkpoint import load_task
 from visionkit.engine.predict import Predictor
-from visionkit.errors import RecipeError
+from visionkit.errors import ConfigError
 from visionkit.ops.crops import crop_kinds
 from visionkit.preprocessing.classification import ClassificationPreprocessOptions
 from visionkit.tasks import ClassificationEvaluationOptions, ClassificationLossOptions
@@ -160,9 +160,9 @@ def test_a_loaded_checkpoint_looks_as_it_was_told_to(network, tmp_path):
 
 
 def test_views_that_cannot_be_are_refused():
-    with pytest.raises(RecipeError, match="unknown kind of views 'tenn'; did you mean ten"):
+    with pytest.raises(ConfigError, match="unknown kind of views 'tenn'; did you mean ten"):
         ClassificationEvaluationOptions(views="tenn")
-    with pytest.raises(RecipeError, match=r"evaluation\.scales: 24 is below preprocess\.crop 32"):
+    with pytest.raises(ConfigError, match=r"evaluation\.scales: 24 is below preprocess\.crop 32"):
         task_with(views="ten", scales=[40, 24])
 
     class Plain(nn.Module):
@@ -173,5 +173,5 @@ def test_views_that_cannot_be_are_refused():
         def forward(self, x):
             return self.backbone(x.mean(dim=(2, 3)))
 
-    with pytest.raises(RecipeError, match="no dense form"):
+    with pytest.raises(ConfigError, match="no dense form"):
         task_with(Plain(), views="dense")([image(40, 40)])

@@ -4,7 +4,7 @@ from torch import nn
 
 from tests.tasks.small import small_data, small_task, small_trainer
 from visionkit.data.datasets.shapes import FORMS
-from visionkit.errors import RecipeError, VisionkitError
+from visionkit.errors import ConfigError, VisionkitError
 from visionkit.preprocessing.detection import DetectionPreprocessOptions
 from visionkit.tasks import Detection, DetectionEvaluationOptions, OptimizerOptions, ScheduleOptions
 from visionkit.tasks.base import DivergedError
@@ -50,7 +50,7 @@ def test_bfloat16_trains_with_finite_losses(tmp_path):
 
 def test_a_precision_that_would_round_boxes_is_refused(tmp_path):
     trainer = small_trainer(precision="bf16-true", default_root_dir=tmp_path)
-    with pytest.raises(RecipeError, match=r"set trainer\.precision=bf16-mixed"):
+    with pytest.raises(ConfigError, match=r"set trainer\.precision=bf16-mixed"):
         trainer.fit(small_task(NAMES), small_data())
 
 

@@ -9,7 +9,7 @@ from tests.models.detection.test_bad_input import SMALL, small
 from tests.tasks.small import SIZE, small_data, small_task, small_trainer
 from visionkit.backbones import create_backbone
 from visionkit.data.datasets.shapes import FORMS
-from visionkit.errors import RecipeError
+from visionkit.errors import ConfigError
 from visionkit.models import create_model
 from visionkit.ops.box_fusion import fuse_boxes
 from visionkit.ops.boxes import mirrored
@@ -223,14 +223,14 @@ def test_validation_in_training_looks_once_and_testing_as_often_as_asked(tmp_pat
 def test_masks_are_refused_before_anything_runs():
     backbone = create_backbone("resnet18", weights="none")
     network = create_model("mask_rcnn", backbone, 6, fpn_channels=16, head_channels=16, mask_channels=16)
-    with pytest.raises(RecipeError, match=r"evaluation\.scales and flip: .* MaskRCNN gives masks"):
+    with pytest.raises(ConfigError, match=r"evaluation\.scales and flip: .* MaskRCNN gives masks"):
         Detection(network, NAMES, evaluation=DetectionEvaluationOptions(flip=True))
     task = Detection(network, NAMES, evaluation=DetectionEvaluationOptions(scales=[1.5]))
-    with pytest.raises(RecipeError, match="leave scales and flip out"):
+    with pytest.raises(ConfigError, match="leave scales and flip out"):
         task.set_evaluation(DetectionEvaluationOptions(scales=[1.0, 1.5]))
 
 
 @pytest.mark.parametrize("options", [{"scales": []}, {"scales": [1.0, 0.0]}, {"fusion_iou": 1.5}])
 def test_numbers_out_of_range_are_refused(options):
-    with pytest.raises(RecipeError, match=next(iter(options))):
+    with pytest.raises(ConfigError, match=next(iter(options))):
         DetectionEvaluationOptions(**options)

@@ -3,7 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from visionkit.errors import RecipeError
+from visionkit.errors import ConfigError
 from visionkit.tasks import MixingOptions
 from visionkit.tasks.mixing import make_mixing
 
@@ -62,5 +62,5 @@ def test_the_memory_layout_stays():
 def test_off_is_nothing_and_impossible_alphas_are_refused():
     assert make_mixing(MixingOptions(), CLASSES) is None
     for alpha in (-0.1, float("nan"), float("inf")):
-        with pytest.raises(RecipeError, match="at least 0"):
+        with pytest.raises(ConfigError, match="at least 0"):
             MixingOptions(mixup_alpha=alpha)

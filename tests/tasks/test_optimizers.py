@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from visionkit.backbones import create_backbone
-from visionkit.errors import RecipeError
+from visionkit.errors import ConfigError
 from visionkit.tasks.optimizers import (
     OptimizerOptions,
     ScheduleOptions,
@@ -115,7 +115,7 @@ def test_the_rate_falls_from_stage_to_stage_below_the_head():
     assert sum(len(group["params"]) for group in groups) == len(list(model.parameters()))
     (first,) = (group for group in groups if group["part"] == "s1")
     assert any(parameter is next(backbone.parameters()) for parameter in first["params"]), "the stem is of the first"
-    with pytest.raises(RecipeError, match="stage_lr_decay needs a backbone of visionkit"):
+    with pytest.raises(ConfigError, match="stage_lr_decay needs a backbone of visionkit"):
         parameter_groups(network(), network()["backbone"], options)
 
 
@@ -125,7 +125,7 @@ def test_frozen_parameters_are_left_out_and_nothing_to_train_is_an_error():
     groups = parameter_groups(model, model["backbone"], OptimizerOptions())
     assert sum(len(group["params"]) for group in groups) == 2
     model.requires_grad_(False)
-    with pytest.raises(RecipeError, match="nothing is left to train"):
+    with pytest.raises(ConfigError, match="nothing is left to train"):
         parameter_groups(model, model["backbone"], OptimizerOptions())
 
 

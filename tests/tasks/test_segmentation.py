@@ -7,7 +7,7 @@ from torch import nn
 from tests.tasks.small import small_trainer
 from tests.tasks.small_segmenter import SIDE, ColorSegmenter, SmallSegmenter, small_masks, small_segmentation
 from visionkit.data.batch import Batch
-from visionkit.errors import RecipeError
+from visionkit.errors import ConfigError
 from visionkit.ops.tiles import Tile
 from visionkit.preprocessing.segmentation import SegmentationPreprocessOptions
 from visionkit.tasks import Segmentation, SegmentationEvaluationOptions, SegmentationLossOptions
@@ -83,7 +83,7 @@ def test_losses_of_the_recipe_train(options, weights, data):
 
 def test_class_weights_that_must_be_counted_need_the_datamodule(data):
     task = small_segmentation(data.class_names, loss=SegmentationLossOptions(class_weights="balanced"))
-    with pytest.raises(RecipeError, match=r"loss.class_weights: give 7 numbers"):
+    with pytest.raises(ConfigError, match=r"loss.class_weights: give 7 numbers"):
         small_trainer().fit(task, data.train_dataloader())
 
 
@@ -93,7 +93,7 @@ def test_auxiliary_heads_learn_along():
             super().__init__(classes)
             self.second = nn.Conv2d(16, classes, 1)
 
-        def logits_of_all_heads(self, x):
+        def weighted_logits(self, x):
             return [(1.0, self(x)), (0.4, self.second(self.backbone(x)))]
 
     data = small_masks(train=4)
@@ -210,7 +210,7 @@ def test_what_describes_the_task_builds_it_again():
     ],
 )
 def test_options_that_cannot_be_are_refused(make, said):
-    with pytest.raises(RecipeError, match=said):
+    with pytest.raises(ConfigError, match=said):
         make()
 
 

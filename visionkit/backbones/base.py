@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from visionkit.backbones.pretrained import PublishedWeights
-from visionkit.errors import RecipeError
+from visionkit.errors import ConfigError
 from visionkit.registry import Registry, suggest
 
 Norm = Literal["trained", "frozen", "eval"]
@@ -69,7 +69,7 @@ class Backbone(nn.Module):
         holds_random_values: True until weights have been loaded.
 
     Raises:
-        RecipeError: `out_stages` is empty or names a stage that the network does not have.
+        ConfigError: `out_stages` is empty or names a stage that the network does not have.
     """
 
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
@@ -140,12 +140,12 @@ class Backbone(nn.Module):
         """Refuse a policy that no values could make sense of.
 
         Raises:
-            RecipeError: no such BatchNorm policy, or a number of stages that the network does not have.
+            ConfigError: no such BatchNorm policy, or a number of stages that the network does not have.
         """
         if norm not in get_args(Norm):
-            raise RecipeError(f"norm={norm!r}: use one of {', '.join(get_args(Norm))}")
+            raise ConfigError(f"norm={norm!r}: use one of {', '.join(get_args(Norm))}")
         if not 0 <= self._number_of(frozen_stages) <= self._depth:
-            raise RecipeError(
+            raise ConfigError(
                 f"frozen_stages={frozen_stages}: {self.name} is built with {self._depth} stages, "
                 f"{', '.join(self.computed)}"
             )
@@ -158,12 +158,12 @@ class Backbone(nn.Module):
         gradients are computed for it.
 
         Raises:
-            RecipeError: more stages than there are, or the values are random.
+            ConfigError: more stages than there are, or the values are random.
         """
         self.check_policy(self.norm, stages)
         number = self._number_of(stages)
         if number and self.is_randomly_initialized:
-            raise RecipeError(refusal(self.name, f"frozen_stages={stages}"))
+            raise ConfigError(refusal(self.name, f"frozen_stages={stages}"))
         self.frozen_stages = number
         self._apply_policy()
 
@@ -171,11 +171,11 @@ class Backbone(nn.Module):
         """Set the BatchNorm policy; it outlives train(), eval() and load_state_dict().
 
         Raises:
-            RecipeError: no such policy, or it would fix random values.
+            ConfigError: no such policy, or it would fix random values.
         """
         self.check_policy(norm, self.frozen_stages)
         if norm != "trained" and self.is_randomly_initialized:
-            raise RecipeError(refusal(self.name, f"norm={norm}"))
+            raise ConfigError(refusal(self.name, f"norm={norm}"))
         self.norm = norm
         self._apply_policy()
 
@@ -190,9 +190,9 @@ class Backbone(nn.Module):
         """Take away all after `last_stage` and return it as one module from that map to the deepest one.
 
         Raises:
-            RecipeError: this network cannot be split there.
+            ConfigError: this network cannot be split there.
         """
-        raise RecipeError(f"{self.name} cannot lend its last stages to a head: use a ResNet, or another head")
+        raise ConfigError(f"{self.name} cannot lend its last stages to a head: use a ResNet, or another head")
 
     def published_weights(self) -> PublishedWeights | None:
         """Where this network's ImageNet weights are to be had; None when nobody publishes any."""
@@ -275,10 +275,10 @@ def _checked_stages(name: str, known: Mapping[str, Stage], asked: Sequence[str] 
     if asked is None:
         return list(known)
     if not asked:
-        raise RecipeError(f"out_stages is empty: {name} has the stages {', '.join(known)}")
+        raise ConfigError(f"out_stages is empty: {name} has the stages {', '.join(known)}")
     for stage in asked:
         if stage not in known:
-            raise RecipeError(f"{name} has no stage {stage!r}{suggest(stage, known)}")
+            raise ConfigError(f"{name} has no stage {stage!r}{suggest(stage, known)}")
     return asked
 
 

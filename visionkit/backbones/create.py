@@ -7,7 +7,7 @@ from typing import Any
 from visionkit.backbones.base import Backbone, FrozenStages, Norm, backbones
 from visionkit.backbones.load_weights import fill
 from visionkit.backbones.pretrained import UnavailableError
-from visionkit.errors import RecipeError
+from visionkit.errors import ConfigError
 
 logger = logging.getLogger("visionkit")
 
@@ -37,7 +37,7 @@ def create_backbone(
         The backbone in training mode; its `spec` says what came of the arguments.
 
     Raises:
-        RecipeError: unknown name, stage, option or policy, or something would be frozen over random values.
+        ConfigError: unknown name, stage, option or policy, or something would be frozen over random values.
         CheckpointError: the weights cannot be had or do not fit.
     """
     recorded_source = options.pop("initialized_from", None)
@@ -63,7 +63,7 @@ def _build(name: str, out_stages: list[str] | None, options: dict[str, Any]) -> 
     try:
         inspect.signature(builder).bind(name, out_stages=out_stages, **options)
     except TypeError as error:
-        raise RecipeError(f"backbone {name}: {error}") from error
+        raise ConfigError(f"backbone {name}: {error}") from error
     return builder(name, out_stages=out_stages, **options)
 
 

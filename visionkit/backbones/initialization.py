@@ -22,7 +22,7 @@ def initialize(network: nn.Module, name: str) -> None:
         name: fan_in, glorot, he, each normal or uniform, or bilinear, which sets transposed convolutions alone.
 
     Raises:
-        RecipeError: there is no such initialization.
+        ConfigError: there is no such initialization.
     """
     start = initializations.get(name)
     for layer in network.modules():

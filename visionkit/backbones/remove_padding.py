@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from visionkit.backbones.base import Backbone
-from visionkit.errors import RecipeError
+from visionkit.errors import ConfigError
 
 LARGEST = 2048
 """Side in pixels up to which a cell's window is looked for."""
@@ -32,7 +32,7 @@ def unpad(backbone: Backbone) -> int:
         Side in pixels of the square that one cell of the deepest map sees. Its neighbor sees the square one stride on.
 
     Raises:
-        RecipeError: the network does not work without padding, or its cells see more than a window.
+        ConfigError: the network does not work without padding, or its cells see more than a window.
     """
     for layer in backbone.modules():
         if isinstance(layer, nn.Conv2d):
@@ -45,7 +45,7 @@ def unpad(backbone: Backbone) -> int:
     *_, deepest = backbone.stages.values()
     like = next(backbone.parameters())
     if side == LARGEST or not _says_the_same_of_a_window(_deepest_of(backbone), side, deepest.stride, like):
-        raise RecipeError(
+        raise ConfigError(
             f"{backbone.name} cannot be run over windows: without padding it does not work, or a cell of its map "
             "sees more than a window of the image\n"
             "use a network without skip connections, such as vgg11, alexnet, zfnet or patch_cnn_65"

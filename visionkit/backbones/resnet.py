@@ -8,7 +8,7 @@ from torch import Tensor
 
 from visionkit.backbones.base import Backbone, Stage, Tail, backbones
 from visionkit.backbones.pretrained import PublishedWeights, torchvision_weights, without_head
-from visionkit.errors import RecipeError
+from visionkit.errors import ConfigError
 
 _LAYERS = {"s4": "layer1", "s8": "layer2", "s16": "layer3", "s32": "layer4"}
 
@@ -27,7 +27,7 @@ class ResNet(Backbone):
             pixels a cell spans is what `Stage.stride` says.
 
     Raises:
-        RecipeError: a smaller output stride for a network without bottlenecks, whose form nobody has published.
+        ConfigError: a smaller output stride for a network without bottlenecks, whose form nobody has published.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class ResNet(Backbone):
         kept = list(self.computed)[: list(self.computed).index(last_stage) + 1] if last_stage in self.computed else []
         lent = [stage for stage in self.computed if stage not in kept]
         if not kept or not lent:
-            raise RecipeError(
+            raise ConfigError(
                 f"{self.name} cannot be split after {last_stage!r}: it has the stages {', '.join(self.computed)}"
             )
         tail = Tail({_LAYERS[stage]: getattr(self, _LAYERS[stage]) for stage in lent}, self.norm)
@@ -85,9 +85,9 @@ class ResNet(Backbone):
 def _dilation(name: str, output_stride: int) -> dict[str, list[bool]]:
     """The argument for torchvision: whether layer2, layer3 and layer4 keep the size of the map before."""
     if output_stride not in (8, 16, 32):
-        raise RecipeError(f"output_stride={output_stride}: {name} can have 8, 16 or 32")
+        raise ConfigError(f"output_stride={output_stride}: {name} can have 8, 16 or 32")
     if output_stride == 32:
         return {}
     if name in ("resnet18", "resnet34"):
-        raise RecipeError(f"output_stride={output_stride}: {name} has no dilated form; use resnet50 or a deeper one")
+        raise ConfigError(f"output_stride={output_stride}: {name} has no dilated form; use resnet50 or a deeper one")
     return {"replace_stride_with_dilation": [False, output_stride < 16, True]}

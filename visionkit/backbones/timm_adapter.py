@@ -10,7 +10,7 @@ from torch.func import functional_call
 
 from visionkit.backbones.base import Backbone, Stage, backbones
 from visionkit.backbones.pretrained import PublishedWeights
-from visionkit.errors import RecipeError
+from visionkit.errors import ConfigError
 from visionkit.registry import suggest
 
 
@@ -27,7 +27,7 @@ class TimmBackbone(Backbone):
         **options: for `timm.create_model` (`drop_path_rate=0.1`, `dynamic_img_size=True`).
 
     Raises:
-        RecipeError: timm is not installed, does not know the model, or cannot take features from it.
+        ConfigError: timm is not installed, does not know the model, or cannot take features from it.
     """
 
     def __init__(self, name: str, out_stages: Sequence[str] | None = None, **options: Any) -> None:
@@ -116,13 +116,13 @@ def _create(model_name: str, **options: Any) -> Any:
     try:
         import timm
     except ImportError as error:
-        raise RecipeError("backbones timm/... need timm: pip install 'visionkit[timm]'") from error
+        raise ConfigError("backbones timm/... need timm: pip install 'visionkit[timm]'") from error
     if not timm.is_model(model_name):
-        raise RecipeError(f"timm has no model {model_name!r}{suggest(model_name, timm.list_models())}")
+        raise ConfigError(f"timm has no model {model_name!r}{suggest(model_name, timm.list_models())}")
     try:
         return timm.create_model(model_name, pretrained=False, **options)
     except (RuntimeError, AttributeError, TypeError) as error:
-        raise RecipeError(f"timm cannot make a backbone of {model_name}: {error}") from error
+        raise ConfigError(f"timm cannot make a backbone of {model_name}: {error}") from error
 
 
 def _cut_unused(body: nn.Module, owners: set[str]) -> None:

@@ -12,7 +12,7 @@ from visionkit.cli.commands.list_names import KINDS, print_listing
 from visionkit.cli.config.compose import compose, is_override
 from visionkit.cli.config.layers import Layer, saying_where
 from visionkit.cli.config.schema import check, check_data
-from visionkit.errors import RecipeError, VisionkitError
+from visionkit.errors import ConfigError, VisionkitError
 from visionkit.registry import suggest
 
 EXAMPLES = """examples:
@@ -216,7 +216,7 @@ def _check_evaluation(words: Sequence[str]) -> None:
         key = word.partition("=")[0]
         if key.split(".")[0] not in SECTIONS_OF_EVALUATION:
             sections = " or ".join(f"{name}." for name in SECTIONS_OF_EVALUATION)
-            raise RecipeError(
+            raise ConfigError(
                 f"{key} cannot be changed here: it is part of the checkpoint\n"
                 f"validate and test take keys that begin with {sections}"
             )
@@ -265,7 +265,7 @@ def _recipe_name(words: Sequence[str]) -> str:
     """Name of a run's folder: that of the first file."""
     files = [word for word in words if not is_override(word)]
     if not files:
-        raise RecipeError("fit needs a recipe: visionkit list recipes")
+        raise ConfigError("fit needs a recipe: visionkit list recipes")
     return files[0].replace("\\", "/").rsplit("/", 1)[-1].removesuffix(".yaml")
 
 

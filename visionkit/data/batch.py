@@ -10,8 +10,7 @@ from torch.utils.data import Dataset, get_worker_info
 from visionkit.data.datasets.base import VisionDataset
 from visionkit.data.proposals.source import ProposalSource
 from visionkit.data.transforms.augmentation import Augmentation
-from visionkit.preprocessing.detection import Target
-from visionkit.structures import Sample
+from visionkit.structures import Sample, Target
 
 
 class Batch(NamedTuple):

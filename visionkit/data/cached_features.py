@@ -5,6 +5,7 @@ import logging
 import pickle
 from collections.abc import Iterable
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from torch.utils.data import Dataset
 from visionkit.data.batch import TaskDataset
 from visionkit.data.datasets.base import VisionDataset
 from visionkit.data.io.atomic_write import atomic_write
-from visionkit.preprocessing.detection import Target
+from visionkit.structures import Target
 
 FORMAT_VERSION = 1
 DIGEST_BYTES = 16
@@ -93,7 +94,7 @@ class UncachedImages(Dataset[tuple[bytes, Target, Tensor | None]]):
     def __getitem__(self, index: int) -> tuple[bytes, Target, Tensor | None]:
         image, target = self.images[index]
         key = digest_of_array(image.numpy())
-        kept = {name: target[name] for name in KEPT_OF_TARGETS if name in target}
+        kept = cast(Target, {name: value for name, value in target.items() if name in KEPT_OF_TARGETS})
         return key, kept, None if key in self.known else image
 
 

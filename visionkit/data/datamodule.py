@@ -18,7 +18,7 @@ from visionkit.data.samplers import ClassBalancedSampler, EvaluationSampler
 from visionkit.data.splits import HoldoutOptions, Needs, Splits, labels_of
 from visionkit.data.stats.pixel_counts import PixelCounts
 from visionkit.data.transforms.augmentation import Augmentation
-from visionkit.errors import RecipeError
+from visionkit.errors import ConfigError
 from visionkit.structures import Color
 
 Sampling = Literal["shuffled", "balanced"]
@@ -49,7 +49,7 @@ class VisionData(LightningDataModule):
         needs: what an image must have to be of use; others are left out, counted and said.
 
     Raises:
-        RecipeError: a number is out of its range, or `augment` names what does not exist.
+        ConfigError: a number is out of its range, or `augment` names what does not exist.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class VisionData(LightningDataModule):
     ) -> None:
         super().__init__()
         if batch_size < 1 or (num_workers or 0) < 0:
-            raise RecipeError(f"data.batch_size={batch_size} must be at least 1, num_workers={num_workers} at least 0")
+            raise ConfigError(f"data.batch_size={batch_size} must be at least 1, num_workers={num_workers} at least 0")
         self.splits = Splits(format, root, splits or {}, classes, holdout, needs)
         self.download = download or []
         self.batch_size = batch_size

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visionkit.data.datasets.base import VisionDataset
-from visionkit.errors import RecipeError
+from visionkit.errors import ConfigError
 from visionkit.structures import Annotation, Sample
 
 Indices = NDArray[np.int64]
@@ -25,17 +25,17 @@ def stratified_holdout(labels: Indices, fraction: float, seed: int) -> tuple[Ind
         one of a single image is kept.
 
     Raises:
-        RecipeError: the fraction is out of its range, or nothing can be held out.
+        ConfigError: the fraction is out of its range, or nothing can be held out.
     """
     if not 0 < fraction < 1:
-        raise RecipeError(f"holdout.fraction is {fraction}, and must be above 0 and below 1")
+        raise ConfigError(f"holdout.fraction is {fraction}, and must be above 0 and below 1")
     random = np.random.default_rng(seed)
     held_out = np.zeros(len(labels), bool)
     for label in np.unique(labels):
         members = random.permutation(np.flatnonzero(labels == label))
         held_out[members[: _share(len(members), fraction)]] = True
     if not held_out.any():
-        raise RecipeError(f"holdout: of {len(labels)} images none can be held out, every class has but one")
+        raise ConfigError(f"holdout: of {len(labels)} images none can be held out, every class has but one")
     return np.flatnonzero(~held_out), np.flatnonzero(held_out)
 
 
@@ -60,14 +60,14 @@ def block_fold(count: int, folds: int | None, fold: int, held_out: bool) -> Indi
         Their indices, rising.
 
     Raises:
-        RecipeError: there is no such block, or `fold` or `held_out` say something of blocks where there are none.
+        ConfigError: there is no such block, or `fold` or `held_out` say something of blocks where there are none.
     """
     if folds is None:
         if fold or held_out:
-            raise RecipeError(f"fold={fold} and held_out={held_out} need folds, the number of blocks to split into")
+            raise ConfigError(f"fold={fold} and held_out={held_out} need folds, the number of blocks to split into")
         return np.arange(count)
     if not 2 <= folds <= count or not 0 <= fold < folds:
-        raise RecipeError(f"fold {fold} of {folds} with {count} images: folds is 2 to {count}, fold from 0")
+        raise ConfigError(f"fold {fold} of {folds} with {count} images: folds is 2 to {count}, fold from 0")
     blocks = np.array_split(np.arange(count), folds)
     return blocks[fold] if held_out else np.concatenate([*blocks[:fold], *blocks[fold + 1 :]])
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 from torch.utils.data.distributed import DistributedSampler
 
-from visionkit.errors import RecipeError
+from visionkit.errors import ConfigError
 
 
 class EvaluationSampler(DistributedSampler[int]):
@@ -45,12 +45,12 @@ class ClassBalancedSampler(DistributedSampler[int]):
         seed: another seed draws another order; None takes that of the run.
 
     Raises:
-        RecipeError: there is no image, or one has no single class.
+        ConfigError: there is no image, or one has no single class.
     """
 
     def __init__(self, labels: NDArray[np.int64], rank: int, processes: int, seed: int | None = None) -> None:
         if not len(labels) or labels.min() < 0:
-            raise RecipeError(
+            raise ConfigError(
                 f"data.sampling: balanced needs one class an image, and {int((labels < 0).sum())} of {len(labels)} "
                 "images have none\nset data.sampling: shuffled"
             )

@@ -14,7 +14,7 @@ from visionkit.data.datasets.class_names import refuse_different_classes
 from visionkit.data.datasets.concatenated import ConcatenatedDataset, refuse_repeated_ids
 from visionkit.data.holdout import Subset, stratified_holdout
 from visionkit.data.stats.pixel_counts import PixelCounts, count_pixels
-from visionkit.errors import DataError, RecipeError
+from visionkit.errors import ConfigError, DataError
 from visionkit.registry import suggest
 from visionkit.structures import Color
 
@@ -58,7 +58,7 @@ class Splits:
         needs: what an image must have to be of use; others are left out, counted and said.
 
     Raises:
-        RecipeError: something is to be held out although the card has a `val` split.
+        ConfigError: something is to be held out although the card has a `val` split.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Splits:
         self.format, self.root, self.options, self.classes = format, root, options, classes
         self.holdout, self.needs = holdout, needs
         if holdout is not None and "val" in options:
-            raise RecipeError("data.holdout: the card has a val split of its own; take one of the two out")
+            raise ConfigError("data.holdout: the card has a val split of its own; take one of the two out")
         self._read: dict[str, VisionDataset] = {}
 
     @property
@@ -95,7 +95,7 @@ class Splits:
         """The reader of `split`, opened once.
 
         Raises:
-            RecipeError: the card has no such split.
+            ConfigError: the card has no such split.
             DataError: the splits disagree about the classes, the files are not as the card says, or images that are
                 to be scored share an id.
         """
@@ -152,7 +152,7 @@ class Splits:
 
     def _read_split(self, split: str) -> VisionDataset:
         if split not in self.options:
-            raise RecipeError(
+            raise ConfigError(
                 f"the data card has no split {split!r}{suggest(split, self.options)}\nadd it under data.splits"
             )
         options = self.options[split]

@@ -16,7 +16,6 @@ from typing import Any
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
-from torch import nn
 
 from visionkit.backbones.load_weights import read_tensors
 from visionkit.data.cached_features import digest
@@ -25,7 +24,8 @@ from visionkit.data.io.atomic_write import atomic_write
 from visionkit.engine.checkpoint import read_checkpoint
 from visionkit.engine.rcnn.region_features import TrainingRegions, collect
 from visionkit.engine.rcnn.stage import fitting_stages
-from visionkit.errors import RecipeError
+from visionkit.errors import ConfigError
+from visionkit.models.base import DetectionModel
 
 logger = logging.getLogger("visionkit")
 
@@ -57,14 +57,14 @@ class AfterTraining(Callback):
         """Refuse before the first epoch what could not be finished after the last.
 
         Raises:
-            RecipeError: the stages could not look at the data.
+            ConfigError: the stages could not look at the data.
             VisionkitError: a stage lacks what it needs.
         """
         names = list(_parts(pl_module))
         for name in names:
             fitting_stages.get(name)().check()
         if names and not isinstance(getattr(trainer, "datamodule", None), VisionData):
-            raise RecipeError(f"the stages after fine-tuning ({', '.join(names)}) need the data of a card")
+            raise ConfigError(f"the stages after fine-tuning ({', '.join(names)}) need the data of a card")
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Fit what is not fitted yet, and write it into the checkpoints."""
@@ -119,13 +119,12 @@ class AfterTraining(Callback):
 
 def _parts(task: Any) -> dict[str, Any]:
     """The parts of a task's network that a later stage fits, by its name and in their order."""
-    parts = getattr(task.network, "after_training", None)
-    return dict(parts.items()) if isinstance(parts, nn.ModuleDict) else {}
+    return dict(task.network.fitted_layers.items()) if isinstance(task.network, DetectionModel) else {}
 
 
 def _holds_all(path: Path, names: list[str]) -> bool:
     state = read_checkpoint(path)["state_dict"]
-    return all(bool(state[f"network.later_stages.{name}.fitted"]) for name in names)
+    return all(bool(state[f"network._fitted_layers.{name}.fitted"]) for name in names)
 
 
 @torch.no_grad()

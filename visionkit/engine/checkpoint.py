@@ -3,12 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from visionkit.backbones import create_backbone
 from visionkit.backbones.load_weights import read_tensors
 from visionkit.errors import CheckpointError
 from visionkit.models import create_model
+from visionkit.models.base import Model
 from visionkit.tasks import Task, tasks
 from visionkit.tasks.base import FORMAT_VERSION
 
@@ -60,7 +59,7 @@ def load_task(path: str | Path) -> Task:
     return task.eval()
 
 
-def build_network(spec: dict[str, Any]) -> torch.nn.Module:
+def build_network(spec: dict[str, Any]) -> Model:
     """The network of a `spec`, without values: the caller is about to load them."""
     arguments: dict[str, Any] = {key: None if key == "weights" else value for key, value in spec.items()}
     backbone = create_backbone(**{**arguments.pop("backbone"), "weights": "checkpoint"})

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from visionkit.backbones import Backbone
-from visionkit.errors import RecipeError
+from visionkit.errors import ConfigError
 from visionkit.ops.hellinger import squared_hellinger
 
 
@@ -54,10 +54,10 @@ def domain_distance(backbone: Backbone, batches: Iterable[Tensor]) -> dict[str, 
         For each stage with BatchNorm layers their mean distance, 0 (the same) to 1; empty where the backbone has none.
 
     Raises:
-        RecipeError: the backbone holds random values, which know no domain.
+        ConfigError: the backbone holds random values, which know no domain.
     """
     if backbone.is_randomly_initialized:
-        raise RecipeError(
+        raise ConfigError(
             f"{backbone.name} holds random values: there is nothing to transfer, and no domain to compare with\n"
             "give it weights: model.backbone.weights=imagenet, or the path of a file"
         )

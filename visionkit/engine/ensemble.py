@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from visionkit.errors import CheckpointError
-from visionkit.preprocessing.detection import Prediction, Target
 from visionkit.registry import Registry
+from visionkit.structures import Prediction, Target
 from visionkit.tasks import Classification, Detection, Segmentation, Task
 from visionkit.tasks.detection_tta import refuse_masks
 
@@ -63,7 +63,7 @@ class ClassifierEnsemble(Classification):
         if len({member.loss_options.multi_label for member in members}) > 1:
             raise CheckpointError("networks for one class an image and for several cannot be averaged")
         super().__init__(
-            nn.ModuleList(members),
+            nn.ModuleList(members),  # type: ignore[arg-type]  # no model; ensembles of pipelines follow
             first.class_names,
             first.category_ids,
             first.preprocess_options,
@@ -90,7 +90,7 @@ class SegmenterEnsemble(Segmentation):
     def __init__(self, members: Sequence[Segmentation]) -> None:
         first = members[0]
         super().__init__(
-            nn.ModuleList(members),
+            nn.ModuleList(members),  # type: ignore[arg-type]  # no model; ensembles of pipelines follow
             first.class_names,
             first.category_ids,
             first.class_colors,
@@ -116,7 +116,7 @@ class DetectorEnsemble(Detection):
             first says how much boxes of several must overlap to be taken for one object.
 
     Raises:
-        RecipeError: one of them gives masks.
+        ConfigError: one of them gives masks.
     """
 
     def __init__(self, members: Sequence[Detection]) -> None:
@@ -124,7 +124,7 @@ class DetectorEnsemble(Detection):
         for member in members:
             refuse_masks(member.network, f"{len(members)} checkpoints")
         super().__init__(
-            nn.ModuleList(members),
+            nn.ModuleList(members),  # type: ignore[arg-type]  # no model; ensembles of pipelines follow
             first.class_names,
             first.category_ids,
             first.preprocess_options,

@@ -27,9 +27,9 @@ from visionkit.data.cached_features import (
     digest_of_array,
 )
 from visionkit.data.datamodule import VisionData
-from visionkit.errors import RecipeError
+from visionkit.errors import ConfigError
 from visionkit.models.classification.classifier import Classifier
-from visionkit.preprocessing.detection import Target
+from visionkit.structures import Target
 
 logger = logging.getLogger("visionkit")
 
@@ -66,7 +66,7 @@ class FeatureCache(Callback):
         """Compute what is missing: the loaders, which are made next, hand out features.
 
         Raises:
-            RecipeError: the features would not be the same in every epoch.
+            ConfigError: the features would not be the same in every epoch.
         """
         if stage != "fit":
             return
@@ -84,10 +84,10 @@ class FeatureCache(Callback):
         """Refuse a checkpoint whose backbone is another one than that of the features.
 
         Raises:
-            RecipeError: so it is.
+            ConfigError: so it is.
         """
         if weights_digest(pl_module.backbone) != self.weights:  # type: ignore[arg-type]
-            raise RecipeError(
+            raise ConfigError(
                 "feature_cache: the checkpoint's backbone has other weights than the recipe gives it\n"
                 "resume without feature_cache, or with the weights of that run"
             )
@@ -174,7 +174,7 @@ def _refuse_changing_features(trainer: Trainer, task: Any) -> VisionData:
     """The run's data, where features stay what they are from epoch to epoch."""
     data, network = getattr(trainer, "datamodule", None), getattr(task, "network", None)
     if not isinstance(data, VisionData) or not isinstance(network, Classifier):
-        raise RecipeError("feature_cache is for classifiers (model.name=classifier) and the data of a card")
+        raise ConfigError("feature_cache is for classifiers (model.name=classifier) and the data of a card")
     hindrances = {
         "the backbone learns: set model.backbone.frozen_stages=all, and take unfreeze out": any(
             parameter.requires_grad for parameter in network.backbone.parameters()
@@ -187,5 +187,5 @@ def _refuse_changing_features(trainer: Trainer, task: Any) -> VisionData:
     }
     found = [reason for reason, applies in hindrances.items() if applies]
     if found:
-        raise RecipeError("\n".join(["feature_cache: features would not be the same in every epoch", *found[:3]]))
+        raise ConfigError("\n".join(["feature_cache: features would not be the same in every epoch", *found[:3]]))
     return data

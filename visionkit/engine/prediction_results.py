@@ -12,9 +12,8 @@ from PIL import Image
 from torch import Tensor
 
 from visionkit.ops.palette import class_color
-from visionkit.preprocessing.detection import Prediction
 from visionkit.registry import Registry
-from visionkit.structures import Rle
+from visionkit.structures import Prediction, Rle
 
 Colors = Sequence[Sequence[int]]
 """RGB of each of the K classes, 0..255."""

@@ -91,7 +91,7 @@ def gather_evidence(reader: VisionDataset, backbone: Backbone, task: str) -> Evi
 
     Raises:
         DataError: there are no images.
-        RecipeError: the backbone holds random values.
+        ConfigError: the backbone holds random values.
     """
     if not len(reader):
         raise DataError("the training split has no images")

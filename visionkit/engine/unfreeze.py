@@ -17,7 +17,7 @@ from lightning.pytorch.callbacks import Callback
 from torch.optim import Optimizer
 
 from visionkit.backbones import Backbone
-from visionkit.errors import RecipeError
+from visionkit.errors import ConfigError
 
 logger = logging.getLogger("visionkit")
 
@@ -44,7 +44,7 @@ class StagedUnfreezing(Callback):
         steps: in the order of their epochs, each with fewer frozen stages than the one before.
 
     Raises:
-        RecipeError: the steps contradict each other; from `setup` where the backbone has nothing to unfreeze, or the
+        ConfigError: the steps contradict each other; from `setup` where the backbone has nothing to unfreeze, or the
             processes would not look for parameters that take no part.
     """
 
@@ -66,7 +66,7 @@ class StagedUnfreezing(Callback):
             return
         self.frozen_at_first = backbone.frozen_stages
         if self.steps[0].frozen_stages >= self.frozen_at_first:
-            raise RecipeError(
+            raise ConfigError(
                 f"unfreeze: {self.frozen_at_first} stages are frozen at first, which "
                 f"frozen_stages={self.steps[0].frozen_stages} does not unfreeze\n"
                 "set model.backbone.frozen_stages: all, or a larger number"
@@ -154,7 +154,7 @@ class _Warming:
 def _refuse_wrong_order(steps: list[UnfreezeStep]) -> None:
     for before, after in itertools.pairwise(steps):
         if after.epoch <= before.epoch or after.frozen_stages >= before.frozen_stages:
-            raise RecipeError(
+            raise ConfigError(
                 "unfreeze: epochs must rise and frozen_stages fall from step to step, not "
                 f"epoch {before.epoch}: {before.frozen_stages} and then epoch {after.epoch}: {after.frozen_stages}"
             )
@@ -164,4 +164,4 @@ def _refuse_blind_processes(trainer: Trainer) -> None:
     """Several processes wait for the gradients of all that the optimizer holds, unless they are told to look."""
     views = getattr(trainer.strategy, "_ddp_kwargs", {}).get("find_unused_parameters", False)
     if trainer.world_size > 1 and not views:
-        raise RecipeError("unfreeze with several processes needs trainer.strategy=ddp_find_unused_parameters_true")
+        raise ConfigError("unfreeze with several processes needs trainer.strategy=ddp_find_unused_parameters_true")

@@ -5,14 +5,14 @@ import inspect
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from torch import nn
-
+from visionkit.backbones.base import Backbone
+from visionkit.models.base import Model
 from visionkit.registry import Registry
 
-Network = TypeVar("Network", bound=type[nn.Module])
+Network = TypeVar("Network", bound=type[Model])
 
 
-class ModelRegistry(Registry[type[nn.Module]]):
+class ModelRegistry(Registry[type[Model]]):
     """Networks by name.
 
     A registered class takes `(backbone, num_classes, *, ...)`, keeps the backbone as `self.backbone` and carries its
@@ -35,7 +35,7 @@ class ModelRegistry(Registry[type[nn.Module]]):
 models = ModelRegistry("model", "visionkit.models")
 
 
-def create_model(name: str, backbone: nn.Module, num_classes: int, **options: Any) -> nn.Module:
+def create_model(name: str, backbone: Backbone, num_classes: int, **options: Any) -> Model:
     """Build a network by name.
 
     Args:
@@ -45,40 +45,30 @@ def create_model(name: str, backbone: nn.Module, num_classes: int, **options: An
         **options: the network's own, see its class.
 
     Raises:
-        RecipeError: there is no such model.
+        ConfigError: there is no such model.
     """
     return models.get(name)(backbone, num_classes, **options)
 
 
-def _record_arguments(network: type[nn.Module], name: str) -> None:
-    """Make instances of `network` keep their constructor's arguments and tell them in `spec`.
-
-    A subclass that is not registered itself has no `spec`: the name would build something else.
-    """
+def _record_arguments(network: type[Model], name: str) -> None:
+    """Give `network` its registered name, and make its instances keep their constructor's arguments (`Model.spec`)."""
     build = network.__init__
     signature = inspect.signature(build)
     kinds = {parameter.kind: name for name, parameter in signature.parameters.items()}
-    passed_on = kinds.get(inspect.Parameter.VAR_KEYWORD)  # to the registered class above, which has noted them
+    passed_on = kinds.get(inspect.Parameter.VAR_KEYWORD)  # to the registered base class, which has recorded them
 
     @functools.wraps(build)
-    def build_and_record(self: nn.Module, *args: Any, **kwargs: Any) -> None:
+    def build_and_record(self: Model, *args: Any, **kwargs: Any) -> None:
         build(self, *args, **kwargs)
         bound = signature.bind(self, *args, **kwargs)
         bound.apply_defaults()
         _, _, *arguments = bound.arguments.items()
         own = {key: _primitive(value) for key, value in arguments if key != passed_on}
-        inherited = self.__dict__.get("_constructed_with", {}) if passed_on is not None else {}
-        self.__dict__["_constructed_with"] = {**inherited, **own}
+        inherited = self.__dict__.get("constructor_arguments", {}) if passed_on is not None else {}
+        self.__dict__["constructor_arguments"] = {**inherited, **own}
 
-    def spec(self: nn.Module) -> dict[str, Any]:
-        """Primitives from which `create_model` builds this structure again; the backbone as its own `spec`."""
-        if type(self) is not network:
-            raise AttributeError(f"{type(self).__name__} is not registered")
-        backbone: Any = self.backbone
-        return {"name": name, **self.__dict__["_constructed_with"], "backbone": backbone.spec}
-
-    network.__init__ = build_and_record  # type: ignore[method-assign]
-    setattr(network, "spec", property(spec))  # noqa: B010 (torch.nn.Module declares no such attribute)
+    network.__init__ = build_and_record  # type: ignore[assignment,method-assign]  # wraps the class's own
+    network.registered_name = name
 
 
 def _primitive(value: Any) -> Any:

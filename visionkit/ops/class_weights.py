@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from visionkit.errors import RecipeError
+from visionkit.errors import ConfigError
 from visionkit.registry import Registry
 
 kinds: Registry[Callable[[Tensor, Tensor], Tensor | None]] = Registry("kind of class weights")
@@ -28,13 +28,13 @@ def class_weights(counts: Tensor, kind: str | Sequence[float], out_of: Tensor | 
         others are weighted as if it did not exist. None for `none`.
 
     Raises:
-        RecipeError: an unknown kind, not K numbers, one that is negative or not finite, or no image at all.
+        ConfigError: an unknown kind, not K numbers, one that is negative or not finite, or no image at all.
     """
     if not isinstance(kind, str):
         return _given(kind, len(counts))
     weigh = kinds.get(kind)
     if weigh is not _none and not counts.any():
-        raise RecipeError(f"class_weights: {kind} needs images with classes, and there is none")
+        raise ConfigError(f"class_weights: {kind} needs images with classes, and there is none")
     weights = weigh(counts.double(), torch.ones(len(counts)).double() if out_of is None else out_of.double())
     return None if weights is None else weights.where(counts > 0, 0).float()
 
@@ -57,5 +57,5 @@ def _median_frequency(counts: Tensor, out_of: Tensor) -> Tensor:
 
 def _given(weights: Sequence[float], classes: int) -> Tensor:
     if len(weights) != classes or not all(0 <= weight < math.inf for weight in weights):
-        raise RecipeError(f"class_weights needs {classes} numbers of at least 0, one a class, not {list(weights)}")
+        raise ConfigError(f"class_weights needs {classes} numbers of at least 0, one a class, not {list(weights)}")
     return torch.tensor(weights, dtype=torch.float32)

@@ -54,7 +54,7 @@ def crop_windows(height: int, width: int, crop: int, kind: str, flip: bool | Non
 
     Raises:
         ValueError: the crop is larger than the image, or below 1 pixel.
-        RecipeError: an unknown kind.
+        ConfigError: an unknown kind.
     """
     place, mirror = crop_kinds.get(kind)
     if not 1 <= crop <= min(height, width):

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torchvision.ops import batched_nms, nms
 
-from visionkit.errors import RecipeError
+from visionkit.errors import ConfigError
 from visionkit.ops.boxes import paired_iou
 from visionkit.ops.precision import check_finite
 from visionkit.registry import Registry
@@ -56,7 +56,7 @@ class NMSOptions:
         sigma: how gently `soft_gaussian` decays (Bodla et al. 2017, section 3: .5).
 
     Raises:
-        RecipeError: no such kind, or numbers out of their range.
+        ConfigError: no such kind, or numbers out of their range.
     """
 
     kind: str = "per_class"
@@ -68,7 +68,7 @@ class NMSOptions:
     def __post_init__(self) -> None:
         nms_kinds.get(self.kind)
         if not (0 <= self.iou <= 1 and self.most >= 1 and self.sigma > 0 and 0 <= self.score_threshold < 1):
-            raise RecipeError(
+            raise ConfigError(
                 f"nms: 0 <= IoU {self.iou} <= 1, 0 <= score threshold {self.score_threshold} < 1, at least 1 "
                 f"detection (not {self.most}), and sigma {self.sigma} > 0 must hold"
             )

@@ -47,7 +47,7 @@ def segmentation_loss(
         settings: of the single losses.
 
     Raises:
-        RecipeError: a loss that does not exist.
+        ConfigError: a loss that does not exist.
     """
     with torch.autocast(logits.device.type, enabled=False):
         values = [

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.transforms.v2 import functional as transforms
 
-from visionkit.errors import RecipeError
+from visionkit.errors import ConfigError
 from visionkit.preprocessing.detection import Normalize
 
 
@@ -23,7 +23,7 @@ class ClassificationPreprocessOptions:
         std: likewise.
 
     Raises:
-        RecipeError: the crop is larger than the resized image.
+        ConfigError: the crop is larger than the resized image.
     """
 
     short_side: int = 256
@@ -33,7 +33,7 @@ class ClassificationPreprocessOptions:
 
     def __post_init__(self) -> None:
         if not 1 <= self.crop <= self.short_side:
-            raise RecipeError(f"preprocess: 1 <= crop {self.crop} <= short_side {self.short_side} must hold")
+            raise ConfigError(f"preprocess: 1 <= crop {self.crop} <= short_side {self.short_side} must hold")
 
     def module(self) -> "ClassificationPreprocessing":
         """The tensor module that does so; `mean` and `std` must be given."""

@@ -4,22 +4,17 @@ import dataclasses
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.transforms.v2 import functional as transforms
 
-from visionkit.errors import RecipeError
+from visionkit.errors import ConfigError
 from visionkit.ops.boxes import SMALLEST_DETECTION, has_area
 from visionkit.registry import Registry
-
-Target = dict[str, Any]
-Prediction = dict[str, Any]
-
-BOXES = {"boxes", "proposals"}
-"""What of a target is float32 [N, 4], xyxy in the image's pixels."""
+from visionkit.structures import Prediction, Target
 
 
 @dataclass
@@ -41,7 +36,7 @@ class DetectionPreprocessOptions:
         std: likewise.
 
     Raises:
-        RecipeError: the sides contradict each other, there is no such size or fit, or there are no such sizes.
+        ConfigError: the sides contradict each other, there is no such size or fit, or there are no such sizes.
     """
 
     short_side: int = 800
@@ -56,20 +51,20 @@ class DetectionPreprocessOptions:
 
     def __post_init__(self) -> None:
         if self.short_side < 1 or self.long_side < self.short_side:
-            raise RecipeError(f"preprocess: 1 <= short_side {self.short_side} <= long_side {self.long_side} must hold")
+            raise ConfigError(f"preprocess: 1 <= short_side {self.short_side} <= long_side {self.long_side} must hold")
         if self.size is not None and (len(self.size) != 2 or min(self.size) < 1):
-            raise RecipeError(f"preprocess.size is {self.size}: give height and width in pixels, such as [300, 300]")
+            raise ConfigError(f"preprocess.size is {self.size}: give height and width in pixels, such as [300, 300]")
         fits.get(self.fit)
         if self.size is None and self.fit != "squash":
-            raise RecipeError(f"preprocess.fit={self.fit} brings images to preprocess.size: give that too")
+            raise ConfigError(f"preprocess.fit={self.fit} brings images to preprocess.size: give that too")
         if self.multi_scale is not None:
             self._check_scales(self.multi_scale)
 
     def _check_scales(self, sides: list[int]) -> None:
         if self.size is None:
-            raise RecipeError("preprocess.multi_scale draws sizes in place of preprocess.size: give that too")
+            raise ConfigError("preprocess.multi_scale draws sizes in place of preprocess.size: give that too")
         if len(sides) != 2 or not 1 <= sides[0] <= sides[1] or min(self.multi_scale_step, self.multi_scale_every) < 1:
-            raise RecipeError(
+            raise ConfigError(
                 f"preprocess.multi_scale is {sides}, multi_scale_step {self.multi_scale_step}, multi_scale_every "
                 f"{self.multi_scale_every}: give the smallest and the largest side, such as [320, 608], and at least 1"
             )
@@ -271,14 +266,7 @@ class DetectionPreprocessing(nn.Module):
         Masks stay as they are stored; `frame` float32 [4] says which part of the network's input, xyxy in its pixels,
         they cover.
         """
-        return [
-            {
-                **target,
-                **_frame(target, geometry),
-                **{key: geometry.enter(target[key]) for key in BOXES & target.keys()},
-            }
-            for target, geometry in zip(targets, geometries, strict=True)
-        ]
+        return [_resized(target, geometry) for target, geometry in zip(targets, geometries, strict=True)]
 
     @staticmethod
     def restore(predictions: Sequence[Prediction], geometries: Sequence[Geometry]) -> list[Prediction]:
@@ -292,12 +280,15 @@ class DetectionPreprocessing(nn.Module):
 def _restored(prediction: Prediction, geometry: Geometry) -> Prediction:
     boxes = geometry.leave(prediction["boxes"].float())
     in_image = has_area(boxes, SMALLEST_DETECTION)
-    return {key: column[in_image] for key, column in {**prediction, "boxes": boxes}.items()}
+    columns: dict[str, Any] = {**prediction, "boxes": boxes}
+    return cast(Prediction, {key: column[in_image] for key, column in columns.items()})
 
 
-def _frame(target: Target, geometry: Geometry) -> Target:
-    """Where in the network's input the image of a target with masks lies."""
-    if target.get("masks") is None:
-        return {}
-    whole = target["boxes"].new_tensor([0, 0, geometry.width, geometry.height])
-    return {"frame": geometry.enter(whole)}
+def _resized(target: Target, geometry: Geometry) -> Target:
+    resized: Target = {**target, "boxes": geometry.enter(target["boxes"])}
+    if "proposals" in target:
+        resized["proposals"] = geometry.enter(target["proposals"])
+    if target.get("masks") is not None:
+        whole = target["boxes"].new_tensor([0, 0, geometry.width, geometry.height])
+        resized["frame"] = geometry.enter(whole)
+    return resized

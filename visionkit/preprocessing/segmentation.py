@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.transforms.v2 import functional as transforms
 
-from visionkit.errors import RecipeError
+from visionkit.errors import ConfigError
 from visionkit.ops.ignore import IGNORE
 from visionkit.preprocessing.detection import Normalize
 
@@ -26,7 +26,7 @@ class SegmentationPreprocessOptions:
         std: likewise.
 
     Raises:
-        RecipeError: a side or the scale is no length, or they contradict each other.
+        ConfigError: a side or the scale is no length, or they contradict each other.
     """
 
     short_side: int | None = None
@@ -38,9 +38,9 @@ class SegmentationPreprocessOptions:
     def __post_init__(self) -> None:
         short, long = self.short_side, self.long_side
         if min(short or 1, long or 1) < 1 or (short and long and long < short):
-            raise RecipeError(f"preprocess: 1 <= short_side {short} <= long_side {long} must hold where they are given")
+            raise ConfigError(f"preprocess: 1 <= short_side {short} <= long_side {long} must hold where they are given")
         if self.scale <= 0 or (self.scale != 1 and (short or long)):
-            raise RecipeError(f"preprocess.scale is {self.scale}: give a factor above 0 without sides, or sides alone")
+            raise ConfigError(f"preprocess.scale is {self.scale}: give a factor above 0 without sides, or sides alone")
 
     def module(self) -> "SegmentationPreprocessing":
         """The tensor module that does so; `mean` and `std` must be given."""

@@ -17,6 +17,7 @@ from visionkit.backbones import Backbone
 from visionkit.data.datamodule import VisionData
 from visionkit.data.splits import Needs
 from visionkit.errors import VisionkitError
+from visionkit.models.base import Model
 from visionkit.registry import Registry
 from visionkit.tasks.optimizers import (
     OptimizerOptions,
@@ -93,14 +94,14 @@ class Task(LightningModule):
         "optimizer": OptimizerOptions,
         "schedule": ScheduleOptions,
     }
-    network: nn.Module
+    network: Model
     metric: Any
     evaluation_options: Any
     class_colors: list[list[int]] | None = None
 
     def __init__(
         self,
-        model: nn.Module,
+        model: Model,
         class_names: list[str],
         category_ids: list[int] | None,
         preprocess: PreprocessOptions | None,
@@ -133,7 +134,7 @@ class Task(LightningModule):
     @property
     def backbone(self) -> Backbone:
         """The network's backbone."""
-        return self.network.backbone  # type: ignore[return-value]
+        return self.network.backbone
 
     @property
     def min_score(self) -> float:
@@ -162,12 +163,10 @@ class Task(LightningModule):
 
         They become the backbone's own, for its values learn from such images now.
         """
-        backbone = getattr(self.network, "backbone", None)
-        known: Any = next((part for part in (backbone, self.network) if hasattr(part, "std")), Backbone)
-        mean = [float(value) for value in options.mean or known.mean]
-        std = [float(value) for value in options.std or known.std]
-        if isinstance(backbone, Backbone):
-            backbone.mean, backbone.std = tuple(mean), tuple(std)
+        mean = [float(value) for value in options.mean or self.network.mean]
+        std = [float(value) for value in options.std or self.network.std]
+        if isinstance(self.backbone, Backbone):
+            self.backbone.mean, self.backbone.std = tuple(mean), tuple(std)
         return dataclasses.replace(options, mean=mean, std=std)
 
     def configure_optimizers(self) -> Any:
@@ -176,7 +175,7 @@ class Task(LightningModule):
         loader: Any = self.trainer.train_dataloader
         effective = (loader.batch_size or 1) * self.trainer.world_size * self.trainer.accumulate_grad_batches
         options = dataclasses.replace(self.optimizer_options, lr=scaled_lr(self.optimizer_options, effective))
-        optimizer = optimizers.get(options.name)(parameter_groups(self.network, self.backbone, options), options)
+        optimizer = optimizers.get(options.name)(parameter_groups(self.network, options), options)
         epochs = self.trainer.max_epochs if self.trainer.max_epochs and self.trainer.max_epochs > 0 else 1
         return [optimizer], make_scheduler(optimizer, self.schedule_options, steps, epochs, self.monitor)
 
@@ -227,7 +226,7 @@ class Task(LightningModule):
         return {
             "format": FORMAT_VERSION,
             "task": self.name,
-            "model": getattr(self.network, "spec", None),
+            "model": self.network.spec,
             "class_names": self.class_names,
             "category_ids": self.category_ids,
             **{name: dataclasses.asdict(getattr(self, f"{name}_options")) for name in self.option_types},
@@ -236,7 +235,7 @@ class Task(LightningModule):
         }
 
     @classmethod
-    def from_description(cls, description: dict[str, Any], network: nn.Module) -> "Task":
+    def from_description(cls, description: dict[str, Any], network: Model) -> "Task":
         """The task that `description` tells of, around `network`."""
         # A section that is younger than the checkpoint takes its defaults.
         options = {name: kind(**description.get(name, {})) for name, kind in cls.option_types.items()}

@@ -5,12 +5,13 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from visionkit.data.batch import Batch
 from visionkit.data.datamodule import VisionData
 from visionkit.data.splits import Needs
-from visionkit.errors import RecipeError
+from visionkit.errors import ConfigError
+from visionkit.models.base import ClassificationModel
 from visionkit.preprocessing.classification import ClassificationPreprocessing, ClassificationPreprocessOptions
 from visionkit.tasks.base import Task, tasks
 from visionkit.tasks.classification_tta import Views, crop_schemes
@@ -34,7 +35,7 @@ class ClassificationLossOptions:
         multi_label: images have any number of classes: sigmoid and binary cross-entropy instead of softmax.
 
     Raises:
-        RecipeError: the smoothing is not in [0, 1).
+        ConfigError: the smoothing is not in [0, 1).
     """
 
     label_smoothing: float = 0.0
@@ -43,7 +44,7 @@ class ClassificationLossOptions:
 
     def __post_init__(self) -> None:
         if not 0 <= self.label_smoothing < 1:
-            raise RecipeError(f"loss.label_smoothing is {self.label_smoothing}, and must be at least 0 and below 1")
+            raise ConfigError(f"loss.label_smoothing is {self.label_smoothing}, and must be at least 0 and below 1")
 
 
 @dataclass
@@ -62,7 +63,7 @@ class ClassificationEvaluationOptions:
         flip: whether mirrored views count, too; None does as published: all do but the center.
 
     Raises:
-        RecipeError: there are no such views.
+        ConfigError: there are no such views.
     """
 
     metric: Literal["top1", "top5", "mean_recall", "mAP", "F1"] | None = None
@@ -80,7 +81,7 @@ class Classification(LogitsTask):
     """Image classification, one class an image or several.
 
     Args:
-        model: a network that gives logits [B, K] of images [B, 3, H, W]; with `logits_of_all_heads` it may
+        model: a network that gives logits [B, K] of images [B, 3, H, W]; with `weighted_logits` it may
             have auxiliary heads, which only training looks at.
         class_names: K names in label order.
         category_ids: the data set's own class ids, for result files; None numbers them from 1.
@@ -102,12 +103,13 @@ class Classification(LogitsTask):
         "evaluation": ClassificationEvaluationOptions,
         "runtime": RuntimeOptions,
     }
+    network: ClassificationModel
     preprocessing: ClassificationPreprocessing
     loss_options: ClassificationLossOptions
 
     def __init__(
         self,
-        model: nn.Module,
+        model: ClassificationModel,
         class_names: list[str],
         category_ids: list[int] | None = None,
         preprocess: ClassificationPreprocessOptions | None = None,
@@ -133,13 +135,13 @@ class Classification(LogitsTask):
         """Score from now on as `evaluation` says; the network is not touched.
 
         Raises:
-            RecipeError: `evaluation.metric` is no figure of such classes, or a scale does not go with `preprocess`.
+            ConfigError: `evaluation.metric` is no figure of such classes, or a scale does not go with `preprocess`.
         """
         self.evaluation_options = evaluation
         self.views = Views(evaluation.views, evaluation.scales, evaluation.flip, self.preprocessing)
         self.metric = self.label_mode.metrics(self.class_names)
         if evaluation.metric not in (None, *self.metric.overall):
-            raise RecipeError(
+            raise ConfigError(
                 f"evaluation.metric is {evaluation.metric}; the metrics of {len(self.class_names)} classes, "
                 f"{self.label_mode.in_words}, are {', '.join(self.metric.overall)}"
             )
@@ -165,12 +167,13 @@ class Classification(LogitsTask):
         images, targets = self._prepared(batch), self._targets(batch)
         if self.mixing is not None:
             images, targets = self.mixing(images, targets)
-        return self.learn(self._network_for(batch), images, targets, batch.image_ids)
+        compute = self._cached_logits if batch.holds_features else self.network.weighted_logits
+        return self.training_loss(compute, images, targets, batch.image_ids)
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         """Loss and metrics from one forward pass."""
         images, targets = self.runtime_options.lay_out(self._prepared(batch)), self._targets(batch)
-        logits = self._network_for(batch)(images)
+        logits = self.network.classify_features(images) if batch.holds_features else self.network(images)
         self.log_losses("val", {"loss": self.loss(logits, targets)}, len(targets))
         self.metric.update(self.label_mode.probabilities(logits), targets)
 
@@ -191,9 +194,8 @@ class Classification(LogitsTask):
     def _prepared(self, batch: Batch) -> Tensor:
         return torch.stack(batch.images) if batch.holds_features else self.preprocessing(batch.images)
 
-    def _network_for(self, batch: Batch) -> nn.Module:
-        """What answers for a batch: of features that were computed before, the head alone."""
-        return self.network.head if batch.holds_features else self.network  # type: ignore[return-value]
+    def _cached_logits(self, features: Tensor) -> list[tuple[float, Tensor]]:
+        return [(1.0, self.network.classify_features(features))]
 
     def _probabilities(self, views: Tensor) -> Tensor:
         """Probabilities [N, K] of normalized views [N, 3, h, w]."""

@@ -4,9 +4,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from visionkit.errors import RecipeError
+from visionkit.errors import ConfigError
+from visionkit.models.base import ClassificationModel
 from visionkit.ops.crops import crop_windows, cut_views
 from visionkit.preprocessing.classification import ClassificationPreprocessing
 from visionkit.registry import Registry
@@ -22,7 +23,7 @@ class CropScheme(Protocol):
         """The views [3, h, w] of an image [3, H, W]; of every image equally many."""
         ...
 
-    def logits(self, network: nn.Module, views: Tensor) -> Tensor:
+    def logits(self, network: ClassificationModel, views: Tensor) -> Tensor:
         """Logits [N, K] of normalized views [N, 3, h, w]."""
         ...
 
@@ -43,7 +44,7 @@ class Crops:
         height, width = image.shape[-2:]
         return cut_views(image, crop_windows(height, width, crop, self.name, flip), crop)
 
-    def logits(self, network: nn.Module, views: Tensor) -> Tensor:
+    def logits(self, network: ClassificationModel, views: Tensor) -> Tensor:
         """See `CropScheme.logits`."""
         logits: Tensor = network(views)
         return logits
@@ -60,15 +61,13 @@ class Dense:
         """The image and, as published, its mirror image."""
         return [image] if flip is False else [image, image.flip(-1)]
 
-    def logits(self, network: nn.Module, views: Tensor) -> Tensor:
+    def logits(self, network: ClassificationModel, views: Tensor) -> Tensor:
         """The map of logits averaged over its places.
 
         Raises:
-            RecipeError: the network has no dense form.
+            ConfigError: the network has no dense form.
         """
-        if not hasattr(network, "dense"):
-            raise RecipeError(f"evaluation.views=dense: {type(network).__name__} has no dense form; take grid")
-        return network.dense(views).mean(dim=(2, 3))  # type: ignore[operator]
+        return network.dense(views).mean(dim=(2, 3))
 
 
 class Views:
@@ -82,7 +81,7 @@ class Views:
         preprocessing: the task's.
 
     Raises:
-        RecipeError: an unknown kind, or a scale below the crop.
+        ConfigError: an unknown kind, or a scale below the crop.
     """
 
     def __init__(
@@ -91,7 +90,7 @@ class Views:
         self.kind, self.flip, self.preprocessing = crop_schemes.get(kind)(kind), flip, preprocessing
         self.scales = list(scales) or [preprocessing.short_side]
         if min(self.scales) < preprocessing.crop:
-            raise RecipeError(
+            raise ConfigError(
                 f"evaluation.scales: {min(self.scales)} is below preprocess.crop {preprocessing.crop}, "
                 "and the crop would not fit the image"
             )

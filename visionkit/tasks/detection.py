@@ -5,22 +5,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from visionkit.data.batch import Batch
 from visionkit.data.datamodule import VisionData
-from visionkit.errors import RecipeError
+from visionkit.errors import ConfigError
 from visionkit.metrics.coco_results import to_coco_results
 from visionkit.metrics.operating_point import OperatingPoint, operating_point
 from visionkit.metrics.records import detection_metrics
-from visionkit.preprocessing.detection import (
-    DetectionPreprocessing,
-    DetectionPreprocessOptions,
-    Geometry,
-    Prediction,
-    Target,
-)
+from visionkit.models.base import DetectionModel
+from visionkit.preprocessing.detection import DetectionPreprocessing, DetectionPreprocessOptions, Geometry
 from visionkit.preprocessing.paste_masks import paste_masks
+from visionkit.structures import Prediction, Target
 from visionkit.tasks.base import Task, explain_batch_norm_error, tasks
 from visionkit.tasks.detection_tta import (
     View,
@@ -33,7 +29,7 @@ from visionkit.tasks.detection_tta import (
 )
 from visionkit.tasks.group_by_shape import group_by_shape
 from visionkit.tasks.optimizers import OptimizerOptions, ScheduleOptions
-from visionkit.tasks.proposals import predict, proposals_for, takes_proposals
+from visionkit.tasks.proposals import predict, proposals_for
 from visionkit.tasks.training_checks import report_absent_classes, report_anchor_coverage
 
 logger = logging.getLogger("visionkit")
@@ -59,7 +55,7 @@ class DetectionEvaluationOptions:
         display_threshold: score from which `predict` draws and lists a box; evaluation takes all boxes.
 
     Raises:
-        RecipeError: numbers that are out of their range.
+        ConfigError: numbers that are out of their range.
     """
 
     metric: Literal["coco", "coco_masks", "voc07", "voc10"] = "coco"
@@ -71,7 +67,7 @@ class DetectionEvaluationOptions:
     def __post_init__(self) -> None:
         check_factors(self.scales)
         if not 0 <= self.fusion_iou <= 1:
-            raise RecipeError(f"evaluation.fusion_iou is {self.fusion_iou}, and must be in 0..1")
+            raise ConfigError(f"evaluation.fusion_iou is {self.fusion_iou}, and must be in 0..1")
 
     @property
     def views(self) -> list[View]:
@@ -101,11 +97,12 @@ class Detection(Task):
         **Task.option_types,
         "evaluation": DetectionEvaluationOptions,
     }
+    network: DetectionModel
     preprocessing: DetectionPreprocessing
 
     def __init__(
         self,
-        model: nn.Module,
+        model: DetectionModel,
         class_names: list[str],
         category_ids: list[int] | None = None,
         preprocess: DetectionPreprocessOptions | None = None,
@@ -115,14 +112,14 @@ class Detection(Task):
     ) -> None:
         super().__init__(model, class_names, category_ids, preprocess, optimizer, schedule)
         self.set_evaluation(evaluation or DetectionEvaluationOptions())
-        self.predictions: list[Prediction] = []
+        self.predictions: list[dict[str, Any]] = []
         self.point: OperatingPoint | None = None
 
     def set_evaluation(self, evaluation: DetectionEvaluationOptions) -> None:
         """Find and score from now on as `evaluation` says; the network is not touched.
 
         Raises:
-            RecipeError: it wants several looks at an image, and the network gives masks.
+            ConfigError: it wants several looks at an image, and the network gives masks.
         """
         if len(evaluation.views) > 1:
             refuse_masks(self.network, "evaluation.scales and flip")
@@ -159,7 +156,7 @@ class Detection(Task):
             Per image boxes [M, 4] in its own pixels, scores [M] falling, labels [M].
         """
         proposals: list[Tensor] | None = None
-        if takes_proposals(self.network):
+        if self.network.takes_proposals:
             given = [target.get("proposals") for target in targets or [{}] * len(images)]
             proposals = proposals_for(images, given, self.recipe)
         return self.fused([self._forward_view(view, images, proposals) for view in self.evaluation_options.views])
@@ -244,10 +241,10 @@ class Detection(Task):
         """Refuse what would round the boxes of the annotations by pixels.
 
         Raises:
-            RecipeError: the trainer turns all that it is given into half precision.
+            ConfigError: the trainer turns all that it is given into half precision.
         """
         if self.trainer.precision in ROUNDING:
-            raise RecipeError(
+            raise ConfigError(
                 f"trainer.precision={self.trainer.precision} would round the boxes of annotations, too\n"
                 f"set trainer.precision={str(self.trainer.precision).replace('true', 'mixed')}"
             )

@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from itertools import product
 from typing import NamedTuple
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from visionkit.errors import RecipeError
+from visionkit.errors import ConfigError
+from visionkit.models.base import DetectionModel
 from visionkit.ops.box_fusion import fuse_boxes
 from visionkit.ops.boxes import mirrored
-from visionkit.ops.nms import Candidates, NMSOptions
-from visionkit.preprocessing.detection import Prediction
+from visionkit.ops.nms import Candidates
+from visionkit.structures import Prediction
 
 
 class View(NamedTuple):
@@ -42,10 +43,10 @@ def check_factors(scales: Sequence[float]) -> None:
     """Refuse scales that are no factors.
 
     Raises:
-        RecipeError: there is none, or one is not above 0.
+        ConfigError: there is none, or one is not above 0.
     """
     if not scales or min(scales) <= 0:
-        raise RecipeError(f"evaluation.scales is {list(scales)}, and must hold factors above 0")
+        raise ConfigError(f"evaluation.scales is {list(scales)}, and must hold factors above 0")
 
 
 def fused(views: Sequence[Prediction], iou: float, most: int | None) -> Prediction:
@@ -62,32 +63,27 @@ def fused(views: Sequence[Prediction], iou: float, most: int | None) -> Predicti
     if len(views) == 1:
         return views[0]
     kept = fuse_boxes([Candidates(view["boxes"], view["scores"], view["labels"]) for view in views], iou)
-    return {name: column[:most] for name, column in kept._asdict().items()}
+    return {"boxes": kept.boxes[:most], "scores": kept.scores[:most], "labels": kept.labels[:most]}
 
 
-def most_detections(network: nn.Module) -> int | None:
-    """How many detections of an image a network, or the most generous of several, may give; None: it does not say."""
-    return max((kind.most for kind in _nms_options(network)), default=None)
+def most_detections(network: DetectionModel) -> int | None:
+    """Return how many detections of an image a model may give at most; None where it does not say."""
+    return network.nms_options.most if network.nms_options is not None else None
 
 
-def min_score(network: nn.Module) -> float:
-    """Score that a detection of a network, or of the most generous of several, must pass to be told; 0: any."""
-    return min((kind.score_threshold for kind in _nms_options(network)), default=0.0)
+def min_score(network: DetectionModel) -> float:
+    """Return the score that a detection of a model must exceed to be returned; 0 for any."""
+    return network.nms_options.score_threshold if network.nms_options is not None else 0.0
 
 
-def refuse_masks(network: nn.Module, reason: str) -> None:
+def refuse_masks(network: DetectionModel, reason: str) -> None:
     """Refuse a network that gives masks, which fusion of boxes would lose.
 
     Raises:
-        RecipeError: so it is; `reason` is the line of the recipe, or what else asked for fusion.
+        ConfigError: so it is; `reason` is the line of the recipe, or what else asked for fusion.
     """
-    if getattr(network, "gives_masks", False):
-        raise RecipeError(
+    if network.predicts_masks:
+        raise ConfigError(
             f"{reason}: several looks are fused box by box, and {type(network).__name__} gives masks, too\n"
             "leave scales and flip out and give one checkpoint, or take a detector of boxes such as faster_rcnn"
         )
-
-
-def _nms_options(network: nn.Module) -> list[NMSOptions]:
-    kinds = [getattr(module, "nms", None) for module in network.modules()]
-    return [kind for kind in kinds if isinstance(kind, NMSOptions)]

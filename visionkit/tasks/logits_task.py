@@ -1,14 +1,15 @@
 """What classification and segmentation share: a network with logits of classes, and a loss that may weigh them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from visionkit.data.datamodule import VisionData
-from visionkit.errors import RecipeError
+from visionkit.errors import ConfigError
 from visionkit.metrics.gather import gather_by_key
+from visionkit.models.base import ClassificationModel, SegmentationModel
 from visionkit.ops.class_weights import class_weights
 from visionkit.tasks.base import PreprocessOptions, Task, explain_batch_norm_error
 from visionkit.tasks.optimizers import OptimizerOptions, ScheduleOptions
@@ -21,11 +22,14 @@ class ClassLossOptions(Protocol):
     class_weights: Any
 
 
+WeightedLogits = Callable[[Tensor], list[tuple[float, Tensor]]]
+
+
 class LogitsTask(Task):
     """A task whose network gives logits of K classes, of an image or of each of its pixels.
 
     Args:
-        model: the network; with `logits_of_all_heads` it may have auxiliary heads, which only training looks at.
+        model: the network; with `weighted_logits` it may have auxiliary heads, which only training looks at.
         class_names: K names in label order.
         category_ids: the data set's own class ids; None numbers them from 1.
         preprocess: how images are brought to the network's input.
@@ -44,7 +48,7 @@ class LogitsTask(Task):
 
     def __init__(
         self,
-        model: nn.Module,
+        model: ClassificationModel | SegmentationModel,
         class_names: list[str],
         category_ids: list[int] | None,
         preprocess: PreprocessOptions | None,
@@ -77,24 +81,25 @@ class LogitsTask(Task):
         """What the metric knows beyond metrics: the confusion matrix."""
         return self.extras
 
-    def learn(self, network: nn.Module, images: Tensor, truth: Tensor, image_ids: Sequence[int | str]) -> Tensor:
-        """The weighted sum of the losses of all heads of `network`, logged.
+    def training_loss(
+        self, compute: WeightedLogits, x: Tensor, truth: Tensor, image_ids: Sequence[int | str]
+    ) -> Tensor:
+        """Return the weighted sum of the losses of all heads, and log it.
 
         Args:
-            network: the task's, or the part of it that is left to do.
-            images: what the network takes, [B, ...].
+            compute: gives loss weight and logits of every head.
+            x: input of `compute`, [B, ...].
             truth: what `loss` compares the logits with.
-            image_ids: of the B images, for messages.
+            image_ids: ids of the B images, for messages.
         """
-        heads = getattr(network, "logits_of_all_heads", lambda x: [(1.0, network(x))])
         with explain_batch_norm_error():
-            answers = heads(self.runtime_options.lay_out(images))
+            answers = compute(self.runtime_options.lay_out(x))
         losses = {
             f"loss_head{head}" if head else "loss_main": weight * self.loss(logits, truth)
             for head, (weight, logits) in enumerate(answers)
         }
         loss = self.total_loss(losses, list(image_ids))
-        self.log_losses("train", {"loss": loss.detach()}, len(images))
+        self.log_losses("train", {"loss": loss.detach()}, len(x))
         return loss
 
     def on_fit_start(self) -> None:
@@ -122,14 +127,14 @@ class LogitsTask(Task):
         """Weight of each class in the loss.
 
         Raises:
-            RecipeError: the classes must be counted, and the trainer has no datamodule to count them in.
+            ConfigError: the classes must be counted, and the trainer has no datamodule to count them in.
         """
         kind, classes = self.loss_options.class_weights, len(self.class_names)
         if kind == "none" or not isinstance(kind, str):
             return class_weights(torch.zeros(classes), kind)
         data = getattr(self.trainer, "datamodule", None)
         if data is None:
-            raise RecipeError(
+            raise ConfigError(
                 f"loss.class_weights: give {classes} numbers, or the data as a VisionData whose classes can be counted"
             )
         counts, out_of = self.count_classes(data)

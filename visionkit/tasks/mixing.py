@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 from torchvision.transforms import v2
 
-from visionkit.errors import RecipeError
+from visionkit.errors import ConfigError
 
 Mixing = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
@@ -22,7 +22,7 @@ class MixingOptions:
         cutmix_alpha: likewise for the pasted rectangle's area (Yun 2019, section 3; 1); 0 switches cutmix off.
 
     Raises:
-        RecipeError: one is negative or not finite.
+        ConfigError: one is negative or not finite.
     """
 
     mixup_alpha: float = 0.0
@@ -30,7 +30,7 @@ class MixingOptions:
 
     def __post_init__(self) -> None:
         if not all(0 <= alpha < math.inf for alpha in (self.mixup_alpha, self.cutmix_alpha)):
-            raise RecipeError(f"mixing: both alphas must be at least 0, not {self.mixup_alpha}, {self.cutmix_alpha}")
+            raise ConfigError(f"mixing: both alphas must be at least 0, not {self.mixup_alpha}, {self.cutmix_alpha}")
 
 
 def make_mixing(options: MixingOptions, classes: int) -> Mixing | None:

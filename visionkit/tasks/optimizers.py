@@ -10,7 +10,8 @@ from torch import nn
 from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 from torch.optim.lr_scheduler import LambdaLR, LinearLR, ReduceLROnPlateau
 
-from visionkit.errors import RecipeError
+from visionkit.errors import ConfigError
+from visionkit.models.base import Model
 from visionkit.registry import Registry
 
 logger = logging.getLogger("visionkit")
@@ -78,26 +79,26 @@ BACKBONE = "backbone"
 """Name of the parameter groups of a backbone without stages, or of what in it belongs to none."""
 
 
-def parameter_groups(network: nn.Module, backbone: nn.Module, options: OptimizerOptions) -> list[dict[str, Any]]:
+def parameter_groups(network: Model, options: OptimizerOptions) -> list[dict[str, Any]]:
     """Trainable parameters as optimizer groups, by the stage they belong to and by whether they decay.
 
     Returns:
         Each with `params`, `lr`, `weight_decay`, and as `part` the backbone's stage ("s4"), `BACKBONE` or `HEAD`.
 
     Raises:
-        RecipeError: nothing is left to train, or the rate is to fall by stages and the backbone has none.
+        ConfigError: nothing is left to train, or the rate is to fall by stages and the backbone has none.
     """
-    part_of = _stage_of_parameters(backbone)
-    if options.stage_lr_decay != 1 and not hasattr(backbone, "stage_modules"):
-        raise RecipeError("optimizer.stage_lr_decay needs a backbone of visionkit, whose stages are known")
+    part_of = _stage_of_parameters(network)
+    if options.stage_lr_decay != 1 and not network.stage_modules:
+        raise ConfigError("optimizer.stage_lr_decay needs a backbone of visionkit, whose stages are known")
     groups: dict[tuple[str, bool], list[nn.Parameter]] = {}
     for parameter in network.parameters():
         if parameter.requires_grad:
             decays = options.decay_norm or parameter.ndim > 1
             groups.setdefault((part_of.get(id(parameter), HEAD), decays), []).append(parameter)
     if not groups:
-        raise RecipeError("nothing is left to train: every parameter is frozen")
-    factors = _rate_factors(backbone, options)
+        raise ConfigError("nothing is left to train: every parameter is frozen")
+    factors = _rate_factors(network, options)
     return [
         {
             "params": parameters,
@@ -109,19 +110,19 @@ def parameter_groups(network: nn.Module, backbone: nn.Module, options: Optimizer
     ]
 
 
-def _stage_of_parameters(backbone: nn.Module) -> dict[int, str]:
+def _stage_of_parameters(network: Model) -> dict[int, str]:
     """The backbone's parameters, by id, each with the first of the stages that need it."""
     part_of: dict[int, str] = {}
-    for stage, names in getattr(backbone, "stage_modules", {}).items():
+    for stage, names in network.stage_modules.items():
         for name in names:
-            for parameter in backbone.get_submodule(name).parameters():
+            for parameter in network.backbone.get_submodule(name).parameters():
                 part_of.setdefault(id(parameter), stage)
-    return {**{id(parameter): BACKBONE for parameter in backbone.parameters()}, **part_of}
+    return {**{id(parameter): BACKBONE for parameter in network.backbone.parameters()}, **part_of}
 
 
-def _rate_factors(backbone: nn.Module, options: OptimizerOptions) -> dict[str, float]:
+def _rate_factors(network: Model, options: OptimizerOptions) -> dict[str, float]:
     """Factor on the rate of each part of a network."""
-    deepest_first = [BACKBONE, *reversed(list(getattr(backbone, "stage_modules", {})))]
+    deepest_first = [BACKBONE, *reversed(list(network.stage_modules))]
     of_stages = {
         part: options.backbone_lr_factor * options.stage_lr_decay**steps for steps, part in enumerate(deepest_first)
     }

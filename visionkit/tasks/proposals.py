@@ -4,15 +4,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from visionkit.data.proposals.source import ProposalOptions, SearchedProposals
-from visionkit.preprocessing.detection import Prediction
-
-
-def takes_proposals(network: nn.Module) -> bool:
-    """Whether a detection network is to be called as `network(images, proposals=...)` in evaluation."""
-    return bool(getattr(network, "takes_proposals", False))
+from visionkit.models.base import DetectionModel
+from visionkit.structures import Prediction
 
 
 def proposals_for(images: Sequence[Tensor], given: Sequence[Tensor | None], recipe: Mapping[str, Any]) -> list[Tensor]:
@@ -36,7 +32,7 @@ def proposals_for(images: Sequence[Tensor], given: Sequence[Tensor | None], reci
     return found
 
 
-def predict(network: nn.Module, images: list[Tensor], proposals: list[Tensor] | None) -> list[Prediction]:
+def predict(network: DetectionModel, images: list[Tensor], proposals: list[Tensor] | None) -> list[Prediction]:
     """What a detection network finds in prepared images; with proposals where it takes them."""
     found: list[Prediction] = network(images) if proposals is None else network(images, proposals=proposals)
     return found

@@ -5,14 +5,15 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from visionkit.data.batch import Batch
 from visionkit.data.datamodule import VisionData
 from visionkit.data.splits import Needs
-from visionkit.errors import RecipeError
+from visionkit.errors import ConfigError
 from visionkit.metrics.segmentation import SegmentationMetrics
+from visionkit.models.base import Model, SegmentationModel
 from visionkit.ops.segmentation_losses import Settings, losses, segmentation_loss
 from visionkit.ops.tiles import Tile, blended_strips
 from visionkit.preprocessing.segmentation import SegmentationPreprocessing, SegmentationPreprocessOptions
@@ -39,7 +40,7 @@ class SegmentationLossOptions:
         hardest: share of an image's pixels that bootstrapped learns from.
 
     Raises:
-        RecipeError: there is no such loss, the numbers are not one for each, or out of range.
+        ConfigError: there is no such loss, the numbers are not one for each, or out of range.
     """
 
     terms: list[str] = field(default_factory=lambda: ["cross_entropy"])
@@ -52,11 +53,11 @@ class SegmentationLossOptions:
         for term in self.terms:
             losses.get(term)
         if not self.terms or len(self.term_weights) not in (0, len(self.terms)):
-            raise RecipeError(f"loss.term_weights: {len(self.term_weights)} numbers for {len(self.terms)} terms")
+            raise ConfigError(f"loss.term_weights: {len(self.term_weights)} numbers for {len(self.terms)} terms")
         if not 0 < self.hardest <= 1:
-            raise RecipeError(f"loss.hardest is {self.hardest}, and must be above 0 and at most 1")
+            raise ConfigError(f"loss.hardest is {self.hardest}, and must be above 0 and at most 1")
         if self.gamma < 0:
-            raise RecipeError(f"loss.gamma is {self.gamma}, and must be at least 0")
+            raise ConfigError(f"loss.gamma is {self.gamma}, and must be at least 0")
 
     @property
     def weighted_terms(self) -> dict[str, float]:
@@ -85,7 +86,7 @@ class SegmentationEvaluationOptions:
         display_threshold: share of the pixels from which `predict` lists a class.
 
     Raises:
-        RecipeError: numbers that contradict each other.
+        ConfigError: numbers that contradict each other.
     """
 
     metric: Literal["mIoU", "pixel_accuracy", "mean_accuracy", "fwIoU", "mean_dice", "boundary_F1"] = "mIoU"
@@ -98,10 +99,10 @@ class SegmentationEvaluationOptions:
 
     def __post_init__(self) -> None:
         if self.tile is not None and not 0 <= self.overlap < self.tile:
-            raise RecipeError(f"evaluation: 0 <= overlap {self.overlap} < tile {self.tile} must hold")
+            raise ConfigError(f"evaluation: 0 <= overlap {self.overlap} < tile {self.tile} must hold")
         check_factors(self.scales)
         if self.metric == "boundary_F1" and not self.boundaries:
-            raise RecipeError("evaluation.metric=boundary_F1 is measured with evaluation.boundaries=true only")
+            raise ConfigError("evaluation.metric=boundary_F1 is measured with evaluation.boundaries=true only")
 
 
 @tasks.register("segmentation")
@@ -110,7 +111,7 @@ class Segmentation(LogitsTask):
 
     Args:
         model: a network that gives logits [B, K, H, W] of images [B, 3, H, W] of any size; with
-            `logits_of_all_heads` it may have auxiliary heads, which only training looks at.
+            `weighted_logits` it may have auxiliary heads, which only training looks at.
         class_names: K names in label order.
         category_ids: the data set's own class ids; None numbers them from 1.
         class_colors: RGB of each class in drawings; None leaves them to the drawing.
@@ -130,12 +131,13 @@ class Segmentation(LogitsTask):
         "evaluation": SegmentationEvaluationOptions,
         "runtime": RuntimeOptions,
     }
+    network: SegmentationModel
     preprocessing: SegmentationPreprocessing
     loss_options: SegmentationLossOptions
 
     def __init__(
         self,
-        model: nn.Module,
+        model: SegmentationModel,
         class_names: list[str],
         category_ids: list[int] | None = None,
         class_colors: Sequence[Sequence[int]] | None = None,
@@ -175,7 +177,7 @@ class Segmentation(LogitsTask):
         return {**super().description(), "class_colors": self.class_colors}
 
     @classmethod
-    def from_description(cls, description: dict[str, Any], network: nn.Module) -> "Segmentation":
+    def from_description(cls, description: dict[str, Any], network: Model) -> "Segmentation":
         """See `Task.from_description`."""
         task = super().from_description(description, network)
         assert isinstance(task, cls)
@@ -218,7 +220,7 @@ class Segmentation(LogitsTask):
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """One step: the weighted sum of the losses of all heads."""
         images, classes = self.preprocessing.batch(batch.images, self._masks(batch))
-        return self.learn(self.network, images, classes, batch.image_ids)
+        return self.training_loss(self.network.weighted_logits, images, classes, batch.image_ids)
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         """Loss and metrics from one forward pass over each whole image, in its own pixels."""

@@ -2,11 +2,10 @@
 
 import logging
 
-from torch import nn
-
 from visionkit.data.datasets.base import VisionDataset
 from visionkit.data.stats.object_sizes import object_sizes
 from visionkit.errors import DataError
+from visionkit.models.base import DetectionModel
 from visionkit.ops.anchor_iou import best_anchor_iou
 from visionkit.preprocessing.detection import DetectionPreprocessing
 from visionkit.text import format_list
@@ -40,7 +39,7 @@ def report_absent_classes(dataset: VisionDataset) -> None:
 
 
 def report_anchor_coverage(
-    network: nn.Module, preprocessing: DetectionPreprocessing, dataset: VisionDataset, most: int = 2000
+    network: DetectionModel, preprocessing: DetectionPreprocessing, dataset: VisionDataset, most: int = 2000
 ) -> None:
     """Log the share of training objects that no anchor reaches with IoU .5, over at most `most` images.
 
@@ -50,12 +49,10 @@ def report_anchor_coverage(
         dataset: the training split.
         most: bound on the images looked at.
     """
-    if not hasattr(network, "anchor_shapes"):
-        return
     objects = object_sizes(dataset, preprocessing.geometry, most)
     any_input = preprocessing.geometry(*dataset.image_size(0)).input_size
-    shapes = network.anchor_shapes(any_input)  # type: ignore[operator]
-    if len(objects) and len(shapes):
+    shapes = network.anchor_shapes(any_input)
+    if shapes is not None and len(objects) and len(shapes):
         share = (best_anchor_iou(objects, shapes) < REACHED_IOU).float().mean().item()
         logger.log(
             logging.WARNING if share > MOST_UNREACHED else logging.INFO,

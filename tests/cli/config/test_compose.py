@@ -1,7 +1,7 @@
 import pytest
 
 from visionkit.cli.config.compose import compose, find_file, shipped_files
-from visionkit.errors import RecipeError
+from visionkit.errors import ConfigError
 
 RECIPE = "task: detection\nmodel: {name: faster_rcnn, backbone: {name: resnet18, norm: eval}}\noptimizer: {lr: 0.1}\n"
 
@@ -43,9 +43,9 @@ def test_a_base_lies_below_its_file(files):
 
 def test_circles_and_missing_bases_are_refused(files):
     one, _ = files(one="base: two.yaml\n", two="base: one.yaml\n")
-    with pytest.raises(RecipeError, match="circle"):
+    with pytest.raises(ConfigError, match="circle"):
         compose([one])
-    with pytest.raises(RecipeError, match="does not exist"):
+    with pytest.raises(ConfigError, match="does not exist"):
         compose(files(three="base: gone.yaml\n"))
 
 
@@ -81,7 +81,7 @@ def test_sections_for_the_model_or_task_are_laid_below_overrides(files):
 )
 def test_sections_of_the_wrong_kind_are_refused(files, text, message):
     recipe, wrong = files(recipe=RECIPE, wrong=text)
-    with pytest.raises(RecipeError, match=message):
+    with pytest.raises(ConfigError, match=message):
         compose([recipe, wrong])
 
 
@@ -129,7 +129,7 @@ def test_the_model_of_the_command_line_chooses_the_sections(files):
 
 def test_shipped_files_are_found_by_name_and_unknown_ones_get_a_hint():
     assert find_file("faster_rcnn_resnet50").name == "faster_rcnn_resnet50.yaml"
-    with pytest.raises(RecipeError, match="did you mean faster_rcnn_resnet50"):
+    with pytest.raises(ConfigError, match="did you mean faster_rcnn_resnet50"):
         find_file("recipes/faster_rcn_resnet50.yaml")
 
 

@@ -2,7 +2,7 @@ import pytest
 import yaml
 
 from visionkit.cli.config.layers import merge, override_layer, read_layer
-from visionkit.errors import RecipeError
+from visionkit.errors import ConfigError
 
 
 def write(path, text):
@@ -36,12 +36,12 @@ def test_values_know_where_they_stand(tmp_path):
     ],
 )
 def test_files_that_cannot_be_used_are_refused(tmp_path, text, message):
-    with pytest.raises(RecipeError, match=message):
+    with pytest.raises(ConfigError, match=message):
         read_layer(write(tmp_path / "a.yaml", text))
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(RecipeError, match="cannot be read"):
+    with pytest.raises(ConfigError, match="cannot be read"):
         read_layer(tmp_path / "gone.yaml")
 
 
@@ -64,9 +64,9 @@ def test_overrides_are_read_as_yaml(word, values):
 
 
 def test_an_override_s_value_is_checked_like_a_file():
-    with pytest.raises(RecipeError, match="'x' stands twice"):
+    with pytest.raises(ConfigError, match="'x' stands twice"):
         override_layer("a={x: 1, x: 2}")
-    with pytest.raises(RecipeError, match=r"'a=\[1': this is not YAML"):
+    with pytest.raises(ConfigError, match=r"'a=\[1': this is not YAML"):
         override_layer("a=[1")
 
 
@@ -88,7 +88,7 @@ def test_elements_of_lists_know_where_they_stand(tmp_path):
 
 
 def test_an_override_without_key_is_refused():
-    with pytest.raises(RecipeError, match="key=value"):
+    with pytest.raises(ConfigError, match="key=value"):
         override_layer("=3")
 
 
@@ -103,6 +103,6 @@ def test_numbers_reach_into_lists():
     assert merge(lower, override_layer("a.0.y=5")).values == {"a": [{"x": 1, "y": 5}, {"x": 3}]}
     assert merge(lower, override_layer("a.1=7")).values == {"a": [{"x": 1, "y": 2}, 7]}
     assert merge(lower, override_layer("a={b: 1}")).values == {"a": {"b": 1}}
-    with pytest.raises(RecipeError, match="element 2 is not in a list of 2"):
+    with pytest.raises(ConfigError, match="element 2 is not in a list of 2"):
         merge(lower, override_layer("a.2.x=1"))
     assert lower.values == {"a": [{"x": 1, "y": 2}, {"x": 3}]}, "merging changes neither layer"

@@ -9,7 +9,7 @@ from visionkit.cli.config.compose import compose
 from visionkit.cli.config.layers import Layer
 from visionkit.cli.config.schema import check, check_data, recipe_schema
 from visionkit.engine.run import make_callbacks
-from visionkit.errors import RecipeError
+from visionkit.errors import ConfigError
 from visionkit.models import models
 from visionkit.tasks import Detection
 
@@ -59,33 +59,33 @@ def test_a_backbone_takes_its_family_s_options(composed, name, key, allowed):
     if allowed:
         check(recipe)
     else:
-        with pytest.raises(RecipeError, match=f"unknown key model.backbone.{key}"):
+        with pytest.raises(ConfigError, match=f"unknown key model.backbone.{key}"):
             check(recipe)
 
 
 def test_the_parts_of_a_joined_split_are_checked_one_by_one(composed, tmp_path):
     card = tmp_path / "card.yaml"
     card.write_text("data:\n  format: shapes\n  splits:\n    train:\n    - {count: 3}\n    - {cuont: 3}\n")
-    with pytest.raises(RecipeError, match=r"data\.splits\.train\.1\.cuont; did you mean count") as error:
+    with pytest.raises(ConfigError, match=r"data\.splits\.train\.1\.cuont; did you mean count") as error:
         check(composed(str(card)))
     assert str(error.value).endswith("card.yaml:6")
 
 
 def test_a_model_of_another_task_is_refused(composed, monkeypatch):
     monkeypatch.setattr("visionkit.cli.config.schema.class_constant", lambda node, name: "segmentation")
-    with pytest.raises(RecipeError, match=r"'faster_rcnn' is for the task 'segmentation', not 'detection'\n.*:3"):
+    with pytest.raises(ConfigError, match=r"'faster_rcnn' is for the task 'segmentation', not 'detection'\n.*:3"):
         check(composed())
 
 
 @pytest.mark.parametrize("key", ["task", "model.name", "model.backbone.name", "data.format"])
 def test_what_must_be_said_is_asked_for(composed, key):
-    with pytest.raises(RecipeError, match=f"does not say {key}"):
+    with pytest.raises(ConfigError, match=f"does not say {key}"):
         check(composed("data.format=coco", f"{key}="))
 
 
 def test_a_card_alone_is_checked_without_a_model():
     check_data(Layer({"data": {"format": "coco", "splits": {"train": {"annotations": "a.json"}}}}))
-    with pytest.raises(RecipeError, match=r"data\.format: unknown name 'kokko'"):
+    with pytest.raises(ConfigError, match=r"data\.format: unknown name 'kokko'"):
         check_data(Layer({"data": {"format": "kokko"}}))
-    with pytest.raises(RecipeError, match=r"unknown key data\.splits\.train\.annotation; did you mean annotations"):
+    with pytest.raises(ConfigError, match=r"unknown key data\.splits\.train\.annotation; did you mean annotations"):
         check_data(Layer({"data": {"format": "coco", "splits": {"train": {"annotation": "a.json"}}}}))

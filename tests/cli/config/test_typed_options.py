@@ -9,7 +9,7 @@ from lightning.pytorch.loggers import CSVLogger
 
 from visionkit.cli.config.layers import WrongValueError
 from visionkit.cli.config.typed_options import call, instantiate, parse_section
-from visionkit.errors import RecipeError
+from visionkit.errors import ConfigError
 
 
 @dataclass
@@ -41,7 +41,7 @@ def test_what_is_given_needs_no_recipe():
 
 def test_a_function_with_open_options_gets_them_as_they_are():
     assert instantiate(open_ended, {"name": "x", "rate": [0.1]}, "x") == {"name": "x", "count": 1, "rate": [0.1]}
-    with pytest.raises(RecipeError, match=r"x\.count is 'many', and must be: int"):
+    with pytest.raises(ConfigError, match=r"x\.count is 'many', and must be: int"):
         instantiate(open_ended, {"name": "x", "count": "many", "rate": 1}, "x")
 
 

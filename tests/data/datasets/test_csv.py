@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from visionkit.data.datasets.csv import Csv
-from visionkit.errors import DataError, RecipeError
+from visionkit.errors import ConfigError, DataError
 
 TABLE = "path,label\nb.png,dog\na.png,cat\ninner/c.png,dog\n"
 
@@ -101,7 +101,7 @@ def test_bad_tables_are_refused_with_the_line(small, case):
 
 @pytest.mark.parametrize("wrong", [{"delimiter": ""}, {"delimiter": ", "}, {"separator": ""}], ids=str)
 def test_signs_that_cannot_separate_are_refused(small, wrong):
-    with pytest.raises(RecipeError, match="csv: delimiter"):
+    with pytest.raises(ConfigError, match="csv: delimiter"):
         read(small(), **wrong)
 
 

@@ -1,7 +1,7 @@
 import pytest
 
 from visionkit.data.datasets.mask_classes import class_names_of, color_meanings, first_colors, value_ids, value_meanings
-from visionkit.errors import RecipeError
+from visionkit.errors import ConfigError
 
 
 def test_classes_are_those_listed_or_in_the_order_of_values_or_colors():
@@ -47,5 +47,5 @@ def test_colors_may_be_several_for_a_class_and_the_first_draws_it():
     ],
 )
 def test_contradictions_are_named(call, message):
-    with pytest.raises(RecipeError, match=message):
+    with pytest.raises(ConfigError, match=message):
         call()

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from visionkit.data.datasets.masks import Masks
-from visionkit.errors import DataError, RecipeError
+from visionkit.errors import ConfigError, DataError
 
 VALUES = {0: "membrane", 255: "cell"}
 MASK = np.array([[0, 255, 255], [0, 0, 255]], np.uint8)
@@ -112,11 +112,11 @@ def test_folds_are_blocks_that_cover_all_images_once(root):
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"fold": 1}, RecipeError, "need folds"),
-        ({"held_out": True}, RecipeError, "need folds"),
-        ({"folds": 5, "fold": 5}, RecipeError, "fold 5 of 5 with 12 images"),
-        ({"folds": 13}, RecipeError, "folds is 2 to 12"),
-        ({"masks": "images"}, RecipeError, "both lie in .* and end alike"),
+        ({"fold": 1}, ConfigError, "need folds"),
+        ({"held_out": True}, ConfigError, "need folds"),
+        ({"folds": 5, "fold": 5}, ConfigError, "fold 5 of 5 with 12 images"),
+        ({"folds": 13}, ConfigError, "folds is 2 to 12"),
+        ({"masks": "images"}, ConfigError, "both lie in .* and end alike"),
         ({"masks": "absent"}, DataError, "absent does not exist"),
         ({"values": {0: "all"}}, DataError, "from 2 to 254 classes"),
         ({"values": {n: f"c{n}" for n in range(255)}}, DataError, "from 2 to 254 classes"),

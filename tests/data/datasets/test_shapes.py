@@ -10,7 +10,7 @@ from pycocotools import mask as rle
 
 from visionkit.data.datasets import shapes_render
 from visionkit.data.datasets.shapes import Shapes
-from visionkit.errors import RecipeError
+from visionkit.errors import ConfigError
 
 SIZES = [64, [33, 97], [128, 40], 512]
 
@@ -206,7 +206,7 @@ WRONG = [
 
 @pytest.mark.parametrize("wrong", WRONG, ids=str)
 def test_arguments_of_wrong_type_or_range_are_refused_by_name(wrong):
-    with pytest.raises(RecipeError) as error:
+    with pytest.raises(ConfigError) as error:
         Shapes(**wrong)
     message = str(error.value)
     assert next(iter(wrong)) in message

@@ -8,7 +8,7 @@ import pytest
 from visionkit.data.datamodule import VisionData
 from visionkit.data.proposals import source as source_module
 from visionkit.data.proposals.source import ProposalOptions, proposal_source
-from visionkit.errors import DataError, RecipeError
+from visionkit.errors import ConfigError, DataError
 
 IMAGE = np.zeros((30, 40, 3), np.uint8)
 BOXES = [[0.0, 0.0, 10.0, 20.0], [5.0, 5.0, 40.0, 30.0], [1.0, 1.0, 2.0, 9.0]]
@@ -133,9 +133,9 @@ def test_the_number_wanted_does_not_change_what_is_kept(tmp_path, searches):
 
 
 def test_impossible_options_are_refused():
-    with pytest.raises(RecipeError, match="unknown mode of selective search 'fats'; did you mean fast"):
+    with pytest.raises(ConfigError, match="unknown mode of selective search 'fats'; did you mean fast"):
         proposal_source(ProposalOptions(mode="fats"))
-    with pytest.raises(RecipeError, match="count=0"):
+    with pytest.raises(ConfigError, match="count=0"):
         proposal_source(ProposalOptions(count=0))
 
 

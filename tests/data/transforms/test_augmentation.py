@@ -10,7 +10,7 @@ from pycocotools import mask as rle
 
 from visionkit.backbones import create_backbone
 from visionkit.data.transforms.augmentation import Augmentation
-from visionkit.errors import RecipeError
+from visionkit.errors import ConfigError
 from visionkit.preprocessing.detection import Normalize
 from visionkit.structures import Annotation, Sample
 
@@ -221,5 +221,5 @@ def test_cifars_padding_is_zero_after_normalizing():
     ],
 )
 def test_mistakes_in_the_recipe_are_named(step, message):
-    with pytest.raises(RecipeError, match=message):
+    with pytest.raises(ConfigError, match=message):
         Augmentation([step])

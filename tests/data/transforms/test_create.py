@@ -10,7 +10,7 @@ from visionkit.data.stats.color import rgb_principal_axes, sample_pixels
 from visionkit.data.transforms.augmentation import Augmentation
 from visionkit.data.transforms.create import IMAGENET_AXES, make_transform
 from visionkit.data.transforms.resize import resize_image
-from visionkit.errors import RecipeError
+from visionkit.errors import ConfigError
 from visionkit.structures import Annotation, Sample
 
 AXES = {"eigenvalues": [0.2, 0.1, 0.0], "eigenvectors": [[1, 0, 0], [0, 1, 0], [0, 0, 1]]}
@@ -93,7 +93,7 @@ def test_color_shift_stays_in_range_and_leaves_objects_alone():
 def test_color_shift_is_measured_once_on_the_training_images():
     reader = Shapes(split="train", count=5, size=24)
     augmentation = Augmentation([{"name": "PcaColorShift"}, {"name": "HorizontalFlip"}])
-    with pytest.raises(RecipeError, match="statistics: imagenet"):
+    with pytest.raises(ConfigError, match="statistics: imagenet"):
         augmentation(gray())
     augmentation.fit(reader)
     step = augmentation._transforms[0]
@@ -124,7 +124,7 @@ def test_what_needs_no_measuring_reads_no_image():
     ],
 )
 def test_mistakes_are_named(step, message):
-    with pytest.raises(RecipeError, match=message) as raised:
+    with pytest.raises(ConfigError, match=message) as raised:
         make_transform(step)
     assert len(str(raised.value).splitlines()) <= 5
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from visionkit.data.transforms.augmentation import Augmentation
-from visionkit.errors import RecipeError
+from visionkit.errors import ConfigError
 from visionkit.structures import Annotation, Sample
 
 
@@ -91,5 +91,5 @@ def test_a_image_without_objects_passes():
 
 @pytest.mark.parametrize("step", [{"name": "ZoomOut", "max_scale": 0.5}, {"name": "IouCrop", "min_side": 2.0}])
 def test_wrong_arguments_are_refused(step):
-    with pytest.raises(RecipeError, match=step["name"]):
+    with pytest.raises(ConfigError, match=step["name"]):
         Augmentation([step])

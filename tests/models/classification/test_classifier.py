@@ -9,7 +9,7 @@ from torch import nn
 
 from tests.models.classification.networks import classifier, randomized, without_values
 from visionkit.backbones import create_backbone
-from visionkit.errors import RecipeError
+from visionkit.errors import ConfigError
 from visionkit.models import create_model
 
 COUNTS = {
@@ -99,7 +99,7 @@ def test_auxiliary_logits_are_torchvisions():
     image = torch.randn(2, 3, 64, 96)
     with torch.no_grad():
         expected = theirs.train()(image)
-        answers = ours.logits_of_all_heads(image)
+        answers = ours.weighted_logits(image)
     assert [weight for weight, _ in answers] == [1.0, 0.3, 0.3]
     for (_, logits), their_logits in zip(
         answers, (expected.logits, expected.aux_logits1, expected.aux_logits2), strict=True
@@ -110,14 +110,14 @@ def test_auxiliary_logits_are_torchvisions():
 def test_evaluation_has_the_main_head_alone():
     network = classifier("googlenet").eval()
     image = torch.randn(2, 3, 40, 50)
-    [(weight, logits)] = network.logits_of_all_heads(image)
+    [(weight, logits)] = network.weighted_logits(image)
     assert weight == 1
     assert torch.equal(logits, network(image))
 
 
 def test_auxiliary_heads_reach_every_parameter_of_theirs():
     network = classifier("googlenet").train()
-    losses = [w * logits.square().sum() for w, logits in network.logits_of_all_heads(torch.randn(2, 3, 64, 64))]
+    losses = [w * logits.square().sum() for w, logits in network.weighted_logits(torch.randn(2, 3, 64, 64))]
     torch.stack(losses).sum().backward()
     assert [name for name, parameter in network.named_parameters() if parameter.grad is None] == []
 
@@ -168,7 +168,7 @@ def test_spec_rebuilds_the_structure(name):
     ],
 )
 def test_a_wrong_argument_is_named(options, words):
-    with pytest.raises(RecipeError) as caught:
+    with pytest.raises(ConfigError) as caught:
         classifier("resnet18", **options)
     assert [word for word in words if word not in str(caught.value)] == []
     assert len(str(caught.value).splitlines()) <= 5
@@ -176,7 +176,7 @@ def test_a_wrong_argument_is_named(options, words):
 
 def test_a_shortened_googlenet_has_no_place_for_the_auxiliary_heads():
     backbone = create_backbone("googlenet", weights="none", out_stages=["s8"])
-    with pytest.raises(RecipeError, match="as it is built"):
+    with pytest.raises(ConfigError, match="as it is built"):
         create_model("classifier", backbone, 3)
     image = torch.randn(1, 3, 40, 40)
     assert create_model("classifier", backbone, 3, head="average").eval()(image).shape == (1, 3)

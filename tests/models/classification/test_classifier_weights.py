@@ -7,7 +7,7 @@ import torch
 import torchvision
 
 from tests.models.classification.networks import classifier, randomized
-from visionkit.errors import CheckpointError, RecipeError
+from visionkit.errors import CheckpointError, ConfigError
 
 
 @pytest.fixture(scope="module")
@@ -107,9 +107,9 @@ def test_imagenet_is_found_on_disk(resnet, tmp_path, monkeypatch):
         ("vgg11", "FILE", CheckpointError, ["vgg11", "unknown", "conv1.weight"]),
         ("lenet5", "imagenet", CheckpointError, ["nobody publishes", "lenet5"]),
         ("resnet18", "no/such.pth", CheckpointError, ["no/such.pth"]),
-        ("resnet18", "auto", RecipeError, ["model.weights=auto", "model.backbone.weights=auto"]),
-        ("resnet18", {"form": "x"}, RecipeError, ["form", "from: path"]),
-        ("resnet18", {"from": "x"}, RecipeError, ["grows a VGG", "resnet18"]),
+        ("resnet18", "auto", ConfigError, ["model.weights=auto", "model.backbone.weights=auto"]),
+        ("resnet18", {"form": "x"}, ConfigError, ["form", "from: path"]),
+        ("resnet18", {"from": "x"}, ConfigError, ["grows a VGG", "resnet18"]),
     ],
 )
 def test_what_cannot_be_is_told(name, weights, error, words, published, narrow):

@@ -5,7 +5,7 @@ import torch
 
 from tests.models.classification.networks import classifier
 from visionkit.backbones import create_backbone
-from visionkit.errors import RecipeError
+from visionkit.errors import ConfigError
 from visionkit.models.classification.heads import heads
 from visionkit.models.classification.lenet_heads import RadialUnits
 
@@ -59,7 +59,7 @@ def test_a_smaller_map_has_one_average_but_no_fully_connected_answer(backbone, n
     average = heads.get("average")(backbone, 3, None).eval()
     assert average.dense(map_).shape == (2, 3, 1, 1)
     torch.testing.assert_close(average.dense(map_)[:, :, 0, 0], average(map_), rtol=1e-4, atol=1e-4)
-    with pytest.raises(RecipeError, match="at least 7x7 cells, not 3x4"):
+    with pytest.raises(ConfigError, match="at least 7x7 cells, not 3x4"):
         heads.get("vgg")(backbone, 3, None).dense(map_)
 
 

@@ -8,7 +8,7 @@ import torch
 from tests.models.classification.networks import classifier
 from tests.models.classification.test_classifier_weights import checkpoint, same, saved
 from visionkit.backbones import create_backbone
-from visionkit.errors import CheckpointError, RecipeError
+from visionkit.errors import CheckpointError, ConfigError
 from visionkit.models.classification.classifier import Classifier
 
 PLACES_IN_16 = {"conv1_1": 0, "conv2_1": 5, "conv3_1": 10, "conv3_2": 12}
@@ -92,7 +92,7 @@ def test_a_file_of_another_network_is_refused(tmp_path):
 def test_random_layers_are_not_fixed(policy, tmp_path):
     path = checkpoint(classifier("vgg11", 4), tmp_path / "shallow.ckpt")
     backbone = create_backbone("vgg13", weights="checkpoint", **policy)
-    with pytest.raises(RecipeError, match="random values"):
+    with pytest.raises(ConfigError, match="random values"):
         Classifier(backbone, 4, weights={"from": str(path)})
 
 

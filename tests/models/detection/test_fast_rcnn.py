@@ -5,7 +5,7 @@ from torchvision.ops import roi_pool
 
 from tests.models.detection.networks import images, target
 from visionkit.backbones import create_backbone
-from visionkit.errors import DataError, RecipeError
+from visionkit.errors import ConfigError, DataError
 from visionkit.models import create_model
 from visionkit.models.detection.parts.box_head import RoIMaxPool, TwoLayerHead
 from visionkit.models.detection.parts.truncated_svd import TruncatedHead, truncated_svd
@@ -161,7 +161,7 @@ def test_a_truncated_head_gives_gradients_after_inference_and_follows_its_dtype(
 def test_ranks_must_save_products(ranks):
     """Of 18 x 8 = 144 and 8 x 8 = 64 products: 5 (18 + 8) = 130 and 3 (8 + 8) = 48 are fewer, 156 and 64 are not."""
     TruncatedHead(TwoLayerHead(18, 8, 0.0), [5, 3])
-    with pytest.raises(RecipeError, match="from 1 to 5 and 3"):
+    with pytest.raises(ConfigError, match="from 1 to 5 and 3"):
         TruncatedHead(TwoLayerHead(18, 8, 0.0), ranks)
 
 
@@ -182,7 +182,7 @@ def test_fc6_and_fc7_begin_with_those_of_the_classifier(tmp_path, model, options
 
 @pytest.mark.parametrize("options", [{"svd": [4]}, {"svd": [4, 99]}, {"svd": [0, 4]}, {"box_bg_from": 0.7}])
 def test_options_that_make_no_sense_are_refused(options):
-    with pytest.raises(RecipeError, match=next(iter(options))):
+    with pytest.raises(ConfigError, match=next(iter(options))):
         small_network(**options)
 
 

@@ -14,7 +14,7 @@ from tests.models.detection.networks import (
     torchvision_reference,
 )
 from visionkit.backbones import create_backbone
-from visionkit.errors import DataError, RecipeError, VisionkitError
+from visionkit.errors import ConfigError, DataError, VisionkitError
 from visionkit.models import create_model
 from visionkit.models.detection.faster_rcnn import PUBLISHED, FasterRCNN
 from visionkit.models.detection.parts.batch import detections
@@ -316,12 +316,12 @@ def test_spec_builds_the_same_structure(form):
 )
 def test_contradicting_options_raise(options, message):
     backbone = create_backbone("resnet18", weights="none")
-    with pytest.raises(RecipeError, match=message):
+    with pytest.raises(ConfigError, match=message):
         FasterRCNN(backbone, **{"num_classes": 3, **options})
 
 
 def test_single_refuses_a_backbone_whose_last_stage_would_never_learn():
-    with pytest.raises(RecipeError, match=r"out_stages=\[s16\]"):
+    with pytest.raises(ConfigError, match=r"out_stages=\[s16\]"):
         FasterRCNN(create_backbone("resnet18", weights="none"), 3, form="single")
 
 

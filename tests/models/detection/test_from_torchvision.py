@@ -10,7 +10,7 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 
 from tests.tasks.small import small_data, small_trainer
 from visionkit.data.datasets.shapes import FORMS
-from visionkit.errors import RecipeError, VisionkitError
+from visionkit.errors import ConfigError, VisionkitError
 from visionkit.models.detection.from_torchvision import FromTorchvision
 from visionkit.preprocessing.detection import DetectionPreprocessOptions
 from visionkit.tasks import Detection
@@ -83,7 +83,7 @@ def test_it_trains_and_is_scored_under_the_task(tmp_path):
 def test_networks_of_masks_and_those_of_others_are_refused():
     with torch.device("meta"):
         masks = detection.maskrcnn_resnet50_fpn(weights=None, weights_backbone=None)
-    with pytest.raises(RecipeError, match="mask_rcnn of the kit"):
+    with pytest.raises(ConfigError, match="mask_rcnn of the kit"):
         FromTorchvision(masks, 90)
-    with pytest.raises(RecipeError, match="Linear is no detector of torchvision"):
+    with pytest.raises(ConfigError, match="Linear is no detector of torchvision"):
         FromTorchvision(nn.Linear(1, 1), 1)

@@ -13,7 +13,7 @@ from tests.models.detection.networks import (
     with_background,
 )
 from visionkit.backbones import create_backbone
-from visionkit.errors import DataError, RecipeError
+from visionkit.errors import ConfigError, DataError
 from visionkit.models import create_model
 from visionkit.models.detection.mask_rcnn import PUBLISHED, MaskRCNN
 from visionkit.models.detection.parts import mask_head
@@ -165,7 +165,7 @@ def test_objects_without_masks_are_refused():
 
 
 def test_other_forms_are_refused():
-    with pytest.raises(RecipeError, match="works on a feature pyramid"):
+    with pytest.raises(ConfigError, match="works on a feature pyramid"):
         small_mask_network(form="c4")
 
 

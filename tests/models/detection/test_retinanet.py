@@ -14,7 +14,7 @@ from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 from tests.models.detection.networks import assert_learns_alike, images, target
 from tests.models.detection.one_stage import assert_same_detections
 from visionkit.backbones import create_backbone
-from visionkit.errors import RecipeError
+from visionkit.errors import ConfigError
 from visionkit.models.detection.retinanet import PUBLISHED, RetinaNet
 from visionkit.models.load_weights import load_whole
 from visionkit.ops.focal_loss import focal_loss
@@ -137,14 +137,14 @@ def test_p6_starts_from_c5_as_the_paper_has_it():
 
 
 def test_options_that_cannot_be_are_refused():
-    with pytest.raises(RecipeError, match="must rise"):
+    with pytest.raises(ConfigError, match="must rise"):
         RetinaNet(create_backbone("resnet18", weights="none"), 2, fg_iou=0.3, bg_iou=0.4)
     for wrong in ({"prior": 0.0}, {"focal_alpha": 1.5}, {"focal_gamma": -1.0}):
-        with pytest.raises(RecipeError, match=f"{next(iter(wrong))} {next(iter(wrong.values()))} .*must hold"):
+        with pytest.raises(ConfigError, match=f"{next(iter(wrong))} {next(iter(wrong.values()))} .*must hold"):
             RetinaNet(create_backbone("resnet18", weights="none"), 2, **wrong)
-    with pytest.raises(RecipeError, match="stride 8 to 32; resnet18 gives s4"):
+    with pytest.raises(ConfigError, match="stride 8 to 32; resnet18 gives s4"):
         RetinaNet(create_backbone("resnet18", weights="none", out_stages=["s4"]), 2)
-    with pytest.raises(RecipeError, match="soft_linear"):
+    with pytest.raises(ConfigError, match="soft_linear"):
         RetinaNet(create_backbone("resnet18", weights="none"), 2, nms_kind="soft_linea")
 
 

@@ -6,7 +6,7 @@ from torch.nn import functional
 
 from tests.models.detection.networks import THEIR_NAMES, images, target
 from visionkit.backbones import create_backbone
-from visionkit.errors import CheckpointError, RecipeError
+from visionkit.errors import CheckpointError, ConfigError
 from visionkit.models import create_model
 from visionkit.models.detection.parts.batch import split_targets
 from visionkit.models.detection.parts.position_sensitive import BOXES, SCORES, PositionSensitiveRoIHeads
@@ -284,7 +284,7 @@ def test_classes_do_not_suppress_each_other_unless_asked():
     ],
 )
 def test_backbones_without_a_fine_map_are_refused(name, stages, remedy):
-    with pytest.raises(RecipeError, match=remedy):
+    with pytest.raises(ConfigError, match=remedy):
         without_values(name, out_stages=stages)
 
 
@@ -305,7 +305,7 @@ def test_other_backbones_carry_both_stages_on_s16(name, stages):
     ],
 )
 def test_options_that_make_no_sense_are_refused(options, message):
-    with pytest.raises(RecipeError, match=message):
+    with pytest.raises(ConfigError, match=message):
         small_network(**options)
 
 

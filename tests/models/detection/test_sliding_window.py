@@ -9,7 +9,7 @@ from tests.models.detection.networks import images, target
 from visionkit.backbones import create_backbone
 from visionkit.data.batch import to_target, to_tensor
 from visionkit.data.datasets.shapes import Shapes
-from visionkit.errors import RecipeError
+from visionkit.errors import ConfigError
 from visionkit.metrics.records import detection_metrics
 from visionkit.models import create_model
 from visionkit.models.detection.parts.batch import split_targets
@@ -188,12 +188,12 @@ def test_fully_connected_layers_begin_with_those_of_the_classifier(tmp_path):
     ],
 )
 def test_options_that_cannot_be_are_refused(options, said):
-    with pytest.raises(RecipeError, match=said):
+    with pytest.raises(ConfigError, match=said):
         small(**options)
 
 
 def test_a_network_that_needs_its_padding_is_refused():
-    with pytest.raises(RecipeError, match="resnet18 cannot be run over windows"):
+    with pytest.raises(ConfigError, match="resnet18 cannot be run over windows"):
         create_model("sliding_window", create_backbone("resnet18", weights="none"), 3)
 
 

@@ -6,7 +6,7 @@ from torchvision.models.detection import ssd300_vgg16
 from tests.models.detection.networks import assert_learns_alike, images, target
 from tests.models.detection.one_stage import assert_same_detections
 from visionkit.backbones import create_backbone
-from visionkit.errors import DataError, RecipeError
+from visionkit.errors import ConfigError, DataError
 from visionkit.models.detection.parts.one_stage import DenseOutput
 from visionkit.models.detection.ssd import PUBLISHED, SSD
 from visionkit.models.load_weights import load_whole
@@ -143,17 +143,17 @@ def test_published_forms_take_smaller_inputs():
 
 def test_what_cannot_be_is_refused():
     resnet = create_backbone("resnet18", weights="none")
-    with pytest.raises(RecipeError, match=r"vgg16_atrous .*not on resnet18\n.*form=any"):
+    with pytest.raises(ConfigError, match=r"vgg16_atrous .*not on resnet18\n.*form=any"):
         SSD(resnet, 2, form="ssd300")
     for idle in ({"scales": (0.1, 0.9)}, {"extra_channels": (64,)}):
-        with pytest.raises(RecipeError, match=f"{next(iter(idle))}=.*is for form=any"):
+        with pytest.raises(ConfigError, match=f"{next(iter(idle))}=.*is for form=any"):
             SSD(create_backbone("vgg16_atrous", weights="none"), 2, form="ssd300", **idle)
-    with pytest.raises(RecipeError, match="did you mean ssd300"):
+    with pytest.raises(ConfigError, match="did you mean ssd300"):
         SSD(resnet, 2, form="ssd30")
     with pytest.raises(DataError, match=r"one size\nset preprocess.size"):
         SSD(resnet, 2)(images((64, 64), (64, 80)), [target(), target()])
     shallow = create_backbone("resnet18", weights="none", out_stages=["s4"])
-    with pytest.raises(RecipeError, match="stride 8 to 32"):
+    with pytest.raises(ConfigError, match="stride 8 to 32"):
         SSD(shallow, 2)
 
 

@@ -7,7 +7,7 @@ import torch
 
 from tests.models.detection.networks import images
 from visionkit.backbones import create_backbone
-from visionkit.errors import RecipeError
+from visionkit.errors import ConfigError
 from visionkit.models.detection.parts.grid_anchors import GridBoxes, cells_of, match_cells, match_shapes
 from visionkit.models.detection.parts.one_stage import DenseOutput
 from visionkit.models.detection.yolov1 import RootCoder, YOLOv1
@@ -290,10 +290,10 @@ def test_the_connected_head_divides_images_of_any_size_and_drops_in_training_alo
     ],
 )
 def test_options_that_cannot_be_are_refused(model, options, message):
-    with torch.device("meta"), pytest.raises(RecipeError, match=message):
+    with torch.device("meta"), pytest.raises(ConfigError, match=message):
         model(create_backbone("resnet18", weights="checkpoint"), 3, **options)
 
 
 def test_v2_needs_both_stages():
-    with pytest.raises(RecipeError, match="s16 and s32"):
+    with pytest.raises(ConfigError, match="s16 and s32"):
         YOLOv2(create_backbone("resnet18", weights="none", out_stages=["s32"]), 3)

@@ -5,7 +5,7 @@ import torch
 import torchvision
 
 from visionkit.backbones import create_backbone
-from visionkit.errors import CheckpointError, RecipeError
+from visionkit.errors import CheckpointError, ConfigError
 from visionkit.models import create_model
 
 
@@ -50,11 +50,11 @@ def test_both_heads_learn_with_torchvisions_weights(reference, file):
     torch.manual_seed(1)
     expected = reference.train()(x)
     torch.manual_seed(1)
-    (one, main), (half, auxiliary) = network.logits_of_all_heads(x)
+    (one, main), (half, auxiliary) = network.weighted_logits(x)
     assert (one, half) == (1.0, 0.5)
     torch.testing.assert_close(main, expected["out"])
     torch.testing.assert_close(auxiliary, expected["aux"])
-    assert len(network.eval().logits_of_all_heads(x)) == 1
+    assert len(network.eval().weighted_logits(x)) == 1
 
 
 def test_parameters_are_torchvisions_number():
@@ -67,7 +67,7 @@ def test_parameters_are_torchvisions_number():
 def test_the_auxiliary_head_may_be_left_out(file):
     network = ours(weights=file, auxiliary=False).train()
     assert not any(key.startswith("aux") for key in network.state_dict())
-    assert len(network.logits_of_all_heads(torch.randn(2, 3, 17, 17))) == 1
+    assert len(network.weighted_logits(torch.randn(2, 3, 17, 17))) == 1
 
 
 def test_other_classes_keep_new_last_layers(reference, file):
@@ -93,5 +93,5 @@ def test_published_files_are_those_of_torchvision(monkeypatch, tmp_path):
     monkeypatch.setenv("VISIONKIT_OFFLINE", "1")
     with pytest.raises(CheckpointError, match="deeplabv3_resnet50_coco-cd0a2569"):
         ours(weights="coco_voc")
-    with pytest.raises(RecipeError, match="no file is published for resnet152"), torch.device("meta"):
+    with pytest.raises(ConfigError, match="no file is published for resnet152"), torch.device("meta"):
         ours(name="resnet152", weights="coco_voc")

@@ -6,7 +6,7 @@ from torch import nn
 
 from visionkit.backbones import create_backbone
 from visionkit.backbones.dense_block import DenseBlock
-from visionkit.errors import CheckpointError, RecipeError
+from visionkit.errors import CheckpointError, ConfigError
 from visionkit.models import create_model
 
 COUNTS = {"fc_densenet56": 1_376_795, "fc_densenet67": 3_463_243, "fc_densenet103": 9_322_091}
@@ -133,5 +133,5 @@ def test_spec_rebuilds_the_network():
 
 @pytest.mark.parametrize("options", [{"name": "resnet18"}, {"name": "fc_densenet56", "out_stages": ["s16"]}])
 def test_another_backbone_is_refused(options):
-    with pytest.raises(RecipeError, match="is not its way down"):
+    with pytest.raises(ConfigError, match="is not its way down"):
         create_model("fc_densenet", create_backbone(weights="none", **options), 4)

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from tests.models.segmentation.checks import check_learning, check_sizes, check_spec
 from visionkit.backbones import create_backbone
-from visionkit.errors import CheckpointError, RecipeError
+from visionkit.errors import CheckpointError, ConfigError
 from visionkit.models import create_model
 from visionkit.ops.upsampling import bilinear
 
@@ -136,5 +136,5 @@ def test_a_file_of_another_backbone_is_refused(tmp_path):
     ],
 )
 def test_what_does_not_fit_is_refused(name, options, match):
-    with pytest.raises(RecipeError, match=match):
+    with pytest.raises(ConfigError, match=match):
         network(name, **options)

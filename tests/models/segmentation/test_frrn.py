@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional
 
 from visionkit.backbones import create_backbone
-from visionkit.errors import RecipeError
+from visionkit.errors import ConfigError
 from visionkit.models import create_model
 from visionkit.ops.upsampling import bilinear
 
@@ -89,5 +89,5 @@ def test_a_file_gives_all_but_the_last_layer_for_other_classes(tmp_path):
 
 
 def test_another_backbone_is_refused():
-    with pytest.raises(RecipeError, match="use frrn_a or frrn_b"):
+    with pytest.raises(ConfigError, match="use frrn_a or frrn_b"):
         create_model("frrn", create_backbone("resnet18", weights="none"), 3)

@@ -7,7 +7,7 @@ from torch.nn import functional
 
 from tests.models.segmentation.checks import check_learning, check_sizes, check_spec
 from visionkit.backbones import create_backbone
-from visionkit.errors import RecipeError
+from visionkit.errors import ConfigError
 from visionkit.models import create_model
 
 SMALL_HEAD = {"segnet": {}, "deconvnet": {"head_channels": 8, "head_size": 1}}
@@ -120,10 +120,10 @@ def test_deconvnet_takes_fc6_of_the_classifier(tmp_path):
 @pytest.mark.parametrize("name", SMALL_HEAD)
 def test_another_backbone_is_refused(name):
     for built in (create_backbone("resnet18", weights="none"), create_backbone("vgg11", "none", out_stages=["s8"])):
-        with pytest.raises(RecipeError, match="use vgg16_bn"):
+        with pytest.raises(ConfigError, match="use vgg16_bn"):
             create_model(name, built, 3)
 
 
 def test_an_empty_head_is_refused():
-    with pytest.raises(RecipeError, match="must be 1 at least"):
+    with pytest.raises(ConfigError, match="must be 1 at least"):
         network("deconvnet", head_size=0)

@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional
 
 from visionkit.backbones import create_backbone
-from visionkit.errors import RecipeError
+from visionkit.errors import ConfigError
 from visionkit.models import create_model
 
 
@@ -73,7 +73,7 @@ def test_parameters_of_the_papers_network():
 
 @pytest.mark.parametrize("options", [{"name": "resnet18"}, {"name": "patch_cnn_33", "out_stages": ["s2"]}])
 def test_another_backbone_is_refused(options):
-    with pytest.raises(RecipeError, match="does not classify patches"):
+    with pytest.raises(ConfigError, match="does not classify patches"):
         create_model("patch_classifier", create_backbone(weights="none", **options), 3)
 
 

@@ -7,7 +7,7 @@ from torch.nn import functional
 
 from tests.models.segmentation.checks import check_learning, check_sizes, check_spec
 from visionkit.backbones import create_backbone
-from visionkit.errors import RecipeError
+from visionkit.errors import ConfigError
 from visionkit.models import create_model
 
 OTHERS = ["resnet34", "resnet50", "densenet121", "vgg11_bn", "timm/tf_efficientnet_lite0", "googlenet"]
@@ -114,7 +114,7 @@ def test_norms_stand_on_both_ways_or_on_none():
     ],
 )
 def test_what_does_not_fit_is_refused(backbone, options, match):
-    with pytest.raises(RecipeError, match=match):
+    with pytest.raises(ConfigError, match=match):
         network(backbone=backbone, **options)
 
 

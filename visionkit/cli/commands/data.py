@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.progress import track
 
 from visionkit.cli.logs import show_progress_messages
-from visionkit.errors import RecipeError
+from visionkit.errors import ConfigError
 
 
 def check(recipe: dict[str, Any]) -> int:
@@ -62,7 +62,7 @@ def anchors(recipe: dict[str, Any], *, count: int = 5, size: int = 416) -> int:
         size: height and width in pixels of the network's input, which images enter by "letterbox".
 
     Raises:
-        RecipeError: fewer objects than anchors, or no such size.
+        ConfigError: fewer objects than anchors, or no such size.
     """
     from visionkit.cli.config.build import build_data
     from visionkit.data.stats.object_sizes import object_sizes
@@ -71,12 +71,12 @@ def anchors(recipe: dict[str, Any], *, count: int = 5, size: int = 416) -> int:
 
     show_progress_messages()
     if size < 1 or count < 1:
-        raise RecipeError(f"--count {count} and --size {size} must be at least 1")
+        raise ConfigError(f"--count {count} and --size {size} must be at least 1")
     sizes = object_sizes(
         build_data(recipe).dataset("train"), lambda height, width: letterbox(height, width, size, size)
     )
     if len(sizes) < count:
-        raise RecipeError(f"the training split has {len(sizes)} objects, too few for {count} anchors")
+        raise ConfigError(f"the training split has {len(sizes)} objects, too few for {count} anchors")
     Console().print(f"{len(sizes)} objects of the training split, in pixels of an input of {size} x {size}")
     for number in range(1, count + 1):
         found = cluster_shapes(sizes, number)
@@ -94,6 +94,6 @@ def download(recipe: dict[str, Any]) -> int:
     show_progress_messages()
     data = recipe["data"]
     if not data.get("download") or not data.get("root"):
-        raise RecipeError("this card has nothing to download (data.download and data.root)")
+        raise ConfigError("this card has nothing to download (data.download and data.root)")
     fetch(data, Path(data["root"]))
     return 0

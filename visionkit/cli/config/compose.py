@@ -7,7 +7,7 @@ from typing import Any
 
 from visionkit.cli.config.catalogue import registered
 from visionkit.cli.config.layers import KeyPath, Layer, merge, override_layer, read_layer
-from visionkit.errors import RecipeError
+from visionkit.errors import ConfigError
 from visionkit.registry import suggest
 
 DEFAULT_CARD = "shapes"
@@ -24,7 +24,7 @@ def compose(words: Sequence[str], onto: dict[str, Any] | None = None) -> Layer:
         The composed recipe; where nothing names a data format, `data/shapes.yaml` lies below the overrides.
 
     Raises:
-        RecipeError: a file is missing or wrong, or `base:` goes round in circles.
+        ConfigError: a file is missing or wrong, or `base:` goes round in circles.
     """
     overrides = [with_named_backbone(override_layer(word)) for word in words if is_override(word)]
     layer = Layer(from_checkpoint(onto or {}))
@@ -59,14 +59,14 @@ def section(layer: Layer, *path: str) -> dict[str, Any]:
     """The mapping at `path` of a layer; empty where there is none.
 
     Raises:
-        RecipeError: something else stands there.
+        ConfigError: something else stands there.
     """
     found: dict[str, Any] = layer.values
     for at, key in enumerate(path, start=1):
         found = found.get(key) or {}
         if not isinstance(found, dict):
             where = layer.origin(path[:at])
-            raise RecipeError(f"{'.'.join(path[:at])} must hold `key: value` lines, not {found!r}\n  {where}")
+            raise ConfigError(f"{'.'.join(path[:at])} must hold `key: value` lines, not {found!r}\n  {where}")
     return found
 
 
@@ -106,12 +106,12 @@ def check_for_sections(layer: Layer) -> None:
     """Refuse `for:` sections that would never be looked at.
 
     Raises:
-        RecipeError: a section is for a task or model that does not exist, or holds no keys.
+        ConfigError: a section is for a task or model that does not exist, or holds no keys.
     """
     known = {*registered("tasks"), *registered("models")}
     for name in section(layer, "for"):
         if name.partition("/")[0] not in known:
-            raise RecipeError(
+            raise ConfigError(
                 f"for: {name!r} is no task or model{suggest(name, known)}\n  {layer.origin(('for', name))}"
             )
         section(layer, "for", name)
@@ -131,16 +131,16 @@ def read_with_base(path: Path, above: tuple[Path, ...] = ()) -> Layer:
     """A file laid over the files that its `base:` names, relative to itself.
 
     Raises:
-        RecipeError: a file is missing or wrong, or `base:` goes round in a circle.
+        ConfigError: a file is missing or wrong, or `base:` goes round in a circle.
     """
     if path.resolve() in above:
         chain = " -> ".join(str(file) for file in (*above, path.resolve()))
-        raise RecipeError(f"base: goes round in a circle: {chain}")
+        raise ConfigError(f"base: goes round in a circle: {chain}")
     layer = with_named_backbone(read_layer(path))
     named = layer.values.pop("base", [])
     bases = [named] if isinstance(named, str) else named
     if not isinstance(bases, list) or not all(isinstance(base, str) for base in bases):
-        raise RecipeError(f"base: takes a file or a list of files, not {named!r}\n  {layer.origin(('base',))}")
+        raise ConfigError(f"base: takes a file or a list of files, not {named!r}\n  {layer.origin(('base',))}")
     check_for_sections(layer)
     below = [read_with_base(_base_file(path, base), (*above, path.resolve())) for base in bases]
     return functools.reduce(merge, [*below, layer])
@@ -149,7 +149,7 @@ def read_with_base(path: Path, above: tuple[Path, ...] = ()) -> Layer:
 def _base_file(path: Path, base: str) -> Path:
     file = path.parent / base
     if not file.is_file():
-        raise RecipeError(f"{path}: base: {base} does not exist; it is looked for as {file}")
+        raise ConfigError(f"{path}: base: {base} does not exist; it is looked for as {file}")
     return file
 
 
@@ -157,7 +157,7 @@ def find_file(word: str, *kinds: str) -> Path:
     """The YAML file that a word means: a path, or the bare name of a shipped recipe or card.
 
     Raises:
-        RecipeError: there is none; names the nearest shipped ones.
+        ConfigError: there is none; names the nearest shipped ones.
     """
     path = Path(word)
     if path.is_file():
@@ -165,7 +165,7 @@ def find_file(word: str, *kinds: str) -> Path:
     shipped = {file.stem: file for kind in kinds or ("recipes", "data") for file in shipped_files(kind)}
     if word in shipped:
         return shipped[word]
-    raise RecipeError(f"there is no recipe or data card {word}{suggest(path.stem, shipped)}")
+    raise ConfigError(f"there is no recipe or data card {word}{suggest(path.stem, shipped)}")
 
 
 def shipped_files(kind: str) -> list[Path]:

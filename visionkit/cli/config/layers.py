@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from visionkit.errors import RecipeError
+from visionkit.errors import ConfigError
 
 KeyPath = tuple[str, ...]
 COMMAND_LINE = "the command line"
@@ -34,7 +34,7 @@ class Layer:
         return self.origins.get(path, "the recipe")
 
 
-class WrongValueError(RecipeError):
+class WrongValueError(ConfigError):
     """A value that does not fit the code it goes to.
 
     Attributes:
@@ -52,7 +52,7 @@ def saying_where(recipe: Layer) -> Iterator[None]:
     try:
         yield
     except WrongValueError as error:
-        raise RecipeError(f"{error}\n  {recipe.origin(error.path)}") from error
+        raise ConfigError(f"{error}\n  {recipe.origin(error.path)}") from error
 
 
 class _RefusedError(yaml.MarkedYAMLError):
@@ -92,21 +92,21 @@ def read_layer(path: Path) -> Layer:
     """Read a YAML file.
 
     Raises:
-        RecipeError: no such file, no YAML, a key that stands twice, or no mapping.
+        ConfigError: no such file, no YAML, a key that stands twice, or no mapping.
     """
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path} cannot be read: {getattr(error, 'strerror', None) or 'not a text file'}") from error
+        raise ConfigError(f"{path} cannot be read: {getattr(error, 'strerror', None) or 'not a text file'}") from error
     layer = Layer()
     try:
         values = _read(text, lambda line: f"{path}:{line}", (), layer.origins)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""
-        raise RecipeError(f"{path}{line}: {_problem(error)}") from error
+        raise ConfigError(f"{path}{line}: {_problem(error)}") from error
     if not isinstance(values, (dict, type(None))):
-        raise RecipeError(f"{path} must hold `key: value` lines")
+        raise ConfigError(f"{path} must hold `key: value` lines")
     layer.values = values or {}
     return layer
 
@@ -115,17 +115,17 @@ def override_layer(word: str) -> Layer:
     """The layer of a command-line word `a.b.c=value`; the value is read as YAML.
 
     Raises:
-        RecipeError: the word has no key, or its value is no YAML.
+        ConfigError: the word has no key, or its value is no YAML.
     """
     key, _, text = word.partition("=")
     path = tuple(key.split("."))
     if not all(path):
-        raise RecipeError(f"{word!r}: an override has the form key=value, such as trainer.max_epochs=12")
+        raise ConfigError(f"{word!r}: an override has the form key=value, such as trainer.max_epochs=12")
     layer = Layer(origins={path: COMMAND_LINE})
     try:
         value = _read(text, lambda _: COMMAND_LINE, path, layer.origins)
     except yaml.YAMLError as error:
-        raise RecipeError(f"{word!r}: {_problem(error)}") from error
+        raise ConfigError(f"{word!r}: {_problem(error)}") from error
     for part in reversed(path):
         value = {part: value}
     layer.values = value
@@ -189,7 +189,7 @@ def merge(lower: Layer, upper: Layer) -> Layer:
     Keys that are numbers, laid over a list, change those of its elements: `data.augment.0.p=0.3`.
 
     Raises:
-        RecipeError: the list has no such element.
+        ConfigError: the list has no such element.
     """
     return Layer(merge_values(lower.values, upper.values), {**lower.origins, **upper.origins})
 
@@ -208,6 +208,6 @@ def _laid_over(lower: Any, upper: Any) -> Any:
     if isinstance(lower, list) and isinstance(upper, dict) and upper and all(key.isdecimal() for key in upper):
         missing = [key for key in upper if int(key) >= len(lower)]
         if missing:
-            raise RecipeError(f"element {missing[0]} is not in a list of {len(lower)}; the first one is 0")
+            raise ConfigError(f"element {missing[0]} is not in a list of {len(lower)}; the first one is 0")
         return [_laid_over(value, upper[str(at)]) if str(at) in upper else value for at, value in enumerate(lower)]
     return upper

@@ -16,7 +16,7 @@ from visionkit.cli.config.catalogue import (
     takes_any,
 )
 from visionkit.cli.config.layers import KeyPath, Layer
-from visionkit.errors import RecipeError
+from visionkit.errors import ConfigError
 from visionkit.registry import suggest
 
 Schema = dict[str, Any]
@@ -32,13 +32,13 @@ def check(recipe: Layer) -> None:
     """Refuse keys and names that nobody knows.
 
     Raises:
-        RecipeError: the key, the nearest known one, and where it stands.
+        ConfigError: the key, the nearest known one, and where it stands.
     """
     _check_keys(recipe.values, recipe_schema(recipe), (), recipe)
     seed = recipe.values.get("seed", 0)
     if type(seed) is not int or not 0 <= seed < SEEDS:
         where = recipe.origin(("seed",))
-        raise RecipeError(f"seed is {seed!r}, and must be a whole number from 0 to {SEEDS - 1}\n  {where}")
+        raise ConfigError(f"seed is {seed!r}, and must be a whole number from 0 to {SEEDS - 1}\n  {where}")
 
 
 def recipe_schema(recipe: Layer) -> Schema:
@@ -48,7 +48,7 @@ def recipe_schema(recipe: Layer) -> Schema:
     wanted, named = class_constant(model.node, "task"), recipe.values["task"]
     if wanted != named:
         where = recipe.origin(("model", "name"))
-        raise RecipeError(f"the model {model.name!r} is for the task {wanted!r}, not {named!r}\n  {where}")
+        raise ConfigError(f"the model {model.name!r} is for the task {wanted!r}, not {named!r}\n  {where}")
     return {
         "task": None,
         "seed": None,
@@ -64,7 +64,7 @@ def check_data(recipe: Layer) -> None:
     """Refuse keys and names in the `data` section that nobody knows; the rest may be missing (a card alone).
 
     Raises:
-        RecipeError: as for `check`.
+        ConfigError: as for `check`.
     """
     _check_keys(recipe.values.get("data"), _data_schema(recipe), ("data",), recipe)
 
@@ -89,11 +89,11 @@ def _entry(recipe: Layer, registry: str, *path: str) -> Entry:
         value = value.get(key) if isinstance(value, dict) else None
     key = ".".join(path)
     if not isinstance(value, str):
-        raise RecipeError(f"the recipe does not say {key}")
+        raise ConfigError(f"the recipe does not say {key}")
     known = registered(registry)
     family = value.split("/")[0] + "/"
     if value not in known and family not in known:
-        raise RecipeError(f"{key}: unknown name {value!r}{suggest(value, known)}\n  {recipe.origin(path)}")
+        raise ConfigError(f"{key}: unknown name {value!r}{suggest(value, known)}\n  {recipe.origin(path)}")
     return known.get(value) or known[family]
 
 
@@ -133,9 +133,9 @@ def _check_keys(values: Any, schema: Schema | None, path: KeyPath, recipe: Layer
     if not isinstance(values, dict):
         inside = ", ".join(key for key in sorted(schema)[:6] if key != ANY)
         keys = f"keys ({inside}, ...)" if inside else "keys"
-        raise RecipeError(f"{'.'.join(path)} must hold {keys}, not {values!r}\n  {recipe.origin(path)}")
+        raise ConfigError(f"{'.'.join(path)} must hold {keys}, not {values!r}\n  {recipe.origin(path)}")
     for key, value in values.items():
         if key not in schema and ANY not in schema:
             full = ".".join((*path, key))
-            raise RecipeError(f"unknown key {full}{suggest(key, schema)}\n  {recipe.origin((*path, key))}")
+            raise ConfigError(f"unknown key {full}{suggest(key, schema)}\n  {recipe.origin((*path, key))}")
         _check_keys(value, schema.get(key, schema.get(ANY)), (*path, key), recipe)

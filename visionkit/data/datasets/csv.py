@@ -13,7 +13,7 @@ from visionkit.data.datasets.base import formats
 from visionkit.data.datasets.classification import ClassificationFiles, refuse_single_class
 from visionkit.data.io.bad_files import BadFiles
 from visionkit.data.io.paths import existing_file, existing_folder, leads_out, missing
-from visionkit.errors import DataError, RecipeError
+from visionkit.errors import ConfigError, DataError
 from visionkit.registry import suggest
 
 COLUMNS = ("path", "label")
@@ -44,7 +44,7 @@ class Csv(ClassificationFiles):
     Raises:
         DataError: a line is malformed, repeats an image, names a label that is not listed or a file that is not
             there or not below `root`; or there are fewer than two classes to tell apart.
-        RecipeError: `separator` or `delimiter` cannot be used.
+        ConfigError: `separator` or `delimiter` cannot be used.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Csv(ClassificationFiles):
 
 def _read_rows(source: Path, separator: str | None, delimiter: str) -> list[Row]:
     if len(delimiter) != 1 or separator == "":
-        raise RecipeError(f"csv: delimiter {delimiter!r} must be one sign, and separator {separator!r} at least one")
+        raise ConfigError(f"csv: delimiter {delimiter!r} must be one sign, and separator {separator!r} at least one")
     try:
         with source.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets put a byte order mark first
             reader = csv.DictReader(file, delimiter=delimiter, strict=True)

@@ -12,7 +12,7 @@ from visionkit.data.holdout import block_fold
 from visionkit.data.io.bad_files import BadFiles
 from visionkit.data.io.masks import MaskCoding, palette_colors
 from visionkit.data.io.paths import existing_folder
-from visionkit.errors import DataError, RecipeError
+from visionkit.errors import ConfigError, DataError
 from visionkit.structures import Color
 
 
@@ -43,7 +43,7 @@ class Masks(SegmentationFiles):
 
     Raises:
         DataError: files or their counterparts are missing.
-        RecipeError: the options contradict each other.
+        ConfigError: the options contradict each other.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class Masks(SegmentationFiles):
 
 def _refuse_one_side(images: Side, masks: Side) -> None:
     if images == masks:
-        raise RecipeError(
+        raise ConfigError(
             f"masks: images and masks both lie in {images.folder} and end alike\n"
             "say in which folders (images, masks), or how their names end (image_suffix, mask_suffix)"
         )

@@ -13,7 +13,7 @@ from pycocotools import mask as rle
 from visionkit.data.datasets.base import formats
 from visionkit.data.datasets.segmentation import BACKGROUND
 from visionkit.data.datasets.shapes_render import FORMS, Scene, background, compose, paint, place
-from visionkit.errors import RecipeError
+from visionkit.errors import ConfigError
 from visionkit.structures import Annotation, Color, Sample
 
 LEAST_DIAMETER = 12
@@ -46,7 +46,7 @@ class Shapes:
         classes: must be left out or equal the class names.
 
     Raises:
-        RecipeError: an argument is of the wrong type or out of its range.
+        ConfigError: an argument is of the wrong type or out of its range.
     """
 
     def __init__(
@@ -70,9 +70,9 @@ class Shapes:
         self.class_colors: list[Color] | None = None
         self.report: dict[str, int] = {}
         if classes is not None and classes != self.class_names:
-            raise RecipeError(f"data.classes: shapes has the classes {self.class_names}, in this order")
+            raise ConfigError(f"data.classes: shapes has the classes {self.class_names}, in this order")
         if not isinstance(split, str):
-            raise RecipeError(f"shapes: split must be a name, not {split!r}; quote it if it is made of digits")
+            raise ConfigError(f"shapes: split must be a name, not {split!r}; quote it if it is made of digits")
         self.count, self.size = _whole("count", count, least=1), _height_and_width(size)
         self.max_objects = _whole("max_objects", max_objects, least=1)
         self.empty_share, self.texture = _share("empty_share", empty_share), _share("texture", texture)
@@ -164,14 +164,14 @@ class Shapes:
 
 def _whole(name: str, value: object, least: int) -> int:
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-        raise RecipeError(f"shapes: {name} must be a whole number of at least {least}, not {value!r}")
+        raise ConfigError(f"shapes: {name} must be a whole number of at least {least}, not {value!r}")
     return int(value)
 
 
 def _share(name: str, value: object) -> float:
     # Written so that NaN, which is neither below nor above anything, is refused too.
     if isinstance(value, bool) or not (isinstance(value, (int, float, np.number)) and 0 <= float(value) <= 1):
-        raise RecipeError(f"shapes: {name} must be a number from 0 to 1, not {value!r}")
+        raise ConfigError(f"shapes: {name} must be a number from 0 to 1, not {value!r}")
     return float(value)
 
 
@@ -180,7 +180,7 @@ def _height_and_width(size: object) -> tuple[int, int]:
         side = _whole("size", size, least=8)
         return side, side
     if len(size) != 2:
-        raise RecipeError(f"shapes: size must be one number or [height, width], not {size!r}")
+        raise ConfigError(f"shapes: size must be one number or [height, width], not {size!r}")
     return _whole("size", size[0], least=8), _whole("size", size[1], least=8)
 
 
@@ -188,9 +188,9 @@ def _diameters(min_object: object, max_object: object, short_side: int) -> tuple
     """Least and greatest diameter in pixels."""
     least, greatest = _share("min_object", min_object), _share("max_object", max_object)
     if not 0 < least <= greatest:
-        raise RecipeError(f"shapes: min_object {least} must be above 0 and at most max_object {greatest}")
+        raise ConfigError(f"shapes: min_object {least} must be above 0 and at most max_object {greatest}")
     if greatest * short_side < LEAST_DIAMETER:
-        raise RecipeError(
+        raise ConfigError(
             f"shapes: objects of at most {greatest * short_side:.1f} pixels are too small to tell apart;\n"
             f"  raise size or max_object until their product is at least {LEAST_DIAMETER}"
         )

@@ -12,7 +12,7 @@ from urllib.request import Request, urlopen
 
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from visionkit.errors import DataError, RecipeError
+from visionkit.errors import ConfigError, DataError
 
 CHUNK = 1 << 20
 TIMEOUT_SECONDS = 30
@@ -33,7 +33,7 @@ def download(data: Mapping[str, Any], root: Path) -> None:
     """
     for entry in data.get("download") or []:
         if "url" not in entry:
-            raise RecipeError("every entry of data.download needs a url")
+            raise ConfigError("every entry of data.download needs a url")
         archive = fetch(entry["url"], root / Path(entry["url"]).name, entry.get("sha256"))
         if "extract_to" in entry:
             extract(archive, root / entry["extract_to"])

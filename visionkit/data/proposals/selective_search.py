@@ -69,7 +69,7 @@ def selective_search(image: ImageArray, mode: str = "fast", seed: int = 0) -> ND
         float32 [P, 4], xyxy edges in pixels, no two of them nearly equal, the best ranked first; P > 0.
 
     Raises:
-        RecipeError: there is no such mode.
+        ConfigError: there is no such mode.
         VisionkitError: scikit-image is not installed.
     """
     hierarchies = _hierarchies(image, modes.get(mode))

@@ -12,7 +12,7 @@ from visionkit.data.io.images import ImageArray
 from visionkit.data.proposals.cache import BoxCache
 from visionkit.data.proposals.file import ProposalFile
 from visionkit.data.proposals.selective_search import modes, selective_search
-from visionkit.errors import RecipeError
+from visionkit.errors import ConfigError
 
 Boxes = NDArray[np.float32]
 
@@ -97,10 +97,10 @@ def proposal_source(options: ProposalOptions) -> ProposalSource:
     """What `options` describe.
 
     Raises:
-        RecipeError: there is no such mode, or fewer than one proposal is wanted.
+        ConfigError: there is no such mode, or fewer than one proposal is wanted.
         DataError: the file is missing or no file of proposals.
     """
     modes.get(options.mode)
     if options.count < 1:
-        raise RecipeError(f"data.proposals.count={options.count}: at least one region of each image is needed")
+        raise ConfigError(f"data.proposals.count={options.count}: at least one region of each image is needed")
     return ReadProposals(options) if options.file else SearchedProposals(options)

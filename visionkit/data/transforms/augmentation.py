@@ -12,7 +12,7 @@ import visionkit.data.transforms.ssd  # noqa: F401 (its transforms enter by name
 from visionkit.data.datasets.base import VisionDataset
 from visionkit.data.transforms.create import Measuring, make_transform
 from visionkit.data.transforms.quiet_albumentations import albumentations
-from visionkit.errors import RecipeError
+from visionkit.errors import ConfigError
 from visionkit.structures import Annotation, Sample
 
 MINIMUM_SIDE = 1.0
@@ -32,7 +32,7 @@ class Augmentation:
         min_visibility: share of a box's area that must survive a crop for the object to stay (0..1).
 
     Raises:
-        RecipeError: an unknown transform, or arguments it does not have.
+        ConfigError: an unknown transform, or arguments it does not have.
     """
 
     def __init__(self, steps: Sequence[Mapping[str, Any]], min_visibility: float = 0.1) -> None:
@@ -72,7 +72,7 @@ class Augmentation:
         """Return the augmented sample; objects that left the image leave every array alike.
 
         Raises:
-            RecipeError: a step cannot carry the proposals along.
+            ConfigError: a step cannot carry the proposals along.
         """
         if self._pipeline is None:
             return sample
@@ -111,7 +111,7 @@ class Augmentation:
         """Refuse steps that drop points, and with them most proposals; which corners are left would not tell."""
         if left != given:
             steps = ", ".join(type(transform).__name__ for transform in self._transforms)
-            raise RecipeError(
+            raise ConfigError(
                 f"data.augment: {left} of the {given} corners of the proposals came through {steps}\n"
                 "a warp like GridDistortion drops points that share a pixel; leave it out where proposals are given"
             )

@@ -14,7 +14,7 @@ from visionkit.data.io.images import ImageArray
 from visionkit.data.stats.color import rgb_principal_axes, sample_pixels
 from visionkit.data.transforms.quiet_albumentations import albumentations
 from visionkit.data.transforms.resize import resize_image
-from visionkit.errors import RecipeError
+from visionkit.errors import ConfigError
 from visionkit.ops.ignore import IGNORE
 from visionkit.registry import Registry, suggest
 
@@ -51,21 +51,21 @@ def make_transform(step: Mapping[str, Any]) -> Any:
         step: `name` and the transform's arguments ({"name": "HorizontalFlip", "p": 0.5}).
 
     Raises:
-        RecipeError: an unknown transform, or arguments it does not have or refuses.
+        ConfigError: an unknown transform, or arguments it does not have or refuses.
     """
     arguments = dict(step)
     name = arguments.pop("name", None)
     known = _albumentations() | {own: transforms.get(own) for own in transforms}
     if name not in known:
-        raise RecipeError(f"augment: unknown transform {name!r}{suggest(str(name), known)}")
+        raise ConfigError(f"augment: unknown transform {name!r}{suggest(str(name), known)}")
     allowed = inspect.signature(known[name].__init__).parameters.keys() - {"self"}
     for key in arguments:
         if key not in allowed:
-            raise RecipeError(f"augment: {name} has no argument {key!r}{suggest(key, allowed)}")
+            raise ConfigError(f"augment: {name} has no argument {key!r}{suggest(key, allowed)}")
     try:
         return known[name](**{**_mask_defaults(known[name]), **arguments})
     except (TypeError, ValueError) as error:
-        raise RecipeError(f"augment: {name} refuses its arguments {arguments}: {_reason(error)}") from error
+        raise ConfigError(f"augment: {name} refuses its arguments {arguments}: {_reason(error)}") from error
 
 
 def _mask_defaults(kind: Any) -> dict[str, Any]:
@@ -194,7 +194,7 @@ class PcaColorShift(albumentations.ImageOnlyTransform):  # type: ignore[misc]
     def get_params(self) -> dict[str, Any]:
         """Draw the color, RGB in 0..1."""
         if self.directions is None:
-            raise RecipeError("PcaColorShift knows no axes: give statistics: imagenet, or call Augmentation.fit first")
+            raise ConfigError("PcaColorShift knows no axes: give statistics: imagenet, or call Augmentation.fit first")
         return {"color": self.random_generator.normal(0, self.sigma, 3) @ self.directions}
 
     def apply(self, img: ImageArray, color: NDArray[np.float64], **params: Any) -> ImageArray:

@@ -43,5 +43,5 @@ def _fit_class(label: int, regions: TrainingRegions, network: RCNN, scale: float
     logger.info("box regression of class %d of %d: %d pairs", label + 1, network.num_classes, ridge.examples)
     if ridge.examples:
         return ridge.solve()
-    inputs = network.get_buffer("later_stages.box_regression.weight").shape[1]
+    inputs = network.get_buffer("_fitted_layers.box_regression.weight").shape[1]
     return torch.zeros(4, inputs), torch.zeros(4)

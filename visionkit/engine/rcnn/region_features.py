@@ -25,7 +25,8 @@ from visionkit.models.detection.rcnn.rcnn import RCNN
 from visionkit.models.detection.rcnn.training_rules import regression_pairs
 from visionkit.ops.matching import Objects
 from visionkit.ops.precision import check_finite
-from visionkit.preprocessing.detection import DetectionPreprocessing, Target
+from visionkit.preprocessing.detection import DetectionPreprocessing
+from visionkit.structures import Target
 
 FORMAT_VERSION = 2
 MEAN_LENGTH = 20.0

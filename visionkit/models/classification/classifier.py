@@ -1,20 +1,20 @@
 """A backbone with a classifier head: one class, or any number of them, for an image."""
 
 from collections.abc import Mapping
-from typing import ClassVar
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from visionkit.backbones.base import Backbone
 from visionkit.backbones.initialization import initialize
-from visionkit.errors import RecipeError
+from visionkit.errors import ConfigError
+from visionkit.models.base import ClassificationModel
 from visionkit.models.classification.heads import heads
 from visionkit.models.classification.load_classifier import load_classifier
 from visionkit.models.create import models
 
 
 @models.register("classifier")
-class Classifier(nn.Module):
+class Classifier(ClassificationModel):
     """Classification network: a head on the backbone's deepest map.
 
     Args:
@@ -32,11 +32,9 @@ class Classifier(nn.Module):
         spec: primitives from which `create_model` builds the same structure.
 
     Raises:
-        RecipeError: unknown head or initialization, or arguments that contradict each other.
+        ConfigError: unknown head or initialization, or arguments that contradict each other.
         CheckpointError: `weights` cannot be had or does not fit.
     """
-
-    task: ClassVar[str] = "classification"
 
     def __init__(
         self,
@@ -50,7 +48,7 @@ class Classifier(nn.Module):
     ) -> None:
         super().__init__()
         if num_classes < 1:
-            raise RecipeError(f"num_classes={num_classes}: a classifier needs at least one class")
+            raise ConfigError(f"num_classes={num_classes}: a classifier needs at least one class")
         self.num_classes = num_classes
         self.backbone = backbone
         self.head = heads.get(backbone.usual_head if head == "auto" else head)(backbone, num_classes, dropout)
@@ -72,7 +70,7 @@ class Classifier(nn.Module):
         """
         return self.head(_deepest(self.backbone(x)))
 
-    def logits_of_all_heads(self, x: Tensor) -> list[tuple[float, Tensor]]:
+    def weighted_logits(self, x: Tensor) -> list[tuple[float, Tensor]]:
         """Logits of the main head and, in training, of auxiliary ones, each with the weight of its loss.
 
         Args:
@@ -85,6 +83,10 @@ class Classifier(nn.Module):
             return [(1.0, self(x))]
         maps, inner = self.backbone.forward_with_inner_maps(x)
         return [(1.0, self.head(_deepest(maps))), *self.head.auxiliary_logits(inner)]
+
+    def classify_features(self, features: Tensor) -> Tensor:
+        """Return logits [B, K] of what `Head.condense` made of the deepest map."""
+        return self.head(features)
 
     def dense(self, x: Tensor) -> Tensor:
         """Classify at every place of larger images.

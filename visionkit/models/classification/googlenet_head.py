@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torchvision.models.googlenet import InceptionAux
 
 from visionkit.backbones.base import Backbone
-from visionkit.errors import RecipeError
+from visionkit.errors import ConfigError
 from visionkit.models.classification.heads import AverageHead, heads
 
 AUXILIARY_WEIGHT = 0.3
@@ -24,7 +24,7 @@ class GoogLeNetHead(AverageHead):
             auxiliary heads drop .7.
 
     Raises:
-        RecipeError: the backbone has no maps for auxiliary heads.
+        ConfigError: the backbone has no maps for auxiliary heads.
     """
 
     published_layers: ClassVar[Mapping[str, str]] = {"fc.": "fc.", "aux1.": "aux1.", "aux2.": "aux2."}
@@ -32,7 +32,7 @@ class GoogLeNetHead(AverageHead):
     def __init__(self, backbone: Backbone, num_classes: int, dropout: float | None = None) -> None:
         super().__init__(backbone, num_classes, 0.2 if dropout is None else dropout)
         if len(backbone.inner_channels) != 2:
-            raise RecipeError(
+            raise ConfigError(
                 f"head googlenet looks into two inner maps, which {backbone.name} does not have as it is built: "
                 "use head=average"
             )

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from visionkit.backbones.base import Backbone, Stage
-from visionkit.errors import RecipeError
+from visionkit.errors import ConfigError
 from visionkit.registry import Registry
 
 
@@ -143,11 +143,11 @@ class FullyConnectedHead(Head):
         """See `Head.dense`.
 
         Raises:
-            RecipeError: the map is smaller than that of an image of the native size.
+            ConfigError: the map is smaller than that of an image of the native size.
         """
         if min(deepest.shape[2:]) < self.cells:
             height, width = deepest.shape[2:]
-            raise RecipeError(
+            raise ConfigError(
                 f"dense classification needs a map of at least {self.cells}x{self.cells} cells, not {height}x{width}: "
                 "give larger images"
             )

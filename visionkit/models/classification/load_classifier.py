@@ -9,7 +9,7 @@ from torch import Tensor
 from visionkit.backbones.base import Backbone
 from visionkit.backbones.load_weights import fill, sources
 from visionkit.backbones.pretrained import UnavailableError
-from visionkit.errors import RecipeError
+from visionkit.errors import ConfigError
 from visionkit.models.classification.heads import Head
 from visionkit.models.classification.vgg_initialization import grow_vgg
 from visionkit.models.load_weights import read_weights
@@ -30,7 +30,7 @@ def load_classifier(backbone: Backbone, head: Head, weights: str | dict[str, str
             a VGG from a shallower one, see `grow_vgg`.
 
     Raises:
-        RecipeError: `weights` is something else.
+        ConfigError: `weights` is something else.
         CheckpointError: the file cannot be had or read, or holds another network.
     """
     if isinstance(weights, str):
@@ -79,7 +79,7 @@ def _path_of(backbone: Backbone, weights: str) -> Path:
             raise UnavailableError(f"nobody publishes ImageNet weights of {backbone.name}: give a file")
         return published.obtain()
     if weights in sources:
-        raise RecipeError(
+        raise ConfigError(
             f"model.weights={weights}: use imagenet, a path, or {{from: path}} for the whole network;\n"
             f"the backbone's values alone are model.backbone.weights={weights}"
         )
@@ -88,5 +88,5 @@ def _path_of(backbone: Backbone, weights: str) -> Path:
 
 def _path_to_grow_from(weights: Mapping[str, str]) -> Path:
     if list(weights) != ["from"]:
-        raise RecipeError(f"model.weights={dict(weights)}: to grow a VGG from a shallower one, write {{from: path}}")
+        raise ConfigError(f"model.weights={dict(weights)}: to grow a VGG from a shallower one, write {{from: path}}")
     return Path(weights["from"]).expanduser()

@@ -9,7 +9,7 @@ from torch import Tensor
 from visionkit.backbones.base import Backbone, backbones, refusal
 from visionkit.backbones.load_weights import read_weights_for
 from visionkit.backbones.vgg import VGG
-from visionkit.errors import CheckpointError, RecipeError
+from visionkit.errors import CheckpointError, ConfigError
 
 CONVOLUTIONS = 4
 """How many the paper takes over, from the image on; the fully connected layers come besides."""
@@ -27,13 +27,13 @@ def grow_vgg(backbone: Backbone, path: Path) -> None:
         path: a published state dict or a visionkit checkpoint of another VGG.
 
     Raises:
-        RecipeError: `backbone` is no VGG, or some of it would be fixed over random values.
+        ConfigError: `backbone` is no VGG, or some of it would be fixed over random values.
         CheckpointError: the file cannot be read, or holds no VGG, or one that lacks what this one has or the reverse.
     """
     if not isinstance(backbone, VGG):
-        raise RecipeError(f"model.weights={{from: {path}}} grows a VGG from a shallower one, not {backbone.name}")
+        raise ConfigError(f"model.weights={{from: {path}}} grows a VGG from a shallower one, not {backbone.name}")
     if backbone.frozen_stages or backbone.norm != "trained":
-        raise RecipeError(refusal(backbone.name, f"frozen_stages={backbone.frozen_stages}, norm={backbone.norm}"))
+        raise ConfigError(refusal(backbone.name, f"frozen_stages={backbone.frozen_stages}, norm={backbone.norm}"))
     values = read_weights_for(backbone, path)
     source = _vgg_of(values.state, path)
     targets = backbone.layers_by_place()

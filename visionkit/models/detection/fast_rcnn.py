@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from visionkit.backbones.base import Backbone
-from visionkit.errors import RecipeError
+from visionkit.errors import ConfigError
 from visionkit.models.create import models
 from visionkit.models.detection.parts.batch import ImageBatch, check_images, pad_to_batch
 from visionkit.models.detection.parts.box_head import PooledRoIHeads, RoIMaxPool
@@ -53,7 +53,7 @@ class FastRCNN(ExternalProposalDetector):
             stays new.
 
     Raises:
-        RecipeError: options that contradict each other or the backbone.
+        ConfigError: options that contradict each other or the backbone.
         CheckpointError: `weights` cannot be read or does not fit.
     """
 
@@ -83,7 +83,7 @@ class FastRCNN(ExternalProposalDetector):
     ) -> None:
         super().__init__()
         if not 0 <= box_bg_from <= box_bg_iou <= box_fg_iou <= 1:
-            raise RecipeError(
+            raise ConfigError(
                 f"box_bg_from={box_bg_from}, box_bg_iou={box_bg_iou} and box_fg_iou={box_fg_iou}: "
                 "they must rise within 0..1"
             )

@@ -6,7 +6,7 @@ import torch
 from torchvision.models.detection import FasterRCNN_ResNet50_FPN_Weights
 
 from visionkit.backbones.base import Backbone
-from visionkit.errors import RecipeError
+from visionkit.errors import ConfigError
 from visionkit.models.create import models
 from visionkit.models.detection.parts.anchors import Anchors
 from visionkit.models.detection.parts.box_head import PooledRoIHeads
@@ -80,7 +80,7 @@ class FasterRCNN(TwoStageDetector):
         spec: primitives from which `create_model` builds the same structure.
 
     Raises:
-        RecipeError: options that contradict each other or the backbone.
+        ConfigError: options that contradict each other or the backbone.
         CheckpointError: `weights` cannot be had or does not fit.
     """
 
@@ -123,7 +123,7 @@ class FasterRCNN(TwoStageDetector):
         check_thresholds("rpn", rpn_fg_iou, rpn_bg_iou)
         check_thresholds("box", box_fg_iou, box_bg_iou)
         if form not in FORMS:
-            raise RecipeError(f"form={form!r}{suggest(form, FORMS)}")
+            raise ConfigError(f"form={form!r}{suggest(form, FORMS)}")
         parts = FORMS[form](backbone, Widths(fpn_channels, head_channels, head_dropout, roi_size))
         self.neck = parts.neck
         self.rpn = RegionProposalNetwork(

@@ -1,13 +1,16 @@
 """Any of torchvision's detectors (FCOS and others that the kit has no model of) under `Detection`, from Python."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
-from visionkit.errors import RecipeError, VisionkitError
-from visionkit.models.detection.parts.batch import Prediction, Target, split_targets
+from visionkit.errors import ConfigError, VisionkitError
+from visionkit.models.base import DetectionModel
+from visionkit.models.detection.parts.batch import split_targets
+from visionkit.structures import Prediction, Target
 
 
 class NoTransform(GeneralizedRCNNTransform):
@@ -29,7 +32,7 @@ class NoTransform(GeneralizedRCNNTransform):
         return image, target
 
 
-class FromTorchvision(nn.Module):
+class FromTorchvision(DetectionModel):
     """A detector of torchvision that gives boxes.
 
     It is built with K + 1 classes, of which torchvision keeps 0 for the background. What it does to images by itself
@@ -42,28 +45,42 @@ class FromTorchvision(nn.Module):
         num_classes: K; labels are 0..K-1.
 
     Raises:
-        RecipeError: no detector of torchvision, or one of masks or keypoints.
+        ConfigError: no detector of torchvision, or one of masks or keypoints.
     """
 
     def __init__(self, network: nn.Module, num_classes: int) -> None:
         super().__init__()
         own = getattr(network, "transform", None)
         if not isinstance(own, GeneralizedRCNNTransform):
-            raise RecipeError(f"{type(network).__name__} is no detector of torchvision: it has no transform of theirs")
+            raise ConfigError(f"{type(network).__name__} is no detector of torchvision: it has no transform of theirs")
         heads = getattr(network, "roi_heads", None)
         if heads is not None and (heads.has_mask() or heads.has_keypoint()):
-            raise RecipeError("of torchvision's detectors those of boxes are taken; mask_rcnn of the kit gives masks")
+            raise ConfigError("of torchvision's detectors those of boxes are taken; mask_rcnn of the kit gives masks")
         self.network, self.num_classes = network, num_classes
-        self.mean, self.std = tuple(own.image_mean), tuple(own.image_std)
+        self._mean, self._std = tuple(own.image_mean), tuple(own.image_std)
+        self.backbone = network.backbone  # type: ignore[assignment]  # torchvision's, for its own learning rate
         network.transform = NoTransform(own.size_divisible)
 
     @property
-    def backbone(self) -> nn.Module:
-        """The network's backbone, for its own rate."""
-        return self.network.backbone  # type: ignore[return-value]
+    def stage_modules(self) -> Mapping[str, Sequence[str]]:
+        """Empty: torchvision does not name the stages of its backbones."""
+        return {}
+
+    @property
+    def mean(self) -> tuple[float, ...]:
+        """Mean per channel that the network was made for."""
+        return self._mean
+
+    @property
+    def std(self) -> tuple[float, ...]:
+        """Standard deviation per channel that the network was made for."""
+        return self._std
 
     def forward(
-        self, images: list[Tensor], targets: list[Target] | None = None
+        self,
+        images: list[Tensor],
+        targets: list[Target] | None = None,
+        proposals: list[Tensor] | None = None,
     ) -> dict[str, Tensor] | list[Prediction]:
         """Learn from images, or detect in them; as of the kit's own detectors.
 

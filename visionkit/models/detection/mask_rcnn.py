@@ -7,16 +7,17 @@ from torch import Tensor
 from torchvision.models.detection import MaskRCNN_ResNet50_FPN_Weights
 
 from visionkit.backbones.base import Backbone
-from visionkit.errors import DataError, RecipeError
+from visionkit.errors import ConfigError, DataError
 from visionkit.models.create import models
 from visionkit.models.detection.faster_rcnn import PUBLISHED as FASTER_RCNN
 from visionkit.models.detection.faster_rcnn import FasterRCNN
-from visionkit.models.detection.parts.batch import ImageBatch, Prediction
+from visionkit.models.detection.parts.batch import ImageBatch
 from visionkit.models.detection.parts.box_head import MultiLevelRoIAlign
 from visionkit.models.detection.parts.mask_head import MaskHead
 from visionkit.models.detection.parts.roi_heads import Sample
 from visionkit.models.detection.parts.torchvision_weights import PublishedDetector
 from visionkit.ops.matching import Objects
+from visionkit.structures import Prediction
 
 PUBLISHED = PublishedDetector(
     url=MaskRCNN_ResNet50_FPN_Weights.COCO_V1.url,
@@ -51,11 +52,11 @@ class MaskRCNN(FasterRCNN):
         **options: as of `FasterRCNN`, form "fpn" only.
 
     Raises:
-        RecipeError: options that contradict each other or the backbone, or another form than "fpn".
+        ConfigError: options that contradict each other or the backbone, or another form than "fpn".
         CheckpointError: `weights` cannot be had or does not fit.
     """
 
-    gives_masks: ClassVar[bool] = True
+    predicts_masks: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -67,7 +68,7 @@ class MaskRCNN(FasterRCNN):
         **options: Any,
     ) -> None:
         if options.get("form", "fpn") != "fpn":
-            raise RecipeError(f"model.form={options['form']}: mask_rcnn works on a feature pyramid, form=fpn")
+            raise ConfigError(f"model.form={options['form']}: mask_rcnn works on a feature pyramid, form=fpn")
         super().__init__(backbone, num_classes, **options)
         levels = {name: stage.stride for name, stage in backbone.stages.items() if name in self.neck.level_names}  # type: ignore[operator]
         channels = options.get("fpn_channels", 256)

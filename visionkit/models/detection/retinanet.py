@@ -11,7 +11,7 @@ from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
 from visionkit.backbones.base import Backbone, Stage
 from visionkit.backbones.load_weights import State
-from visionkit.errors import RecipeError
+from visionkit.errors import ConfigError
 from visionkit.models.create import models
 from visionkit.models.detection.parts.anchors import Anchors
 from visionkit.models.detection.parts.faster_rcnn_variants import checked_anchors
@@ -108,7 +108,7 @@ class RetinaNet(OneStageDetector):
         spec: primitives from which `create_model` builds the same structure.
 
     Raises:
-        RecipeError: options that contradict each other or the backbone.
+        ConfigError: options that contradict each other or the backbone.
         CheckpointError: `weights` cannot be had or does not fit.
     """
 
@@ -137,10 +137,10 @@ class RetinaNet(OneStageDetector):
         weights: str | None = None,
     ) -> None:
         if not 0 <= bg_iou <= fg_iou <= 1:
-            raise RecipeError(f"bg_iou={bg_iou} and fg_iou={fg_iou}: they must rise within 0..1")
+            raise ConfigError(f"bg_iou={bg_iou} and fg_iou={fg_iou}: they must rise within 0..1")
         if not (0 <= focal_alpha <= 1 and focal_gamma >= 0 and 0 < prior < 1):
             told = f"focal_alpha {focal_alpha} <= 1, focal_gamma {focal_gamma} >= 0 and 0 < prior {prior} < 1"
-            raise RecipeError(f"0 <= {told} must hold")
+            raise ConfigError(f"0 <= {told} must hold")
         stages = _stages(backbone)
         published = published_anchor_sizes([stage.stride for stage in stages.values()])
         anchors = Anchors(checked_anchors(anchor_sizes or published, published), anchor_ratios)
@@ -190,7 +190,7 @@ def published_anchor_sizes(strides: Sequence[int]) -> list[list[int]]:
 def _stages(backbone: Backbone) -> dict[str, Stage]:
     stages = {name: stage for name, stage in backbone.stages.items() if 8 <= stage.stride <= 32}
     if not stages:
-        raise RecipeError(
+        raise ConfigError(
             f"retinanet needs stages of stride 8 to 32; {backbone.name} gives {', '.join(backbone.stages)}"
         )
     return stages

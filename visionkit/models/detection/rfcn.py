@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from visionkit.backbones.base import Backbone, Stage
-from visionkit.errors import RecipeError
+from visionkit.errors import ConfigError
 from visionkit.models.create import models
 from visionkit.models.detection.parts.anchors import Anchors
 from visionkit.models.detection.parts.faster_rcnn_variants import SINGLE_STAGE, checked_anchors, single_stage
@@ -65,7 +65,7 @@ class RFCN(TwoStageDetector):
         spec: primitives from which `create_model` builds the same structure.
 
     Raises:
-        RecipeError: options that contradict each other or the backbone.
+        ConfigError: options that contradict each other or the backbone.
         CheckpointError: `weights` cannot be read or does not fit.
     """
 
@@ -107,7 +107,7 @@ class RFCN(TwoStageDetector):
         check_thresholds("rpn", rpn_fg_iou, rpn_bg_iou)
         check_thresholds("box", box_fg_iou, box_bg_iou)
         if min(cells, head_channels) < 1:
-            raise RecipeError(f"cells={cells}, head_channels={head_channels}: each must be at least 1")
+            raise ConfigError(f"cells={cells}, head_channels={head_channels}: each must be at least 1")
         name, deepest = _checked_deepest(backbone)
         self.neck = ScoreMaps(SINGLE_STAGE, name, deepest.channels, head_channels, num_classes, cells)
         self.rpn = RegionProposalNetwork(
@@ -148,13 +148,13 @@ def _checked_deepest(backbone: Backbone) -> tuple[str, Stage]:
     """The stage that the score maps are made from.
 
     Raises:
-        RecipeError: its cells are too coarse.
+        ConfigError: its cells are too coarse.
     """
     single_stage(backbone)
     *_, (name, deepest) = backbone.stages.items()
     if deepest.stride > LARGEST_STRIDE:
         dilated = "model.backbone.output_stride=16, or " if "output_stride" in backbone.spec else ""
-        raise RecipeError(
+        raise ConfigError(
             f"rfcn reads regions from a map of stride {LARGEST_STRIDE}; {name} of {backbone.name} has stride "
             f"{deepest.stride}\nset {dilated}model.backbone.out_stages=[{SINGLE_STAGE}]"
         )

@@ -11,7 +11,7 @@ from torchvision.models.detection._utils import BoxCoder, Matcher
 from visionkit.backbones.base import Backbone
 from visionkit.backbones.initialization import initialize
 from visionkit.backbones.remove_padding import unpad
-from visionkit.errors import RecipeError
+from visionkit.errors import ConfigError
 from visionkit.models.classification.heads import FullyConnectedHead, deepest_stage, normal_linear
 from visionkit.models.create import models
 from visionkit.models.detection.parts.batch import ImageBatch, check_images, pad_to_batch
@@ -76,7 +76,7 @@ class WindowHead(nn.Module):
 
 @models.register("sliding_window")
 class SlidingWindow(OneStageDetector):
-    """A classifier with one class more, background, over an image pyramid; non-maximum suppression (NMS) of what it finds.
+    """A classifier with one class more, background, over an image pyramid, followed by NMS.
 
     Two forms give the same scores. "naive" cuts each window out of each level and classifies it by itself. "dense"
     makes the fully connected layers convolutions and runs the network over each level once, so that what windows share
@@ -123,7 +123,7 @@ class SlidingWindow(OneStageDetector):
         spec: primitives from which `create_model` builds the same structure.
 
     Raises:
-        RecipeError: options that contradict each other, or a backbone that does not work without padding.
+        ConfigError: options that contradict each other, or a backbone that does not work without padding.
     """
 
     task: ClassVar[str] = "detection"
@@ -158,7 +158,7 @@ class SlidingWindow(OneStageDetector):
     ) -> None:
         _check_shares(positive_fraction, hard_negatives, bg_iou, fg_iou)
         if form not in FORMS:
-            raise RecipeError(f"form={form!r}{suggest(form, FORMS)}")
+            raise ConfigError(f"form={form!r}{suggest(form, FORMS)}")
         stage = deepest_stage(backbone)
         cells = cells or max((backbone.native_size - stage.margin) // stage.stride, 1)
         window = Window(unpad(backbone) + (cells - 1) * stage.stride, stage.stride, context)
@@ -242,7 +242,7 @@ class SlidingWindow(OneStageDetector):
 
 def _check_shares(positive_fraction: float, hard_negatives: float, bg_iou: float, fg_iou: float) -> None:
     if not (0 <= positive_fraction <= 1 and 0 <= hard_negatives <= 1 and 0 <= bg_iou <= fg_iou <= 1):
-        raise RecipeError(
+        raise ConfigError(
             f"positive_fraction={positive_fraction} and hard_negatives={hard_negatives} must lie within 0..1, and "
             f"bg_iou={bg_iou} and fg_iou={fg_iou} must rise within it"
         )
@@ -250,6 +250,6 @@ def _check_shares(positive_fraction: float, hard_negatives: float, bg_iou: float
 
 def _check_pyramid(window: Window, sizes: Sequence[float], ratios: Sequence[float]) -> None:
     if not 0 <= 2 * window.context < window.side:
-        raise RecipeError(f"context={window.context}: nothing is left of a window of {window.side} pixels")
+        raise ConfigError(f"context={window.context}: nothing is left of a window of {window.side} pixels")
     if not (sizes and ratios and min(*sizes, *ratios) > 0):
-        raise RecipeError(f"sizes={sizes}, aspect_ratios={ratios}: at least one of each, above 0")
+        raise ConfigError(f"sizes={sizes}, aspect_ratios={ratios}: at least one of each, above 0")

@@ -11,7 +11,7 @@ from torchvision.models.detection.ssd import SSDHead
 
 from visionkit.backbones.base import Backbone
 from visionkit.backbones.load_weights import Statistics
-from visionkit.errors import DataError, RecipeError
+from visionkit.errors import ConfigError, DataError
 from visionkit.models.create import models
 from visionkit.models.detection.parts.batch import ImageBatch
 from visionkit.models.detection.parts.one_stage import DenseOutput, OneStageDetector, best_of_each_class
@@ -72,7 +72,7 @@ class SSD(OneStageDetector):
         spec: primitives from which `create_model` builds the same structure.
 
     Raises:
-        RecipeError: options that contradict each other or the backbone.
+        ConfigError: options that contradict each other or the backbone.
         CheckpointError: `weights` cannot be had or does not fit.
     """
 
@@ -98,7 +98,7 @@ class SSD(OneStageDetector):
         weights: str | None = None,
     ) -> None:
         if form not in FORMS:
-            raise RecipeError(f"form={form!r}{suggest(form, FORMS)}")
+            raise ConfigError(f"form={form!r}{suggest(form, FORMS)}")
         levels = FORMS[form](backbone, extra_channels, scales)
         super().__init__(
             backbone,

@@ -9,7 +9,7 @@ from torch.nn import functional
 from torchvision.models.detection._utils import BoxCoder
 
 from visionkit.backbones.base import Backbone, Stage
-from visionkit.errors import RecipeError
+from visionkit.errors import ConfigError
 from visionkit.models.create import models
 from visionkit.models.detection.parts.grid_anchors import GridBoxes, centers_of, match_cells
 from visionkit.models.detection.parts.grid_head import by_boxes, check_weights, convolution
@@ -151,7 +151,7 @@ class YOLOv1(OneStageDetector):
         spec: primitives from which `create_model` builds the same structure.
 
     Raises:
-        RecipeError: options out of their range.
+        ConfigError: options out of their range.
         CheckpointError: `weights` cannot be read or does not fit.
     """
 
@@ -180,10 +180,10 @@ class YOLOv1(OneStageDetector):
         weights: str | None = None,
     ) -> None:
         if min(grid, boxes, head_stride) < 1:
-            raise RecipeError(f"grid={grid}, boxes={boxes}, head_stride={head_stride}: each must be at least 1")
+            raise ConfigError(f"grid={grid}, boxes={boxes}, head_stride={head_stride}: each must be at least 1")
         check_weights(coord_weight=coord_weight, noobject_weight=noobject_weight)
         if head not in HEADS:
-            raise RecipeError(f"head={head!r}{suggest(head, HEADS)}")
+            raise ConfigError(f"head={head!r}{suggest(head, HEADS)}")
         name, stage = _deepest(backbone)
         outputs = 5 * boxes + num_classes
         connected = head == "connected"

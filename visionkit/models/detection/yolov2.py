@@ -10,7 +10,7 @@ from torchvision.models.detection._utils import BoxCoder
 from torchvision.ops import box_iou
 
 from visionkit.backbones.base import Backbone
-from visionkit.errors import RecipeError
+from visionkit.errors import ConfigError
 from visionkit.models.create import models
 from visionkit.models.detection.parts.grid_anchors import GridBoxes, centers_of, match_shapes, shares
 from visionkit.models.detection.parts.grid_head import by_boxes, check_weights, convolution, predictor
@@ -127,7 +127,7 @@ class YOLOv2(OneStageDetector):
         spec: primitives from which `create_model` builds the same structure.
 
     Raises:
-        RecipeError: options that contradict each other or the backbone.
+        ConfigError: options that contradict each other or the backbone.
         CheckpointError: `weights` cannot be read or does not fit.
     """
 
@@ -239,13 +239,13 @@ def _spared(boxes: Tensor, objects: Objects, iou: float) -> Tensor:
 def _channels(backbone: Backbone, stage: str) -> int:
     if stage not in backbone.stages:
         given = ", ".join(backbone.stages)
-        raise RecipeError(f"yolov2 needs stages s16 and s32; {backbone.name} gives {given}")
+        raise ConfigError(f"yolov2 needs stages s16 and s32; {backbone.name} gives {given}")
     return backbone.stages[stage].channels
 
 
 def _checked(anchors: list[list[float]]) -> list[list[float]]:
     if not anchors or any(len(pair) != 2 or min(pair) <= 0 for pair in anchors):
-        raise RecipeError(
+        raise ConfigError(
             f"anchors={anchors}: give width and height in pixels of each, such as [[42.3, 55.4], [102.2, 128.3]]\n"
             "`visionkit data anchors CARD` finds those of a data set"
         )

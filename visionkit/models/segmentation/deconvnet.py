@@ -5,16 +5,16 @@ from torch import Tensor, nn
 from visionkit.backbones.base import Backbone
 from visionkit.backbones.initialization import initialize
 from visionkit.backbones.sequential import named
-from visionkit.errors import RecipeError
+from visionkit.errors import ConfigError
+from visionkit.models.base import SegmentationModel
 from visionkit.models.create import models
 from visionkit.models.fully_connected_weights import take_fully_connected
 from visionkit.models.load_weights import load_network
-from visionkit.models.segmentation.base_segmenter import SegmentationNetwork
 from visionkit.models.segmentation.mirrored_decoder import MirroredDecoder, whole_vgg
 
 
 @models.register("deconvnet")
-class DeconvNet(SegmentationNetwork):
+class DeconvNet(SegmentationModel):
     """A VGG down to fc6 and fc7, and its mirror image: transposed convolutions, unpooling, norms everywhere.
 
     fc6 and fc7 are convolutions and begin with the values of the classifier that the backbone's come from, where those
@@ -33,7 +33,7 @@ class DeconvNet(SegmentationNetwork):
         spec: primitives from which `create_model` builds the same structure.
 
     Raises:
-        RecipeError: the backbone is no whole VGG, or a number is below 1.
+        ConfigError: the backbone is no whole VGG, or a number is below 1.
         CheckpointError: `weights` cannot be had or does not fit.
     """
 
@@ -50,10 +50,10 @@ class DeconvNet(SegmentationNetwork):
     ) -> None:
         super().__init__()
         if min(head_channels, head_size) < 1:
-            raise RecipeError(f"head_channels={head_channels}, head_size={head_size}: both must be 1 at least")
+            raise ConfigError(f"head_channels={head_channels}, head_size={head_size}: both must be 1 at least")
         self.backbone = whole_vgg(backbone, "deconvnet")
         self.num_classes = num_classes
-        self.smallest = 32 * head_size
+        self.min_size = 32 * head_size
         *_, deepest = self.backbone.computed.values()
         self.head = _head(deepest.channels, head_channels, head_size)
         self.decoder = MirroredDecoder(self.backbone, _deconvolution)

@@ -11,10 +11,10 @@ from torchvision.models.segmentation.fcn import FCNHead
 from visionkit.backbones.base import Backbone
 from visionkit.backbones.load_weights import State
 from visionkit.backbones.pretrained import PublishedWeights
-from visionkit.errors import RecipeError
+from visionkit.errors import ConfigError
+from visionkit.models.base import SegmentationModel
 from visionkit.models.create import models
 from visionkit.models.load_weights import load_network
-from visionkit.models.segmentation.base_segmenter import SegmentationNetwork
 
 AUXILIARY_WEIGHT = 0.5
 """As in torchvision's training script."""
@@ -24,7 +24,7 @@ _FILE = "COCO_WITH_VOC_LABELS_V1"
 
 
 @models.register("deeplabv3")
-class DeepLabV3(SegmentationNetwork):
+class DeepLabV3(SegmentationModel):
     """Convolutions with gaps of several sizes on a dilated network's deepest map, enlarged bilinearly.
 
     State-dict keys are those of torchvision's `deeplabv3_resnet50`, whose results it repeats with a backbone of
@@ -44,7 +44,7 @@ class DeepLabV3(SegmentationNetwork):
         spec: primitives from which `create_model` builds the same structure.
 
     Raises:
-        RecipeError: the backbone has one stage only, or no file is published for it.
+        ConfigError: the backbone has one stage only, or no file is published for it.
         CheckpointError: `weights` cannot be had or does not fit.
     """
 
@@ -59,7 +59,7 @@ class DeepLabV3(SegmentationNetwork):
     ) -> None:
         super().__init__()
         if len(backbone.stages) < 2:
-            raise RecipeError(f"model deeplabv3 needs two stages, {backbone.name} is built with one")
+            raise ConfigError(f"model deeplabv3 needs two stages, {backbone.name} is built with one")
         *_, inner, deepest = backbone.stages.values()
         self.backbone = backbone
         self.num_classes = num_classes
@@ -74,7 +74,7 @@ class DeepLabV3(SegmentationNetwork):
         *_, deepest = self.backbone(x).values()
         return _enlarged(self.classifier(deepest), x)
 
-    def logits_of_all_heads(self, x: Tensor) -> list[tuple[float, Tensor]]:
+    def weighted_logits(self, x: Tensor) -> list[tuple[float, Tensor]]:
         """Logits of the main head and, in training, of the auxiliary one, each with the weight of its loss.
 
         Args:
@@ -106,7 +106,7 @@ def _path_of(backbone: Backbone, weights: str) -> Path:
     name = _PREFIX + backbone.name
     published = [known for known in torchvision.models.list_models(torchvision.models.segmentation) if known == name]
     if not published:
-        raise RecipeError(
+        raise ConfigError(
             f"model.weights=coco_voc: no file is published for {backbone.name}, but for resnet50, resnet101"
         )
     url = torchvision.models.get_model_weights(name)[_FILE].url

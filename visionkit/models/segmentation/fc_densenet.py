@@ -7,14 +7,14 @@ from visionkit.backbones.base import Backbone
 from visionkit.backbones.dense_block import DenseBlock
 from visionkit.backbones.fc_densenet_encoder import FCDenseNetEncoder
 from visionkit.backbones.initialization import initialize
-from visionkit.errors import RecipeError
+from visionkit.errors import ConfigError
+from visionkit.models.base import SegmentationModel
 from visionkit.models.create import models
 from visionkit.models.load_weights import load_network
-from visionkit.models.segmentation.base_segmenter import SegmentationNetwork
 
 
 @models.register("fc_densenet")
-class FCDenseNet(SegmentationNetwork):
+class FCDenseNet(SegmentationModel):
     """Dense blocks down and up again; on the way up only what a block has added goes on (section 3.2).
 
     Args:
@@ -29,7 +29,7 @@ class FCDenseNet(SegmentationNetwork):
         spec: primitives from which `create_model` builds the same structure.
 
     Raises:
-        RecipeError: the backbone is no whole FC-DenseNet.
+        ConfigError: the backbone is no whole FC-DenseNet.
         CheckpointError: `weights` cannot be had or does not fit.
     """
 
@@ -44,7 +44,7 @@ class FCDenseNet(SegmentationNetwork):
     ) -> None:
         super().__init__()
         if not isinstance(backbone, FCDenseNetEncoder) or list(backbone.stages) != list(backbone.layers):
-            raise RecipeError(
+            raise ConfigError(
                 f"model fc_densenet: {backbone.name} as it is built is not its way down; "
                 "use fc_densenet56, fc_densenet67 or fc_densenet103 with all its stages"
             )

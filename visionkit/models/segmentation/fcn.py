@@ -11,17 +11,17 @@ from torch.nn import functional
 from visionkit.backbones.base import Backbone
 from visionkit.backbones.initialization import initialize
 from visionkit.backbones.vgg import VGG
-from visionkit.errors import RecipeError
+from visionkit.errors import ConfigError
+from visionkit.models.base import SegmentationModel
 from visionkit.models.create import models
 from visionkit.models.fully_connected_weights import take_fully_connected
-from visionkit.models.segmentation.base_segmenter import SegmentationNetwork
 from visionkit.models.segmentation.load_partial import load_matching
 
 _HEAD = "deepest"
 """What scores and enlarging layers of the head are called, whatever its stride."""
 
 
-class FCN(SegmentationNetwork):
+class FCN(SegmentationModel):
     """Scores of the deepest map, enlarged step by step; at each step the scores of a shallower map are added.
 
     On a VGG the classifier's fc6 and fc7 are convolutions of 7x7 and 1x1 behind the last pool, and begin with the
@@ -44,7 +44,7 @@ class FCN(SegmentationNetwork):
         spec: primitives from which `create_model` builds the same structure.
 
     Raises:
-        RecipeError: the backbone has no map of a stride, or its maps are not padded.
+        ConfigError: the backbone has no map of a stride, or its maps are not padded.
         CheckpointError: `weights` cannot be had or does not fit.
     """
 
@@ -62,7 +62,7 @@ class FCN(SegmentationNetwork):
         super().__init__()
         *_, deepest = backbone.stages.values()
         if deepest.margin or deepest.stride % 2:
-            raise RecipeError(f"FCN needs padded maps of even strides, and {backbone.name} has others")
+            raise ConfigError(f"FCN needs padded maps of even strides, and {backbone.name} has others")
         self.backbone = backbone
         self.num_classes = num_classes
         self.stride = deepest.stride
@@ -124,7 +124,7 @@ def _stage_of(backbone: Backbone, stride: int) -> str:
     wanted = stride // 2 if _is_vgg(backbone) else stride
     found = [stage for stage in before if backbone.stages[stage].stride == wanted]
     if not found or backbone.stages[deepest].stride <= stride:
-        raise RecipeError(
+        raise ConfigError(
             f"FCN adds a map of stride {stride} to a deeper one: {backbone.name} as it is built has none, "
             f"only {', '.join(backbone.stages)}"
         )

@@ -5,14 +5,14 @@ from torch import Tensor, nn
 from visionkit.backbones.base import Backbone
 from visionkit.backbones.frrn_backbone import FRRN as Trunk
 from visionkit.backbones.initialization import initialize
-from visionkit.errors import RecipeError
+from visionkit.errors import ConfigError
+from visionkit.models.base import SegmentationModel
 from visionkit.models.create import models
 from visionkit.models.load_weights import load_network
-from visionkit.models.segmentation.base_segmenter import SegmentationNetwork
 
 
 @models.register("frrn")
-class FRRN(SegmentationNetwork):
+class FRRN(SegmentationModel):
     """A 1x1 convolution on the trunk of two streams (table 1); with 19 classes 17.7 M parameters (A), 24.8 M (B).
 
     Args:
@@ -25,14 +25,14 @@ class FRRN(SegmentationNetwork):
         spec: primitives from which `create_model` builds the same structure.
 
     Raises:
-        RecipeError: the backbone is another network.
+        ConfigError: the backbone is another network.
         CheckpointError: `weights` cannot be had or does not fit.
     """
 
     def __init__(self, backbone: Backbone, num_classes: int, *, weights: str | None = None) -> None:
         super().__init__()
         if not isinstance(backbone, Trunk):
-            raise RecipeError(f"model frrn: {backbone.name} is not its trunk; use frrn_a or frrn_b")
+            raise ConfigError(f"model frrn: {backbone.name} is not its trunk; use frrn_a or frrn_b")
         self.backbone = backbone
         self.num_classes = num_classes
         self.stride = backbone.deepest_stride

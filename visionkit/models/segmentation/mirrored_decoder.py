@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from visionkit.backbones.base import Backbone
 from visionkit.backbones.vgg import VGG
-from visionkit.errors import RecipeError
+from visionkit.errors import ConfigError
 from visionkit.ops.upsampling import max_unpooling
 
 
@@ -54,10 +54,10 @@ def whole_vgg(backbone: Backbone, model: str) -> VGG:
     """The backbone as what it must be: a VGG with all its pools.
 
     Raises:
-        RecipeError: it is another network, or stops before the last pool.
+        ConfigError: it is another network, or stops before the last pool.
     """
     if not isinstance(backbone, VGG) or list(backbone.computed)[-1] != "s32":
-        raise RecipeError(
+        raise ConfigError(
             f"model {model} mirrors a VGG with all its pools, and {backbone.name} as it is built is none: use vgg16_bn"
         )
     return backbone

@@ -9,14 +9,14 @@ from torch.nn import functional
 from visionkit.backbones.base import Backbone
 from visionkit.backbones.initialization import initialize
 from visionkit.backbones.patch_cnn import PatchCNN
-from visionkit.errors import RecipeError
+from visionkit.errors import ConfigError
+from visionkit.models.base import SegmentationModel
 from visionkit.models.create import models
 from visionkit.models.load_weights import load_network
-from visionkit.models.segmentation.base_segmenter import SegmentationNetwork
 
 
 @models.register("patch_classifier")
-class PatchClassifier(SegmentationNetwork):
+class PatchClassifier(SegmentationModel):
     """A classifier of patches, at every pixel of an image; past the border the image is mirrored (section 2.4).
 
     `naive` sends every patch through the network, as the paper does. `forward` gives the same logits and computes
@@ -33,14 +33,16 @@ class PatchClassifier(SegmentationNetwork):
         spec: primitives from which `create_model` builds the same structure.
 
     Raises:
-        RecipeError: the backbone is no whole `PatchCNN`.
+        ConfigError: the backbone is no whole `PatchCNN`.
         CheckpointError: `weights` cannot be had or does not fit.
     """
+
+    backbone: PatchCNN
 
     def __init__(self, backbone: Backbone, num_classes: int, *, hidden: int = 200, weights: str | None = None) -> None:
         super().__init__()
         if not isinstance(backbone, PatchCNN) or backbone.keys_of_whole_network() != set(backbone.state_dict()):
-            raise RecipeError(
+            raise ConfigError(
                 f"model patch_classifier: {backbone.name} as it is built does not classify patches; "
                 "use patch_cnn_33, patch_cnn_65 or patch_cnn_95 with all its stages"
             )

@@ -5,14 +5,14 @@ from torch import Tensor, nn
 from visionkit.backbones.base import Backbone
 from visionkit.backbones.initialization import initialize
 from visionkit.backbones.sequential import named
+from visionkit.models.base import SegmentationModel
 from visionkit.models.create import models
 from visionkit.models.load_weights import load_network
-from visionkit.models.segmentation.base_segmenter import SegmentationNetwork
 from visionkit.models.segmentation.mirrored_decoder import MirroredDecoder, whole_vgg
 
 
 @models.register("segnet")
-class SegNet(SegmentationNetwork):
+class SegNet(SegmentationModel):
     """The convolutions of a VGG and their mirror image, which unpools by the encoder's indices (section 3).
 
     Two readings are in use, which differ in one layer of 64 channels at full size, the mirror image of conv1_2. The
@@ -33,7 +33,7 @@ class SegNet(SegmentationNetwork):
         spec: primitives from which `create_model` builds the same structure.
 
     Raises:
-        RecipeError: the backbone is no whole VGG.
+        ConfigError: the backbone is no whole VGG.
         CheckpointError: `weights` cannot be had or does not fit.
     """
 

@@ -10,16 +10,16 @@ from torch import Tensor, nn
 from visionkit.backbones.base import Backbone
 from visionkit.backbones.initialization import initialize
 from visionkit.backbones.unet_encoder import two_convolutions
-from visionkit.errors import RecipeError
+from visionkit.errors import ConfigError
+from visionkit.models.base import SegmentationModel
 from visionkit.models.create import models
 from visionkit.models.load_weights import load_network
-from visionkit.models.segmentation.base_segmenter import SegmentationNetwork
 from visionkit.ops.upsampling import nearest_unpooling
 from visionkit.registry import Registry
 
 
 @models.register("unet")
-class UNet(SegmentationNetwork):
+class UNet(SegmentationModel):
     """A way up that joins at each level what the backbone has seen at that size.
 
     The paper's convolutions are not padded, so that it crops what it joins; here they are, and nothing is cropped.
@@ -39,7 +39,7 @@ class UNet(SegmentationNetwork):
         spec: primitives from which `create_model` builds the same structure.
 
     Raises:
-        RecipeError: the backbone's maps do not halve from one to the next, or the form lacks a map or a width.
+        ConfigError: the backbone's maps do not halve from one to the next, or the form lacks a map or a width.
         CheckpointError: `weights` cannot be had or does not fit.
     """
 
@@ -128,7 +128,7 @@ def _checked_stride(backbone: Backbone) -> int:
     """The stride of the deepest map."""
     strides = [stage.stride for stage in backbone.stages.values()]
     if any(stride & (stride - 1) for stride in strides) or any(stage.margin for stage in backbone.stages.values()):
-        raise RecipeError(f"model unet needs padded maps whose strides are powers of two; {backbone.name} has others")
+        raise ConfigError(f"model unet needs padded maps whose strides are powers of two; {backbone.name} has others")
     return max(strides)
 
 
@@ -136,8 +136,8 @@ def _widths(backbone: Backbone, form: str, skips: list[int], light: tuple[int, .
     """Channels of each level of the way up."""
     if form == "paper":
         if 0 in skips:
-            raise RecipeError(f"decoder: paper needs a map of every stride, which {backbone.name} has not; use light")
+            raise ConfigError(f"decoder: paper needs a map of every stride, which {backbone.name} has not; use light")
         return skips
     if len(light) < len(skips):
-        raise RecipeError(f"decoder_channels: {backbone.name} needs {len(skips)} numbers, not {len(light)}")
+        raise ConfigError(f"decoder_channels: {backbone.name} needs {len(skips)} numbers, not {len(light)}")
     return list(light[: len(skips)])

@@ -8,7 +8,7 @@ import torch
 from tests.models.detection.networks import images, target
 from visionkit.backbones import create_backbone
 from visionkit.backbones.base import eval_norms
-from visionkit.errors import DataError, RecipeError, VisionkitError
+from visionkit.errors import ConfigError, DataError, VisionkitError
 from visionkit.models import create_model, models
 from visionkit.models.detection.parts.batch import split_targets
 from visionkit.models.detection.parts.one_stage import OneStageDetector, best_of_each_class, best_of_each_level
@@ -191,7 +191,7 @@ def test_what_cannot_be_is_refused(name):
         network(TWO, [target([[0, 0, 5, 5]], [3]), target()])
     with pytest.raises(DataError, match="not normalized"):
         network([255 * image.abs() for image in TWO], TWO_TARGETS)
-    with pytest.raises(RecipeError, match="at least one class"):
+    with pytest.raises(ConfigError, match="at least one class"):
         create_model(name, backbone_for(name), 0)
 
 

@@ -3,7 +3,7 @@ import torch
 
 from tests.models.detection.networks import images, target
 from visionkit.backbones import create_backbone
-from visionkit.errors import RecipeError, VisionkitError
+from visionkit.errors import ConfigError, VisionkitError
 from visionkit.models import create_model
 from visionkit.models.detection.rcnn.region_warp import RegionWarp
 
@@ -123,7 +123,7 @@ def test_what_is_no_number_is_refused(stage, value):
 
 @pytest.mark.parametrize("options", [{"warp_size": 20}, {"context": 40}, {"svm_cost": 0.0}, {"regression_penalty": -1}])
 def test_sizes_that_leave_nothing_are_refused(options):
-    with pytest.raises(RecipeError, match=next(iter(options))):
+    with pytest.raises(ConfigError, match=next(iter(options))):
         small_network(**options)
 
 

@@ -1,7 +1,7 @@
 """What enters a detection network, images padded to one batch and their objects, both checked, and what leaves it."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -10,9 +10,7 @@ from visionkit.errors import DataError
 from visionkit.ops.boxes import SMALLEST_DETECTION, has_area
 from visionkit.ops.matching import Objects
 from visionkit.ops.nms import Candidates, NMSOptions
-
-Target = dict[str, Any]
-Prediction = dict[str, Tensor]
+from visionkit.structures import Prediction, Target
 
 LARGEST_NORMALIZED = 10.0
 """In units of 1 / deviation, within which images in 0..1 stay; those in 0..255 pass it."""
@@ -148,7 +146,7 @@ def _objects(target: Target, may_hold_crowds: bool) -> Objects:
 
 
 def _crowd(target: Target) -> Tensor:
-    crowd: Tensor | None = target.get("crowd")
+    crowd = target.get("crowd")
     return crowd if crowd is not None else torch.zeros_like(target["labels"], dtype=torch.bool)
 
 
@@ -198,8 +196,9 @@ def _check_shapes(target: Target, name: str) -> None:
         raise DataError(f"{name}: labels are {labels.dtype} {list(labels.shape)}, not int64 [{len(boxes)}]")
     if _crowd(target).shape != labels.shape:
         raise DataError(f"{name}: {len(labels)} objects, but {len(_crowd(target))} crowd flags")
-    if target.get("masks") is not None and len(target["masks"]) != len(labels):
-        raise DataError(f"{name}: {len(labels)} objects, but {len(target['masks'])} masks")
+    masks = target.get("masks")
+    if masks is not None and len(masks) != len(labels):
+        raise DataError(f"{name}: {len(labels)} objects, but {len(masks)} masks")
 
 
 def _image_name(target: Target, index: int) -> str:

@@ -2,16 +2,19 @@
 
 from typing import ClassVar
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from visionkit.errors import VisionkitError
-from visionkit.models.detection.parts.batch import ImageBatch, Prediction, Target, given_proposals, split_targets
+from visionkit.models.base import DetectionModel
+from visionkit.models.detection.parts.batch import ImageBatch, given_proposals, split_targets
 from visionkit.models.detection.parts.box_head import PooledRoIHeads
 from visionkit.ops.matching import Objects
+from visionkit.ops.nms import NMSOptions
 from visionkit.ops.precision import check_finite, full_precision
+from visionkit.structures import Prediction, Target
 
 
-class ExternalProposalDetector(nn.Module):
+class ExternalProposalDetector(DetectionModel):
     """Base of R-CNN and Fast R-CNN. A network fills the attributes and says what regions are cut from.
 
     Attributes:
@@ -19,9 +22,7 @@ class ExternalProposalDetector(nn.Module):
         roi_heads: judges regions.
     """
 
-    task: ClassVar[str] = "detection"
     takes_proposals: ClassVar[bool] = True
-    num_classes: int
     roi_heads: PooledRoIHeads
 
     def forward(
@@ -53,6 +54,11 @@ class ExternalProposalDetector(nn.Module):
         regions = given_proposals([target.get("proposals") for target in targets], len(images))
         _, maps = self._features(images)
         return self._losses(maps, regions, split_targets(targets, self.num_classes))
+
+    @property
+    def nms_options(self) -> NMSOptions:
+        """How overlapping predictions are filtered."""
+        return self.roi_heads.nms
 
     def losses_and_predictions(
         self, images: list[Tensor], targets: list[Target]

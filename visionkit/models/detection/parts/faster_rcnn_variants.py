@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from torch import nn
 
 from visionkit.backbones.base import Backbone, Stage
-from visionkit.errors import RecipeError
+from visionkit.errors import ConfigError
 from visionkit.models.detection.parts.box_head import MultiLevelRoIAlign, StageHead, TwoLayerHead
 from visionkit.models.detection.parts.fpn import FPN, SelectedMaps
 from visionkit.models.fully_connected_weights import take_fully_connected
@@ -55,7 +55,7 @@ def fpn(backbone: Backbone, widths: Widths) -> Parts:
     """Feature pyramid over the stages from stride 4 to 32, two fully connected layers."""
     stages = {name: stage for name, stage in backbone.stages.items() if 4 <= stage.stride <= 32}
     if not stages:
-        raise RecipeError(f"form=fpn needs stages of stride 4 to 32; {backbone.name} gives {_listed(backbone)}")
+        raise ConfigError(f"form=fpn needs stages of stride 4 to 32; {backbone.name} gives {_listed(backbone)}")
     strides = {name: stage.stride for name, stage in stages.items()}
     *_, deepest = strides.values()
     channels, size = widths.fpn_channels, widths.roi_size or 7
@@ -80,7 +80,7 @@ def single(backbone: Backbone, widths: Widths) -> Parts:
     stages = list(backbone.computed)
     idle = [name for deeper in stages[stages.index(SINGLE_STAGE) + 1 :] for name in backbone.stage_modules[deeper]]
     if any(parameter.requires_grad for name in idle for parameter in backbone.get_submodule(name).parameters()):
-        raise RecipeError(
+        raise ConfigError(
             f"form=single uses {backbone.name} up to {SINGLE_STAGE}; what lies behind would never learn.\n"
             f"Set model.backbone.out_stages=[{SINGLE_STAGE}], or use form=c4 with a ResNet"
         )
@@ -121,10 +121,10 @@ def checked_anchors(sizes: Sequence[Sequence[int]], published: Sequence[Sequence
     """Return `sizes` if they fit the levels that `published` has, one list each, all of one length.
 
     Raises:
-        RecipeError: they do not.
+        ConfigError: they do not.
     """
     if len(sizes) != len(published) or len({len(level) for level in sizes}) != 1 or not math.prod(map(len, sizes)):
-        raise RecipeError(
+        raise ConfigError(
             f"anchor_sizes has {len(sizes)} levels of {[len(level) for level in sizes]} sizes; "
             f"this network has {len(published)} levels, and each needs the same number of sizes\n"
             f"published: {[list(level) for level in published]}"
@@ -136,10 +136,10 @@ def single_stage(backbone: Backbone) -> Stage:
     """The stage called `SINGLE_STAGE`.
 
     Raises:
-        RecipeError: the backbone does not give it.
+        ConfigError: the backbone does not give it.
     """
     if SINGLE_STAGE not in backbone.stages:
-        raise RecipeError(f"this network needs the stage {SINGLE_STAGE}; {backbone.name} gives {_listed(backbone)}")
+        raise ConfigError(f"this network needs the stage {SINGLE_STAGE}; {backbone.name} gives {_listed(backbone)}")
     return backbone.stages[SINGLE_STAGE]
 
 

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from visionkit.errors import RecipeError
+from visionkit.errors import ConfigError
 
 
 def convolution(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
@@ -33,8 +33,8 @@ def check_weights(**weights: float) -> None:
     """Refuse weights of losses below 0.
 
     Raises:
-        RecipeError: names the first.
+        ConfigError: names the first.
     """
     for name, value in weights.items():
         if value < 0:
-            raise RecipeError(f"{name}={value}: the weight of a loss cannot be below 0")
+            raise ConfigError(f"{name}={value}: the weight of a loss cannot be below 0")

@@ -9,20 +9,14 @@ from torchvision.models.detection._utils import BoxCoder, Matcher
 from torchvision.ops import clip_boxes_to_image
 
 from visionkit.backbones.base import Backbone
-from visionkit.errors import RecipeError, VisionkitError
+from visionkit.errors import ConfigError, VisionkitError
+from visionkit.models.base import DetectionModel
 from visionkit.models.detection.parts.anchors import KeptGrids
-from visionkit.models.detection.parts.batch import (
-    ImageBatch,
-    Prediction,
-    Target,
-    check_images,
-    detections,
-    pad_to_batch,
-    split_targets,
-)
+from visionkit.models.detection.parts.batch import ImageBatch, check_images, detections, pad_to_batch, split_targets
 from visionkit.ops.matching import Objects, assign
 from visionkit.ops.nms import Candidates, NMSOptions
 from visionkit.ops.precision import check_finite, full_precision
+from visionkit.structures import Prediction, Target
 
 
 class DenseOutput(NamedTuple):
@@ -57,7 +51,7 @@ class AnchorTargets(NamedTuple):
     references: Tensor
 
 
-class OneStageDetector(nn.Module):
+class OneStageDetector(DetectionModel):
     """Backbone, neck and head; a subclass says how to learn (`losses`) and what a logit means (`scores`, `choose`).
 
     Args:
@@ -71,7 +65,7 @@ class OneStageDetector(nn.Module):
         suppress: which of overlapping detections stay.
 
     Raises:
-        RecipeError: no class to detect.
+        ConfigError: no class to detect.
     """
 
     size_multiple = 32
@@ -91,7 +85,7 @@ class OneStageDetector(nn.Module):
     ) -> None:
         super().__init__()
         if num_classes < 1:
-            raise RecipeError(f"num_classes={num_classes}: a detector needs at least one class besides background")
+            raise ConfigError(f"num_classes={num_classes}: a detector needs at least one class besides background")
         self.num_classes = num_classes
         self.backbone, self.neck, self.head = backbone, neck, head
         self.anchors, self.matcher, self.box_coder, self.nms = anchors, matcher, box_coder, nms
@@ -115,7 +109,10 @@ class OneStageDetector(nn.Module):
         return boxes
 
     def forward(
-        self, images: list[Tensor], targets: list[Target] | None = None
+        self,
+        images: list[Tensor],
+        targets: list[Target] | None = None,
+        proposals: list[Tensor] | None = None,
     ) -> dict[str, Tensor] | list[Prediction]:
         """Learn from images, or detect in them.
 
@@ -123,6 +120,7 @@ class OneStageDetector(nn.Module):
             images: normalized float [3, H, W] each.
             targets: in training, per image `boxes` float32 [N, 4] xyxy in its pixels, `labels` int64 [N] in 0..K-1,
                 and optionally `crowd` bool [N] (regions that train as nothing) and `image_id` (for messages).
+            proposals: not used.
 
         Returns:
             In training a dict of losses. Else per image `boxes` float32 [M, 4] in its pixels, `scores` [M] falling,
@@ -147,6 +145,11 @@ class OneStageDetector(nn.Module):
         objects = split_targets(targets, self.num_classes)
         batch, output = self._forward_view(images)
         return self._learn(output, objects), self._detect(batch, output)
+
+    @property
+    def nms_options(self) -> NMSOptions:
+        """How overlapping predictions are filtered."""
+        return self.nms
 
     def anchor_shapes(self, input_size: tuple[int, int] | None = None) -> Tensor:
         """Width and height [A, 2], in pixels of the network's input, of every kind of anchor; on the CPU."""

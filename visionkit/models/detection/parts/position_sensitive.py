@@ -10,7 +10,7 @@ from torch.nn import functional
 from torchvision.models.detection._utils import BalancedPositiveNegativeSampler
 from torchvision.ops import ps_roi_align, ps_roi_pool
 
-from visionkit.errors import RecipeError
+from visionkit.errors import ConfigError
 from visionkit.models.detection.parts.roi_heads import RoIHeads, Sample, mean_losses
 from visionkit.ops.hard_example_mining import hardest_of_each
 from visionkit.ops.roi_align import SAMPLES
@@ -107,7 +107,7 @@ class PositionSensitiveRoIHeads(RoIHeads):
         **options: of `RoIHeads`.
 
     Raises:
-        RecipeError: no such pooling.
+        ConfigError: no such pooling.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class PositionSensitiveRoIHeads(RoIHeads):
     ) -> None:
         super().__init__(batch_size=batch_size, **options)
         if pooling not in POOLINGS:
-            raise RecipeError(f"pooling={pooling!r}{suggest(pooling, POOLINGS)}")
+            raise ConfigError(f"pooling={pooling!r}{suggest(pooling, POOLINGS)}")
         self.pool = POOLINGS[pooling]
         self.cells, self.stride, self.num_classes = cells, stride, num_classes
         self.hardest = batch_size if ohem else None

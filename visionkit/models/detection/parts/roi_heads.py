@@ -14,10 +14,11 @@ from torch.nn import functional
 from torchvision.models.detection._utils import BalancedPositiveNegativeSampler, BoxCoder
 from torchvision.ops import clip_boxes_to_image
 
-from visionkit.models.detection.parts.batch import Prediction, detections
+from visionkit.models.detection.parts.batch import detections
 from visionkit.models.detection.parts.rpn import SMOOTH_L1_BETA
 from visionkit.ops.matching import BandMatcher, Objects, assign
 from visionkit.ops.nms import Candidates, NMSOptions
+from visionkit.structures import Prediction
 
 
 class Sample(NamedTuple):

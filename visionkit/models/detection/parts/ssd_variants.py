@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from visionkit.backbones.base import Backbone
-from visionkit.errors import RecipeError
+from visionkit.errors import ConfigError
 from visionkit.models.detection.parts.default_boxes import DefaultBoxes
 
 
@@ -136,14 +136,14 @@ def any_backbone(
     stages = {name: stage for name, stage in backbone.stages.items() if 8 <= stage.stride <= 32}
     if not stages:
         given = ", ".join(backbone.stages)
-        raise RecipeError(f"form=any needs stages of stride 8 to 32; {backbone.name} gives {given}")
+        raise ConfigError(f"form=any needs stages of stride 8 to 32; {backbone.name} gives {given}")
     channels = [*(stage.channels for stage in stages.values()), *extra_channels]
     extra = [
         ExtraBlock(inputs, outputs, stride=2, padding=1)
         for inputs, outputs in zip(channels[len(stages) - 1 :], extra_channels, strict=False)
     ]
     if not 0 < smallest <= largest <= 1:
-        raise RecipeError(f"scales={[smallest, largest]}: the smallest and the largest share of the image, within 0..1")
+        raise ConfigError(f"scales={[smallest, largest]}: the smallest and the largest share of the image, within 0..1")
     sides = torch.linspace(smallest, largest, len(channels)).tolist()  # equation 4
     neck = ExtraLevels(list(stages), extra, {name: stage.channels for name, stage in stages.items()})
     return Levels(neck, channels, DefaultBoxes([[2, 3]] * len(channels), [*sides, 1.0]))
@@ -159,13 +159,13 @@ FORMS: dict[str, Callable[[Backbone, Sequence[int] | None, tuple[float, float] |
 def _refuse(**options: object) -> None:
     for name, value in options.items():
         if value is not None:
-            raise RecipeError(f"{name}={value} is for form=any; ssd300 and ssd512 have their own levels and boxes")
+            raise ConfigError(f"{name}={value} is for form=any; ssd300 and ssd512 have their own levels and boxes")
 
 
 def _on_vgg(backbone: Backbone, extra: list[ExtraBlock], boxes: DefaultBoxes) -> Levels:
     given = {name: stage.channels for name, stage in backbone.stages.items()}
     if given.get("s8") != 512 or given.get("s16") != 1024:
-        raise RecipeError(
+        raise ConfigError(
             f"SSD300 and SSD512 stand on vgg16_atrous with its stages s8 and s16, not on {backbone.name}\n"
             "set model.backbone.name=vgg16_atrous, or model.form=any"
         )

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from visionkit.errors import RecipeError
+from visionkit.errors import ConfigError
 from visionkit.models.detection.parts.box_head import TwoLayerHead
 
 
@@ -37,7 +37,7 @@ class TruncatedHead(TwoLayerHead):
         ranks: of fc6 and fc7.
 
     Raises:
-        RecipeError: a rank that saves no products, or none.
+        ConfigError: a rank that saves no products, or none.
     """
 
     def __init__(self, head: TwoLayerHead, ranks: Sequence[int]) -> None:
@@ -45,7 +45,7 @@ class TruncatedHead(TwoLayerHead):
         self.fc6, self.fc7, self.dropout = head.fc6, head.fc7, head.dropout
         most = [_largest_rank(layer.in_features, layer.out_features) for layer in (self.fc6, self.fc7)]
         if len(ranks) != 2 or not all(0 < rank <= limit for rank, limit in zip(ranks, most, strict=True)):
-            raise RecipeError(
+            raise ConfigError(
                 f"svd={list(ranks)}: give the ranks of fc6 and fc7, from 1 to {most[0]} and {most[1]}; "
                 "larger ones would cost more than the whole layers"
             )

@@ -1,29 +1,23 @@
 """What the detectors share that propose regions themselves and then judge them (Ren et al. 2015)."""
 
-from typing import ClassVar
-
 from torch import Tensor, nn
 
 from visionkit.backbones.base import Backbone
-from visionkit.errors import RecipeError, VisionkitError
-from visionkit.models.detection.parts.batch import (
-    ImageBatch,
-    Prediction,
-    Target,
-    check_images,
-    pad_to_batch,
-    split_targets,
-)
+from visionkit.errors import ConfigError, VisionkitError
+from visionkit.models.base import DetectionModel
+from visionkit.models.detection.parts.batch import ImageBatch, check_images, pad_to_batch, split_targets
 from visionkit.models.detection.parts.roi_heads import RoIHeads, Sample
 from visionkit.models.detection.parts.rpn import RegionProposalNetwork, ScoredAnchors
 from visionkit.ops.matching import Objects
+from visionkit.ops.nms import NMSOptions
 from visionkit.ops.precision import check_finite, full_precision
+from visionkit.structures import Prediction, Target
 
 SIZE_MULTIPLE = 32
 """Pixels; the batch is padded to whole cells of the deepest map."""
 
 
-class TwoStageDetector(nn.Module):
+class TwoStageDetector(DetectionModel):
     """Base of Faster R-CNN and its relatives. A network fills the attributes.
 
     Both stages learn at once (Ren et al. 2015, section 3.2, approximate joint training).
@@ -38,10 +32,9 @@ class TwoStageDetector(nn.Module):
         roi_heads: judges them.
 
     Raises:
-        RecipeError: no class to detect.
+        ConfigError: no class to detect.
     """
 
-    task: ClassVar[str] = "detection"
     neck: nn.Module
     rpn: RegionProposalNetwork
     roi_heads: RoIHeads
@@ -49,12 +42,15 @@ class TwoStageDetector(nn.Module):
     def __init__(self, backbone: Backbone, num_classes: int) -> None:
         super().__init__()
         if num_classes < 1:
-            raise RecipeError(f"num_classes={num_classes}: a detector needs at least one class besides background")
+            raise ConfigError(f"num_classes={num_classes}: a detector needs at least one class besides background")
         self.num_classes = num_classes
         self.backbone = backbone
 
     def forward(
-        self, images: list[Tensor], targets: list[Target] | None = None
+        self,
+        images: list[Tensor],
+        targets: list[Target] | None = None,
+        proposals: list[Tensor] | None = None,
     ) -> dict[str, Tensor] | list[Prediction]:
         """Learn from images, or detect in them.
 
@@ -62,6 +58,7 @@ class TwoStageDetector(nn.Module):
             images: normalized float [3, H, W] each, of any size.
             targets: in training, per image `boxes` float32 [N, 4] xyxy in its pixels, `labels` int64 [N] in 0..K-1,
                 and optionally `crowd` bool [N] (regions that train as nothing) and `image_id` (for messages).
+            proposals: not used.
 
         Returns:
             In training the losses `loss_rpn_objectness`, `loss_rpn_box`, `loss_classifier`, `loss_box`. Else per
@@ -87,6 +84,11 @@ class TwoStageDetector(nn.Module):
         objects = split_targets(targets, self.num_classes)
         batch, maps, scored = self._first_stage(images)
         return self._losses(batch, maps, scored, objects), self._detect(batch, maps, scored)
+
+    @property
+    def nms_options(self) -> NMSOptions:
+        """How overlapping predictions are filtered."""
+        return self.roi_heads.nms
 
     def anchor_shapes(self, input_size: tuple[int, int] | None = None) -> Tensor:
         """Width and height [A, 2], in pixels of the network's input, of every kind of anchor; on the CPU."""
@@ -139,7 +141,7 @@ def check_thresholds(stage: str, foreground: float, background: float) -> None:
     """Refuse IoU that no box could be told by.
 
     Raises:
-        RecipeError: names the `stage` ("rpn" or "box").
+        ConfigError: names the `stage` ("rpn" or "box").
     """
     if not 0 <= background <= foreground <= 1:
-        raise RecipeError(f"{stage}_bg_iou={background} and {stage}_fg_iou={foreground}: they must rise within 0..1")
+        raise ConfigError(f"{stage}_bg_iou={background} and {stage}_fg_iou={foreground}: they must rise within 0..1")

@@ -8,9 +8,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from visionkit.backbones.base import Backbone
-from visionkit.errors import RecipeError
+from visionkit.errors import ConfigError
 from visionkit.models.create import models
-from visionkit.models.detection.parts.batch import ImageBatch, Prediction, check_images, pad_to_batch
+from visionkit.models.detection.parts.batch import ImageBatch, check_images, pad_to_batch
 from visionkit.models.detection.parts.box_head import PooledRoIHeads, TwoLayerHead
 from visionkit.models.detection.parts.external_proposals import ExternalProposalDetector
 from visionkit.models.detection.rcnn.fitted_linear import FittedLinear
@@ -20,6 +20,7 @@ from visionkit.models.fully_connected_weights import take_fully_connected
 from visionkit.ops.matching import Objects
 from visionkit.ops.nms import NMSOptions
 from visionkit.ops.precision import check_finite, full_precision
+from visionkit.structures import Prediction
 
 STEEPNESS = math.log(19)
 """Of the sigmoid that makes scores of margins: -1, 0 and 1 become .05, .5 and .95."""
@@ -61,7 +62,7 @@ class RCNN(ExternalProposalDetector):
         chunk: regions that go through the network at once in evaluation; 2000 together would not fit into memory.
 
     Raises:
-        RecipeError: options that contradict each other or the backbone.
+        ConfigError: options that contradict each other or the backbone.
     """
 
     task: ClassVar[str] = "detection"
@@ -94,9 +95,9 @@ class RCNN(ExternalProposalDetector):
         super().__init__()
         size = warp_size or backbone.native_size
         if not 0 <= 2 * context < size:
-            raise RecipeError(f"context={context}: nothing is left of regions warped to {size} pixels")
+            raise ConfigError(f"context={context}: nothing is left of regions warped to {size} pixels")
         if min(svm_cost, regression_penalty) <= 0:
-            raise RecipeError(f"svm_cost={svm_cost} and regression_penalty={regression_penalty} must be above 0")
+            raise ConfigError(f"svm_cost={svm_cost} and regression_penalty={regression_penalty} must be above 0")
         head = TwoLayerHead(values_of_deepest(backbone, size), head_channels, head_dropout)
         take_fully_connected(head, backbone)
         self.num_classes, self.chunk = num_classes, chunk
@@ -116,11 +117,11 @@ class RCNN(ExternalProposalDetector):
         )
         for value in self.roi_heads.box_predictor.bbox_pred.parameters():
             nn.init.zeros_(value).requires_grad_(False)  # boxes stay where the proposals are
-        self.after_training = nn.ModuleDict()
+        self._fitted_layers = nn.ModuleDict()
         if classifier == "svm":
-            self.after_training["svm"] = FittedLinear(head_channels, num_classes)
+            self._fitted_layers["svm"] = FittedLinear(head_channels, num_classes)
         if box_regression:
-            self.after_training["box_regression"] = FittedLinear(head.fc6.in_features, 4 * num_classes)
+            self._fitted_layers["box_regression"] = FittedLinear(head.fc6.in_features, 4 * num_classes)
         self.to(memory_format=torch.channels_last)
 
     def describe(self, image: Tensor, regions: Tensor) -> RegionFeatures:
@@ -161,9 +162,14 @@ class RCNN(ExternalProposalDetector):
             return deepest.new_zeros(len(deepest), self.num_classes, 4, dtype=torch.float32)
         return regression(deepest).view(-1, self.num_classes, 4)
 
+    @property
+    def fitted_layers(self) -> nn.ModuleDict:
+        """The linear SVMs and the box regression, where they are asked for."""
+        return self._fitted_layers
+
     def _fitted(self, stage: str) -> FittedLinear | None:
         """What a stage has fitted; None where it has not been run, or is not asked for."""
-        part = dict(self.after_training.items()).get(stage)
+        part = dict(self._fitted_layers.items()).get(stage)
         return part if isinstance(part, FittedLinear) and part.fitted else None
 
     def _features(self, images: list[Tensor]) -> tuple[ImageBatch, dict[str, Tensor]]:
@@ -173,7 +179,7 @@ class RCNN(ExternalProposalDetector):
 
     def _losses(self, maps: dict[str, Tensor], regions: list[Tensor], objects: list[Objects]) -> dict[str, Tensor]:
         if self.training:
-            for part in self.after_training.children():
+            for part in self._fitted_layers.children():
                 part.forget()  # type: ignore[operator]
         losses = super()._losses(maps, regions, objects)
         return {"loss_classifier": losses["loss_classifier"]}

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from visionkit.backbones.base import Backbone
-from visionkit.errors import RecipeError
+from visionkit.errors import ConfigError
 from visionkit.models.detection.parts.box_head import TwoLayerHead
 
 
@@ -64,7 +64,7 @@ def values_of_deepest(backbone: Backbone, size: int) -> int:
     """How many values the deepest map of a square image has.
 
     Raises:
-        RecipeError: the image is too small for the network.
+        ConfigError: the image is too small for the network.
     """
     mode = backbone.training
     try:
@@ -72,7 +72,7 @@ def values_of_deepest(backbone: Backbone, size: int) -> int:
             blank = torch.zeros(1, 3, size, size, device=next(backbone.parameters()).device)
             *_, deepest = backbone.eval()(blank).values()
     except RuntimeError as error:
-        raise RecipeError(f"warp_size={size}: {backbone.name} has nothing left of so small an image") from error
+        raise ConfigError(f"warp_size={size}: {backbone.name} has nothing left of so small an image") from error
     finally:
         backbone.train(mode)
     return deepest[0].numel()

@@ -1,0 +1,180 @@
+"""The contracts of the three kinds of models; every optional ability has its default here."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from visionkit.backbones.base import Backbone
+from visionkit.errors import ConfigError
+from visionkit.ops.nms import NMSOptions
+from visionkit.structures import Prediction, Target
+
+
+class Model(nn.Module):
+    """Base of every model: a backbone, and what makes predictions from its feature maps.
+
+    Attributes:
+        task: name of the task that trains it.
+        backbone: source of the feature maps.
+        num_classes: K, without background.
+    """
+
+    task: ClassVar[str]
+    registered_name: ClassVar[str | None] = None
+    backbone: Backbone
+    num_classes: int
+
+    @property
+    def spec(self) -> dict[str, Any] | None:
+        """Primitives from which `create_model` builds the same structure; None for a class without a registered name.
+
+        `models.register` gives a class its name, and makes its instances keep their arguments. A subclass that is not
+        registered itself has no `spec`: the name would build something else.
+        """
+        name = type(self).__dict__.get("registered_name")
+        if name is None:
+            return None
+        return {"name": name, **self.__dict__["constructor_arguments"], "backbone": self.backbone.spec}
+
+    @property
+    def mean(self) -> tuple[float, ...]:
+        """Mean per channel, on images in 0..1, that inputs are normalized with."""
+        return self.backbone.mean
+
+    @property
+    def std(self) -> tuple[float, ...]:
+        """Standard deviation per channel, on images in 0..1, that inputs are normalized with."""
+        return self.backbone.std
+
+    @property
+    def stage_modules(self) -> Mapping[str, Sequence[str]]:
+        """Names of the backbone's modules by stage, shallow to deep; empty where the backbone has no stages."""
+        return self.backbone.stage_modules
+
+
+class DetectionModel(Model):
+    """Base of detectors: boxes, scores and labels for each image, as in torchvision.
+
+    Attributes:
+        takes_proposals: whether the model finds no regions by itself. Its targets then have `proposals`, and in
+            evaluation it is called as `model(images, proposals=...)`.
+        predicts_masks: whether predictions have `mask_probabilities`.
+    """
+
+    task: ClassVar[str] = "detection"
+    takes_proposals: ClassVar[bool] = False
+    predicts_masks: ClassVar[bool] = False
+
+    def forward(
+        self,
+        images: list[Tensor],
+        targets: list[Target] | None = None,
+        proposals: list[Tensor] | None = None,
+    ) -> dict[str, Tensor] | list[Prediction]:
+        """Return the losses in training mode, the predictions in evaluation mode.
+
+        Args:
+            images: normalized float [3, H, W] each, of any size.
+            targets: in training, per image `boxes` float32 [N, 4] xyxy in its pixels, `labels` int64 [N] in 0..K-1,
+                and optionally `crowd` bool [N] and `image_id`.
+            proposals: in evaluation of a model that `takes_proposals`, per image float32 [P, 4] in its pixels.
+
+        Returns:
+            A dict of scalar losses, or per image `boxes` float32 [M, 4] in its pixels, `scores` [M] falling, `labels`
+            int64 [M] in 0..K-1.
+        """
+        raise NotImplementedError
+
+    def losses_and_predictions(
+        self, images: list[Tensor], targets: list[Target]
+    ) -> tuple[dict[str, Tensor], list[Prediction]]:
+        """Return both results of `forward` from one pass, in the present mode; the losses may be empty."""
+        raise NotImplementedError
+
+    @property
+    def nms_options(self) -> NMSOptions | None:
+        """How overlapping predictions are filtered; None where the model does not say."""
+        return None
+
+    @property
+    def fitted_layers(self) -> nn.ModuleDict:
+        """Layers that are fitted after the last epoch, by the name of their fitting stage; empty for most models."""
+        return nn.ModuleDict()
+
+    def anchor_shapes(self, input_size: tuple[int, int] | None = None) -> Tensor | None:
+        """Return width and height [A, 2] of every kind of anchor, in input pixels, on the CPU; None without anchors.
+
+        Args:
+            input_size: height and width of the model's input, which some anchors depend on.
+        """
+        return None
+
+
+class ClassificationModel(Model):
+    """Base of classifiers: logits [B, K] of images [B, 3, H, W]."""
+
+    task: ClassVar[str] = "classification"
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return logits [B, K] of normalized images [B, 3, H, W]."""
+        raise NotImplementedError
+
+    def weighted_logits(self, x: Tensor) -> list[tuple[float, Tensor]]:
+        """Return loss weight and logits [B, K] of every head; the main head comes first, with weight 1.
+
+        Auxiliary heads take part in training mode only.
+        """
+        return [(1.0, self(x))]
+
+    def classify_features(self, features: Tensor) -> Tensor:
+        """Return logits [B, K] of features that were computed before, see `visionkit.engine.feature_cache`.
+
+        Raises:
+            ConfigError: the model has no head that works on features alone.
+        """
+        raise ConfigError(f"{type(self).__name__} cannot classify cached features")
+
+    def dense(self, x: Tensor) -> Tensor:
+        """Return logits [B, K, h, w] at every position of larger images [B, 3, H, W].
+
+        Raises:
+            ConfigError: the model has no fully convolutional form.
+        """
+        raise ConfigError(f"{type(self).__name__} has no dense form; use other views, for example grid")
+
+
+class SegmentationModel(Model):
+    """Base of segmentation models: logits [B, K, H, W] of images [B, 3, H, W] of any size.
+
+    A model that halves and doubles its maps needs sides that are multiples of `stride`. Zeros, the mean color after
+    normalization, are added at the right and at the bottom, and the logits there are cut off.
+
+    Attributes:
+        stride: the padded sides are multiples of it; as a rule the total stride. 1 pads nothing.
+        min_size: smallest height and width in pixels, a multiple of `stride`.
+    """
+
+    task: ClassVar[str] = "segmentation"
+    stride: int = 1
+    min_size: int = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return logits [B, K, H, W] of normalized images [B, 3, H, W]."""
+        height, width = x.shape[-2:]
+        bottom, right = (max(-side % self.stride, self.min_size - side) for side in (height, width))
+        if not (bottom or right):
+            return self._logits(x)
+        return self._logits(functional.pad(x, (0, right, 0, bottom)))[..., :height, :width]
+
+    def weighted_logits(self, x: Tensor) -> list[tuple[float, Tensor]]:
+        """Return loss weight and logits [B, K, H, W] of every head; the main head comes first, with weight 1.
+
+        Auxiliary heads take part in training mode only.
+        """
+        return [(1.0, self(x))]
+
+    def _logits(self, x: Tensor) -> Tensor:
+        """Return logits [B, K, h, w] of [B, 3, h, w], with h and w multiples of `stride`."""
+        raise NotImplementedError
