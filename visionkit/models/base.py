@@ -113,9 +113,15 @@ class DetectionModel(Model):
 
 
 class ClassificationModel(Model):
-    """Base of classifiers: logits [B, K] of images [B, 3, H, W]."""
+    """Base of classifiers: logits [B, K] of images [B, 3, H, W].
+
+    Attributes:
+        multi_label: whether an image has any number of classes. Each logit then goes through a sigmoid of its own, and
+            the loss is binary cross-entropy; otherwise a softmax goes over all of them.
+    """
 
     task: ClassVar[str] = "classification"
+    multi_label: bool = False
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits [B, K] of normalized images [B, 3, H, W]."""

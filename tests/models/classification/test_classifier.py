@@ -158,6 +158,13 @@ def test_spec_rebuilds_the_structure(name):
     again.load_state_dict(network.state_dict())
 
 
+@pytest.mark.parametrize(("options", "multi_label"), [({}, False), ({"multi_label": True}, True)])
+def test_multi_label_is_an_option_of_the_model_and_part_of_its_spec(options, multi_label):
+    network = classifier("lenet5", **options)
+    assert network.multi_label is multi_label
+    assert network.spec["multi_label"] is multi_label
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

@@ -27,6 +27,7 @@ class Classifier(ClassificationModel):
         weights: values for the whole network: imagenet, the path of such a published state dict, the path of a
             visionkit checkpoint, {"from": path} to grow a VGG from a shallower one, or None. Head layers of another
             shape, as the last where the classes differ, stay new.
+        multi_label: whether an image has any number of classes, see `ClassificationModel`.
 
     Attributes:
         spec: primitives from which `create_model` builds the same structure.
@@ -45,11 +46,13 @@ class Classifier(ClassificationModel):
         dropout: float | None = None,
         initialization: str = "auto",
         weights: str | dict[str, str] | None = None,
+        multi_label: bool = False,
     ) -> None:
         super().__init__()
         if num_classes < 1:
             raise ConfigError(f"num_classes={num_classes}: a classifier needs at least one class")
         self.num_classes = num_classes
+        self.multi_label = multi_label
         self.backbone = backbone
         self.head = heads.get(backbone.usual_head if head == "auto" else head)(backbone, num_classes, dropout)
         if initialization != "auto":

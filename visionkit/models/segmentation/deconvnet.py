@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from visionkit.backbones.base import Backbone
 from visionkit.backbones.initialization import initialize
 from visionkit.backbones.sequential import named
+from visionkit.backbones.vgg import VGG
 from visionkit.errors import ConfigError
 from visionkit.models.base import SegmentationModel
 from visionkit.models.create import models
@@ -37,6 +38,7 @@ class DeconvNet(SegmentationModel):
         CheckpointError: `weights` cannot be had or does not fit.
     """
 
+    backbone: VGG
     stride = 32
 
     def __init__(
