@@ -9,8 +9,7 @@ from typing import Any
 __version__ = "0.1.0"
 
 _HOMES = {
-    "load": "visionkit.engine.predict",
-    "Predictor": "visionkit.engine.predict",
+    "load": "visionkit.pipelines",
     "create_backbone": "visionkit.backbones",
     "create_model": "visionkit.models",
     "VisionData": "visionkit.data.datamodule",

@@ -447,10 +447,10 @@ def checkpoint(state, *prefixes, **more):
 
 
 @pytest.mark.parametrize("name", ["resnet18", "densenet121", LITE])
-@pytest.mark.parametrize("prefix", ["network.backbone.", "backbone.", "model.encoder.backbone."])
+@pytest.mark.parametrize("prefix", ["pipeline.network.backbone.", "backbone.", "model.encoder.backbone."])
 def test_the_backbone_is_taken_out_of_a_checkpoint_of_any_task(name, prefix, tmp_path):
     trained = randomized(create_backbone(name, weights="none"))
-    content = checkpoint(trained.state_dict(), prefix, **{"network.head.weight": torch.zeros(2)})
+    content = checkpoint(trained.state_dict(), prefix, **{"pipeline.network.head.weight": torch.zeros(2)})
     file = saved(content, tmp_path / "best.ckpt")
     again = create_backbone(name, weights=str(file), norm="eval", frozen_stages=1)
     assert holds(again, trained.state_dict())
@@ -465,7 +465,7 @@ def test_a_checkpoint_must_hold_exactly_one_backbone(prefixes, word, tmp_path, r
 
 def test_a_checkpoint_with_fewer_stages_names_what_is_missing(tmp_path):
     small = create_backbone("resnet18", weights="none", out_stages=["s8"])
-    file = saved(checkpoint(small.state_dict(), "network.backbone."), tmp_path / "best.ckpt")
+    file = saved(checkpoint(small.state_dict(), "pipeline.network.backbone."), tmp_path / "best.ckpt")
     refused(lambda: create_backbone("resnet18", weights=str(file)), "missing", "layer3")
 
 

@@ -26,8 +26,8 @@ from tests.benchmarks.schedules import fill, fit_and_test, last_run, processor_s
 from visionkit.cli.config.build import build_data
 from visionkit.cli.main import main
 from visionkit.data.proposals.source import SearchedProposals
-from visionkit.engine.predict import Predictor
 from visionkit.ops.nms import NMSOptions
+from visionkit.pipelines import DetectionPipeline
 
 DETECTORS = {
     "sliding window": "sliding_window_alexnet",
@@ -92,9 +92,9 @@ class Stopwatch:
         self.since = now
 
 
-def stage_seconds(predictor: Predictor, images: list[Path]) -> Counter[str]:
+def stage_seconds(pipeline: DetectionPipeline, images: list[Path]) -> Counter[str]:
     """Seconds of a core that an image takes, by stage, in the mean of all images but the first."""
-    network, watch = predictor.task.network, Stopwatch()
+    network, watch = pipeline.network, Stopwatch()
     network.forward = watch.around("heads", network.forward)
     network.backbone.forward = watch.around("features", network.backbone.forward)
     if rpn := getattr(network, "rpn", None):
@@ -104,10 +104,10 @@ def stage_seconds(predictor: Predictor, images: list[Path]) -> Counter[str]:
     try:
         for kind, stage in kinds.items():
             kind.__call__ = watch.around(stage, kind.__call__)  # type: ignore[method-assign]
-        predictor.predict(images[0])
+        pipeline.predict(images[0])
         watch.turn()
         watch.seconds.clear()
-        predictor.predict(images[1:])
+        pipeline.predict(images[1:])
         watch.turn()
     finally:
         for kind, function in plain.items():
@@ -134,9 +134,9 @@ def row(name: str, minutes: float, card: list[str], images: list[Path]) -> list[
     recipe = DETECTORS[name]
     epochs = epochs_within(minutes, recipe, card)
     metrics, _, spent = fit_and_test(recipe, [*card, f"trainer.max_epochs={epochs}"])
-    predictor = vk.load(last_run(recipe) / "last.ckpt", device="cpu")
-    seconds = stage_seconds(predictor, images)
-    parameters = sum(parameter.numel() for parameter in predictor.task.network.parameters())
+    pipeline = vk.load(last_run(recipe) / "last.ckpt", device="cpu")
+    seconds = stage_seconds(pipeline, images)
+    parameters = sum(parameter.numel() for parameter in pipeline.network.parameters())
     return [
         name,
         str(epochs),

@@ -7,7 +7,7 @@ channels-last. Then the two run the same kernels on the same shapes, and who all
 (pages that the system hands out anew at each step): so every order of building them has its rounds. The time is that
 of one core, which other work on the machine disturbs less.
 
-Needs `pip install segmentation-models-pytorch`; run by hand on an idle machine:
+RequiredAnnotation `pip install segmentation-models-pytorch`; run by hand on an idle machine:
 pytest -m benchmark -o addopts="" -s tests/benchmarks/test_segmentation_speed.py
 """
 

@@ -8,8 +8,8 @@ from PIL import Image
 
 from visionkit.cli.main import main
 from visionkit.data.datasets.shapes import Shapes
-from visionkit.engine.checkpoint import load_task
 from visionkit.ops.palette import class_color
+from visionkit.tasks import Task
 
 RECIPE = """
 task: segmentation
@@ -70,7 +70,7 @@ def test_predict_writes_masks_and_says_what_test_says(checkpoint, images, tmp_pa
     assert main(["predict", checkpoint, *images, "--output", str(out)]) == 0
     found = json.loads((out / "predictions.json").read_text())
     _, rows = scored([checkpoint], tmp_path)
-    names = load_task(checkpoint).class_names
+    names = Task.load_from_checkpoint(checkpoint).class_names
     for number, (entry, row) in enumerate(zip(found, rows, strict=True)):
         mask = Image.open(out / entry["masks"])
         assert entry["masks"] == f"masks/{number}.png"

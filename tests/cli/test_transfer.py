@@ -50,7 +50,7 @@ data:
 {TRAINER}
 """,
 }
-PREFIX = "network.backbone."
+PREFIX = "pipeline.network.backbone."
 
 
 def fit(task, folder, *words):

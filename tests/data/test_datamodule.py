@@ -95,7 +95,7 @@ def test_masks_of_classes_come_with_their_images_and_are_void_where_padded(tmp_p
         batch_size=4,
         num_workers=workers,
         augment=[{"name": "PadIfNeeded", "min_height": 24, "min_width": 24}],
-        needs="semantic",
+        required="semantic",
     )
     batch = next(iter(data.train_dataloader()))
     for image, target in zip(batch.images, batch.targets, strict=True):

@@ -18,10 +18,10 @@ pytest.importorskip("skimage")
 
 from visionkit.cli.main import main
 from visionkit.data.datasets.shapes import Shapes
-from visionkit.engine.checkpoint import load_task
 from visionkit.engine.rcnn import svm
 from visionkit.engine.rcnn.box_regression import BoxRegression
 from visionkit.engine.rcnn.region_features import FeatureFolder
+from visionkit.tasks import Task
 
 SPLIT = "{split: %s, count: %d, size: 64, min_object: 0.3, max_object: 0.7}"
 RECIPE = f"""
@@ -149,7 +149,7 @@ def test_what_is_measured_at_the_end_is_what_is_after_each_epoch(desk):
 
 
 def test_boxes_move_and_scores_are_those_of_the_margins(finished):
-    task = load_task(finished / "runs/mine/1/best.ckpt")
+    task = Task.load_from_checkpoint(finished / "runs/mine/1/best.ckpt")
     network = task.network
     assert torch.count_nonzero(network.after_training["box_regression"].weight)
     image, regions = torch.randn(3, 64, 64), torch.tensor([[4.0, 4, 40, 50], [10, 20, 60, 60]])
@@ -246,7 +246,7 @@ def test_nothing_follows_where_nothing_is_asked_for(desk, work):
 
 
 def test_what_is_kept_is_what_the_network_sees(finished):
-    task, seen = load_task(finished / "runs/mine/1/best.ckpt"), 0
+    task, seen = Task.load_from_checkpoint(finished / "runs/mine/1/best.ckpt"), 0
     shapes = Shapes(split="train", count=5, size=64, min_object=0.3, max_object=0.7)
     images = {index: torch.from_numpy(shapes[index].image).permute(2, 0, 1) for index in range(5)}
     boxes = {index: torch.from_numpy(shapes[index].annotation.boxes) for index in range(5)}

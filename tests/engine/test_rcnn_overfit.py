@@ -9,11 +9,10 @@ pytest.importorskip("skimage")
 from tests.tasks.small import SIZE, small_data, small_trainer
 from visionkit.backbones import create_backbone
 from visionkit.data.proposals.source import ProposalOptions
-from visionkit.engine.checkpoint import load_task
 from visionkit.engine.run import make_callbacks
 from visionkit.models import create_model
 from visionkit.preprocessing.detection import DetectionPreprocessOptions
-from visionkit.tasks import Detection, OptimizerOptions, ScheduleOptions
+from visionkit.tasks import Detection, OptimizerOptions, ScheduleOptions, Task
 
 EPOCHS = 18
 OPTIONS = {
@@ -59,7 +58,7 @@ def test_eight_images_are_learned_by_heart(tmp_path):
     # The class that no training object has is never found.
     absent = set(range(6)) - {label for index in range(8) for label in data.dataset("train").annotation(index).labels}
     assert absent
-    network = load_task(tmp_path / "best.ckpt").network
+    network = Task.load_from_checkpoint(tmp_path / "best.ckpt").network
     image = torch.randn(3, SIZE, SIZE)
     with torch.inference_mode():
         scores, _ = network.score_regions(network.describe(image, torch.tensor([[0.0, 0, 40, 40], [5, 5, 60, 50]])))

@@ -6,7 +6,6 @@ from lightning.pytorch.callbacks import EarlyStopping, EMAWeightAveraging
 
 from tests.tasks.small import small_data, small_task, small_trainer
 from visionkit.data.datasets.shapes import FORMS
-from visionkit.engine.checkpoint import load_task
 from visionkit.engine.run import (
     EarlyStoppingOptions,
     EmaOptions,
@@ -16,6 +15,7 @@ from visionkit.engine.run import (
     new_run_folder,
 )
 from visionkit.errors import VisionkitError
+from visionkit.tasks import Task
 
 
 def test_run_folders_are_numbered_and_never_shared(tmp_path):
@@ -56,7 +56,7 @@ def train(tmp_path, resumed=None, **options):
 def test_best_and_last_are_kept_and_the_average_is_what_is_saved(tmp_path):
     train(tmp_path, make={"ema": EmaOptions(decay=0.5)}, max_epochs=2)
     assert {"best.ckpt", "last.ckpt", "metrics.csv"} <= {path.name for path in tmp_path.iterdir()}
-    load_task(tmp_path / "best.ckpt")
+    Task.load_from_checkpoint(tmp_path / "best.ckpt")
     header = (tmp_path / "metrics.csv").read_text().splitlines()[0]
     assert "val/AP" in header
     assert "train/loss" in header
@@ -99,11 +99,11 @@ def test_what_no_validation_followed_is_kept_all_the_same(tmp_path):
 
 def test_what_shall_not_learn_is_kept_too(tmp_path):
     train(tmp_path, max_epochs=0)
-    assert load_task(tmp_path / "last.ckpt").class_names == list(FORMS)
+    assert Task.load_from_checkpoint(tmp_path / "last.ckpt").class_names == list(FORMS)
 
 
 def test_the_check_before_training_is_no_result(tmp_path):
     trainer = train(tmp_path, max_epochs=1, check_val_every_n_epoch=2, num_sanity_val_steps=1)
     assert trainer.lightning_module.results == {}
     assert not (tmp_path / "best.ckpt").exists()
-    load_task(tmp_path / "last.ckpt")
+    Task.load_from_checkpoint(tmp_path / "last.ckpt")

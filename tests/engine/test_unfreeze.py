@@ -11,11 +11,10 @@ from lightning.pytorch.strategies import DDPStrategy
 from tests.tasks.small import small_trainer
 from tests.tasks.small_classifier import small_classification, small_images
 from visionkit.backbones import create_backbone
-from visionkit.engine.checkpoint import load_task
 from visionkit.engine.unfreeze import StagedUnfreezing, UnfreezeStep
 from visionkit.errors import ConfigError
 from visionkit.models import create_model
-from visionkit.tasks import OptimizerOptions, ScheduleOptions
+from visionkit.tasks import OptimizerOptions, ScheduleOptions, Task
 
 STEPS = [UnfreezeStep(1, 2), UnfreezeStep(2, 0)]
 """cifar_resnet20 has three stages, and the data below two steps an epoch."""
@@ -105,7 +104,9 @@ def test_a_run_resumed_anywhere_goes_on_as_the_whole_one(stop, tmp_path):
 def test_the_checkpoint_says_what_was_frozen_and_can_be_loaded(tmp_path):
     keep = ModelCheckpoint(tmp_path, filename="{epoch}", save_top_k=-1, save_on_train_epoch_end=True)
     train(STEPS, more=[keep])
-    assert [load_task(tmp_path / f"epoch={epoch}.ckpt").backbone.frozen_stages for epoch in range(3)] == [3, 2, 0]
+    assert [
+        Task.load_from_checkpoint(tmp_path / f"epoch={epoch}.ckpt").backbone.frozen_stages for epoch in range(3)
+    ] == [3, 2, 0]
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ def network(name, num_classes=3, **options):
 
 
 def checkpoint(some, path):
-    state = {f"network.{key}": value for key, value in some.state_dict().items()}
+    state = {f"pipeline.network.{key}": value for key, value in some.state_dict().items()}
     torch.save({"visionkit": {"format": 1}, "state_dict": state}, path)
     return str(path)
 

@@ -6,8 +6,8 @@ import pytest
 from pycocotools import mask as rle
 from rich.console import Console
 
-from visionkit.engine.prediction_results import ClassificationResult, DetectionResult, SegmentationResult
 from visionkit.ops.palette import class_color
+from visionkit.pipelines.results import ClassificationResult, DetectionResult, SegmentationResult
 from visionkit.report.draw import draw
 from visionkit.report.tables import class_table, number, overall_table
 

@@ -14,11 +14,11 @@ SIDE = 32
 def small_images(train=8, val=6, **options):
     """Shapes of 32 x 32 pixels with one object each, in batches of four."""
     common = {"size": SIDE, "min_object": 0.5, "max_object": 0.9}
-    alone = {} if options.get("needs") == "tags" else {"max_objects": 1, "empty_share": 0.0}
+    alone = {} if options.get("required") == "tags" else {"max_objects": 1, "empty_share": 0.0}
     splits = {
         name: {"split": name, "count": count, **common, **alone} for name, count in (("train", train), ("val", val))
     }
-    defaults = {"batch_size": 4, "num_workers": 0, "needs": "label"}
+    defaults = {"batch_size": 4, "num_workers": 0, "required": "label"}
     return VisionData(format="shapes", splits=splits, **{**defaults, **options})
 
 

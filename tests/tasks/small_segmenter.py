@@ -4,12 +4,13 @@ import torch
 from torch import nn
 
 from visionkit.data.datamodule import VisionData
+from visionkit.models.base import SegmentationModel
 from visionkit.tasks import OptimizerOptions, ScheduleOptions, Segmentation
 
 SIDE = 32
 
 
-class SmallSegmenter(nn.Module):
+class SmallSegmenter(SegmentationModel):
     """Three convolutions with a map of the image's own size; no entry of the registry."""
 
     def __init__(self, classes, width=16):
@@ -24,7 +25,7 @@ class SmallSegmenter(nn.Module):
         return self.classifier(torch.relu(self.backbone(x)))
 
 
-class ColorSegmenter(nn.Module):
+class ColorSegmenter(SegmentationModel):
     """Each pixel's class from its own color: red, green or blue. Any way of cutting an image gives the same."""
 
     def __init__(self):
@@ -40,7 +41,7 @@ def small_masks(train=8, val=6, **options):
     """Shapes of 32 x 32 pixels with their masks, in batches of four."""
     common = {"size": SIDE, "min_object": 0.5, "max_object": 0.9, "semantic": True}
     splits = {name: {"split": name, "count": count, **common} for name, count in (("train", train), ("val", val))}
-    defaults = {"batch_size": 4, "num_workers": 0, "needs": "semantic"}
+    defaults = {"batch_size": 4, "num_workers": 0, "required": "semantic"}
     return VisionData(format="shapes", splits=splits, **{**defaults, **options})
 
 

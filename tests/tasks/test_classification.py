@@ -8,10 +8,15 @@ from torch.nn import functional
 from tests.tasks.small import small_trainer
 from tests.tasks.small_classifier import SIDE, small_classification, small_images, small_network
 from visionkit.data.datasets.shapes import FORMS
-from visionkit.engine.checkpoint import load_task
 from visionkit.errors import ConfigError, VisionkitError
 from visionkit.preprocessing.classification import ClassificationPreprocessOptions
-from visionkit.tasks import ClassificationEvaluationOptions, ClassificationLossOptions, MixingOptions, OptimizerOptions
+from visionkit.tasks import (
+    ClassificationEvaluationOptions,
+    ClassificationLossOptions,
+    MixingOptions,
+    OptimizerOptions,
+    Task,
+)
 
 NAMES = list(FORMS)
 FAST = OptimizerOptions(name="adamw", lr=0.003, base_batch_size=16, weight_decay=0.0)
@@ -164,7 +169,7 @@ def test_the_best_checkpoint_follows_top1_and_comes_back(tmp_path):
     keeper = ModelCheckpoint(tmp_path, filename="best", monitor=task.monitor, mode="max")
     trainer = small_trainer(max_epochs=3, callbacks=[keeper], enable_checkpointing=True)
     trainer.fit(task, data)
-    again = load_task(tmp_path / "best.ckpt")
+    again = Task.load_from_checkpoint(tmp_path / "best.ckpt")
     assert validated(again, data)["top1"] == pytest.approx(float(keeper.best_model_score))
     assert again.class_names == NAMES
 

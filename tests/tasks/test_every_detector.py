@@ -5,9 +5,8 @@ import torch
 
 from tests.models.detection.every import EVERY, learned, small, with_all
 from tests.models.detection.networks import images
-from visionkit.engine.checkpoint import load_task
 from visionkit.preprocessing.detection import DetectionPreprocessOptions
-from visionkit.tasks import Detection
+from visionkit.tasks import Detection, Task
 
 NAMES = ["disc", "star", "ring"]
 SIZE = (96, 80)
@@ -32,7 +31,7 @@ def found_in(task, given):
 def test_a_reloaded_checkpoint_predicts_bit_for_bit(name, tmp_path):
     task = task_of(name)
     torch.save({"state_dict": task.state_dict(), "visionkit": task.description()}, tmp_path / "a.ckpt")
-    again = load_task(tmp_path / "a.ckpt").eval()
+    again = Task.load_from_checkpoint(tmp_path / "a.ckpt").eval()
     before, after = (found_in(one, shown(2)) for one in (task, again))
     for one, other in zip(before, after, strict=True):
         assert len(one["boxes"]) > 0

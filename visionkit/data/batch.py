@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, get_worker_info
 
 from visionkit.data.datasets.base import VisionDataset
+from visionkit.data.io.images import to_tensor
 from visionkit.data.proposals.source import ProposalSource
 from visionkit.data.transforms.augmentation import Augmentation
 from visionkit.structures import Sample, Target
@@ -60,11 +61,6 @@ class TaskDataset(Dataset[tuple[Tensor, Target]]):
         """Start the augmentation's random stream."""
         if self.augmentation is not None:
             self.augmentation.seed(seed)
-
-
-def to_tensor(image: np.ndarray) -> Tensor:
-    """Uint8 [H, W, 3] array to uint8 [3, H, W] tensor."""
-    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
 
 
 def to_target(sample: Sample) -> Target:

@@ -15,7 +15,7 @@ from visionkit.data.cached_features import FeatureDataset
 from visionkit.data.datasets.base import VisionDataset
 from visionkit.data.proposals.source import ProposalOptions, ProposalSource, proposal_source
 from visionkit.data.samplers import ClassBalancedSampler, EvaluationSampler
-from visionkit.data.splits import HoldoutOptions, Needs, Splits, labels_of
+from visionkit.data.splits import HoldoutOptions, RequiredAnnotation, Splits, labels_of
 from visionkit.data.stats.pixel_counts import PixelCounts
 from visionkit.data.transforms.augmentation import Augmentation
 from visionkit.errors import ConfigError
@@ -46,7 +46,7 @@ class VisionData(LightningDataModule):
         sampling: shuffled (every image once an epoch) or balanced (every class equally often; classification).
         holdout: what of `train` validates where the card has no `val` split.
         proposals: regions for the detectors that are given them, see `ProposalOptions`; None gives none.
-        needs: what an image must have to be of use; others are left out, counted and said.
+        required: what an image must have to be of use; others are left out and counted.
 
     Raises:
         ConfigError: a number is out of its range, or `augment` names what does not exist.
@@ -66,12 +66,12 @@ class VisionData(LightningDataModule):
         sampling: Sampling = "shuffled",
         holdout: HoldoutOptions | None = None,
         proposals: ProposalOptions | None = None,
-        needs: Needs | None = None,
+        required: RequiredAnnotation | None = None,
     ) -> None:
         super().__init__()
         if batch_size < 1 or (num_workers or 0) < 0:
             raise ConfigError(f"data.batch_size={batch_size} must be at least 1, num_workers={num_workers} at least 0")
-        self.splits = Splits(format, root, splits or {}, classes, holdout, needs)
+        self.splits = Splits(format, root, splits or {}, classes, holdout, required)
         self.download = download or []
         self.batch_size = batch_size
         self.num_workers = min(os.cpu_count() or 1, 4) if num_workers is None else num_workers

@@ -1,4 +1,4 @@
-"""The splits of a data card: opened when asked for, held to one list of classes, and to what the task needs."""
+"""The splits of a data card: opened when asked for, held to one list of classes, and to what the task required."""
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
@@ -22,15 +22,19 @@ logger = logging.getLogger("visionkit")
 
 SplitOptions = dict[str, Any] | list[dict[str, Any]]
 
-Needs = Literal["label", "tags", "semantic"]
+RequiredAnnotation = Literal["label", "tags", "semantic"]
 """What an image must have to be of use for a task: one class, a list of any number of them, or a class a pixel."""
 
-_HAS: dict[Needs, Callable[[VisionDataset, int], bool]] = {
+_HAS: dict[RequiredAnnotation, Callable[[VisionDataset, int], bool]] = {
     "label": lambda reader, index: reader.label(index) is not None,
     "tags": lambda reader, index: reader.tags(index) is not None,
     "semantic": lambda reader, index: reader.has_semantic(index),
 }
-_IN_WORDS: dict[Needs, str] = {"label": "one class", "tags": "a list of classes", "semantic": "a mask of classes"}
+_IN_WORDS: dict[RequiredAnnotation, str] = {
+    "label": "one class",
+    "tags": "a list of classes",
+    "semantic": "a mask of classes",
+}
 
 
 @dataclass
@@ -55,7 +59,7 @@ class Splits:
         options: for `train`, `val` and `test` the reader's options; a list of them is read as one set.
         classes: class names in label order; None takes them from the annotation files.
         holdout: what of `train` validates where there is no `val`.
-        needs: what an image must have to be of use; others are left out, counted and said.
+        required: what an image must have to be of use; others are left out and counted.
 
     Raises:
         ConfigError: something is to be held out although the card has a `val` split.
@@ -68,10 +72,10 @@ class Splits:
         options: Mapping[str, SplitOptions],
         classes: list[str] | None = None,
         holdout: HoldoutOptions | None = None,
-        needs: Needs | None = None,
+        required: RequiredAnnotation | None = None,
     ) -> None:
         self.format, self.root, self.options, self.classes = format, root, options, classes
-        self.holdout, self.needs = holdout, needs
+        self.holdout, self.required = holdout, required
         if holdout is not None and "val" in options:
             raise ConfigError("data.holdout: the card has a val split of its own; take one of the two out")
         self._read: dict[str, VisionDataset] = {}
@@ -137,15 +141,15 @@ class Splits:
         return Subset(whole, kept if split == "train" else held_out)
 
     def _useful(self, split: str, reader: VisionDataset) -> VisionDataset:
-        """The images of a reader that have what the task needs."""
-        if self.needs is None:
+        """The images of a reader that have what the task required."""
+        if self.required is None:
             return reader
-        useful = np.flatnonzero([_HAS[self.needs](reader, index) for index in range(len(reader))])
+        useful = np.flatnonzero([_HAS[self.required](reader, index) for index in range(len(reader))])
         if not len(useful):
-            raise DataError(f"no image of {split} has {_IN_WORDS[self.needs]}: is this card meant for this task?")
+            raise DataError(f"no image of {split} has {_IN_WORDS[self.required]}: is this card meant for this task?")
         if len(useful) < len(reader):
             logger.warning(
-                "%s: %d images without %s are left out", split, len(reader) - len(useful), _IN_WORDS[self.needs]
+                "%s: %d images without %s are left out", split, len(reader) - len(useful), _IN_WORDS[self.required]
             )
             return Subset(reader, useful)
         return reader

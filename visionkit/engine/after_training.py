@@ -21,11 +21,12 @@ from visionkit.backbones.load_weights import read_tensors
 from visionkit.data.cached_features import digest
 from visionkit.data.datamodule import VisionData
 from visionkit.data.io.atomic_write import atomic_write
-from visionkit.engine.checkpoint import read_checkpoint
 from visionkit.engine.rcnn.region_features import TrainingRegions, collect
 from visionkit.engine.rcnn.stage import fitting_stages
 from visionkit.errors import ConfigError
 from visionkit.models.base import DetectionModel
+from visionkit.pipelines.checkpoint import read_checkpoint
+from visionkit.tasks.base import datamodule_of
 
 logger = logging.getLogger("visionkit")
 
@@ -63,7 +64,7 @@ class AfterTraining(Callback):
         names = list(_parts(pl_module))
         for name in names:
             fitting_stages.get(name)().check()
-        if names and not isinstance(getattr(trainer, "datamodule", None), VisionData):
+        if names and datamodule_of(trainer) is None:
             raise ConfigError(f"the stages after fine-tuning ({', '.join(names)}) need the data of a card")
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -90,11 +91,11 @@ class AfterTraining(Callback):
             logger.info("fine-tuning is over; %s follow on %s", " and ".join(_parts(task)), paths[-1])
             data: VisionData = trainer.datamodule  # type: ignore[attr-defined]
             self._fit(task, collect(task, data, self.folder, trainer))
-            metrics = _measured(task, data, trainer)
-            metrics = {**metrics, **metrics}
-            if metrics:
+            measured = _measured(task, data, trainer)
+            metrics = {**metrics, **measured}
+            if measured:
                 for log in trainer.loggers:
-                    log.log_metrics(metrics, trainer.global_step)
+                    log.log_metrics(measured, trainer.global_step)
         else:
             logger.info("no later epoch was better: the finished detector of %s stays", paths[-1])
         for path in paths:
@@ -124,7 +125,7 @@ def _parts(task: Any) -> dict[str, Any]:
 
 def _holds_all(path: Path, names: list[str]) -> bool:
     state = read_checkpoint(path)["state_dict"]
-    return all(bool(state[f"network._fitted_layers.{name}.fitted"]) for name in names)
+    return all(bool(state[f"pipeline.network._fitted_layers.{name}.fitted"]) for name in names)
 
 
 @torch.no_grad()
@@ -133,16 +134,17 @@ def _measured(task: Any, data: VisionData, trainer: Trainer) -> dict[str, float]
     limit = trainer.limit_val_batches
     if "val" not in data.splits or not limit:
         return {}
-    wanted = task.evaluation_options
-    task.set_evaluation(dataclasses.replace(wanted, scales=[1.0], flip=False))
+    options = task.pipeline.inference_options
+    task.pipeline.set_inference(dataclasses.replace(options, tta_scales=[1.0], flip=False))
     loader = data.val_dataloader()
     for batch in islice(loader, limit if isinstance(limit, int) else int(limit * len(loader))):
         batch = task.transfer_batch_to_device(batch, task.device, 0)
         with trainer.precision_plugin.forward_context():
-            found = task(batch.images, batch.targets)
-        task.metric.update(found, batch.targets)
+            predictions = task.pipeline(batch.images, batch.targets)
+        task.metric.update(predictions, batch.targets)
     task.results = task.metric.compute()
-    task.set_evaluation(wanted)
+    task.metric.reset()
+    task.pipeline.set_inference(options)
     return {f"val/{name}": float(value) for name, value in task.results.items() if "/" not in name and value == value}
 
 

@@ -30,6 +30,7 @@ from visionkit.data.datamodule import VisionData
 from visionkit.errors import ConfigError
 from visionkit.models.classification.classifier import Classifier
 from visionkit.structures import Target
+from visionkit.tasks.base import datamodule_of
 
 logger = logging.getLogger("visionkit")
 
@@ -172,8 +173,8 @@ def _computed(task: Any, images: list[Tensor], training: bool) -> Tensor:
 
 def _refuse_changing_features(trainer: Trainer, task: Any) -> VisionData:
     """The run's data, where features stay what they are from epoch to epoch."""
-    data, network = getattr(trainer, "datamodule", None), getattr(task, "network", None)
-    if not isinstance(data, VisionData) or not isinstance(network, Classifier):
+    data, network = datamodule_of(trainer), task.network
+    if data is None or not isinstance(network, Classifier):
         raise ConfigError("feature_cache is for classifiers (model.name=classifier) and the data of a card")
     hindrances = {
         "the backbone learns: set model.backbone.frozen_stages=all, and take unfreeze out": any(

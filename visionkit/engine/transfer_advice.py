@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from visionkit.backbones import Backbone
-from visionkit.data.batch import to_tensor
 from visionkit.data.datasets.base import VisionDataset
+from visionkit.data.io.images import to_tensor
 from visionkit.data.splits import labels_of
 from visionkit.engine.domain_distance import domain_distance
 from visionkit.errors import DataError

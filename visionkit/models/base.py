@@ -41,17 +41,17 @@ class Model(nn.Module):
     @property
     def mean(self) -> tuple[float, ...]:
         """Mean per channel, on images in 0..1, that inputs are normalized with."""
-        return self.backbone.mean
+        return self.backbone.mean if isinstance(self.backbone, Backbone) else Backbone.mean
 
     @property
     def std(self) -> tuple[float, ...]:
         """Standard deviation per channel, on images in 0..1, that inputs are normalized with."""
-        return self.backbone.std
+        return self.backbone.std if isinstance(self.backbone, Backbone) else Backbone.std
 
     @property
     def stage_modules(self) -> Mapping[str, Sequence[str]]:
         """Names of the backbone's modules by stage, shallow to deep; empty where the backbone has no stages."""
-        return self.backbone.stage_modules
+        return self.backbone.stage_modules if isinstance(self.backbone, Backbone) else {}
 
 
 class DetectionModel(Model):

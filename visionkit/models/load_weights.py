@@ -66,7 +66,7 @@ def read_weights(
     path = Path(path).expanduser()
     content = read_tensors(path)
     if is_checkpoint(content):
-        prefix, entries = "network.", content["state_dict"].items()
+        prefix, entries = "pipeline.network.", content["state_dict"].items()
         state = {key.removeprefix(prefix): value for key, value in entries if key.startswith(prefix)}
         return Values(state, str(path), statistics_in(content))
     if isinstance(content, Mapping) and isinstance(content.get("model"), Mapping):

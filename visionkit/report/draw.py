@@ -9,8 +9,8 @@ from PIL import Image, ImageDraw, ImageFont
 from pycocotools import mask as rle
 from torchvision.utils import draw_bounding_boxes, draw_segmentation_masks
 
-from visionkit.engine.prediction_results import ClassificationResult, DetectionResult, Result, SegmentationResult
 from visionkit.ops.palette import class_color
+from visionkit.pipelines.results import ClassificationResult, DetectionResult, Result, SegmentationResult
 
 Color = tuple[int, int, int]
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
@@ -24,7 +24,7 @@ def draw(found: Result, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Draw what was found into a copy of an image.
 
     Args:
-        found: what a `Predictor` said of the image.
+        found: result of a pipeline.
         image: uint8 [H, W, 3], RGB; not changed.
 
     Returns:

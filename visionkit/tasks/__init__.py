@@ -1,11 +1,10 @@
-"""LightningModules: a network plus everything that training, evaluation and prediction need."""
+"""LightningModules: a pipeline with everything that training and scoring need."""
 
 from visionkit.tasks.base import Task, tasks
 from visionkit.tasks.classification import Classification, ClassificationEvaluationOptions, ClassificationLossOptions
 from visionkit.tasks.detection import Detection, DetectionEvaluationOptions
 from visionkit.tasks.mixing import MixingOptions
 from visionkit.tasks.optimizers import OptimizerOptions, ScheduleOptions
-from visionkit.tasks.runtime import RuntimeOptions
 from visionkit.tasks.segmentation import Segmentation, SegmentationEvaluationOptions, SegmentationLossOptions
 
 __all__ = [
@@ -16,7 +15,6 @@ __all__ = [
     "DetectionEvaluationOptions",
     "MixingOptions",
     "OptimizerOptions",
-    "RuntimeOptions",
     "ScheduleOptions",
     "Segmentation",
     "SegmentationEvaluationOptions",

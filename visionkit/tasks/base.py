@@ -4,20 +4,26 @@ import dataclasses
 import logging
 import math
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
-from typing import Any, ClassVar, Protocol
+from pathlib import Path
+from typing import Any, ClassVar, cast
 
 import torch
-from lightning.pytorch import LightningModule
-from torch import Tensor, nn
+from lightning.pytorch import LightningModule, Trainer
+from torch import Tensor
+from typing_extensions import Self
 
 from visionkit.backbones import Backbone
+from visionkit.data.batch import Batch
 from visionkit.data.datamodule import VisionData
-from visionkit.data.splits import Needs
-from visionkit.errors import VisionkitError
+from visionkit.data.splits import RequiredAnnotation
+from visionkit.errors import CheckpointError, VisionkitError
 from visionkit.models.base import Model
+from visionkit.pipelines.base import ModelPipeline, Pipeline
+from visionkit.pipelines.checkpoint import FORMAT_VERSION, pipeline_from, read_checkpoint
+from visionkit.pipelines.results import Result
 from visionkit.registry import Registry
 from visionkit.tasks.optimizers import (
     OptimizerOptions,
@@ -29,7 +35,6 @@ from visionkit.tasks.optimizers import (
     scaled_lr,
 )
 
-FORMAT_VERSION = 1
 PACKAGES = ("visionkit", "torch", "torchvision", "lightning", "torchmetrics", "albumentations")
 
 logger = logging.getLogger("visionkit")
@@ -38,15 +43,15 @@ tasks: Registry[type["Task"]] = Registry("task")
 
 
 class DivergedError(VisionkitError):
-    """The loss is no number any more."""
+    """The loss is not finite."""
 
 
 @contextmanager
 def explain_batch_norm_error() -> Iterator[None]:
-    """Around a network in training: says what to do where a BatchNorm layer sees one value a channel.
+    """Explain what to do when a BatchNorm layer in training sees one value per channel.
 
     Raises:
-        VisionkitError: so it is; an image alone has been brought down to a map of one cell.
+        VisionkitError: a batch of one image has a feature map of one cell.
     """
     try:
         yield
@@ -54,39 +59,30 @@ def explain_batch_norm_error() -> Iterator[None]:
         if not str(error).startswith("Expected more than 1 value per channel"):
             raise
         raise VisionkitError(
-            "a BatchNorm layer cannot train on a batch of one image whose map there has one cell\n"
+            "a BatchNorm layer cannot train on one value per channel (one image, one cell of the feature map)\n"
             "set data.batch_size to 2 or more, or model.backbone.norm=frozen for pretrained weights"
         ) from error
 
 
-class PreprocessOptions(Protocol):
-    """A task's `preprocess` section: a dataclass with at least these."""
-
-    mean: list[float] | None
-    std: list[float] | None
-
-    def module(self) -> nn.Module:
-        """The tensor module that prepares images as the options say."""
-        ...
+def datamodule_of(trainer: Trainer) -> VisionData | None:
+    """Return the trainer's datamodule if it is a `VisionData`."""
+    data = getattr(trainer, "datamodule", None)  # Lightning declares no such attribute
+    return data if isinstance(data, VisionData) else None
 
 
 class Task(LightningModule):
-    """A network with everything that training, evaluation and prediction need to know about it.
+    """Base of the tasks: a pipeline, and how it is trained and scored.
 
     Args:
-        model: the network; made by visionkit it knows its name and arguments (`model.spec`), and the
-            checkpoint can rebuild it.
-        class_names: K names in label order.
-        category_ids: the data set's own ids of the classes, for result files; None numbers them from 1.
-        preprocess: how images are brought to the network's input.
-        optimizer: optimizer and rates.
-        schedule: the rate over time.
+        pipeline: what is trained.
+        optimizer: optimizer and learning rates.
+        schedule: learning rate over time.
 
     Attributes:
-        option_types: the recipe's sections that the task takes, each a dataclass; a subclass adds `preprocess`
-            and `evaluation`.
-        class_colors: RGB of each class in drawings; None leaves them to the drawing.
-        results: the metrics of the split that was scored last, by name; those of one class as "<figure>/<class>".
+        option_types: sections of a recipe that the task takes beyond those of its pipeline, each a dataclass.
+        pipeline_type: class of the pipeline around one model.
+        results: metrics of the split that was scored last.
+        recipe: the recipe that the task was made from, for the record; nothing depends on it.
     """
 
     name: ClassVar[str]
@@ -94,52 +90,62 @@ class Task(LightningModule):
         "optimizer": OptimizerOptions,
         "schedule": ScheduleOptions,
     }
-    network: Model
+    pipeline_type: ClassVar[type[ModelPipeline[Any]]]
+    pipeline: Pipeline[Any]
     metric: Any
     evaluation_options: Any
-    class_colors: list[list[int]] | None = None
 
     def __init__(
-        self,
-        model: Model,
-        class_names: list[str],
-        category_ids: list[int] | None,
-        preprocess: PreprocessOptions | None,
-        optimizer: OptimizerOptions | None,
-        schedule: ScheduleOptions | None,
+        self, pipeline: Pipeline[Any], optimizer: OptimizerOptions | None, schedule: ScheduleOptions | None
     ) -> None:
         super().__init__()
-        if not class_names:
-            raise VisionkitError("a task needs the class names: predictions without names would be a guess")
-        self.network = model
-        self.class_names = list(class_names)
-        self.category_ids = list(category_ids or range(1, len(class_names) + 1))
+        self.pipeline = pipeline
         self.optimizer_options = optimizer or OptimizerOptions()
         self.schedule_options = schedule or ScheduleOptions()
-        self.preprocess_options = self._with_statistics(preprocess or self.option_types["preprocess"]())
-        self.preprocessing = self.preprocess_options.module()
         self.recipe: dict[str, Any] = {}
         self.results: dict[str, float] = {}
 
     @classmethod
-    def needs(cls, recipe: Mapping[str, Any]) -> Needs | None:
-        """What an image must have to be of use for the task that `recipe` describes; None takes every image."""
+    def sections(cls) -> dict[str, type]:
+        """Return the dataclass of every section of a recipe that the task and its pipeline take."""
+        return {**cls.pipeline_type.option_types, **cls.option_types}
+
+    @classmethod
+    def required_annotation(cls, multi_label: bool = False) -> RequiredAnnotation | None:
+        """Return what an image must have to be of use; None for any image."""
         return None
 
     @classmethod
     def data_arguments(cls, data: VisionData) -> dict[str, Any]:
-        """What a task is told of the data it is made for, as arguments of its constructor."""
+        """Return the constructor arguments that follow from the data."""
         return {"class_names": data.class_names, "category_ids": data.category_ids}
 
     @property
-    def backbone(self) -> Backbone:
-        """The network's backbone."""
-        return self.network.backbone
+    def network(self) -> Any:
+        """The model of the pipeline."""
+        assert isinstance(self.pipeline, ModelPipeline)  # an ensemble is scored, not trained
+        return self.pipeline.network
 
     @property
-    def min_score(self) -> float:
-        """Score that a prediction must pass to be told at all, however low a threshold `predict` is given."""
-        return 0.0
+    def backbone(self) -> Backbone:
+        """The backbone of the model."""
+        backbone: Backbone = self.network.backbone
+        return backbone
+
+    @property
+    def preprocessing(self) -> Any:
+        """The preprocessing of the pipeline."""
+        return self.pipeline.preprocessing
+
+    @property
+    def class_names(self) -> list[str]:
+        """K names in label order."""
+        return self.pipeline.class_names
+
+    @property
+    def category_ids(self) -> list[int]:
+        """The data set's own ids of the classes."""
+        return self.pipeline.category_ids
 
     @property
     def monitor(self) -> str:
@@ -147,27 +153,25 @@ class Task(LightningModule):
         raise NotImplementedError
 
     def set_evaluation(self, evaluation: Any) -> None:
-        """Score from now on as `evaluation`, the task's own options, says; the network is not touched."""
+        """Score from now on with other evaluation options; the model does not change."""
         raise NotImplementedError
 
+    def forward(self, images: Sequence[Tensor]) -> Any:
+        """Return the pipeline's predictions for uint8 images [3, H, W]."""
+        return self.pipeline(images)
+
+    def predict_step(self, batch: Any, batch_index: int) -> list[Result]:
+        """Return one result per image, of a `Batch` or a list of uint8 images [3, H, W]."""
+        images = batch.images if isinstance(batch, Batch) else list(batch)
+        return [self.pipeline.result(prediction) for prediction in self.pipeline(images)]
+
     def predictions_for_json(self) -> list[dict[str, Any]]:
-        """What predictions.json says of the images scored last."""
+        """Return the rows of predictions.json for the images that were scored last."""
         raise NotImplementedError
 
     def details(self) -> dict[str, Any]:
-        """What metrics.json says of them beyond the metrics in `results`."""
+        """Return what metrics.json contains beyond the values in `results`."""
         return {}
-
-    def _with_statistics(self, options: Any) -> Any:
-        """The options with mean and std spelled out: those of the backbone's values where none are given.
-
-        They become the backbone's own, for its values learn from such images now.
-        """
-        mean = [float(value) for value in options.mean or self.network.mean]
-        std = [float(value) for value in options.std or self.network.std]
-        if isinstance(self.backbone, Backbone):
-            self.backbone.mean, self.backbone.std = tuple(mean), tuple(std)
-        return dataclasses.replace(options, mean=mean, std=std)
 
     def configure_optimizers(self) -> Any:
         """SGD or Adam over the trainable parameters with the recipe's schedule, scaled to the effective batch."""
@@ -222,26 +226,46 @@ class Task(LightningModule):
         self.log_dict({f"{split}/{name}": value for name, value in known.items() if "/" not in name}, prog_bar=False)
 
     def description(self) -> dict[str, Any]:
-        """Everything `load` needs to rebuild this task, as primitives."""
+        """Return everything that rebuilds this task but the weights, as primitives."""
+        assert isinstance(self.pipeline, ModelPipeline)
         return {
+            **self.pipeline.description(),
             "format": FORMAT_VERSION,
-            "task": self.name,
-            "model": self.network.spec,
-            "class_names": self.class_names,
-            "category_ids": self.category_ids,
             **{name: dataclasses.asdict(getattr(self, f"{name}_options")) for name in self.option_types},
             "recipe": self.recipe,
             "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
         }
 
     @classmethod
-    def from_description(cls, description: dict[str, Any], network: Model) -> "Task":
-        """The task that `description` tells of, around `network`."""
-        # A section that is younger than the checkpoint takes its defaults.
+    def from_description(cls, description: dict[str, Any], pipeline: Pipeline[Any]) -> Self:
+        """Return the task of a description around `pipeline`."""
         options = {name: kind(**description.get(name, {})) for name, kind in cls.option_types.items()}
-        task = cls(network, class_names=description["class_names"], category_ids=description["category_ids"], **options)
+        task = cls(pipeline, **options)
         task.recipe = description["recipe"]
         return task
+
+    @classmethod
+    def load_from_checkpoint(  # type: ignore[override]  # the model is the only argument that a file cannot hold
+        cls, checkpoint_path: str | Path, map_location: Any = None, *, model: Model | None = None
+    ) -> Self:
+        """Return the task of a checkpoint, in evaluation mode.
+
+        Args:
+            checkpoint_path: the checkpoint.
+            map_location: device; None is the CPU.
+            model: the network, for one that visionkit cannot build by name.
+
+        Raises:
+            CheckpointError: the file is missing, broken, not of visionkit, or of another task.
+        """
+        checkpoint = read_checkpoint(checkpoint_path)
+        description = checkpoint["visionkit"]
+        if tasks.get(description["task"]) is not cls and cls is not Task:
+            raise CheckpointError(f"{checkpoint_path} is for the task {description['task']}, not {cls.name}")
+        task = tasks.get(description["task"]).from_description(
+            description, pipeline_from(checkpoint, checkpoint_path, model)
+        )
+        return cast(Self, task.to(map_location or "cpu").eval())
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Write the description and the metrics so far beside the weights."""

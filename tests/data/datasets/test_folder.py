@@ -39,7 +39,7 @@ def test_each_image_has_the_class_of_its_folder(root):
 
 
 def test_one_class_is_a_list_of_one_where_several_may_hold(root):
-    data = VisionData("folder", str(root), {"train": {}}, batch_size=3, num_workers=0, needs="tags")
+    data = VisionData("folder", str(root), {"train": {}}, batch_size=3, num_workers=0, required="tags")
     (batch,) = data.train_dataloader()
     assert sorted(target["tags"].tolist() for target in batch.targets) == [[0], [0], [1]]
 

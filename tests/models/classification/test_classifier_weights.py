@@ -27,7 +27,7 @@ def saved(content, path):
 
 
 def checkpoint(network, path):
-    state = {f"network.{key}": value for key, value in network.state_dict().items()}
+    state = {f"pipeline.network.{key}": value for key, value in network.state_dict().items()}
     return saved({"visionkit": {"format": 1}, "state_dict": {**state, "metric.total": torch.zeros(1)}}, path)
 
 
@@ -86,8 +86,10 @@ def test_googlenet_for_other_classes_keeps_its_auxiliary_trunks(tmp_path, caplog
 
 def test_a_detectors_checkpoint_gives_its_backbone(resnet, tmp_path, caplog):
     known = classifier("resnet18", 4)
-    state = {f"network.backbone.{key}": value for key, value in known.backbone.state_dict().items()}
-    path = saved({"visionkit": {}, "state_dict": {**state, "network.rpn.w": torch.zeros(1)}}, tmp_path / "best.ckpt")
+    state = {f"pipeline.network.backbone.{key}": value for key, value in known.backbone.state_dict().items()}
+    path = saved(
+        {"visionkit": {}, "state_dict": {**state, "pipeline.network.rpn.w": torch.zeros(1)}}, tmp_path / "best.ckpt"
+    )
     assert same(classifier("resnet18", 4, weights=str(path)).backbone, known.backbone)
     assert "stay new" in caplog.text
 

@@ -3,7 +3,9 @@
 import json
 import logging
 import math
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -14,9 +16,8 @@ from visionkit.cli.config.schema import check
 from visionkit.cli.config.typed_options import instantiate
 from visionkit.cli.logs import show_progress_messages
 from visionkit.data.datamodule import VisionData
-from visionkit.engine.checkpoint import load_task
-from visionkit.engine.ensemble import average
 from visionkit.errors import CheckpointError
+from visionkit.pipelines import make_ensemble
 from visionkit.report.tables import class_table, overall_table
 from visionkit.tasks import Task
 
@@ -45,7 +46,7 @@ def evaluate(checkpoints: list[str], words: list[str], split: str, output: str |
     """
     show_progress_messages()
     members, recipes = zip(*[_load(checkpoint, words) for checkpoint in checkpoints], strict=True)
-    task, recipe = members[0] if len(members) == 1 else average(members), recipes[0]
+    task, recipe = members[0] if len(members) == 1 else _ensemble(members), recipes[0]
     with saying_where(recipe):
         data = build_data(recipe.values)
         trainer = build_trainer({"trainer": recipe.values.get("trainer", {})}, [], False)
@@ -63,12 +64,22 @@ def evaluate(checkpoints: list[str], words: list[str], split: str, output: str |
 
 def _load(checkpoint: str, words: list[str]) -> tuple[Task, Layer]:
     """A checkpoint's task, told to score as its recipe under the words says, and that recipe."""
-    task = load_task(checkpoint)
+    task = Task.load_from_checkpoint(checkpoint)
     layer = compose(words, onto=task.recipe)
     check(layer)
     with saying_where(layer):
-        task.set_evaluation(instantiate(task.option_types["evaluation"], layer.values.get("evaluation"), "evaluation"))
+        sections = task.sections()
+        for name, apply in (("inference", task.pipeline.set_inference), ("evaluation", task.set_evaluation)):
+            apply(instantiate(sections[name], layer.values.get(name), name))
     return task, layer
+
+
+def _ensemble(members: Sequence[Task]) -> Task:
+    """Return a task that scores the combined predictions of several, as the first is scored."""
+    first = members[0]
+    ensemble: Any = make_ensemble([member.pipeline for member in members])  # type: ignore[misc]  # each of one model
+    task: Task = type(first)(ensemble, evaluation=first.evaluation_options)  # type: ignore[call-arg]  # of the subclass
+    return task.eval()
 
 
 def _usual_folder(checkpoints: list[str], split: str) -> Path:

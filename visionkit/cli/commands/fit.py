@@ -75,7 +75,7 @@ def resumed_checkpoint(name: str, resume: str | None) -> Path | None:
     if resume is None:
         return None
     path = latest_checkpoint(name) if resume == "last" else Path(resume)
-    from visionkit.engine.checkpoint import read_checkpoint
+    from visionkit.pipelines.checkpoint import read_checkpoint
 
     epoch = read_checkpoint(path)["epoch"]
     logger.info("resuming %s in epoch %d: the order of its images is drawn anew", path, epoch)

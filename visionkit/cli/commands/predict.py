@@ -10,9 +10,9 @@ from rich.progress import track
 
 from visionkit.cli.logs import show_progress_messages
 from visionkit.data.io.images import find_images, read_image
-from visionkit.engine.predict import load
-from visionkit.engine.prediction_results import Result
 from visionkit.errors import VisionkitError
+from visionkit.pipelines import load
+from visionkit.pipelines.results import Result
 from visionkit.report.draw import draw
 
 logger = logging.getLogger("visionkit")
@@ -31,18 +31,18 @@ def predict(
             the checkpoint's.
     """
     show_progress_messages()
-    predictor = load(checkpoint)
-    chosen = predictor.task.evaluation_options.display_threshold if score_threshold is None else score_threshold
+    pipeline = load(checkpoint)
+    chosen = pipeline.display_threshold if score_threshold is None else score_threshold
     folder = _writable(Path(output or "predictions"))
     images = find_images([Path(path) for path in paths])
     names = _result_names(images)
-    if chosen < predictor.task.min_score:
+    if chosen < pipeline.min_score:
         told = "the network itself tells only what has a score above %g: model.score_threshold when it was trained"
-        logger.warning(told, predictor.task.min_score)
+        logger.warning(told, pipeline.min_score)
     found, predictions = [], 0
     for path, name in track(list(zip(images, names, strict=True)), description="predict"):
         image = read_image(path)
-        result = predictor.predict(image)[0].above(chosen)
+        result = pipeline.predict(image)[0].filter(chosen)
         Image.fromarray(draw(result, image)).save(folder / name)
         found.append({**result.to_dict(), "image": str(path), "drawn": name, **_write_images(result, folder, name)})
         predictions += len(result)

@@ -15,8 +15,11 @@ from visionkit.tasks import Task, tasks
 
 def build_data(recipe: dict[str, Any]) -> VisionData:
     """The datamodule of a recipe; the types of its readers' options are checked here, before a file is opened."""
-    needs = tasks.get(recipe["task"]).needs(recipe) if "task" in recipe else None  # a card alone has no task
-    data: VisionData = instantiate(VisionData, recipe["data"], "data", needs=needs)
+    required = None
+    if "task" in recipe:  # a card alone has no task
+        multi_label = bool((recipe.get("model") or {}).get("multi_label"))
+        required = tasks.get(recipe["task"]).required_annotation(multi_label)
+    data: VisionData = instantiate(VisionData, recipe["data"], "data", required=required)
     reader = formats.get(data.splits.format)
     for split, options in data.splits.options.items():
         for part in options if isinstance(options, list) else [options]:
@@ -34,9 +37,7 @@ def build_task(recipe: dict[str, Any], data: VisionData) -> Task:
     network_class = models.get(model_keys.pop("name"))
     network = instantiate(network_class, model_keys, "model", backbone=backbone, num_classes=len(data.class_names))
     task_class = tasks.get(recipe["task"])
-    options = {
-        key: instantiate(kind, recipe[key], key) for key, kind in task_class.option_types.items() if key in recipe
-    }
+    options = {key: instantiate(kind, recipe[key], key) for key, kind in task_class.sections().items() if key in recipe}
     task = task_class(network, **task_class.data_arguments(data), **options)
     task.recipe = recipe
     return task

@@ -55,7 +55,7 @@ def recipe_schema(recipe: Layer) -> Schema:
         "model": {"name": None, **_section(model.node, "num_classes"), "backbone": _backbone_schema(recipe)},
         "data": _data_schema(recipe),
         "trainer": _section(definition(_lightning_trainer(), "Trainer")),
-        **_nested(task.node),
+        **{key: keys for key, keys in _nested(task.node).items() if key != "proposals"},  # they belong to data
         **_nested(definition(PACKAGE / "engine" / "run.py", "make_callbacks")),
     }
 
@@ -72,7 +72,7 @@ def check_data(recipe: Layer) -> None:
 def _data_schema(recipe: Layer) -> Schema:
     reader = _entry(recipe, "formats", "data", "format")
     module = definition(PACKAGE / "data" / "datamodule.py", "VisionData")
-    return {**_section(module, "needs"), "splits": {ANY: _section(reader.node, "root", "classes")}}
+    return {**_section(module, "required"), "splits": {ANY: _section(reader.node, "root", "classes")}}
 
 
 def _backbone_schema(recipe: Layer) -> Schema:

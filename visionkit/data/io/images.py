@@ -6,8 +6,10 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
 
 from visionkit.data.io.jpeg import is_plain_jpeg
 from visionkit.errors import DataError
@@ -65,6 +67,11 @@ def decode_image(data: bytes, name: object) -> ImageArray:
             return _to_rgb(ImageOps.exif_transpose(image))
     except UNREADABLE as error:
         raise unreadable(name, error if data else "the file is empty") from error
+
+
+def to_tensor(image: ImageArray) -> Tensor:
+    """Return a uint8 array [H, W, 3] as a uint8 tensor [3, H, W]."""
+    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
 
 
 def image_size(path: Path) -> tuple[int, int]:

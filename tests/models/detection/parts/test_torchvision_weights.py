@@ -90,7 +90,7 @@ def test_another_number_of_classes_keeps_a_new_predictor(reference, published, c
 
 def test_own_checkpoint_gives_its_boxes(published, tmp_path):
     network = make(published)
-    state = {f"network.{key}": value for key, value in network.state_dict().items()}
+    state = {f"pipeline.network.{key}": value for key, value in network.state_dict().items()}
     path = tmp_path / "best.ckpt"
     torch.save({"visionkit": {"format": 1}, "state_dict": {**state, "metric.total": torch.zeros(1)}}, path)
     assert_same_boxes(make(path), network)

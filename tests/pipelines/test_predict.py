@@ -4,13 +4,12 @@ from PIL import Image
 
 from tests.tasks.small import small_task
 from visionkit.data.datasets.shapes import FORMS, Shapes
-from visionkit.engine.predict import Predictor
 from visionkit.errors import DataError
 
 
 @pytest.fixture(scope="module")
 def predictor():
-    return Predictor(small_task(list(FORMS)), device="cpu")
+    return small_task(list(FORMS)).pipeline.eval()
 
 
 def test_paths_folders_arrays_and_lists_give_the_same(predictor, tmp_path):
@@ -32,7 +31,7 @@ def test_paths_folders_arrays_and_lists_give_the_same(predictor, tmp_path):
 def test_a_threshold_keeps_boxes_names_and_scores_together(predictor):
     found = predictor.predict(Shapes(count=1, size=64)[0].image)[0]
     threshold = float(np.median(found.scores))
-    kept = found.above(threshold)
+    kept = found.filter(threshold)
     assert 0 < len(kept) < len(found)
     assert (kept.scores >= threshold).all()
     assert kept.names == [list(FORMS)[label] for label in kept.labels]

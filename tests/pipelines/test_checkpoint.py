@@ -6,8 +6,9 @@ import torch
 from tests.tasks.small import small_data, small_task, small_trainer
 from visionkit import load
 from visionkit.data.datasets.shapes import FORMS, Shapes
-from visionkit.engine.checkpoint import load_task, read_checkpoint
 from visionkit.errors import CheckpointError
+from visionkit.pipelines.checkpoint import read_checkpoint
+from visionkit.tasks import Task
 
 NAMES = list(FORMS)
 
@@ -24,7 +25,7 @@ def trained(tmp_path_factory):
 
 def test_a_checkpoint_alone_restores_everything_bit_for_bit(trained):
     path, task = trained
-    again = load_task(path)
+    again = Task.load_from_checkpoint(path)
     assert again.class_names == NAMES
     assert again.category_ids == [3, 5, 7, 11, 13, 90]
     assert again.preprocess_options == task.preprocess_options
@@ -88,11 +89,11 @@ def test_files_that_are_not_ours_are_refused_and_never_unpickled(tmp_path, train
 
 def test_weights_that_do_not_fit_the_description_are_refused(tmp_path, trained):
     checkpoint = torch.load(trained[0], weights_only=True)
-    del checkpoint["state_dict"]["network.rpn.head.cls_logits.weight"]
+    del checkpoint["state_dict"]["pipeline.network.rpn.head.cls_logits.weight"]
     path = tmp_path / "holed.ckpt"
     torch.save(checkpoint, path)
     with pytest.raises(CheckpointError, match="do not fit"):
-        load_task(path)
+        Task.load_from_checkpoint(path)
 
 
 def test_a_network_whose_option_was_renamed_is_refused(tmp_path, trained):
@@ -100,7 +101,7 @@ def test_a_network_whose_option_was_renamed_is_refused(tmp_path, trained):
     content["visionkit"]["model"]["class_agnostic_nms"] = False
     torch.save(content, tmp_path / "old.ckpt")
     with pytest.raises(CheckpointError, match=r"by another visionkit .*\n.*class_agnostic_nms"):
-        load_task(tmp_path / "old.ckpt")
+        Task.load_from_checkpoint(tmp_path / "old.ckpt")
 
 
 def test_loading_fetches_nothing(trained, monkeypatch):

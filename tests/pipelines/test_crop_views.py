@@ -5,13 +5,11 @@ from torchvision.transforms.v2 import functional as transforms
 
 from tests.tasks.small_classifier import small_classification, small_network
 from visionkit.data.datasets.shapes import FORMS
-from visionkit.engine.checkpoint import load_task
-from visionkit.engine.predict import Predictor
 from visionkit.errors import ConfigError
 from visionkit.ops.crops import crop_kinds
+from visionkit.pipelines.crop_views import AT_ONCE, batched, crop_schemes
 from visionkit.preprocessing.classification import ClassificationPreprocessOptions
-from visionkit.tasks import ClassificationEvaluationOptions, ClassificationLossOptions
-from visionkit.tasks.classification_tta import AT_ONCE, batched, crop_schemes
+from visionkit.tasks import ClassificationEvaluationOptions, ClassificationLossOptions, Task
 
 NAMES = list(FORMS)
 COUNTS = {"center": 1, "ten": 10, "grid": 50, "squares": 6, "googlenet": 36}
@@ -151,10 +149,10 @@ def test_several_labels_a_image_are_averaged_one_by_one(network):
 def test_a_loaded_checkpoint_looks_as_it_was_told_to(network, tmp_path):
     task = task_with(network, views="ten", scales=[32, 48])
     torch.save({"state_dict": task.state_dict(), "visionkit": task.description()}, tmp_path / "a.ckpt")
-    again = load_task(tmp_path / "a.ckpt")
+    again = Task.load_from_checkpoint(tmp_path / "a.ckpt")
     assert again.evaluation_options == task.evaluation_options
     given = image(50, 70)
-    said = Predictor(again, device="cpu").predict(given.permute(1, 2, 0).numpy())[0]
+    said = again.pipeline.eval().predict(given.permute(1, 2, 0).numpy())[0]
     expected = seen_by(task, [given])[0][0]
     torch.testing.assert_close(torch.from_numpy(said.scores), expected.sort(descending=True).values)
 

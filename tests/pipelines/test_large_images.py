@@ -10,7 +10,6 @@ SCRIPT = """
 import resource, sys
 import numpy as np, torch
 from tests.tasks.small_segmenter import SmallSegmenter, small_segmentation
-from visionkit.engine.predict import Predictor
 from visionkit.report.draw import draw
 from visionkit.tasks import SegmentationEvaluationOptions
 
@@ -20,7 +19,7 @@ names = [f"class {label}" for label in range(12)]
 options = SegmentationEvaluationOptions(tile=512, overlap=64)
 task = small_segmentation(names, SmallSegmenter(12, width=4), evaluation=options)
 image = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
-found = Predictor(task, device="cpu").predict(image)[0]
+found = task.pipeline.eval().predict(image)[0]
 assert found.mask.shape == (side, side)
 assert sum(found.shares) > 0.999
 assert draw(found, image).shape[1] == side

@@ -6,7 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
-from visionkit.engine.prediction_results import ClassificationResult, SegmentationResult, result_types
+from visionkit.pipelines.results import ClassificationResult, SegmentationResult, result_types
 from visionkit.tasks import tasks
 
 NAMES = ["ant", "bee", "cat"]
@@ -35,7 +35,7 @@ def test_equal_scores_keep_the_order_of_the_classes():
 
 @pytest.mark.parametrize(("threshold", "names"), [(0, ["bee", "ant", "cat"]), (0.2, ["bee", "ant"]), (0.9, [])])
 def test_a_threshold_keeps_scores_labels_and_names_together(threshold, names):
-    kept = classes(0.25, 0.7, 0.05).above(threshold)
+    kept = classes(0.25, 0.7, 0.05).filter(threshold)
     assert kept.names == names
     assert [NAMES[label] for label in kept.labels] == names
     assert len(kept.scores) == len(kept) == len(names)
@@ -43,7 +43,7 @@ def test_a_threshold_keeps_scores_labels_and_names_together(threshold, names):
 
 def test_json_says_the_same():
     found = classes(0.25, 0.5, 0.25, source=Path("a.png"))
-    said = json.loads(json.dumps(found.above(0.3).to_dict()))
+    said = json.loads(json.dumps(found.filter(0.3).to_dict()))
     assert said == {"image": "a.png", "classes": [{"score": 0.5, "name": "bee"}]}
 
 
@@ -66,7 +66,7 @@ def test_classes_of_pixels_come_the_largest_first():
     assert found.shares.dtype == "float32"
     said = json.loads(json.dumps(found.to_dict()))
     assert said == {"image": "a.png", "shares": pytest.approx({"cat": 4 / 6, "ant": 2 / 6})}
-    large = found.above(0.5)
+    large = found.filter(0.5)
     assert (len(found), len(large), large.names) == (2, 1, ["cat"])
     assert (large.mask == MASK.numpy()).all()
 
@@ -92,7 +92,7 @@ def test_masks_stay_with_their_boxes():
     codes = [{"size": [4, 4], "counts": b"abc"}, {"size": [4, 4], "counts": b"de"}]
     prediction = {"boxes": torch.rand(2, 4), "scores": torch.tensor([0.9, 0.3]), "labels": torch.tensor([2, 0])}
     found = result_types.get("detection")(None, {**prediction, "masks": codes}, NAMES)
-    kept = found.above(0.5)
+    kept = found.filter(0.5)
     assert kept.masks == codes[:1]
     said = json.loads(json.dumps(found.to_dict()))["detections"]
     assert [row["mask"]["counts"] for row in said] == ["abc", "de"]

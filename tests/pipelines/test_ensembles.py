@@ -9,14 +9,13 @@ from tests.tasks.small_classifier import small_classification, small_network
 from tests.tasks.small_segmenter import SmallSegmenter, small_segmentation
 from visionkit.backbones import create_backbone
 from visionkit.cli.main import main
-from visionkit.data.batch import to_tensor
 from visionkit.data.datasets.shapes import FORMS, Shapes
-from visionkit.engine.checkpoint import load_task
-from visionkit.engine.ensemble import average
+from visionkit.data.io.images import to_tensor
 from visionkit.errors import CheckpointError, ConfigError
 from visionkit.models import create_model
 from visionkit.ops.box_fusion import fuse_boxes
 from visionkit.ops.nms import Candidates
+from visionkit.pipelines.ensembles import average
 from visionkit.preprocessing.classification import ClassificationPreprocessOptions
 from visionkit.preprocessing.detection import DetectionPreprocessOptions
 from visionkit.preprocessing.segmentation import SegmentationPreprocessOptions
@@ -26,6 +25,7 @@ from visionkit.tasks import (
     Detection,
     DetectionEvaluationOptions,
     SegmentationEvaluationOptions,
+    Task,
 )
 
 NAMES = list(FORMS)
@@ -163,7 +163,7 @@ def test_the_command_scores_two_checkpoints_as_fused_by_hand(tmp_path, monkeypat
     assert main(["test", *checkpoints, "data.batch_size=1", "--output", "scores"]) == 0
     assert "AP50" in capsys.readouterr().out
     rows = json.loads((tmp_path / "scores" / "predictions.json").read_text())
-    both, shapes = [load_task(path) for path in checkpoints], Shapes(split="val", count=3, size=64)
+    both, shapes = [Task.load_from_checkpoint(path) for path in checkpoints], Shapes(split="val", count=3, size=64)
     for index in range(3):
         expected = by_hand(both, to_tensor(shapes[index].image))
         own = [row for row in rows if row["image_id"] == index]

@@ -14,9 +14,9 @@ from visionkit.models import create_model
 from visionkit.ops.box_fusion import fuse_boxes
 from visionkit.ops.boxes import mirrored
 from visionkit.ops.nms import Candidates, NMSOptions
+from visionkit.pipelines.views import most_detections
 from visionkit.preprocessing.detection import DetectionPreprocessOptions
 from visionkit.tasks import Detection, DetectionEvaluationOptions
-from visionkit.tasks.detection_tta import most_detections
 
 NAMES = list(FORMS)
 OBJECT = [8.0, 4.0, 24.0, 28.0]
@@ -136,7 +136,7 @@ def test_proposals_of_a_new_image_are_searched_once(monkeypatch):
 
 
 def test_a_single_look_is_left_as_it_is(monkeypatch):
-    monkeypatch.setattr("visionkit.tasks.detection_tta.fuse_boxes", None)
+    monkeypatch.setattr("visionkit.pipelines.views.fuse_boxes", None)
     task = small_task(NAMES).eval()
     image = torch.randint(0, 256, (3, 50, 70), dtype=torch.uint8)
     with torch.inference_mode():

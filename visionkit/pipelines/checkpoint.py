@@ -1,0 +1,114 @@
+"""Checkpoints: read, checked, rebuilt into a pipeline. Nothing is unpickled into objects, and nothing is fetched."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from visionkit.backbones import create_backbone
+from visionkit.backbones.load_weights import read_tensors
+from visionkit.errors import CheckpointError
+from visionkit.models import create_model
+from visionkit.models.base import Model
+from visionkit.pipelines.base import ModelPipeline, pipelines
+
+FORMAT_VERSION = 2
+"""Of the `visionkit` entry of a checkpoint."""
+
+PREFIX = "pipeline."
+"""Of the pipeline's keys in the state dict of a task."""
+
+
+def load(path: str | Path, device: str | None = None) -> ModelPipeline[Any]:
+    """Load a trained model from its checkpoint, ready to predict.
+
+    Args:
+        path: the checkpoint.
+        device: where to run; None for a GPU if there is one.
+
+    Returns:
+        A `DetectionPipeline`, `ClassificationPipeline` or `SegmentationPipeline` in evaluation mode.
+
+    Raises:
+        CheckpointError: the file is missing, broken or not a checkpoint of visionkit.
+    """
+    return load_pipeline(path).to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+
+
+def load_pipeline(path: str | Path, model: Model | None = None) -> ModelPipeline[Any]:
+    """Rebuild the pipeline of a checkpoint, in evaluation mode on the CPU.
+
+    Args:
+        path: the checkpoint.
+        model: the network, for one that visionkit cannot build by name.
+
+    Raises:
+        CheckpointError: see `read_checkpoint`; or the weights do not fit the network.
+    """
+    return pipeline_from(read_checkpoint(path), path, model)
+
+
+def pipeline_from(checkpoint: dict[str, Any], path: str | Path, model: Model | None = None) -> ModelPipeline[Any]:
+    """Rebuild the pipeline of a checkpoint that has been read; see `load_pipeline`."""
+    description = checkpoint["visionkit"]
+    network = model if model is not None else network_of(description, path)
+    pipeline = pipelines.get(description["task"]).from_description(description, network)
+    state = {key.removeprefix(PREFIX): value for key, value in checkpoint["state_dict"].items() if PREFIX in key}
+    try:
+        pipeline.load_state_dict(state)
+    except RuntimeError as error:
+        reason = "\n".join(str(error).splitlines()[1:3])
+        raise CheckpointError(f"{path}: the weights do not fit the network it describes\n{reason}") from error
+    return pipeline.eval()
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """Read a checkpoint onto the CPU.
+
+    Raises:
+        CheckpointError: the file is missing, truncated, not one of ours, or of another format.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f"there is no checkpoint {path}")
+    checkpoint = read_tensors(path)
+    description = checkpoint.get("visionkit") if isinstance(checkpoint, dict) else None
+    if not isinstance(description, dict) or "state_dict" not in checkpoint:
+        raise CheckpointError(f"{path} was not written by visionkit; give such weights as model.weights of a recipe")
+    version = description.get("format", 0)
+    if version != FORMAT_VERSION:
+        age = "a newer" if version > FORMAT_VERSION else "an older"
+        raise CheckpointError(
+            f"{path} has checkpoint format {version}, of {age} visionkit; this one reads format {FORMAT_VERSION}\n"
+            "load it with the visionkit that wrote it, or train again with the recipe.yaml beside it"
+        )
+    if not description.get("class_names"):
+        raise CheckpointError(f"{path} has no class names, and visionkit does not guess them")
+    return dict(checkpoint)
+
+
+def network_of(description: dict[str, Any], path: str | Path) -> Model:
+    """Build the network that a checkpoint describes, without weights.
+
+    Raises:
+        CheckpointError: the network has no registered name, or not these options here.
+    """
+    if description["model"] is None:
+        raise CheckpointError(
+            f"{path} holds a network that has no registered name\n"
+            "build it yourself and give it: load_from_checkpoint(path, model=...)"
+        )
+    try:
+        return build_network(description["model"])
+    except TypeError as error:  # an option that has been renamed since; the state dict would not tell
+        name, written_by = description["model"]["name"], description.get("versions", {}).get("visionkit", "")
+        raise CheckpointError(
+            f"{path} was written by another visionkit ({written_by}): its {name} cannot be built here\n{error}"
+        ) from error
+
+
+def build_network(spec: dict[str, Any]) -> Model:
+    """Return the network of a `Model.spec` without weights: the caller is about to load them."""
+    arguments: dict[str, Any] = {key: None if key == "weights" else value for key, value in spec.items()}
+    backbone = create_backbone(**{**arguments.pop("backbone"), "weights": "checkpoint"})
+    return create_model(backbone=backbone, **arguments)

@@ -1,0 +1,138 @@
+"""Classification as a plain module: images in, probabilities out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar
+
+from torch import Tensor
+
+from visionkit.errors import ConfigError
+from visionkit.models.base import ClassificationModel
+from visionkit.pipelines.base import ModelPipeline, pipelines
+from visionkit.pipelines.crop_views import CropViews, crop_schemes
+from visionkit.pipelines.results import ClassificationResult
+from visionkit.pipelines.runtime import RuntimeOptions
+from visionkit.preprocessing.classification import ClassificationPreprocessing, ClassificationPreprocessOptions
+
+
+@dataclass
+class ClassificationInferenceOptions:
+    """Views of an image in `test` and `predict`, whose probabilities are averaged.
+
+    Validation during training uses the center crop.
+
+    Attributes:
+        views: center, ten (Krizhevsky 2012: corners, center and mirror images), grid (Simonyan & Zisserman 2014: 5 x 5
+            positions), squares or googlenet (Szegedy 2014: 6 and 36), or dense (Simonyan & Zisserman 2014: every
+            position, fully convolutional).
+        short_sides: lengths in pixels that the shorter side is resized to, one view each; empty uses that of
+            `preprocess`.
+        flip: whether mirrored views are used; None does as published: all but `center` do.
+        score_threshold: probability from which `predict` lists a class.
+
+    Raises:
+        ConfigError: unknown views, or a number is out of its range.
+    """
+
+    views: str = "center"
+    short_sides: list[int] = field(default_factory=list)
+    flip: bool | None = None
+    score_threshold: float = 0.05
+
+    def __post_init__(self) -> None:
+        crop_schemes.get(self.views)
+        if not 0 <= self.score_threshold <= 1:
+            raise ConfigError(f"inference.score_threshold is {self.score_threshold}; it must be in 0..1")
+
+
+@pipelines.register("classification")
+class ClassificationPipeline(ModelPipeline[Tensor]):
+    """A classifier with preprocessing, test-time augmentation and class names.
+
+    Args:
+        network: the classifier; `network.multi_label` selects sigmoid instead of softmax.
+        class_names: K names in label order.
+        category_ids: the data set's own ids of the classes; None numbers them from 1.
+        class_colors: not used by classifiers.
+        preprocess: how images are resized, cropped and normalized.
+        inference: views and threshold.
+        runtime: how the network is run.
+
+    Raises:
+        ConfigError: a short side of `inference` is below the crop of `preprocess`.
+
+    Example:
+        >>> import numpy as np
+        >>> import visionkit as vk
+        >>> network = vk.Classifier(vk.create_backbone("resnet20_cifar", weights="none"), num_classes=2).eval()
+        >>> options = vk.ClassificationPreprocessOptions(short_side=32, crop=32)
+        >>> pipeline = vk.ClassificationPipeline(network, ["cat", "dog"], preprocess=options)
+        >>> sorted(pipeline.predict(np.zeros((48, 64, 3), np.uint8))[0].names)
+        ['cat', 'dog']
+    """
+
+    task: ClassVar[str] = "classification"
+    option_types: ClassVar[dict[str, type]] = {
+        "preprocess": ClassificationPreprocessOptions,
+        "inference": ClassificationInferenceOptions,
+        "runtime": RuntimeOptions,
+    }
+    network: ClassificationModel
+    preprocessing: ClassificationPreprocessing
+
+    def __init__(
+        self,
+        network: ClassificationModel,
+        class_names: Sequence[str] | None,
+        category_ids: Sequence[int] | None = None,
+        class_colors: Sequence[Sequence[int]] | None = None,
+        preprocess: ClassificationPreprocessOptions | None = None,
+        inference: ClassificationInferenceOptions | None = None,
+        runtime: RuntimeOptions | None = None,
+    ) -> None:
+        if not isinstance(network, ClassificationModel):
+            raise ConfigError(
+                f"a classifier must be a ClassificationModel, not {type(network).__name__}\n"
+                "subclass visionkit.ClassificationModel; its forward returns logits [B, K]"
+            )
+        super().__init__(network, class_names, category_ids, class_colors, preprocess)
+        self.runtime_options = runtime or RuntimeOptions()
+        self.network.to(memory_format=self.runtime_options.memory_format)
+        self.set_inference(inference or ClassificationInferenceOptions())
+
+    def set_inference(self, options: ClassificationInferenceOptions) -> None:
+        """See `Pipeline.set_inference`.
+
+        Raises:
+            ConfigError: a short side is below the crop of `preprocess`.
+        """
+        self.inference_options = options
+        self.views = CropViews(options.views, options.short_sides, options.flip, self.preprocessing)
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether an image has any number of classes."""
+        return self.network.multi_label
+
+    @property
+    def display_threshold(self) -> float:
+        """See `Pipeline.display_threshold`."""
+        return self.inference_options.score_threshold
+
+    def forward(self, images: Sequence[Tensor]) -> Tensor:
+        """Return probabilities [B, K] of uint8 images [3, H, W] of any size, averaged over the views."""
+        return self.views.average(images, self._view_probabilities)
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """Return probabilities [B, K]: softmax, or the sigmoid of each class for several labels per image."""
+        return logits.float().sigmoid() if self.multi_label else logits.float().softmax(dim=1)
+
+    def result(self, prediction: Tensor, source: Path | None = None) -> ClassificationResult:
+        """See `Pipeline.result`."""
+        scores, labels = (values.cpu().numpy() for values in prediction.float().sort(descending=True, stable=True))
+        return ClassificationResult(source, self.class_names, labels, scores)
+
+    def _view_probabilities(self, views: Tensor) -> Tensor:
+        """Return probabilities [N, K] of normalized views [N, 3, h, w]."""
+        return self.probabilities(self.views.scheme.logits(self.network, self.runtime_options.lay_out(views)))

@@ -1,0 +1,134 @@
+"""Views of an image for classifiers: crops at several scales and positions, averaged (Krizhevsky 2012 and others)."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from visionkit.errors import ConfigError
+from visionkit.models.base import ClassificationModel
+from visionkit.ops.crops import crop_windows, cut_views
+from visionkit.preprocessing.classification import ClassificationPreprocessing
+from visionkit.registry import Registry
+
+CROPS_PER_BATCH = 16
+"""Crops that go through the network together, or the number of images if that is larger."""
+
+
+class CropScheme(Protocol):
+    """A published set of views of a resized image."""
+
+    def cut(self, image: Tensor, crop: int, flip: bool | None) -> Iterable[Tensor]:
+        """Return the views [3, h, w] of an image [3, H, W]; equally many for every image."""
+        ...
+
+    def logits(self, network: ClassificationModel, views: Tensor) -> Tensor:
+        """Return logits [N, K] of normalized views [N, 3, h, w]."""
+        ...
+
+
+crop_schemes: Registry[Callable[[str], CropScheme]] = Registry("views")
+"""Each entry is called with the name that it is registered under."""
+
+
+@crop_schemes.register("center", "ten", "grid", "squares", "googlenet")
+class Crops:
+    """Crops of the network's input size, see `visionkit.ops.crops`."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def cut(self, image: Tensor, crop: int, flip: bool | None) -> Iterable[Tensor]:
+        """See `CropScheme.cut`."""
+        height, width = image.shape[-2:]
+        return cut_views(image, crop_windows(height, width, crop, self.name, flip), crop)
+
+    def logits(self, network: ClassificationModel, views: Tensor) -> Tensor:
+        """See `CropScheme.logits`."""
+        logits: Tensor = network(views)
+        return logits
+
+
+@crop_schemes.register("dense")
+class Dense:
+    """The whole image, with fully connected layers as convolutions (Simonyan & Zisserman 2014, section 3.2)."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def cut(self, image: Tensor, crop: int, flip: bool | None) -> Iterable[Tensor]:
+        """Return the image and, as published, its mirror image."""
+        return [image] if flip is False else [image, image.flip(-1)]
+
+    def logits(self, network: ClassificationModel, views: Tensor) -> Tensor:
+        """Return the map of logits averaged over its positions.
+
+        Raises:
+            ConfigError: the network has no dense form.
+        """
+        return network.dense(views).mean(dim=(2, 3))
+
+
+class CropViews:
+    """Views of each image at several scales and positions, a bounded number at a time.
+
+    Args:
+        scheme: a name in `crop_schemes`.
+        short_sides: lengths in pixels that the shorter side is resized to, one after the other; empty uses that of
+            `preprocessing`.
+        flip: whether mirrored views are used; None does as published.
+        preprocessing: of the pipeline.
+
+    Raises:
+        ConfigError: an unknown scheme, or a short side below the crop.
+    """
+
+    def __init__(
+        self,
+        scheme: str,
+        short_sides: Sequence[int],
+        flip: bool | None,
+        preprocessing: ClassificationPreprocessing,
+    ) -> None:
+        self.scheme, self.flip, self.preprocessing = crop_schemes.get(scheme)(scheme), flip, preprocessing
+        self.short_sides = list(short_sides) or [preprocessing.short_side]
+        if min(self.short_sides) < preprocessing.crop:
+            raise ConfigError(
+                f"inference.short_sides: {min(self.short_sides)} is below preprocess.crop {preprocessing.crop}; "
+                "the crop would not fit the image"
+            )
+
+    def average(self, images: Sequence[Tensor], classify: Callable[[Tensor], Tensor]) -> Tensor:
+        """Return the mean prediction over the views of each image.
+
+        Args:
+            images: uint8 [3, H, W] each, of any size.
+            classify: returns probabilities [N, K] of normalized views [N, 3, h, w].
+
+        Returns:
+            Probabilities [B, K].
+        """
+        max_pixels = max(len(images), CROPS_PER_BATCH) * self.preprocessing.crop**2
+        batches = batched(self._cut(images), max_pixels)
+        predictions = [classify(self.preprocessing.normalize(views)) for views in batches]
+        return torch.cat(predictions).unflatten(0, (len(self.short_sides), len(images), -1)).mean(dim=(0, 2))
+
+    def _cut(self, images: Sequence[Tensor]) -> Iterator[Tensor]:
+        """Yield all views, by scale, then by image."""
+        for short_side in self.short_sides:
+            for image in images:
+                resized = self.preprocessing.resized(image, short_side)
+                yield from self.scheme.cut(resized, self.preprocessing.crop, self.flip)
+
+
+def batched(views: Iterable[Tensor], max_pixels: int) -> Iterator[Tensor]:
+    """Yield consecutive views [3, h, w] of equal size as batches [N, 3, h, w] of at most `max_pixels`, or one view."""
+    batch: list[Tensor] = []
+    for view in views:
+        if batch and (view.shape != batch[0].shape or (len(batch) + 1) * view[0].numel() > max_pixels):
+            yield torch.stack(batch)
+            batch = []
+        batch.append(view)
+    if batch:
+        yield torch.stack(batch)

@@ -1,0 +1,245 @@
+"""Detection as a plain module: images in, boxes in original pixels out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, cast
+
+import torch
+from torch import Tensor
+
+from visionkit.data.proposals.source import ProposalOptions, SearchedProposals
+from visionkit.errors import ConfigError
+from visionkit.models.base import DetectionModel
+from visionkit.ops.box_fusion import fuse_boxes
+from visionkit.ops.nms import Candidates
+from visionkit.pipelines.base import ModelPipeline, pipelines
+from visionkit.pipelines.group_by_shape import group_by_shape
+from visionkit.pipelines.results import DetectionResult
+from visionkit.pipelines.views import View, check_scales, tta_views
+from visionkit.preprocessing.detection import DetectionPreprocessing, DetectionPreprocessOptions, Geometry
+from visionkit.preprocessing.paste_masks import paste_masks
+from visionkit.structures import Prediction, Target
+
+
+@dataclass
+class DetectionInferenceOptions:
+    """How `test` and `predict` find objects. Validation during training uses one view.
+
+    Attributes:
+        tta_scales: factors on the size that `preprocess` gives; one view each, fused by weighted box fusion.
+        flip: whether the mirror image of each view is used too.
+        fusion_iou: IoU above which boxes of several views or models are fused (Solovyev et al. 2019, section 3: 0.55).
+        score_threshold: score from which `predict` draws and lists a box; evaluation uses all boxes.
+
+    Raises:
+        ConfigError: a number is out of its range.
+    """
+
+    tta_scales: list[float] = field(default_factory=lambda: [1.0])
+    flip: bool = False
+    fusion_iou: float = 0.55
+    score_threshold: float = 0.5
+
+    def __post_init__(self) -> None:
+        check_scales(self.tta_scales)
+        if not 0 <= self.fusion_iou <= 1:
+            raise ConfigError(f"inference.fusion_iou is {self.fusion_iou}; it must be in 0..1")
+        if not 0 <= self.score_threshold <= 1:
+            raise ConfigError(f"inference.score_threshold is {self.score_threshold}; it must be in 0..1")
+
+    @property
+    def views(self) -> list[View]:
+        """The views of each image."""
+        return tta_views(self.tta_scales, self.flip)
+
+
+@pipelines.register("detection")
+class DetectionPipeline(ModelPipeline[Prediction]):
+    """A detector with preprocessing, test-time augmentation and class names.
+
+    Args:
+        network: the detector.
+        class_names: K names in label order.
+        category_ids: the data set's own ids of the classes; None numbers them from 1.
+        class_colors: RGB of each class in drawings; None for default colors.
+        preprocess: how images are resized and normalized.
+        inference: views and thresholds.
+        proposals: how proposals are searched for images that come without, for a model that takes them.
+
+    Raises:
+        ConfigError: several views are asked of a model that predicts masks.
+
+    Example:
+        >>> import numpy as np
+        >>> import visionkit as vk
+        >>> network = vk.RetinaNet(vk.create_backbone("resnet18", weights="none"), num_classes=2).eval()
+        >>> options = vk.DetectionPreprocessOptions(short_side=64, long_side=64)
+        >>> pipeline = vk.DetectionPipeline(network, ["cat", "dog"], preprocess=options)
+        >>> pipeline.predict(np.zeros((48, 64, 3), np.uint8))[0].class_names
+        ['cat', 'dog']
+    """
+
+    task: ClassVar[str] = "detection"
+    option_types: ClassVar[dict[str, type]] = {
+        "preprocess": DetectionPreprocessOptions,
+        "inference": DetectionInferenceOptions,
+        "proposals": ProposalOptions,
+    }
+    network: DetectionModel
+    preprocessing: DetectionPreprocessing
+
+    def __init__(
+        self,
+        network: DetectionModel,
+        class_names: Sequence[str] | None,
+        category_ids: Sequence[int] | None = None,
+        class_colors: Sequence[Sequence[int]] | None = None,
+        preprocess: DetectionPreprocessOptions | None = None,
+        inference: DetectionInferenceOptions | None = None,
+        proposals: ProposalOptions | None = None,
+    ) -> None:
+        if not isinstance(network, DetectionModel):
+            raise ConfigError(
+                f"a detector must be a DetectionModel, not {type(network).__name__}\n"
+                "subclass visionkit.DetectionModel, or wrap a detector of torchvision in visionkit.FromTorchvision"
+            )
+        super().__init__(network, class_names, category_ids, class_colors, preprocess)
+        self.proposals_options = proposals
+        self.set_inference(inference or DetectionInferenceOptions())
+
+    def set_inference(self, options: DetectionInferenceOptions) -> None:
+        """See `Pipeline.set_inference`.
+
+        Raises:
+            ConfigError: several views are asked of a model that predicts masks.
+        """
+        if len(options.views) > 1:
+            refuse_masks(self.network, "inference.tta_scales and flip")
+        self.inference_options = options
+
+    @property
+    def display_threshold(self) -> float:
+        """See `Pipeline.display_threshold`."""
+        return self.inference_options.score_threshold
+
+    @property
+    def min_score(self) -> float:
+        """See `Pipeline.min_score`."""
+        return self.network.nms_options.score_threshold if self.network.nms_options is not None else 0.0
+
+    @property
+    def max_detections(self) -> int | None:
+        """Largest number of detections per image; None where the model does not say."""
+        return self.network.nms_options.most if self.network.nms_options is not None else None
+
+    def forward(self, images: Sequence[Tensor], targets: Sequence[Target] | None = None) -> list[Prediction]:
+        """Detect objects.
+
+        Args:
+            images: uint8 [3, H, W] each, RGB.
+            targets: `proposals` of each image, for a model that takes them; missing ones are searched.
+
+        Returns:
+            Per image boxes float32 [M, 4] in its own pixels, scores [M] falling, labels [M], and masks (RLE) if the
+            model predicts them.
+        """
+        proposals = self._proposals(images, targets) if self.network.takes_proposals else None
+        views = [self._forward_view(view, images, proposals) for view in self.inference_options.views]
+        return fuse_views(views, self.inference_options.fusion_iou, self.max_detections)
+
+    def losses_and_predictions(
+        self, images: Sequence[Tensor], targets: Sequence[Target]
+    ) -> list[tuple[list[int], dict[str, Tensor], list[Prediction]]]:
+        """Return losses and predictions of one view from one forward pass, for validation.
+
+        Returns:
+            For each group of images of one input size their indices, the losses, and predictions in original pixels.
+        """
+        prepared, geometries = self.preprocessing(images)
+        resized = DetectionPreprocessing.resize_targets(targets, geometries)
+        outputs = []
+        for group in group_by_shape(prepared):
+            losses, predictions = self.network.losses_and_predictions(
+                [prepared[index] for index in group], [resized[index] for index in group]
+            )
+            outputs.append((group, losses, restore(predictions, [geometries[index] for index in group])))
+        return outputs
+
+    def result(self, prediction: Prediction, source: Path | None = None) -> DetectionResult:
+        """See `Pipeline.result`."""
+        boxes, scores, labels = (prediction[key].cpu().numpy() for key in ("boxes", "scores", "labels"))
+        return DetectionResult(source, self.class_names, labels, boxes, scores, prediction.get("masks"))
+
+    def _forward_view(
+        self, view: View, images: Sequence[Tensor], proposals: Sequence[Tensor] | None
+    ) -> list[Prediction]:
+        """Return the predictions of one view, in pixels of the original images."""
+        prepared, geometries = self.preprocessing([view.image(image) for image in images], factor=view.factor)
+        regions: list[Tensor] | None = None
+        if proposals is not None:
+            placed = zip(proposals, geometries, strict=True)
+            regions = [geometry.enter(view.boxes(boxes, geometry.width)) for boxes, geometry in placed]
+        predictions: list[Prediction] = [{}] * len(prepared)
+        for group in group_by_shape(prepared):
+            batch = [prepared[index] for index in group]
+            options = {} if regions is None else {"proposals": [regions[index] for index in group]}
+            for index, prediction in zip(group, self.network(batch, **options), strict=True):
+                predictions[index] = prediction
+        restored = restore(predictions, geometries)
+        for prediction, geometry in zip(restored, geometries, strict=True):
+            prediction["boxes"] = view.boxes(prediction["boxes"], geometry.width)
+        return restored
+
+    def _proposals(self, images: Sequence[Tensor], targets: Sequence[Target] | None) -> list[Tensor]:
+        """Return float32 [P, 4] of each image in its pixels: those of `targets`, or of selective search."""
+        options = self.proposals_options or ProposalOptions()
+        search = SearchedProposals(ProposalOptions(mode=options.mode, count=options.count, folder=""))
+        proposals = []
+        for image, target in zip(images, targets or [Target()] * len(images), strict=True):
+            boxes = target.get("proposals")
+            if boxes is None:
+                boxes = torch.from_numpy(search(image.permute(1, 2, 0).cpu().numpy()))
+            proposals.append(boxes.to(image.device))
+        return proposals
+
+
+def restore(predictions: Sequence[Prediction], geometries: Sequence[Geometry]) -> list[Prediction]:
+    """Return predictions in pixels of the original images, with mask probabilities pasted as RLE."""
+    restored = DetectionPreprocessing.restore(predictions, geometries)
+    for prediction, geometry in zip(restored, geometries, strict=True):
+        if "mask_probabilities" in prediction:
+            probabilities = prediction.pop("mask_probabilities")
+            size = (geometry.height, geometry.width)
+            prediction["masks"] = paste_masks(probabilities.float(), prediction["boxes"], size)
+    return restored
+
+
+def fuse_views(views: Sequence[list[Prediction]], iou: float, max_detections: int | None) -> list[Prediction]:
+    """Fuse the predictions of several views of each image by weighted box fusion.
+
+    Args:
+        views: predictions of each image, by view; boxes in original pixels.
+        iou: see `fuse_boxes`.
+        max_detections: number of detections that are kept per image, best first; None keeps all.
+
+    Returns:
+        One prediction per image; those of a single view are unchanged.
+    """
+    if len(views) == 1:
+        return views[0]
+    fused = []
+    for of_image in zip(*views, strict=True):
+        kept = fuse_boxes([Candidates(view["boxes"], view["scores"], view["labels"]) for view in of_image], iou)
+        columns: dict[str, Any] = {name: column[:max_detections] for name, column in kept._asdict().items()}
+        fused.append(cast(Prediction, columns))
+    return fused
+
+
+def refuse_masks(network: DetectionModel, reason: str) -> None:
+    """Raise ConfigError for a model that predicts masks, which box fusion would lose; `reason` asked for fusion."""
+    if network.predicts_masks:
+        raise ConfigError(
+            f"{reason}: several views are fused box by box, and {type(network).__name__} also predicts masks\n"
+            "use one view and one checkpoint, or a detector of boxes such as faster_rcnn"
+        )

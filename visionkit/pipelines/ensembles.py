@@ -1,0 +1,193 @@
+"""Several pipelines whose predictions are combined."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from visionkit.errors import CheckpointError
+from visionkit.pipelines.base import ModelPipeline, P, Pipeline
+from visionkit.pipelines.classification import ClassificationPipeline
+from visionkit.pipelines.detection import DetectionPipeline, fuse_views, refuse_masks
+from visionkit.pipelines.results import ClassificationResult, DetectionResult
+from visionkit.pipelines.segmentation import TiledSegmentation
+from visionkit.registry import Registry
+from visionkit.structures import Prediction, Target
+
+M = TypeVar("M", bound=ModelPipeline[Any])
+
+ensembles: Registry[Callable[[Sequence[Any]], Pipeline[Any]]] = Registry("ensemble", "visionkit.pipelines")
+"""Ensembles by the task of their members."""
+
+
+def make_ensemble(members: Sequence[ModelPipeline[Any]]) -> Pipeline[Any]:
+    """Return one pipeline that combines the predictions of several.
+
+    Args:
+        members: pipelines of one task and with the same classes, at least one.
+
+    Raises:
+        CheckpointError: the tasks or classes differ.
+    """
+    first = members[0]
+    names = sorted({member.task for member in members})
+    if len(names) > 1:
+        raise CheckpointError(f"checkpoints of {' and '.join(names)} cannot be combined: give those of one task")
+    for number, member in enumerate(members[1:], start=2):
+        if member.class_names != first.class_names:
+            raise CheckpointError(
+                f"checkpoint {number} has {_in_words(member.class_names)}, the first {_in_words(first.class_names)}\n"
+                "only models with the same classes in the same order can be combined"
+            )
+    return ensembles.get(first.task)(members).eval()
+
+
+class Ensemble(Pipeline[P]):
+    """Base of ensembles. The first member defines classes, thresholds and how predictions are combined.
+
+    Args:
+        members: each predicts with its own preprocessing and inference options.
+    """
+
+    def __init__(self, members: Sequence[ModelPipeline[P]]) -> None:
+        super().__init__()
+        first = members[0]
+        self._name_classes(first.class_names, first.category_ids, first.class_colors)
+        self.members = nn.ModuleList(members)
+        self.preprocessing = first.preprocessing
+
+    @property
+    def display_threshold(self) -> float:
+        """That of the first member."""
+        return self._pipelines()[0].display_threshold
+
+    @property
+    def min_score(self) -> float:
+        """The smallest of the members."""
+        return min(member.min_score for member in self._pipelines())
+
+    def _pipelines(self) -> list[Any]:
+        return list(self.members)
+
+
+@ensembles.register("classification")
+class ClassificationEnsemble(Ensemble[Tensor]):
+    """The mean probabilities of several classifiers (Krizhevsky 2012, section 6; Simonyan & Zisserman 2014, 4.4).
+
+    Args:
+        members: the classifiers.
+
+    Raises:
+        CheckpointError: some have one label per image, others several.
+
+    Example:
+        >>> import numpy as np
+        >>> import visionkit as vk
+        >>> network = vk.Classifier(vk.create_backbone("resnet20_cifar", weights="none"), num_classes=2).eval()
+        >>> options = vk.ClassificationPreprocessOptions(short_side=32, crop=32)
+        >>> member = vk.ClassificationPipeline(network, ["cat", "dog"], preprocess=options)
+        >>> len(vk.ClassificationEnsemble([member, member]).predict(np.zeros((48, 64, 3), np.uint8))[0])
+        2
+    """
+
+    task = "classification"
+
+    def __init__(self, members: Sequence[ClassificationPipeline]) -> None:
+        if len({member.multi_label for member in members}) > 1:
+            raise CheckpointError("classifiers with one label per image and with several cannot be combined")
+        super().__init__(members)
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether an image has any number of classes."""
+        return bool(self._pipelines()[0].multi_label)
+
+    def forward(self, images: Sequence[Tensor]) -> Tensor:
+        """Return probabilities [B, K]."""
+        return torch.stack([member(images) for member in self.members]).mean(dim=0)
+
+    def result(self, prediction: Tensor, source: Any = None) -> ClassificationResult:
+        """See `Pipeline.result`."""
+        result: ClassificationResult = self._pipelines()[0].result(prediction, source)
+        return result
+
+
+@ensembles.register("segmentation")
+class SegmentationEnsemble(TiledSegmentation, Ensemble[Tensor]):
+    """The mean probabilities per pixel of several segmentation models.
+
+    Tiles are those of the first member. Each member uses its own scales and preprocessing.
+
+    Args:
+        members: the segmentation pipelines.
+
+    Example:
+        >>> import numpy as np
+        >>> import visionkit as vk
+        >>> network = vk.FCN32s(vk.create_backbone("resnet18", weights="none"), num_classes=2).eval()
+        >>> member = vk.SegmentationPipeline(network, ["sky", "road"])
+        >>> vk.SegmentationEnsemble([member, member]).predict(np.zeros((48, 64, 3), np.uint8))[0].mask.shape
+        (48, 64)
+    """
+
+    task = "segmentation"
+
+    def __init__(self, members: Sequence[Any]) -> None:
+        super().__init__(members)
+        self.inference_options = members[0].inference_options
+
+    def probabilities(self, images: Tensor, whole: tuple[int, int]) -> Tensor:
+        """See `TiledSegmentation.probabilities`."""
+        first, *others = self._pipelines()
+        total: Tensor = first.probabilities(images, whole)
+        for member in others:  # one at a time: the probabilities of a large image are large
+            total += member.probabilities(images, whole)
+        return total / len(self.members)
+
+
+@ensembles.register("detection")
+class DetectionEnsemble(Ensemble[Prediction]):
+    """The detections of several models, combined by weighted box fusion (Solovyev et al. 2019).
+
+    Args:
+        members: the detectors; the views of each count as one. `fusion_iou` is that of the first.
+
+    Raises:
+        ConfigError: a model predicts masks.
+
+    Example:
+        >>> import numpy as np
+        >>> import visionkit as vk
+        >>> network = vk.RetinaNet(vk.create_backbone("resnet18", weights="none"), num_classes=2).eval()
+        >>> options = vk.DetectionPreprocessOptions(short_side=64, long_side=64)
+        >>> member = vk.DetectionPipeline(network, ["cat", "dog"], preprocess=options)
+        >>> vk.DetectionEnsemble([member, member]).predict(np.zeros((48, 64, 3), np.uint8))[0].class_names
+        ['cat', 'dog']
+    """
+
+    task = "detection"
+
+    def __init__(self, members: Sequence[DetectionPipeline]) -> None:
+        for member in members:
+            refuse_masks(member.network, f"{len(members)} checkpoints")
+        super().__init__(members)
+
+    @property
+    def max_detections(self) -> int | None:
+        """The largest of the members; None where no model says."""
+        return max((most for member in self._pipelines() if (most := member.max_detections) is not None), default=None)
+
+    def forward(self, images: Sequence[Tensor], targets: Sequence[Target] | None = None) -> list[Prediction]:
+        """See `DetectionPipeline.forward`."""
+        views = [member(images, targets) for member in self._pipelines()]
+        return fuse_views(views, self._pipelines()[0].inference_options.fusion_iou, self.max_detections)
+
+    def result(self, prediction: Prediction, source: Any = None) -> DetectionResult:
+        """See `Pipeline.result`."""
+        result: DetectionResult = self._pipelines()[0].result(prediction, source)
+        return result
+
+
+def _in_words(class_names: Sequence[str]) -> str:
+    return f"{len(class_names)} classes ({', '.join(class_names[:5])}{', ...' if len(class_names) > 5 else ''})"

@@ -1,0 +1,194 @@
+"""What a pipeline predicts for one image: boxes with classes, classes with probabilities, or a class per pixel."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from visionkit.errors import VisionkitError
+from visionkit.structures import Rle
+
+if TYPE_CHECKING:
+    import pandas
+
+Colors = Sequence[Sequence[int]]
+"""RGB of each of the K classes, 0..255."""
+
+
+@dataclass
+class Result(ABC):
+    """Base of the results of one image.
+
+    Attributes:
+        source: path of the image, or None for an array.
+        class_names: the K class names in label order.
+        labels: int64 [M], the predicted classes, 0..K-1.
+        counted: what `len` counts, in words.
+    """
+
+    counted: ClassVar[str] = "predictions with a score"
+
+    source: Path | None
+    class_names: list[str]
+    labels: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def names(self) -> list[str]:
+        """Class name of each prediction."""
+        return [self.class_names[label] for label in self.labels]
+
+    @abstractmethod
+    def filter(self, min_score: float) -> "Result":
+        """Return the result with the predictions whose score is at least `min_score`."""
+
+    @abstractmethod
+    def rows(self) -> list[dict[str, Any]]:
+        """Return a dict of plain values for each prediction."""
+
+    @abstractmethod
+    def to_dict(self) -> dict[str, Any]:
+        """Return the result as plain values, for JSON."""
+
+    def images(self) -> dict[str, Image.Image]:
+        """Return what is an image itself, by kind; `visionkit predict` writes each kind into a folder of that name."""
+        return {}
+
+    def to_pandas(self) -> "pandas.DataFrame":
+        """Return a table with one row per prediction.
+
+        Raises:
+            VisionkitError: pandas is not installed.
+        """
+        try:
+            import pandas
+        except ImportError as error:
+            raise VisionkitError("to_pandas needs pandas: pip install pandas") from error
+        return pandas.DataFrame([{"image": str(self.source), **row} for row in self.rows()])
+
+
+@dataclass
+class DetectionResult(Result):
+    """Objects of one image in its own pixels; M boxes, best first.
+
+    Attributes:
+        boxes: float32 [M, 4], xyxy.
+        scores: float32 [M], 0..1, falling.
+        masks: RLE of each object, or None without masks.
+
+    Example:
+        >>> import numpy as np
+        >>> from visionkit import DetectionResult
+        >>> boxes = np.array([[0, 0, 8, 8], [2, 2, 4, 4]], np.float32)
+        >>> result = DetectionResult(None, ["cat", "dog"], np.array([1, 0]), boxes, np.array([0.9, 0.2], np.float32))
+        >>> result.names, result.filter(min_score=0.5).names
+        (['dog', 'cat'], ['dog'])
+    """
+
+    boxes: NDArray[np.float32]
+    scores: NDArray[np.float32]
+    masks: list[Rle] | None = None
+
+    def filter(self, min_score: float) -> "DetectionResult":
+        """See `Result.filter`."""
+        kept = np.flatnonzero(self.scores >= min_score)
+        masks = None if self.masks is None else [self.masks[index] for index in kept]
+        return replace(self, labels=self.labels[kept], boxes=self.boxes[kept], scores=self.scores[kept], masks=masks)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """See `Result.rows`."""
+        columns = zip(self.names, self.scores.tolist(), self.boxes.tolist(), strict=True)
+        return [
+            {"name": name, "score": score, **dict(zip(("x1", "y1", "x2", "y2"), box, strict=True))}
+            for name, score, box in columns
+        ]
+
+    def to_dict(self) -> dict[str, Any]:
+        """See `Result.to_dict`."""
+        columns = zip(self.boxes.tolist(), self.scores.tolist(), self.names, strict=True)
+        detections: list[dict[str, Any]] = [{"box": box, "score": score, "name": name} for box, score, name in columns]
+        for row, mask in zip(detections, self.masks or [], strict=False):
+            row["mask"] = {"size": list(mask["size"]), "counts": mask["counts"].decode()}
+        return {"image": str(self.source), "detections": detections}
+
+
+@dataclass
+class ClassificationResult(Result):
+    """Classes of one image, best first.
+
+    Attributes:
+        scores: float32 [M], probabilities, falling; M is K unless classes were filtered out.
+
+    Example:
+        >>> import numpy as np
+        >>> from visionkit import ClassificationResult
+        >>> result = ClassificationResult(None, ["cat", "dog"], np.array([1, 0]), np.array([0.7, 0.3], np.float32))
+        >>> result.filter(min_score=0.5).names
+        ['dog']
+    """
+
+    scores: NDArray[np.float32]
+
+    def filter(self, min_score: float) -> "ClassificationResult":
+        """See `Result.filter`."""
+        kept = int((self.scores >= min_score).sum())
+        return replace(self, labels=self.labels[:kept], scores=self.scores[:kept])
+
+    def rows(self) -> list[dict[str, Any]]:
+        """See `Result.rows`."""
+        return [{"name": name, "score": score} for name, score in zip(self.names, self.scores.tolist(), strict=True)]
+
+    def to_dict(self) -> dict[str, Any]:
+        """See `Result.to_dict`."""
+        return {"image": str(self.source), "classes": self.rows()}
+
+
+@dataclass
+class SegmentationResult(Result):
+    """The class of each pixel of one image, and the classes that it contains, largest first.
+
+    Attributes:
+        mask: uint8 [H, W], 0..K-1.
+        shares: float32 [M], share of the pixels of each class in `labels`, falling.
+        colors: RGB of all K classes.
+
+    Example:
+        >>> import numpy as np
+        >>> from visionkit import SegmentationResult
+        >>> mask, shares = np.array([[0, 1], [1, 1]], np.uint8), np.array([0.75, 0.25], np.float32)
+        >>> result = SegmentationResult(None, ["sky", "road"], np.array([1, 0]), mask, shares, [[0, 0, 9], [9, 9, 9]])
+        >>> result.to_dict()["shares"]
+        {'road': 0.75, 'sky': 0.25}
+    """
+
+    counted: ClassVar[str] = "classes with a share of the pixels"
+
+    mask: NDArray[np.uint8]
+    shares: NDArray[np.float32]
+    colors: Colors
+
+    def filter(self, min_score: float) -> "SegmentationResult":
+        """Return the result with the classes whose share of the pixels is at least `min_score`; the mask is kept."""
+        kept = int((self.shares >= min_score).sum())
+        return replace(self, labels=self.labels[:kept], shares=self.shares[:kept])
+
+    def rows(self) -> list[dict[str, Any]]:
+        """See `Result.rows`."""
+        return [{"name": name, "share": share} for name, share in zip(self.names, self.shares.tolist(), strict=True)]
+
+    def to_dict(self) -> dict[str, Any]:
+        """See `Result.to_dict`."""
+        return {"image": str(self.source), "shares": dict(zip(self.names, self.shares.tolist(), strict=True))}
+
+    def images(self) -> dict[str, Image.Image]:
+        """The mask with class indices as palette indices."""
+        indexed = Image.fromarray(self.mask).convert("L")
+        indexed.putpalette(np.asarray(self.colors, np.uint8).tobytes())
+        return {"masks": indexed}

@@ -1,0 +1,193 @@
+"""Semantic segmentation as a plain module: images in, a class per pixel out."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from visionkit.errors import ConfigError
+from visionkit.models.base import SegmentationModel
+from visionkit.ops.palette import class_color
+from visionkit.ops.tiles import Tile, blended_strips
+from visionkit.pipelines.base import ModelPipeline, Pipeline, pipelines
+from visionkit.pipelines.group_by_shape import group_by_shape
+from visionkit.pipelines.results import SegmentationResult
+from visionkit.pipelines.runtime import RuntimeOptions
+from visionkit.pipelines.views import check_scales, tta_views
+from visionkit.preprocessing.segmentation import SegmentationPreprocessing, SegmentationPreprocessOptions
+
+TILES_PER_BATCH = 4
+"""Tiles of a large image that go through the network together."""
+
+
+@dataclass
+class SegmentationInferenceOptions:
+    """How `test` and `predict` label pixels. Validation during training predicts each image whole, once.
+
+    Attributes:
+        tta_scales: factors on the size of the image, one view each; the probabilities are averaged.
+        flip: whether the mirror image of each view is used too.
+        tile: side in pixels of the tiles that a larger image is cut into; None predicts every image whole.
+        overlap: pixels that neighboring tiles share at least; they are blended there.
+        score_threshold: share of the pixels from which `predict` lists a class.
+
+    Raises:
+        ConfigError: a number is out of its range.
+    """
+
+    tta_scales: list[float] = field(default_factory=lambda: [1.0])
+    flip: bool = False
+    tile: int | None = None
+    overlap: int = 64
+    score_threshold: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_scales(self.tta_scales)
+        if self.tile is not None and not 0 <= self.overlap < self.tile:
+            raise ConfigError(f"inference: 0 <= overlap {self.overlap} < tile {self.tile} must hold")
+        if not 0 <= self.score_threshold <= 1:
+            raise ConfigError(f"inference.score_threshold is {self.score_threshold}; it must be in 0..1")
+
+
+class TiledSegmentation(Pipeline[Tensor]):
+    """Base of pipelines that average probabilities per pixel, of whole images or of tiles."""
+
+    task: ClassVar[str] = "segmentation"
+    inference_options: SegmentationInferenceOptions
+
+    @property
+    def display_threshold(self) -> float:
+        """See `Pipeline.display_threshold`."""
+        return self.inference_options.score_threshold
+
+    def probabilities(self, images: Tensor, whole: tuple[int, int]) -> Tensor:
+        """Return probabilities of images or tiles, averaged over the views.
+
+        Args:
+            images: uint8 [N, 3, h, w].
+            whole: height and width in pixels of the images that they are parts of, which determine the scale.
+
+        Returns:
+            float32 [N, K, h, w], at the pixels of `images`.
+        """
+        raise NotImplementedError
+
+    def forward(self, images: Sequence[Tensor]) -> list[Tensor]:
+        """Return the class of each pixel, uint8 [H, W] per image, of uint8 images [3, H, W] of any size."""
+        predictions: list[Tensor] = [torch.empty(0)] * len(images)
+        for group in group_by_shape(images):
+            for index, labels in zip(group, self._labels([images[index] for index in group]), strict=True):
+                predictions[index] = labels
+        return predictions
+
+    def result(self, prediction: Tensor, source: Path | None = None) -> SegmentationResult:
+        """See `Pipeline.result`."""
+        classes = len(self.class_names)
+        counts = prediction.flatten().bincount(minlength=classes).cpu()
+        shares, labels = (counts / counts.sum()).sort(descending=True, stable=True)
+        present = int((counts > 0).sum())
+        colors = self.class_colors or [list(class_color(label)) for label in range(classes)]
+        return SegmentationResult(
+            source,
+            self.class_names,
+            labels[:present].numpy(),
+            prediction.cpu().numpy(),
+            shares[:present].numpy(),
+            colors,
+        )
+
+    def _labels(self, images: Sequence[Tensor]) -> list[Tensor]:
+        """Return classes uint8 [H, W] of images of one size."""
+        height, width = images[0].shape[-2:]
+        tile = self.inference_options.tile
+        if tile is None or max(height, width) <= tile:
+            return list(self.probabilities(torch.stack(list(images)), (height, width)).argmax(1).to(torch.uint8))
+        return [torch.cat([strip.argmax(0).to(torch.uint8) for strip in self._strips(image, tile)]) for image in images]
+
+    def _strips(self, image: Tensor, tile: int) -> Iterator[Tensor]:
+        """Yield probabilities [K, rows, W] of a large image, from top to bottom."""
+        height, width = image.shape[-2:]
+
+        def predict(row: list[Tile]) -> Iterator[Tensor]:
+            for start in range(0, len(row), TILES_PER_BATCH):
+                parts = torch.stack([place.cut(image) for place in row[start : start + TILES_PER_BATCH]])
+                yield from self.probabilities(parts, (height, width))
+
+        return blended_strips(height, width, tile, self.inference_options.overlap, predict)
+
+
+@pipelines.register("segmentation")
+class SegmentationPipeline(TiledSegmentation, ModelPipeline[Tensor]):
+    """A segmentation model with preprocessing, tiling, test-time augmentation and class names.
+
+    Args:
+        network: the model.
+        class_names: K names in label order.
+        category_ids: the data set's own ids of the classes; None numbers them from 1.
+        class_colors: RGB of each class in drawings; None for default colors.
+        preprocess: how images are resized and normalized.
+        inference: views, tiles and threshold.
+        runtime: how the network is run.
+
+    Example:
+        >>> import numpy as np
+        >>> import visionkit as vk
+        >>> network = vk.FCN32s(vk.create_backbone("resnet18", weights="none"), num_classes=2).eval()
+        >>> pipeline = vk.SegmentationPipeline(network, ["sky", "road"])
+        >>> pipeline.predict(np.zeros((48, 64, 3), np.uint8))[0].mask.shape
+        (48, 64)
+    """
+
+    option_types: ClassVar[dict[str, type]] = {
+        "preprocess": SegmentationPreprocessOptions,
+        "inference": SegmentationInferenceOptions,
+        "runtime": RuntimeOptions,
+    }
+    network: SegmentationModel
+    preprocessing: SegmentationPreprocessing
+
+    def __init__(
+        self,
+        network: SegmentationModel,
+        class_names: Sequence[str] | None,
+        category_ids: Sequence[int] | None = None,
+        class_colors: Sequence[Sequence[int]] | None = None,
+        preprocess: SegmentationPreprocessOptions | None = None,
+        inference: SegmentationInferenceOptions | None = None,
+        runtime: RuntimeOptions | None = None,
+    ) -> None:
+        if not isinstance(network, SegmentationModel):
+            raise ConfigError(
+                f"a segmentation model must be a SegmentationModel, not {type(network).__name__}\n"
+                "subclass visionkit.SegmentationModel; its forward returns logits [B, K, H, W]"
+            )
+        super().__init__(network, class_names, category_ids, class_colors, preprocess)
+        self.runtime_options = runtime or RuntimeOptions()
+        self.network.to(memory_format=self.runtime_options.memory_format)
+        self.set_inference(inference or SegmentationInferenceOptions())
+
+    def set_inference(self, options: SegmentationInferenceOptions) -> None:
+        """See `Pipeline.set_inference`."""
+        self.inference_options = options
+
+    def probabilities(self, images: Tensor, whole: tuple[int, int]) -> Tensor:
+        """See `TiledSegmentation.probabilities`."""
+        scale = self.preprocessing.scale(*whole)
+        total = torch.zeros((), device=images.device)
+        views = tta_views(self.inference_options.tta_scales, self.inference_options.flip)
+        for view in views:
+            logits = self.logits(view.image(images), scale * view.factor)
+            total = total + view.image(logits).softmax(1)
+        return total / len(views)
+
+    def logits(self, images: Tensor, scale: float) -> Tensor:
+        """Return logits [N, K, h, w] at the pixels of uint8 images [N, 3, h, w], which the model sees at `scale`."""
+        prepared = self.runtime_options.lay_out(self.preprocessing(images, scale))
+        logits: Tensor = self.network(prepared).float()
+        if logits.shape[-2:] == images.shape[-2:]:
+            return logits
+        return functional.interpolate(logits, images.shape[-2:], mode="bilinear", align_corners=False)
