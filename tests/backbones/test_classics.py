@@ -85,8 +85,7 @@ def test_alexnet_begins_as_in_the_paper():
 def test_column_c_has_pointwise_convolutions_as_third_ones():
     backbone = create_backbone("vgg16_c", weights="none", out_stages=["s16"])
     sizes = {
-        place: backbone.get_submodule(modules[0]).kernel_size[0]
-        for place, modules in backbone.layers_by_place().items()
+        place: backbone.get_submodule(modules[0]).kernel_size[0] for place, modules in backbone.layers_by_name().items()
     }
     assert [place for place, size in sizes.items() if size == 1] == ["conv3_3", "conv4_3", "conv5_3"]
     assert len(sizes) == 13

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from visionkit.backbones import create_backbone
-from visionkit.backbones.remove_padding import unpad
+from visionkit.backbones.remove_padding import remove_padding
 from visionkit.errors import ConfigError
 
 
@@ -29,7 +29,7 @@ def deepest(network, x):
 )
 def test_a_cell_sees_its_receptive_field(name, stages, side):
     network = backbone(name, out_stages=stages)
-    assert unpad(network) == side
+    assert remove_padding(network) == side
     assert network.training
     with torch.no_grad():
         assert deepest(network, torch.zeros(1, 3, side, side)).shape[-2:] == (1, 1)
@@ -37,7 +37,7 @@ def test_a_cell_sees_its_receptive_field(name, stages, side):
 
 def test_a_cell_changes_with_its_window_and_with_nothing_else():
     network = backbone("vgg11", out_stages=["s8"]).eval()
-    side = unpad(network)
+    side = remove_padding(network)
     x = torch.randn(1, 3, side + 16, side + 16, requires_grad=True)
     deepest(network, x)[..., 1, 1].sum().backward()
     seen = x.grad.abs().sum(dim=(0, 1)) > 0
@@ -47,7 +47,7 @@ def test_a_cell_changes_with_its_window_and_with_nothing_else():
 
 def test_inside_the_image_the_map_is_the_padded_networks():
     padded, network = (backbone("vgg11", out_stages=["s4"]).eval() for _ in range(2))
-    assert unpad(network) == 26
+    assert remove_padding(network) == 26
     x = torch.randn(1, 3, 80, 80)
     with torch.no_grad():
         # A padded cell's square begins 1 + 2 + 4 + 4 = 11 pixels before the cell, so the fourth begins at pixel 1.
@@ -58,4 +58,4 @@ def test_inside_the_image_the_map_is_the_padded_networks():
 @pytest.mark.parametrize("name", ["resnet18", "densenet121", "googlenet", "vgg16_atrous", "cifar_resnet20"])
 def test_what_needs_its_padding_is_refused(name):
     with pytest.raises(ConfigError, match="cannot be run over windows"):
-        unpad(backbone(name))
+        remove_padding(backbone(name))

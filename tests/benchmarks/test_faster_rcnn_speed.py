@@ -12,7 +12,7 @@ from torchvision.models.detection import fasterrcnn_resnet50_fpn
 
 from visionkit.backbones import create_backbone
 from visionkit.models.detection.faster_rcnn import PUBLISHED, FasterRCNN
-from visionkit.models.load_weights import load_whole
+from visionkit.models.load_model import load_strict
 
 SIZE = (320, 480)
 IMAGES = 2
@@ -47,7 +47,7 @@ def make_pair(device):
         image_std=[1.0] * 3,
     )
     ours = FasterRCNN(create_backbone("resnet50", weights="none"), CLASSES)
-    load_whole(ours, PUBLISHED.translate(theirs.state_dict()), "torchvision")
+    load_strict(ours, PUBLISHED.translate(theirs.state_dict()), "torchvision")
     return ours.to(device).train(), theirs.to(device).train()
 
 

@@ -12,7 +12,7 @@ from torchvision.models.detection import retinanet_resnet50_fpn, ssd300_vgg16
 
 from visionkit.backbones import create_backbone
 from visionkit.models.detection import retinanet, ssd
-from visionkit.models.load_weights import load_whole
+from visionkit.models.load_model import load_strict
 
 IMAGES, OBJECTS, CLASSES = 2, 8, 20
 WARM_UP, ROUNDS = 1, 7
@@ -31,7 +31,7 @@ def retinanet_pair():
         image_std=[1.0] * 3,
     )
     ours = retinanet.RetinaNet(create_backbone("resnet50", weights="none"), CLASSES)
-    load_whole(ours, retinanet.PUBLISHED.translate(theirs.state_dict()), "torchvision")
+    load_strict(ours, retinanet.PUBLISHED.translate(theirs.state_dict()), "torchvision")
     return ours, theirs, (320, 480)
 
 
@@ -40,7 +40,7 @@ def ssd_pair():
         weights=None, weights_backbone=None, num_classes=CLASSES + 1, image_mean=[0.0] * 3, image_std=[1.0] * 3
     )
     ours = ssd.SSD(create_backbone("vgg16_atrous", weights="none"), CLASSES, form="ssd300")
-    load_whole(ours, ssd.PUBLISHED.translate(theirs.state_dict()), "torchvision")
+    load_strict(ours, ssd.PUBLISHED.translate(theirs.state_dict()), "torchvision")
     return ours, theirs, (300, 300)
 
 

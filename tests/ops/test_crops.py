@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from torchvision.transforms.v2 import functional as transforms
 
 from visionkit.errors import ConfigError
-from visionkit.ops.crops import crop_kinds, crop_windows, cut_views
+from visionkit.ops.crops import crop_kinds, crop_windows, extract_crops
 
 COUNTS = {"center": 1, "ten": 10, "grid": 50, "squares": 6, "googlenet": 36}
 
@@ -18,9 +18,9 @@ def image(height, width):
 def test_ten_crops_are_torchvisions_in_its_order(height, width, data):
     crop = data.draw(st.integers(1, min(height, width)))
     given = image(height, width)
-    views = cut_views(given, crop_windows(height, width, crop, "ten"), crop)
+    views = extract_crops(given, crop_windows(height, width, crop, "ten"), crop)
     assert torch.equal(views, torch.stack(transforms.ten_crop(given, [crop, crop])))
-    center = cut_views(given, crop_windows(height, width, crop, "center"), crop)
+    center = extract_crops(given, crop_windows(height, width, crop, "center"), crop)
     assert torch.equal(center[0], transforms.center_crop(given, [crop, crop]))
 
 
@@ -44,8 +44,8 @@ def test_windows_are_squares_inside_the_image(kind, height, width, data):
 def test_a_mirrored_image_has_the_same_views_in_the_other_half(kind, height, width, data):
     crop = data.draw(st.integers(1, min(height, width)))
     views, given = crop_windows(height, width, crop, kind), image(height, width).float()
-    plain, flipped = cut_views(given, views, crop).chunk(2)
-    assert torch.equal(cut_views(given.flip(-1), views, crop), torch.cat([flipped, plain]))
+    plain, flipped = extract_crops(given, views, crop).chunk(2)
+    assert torch.equal(extract_crops(given.flip(-1), views, crop), torch.cat([flipped, plain]))
 
 
 def test_the_grid_reaches_all_borders_in_even_steps():
@@ -66,7 +66,7 @@ def test_googlenets_crops_lie_in_its_three_squares():
 def test_larger_windows_are_resized_and_keep_their_type():
     views = crop_windows(8, 12, 4, "squares")
     given = torch.full((3, 8, 12), 77, dtype=torch.uint8)
-    assert torch.equal(cut_views(given, views, 4), torch.full((6, 3, 4, 4), 77, dtype=torch.uint8))
+    assert torch.equal(extract_crops(given, views, 4), torch.full((6, 3, 4, 4), 77, dtype=torch.uint8))
 
 
 @pytest.mark.parametrize("crop", [0, 9])

@@ -59,7 +59,7 @@ def test_the_values_of_a_checkpoint_bring_them_along(fill, trained, caplog):
     with caplog.at_level(logging.INFO, "visionkit"):
         backbone = fill(trained)
     assert (backbone.mean, backbone.std) == (MEAN, STD)
-    assert "learned from images less 0.5, 0.4, 0.3, divided by 0.25, 0.125, 0.25" in caplog.text
+    assert "images are normalized with its mean 0.5, 0.4, 0.3 and std 0.25, 0.125, 0.25" in caplog.text
 
 
 def test_the_recipe_has_the_last_say(trained):

@@ -6,7 +6,7 @@ from torch import nn
 
 from visionkit.backbones.base import Stage, backbones
 from visionkit.backbones.response_norm import ResponseNorm
-from visionkit.backbones.sequential import SequentialBackbone, named
+from visionkit.backbones.sequential import SequentialBackbone, named_sequential
 
 _STAGES = {
     "s4": Stage(96, 4, margin=7),
@@ -29,19 +29,21 @@ class AlexNet(SequentialBackbone):
         out_stages: see `Backbone`.
     """
 
-    usual_head = "alexnet"
+    default_head = "alexnet"
     native_size = 227
 
     def __init__(self, name: str, out_stages: Sequence[str] | None = None) -> None:
         parts = {
-            "s4": named(conv1=nn.Conv2d(3, 96, 11, stride=4), relu1=nn.ReLU(inplace=True), norm1=ResponseNorm()),
-            "s8": named(
+            "s4": named_sequential(
+                conv1=nn.Conv2d(3, 96, 11, stride=4), relu1=nn.ReLU(inplace=True), norm1=ResponseNorm()
+            ),
+            "s8": named_sequential(
                 pool1=nn.MaxPool2d(3, stride=2),
                 conv2=nn.Conv2d(96, 256, 5, padding=2, groups=2),
                 relu2=nn.ReLU(inplace=True),
                 norm2=ResponseNorm(),
             ),
-            "s16": named(
+            "s16": named_sequential(
                 pool2=nn.MaxPool2d(3, stride=2),
                 conv3=nn.Conv2d(256, 384, 3, padding=1),
                 relu3=nn.ReLU(inplace=True),
@@ -50,7 +52,7 @@ class AlexNet(SequentialBackbone):
                 conv5=nn.Conv2d(384, 256, 3, padding=1, groups=2),
                 relu5=nn.ReLU(inplace=True),
             ),
-            "s32": named(pool5=nn.MaxPool2d(3, stride=2)),
+            "s32": named_sequential(pool5=nn.MaxPool2d(3, stride=2)),
         }
         _initialize(parts)
         super().__init__(name, _STAGES, parts, out_stages)

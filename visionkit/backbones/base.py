@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from visionkit.backbones.pretrained import PublishedWeights
+from visionkit.backbones.published_weights import PublishedWeights
 from visionkit.errors import ConfigError
 from visionkit.registry import Registry, suggest
 
@@ -60,7 +60,7 @@ class Backbone(nn.Module):
             of the stages before it. The stem belongs to the first.
         mean, std: normalization of RGB in 0..1 that the network's values were trained with: that of its ImageNet
             weights, or of the data it was published for, until a file of values or a task brings its own.
-        usual_head: name of the classifier that the network was published with, see `visionkit.models.classification`.
+        default_head: name of the classifier that the network was published with, see `visionkit.models.classification`.
         native_size: height and width in pixels of the input that the classifier was published for.
         inner_channels: depth of each map inside the computed stages that auxiliary heads look at in training.
         norm: BatchNorm policy, see `Norm`.
@@ -74,7 +74,7 @@ class Backbone(nn.Module):
 
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
-    usual_head: str = "average"
+    default_head: str = "average"
     native_size: int = 224
 
     def __init__(
@@ -198,7 +198,7 @@ class Backbone(nn.Module):
         """Where this network's ImageNet weights are to be had; None when nobody publishes any."""
         return None
 
-    def keys_of_whole_network(self) -> set[str]:
+    def full_network_keys(self) -> set[str]:
         """State-dict keys that this backbone would have with all its stages."""
         with torch.device("meta"):
             return set(type(self)(self.name, **self._options).state_dict())

@@ -8,7 +8,7 @@ from torch.utils.checkpoint import checkpoint
 
 from visionkit.backbones import cifar
 from visionkit.backbones.base import Stage, backbones
-from visionkit.backbones.sequential import SequentialBackbone, named
+from visionkit.backbones.sequential import SequentialBackbone, named_sequential
 
 
 @backbones.register(
@@ -52,10 +52,10 @@ class CifarDenseNet(SequentialBackbone):
         channels = 2 * growth if with_bottleneck else 16
         opening: nn.Module = nn.Conv2d(3, channels, 3, padding=1, bias=False)
         for stride in cifar.STRIDES:
-            block = DenseBlock(channels, growth, per_block, with_bottleneck, dropout, memory_efficient)
+            block = CifarDenseBlock(channels, growth, per_block, with_bottleneck, dropout, memory_efficient)
             channels = block.channels
             norm = nn.BatchNorm2d(channels)
-            parts[f"s{stride}"] = named(opening=opening, block=block, norm=norm, relu=nn.ReLU(inplace=True))
+            parts[f"s{stride}"] = named_sequential(opening=opening, block=block, norm=norm, relu=nn.ReLU(inplace=True))
             stages[f"s{stride}"] = Stage(channels, stride)
             before, channels = channels, channels // 2 if with_bottleneck else channels
             opening = _transition(before, channels, dropout)
@@ -65,7 +65,7 @@ class CifarDenseNet(SequentialBackbone):
                 nn.init.kaiming_normal_(layer.weight)
 
 
-class DenseBlock(nn.Module):
+class CifarDenseBlock(nn.Module):
     """Layers that each take the maps of all before them (equation 2).
 
     Args:
@@ -110,7 +110,7 @@ def _join_and_run(layer: nn.Module, *maps: Tensor) -> Tensor:
 
 
 def _layer(channels: int, growth: int, dropout: float) -> nn.Sequential:
-    return named(
+    return named_sequential(
         norm1=nn.BatchNorm2d(channels),
         relu1=nn.ReLU(inplace=True),
         conv1=nn.Conv2d(channels, growth, 3, padding=1, bias=False),
@@ -119,7 +119,7 @@ def _layer(channels: int, growth: int, dropout: float) -> nn.Sequential:
 
 
 def _bottleneck_layer(channels: int, growth: int, dropout: float) -> nn.Sequential:
-    return named(
+    return named_sequential(
         norm1=nn.BatchNorm2d(channels),
         relu1=nn.ReLU(inplace=True),
         conv1=nn.Conv2d(channels, 4 * growth, 1, bias=False),
@@ -133,4 +133,6 @@ def _bottleneck_layer(channels: int, growth: int, dropout: float) -> nn.Sequenti
 
 def _transition(channels: int, kept: int, dropout: float) -> nn.Sequential:
     """From a block's normalized map to the next block's input."""
-    return named(conv=nn.Conv2d(channels, kept, 1, bias=False), drop=nn.Dropout(dropout), pool=nn.AvgPool2d(2))
+    return named_sequential(
+        conv=nn.Conv2d(channels, kept, 1, bias=False), drop=nn.Dropout(dropout), pool=nn.AvgPool2d(2)
+    )

@@ -8,7 +8,7 @@ from torchvision.models.resnet import BasicBlock
 
 from visionkit.backbones import cifar
 from visionkit.backbones.base import Stage, backbones
-from visionkit.backbones.sequential import SequentialBackbone, named
+from visionkit.backbones.sequential import SequentialBackbone, named_sequential
 
 _WIDTHS = (16, 32, 64)
 _STAGES = {f"s{stride}": Stage(channels, stride) for channels, stride in zip(_WIDTHS, cifar.STRIDES, strict=True)}
@@ -36,9 +36,11 @@ class CifarResNet(SequentialBackbone):
 
     def __init__(self, name: str, out_stages: Sequence[str] | None = None) -> None:
         blocks = (int(name.removeprefix("cifar_resnet")) - 2) // 6
-        stem = named(conv=nn.Conv2d(3, 16, 3, padding=1, bias=False), norm=nn.BatchNorm2d(16), relu=nn.ReLU())
+        stem = named_sequential(
+            conv=nn.Conv2d(3, 16, 3, padding=1, bias=False), norm=nn.BatchNorm2d(16), relu=nn.ReLU()
+        )
         parts = {
-            "s1": named(stem=stem, blocks=_group(16, 16, blocks)),
+            "s1": named_sequential(stem=stem, blocks=_group(16, 16, blocks)),
             "s2": _group(16, 32, blocks),
             "s4": _group(32, 64, blocks),
         }

@@ -5,8 +5,8 @@ import logging
 from typing import Any
 
 from visionkit.backbones.base import Backbone, FrozenStages, Norm, backbones
-from visionkit.backbones.load_weights import fill
-from visionkit.backbones.pretrained import UnavailableError
+from visionkit.backbones.load_backbone import load_weights
+from visionkit.backbones.published_weights import UnavailableError
 from visionkit.errors import ConfigError
 
 logger = logging.getLogger("visionkit")
@@ -44,7 +44,7 @@ def create_backbone(
     backbone = _build(name, out_stages, options)
     backbone.check_policy(norm, frozen_stages)
     try:
-        fill(backbone, weights)
+        load_weights(backbone, weights)
     except UnavailableError as reason:
         if weights != "auto":
             raise

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from visionkit.backbones.sequential import named
+from visionkit.backbones.sequential import named_sequential
 from visionkit.ops.dense_layers import DenseLayer, DenseOptions, dense_layers
 
 
@@ -67,7 +67,7 @@ class DenseBlock(nn.Module):
 
 
 def _layer(channels: int, growth: int) -> nn.Sequential:
-    return named(
+    return named_sequential(
         norm=nn.BatchNorm2d(channels), relu=nn.ReLU(inplace=True), conv=nn.Conv2d(channels, growth, 3, padding=1)
     )
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from visionkit.backbones.base import Backbone, Stage, backbones
-from visionkit.backbones.pretrained import PublishedWeights, torchvision_weights, without_head
+from visionkit.backbones.published_weights import PublishedWeights, torchvision_weights, without_head
 
 _STRIDES = (4, 8, 16, 32)
 _OLD_KEY = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.(?=[12]\.)")

@@ -7,7 +7,7 @@ from torch import nn
 from visionkit.backbones.base import Stage, backbones
 from visionkit.backbones.dense_block import DenseBlock
 from visionkit.backbones.initialization import initialize
-from visionkit.backbones.sequential import SequentialBackbone, named
+from visionkit.backbones.sequential import SequentialBackbone, named_sequential
 
 _FIRST_CHANNELS = 48
 _STRIDES = (1, 2, 4, 8, 16, 32)
@@ -47,7 +47,7 @@ class FCDenseNetEncoder(SequentialBackbone):
         for stride, length in zip(_STRIDES, layers, strict=True):
             block = DenseBlock(channels, growth, length, dropout, memory_efficient)
             channels = block.channels
-            parts[f"s{stride}"] = named(opening=opening, block=block)
+            parts[f"s{stride}"] = named_sequential(opening=opening, block=block)
             stages[f"s{stride}"] = Stage(channels, stride)
             opening = _transition_down(channels, dropout)
         super().__init__(name, stages, parts, out_stages, dropout=dropout, memory_efficient=memory_efficient)
@@ -58,7 +58,7 @@ class FCDenseNetEncoder(SequentialBackbone):
 
 def _transition_down(channels: int, dropout: float) -> nn.Sequential:
     """Keeps the channels and halves the map (table 1)."""
-    return named(
+    return named_sequential(
         norm=nn.BatchNorm2d(channels),
         relu=nn.ReLU(inplace=True),
         conv=nn.Conv2d(channels, channels, 1),

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from visionkit.backbones.base import Backbone, Stage, backbones
 from visionkit.backbones.initialization import initialize
-from visionkit.backbones.sequential import named
+from visionkit.backbones.sequential import named_sequential
 
 _BASE = 48
 """Channels of the pooling stream at full resolution."""
@@ -34,7 +34,7 @@ _DOWN_AND_UP = {
 
 
 @backbones.register("frrn_a", "frrn_b")
-class FRRN(Backbone):
+class FRRNBackbone(Backbone):
     """One stage, s1: what the residual units give that follow the meeting of the streams.
 
     The residual stream stays at full resolution and is only added to. The pooling stream is halved four times
@@ -53,9 +53,11 @@ class FRRN(Backbone):
         super().__init__(name, {"s1": Stage(_BASE, 1)}, out_stages)
         down, up = _DOWN_AND_UP[name]
         self.deepest_stride = 2 ** len(down)
-        self.stem = named(**_normed(nn.Conv2d(3, _BASE, 5, padding=2, bias=False)), relu=nn.ReLU(inplace=True))
+        self.stem = named_sequential(
+            **_normed(nn.Conv2d(3, _BASE, 5, padding=2, bias=False)), relu=nn.ReLU(inplace=True)
+        )
         self.before = nn.Sequential(*(_ResidualUnit(_BASE, _BASE) for _ in range(_ENDS)))
-        self.part = named(**_normed(nn.Conv2d(_BASE, _RESIDUAL, 1, bias=False)))
+        self.part = named_sequential(**_normed(nn.Conv2d(_BASE, _RESIDUAL, 1, bias=False)))
         channels = _BASE
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
         for levels, strides, units in (

@@ -6,7 +6,7 @@ import torchvision
 from torch import Tensor
 
 from visionkit.backbones.base import Backbone, Stage, backbones
-from visionkit.backbones.pretrained import PublishedWeights, torchvision_weights, without_head
+from visionkit.backbones.published_weights import PublishedWeights, torchvision_weights, without_head
 
 _STAGES = {
     "s2": Stage(64, 2),
@@ -40,7 +40,7 @@ class GoogLeNet(Backbone):
 
     mean = (0.5, 0.5, 0.5)
     std = (0.5, 0.5, 0.5)
-    usual_head = "googlenet"
+    default_head = "googlenet"
 
     def __init__(self, name: str, out_stages: Sequence[str] | None = None) -> None:
         super().__init__(name, _STAGES, out_stages)

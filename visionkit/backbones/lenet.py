@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from visionkit.backbones.base import Stage, backbones
-from visionkit.backbones.sequential import SequentialBackbone, named
+from visionkit.backbones.sequential import SequentialBackbone, named_sequential
 
 # C1 and C3 are not padded: they take 4 cells of stride 1 and 4 of stride 2 off the image.
 _STAGES = {"s1": Stage(6, 1, margin=4), "s2": Stage(16, 2, margin=12), "s4": Stage(16, 4, margin=12)}
@@ -38,14 +38,14 @@ class LeNet5(SequentialBackbone):
 
     mean = _MNIST_MEAN
     std = _MNIST_STD
-    usual_head = "lenet5"
+    default_head = "lenet5"
     native_size = 32
 
     def __init__(self, name: str, out_stages: Sequence[str] | None = None) -> None:
         parts = {
-            "s1": named(gray=ToGray(), c1=start_as_lecun(nn.Conv2d(1, 6, 5)), squash1=ScaledTanh()),
-            "s2": named(s2=Subsampling(6), c3=PartialConv(6, C3_INPUTS, 5), squash3=ScaledTanh()),
-            "s4": named(s4=Subsampling(16)),
+            "s1": named_sequential(gray=ToGray(), c1=initialize_lecun(nn.Conv2d(1, 6, 5)), squash1=ScaledTanh()),
+            "s2": named_sequential(s2=Subsampling(6), c3=PartialConv(6, C3_INPUTS, 5), squash3=ScaledTanh()),
+            "s4": named_sequential(s4=Subsampling(16)),
         }
         super().__init__(name, _STAGES, parts, out_stages)
 
@@ -63,14 +63,14 @@ class LeNet5Modern(SequentialBackbone):
 
     mean = _MNIST_MEAN
     std = _MNIST_STD
-    usual_head = "lenet5_modern"
+    default_head = "lenet5_modern"
     native_size = 32
 
     def __init__(self, name: str, out_stages: Sequence[str] | None = None) -> None:
         parts = {
-            "s1": named(gray=ToGray(), c1=nn.Conv2d(1, 6, 5), relu1=nn.ReLU(inplace=True)),
-            "s2": named(s2=nn.MaxPool2d(2), c3=nn.Conv2d(6, 16, 5), relu3=nn.ReLU(inplace=True)),
-            "s4": named(s4=nn.MaxPool2d(2)),
+            "s1": named_sequential(gray=ToGray(), c1=nn.Conv2d(1, 6, 5), relu1=nn.ReLU(inplace=True)),
+            "s2": named_sequential(s2=nn.MaxPool2d(2), c3=nn.Conv2d(6, 16, 5), relu3=nn.ReLU(inplace=True)),
+            "s4": named_sequential(s4=nn.MaxPool2d(2)),
         }
         super().__init__(name, _STAGES, parts, out_stages)
 
@@ -127,7 +127,7 @@ class PartialConv(nn.Module):
         super().__init__()
         self.shape = (len(inputs), channels, size, size)
         self.inputs = inputs
-        self.maps = nn.ModuleList(start_as_lecun(nn.Conv2d(len(seen), 1, size)) for seen in inputs)
+        self.maps = nn.ModuleList(initialize_lecun(nn.Conv2d(len(seen), 1, size)) for seen in inputs)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, channels, H, W] to [B, maps, H - size + 1, W - size + 1]; all maps in one convolution."""
@@ -140,7 +140,7 @@ class PartialConv(nn.Module):
 Layer = nn.Conv2d | nn.Linear
 
 
-def start_as_lecun(layer: Layer) -> Layer:
+def initialize_lecun(layer: Layer) -> Layer:
     """Weights uniform in +-2.4 / fan_in (appendix A), biases 0."""
     bound = 2.4 / layer.weight[0].numel()
     nn.init.uniform_(layer.weight, -bound, bound)

@@ -7,7 +7,7 @@ from torch.nn import functional
 
 from visionkit.backbones.base import Stage, backbones
 from visionkit.backbones.initialization import initialize
-from visionkit.backbones.sequential import SequentialBackbone, named
+from visionkit.backbones.sequential import SequentialBackbone, named_sequential
 
 CHANNELS = 48
 
@@ -35,7 +35,7 @@ class PatchCNN(SequentialBackbone):
         for kernel in _KERNELS[name]:
             margin += (kernel - 1) * stride
             stride *= 2
-            parts[f"s{stride}"] = named(
+            parts[f"s{stride}"] = named_sequential(
                 conv=nn.Conv2d(channels, CHANNELS, kernel), relu=nn.ReLU(inplace=True), pool=nn.MaxPool2d(2)
             )
             stages[f"s{stride}"] = Stage(CHANNELS, stride, margin)

@@ -19,7 +19,7 @@ TOLERANCE = 1e-3
 Pool = nn.MaxPool2d | nn.AvgPool2d
 
 
-def unpad(backbone: Backbone) -> int:
+def remove_padding(backbone: Backbone) -> int:
     """Take the padding out of a backbone, in place, so that its deepest map can be had in whole or window by window.
 
     Zeros that convolutions add at the border stand inside the image when it is cut into windows, where the whole

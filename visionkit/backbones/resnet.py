@@ -7,7 +7,7 @@ import torchvision
 from torch import Tensor
 
 from visionkit.backbones.base import Backbone, Stage, Tail, backbones
-from visionkit.backbones.pretrained import PublishedWeights, torchvision_weights, without_head
+from visionkit.backbones.published_weights import PublishedWeights, torchvision_weights, without_head
 from visionkit.errors import ConfigError
 
 _LAYERS = {"s4": "layer1", "s8": "layer2", "s16": "layer3", "s32": "layer4"}

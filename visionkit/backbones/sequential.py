@@ -40,7 +40,7 @@ class SequentialBackbone(Backbone):
         return {stage: maps[stage] for stage in self.stages}
 
 
-def named(**layers: nn.Module) -> nn.Sequential:
+def named_sequential(**layers: nn.Module) -> nn.Sequential:
     """A sequence whose layers carry the names of the paper."""
     sequence = nn.Sequential()
     for name, layer in layers.items():

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from visionkit.backbones.base import Backbone, Stage, backbones
-from visionkit.backbones.pretrained import PublishedWeights
+from visionkit.backbones.published_weights import PublishedWeights
 from visionkit.errors import ConfigError
 from visionkit.registry import suggest
 

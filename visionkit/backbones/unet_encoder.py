@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from visionkit.backbones.base import Stage, backbones
 from visionkit.backbones.initialization import initialize
-from visionkit.backbones.sequential import SequentialBackbone, named
+from visionkit.backbones.sequential import SequentialBackbone, named_sequential
 
 _STRIDES = (1, 2, 4, 8, 16)
 
@@ -44,7 +44,7 @@ class UNetEncoder(SequentialBackbone):
         for depth, stride in enumerate(_STRIDES):
             convs = two_convolutions(channels, width << depth, batch_norm)
             channels, share = width << depth, dropout if stride == _STRIDES[-1] else 0.0
-            parts[f"s{stride}"] = named(opening=opening, convs=convs, drop=nn.Dropout(share))
+            parts[f"s{stride}"] = named_sequential(opening=opening, convs=convs, drop=nn.Dropout(share))
             stages[f"s{stride}"] = Stage(channels, stride)
             opening = nn.MaxPool2d(2)
         options = {"in_channels": in_channels, "width": width, "batch_norm": batch_norm, "dropout": dropout}

@@ -9,7 +9,7 @@ from torch.nn import functional
 from torchvision.models.vgg import cfgs, make_layers
 
 from visionkit.backbones.base import Backbone, Stage, backbones
-from visionkit.backbones.pretrained import PublishedWeights, torchvision_weights, without_head
+from visionkit.backbones.published_weights import PublishedWeights, torchvision_weights, without_head
 from visionkit.backbones.response_norm import ResponseNorm
 from visionkit.registry import Registry
 
@@ -42,7 +42,7 @@ class VGG(Backbone):
         out_stages: see `Backbone`.
     """
 
-    usual_head = "vgg"
+    default_head = "vgg"
 
     def __init__(self, name: str, out_stages: Sequence[str] | None = None) -> None:
         super().__init__(name, _STAGES, out_stages)
@@ -79,7 +79,7 @@ class VGG(Backbone):
 
         return self._run(x, pool), indices
 
-    def layers_by_place(self) -> dict[str, list[str]]:
+    def layers_by_name(self) -> dict[str, list[str]]:
         """For each convolution, by the paper's name ("conv3_2"), its module and that of the BatchNorm behind it."""
         places: dict[str, list[str]] = {}
         stages, orders = list(self.computed), Counter[str]()

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torchvision.models.vgg import cfgs, make_layers
 
 from visionkit.backbones.base import Backbone, Stage, backbones
-from visionkit.backbones.pretrained import PublishedWeights, torchvision_weights, without_head
+from visionkit.backbones.published_weights import PublishedWeights, torchvision_weights, without_head
 
 WIDTH = 1024
 """Of fc6 and fc7 as convolutions; the fully connected layers have 4 times as many."""

@@ -6,7 +6,7 @@ from torch import nn
 
 from visionkit.backbones.base import Stage, backbones
 from visionkit.backbones.response_norm import ResponseNorm
-from visionkit.backbones.sequential import SequentialBackbone, named
+from visionkit.backbones.sequential import SequentialBackbone, named_sequential
 
 _STAGES = {
     "s2": Stage(96, 2, margin=3),
@@ -29,14 +29,14 @@ class ZFNet(SequentialBackbone):
         out_stages: see `Backbone`.
     """
 
-    usual_head = "alexnet"
+    default_head = "alexnet"
 
     def __init__(self, name: str, out_stages: Sequence[str] | None = None) -> None:
         parts = {
-            "s2": named(conv1=nn.Conv2d(3, 96, 7, stride=2, padding=1), relu1=nn.ReLU(inplace=True)),
-            "s4": named(pool1=nn.MaxPool2d(3, stride=2, ceil_mode=True), norm1=ResponseNorm()),
-            "s8": named(conv2=nn.Conv2d(96, 256, 5, stride=2), relu2=nn.ReLU(inplace=True)),
-            "s16": named(
+            "s2": named_sequential(conv1=nn.Conv2d(3, 96, 7, stride=2, padding=1), relu1=nn.ReLU(inplace=True)),
+            "s4": named_sequential(pool1=nn.MaxPool2d(3, stride=2, ceil_mode=True), norm1=ResponseNorm()),
+            "s8": named_sequential(conv2=nn.Conv2d(96, 256, 5, stride=2), relu2=nn.ReLU(inplace=True)),
+            "s16": named_sequential(
                 pool2=nn.MaxPool2d(3, stride=2, ceil_mode=True),
                 norm2=ResponseNorm(),
                 conv3=nn.Conv2d(256, 384, 3, padding=1),
@@ -46,7 +46,7 @@ class ZFNet(SequentialBackbone):
                 conv5=nn.Conv2d(384, 256, 3, padding=1),
                 relu5=nn.ReLU(inplace=True),
             ),
-            "s32": named(pool5=nn.MaxPool2d(3, stride=2, ceil_mode=True)),
+            "s32": named_sequential(pool5=nn.MaxPool2d(3, stride=2, ceil_mode=True)),
         }
         _initialize(parts)
         super().__init__(name, _STAGES, parts, out_stages)

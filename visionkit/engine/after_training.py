@@ -17,7 +17,7 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
-from visionkit.backbones.load_weights import read_tensors
+from visionkit.backbones.weights_file import read_tensors
 from visionkit.data.cached_features import digest
 from visionkit.data.datamodule import VisionData
 from visionkit.data.io.atomic_write import atomic_write

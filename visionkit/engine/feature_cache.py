@@ -165,10 +165,10 @@ def _computed(task: Any, images: list[Tensor], training: bool) -> Tensor:
     task.preprocessing.train(training)
     prepared = task.preprocessing([image.to(task.device) for image in images])
     deepest = list(task.network.backbone(task.runtime_options.lay_out(prepared)).values())[-1]
-    condensed: Tensor = task.network.head.condense(deepest)
+    pooled: Tensor = task.network.head.pool(deepest)
     task.network.train()
     task.preprocessing.train(mode)
-    return condensed
+    return pooled
 
 
 def _refuse_changing_features(trainer: Trainer, task: Any) -> VisionData:

@@ -6,9 +6,9 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from visionkit.backbones.base import Backbone
-from visionkit.backbones.load_weights import State
-from visionkit.backbones.pretrained import PublishedWeights
-from visionkit.models.load_weights import read_weights
+from visionkit.backbones.published_weights import PublishedWeights
+from visionkit.backbones.weights_file import StateDict
+from visionkit.models.load_model import read_model_weights
 
 logger = logging.getLogger("visionkit")
 
@@ -16,7 +16,7 @@ LAYERS = {"fc6": ("classifier.0", "head.layers.fc6"), "fc7": ("classifier.3", "h
 """For each of a head's layers its names in torchvision's VGG and in our classifiers."""
 
 
-def take_fully_connected(head: nn.Module, backbone: Backbone) -> None:
+def copy_fully_connected(head: nn.Module, backbone: Backbone) -> None:
     """Fill fc6 and fc7 of `head` from the file that filled `backbone`, where it has them in the same size.
 
     They may be convolutions there: over the whole map in place of fc6, of 1x1 in place of fc7.
@@ -25,7 +25,7 @@ def take_fully_connected(head: nn.Module, backbone: Backbone) -> None:
     path = None if backbone.is_randomly_initialized else _source(backbone)
     if path is None:
         return
-    state = read_weights(path).state
+    state = read_model_weights(path).state
     taken = [name for name in LAYERS if _take(head.get_submodule(name), state, LAYERS[name])]
     logger.info("%s: the head begins with its %s", path, " and ".join(taken) or "own random values, for want of fc6")
 
@@ -38,7 +38,7 @@ def _source(backbone: Backbone) -> Path | None:
     return None if published is None else published.on_disk()
 
 
-def _take(layer: nn.Module, state: State, names: tuple[str, ...]) -> bool:
+def _take(layer: nn.Module, state: StateDict, names: tuple[str, ...]) -> bool:
     own = layer.state_dict()
     for name in names:
         found = {key: state[f"{name}.{key}"] for key in own if f"{name}.{key}" in state}

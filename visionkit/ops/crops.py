@@ -68,7 +68,7 @@ def crop_windows(height: int, width: int, crop: int, kind: str, flip: bool | Non
     return Views(torch.cat([windows, mirrored]), torch.cat([flipped, ~flipped]))
 
 
-def cut_views(image: Tensor, views: Views, crop: int) -> Tensor:
+def extract_crops(image: Tensor, views: Views, crop: int) -> Tensor:
     """Cut windows out of an image.
 
     Args:

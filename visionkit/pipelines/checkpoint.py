@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from visionkit.backbones import create_backbone
-from visionkit.backbones.load_weights import read_tensors
+from visionkit.backbones.weights_file import read_tensors
 from visionkit.errors import CheckpointError
 from visionkit.models import create_model
 from visionkit.models.base import Model

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from visionkit.errors import ConfigError
 from visionkit.models.base import ClassificationModel
-from visionkit.ops.crops import crop_windows, cut_views
+from visionkit.ops.crops import crop_windows, extract_crops
 from visionkit.preprocessing.classification import ClassificationPreprocessing
 from visionkit.registry import Registry
 
@@ -42,7 +42,7 @@ class Crops:
     def cut(self, image: Tensor, crop: int, flip: bool | None) -> Iterable[Tensor]:
         """See `CropScheme.cut`."""
         height, width = image.shape[-2:]
-        return cut_views(image, crop_windows(height, width, crop, self.name, flip), crop)
+        return extract_crops(image, crop_windows(height, width, crop, self.name, flip), crop)
 
     def logits(self, network: ClassificationModel, views: Tensor) -> Tensor:
         """See `CropScheme.logits`."""

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.models.classification.networks import classifier
-from tests.models.classification.test_classifier_weights import checkpoint, same, saved
+from tests.models.classification.test_load_classifier import checkpoint, same, saved
 from visionkit.backbones import create_backbone
 from visionkit.errors import CheckpointError, ConfigError
 from visionkit.models.classification.classifier import Classifier
@@ -59,7 +59,7 @@ def test_norms_come_with_their_convolutions(tmp_path):
 def test_every_plain_column_grows_from_a(target, tmp_path):
     shallow = classifier("vgg11", 4)
     deep = grown(target, checkpoint(shallow, tmp_path / "vgg11.ckpt"), num_classes=9)
-    places = deep.backbone.layers_by_place()
+    places = deep.backbone.layers_by_name()
     for place, index in PLACES_IN_11.items():
         assert same(deep.backbone.get_submodule(places[place][0]), features(shallow)[index])
     assert same(deep.head.layers.fc7, shallow.head.layers.fc7)

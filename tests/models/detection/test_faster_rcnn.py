@@ -19,7 +19,7 @@ from visionkit.models import create_model
 from visionkit.models.detection.faster_rcnn import PUBLISHED, FasterRCNN
 from visionkit.models.detection.parts.batch import detections
 from visionkit.models.detection.parts.roi_heads import Sample
-from visionkit.models.load_weights import load_whole
+from visionkit.models.load_model import load_strict
 from visionkit.ops.matching import assign
 from visionkit.ops.nms import Candidates
 
@@ -38,7 +38,7 @@ def pair():
     """torchvision's network and ours with its values."""
     reference = torchvision_reference(num_classes=3)
     ours = FasterRCNN(create_backbone("resnet50", weights="none"), 3)
-    load_whole(ours, PUBLISHED.translate(reference.state_dict()), "torchvision")
+    load_strict(ours, PUBLISHED.translate(reference.state_dict()), "torchvision")
     return reference, ours
 
 

@@ -19,7 +19,7 @@ from visionkit.models.detection.mask_rcnn import PUBLISHED, MaskRCNN
 from visionkit.models.detection.parts import mask_head
 from visionkit.models.detection.parts.batch import split_targets
 from visionkit.models.detection.parts.mask_head import masks_in_regions
-from visionkit.models.load_weights import load_whole
+from visionkit.models.load_model import load_strict
 from visionkit.preprocessing.detection import DetectionPreprocessing, letterbox
 
 TWO = images((100, 128), (90, 70))
@@ -61,7 +61,7 @@ def pair():
     """torchvision's network and ours with its values."""
     reference = torchvision_reference(num_classes=3, masks=True)
     ours = MaskRCNN(create_backbone("resnet50", weights="none"), 3)
-    load_whole(ours, PUBLISHED.translate(reference.state_dict()), "torchvision")
+    load_strict(ours, PUBLISHED.translate(reference.state_dict()), "torchvision")
     return reference, ours
 
 

@@ -16,7 +16,7 @@ from tests.models.detection.one_stage import assert_same_detections
 from visionkit.backbones import create_backbone
 from visionkit.errors import ConfigError
 from visionkit.models.detection.retinanet import PUBLISHED, RetinaNet
-from visionkit.models.load_weights import load_whole
+from visionkit.models.load_model import load_strict
 from visionkit.ops.focal_loss import focal_loss
 
 CLASSES = 3
@@ -67,7 +67,7 @@ def torchvision_retinanet(classes):
 def pair():
     reference = torchvision_retinanet(CLASSES)
     ours = RetinaNet(create_backbone("resnet18", weights="none"), CLASSES, detections=300)
-    load_whole(ours, PUBLISHED.translate(reference.state_dict()), "torchvision")
+    load_strict(ours, PUBLISHED.translate(reference.state_dict()), "torchvision")
     return reference, ours
 
 

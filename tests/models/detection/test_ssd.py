@@ -9,7 +9,7 @@ from visionkit.backbones import create_backbone
 from visionkit.errors import ConfigError, DataError
 from visionkit.models.detection.parts.one_stage import DenseOutput
 from visionkit.models.detection.ssd import PUBLISHED, SSD
-from visionkit.models.load_weights import load_whole
+from visionkit.models.load_model import load_strict
 from visionkit.ops.matching import Objects
 
 CLASSES = 3
@@ -45,7 +45,7 @@ def pair():
         lambda _, inputs: (inputs[0].contiguous(memory_format=torch.channels_last),)
     )
     ours = SSD(create_backbone("vgg16_atrous", weights="none"), CLASSES, form="ssd300", detections=1000)
-    load_whole(ours, PUBLISHED.translate(reference.state_dict()), "torchvision")
+    load_strict(ours, PUBLISHED.translate(reference.state_dict()), "torchvision")
     return reference, ours
 
 
@@ -93,7 +93,7 @@ def test_published_values_bring_their_normalization(pair, tmp_path, monkeypatch)
     reference, _ = pair
     path = tmp_path / "ssd.pth"
     torch.save(reference.state_dict(), path)
-    monkeypatch.setattr("visionkit.backbones.pretrained.PublishedWeights.obtain", lambda self: path)
+    monkeypatch.setattr("visionkit.backbones.published_weights.PublishedWeights.obtain", lambda self: path)
     network = SSD(create_backbone("vgg16_atrous", weights="none"), CLASSES, form="ssd300", weights="coco")
     assert (network.backbone.mean, network.backbone.std) == ((0.48235, 0.45882, 0.40784), (1 / 255,) * 3)
     assert torch.equal(network.neck.scale.s8, reference.backbone.scale_weight)

@@ -54,7 +54,7 @@ class Classifier(ClassificationModel):
         self.num_classes = num_classes
         self.multi_label = multi_label
         self.backbone = backbone
-        self.head = heads.get(backbone.usual_head if head == "auto" else head)(backbone, num_classes, dropout)
+        self.head = heads.get(backbone.default_head if head == "auto" else head)(backbone, num_classes, dropout)
         if initialization != "auto":
             initialize(self.head, initialization)
             if backbone.is_randomly_initialized or weights is not None:
@@ -88,7 +88,7 @@ class Classifier(ClassificationModel):
         return [(1.0, self.head(_deepest(maps))), *self.head.auxiliary_logits(inner)]
 
     def classify_features(self, features: Tensor) -> Tensor:
-        """Return logits [B, K] of what `Head.condense` made of the deepest map."""
+        """Return logits [B, K] of what `Head.pool` made of the deepest map."""
         return self.head(features)
 
     def dense(self, x: Tensor) -> Tensor:

@@ -35,7 +35,7 @@ class Head(nn.Module):
         """
         raise NotImplementedError
 
-    def condense(self, deepest: Tensor) -> Tensor:
+    def pool(self, deepest: Tensor) -> Tensor:
         """What of the map whole images are classified by: `forward` gives the same for it as for the map.
 
         Args:
@@ -82,7 +82,7 @@ class Head(nn.Module):
 FULL_WIDTH = 4096
 """Units of fc6 and fc7, in AlexNet as in VGG."""
 
-heads: Registry[Callable[[Backbone, int, float | None], Head]] = Registry("head")
+heads: Registry[Callable[[Backbone, int, float | None], Head]] = Registry("head", "visionkit.models.classification")
 
 
 @heads.register("average")
@@ -106,10 +106,10 @@ class AverageHead(Head):
 
     def forward(self, deepest: Tensor) -> Tensor:
         """See `Head.forward`."""
-        return self.fc(self.dropout(self.condense(deepest).flatten(1)))
+        return self.fc(self.dropout(self.pool(deepest).flatten(1)))
 
-    def condense(self, deepest: Tensor) -> Tensor:
-        """See `Head.condense`; the mean, of which the mean is the same."""
+    def pool(self, deepest: Tensor) -> Tensor:
+        """See `Head.pool`; the mean, of which the mean is the same."""
         return functional.adaptive_avg_pool2d(deepest, 1)
 
     def dense(self, deepest: Tensor) -> Tensor:

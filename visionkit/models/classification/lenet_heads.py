@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from visionkit.backbones.base import Backbone
-from visionkit.backbones.lenet import ScaledTanh, start_as_lecun
+from visionkit.backbones.lenet import ScaledTanh, initialize_lecun
 from visionkit.models.classification.heads import FullyConnectedHead, deepest_stage, heads
 
 CELLS = 5
@@ -27,10 +27,10 @@ class LeNet5Head(FullyConnectedHead):
 
     def __init__(self, backbone: Backbone, num_classes: int, dropout: float | None = None) -> None:
         layers = {
-            "c5": start_as_lecun(nn.Linear(deepest_stage(backbone).channels * CELLS * CELLS, 120)),
+            "c5": initialize_lecun(nn.Linear(deepest_stage(backbone).channels * CELLS * CELLS, 120)),
             "squash5": ScaledTanh(),
             "drop5": nn.Dropout(dropout or 0.0),
-            "f6": start_as_lecun(nn.Linear(120, CODE_LENGTH)),
+            "f6": initialize_lecun(nn.Linear(120, CODE_LENGTH)),
             "squash6": ScaledTanh(),
             "drop6": nn.Dropout(dropout or 0.0),
             "output": RadialUnits(num_classes),

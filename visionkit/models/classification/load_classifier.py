@@ -7,12 +7,12 @@ from pathlib import Path
 from torch import Tensor
 
 from visionkit.backbones.base import Backbone
-from visionkit.backbones.load_weights import fill, sources
-from visionkit.backbones.pretrained import UnavailableError
+from visionkit.backbones.load_backbone import load_weights, weight_sources
+from visionkit.backbones.published_weights import UnavailableError
 from visionkit.errors import ConfigError
 from visionkit.models.classification.heads import Head
-from visionkit.models.classification.vgg_initialization import grow_vgg
-from visionkit.models.load_weights import read_weights
+from visionkit.models.classification.vgg_initialization import initialize_from_shallower_vgg
+from visionkit.models.load_model import read_model_weights
 
 logger = logging.getLogger("visionkit")
 
@@ -27,7 +27,7 @@ def load_classifier(backbone: Backbone, head: Head, weights: str | dict[str, str
         backbone: filled with the file's values.
         head: filled as far as its layers have the shape of the file's.
         weights: imagenet, the path of a published state dict or of a visionkit checkpoint, or {"from": path} to grow
-            a VGG from a shallower one, see `grow_vgg`.
+            a VGG from a shallower one, see `initialize_from_shallower_vgg`.
 
     Raises:
         ConfigError: `weights` is something else.
@@ -35,20 +35,24 @@ def load_classifier(backbone: Backbone, head: Head, weights: str | dict[str, str
     """
     if isinstance(weights, str):
         path = _path_of(backbone, weights)
-        fill(backbone, weights)
+        load_weights(backbone, weights)
     else:
         path = _path_to_grow_from(weights)
-        grow_vgg(backbone, path)
-    take_layers(head, read_head(head, path), str(path))
+        initialize_from_shallower_vgg(backbone, path)
+    load_head_layers(head, read_head_weights(head, path), str(path))
 
 
-def read_head(head: Head, path: Path) -> dict[str, Tensor]:
-    """What a file of a whole network holds for a head, under the head's keys; not yet compared with it."""
-    values = read_weights(path, lambda published: {_OURS + key: v for key, v in head.translate(published).items()})
-    return {key.removeprefix(_OURS): value for key, value in values.state.items() if key.startswith(_OURS)}
+def read_head_weights(head: Head, path: Path) -> dict[str, Tensor]:
+    """Return a head's weights from a file of a whole network, under the head's keys, without checking that they fit."""
+
+    def translate(published: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {f"{_OURS}{key}": value for key, value in head.translate(published).items()}
+
+    weights = read_model_weights(path, translate)
+    return {key.removeprefix(_OURS): value for key, value in weights.state.items() if key.startswith(_OURS)}
 
 
-def take_layers(head: Head, state: Mapping[str, Tensor], source: str) -> None:
+def load_head_layers(head: Head, state: Mapping[str, Tensor], source: str) -> None:
     """Load into `head` each layer that `state` has in the same shape; the others keep their values."""
     layers: dict[str, list[str]] = {}
     for key in head.state_dict():
@@ -76,9 +80,9 @@ def _path_of(backbone: Backbone, weights: str) -> Path:
     if weights == "imagenet":
         published = backbone.published_weights()
         if published is None:
-            raise UnavailableError(f"nobody publishes ImageNet weights of {backbone.name}: give a file")
+            raise UnavailableError(f"no ImageNet weights are published for {backbone.name}: give the path of a file")
         return published.obtain()
-    if weights in sources:
+    if weights in weight_sources:
         raise ConfigError(
             f"model.weights={weights}: use imagenet, a path, or {{from: path}} for the whole network;\n"
             f"the backbone's values alone are model.backbone.weights={weights}"

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from visionkit.backbones.base import Backbone, backbones, refusal
-from visionkit.backbones.load_weights import read_weights_for
+from visionkit.backbones.load_backbone import read_backbone_weights
 from visionkit.backbones.vgg import VGG
 from visionkit.errors import CheckpointError, ConfigError
 
@@ -17,7 +17,7 @@ CONVOLUTIONS = 4
 logger = logging.getLogger("visionkit")
 
 
-def grow_vgg(backbone: Backbone, path: Path) -> None:
+def initialize_from_shallower_vgg(backbone: Backbone, path: Path) -> None:
     """Take the first four convolutions of the VGG in a file, with their BatchNorms; the rest stays random.
 
     A layer goes where the paper's table 1 has it: conv3_1 to conv3_1, whatever stands before it.
@@ -34,10 +34,10 @@ def grow_vgg(backbone: Backbone, path: Path) -> None:
         raise ConfigError(f"model.weights={{from: {path}}} grows a VGG from a shallower one, not {backbone.name}")
     if backbone.frozen_stages or backbone.norm != "trained":
         raise ConfigError(refusal(backbone.name, f"frozen_stages={backbone.frozen_stages}, norm={backbone.norm}"))
-    values = read_weights_for(backbone, path)
+    values = read_backbone_weights(backbone, path)
     source = _vgg_of(values.state, path)
-    targets = backbone.layers_by_place()
-    places = dict(list(source.layers_by_place().items())[:CONVOLUTIONS])
+    targets = backbone.layers_by_name()
+    places = dict(list(source.layers_by_name().items())[:CONVOLUTIONS])
     for place, modules in places.items():
         if len(targets.get(place, [])) != len(modules):
             raise CheckpointError(

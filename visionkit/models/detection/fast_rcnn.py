@@ -13,7 +13,7 @@ from visionkit.models.detection.parts.box_head import PooledRoIHeads, RoIMaxPool
 from visionkit.models.detection.parts.external_proposals import ExternalProposalDetector
 from visionkit.models.detection.parts.faster_rcnn_variants import SINGLE_STAGE, Widths, single
 from visionkit.models.detection.parts.truncated_svd import TruncatedHead
-from visionkit.models.load_weights import load_network
+from visionkit.models.load_model import load_model_weights
 from visionkit.ops.nms import NMSOptions
 
 SIZE_MULTIPLE = 16
@@ -106,7 +106,7 @@ class FastRCNN(ExternalProposalDetector):
             **parts.judging,
         )
         if weights is not None:
-            load_network(self, backbone, weights, ("roi_heads.box_predictor.",))
+            load_model_weights(self, backbone, weights, ("roi_heads.box_predictor.",))
         self.to(memory_format=torch.channels_last)
 
     def _features(self, images: list[Tensor]) -> tuple[ImageBatch, dict[str, Tensor]]:

@@ -10,7 +10,7 @@ from torchvision.models.detection.retinanet import RetinaNetClassificationHead, 
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
 from visionkit.backbones.base import Backbone, Stage
-from visionkit.backbones.load_weights import State
+from visionkit.backbones.weights_file import StateDict
 from visionkit.errors import ConfigError
 from visionkit.models.create import models
 from visionkit.models.detection.parts.anchors import Anchors
@@ -28,7 +28,7 @@ CLASS_LAYER, BOX_LAYER = "head.classification_head.cls_logits", "head.regression
 class PublishedRetinaNet(PublishedDetector):
     """torchvision's network gives each anchor a class 0, which no object has; here labels start at 0."""
 
-    def translate(self, published: State) -> State:
+    def translate(self, published: StateDict) -> StateDict:
         """Rename torchvision's keys to ours, and leave class 0 out."""
         state = super().translate(published)
         if f"{CLASS_LAYER}.bias" in state and f"{BOX_LAYER}.bias" in state:

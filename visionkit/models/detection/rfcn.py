@@ -13,7 +13,7 @@ from visionkit.models.detection.parts.faster_rcnn_variants import SINGLE_STAGE, 
 from visionkit.models.detection.parts.position_sensitive import PROPOSALS, PositionSensitiveRoIHeads, ScoreMaps
 from visionkit.models.detection.parts.rpn import ProposalOptions, RegionProposalNetwork
 from visionkit.models.detection.parts.two_stage import TwoStageDetector, check_thresholds
-from visionkit.models.load_weights import load_network
+from visionkit.models.load_model import load_model_weights
 from visionkit.ops.nms import NMSOptions
 
 LARGEST_STRIDE = 16
@@ -137,7 +137,7 @@ class RFCN(TwoStageDetector):
             smooth_l1_beta=1.0,
         )
         if weights is not None:
-            load_network(self, backbone, weights, ("neck.scores.",))
+            load_model_weights(self, backbone, weights, ("neck.scores.",))
         self.to(memory_format=torch.channels_last)
 
     def _maps_of_proposals(self, maps: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -10,14 +10,14 @@ from torchvision.models.detection._utils import BoxCoder, Matcher
 
 from visionkit.backbones.base import Backbone
 from visionkit.backbones.initialization import initialize
-from visionkit.backbones.remove_padding import unpad
+from visionkit.backbones.remove_padding import remove_padding
 from visionkit.errors import ConfigError
 from visionkit.models.classification.heads import FullyConnectedHead, deepest_stage, normal_linear
 from visionkit.models.create import models
 from visionkit.models.detection.parts.batch import ImageBatch, check_images, pad_to_batch
 from visionkit.models.detection.parts.one_stage import DenseOutput, OneStageDetector, best_of_each_class
 from visionkit.models.detection.parts.window_pyramid import Window, WindowPyramid
-from visionkit.models.fully_connected_weights import take_fully_connected
+from visionkit.models.fully_connected_weights import copy_fully_connected
 from visionkit.ops.matching import Objects
 from visionkit.ops.nms import NMSOptions
 from visionkit.ops.sampling import draw
@@ -161,10 +161,10 @@ class SlidingWindow(OneStageDetector):
             raise ConfigError(f"form={form!r}{suggest(form, FORMS)}")
         stage = deepest_stage(backbone)
         cells = cells or max((backbone.native_size - stage.margin) // stage.stride, 1)
-        window = Window(unpad(backbone) + (cells - 1) * stage.stride, stage.stride, context)
+        window = Window(remove_padding(backbone) + (cells - 1) * stage.stride, stage.stride, context)
         _check_pyramid(window, sizes, aspect_ratios)
         head = WindowHead(stage.channels, cells, head_channels, head_dropout, num_classes, box_regression)
-        take_fully_connected(head.trunk.layers, backbone)
+        copy_fully_connected(head.trunk.layers, backbone)
         super().__init__(
             backbone,
             num_classes,

@@ -10,7 +10,7 @@ from torchvision.models.detection._utils import BoxCoder, SSDMatcher
 from torchvision.models.detection.ssd import SSDHead
 
 from visionkit.backbones.base import Backbone
-from visionkit.backbones.load_weights import Statistics
+from visionkit.backbones.weights_file import Normalization
 from visionkit.errors import ConfigError, DataError
 from visionkit.models.create import models
 from visionkit.models.detection.parts.batch import ImageBatch
@@ -33,7 +33,7 @@ PUBLISHED = PublishedDetector(
         *((rf"^backbone\.extra\.{block}\.", f"neck.extra.{block - 1}.") for block in range(1, 6)),
     ),
     predictors={"head.classification_head.module_list.": 1},
-    statistics=Statistics(mean=(0.48235, 0.45882, 0.40784), std=(1 / 255, 1 / 255, 1 / 255)),
+    normalization=Normalization(mean=(0.48235, 0.45882, 0.40784), std=(1 / 255, 1 / 255, 1 / 255)),
 )
 
 

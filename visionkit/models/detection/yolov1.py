@@ -14,7 +14,7 @@ from visionkit.models.create import models
 from visionkit.models.detection.parts.grid_anchors import GridBoxes, centers_of, match_cells
 from visionkit.models.detection.parts.grid_head import by_boxes, check_weights, convolution
 from visionkit.models.detection.parts.one_stage import AnchorTargets, DenseOutput, OneStageDetector, best_of_each_level
-from visionkit.models.load_weights import load_network
+from visionkit.models.load_model import load_model_weights
 from visionkit.ops.boxes import paired_iou
 from visionkit.ops.matching import Objects
 from visionkit.ops.nms import NMSOptions
@@ -205,7 +205,7 @@ class YOLOv1(OneStageDetector):
         self.per_cell, self.candidates = boxes, candidates
         self.coord_weight, self.noobject_weight = coord_weight, noobject_weight
         if weights is not None:
-            load_network(self, backbone, weights, ("head.layers.",))
+            load_model_weights(self, backbone, weights, ("head.layers.",))
 
     def match(self, anchors: Tensor, objects: Objects) -> tuple[Tensor, Tensor]:
         """See `OneStageDetector.match`: all boxes of an object's cell, of which `losses` finds the responsible one."""

@@ -15,7 +15,7 @@ from visionkit.models.create import models
 from visionkit.models.detection.parts.grid_anchors import GridBoxes, centers_of, match_shapes, shares
 from visionkit.models.detection.parts.grid_head import by_boxes, check_weights, convolution, predictor
 from visionkit.models.detection.parts.one_stage import AnchorTargets, DenseOutput, OneStageDetector, best_of_each_level
-from visionkit.models.load_weights import load_network
+from visionkit.models.load_model import load_model_weights
 from visionkit.ops.boxes import paired_iou, share_inside
 from visionkit.ops.matching import CROWD_SHARE, Objects
 from visionkit.ops.nms import NMSOptions
@@ -177,7 +177,7 @@ class YOLOv2(OneStageDetector):
         self.coord_weight, self.class_weight = coord_weight, class_weight
         self.object_weight, self.noobject_weight = object_weight, noobject_weight
         if weights is not None:
-            load_network(self, backbone, weights, ("head.predictor.",))
+            load_model_weights(self, backbone, weights, ("head.predictor.",))
 
     def match(self, anchors: Tensor, objects: Objects) -> tuple[Tensor, Tensor]:
         """See `OneStageDetector.match`."""

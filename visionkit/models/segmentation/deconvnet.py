@@ -4,14 +4,14 @@ from torch import Tensor, nn
 
 from visionkit.backbones.base import Backbone
 from visionkit.backbones.initialization import initialize
-from visionkit.backbones.sequential import named
+from visionkit.backbones.sequential import named_sequential
 from visionkit.backbones.vgg import VGG
 from visionkit.errors import ConfigError
 from visionkit.models.base import SegmentationModel
 from visionkit.models.create import models
-from visionkit.models.fully_connected_weights import take_fully_connected
-from visionkit.models.load_weights import load_network
-from visionkit.models.segmentation.mirrored_decoder import MirroredDecoder, whole_vgg
+from visionkit.models.fully_connected_weights import copy_fully_connected
+from visionkit.models.load_model import load_model_weights
+from visionkit.models.segmentation.mirrored_decoder import MirroredDecoder, check_full_vgg
 
 
 @models.register("deconvnet")
@@ -53,7 +53,7 @@ class DeconvNet(SegmentationModel):
         super().__init__()
         if min(head_channels, head_size) < 1:
             raise ConfigError(f"head_channels={head_channels}, head_size={head_size}: both must be 1 at least")
-        self.backbone = whole_vgg(backbone, "deconvnet")
+        self.backbone = check_full_vgg(backbone, "deconvnet")
         self.num_classes = num_classes
         self.min_size = 32 * head_size
         *_, deepest = self.backbone.computed.values()
@@ -63,9 +63,9 @@ class DeconvNet(SegmentationModel):
         self.classifier = nn.Conv2d(self.decoder.channels, num_classes, 1)
         for part in (self.head, self.decoder, self.last, self.classifier):
             initialize(part, "he")
-        take_fully_connected(self.head, backbone)
+        copy_fully_connected(self.head, backbone)
         if weights is not None:
-            load_network(self, backbone, weights, ("classifier.",))
+            load_model_weights(self, backbone, weights, ("classifier.",))
 
     def _logits(self, x: Tensor) -> Tensor:
         maps, indices = self.backbone.forward_with_indices(x)
@@ -89,6 +89,6 @@ def _head(inputs: int, width: int, size: int) -> nn.Sequential:
 
 
 def _deconvolution(inputs: int, outputs: int) -> nn.Sequential:
-    return named(
+    return named_sequential(
         conv=nn.ConvTranspose2d(inputs, outputs, 3, padding=1), norm=nn.BatchNorm2d(outputs), relu=nn.ReLU(inplace=True)
     )

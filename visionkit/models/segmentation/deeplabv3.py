@@ -9,12 +9,12 @@ from torchvision.models.segmentation.deeplabv3 import DeepLabHead
 from torchvision.models.segmentation.fcn import FCNHead
 
 from visionkit.backbones.base import Backbone
-from visionkit.backbones.load_weights import State
-from visionkit.backbones.pretrained import PublishedWeights
+from visionkit.backbones.published_weights import PublishedWeights
+from visionkit.backbones.weights_file import StateDict
 from visionkit.errors import ConfigError
 from visionkit.models.base import SegmentationModel
 from visionkit.models.create import models
-from visionkit.models.load_weights import load_network
+from visionkit.models.load_model import load_model_weights
 
 AUXILIARY_WEIGHT = 0.5
 """As in torchvision's training script."""
@@ -66,7 +66,7 @@ class DeepLabV3(SegmentationModel):
         self.classifier = DeepLabHead(deepest.channels, num_classes, atrous_rates)
         self.aux_classifier = FCNHead(inner.channels, num_classes) if auxiliary else None
         if weights is not None:
-            load_network(
+            load_model_weights(
                 self, backbone, _path_of(backbone, weights), ("classifier.4.", "aux_classifier.4."), self._translate
             )
 
@@ -91,7 +91,7 @@ class DeepLabV3(SegmentationModel):
             (AUXILIARY_WEIGHT, _enlarged(self.aux_classifier(inner), x)),
         ]
 
-    def _translate(self, published: State) -> State:
+    def _translate(self, published: StateDict) -> StateDict:
         """The keys are torchvision's already; its files hold the auxiliary head, wanted or not."""
         return {key: value for key, value in published.items() if self.aux_classifier or not key.startswith("aux_")}
 

@@ -10,7 +10,7 @@ from visionkit.backbones.initialization import initialize
 from visionkit.errors import ConfigError
 from visionkit.models.base import SegmentationModel
 from visionkit.models.create import models
-from visionkit.models.load_weights import load_network
+from visionkit.models.load_model import load_model_weights
 
 
 @models.register("fc_densenet")
@@ -64,7 +64,7 @@ class FCDenseNet(SegmentationModel):
         for part in (self.ups, self.classifier):
             initialize(part, "he_uniform")
         if weights is not None:
-            load_network(self, backbone, weights, ("classifier.",))
+            load_model_weights(self, backbone, weights, ("classifier.",))
 
     def _logits(self, x: Tensor) -> Tensor:
         *skips, x = self.backbone(x).values()

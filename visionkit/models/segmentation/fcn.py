@@ -14,8 +14,8 @@ from visionkit.backbones.vgg import VGG
 from visionkit.errors import ConfigError
 from visionkit.models.base import SegmentationModel
 from visionkit.models.create import models
-from visionkit.models.fully_connected_weights import take_fully_connected
-from visionkit.models.segmentation.load_partial import load_matching
+from visionkit.models.fully_connected_weights import copy_fully_connected
+from visionkit.models.segmentation.load_matching import load_matching
 
 _HEAD = "deepest"
 """What scores and enlarging layers of the head are called, whatever its stride."""
@@ -78,7 +78,7 @@ class FCN(SegmentationModel):
             nn.init.zeros_(score.get_parameter("bias"))
         initialize(self.enlarge, "bilinear")
         if self.head is not None:
-            take_fully_connected(self.head, backbone)
+            copy_fully_connected(self.head, backbone)
         if weights is not None:
             load_matching(self, backbone, Path(weights))
 

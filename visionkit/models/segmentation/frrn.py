@@ -3,12 +3,12 @@
 from torch import Tensor, nn
 
 from visionkit.backbones.base import Backbone
-from visionkit.backbones.frrn_backbone import FRRN as Trunk
+from visionkit.backbones.frrn_backbone import FRRNBackbone
 from visionkit.backbones.initialization import initialize
 from visionkit.errors import ConfigError
 from visionkit.models.base import SegmentationModel
 from visionkit.models.create import models
-from visionkit.models.load_weights import load_network
+from visionkit.models.load_model import load_model_weights
 
 
 @models.register("frrn")
@@ -31,7 +31,7 @@ class FRRN(SegmentationModel):
 
     def __init__(self, backbone: Backbone, num_classes: int, *, weights: str | None = None) -> None:
         super().__init__()
-        if not isinstance(backbone, Trunk):
+        if not isinstance(backbone, FRRNBackbone):
             raise ConfigError(f"model frrn: {backbone.name} is not its trunk; use frrn_a or frrn_b")
         self.backbone = backbone
         self.num_classes = num_classes
@@ -39,7 +39,7 @@ class FRRN(SegmentationModel):
         self.classifier = nn.Conv2d(backbone.stages["s1"].channels, num_classes, 1)
         initialize(self.classifier, "he")
         if weights is not None:
-            load_network(self, backbone, weights, ("classifier.",))
+            load_model_weights(self, backbone, weights, ("classifier.",))
 
     def _logits(self, x: Tensor) -> Tensor:
         return self.classifier(self.backbone(x)["s1"])

@@ -26,7 +26,7 @@ class MirroredDecoder(nn.Module):
         super().__init__()
         self.channels = next(iter(backbone.computed.values())).channels
         stages: dict[str, list[nn.Module]] = {}
-        for place, (name, *_) in reversed(list(backbone.layers_by_place().items())):
+        for place, (name, *_) in reversed(list(backbone.layers_by_name().items())):
             conv = backbone.get_submodule(name)
             assert isinstance(conv, nn.Conv2d)
             number = place.removeprefix("conv").partition("_")[0]
@@ -50,7 +50,7 @@ class MirroredDecoder(nn.Module):
         return x
 
 
-def whole_vgg(backbone: Backbone, model: str) -> VGG:
+def check_full_vgg(backbone: Backbone, model: str) -> VGG:
     """The backbone as what it must be: a VGG with all its pools.
 
     Raises:

@@ -12,7 +12,7 @@ from visionkit.backbones.patch_cnn import PatchCNN
 from visionkit.errors import ConfigError
 from visionkit.models.base import SegmentationModel
 from visionkit.models.create import models
-from visionkit.models.load_weights import load_network
+from visionkit.models.load_model import load_model_weights
 
 
 @models.register("patch_classifier")
@@ -41,7 +41,7 @@ class PatchClassifier(SegmentationModel):
 
     def __init__(self, backbone: Backbone, num_classes: int, *, hidden: int = 200, weights: str | None = None) -> None:
         super().__init__()
-        if not isinstance(backbone, PatchCNN) or backbone.keys_of_whole_network() != set(backbone.state_dict()):
+        if not isinstance(backbone, PatchCNN) or backbone.full_network_keys() != set(backbone.state_dict()):
             raise ConfigError(
                 f"model patch_classifier: {backbone.name} as it is built does not classify patches; "
                 "use patch_cnn_33, patch_cnn_65 or patch_cnn_95 with all its stages"
@@ -56,7 +56,7 @@ class PatchClassifier(SegmentationModel):
         for layer in (self.hidden, self.classifier):
             initialize(layer, "he")
         if weights is not None:
-            load_network(self, backbone, weights, ("classifier.",))
+            load_model_weights(self, backbone, weights, ("classifier.",))
 
     def _logits(self, x: Tensor) -> Tensor:
         maps, gap = self.backbone.dense(self._with_border(x))

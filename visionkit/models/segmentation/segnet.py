@@ -4,12 +4,12 @@ from torch import Tensor, nn
 
 from visionkit.backbones.base import Backbone
 from visionkit.backbones.initialization import initialize
-from visionkit.backbones.sequential import named
+from visionkit.backbones.sequential import named_sequential
 from visionkit.backbones.vgg import VGG
 from visionkit.models.base import SegmentationModel
 from visionkit.models.create import models
-from visionkit.models.load_weights import load_network
-from visionkit.models.segmentation.mirrored_decoder import MirroredDecoder, whole_vgg
+from visionkit.models.load_model import load_model_weights
+from visionkit.models.segmentation.mirrored_decoder import MirroredDecoder, check_full_vgg
 
 
 @models.register("segnet")
@@ -45,14 +45,14 @@ class SegNet(SegmentationModel):
         self, backbone: Backbone, num_classes: int, *, mirror_conv1_2: bool = False, weights: str | None = None
     ) -> None:
         super().__init__()
-        self.backbone = whole_vgg(backbone, "segnet")
+        self.backbone = check_full_vgg(backbone, "segnet")
         self.num_classes = num_classes
         self.decoder = MirroredDecoder(self.backbone, _layer, at_full_size=mirror_conv1_2)
         self.classifier = nn.Conv2d(self.decoder.channels, num_classes, 3, padding=1)
         for part in (self.decoder, self.classifier):
             initialize(part, "he")
         if weights is not None:
-            load_network(self, backbone, weights, ("classifier.",))
+            load_model_weights(self, backbone, weights, ("classifier.",))
 
     def _logits(self, x: Tensor) -> Tensor:
         maps, indices = self.backbone.forward_with_indices(x)
@@ -61,6 +61,6 @@ class SegNet(SegmentationModel):
 
 
 def _layer(inputs: int, outputs: int) -> nn.Sequential:
-    return named(
+    return named_sequential(
         conv=nn.Conv2d(inputs, outputs, 3, padding=1), norm=nn.BatchNorm2d(outputs), relu=nn.ReLU(inplace=True)
     )

@@ -13,7 +13,7 @@ from visionkit.backbones.unet_encoder import two_convolutions
 from visionkit.errors import ConfigError
 from visionkit.models.base import SegmentationModel
 from visionkit.models.create import models
-from visionkit.models.load_weights import load_network
+from visionkit.models.load_model import load_model_weights
 from visionkit.ops.upsampling import nearest_unpooling
 from visionkit.registry import Registry
 
@@ -71,7 +71,7 @@ class UNet(SegmentationModel):
         for part in (self.ups, self.classifier):
             initialize(part, "he")
         if weights is not None:
-            load_network(self, backbone, weights, ("classifier.",))
+            load_model_weights(self, backbone, weights, ("classifier.",))
 
     def _logits(self, x: Tensor) -> Tensor:
         stages = self.backbone.stages

@@ -11,7 +11,7 @@ from visionkit.backbones.base import Backbone, Stage
 from visionkit.errors import ConfigError
 from visionkit.models.detection.parts.box_head import MultiLevelRoIAlign, StageHead, TwoLayerHead
 from visionkit.models.detection.parts.fpn import FPN, SelectedMaps
-from visionkit.models.fully_connected_weights import take_fully_connected
+from visionkit.models.fully_connected_weights import copy_fully_connected
 
 SINGLE_STAGE = "s16"
 """The stage that "single" and "c4" work on: conv5_3 of VGG, C4 of ResNet."""
@@ -87,7 +87,7 @@ def single(backbone: Backbone, widths: Widths) -> Parts:
     size, head_channels = widths.roi_size or 7, widths.head_channels or 4096
     dropout = 0.5 if widths.head_dropout is None else widths.head_dropout
     head = TwoLayerHead(stage.channels * size**2, head_channels, dropout)
-    take_fully_connected(head, backbone)
+    copy_fully_connected(head, backbone)
     return Parts(
         neck=SelectedMaps([SINGLE_STAGE]),
         channels=stage.channels,

@@ -12,9 +12,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torchvision.models.detection import FasterRCNN_ResNet50_FPN_Weights
 
 from visionkit.backbones.base import Backbone
-from visionkit.backbones.load_weights import State, Statistics
-from visionkit.backbones.pretrained import PublishedWeights
-from visionkit.models.load_weights import load_network
+from visionkit.backbones.published_weights import PublishedWeights
+from visionkit.backbones.weights_file import Normalization, StateDict
+from visionkit.models.load_model import load_model_weights
 
 logger = logging.getLogger("visionkit")
 
@@ -44,7 +44,7 @@ class PublishedDetector:
         predictors: beginnings of the keys whose rows follow from the number of classes, and how many rows of a class
             follow each other, once or for each anchor.
         background: rows of background before those of the classes, 0 or 1.
-        statistics: how torchvision normalizes its images.
+        normalization: how torchvision normalizes its images.
     """
 
     url: str
@@ -52,7 +52,7 @@ class PublishedDetector:
     renamed: tuple[tuple[str, str], ...]
     predictors: Mapping[str, int]
     background: int = 1
-    statistics: Statistics = Statistics(Backbone.mean, Backbone.std)  # noqa: RUF009 (a constant)
+    normalization: Normalization = Normalization(Backbone.mean, Backbone.std)  # noqa: RUF009 (a constant)
 
     def load(self, network: nn.Module, backbone: Backbone, weights: str) -> None:
         """Load a whole detector into `network`.
@@ -71,7 +71,7 @@ class PublishedDetector:
         file = PublishedWeights(self.url, (self.url.rsplit("/", 1)[-1],))
         path = file.obtain() if weights == "coco" else Path(weights).expanduser()
 
-        def adapt(published: State) -> State:
+        def adapt(published: StateDict) -> StateDict:
             state = self.translate(published)
             if state.keys() == published.keys():  # of a network of ours
                 return published
@@ -79,9 +79,9 @@ class PublishedDetector:
                 _compensate_epsilon(state, backbone)
             return self._of_cocos_classes(state, network)
 
-        load_network(network, backbone, path, tuple(self.predictors), adapt, self.statistics)
+        load_model_weights(network, backbone, path, tuple(self.predictors), adapt, self.normalization)
 
-    def translate(self, published: State) -> State:
+    def translate(self, published: StateDict) -> StateDict:
         """Rename torchvision's keys to those of our network."""
         return {self._rename(key): value for key, value in published.items()}
 
@@ -90,7 +90,7 @@ class PublishedDetector:
             key = re.sub(pattern, replacement, key)
         return key
 
-    def _of_cocos_classes(self, state: State, network: nn.Module) -> State:
+    def _of_cocos_classes(self, state: StateDict, network: nn.Module) -> StateDict:
         """`state`, of its classes for COCO's ids only those for COCO's classes, where the network knows as many."""
         rows = {key: each for key in state for start, each in self.predictors.items() if key.startswith(start)}
         kept = [*range(self.background), *(self.background + place for place in USED)]
@@ -103,7 +103,7 @@ class PublishedDetector:
         return {**state, **chosen}
 
 
-def _compensate_epsilon(state: State, backbone: nn.Module) -> None:
+def _compensate_epsilon(state: StateDict, backbone: nn.Module) -> None:
     """Take our epsilon off the variances: sqrt(var - eps + eps) is what the file was trained with."""
     for name, layer in backbone.named_modules():
         key = f"backbone.{name}.running_var"

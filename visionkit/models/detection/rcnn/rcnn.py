@@ -16,7 +16,7 @@ from visionkit.models.detection.parts.external_proposals import ExternalProposal
 from visionkit.models.detection.rcnn.fitted_linear import FittedLinear
 from visionkit.models.detection.rcnn.region_classifier import RegionClassifier, RegionFeatures, values_of_deepest
 from visionkit.models.detection.rcnn.region_warp import RegionWarp
-from visionkit.models.fully_connected_weights import take_fully_connected
+from visionkit.models.fully_connected_weights import copy_fully_connected
 from visionkit.ops.matching import Objects
 from visionkit.ops.nms import NMSOptions
 from visionkit.ops.precision import check_finite, full_precision
@@ -99,7 +99,7 @@ class RCNN(ExternalProposalDetector):
         if min(svm_cost, regression_penalty) <= 0:
             raise ConfigError(f"svm_cost={svm_cost} and regression_penalty={regression_penalty} must be above 0")
         head = TwoLayerHead(values_of_deepest(backbone, size), head_channels, head_dropout)
-        take_fully_connected(head, backbone)
+        copy_fully_connected(head, backbone)
         self.num_classes, self.chunk = num_classes, chunk
         self.svm_cost, self.svm_negative_iou = svm_cost, svm_negative_iou
         self.regression_iou, self.regression_penalty = regression_iou, regression_penalty

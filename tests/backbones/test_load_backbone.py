@@ -15,8 +15,8 @@ import torchvision
 from torchvision.models.feature_extraction import create_feature_extractor
 
 from tests.real_data import real_data
-from visionkit.backbones import create_backbone, pretrained
-from visionkit.backbones.pretrained import PublishedWeights, UnavailableError
+from visionkit.backbones import create_backbone, published_weights
+from visionkit.backbones.published_weights import PublishedWeights, UnavailableError
 from visionkit.backbones.resnet import ResNet
 from visionkit.errors import CheckpointError, ConfigError
 
@@ -46,9 +46,9 @@ def resnet18_file(tmp_path, resnet18_state):
 @pytest.fixture
 def online(monkeypatch):
     monkeypatch.setenv("VISIONKIT_OFFLINE", "0")
-    pretrained.unreachable.cache_clear()
+    published_weights.unreachable.cache_clear()
     yield
-    pretrained.unreachable.cache_clear()
+    published_weights.unreachable.cache_clear()
 
 
 def saved(content, path):
@@ -240,7 +240,7 @@ def test_a_machine_that_does_not_answer_is_given_up_soon(online, monkeypatch):
     with socket.socket() as mute:
         mute.bind(("127.0.0.1", 0))
         mute.listen()
-        monkeypatch.setattr(pretrained, "PROBE_SECONDS", 0.3)
+        monkeypatch.setattr(published_weights, "PROBE_SECONDS", 0.3)
         publish(monkeypatch, f"http://127.0.0.1:{mute.getsockname()[1]}/resnet18.pth", "resnet18.pth")
         start = time.monotonic()
         refused(lambda: create_backbone("resnet18", weights="imagenet"), "could not be fetched")
@@ -391,7 +391,7 @@ def test_a_file_of_another_network_is_named_with_its_keys(file_of, asked, words,
 
 
 def test_a_file_that_does_not_fit_changes_nothing(tmp_path, resnet18_state):
-    from visionkit.backbones.load_weights import load_file
+    from visionkit.backbones.load_backbone import load_file
 
     backbone = create_backbone("resnet18", weights="none")
     before = {key: value.clone() for key, value in backbone.state_dict().items()}
@@ -435,7 +435,7 @@ def test_code_in_a_file_is_not_run(write, tmp_path):
 @pytest.mark.parametrize("content", [[1, 2], {}, {"conv1.weight": "text"}, torch.zeros(3), {"state_dict": 3}])
 def test_a_file_without_a_network_is_an_error(content, tmp_path):
     file = saved(content, tmp_path / "list.pth")
-    refused(lambda: create_backbone("resnet18", weights=str(file)), "no state dict")
+    refused(lambda: create_backbone("resnet18", weights=str(file)), "neither a state dict nor")
 
 
 # visionkit checkpoints

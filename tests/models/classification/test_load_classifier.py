@@ -107,7 +107,7 @@ def test_imagenet_is_found_on_disk(resnet, tmp_path, monkeypatch):
     [
         ("resnet34", "FILE", CheckpointError, ["resnet18.pth", "resnet34", "missing"]),
         ("vgg11", "FILE", CheckpointError, ["vgg11", "unknown", "conv1.weight"]),
-        ("lenet5", "imagenet", CheckpointError, ["nobody publishes", "lenet5"]),
+        ("lenet5", "imagenet", CheckpointError, ["no ImageNet weights are published", "lenet5"]),
         ("resnet18", "no/such.pth", CheckpointError, ["no/such.pth"]),
         ("resnet18", "auto", ConfigError, ["model.weights=auto", "model.backbone.weights=auto"]),
         ("resnet18", {"form": "x"}, ConfigError, ["form", "from: path"]),

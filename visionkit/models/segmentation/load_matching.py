@@ -6,7 +6,7 @@ from pathlib import Path
 from torch import nn
 
 from visionkit.backbones.base import Backbone
-from visionkit.models.load_weights import load_whole, read_weights
+from visionkit.models.load_model import load_strict, read_model_weights
 
 logger = logging.getLogger("visionkit")
 
@@ -22,7 +22,7 @@ def load_matching(network: nn.Module, backbone: Backbone, path: Path) -> None:
     Raises:
         CheckpointError: the file cannot be read, or its backbone is another one.
     """
-    values = read_weights(path)
+    values = read_model_weights(path)
     own = network.state_dict()
     of_backbone = {f"backbone.{key}" for key in backbone.state_dict()}
     fitting = {
@@ -33,5 +33,5 @@ def load_matching(network: nn.Module, backbone: Backbone, path: Path) -> None:
     new = [key for key in own if key not in fitting and key not in of_backbone]
     if new:
         logger.warning("%s does not hold all of %s: %s stay new", path, type(network).__name__, ", ".join(new))
-    load_whole(network, {**{key: own[key] for key in new}, **fitting}, values.source)
+    load_strict(network, {**{key: own[key] for key in new}, **fitting}, values.source)
     values.record(backbone)

@@ -7,19 +7,26 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from visionkit.backbones.base import Backbone
-from visionkit.backbones.load_weights import State, Statistics, Values, is_checkpoint, read_tensors, statistics_in
+from visionkit.backbones.weights_file import (
+    LoadedWeights,
+    Normalization,
+    StateDict,
+    is_checkpoint,
+    normalization_in,
+    read_tensors,
+)
 from visionkit.errors import CheckpointError
 
 logger = logging.getLogger("visionkit")
 
 
-def load_network(
+def load_model_weights(
     network: nn.Module,
     backbone: Backbone,
     path: str | Path,
     predictors: tuple[str, ...],
-    translate: Callable[[State], State] = dict,
-    statistics: Statistics | None = None,
+    translate: Callable[[StateDict], StateDict] = dict,
+    normalization: Normalization | None = None,
 ) -> None:
     """Load a whole network, and how its images are normalized.
 
@@ -29,15 +36,15 @@ def load_network(
     Args:
         network: filled in place.
         backbone: its backbone.
-        path: see `read_weights`.
+        path: see `read_model_weights`.
         predictors: beginnings of the keys whose first dimension follows from the number of classes ("classifier.").
-        translate: see `read_weights`.
-        statistics: likewise.
+        translate: see `read_model_weights`.
+        normalization: likewise.
 
     Raises:
         CheckpointError: the file cannot be read, or holds another network; nothing has been changed then.
     """
-    values, own = read_weights(path, translate, statistics), network.state_dict()
+    values, own = read_model_weights(path, translate, normalization), network.state_dict()
     shared = [key for key in values.state if key in own and key.startswith(predictors)]
     shapes = {key: (values.state[key].shape, own[key].shape) for key in shared}
     new = [key for key, (theirs, ours) in shapes.items() if theirs != ours and theirs[1:] == ours[1:]]
@@ -46,19 +53,19 @@ def load_network(
         logger.warning("%s knows another number of classes: %s stay new", path, ", ".join(layers))
     else:
         logger.info("%s: the whole network is loaded, with what predicts its classes", path)
-    load_whole(network, {**values.state, **{key: own[key] for key in new}}, values.source)
+    load_strict(network, {**values.state, **{key: own[key] for key in new}}, values.source)
     values.record(backbone)
 
 
-def read_weights(
-    path: str | Path, translate: Callable[[State], State] = dict, statistics: Statistics | None = None
-) -> Values:
+def read_model_weights(
+    path: str | Path, translate: Callable[[StateDict], StateDict] = dict, normalization: Normalization | None = None
+) -> LoadedWeights:
     """Read the values of a whole network onto the CPU.
 
     Args:
         path: of a checkpoint of visionkit, or of a plain state dict.
         translate: renames the keys of a plain state dict; those of our own checkpoint need none.
-        statistics: of the images behind a plain state dict whose keys had to be renamed.
+        normalization: of the images behind a plain state dict whose keys had to be renamed.
 
     Raises:
         CheckpointError: the file is missing, broken, or holds anything but tensors under names.
@@ -68,16 +75,16 @@ def read_weights(
     if is_checkpoint(content):
         prefix, entries = "pipeline.network.", content["state_dict"].items()
         state = {key.removeprefix(prefix): value for key, value in entries if key.startswith(prefix)}
-        return Values(state, str(path), statistics_in(content))
+        return LoadedWeights(state, str(path), normalization_in(content))
     if isinstance(content, Mapping) and isinstance(content.get("model"), Mapping):
         content = content["model"]  # torchvision's training scripts save {"model": ..., "optimizer": ..., ...}
     if not isinstance(content, Mapping) or not content or not all(isinstance(v, Tensor) for v in content.values()):
-        raise CheckpointError(f"{path} holds no state dict of a network and no visionkit checkpoint")
+        raise CheckpointError(f"{path} holds neither a state dict nor a visionkit checkpoint")
     state = translate(dict(content))
-    return Values(state, str(path), statistics if state.keys() != content.keys() else None)
+    return LoadedWeights(state, str(path), normalization if state.keys() != content.keys() else None)
 
 
-def load_whole(network: nn.Module, state: State, source: str) -> None:
+def load_strict(network: nn.Module, state: StateDict, source: str) -> None:
     """Load `state` into `network`; every parameter must be in it, and nothing else.
 
     BatchNorm's counter of batches may be missing: frozen layers do not save it, and it takes no part in the result.

@@ -1,0 +1,105 @@
+"""Reading weights files: state dicts, safetensors and visionkit checkpoints."""
+
+import logging
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from visionkit.backbones.base import Backbone
+from visionkit.errors import CheckpointError
+
+logger = logging.getLogger("visionkit")
+
+StateDict = dict[str, Tensor]
+
+
+class Normalization(NamedTuple):
+    """Mean and standard deviation per channel that images are normalized with, see `Backbone`."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class LoadedWeights:
+    """Weights that were read from a file.
+
+    Attributes:
+        state: tensors under the keys of the network that they are for.
+        source: path of the file.
+        normalization: normalization of the images that the weights were trained on; None if the file has none.
+    """
+
+    state: StateDict
+    source: str
+    normalization: Normalization | None = None
+
+    def record(self, backbone: Backbone) -> None:
+        """Record in `backbone` where its weights come from, and how images are normalized for them."""
+        backbone.initialized_from, backbone.is_randomly_initialized = self.source, False
+        if self.normalization is not None and self.normalization != (backbone.mean, backbone.std):
+            backbone.mean, backbone.std = self.normalization
+            mean, std = (", ".join(f"{value:.4g}" for value in values) for values in self.normalization)
+            logger.info("%s: images are normalized with its mean %s and std %s", self.source, mean, std)
+
+
+def read_tensors(path: Path) -> Any:
+    """Return the content of a weights file (torch or safetensors) on the CPU, without unpickling objects.
+
+    Raises:
+        CheckpointError: the file is missing, truncated, or holds more than tensors and plain values.
+    """
+    if not path.is_file():
+        raise CheckpointError(
+            f"there is no weights file {str(path)!r}\nweights: auto, imagenet, none, or the path of a file"
+        )
+    try:
+        if path.suffix == ".safetensors":
+            return _read_safetensors(path)
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError, ValueError, LookupError, TypeError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise CheckpointError(
+            f"{path} cannot be read: it is truncated, or holds more than plain tensors and values\n({reason[:160]})"
+        ) from error
+
+
+def is_checkpoint(content: Any) -> bool:
+    """Return whether `content` is that of a visionkit checkpoint."""
+    parts = ("visionkit", "state_dict")
+    return isinstance(content, Mapping) and all(isinstance(content.get(part), Mapping) for part in parts)
+
+
+def normalization_in(checkpoint: Mapping[str, Any]) -> Normalization | None:
+    """Return the normalization of images that a visionkit checkpoint was trained with."""
+    options = checkpoint["visionkit"].get("preprocess", {})
+    mean, std = options.get("mean"), options.get("std")
+    return Normalization(tuple(mean), tuple(std)) if mean and std else None
+
+
+def as_state_dict(content: Any, path: Path) -> StateDict:
+    """Return a file's content as a state dict; one below "state_dict" or "model", as scripts save it, is taken out.
+
+    Raises:
+        CheckpointError: the content is anything but a dict of named tensors.
+    """
+    wrapped = [content[key] for key in ("state_dict", "model") if isinstance(content, Mapping) and key in content]
+    state = wrapped[0] if wrapped and isinstance(wrapped[0], Mapping) else content
+    if not isinstance(state, Mapping) or not state or not all(isinstance(v, Tensor) for v in state.values()):
+        raise CheckpointError(f"{path} holds neither a state dict nor a visionkit checkpoint")
+    return dict(state)
+
+
+def _read_safetensors(path: Path) -> StateDict:
+    from safetensors import SafetensorError  # installed with timm; no other library publishes such files here
+    from safetensors.torch import load_file as load_safetensors
+
+    try:
+        return dict(load_safetensors(path))
+    except SafetensorError as error:
+        raise ValueError(str(error)) from error
