@@ -7,7 +7,7 @@ from tests.tasks.small import small_data, small_task, small_trainer
 from visionkit import load
 from visionkit.data.datasets.shapes import FORMS, Shapes
 from visionkit.errors import CheckpointError
-from visionkit.pipelines.checkpoint import read_checkpoint
+from visionkit.pipelines.checkpoint import FORMAT_VERSION, read_checkpoint
 from visionkit.tasks import Task
 
 NAMES = list(FORMS)
@@ -28,7 +28,7 @@ def test_a_checkpoint_alone_restores_everything_bit_for_bit(trained):
     again = Task.load_from_checkpoint(path)
     assert again.class_names == NAMES
     assert again.category_ids == [3, 5, 7, 11, 13, 90]
-    assert again.preprocess_options == task.preprocess_options
+    assert again.pipeline.preprocess_options == task.pipeline.preprocess_options
     assert again.evaluation_options == task.evaluation_options
     image = torch.from_numpy(Shapes(count=1, size=80)[0].image.transpose(2, 0, 1).copy())
     with torch.inference_mode():
@@ -69,7 +69,8 @@ def test_files_that_are_not_ours_are_refused_and_never_unpickled(tmp_path, train
     cut.write_bytes(whole[: len(whole) // 2])
     plain = tmp_path / "plain.ckpt"
     plain.write_bytes(pickle.dumps(Evil()))
-    described = {"format": 1, "class_names": ["a"]}
+    described = {"format": FORMAT_VERSION, "class_names": ["a"]}
+    nameless = {"visionkit": {"format": FORMAT_VERSION}, "state_dict": {}}
     refused = {
         cut: "truncated",
         plain: "truncated, or holds more",
@@ -77,7 +78,8 @@ def test_files_that_are_not_ours_are_refused_and_never_unpickled(tmp_path, train
         write(tmp_path / "foreign.ckpt", {"state_dict": {}}): "not written by visionkit",
         write(tmp_path / "list.ckpt", [1, 2]): "not written by visionkit",
         write(tmp_path / "new.ckpt", {"visionkit": {**described, "format": 99}, "state_dict": {}}): "format 99",
-        write(tmp_path / "nameless.ckpt", {"visionkit": {"format": 1}, "state_dict": {}}): "no class names",
+        write(tmp_path / "nameless.ckpt", nameless): "no class names",
+        write(tmp_path / "old.ckpt", {"visionkit": {**described, "format": 1}, "state_dict": {}}): "an older visionkit",
         tmp_path / "gone.ckpt": "there is no checkpoint",
     }
     for path, message in refused.items():

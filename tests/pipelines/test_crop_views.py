@@ -1,3 +1,5 @@
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -6,23 +8,24 @@ from torchvision.transforms.v2 import functional as transforms
 from tests.tasks.small_classifier import small_classification, small_network
 from visionkit.data.datasets.shapes import FORMS
 from visionkit.errors import ConfigError
+from visionkit.models.base import ClassificationModel
 from visionkit.ops.crops import crop_kinds
-from visionkit.pipelines.crop_views import AT_ONCE, batched, crop_schemes
+from visionkit.pipelines.classification import ClassificationInferenceOptions
+from visionkit.pipelines.crop_views import CROPS_PER_BATCH, batched, crop_schemes
 from visionkit.preprocessing.classification import ClassificationPreprocessOptions
-from visionkit.tasks import ClassificationEvaluationOptions, ClassificationLossOptions, Task
+from visionkit.tasks import Task
 
 NAMES = list(FORMS)
 COUNTS = {"center": 1, "ten": 10, "grid": 50, "squares": 6, "googlenet": 36}
 SHORT_SIDE, CROP = 40, 32
 
 
-def task_with(network=None, loss=None, **evaluation):
+def task_with(network=None, **inference):
     task = small_classification(
         NAMES,
         network,
         preprocess=ClassificationPreprocessOptions(SHORT_SIDE, CROP),
-        evaluation=ClassificationEvaluationOptions(**evaluation),
-        loss=loss,
+        inference=ClassificationInferenceOptions(**inference),
     )
     return task.eval()
 
@@ -65,12 +68,12 @@ def test_the_center_alone_is_the_preprocessing_of_training_and_validation(networ
 
 
 @pytest.mark.parametrize("views", COUNTS)
-def test_every_published_number_of_views_is_looked_at(network, views):
+def test_every_published_number_of_views_is_used(network, views):
     assert set(COUNTS) == set(crop_kinds)
     assert set(crop_schemes) == {*crop_kinds, "dense"}
-    for scales in ([], [CROP, 48, 64]):
-        found, shapes = seen_by(task_with(network, views=views, scales=scales), [image(50, 70)])
-        assert sum(shape[0] for shape in shapes) == COUNTS[views] * max(len(scales), 1)
+    for short_sides in ([], [CROP, 48, 64]):
+        found, shapes = seen_by(task_with(network, views=views, short_sides=short_sides), [image(50, 70)])
+        assert sum(shape[0] for shape in shapes) == COUNTS[views] * max(len(short_sides), 1)
         assert {shape[1:] for shape in shapes} == {(3, CROP, CROP)}
         torch.testing.assert_close(found.sum(dim=1), torch.ones(1))
 
@@ -78,8 +81,8 @@ def test_every_published_number_of_views_is_looked_at(network, views):
 def test_the_scales_count_alike(network):
     given = [image(50, 70), image(90, 35, seed=1)]
     for views in ("center", "ten", "dense"):
-        several, _ = seen_by(task_with(network, views=views, scales=[32, 48, 64]), given)
-        alone = [seen_by(task_with(network, views=views, scales=[scale]), given)[0] for scale in (32, 48, 64)]
+        several, _ = seen_by(task_with(network, views=views, short_sides=[32, 48, 64]), given)
+        alone = [seen_by(task_with(network, views=views, short_sides=[scale]), given)[0] for scale in (32, 48, 64)]
         torch.testing.assert_close(several, torch.stack(alone).mean(dim=0), rtol=1e-4, atol=1e-5)
 
 
@@ -94,8 +97,8 @@ def test_a_mirrored_image_is_the_same_where_flips_count(network):
 def test_dense_on_one_crop_is_the_plain_network(network):
     for given in (network, small_network(len(NAMES), "cifar_densenet_40_12"), small_network(len(NAMES), "lenet5")):
         exact = image(CROP, CROP)
-        dense = seen_by(task_with(given, views="dense", scales=[CROP], flip=False), [exact])[0]
-        plain = seen_by(task_with(given, scales=[CROP]), [exact])[0]
+        dense = seen_by(task_with(given, views="dense", short_sides=[CROP], flip=False), [exact])[0]
+        plain = seen_by(task_with(given, short_sides=[CROP]), [exact])[0]
         torch.testing.assert_close(dense, plain, rtol=1e-4, atol=1e-5)
 
 
@@ -118,39 +121,41 @@ def test_dense_is_the_mean_of_the_logits_everywhere_and_of_the_probabilities_of_
 
 
 def test_views_go_through_the_network_a_few_at_a_time(network):
-    _, shapes = seen_by(task_with(network, views="grid", scales=[40, 48]), [image(50, 70)] * 2)
-    assert max(shape[0] for shape in shapes) == AT_ONCE
-    _, shapes = seen_by(task_with(network), [image(40, 40)] * (AT_ONCE + 5))
-    assert [shape[0] for shape in shapes] == [AT_ONCE + 5], "a batch of images is not taken apart"
-    _, shapes = seen_by(task_with(network, views="dense", scales=[64, 256]), [image(64, 64)] * 3)
+    _, shapes = seen_by(task_with(network, views="grid", short_sides=[40, 48]), [image(50, 70)] * 2)
+    assert max(shape[0] for shape in shapes) == CROPS_PER_BATCH
+    _, shapes = seen_by(task_with(network), [image(40, 40)] * (CROPS_PER_BATCH + 5))
+    assert [shape[0] for shape in shapes] == [CROPS_PER_BATCH + 5], "a batch of images is not taken apart"
+    _, shapes = seen_by(task_with(network, views="dense", short_sides=[64, 256]), [image(64, 64)] * 3)
     assert [shape[0] * shape[2] * shape[3] for shape in shapes[:2]] == [4 * 64**2, 2 * 64**2]
     assert [shape[0] for shape in shapes[2:]] == [1] * 6, "a view too large for a batch comes alone"
 
 
 def test_only_views_of_one_size_come_together():
     views = [torch.zeros(3, *size) for size in [(4, 4), (4, 4), (4, 6), (4, 4), (9, 9)]]
-    assert [tuple(batch.shape[::2]) for batch in batched(views, most=40)] == [(2, 4), (1, 4), (1, 4), (1, 9)]
+    assert [tuple(batch.shape[::2]) for batch in batched(views, max_pixels=40)] == [(2, 4), (1, 4), (1, 4), (1, 9)]
 
 
 def test_images_do_not_mix(network):
-    task = task_with(network, views="ten", scales=[32, 40])
+    task = task_with(network, views="ten", short_sides=[32, 40])
     images = [image(*size, seed) for seed, size in enumerate([(40, 40), (70, 33), (20, 90)])]
     together = seen_by(task, images)[0]
     torch.testing.assert_close(together, torch.cat([seen_by(task, [one])[0] for one in images]), atol=1e-5, rtol=1e-4)
 
 
-def test_several_labels_a_image_are_averaged_one_by_one(network):
-    task = task_with(network, loss=ClassificationLossOptions(multi_label=True), views="ten")
+def test_several_labels_per_image_are_averaged_one_by_one(network):
+    several = copy.deepcopy(network)
+    several.multi_label = True
+    task = task_with(several, views="ten")
     found, _ = seen_by(task, [image(50, 70)])
     assert found.sum() != pytest.approx(1, abs=1e-3)
     assert ((found > 0) & (found < 1)).all()
 
 
-def test_a_loaded_checkpoint_looks_as_it_was_told_to(network, tmp_path):
-    task = task_with(network, views="ten", scales=[32, 48])
+def test_a_loaded_checkpoint_uses_its_views(network, tmp_path):
+    task = task_with(network, views="ten", short_sides=[32, 48])
     torch.save({"state_dict": task.state_dict(), "visionkit": task.description()}, tmp_path / "a.ckpt")
     again = Task.load_from_checkpoint(tmp_path / "a.ckpt")
-    assert again.evaluation_options == task.evaluation_options
+    assert again.pipeline.inference_options == task.pipeline.inference_options
     given = image(50, 70)
     said = again.pipeline.eval().predict(given.permute(1, 2, 0).numpy())[0]
     expected = seen_by(task, [given])[0][0]
@@ -158,12 +163,12 @@ def test_a_loaded_checkpoint_looks_as_it_was_told_to(network, tmp_path):
 
 
 def test_views_that_cannot_be_are_refused():
-    with pytest.raises(ConfigError, match="unknown kind of views 'tenn'; did you mean ten"):
-        ClassificationEvaluationOptions(views="tenn")
-    with pytest.raises(ConfigError, match=r"evaluation\.scales: 24 is below preprocess\.crop 32"):
-        task_with(views="ten", scales=[40, 24])
+    with pytest.raises(ConfigError, match="unknown views 'tenn'; did you mean ten"):
+        ClassificationInferenceOptions(views="tenn")
+    with pytest.raises(ConfigError, match=r"inference\.short_sides: 24 is below preprocess\.crop 32"):
+        task_with(views="ten", short_sides=[40, 24])
 
-    class Plain(nn.Module):
+    class Plain(ClassificationModel):
         def __init__(self):
             super().__init__()
             self.backbone = nn.Linear(3, 6)

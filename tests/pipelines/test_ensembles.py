@@ -15,18 +15,17 @@ from visionkit.errors import CheckpointError, ConfigError
 from visionkit.models import create_model
 from visionkit.ops.box_fusion import fuse_boxes
 from visionkit.ops.nms import Candidates
-from visionkit.pipelines.ensembles import average
+from visionkit.pipelines import (
+    ClassificationInferenceOptions,
+    DetectionInferenceOptions,
+    SegmentationInferenceOptions,
+    load_pipeline,
+    make_ensemble,
+)
 from visionkit.preprocessing.classification import ClassificationPreprocessOptions
 from visionkit.preprocessing.detection import DetectionPreprocessOptions
 from visionkit.preprocessing.segmentation import SegmentationPreprocessOptions
-from visionkit.tasks import (
-    ClassificationEvaluationOptions,
-    ClassificationLossOptions,
-    Detection,
-    DetectionEvaluationOptions,
-    SegmentationEvaluationOptions,
-    Task,
-)
+from visionkit.tasks import Detection
 
 NAMES = list(FORMS)
 
@@ -34,10 +33,11 @@ NAMES = list(FORMS)
 def members():
     """Two networks that see images in different sizes, colors and views."""
     other = ClassificationPreprocessOptions(48, 40, [0.5] * 3, [0.5] * 3)
-    return [
-        small_classification(NAMES, evaluation=ClassificationEvaluationOptions(views="ten", scales=[36])).eval(),
-        small_classification(NAMES, small_network(6, "resnet18"), preprocess=other).eval(),
+    pipelines = [
+        small_classification(NAMES, inference=ClassificationInferenceOptions(views="ten", short_sides=[36])).pipeline,
+        small_classification(NAMES, small_network(6, "resnet18"), preprocess=other).pipeline,
     ]
+    return [pipeline.eval() for pipeline in pipelines]
 
 
 def test_each_member_prepares_its_own_images():
@@ -45,59 +45,53 @@ def test_each_member_prepares_its_own_images():
     both = members()
     with torch.inference_mode():
         expected = (both[0](images) + both[1](images)) / 2
-        torch.testing.assert_close(average(both)(images), expected)
+        torch.testing.assert_close(make_ensemble(both)(images), expected)
 
 
-def test_the_mean_of_equals_is_what_each_says():
+def test_the_mean_of_equals_is_the_prediction_of_each():
     image = torch.randint(0, 256, (3, 50, 70), dtype=torch.uint8)
     one = members()[0]
     with torch.inference_mode():
-        torch.testing.assert_close(average([one, one, one])([image]), one([image]))
+        torch.testing.assert_close(make_ensemble([one, one, one])([image]), one([image]))
 
 
 def test_networks_of_other_classes_or_tasks_are_refused():
-    one = members()[0]
-    with pytest.raises(CheckpointError, match=r"checkpoint 3 knows 2 classes \(ant, bee\), the first 6"):
-        average([one, one, small_classification(["ant", "bee"])])
+    one, several = members()[0], small_network(6)
+    several.multi_label = True
+    with pytest.raises(CheckpointError, match=r"checkpoint 3 has 2 classes \(ant, bee\), the first 6"):
+        make_ensemble([one, one, small_classification(["ant", "bee"]).pipeline])
     with pytest.raises(CheckpointError, match="same order"):
-        average([one, small_classification(NAMES[::-1])])
-    with pytest.raises(CheckpointError, match="one class an image and for several"):
-        average([one, small_classification(NAMES, loss=ClassificationLossOptions(multi_label=True))])
-    with pytest.raises(CheckpointError, match=r"checkpoints of classification and detection cannot .* of one kind"):
-        average([one, small_task(NAMES)])
-
-
-def test_a_task_that_knows_no_mean_is_refused(monkeypatch):
-    one = members()[0]
-    monkeypatch.setattr(type(one), "name", "caption")
-    with pytest.raises(CheckpointError, match=r"of caption cannot .* classification, detection, segmentation alone"):
-        average([one, one])
+        make_ensemble([one, small_classification(NAMES[::-1]).pipeline])
+    with pytest.raises(CheckpointError, match="one label per image and with several"):
+        make_ensemble([one, small_classification(NAMES, several).pipeline])
+    with pytest.raises(CheckpointError, match=r"checkpoints of classification and detection cannot .* of one task"):
+        make_ensemble([one, small_task(NAMES).pipeline])
 
 
 def segmenters(**options):
     """Two networks of other widths, one of which halves what it sees."""
     both = [
-        small_segmentation(NAMES, SmallSegmenter(6), evaluation=SegmentationEvaluationOptions(flip=True, **options)),
+        small_segmentation(NAMES, SmallSegmenter(6), inference=SegmentationInferenceOptions(flip=True, **options)),
         small_segmentation(NAMES, SmallSegmenter(6, width=8), preprocess=SegmentationPreprocessOptions(scale=0.5)),
     ]
-    return [task.eval() for task in both]
+    return [task.pipeline.eval() for task in both]
 
 
-def test_segmenters_are_averaged_pixel_by_pixel():
+def test_segmentation_models_are_averaged_pixel_by_pixel():
     images, both = torch.randint(0, 256, (2, 3, 20, 31), dtype=torch.uint8), segmenters()
     with torch.inference_mode():
         expected = (both[0].probabilities(images, (20, 31)) + both[1].probabilities(images, (20, 31))) / 2
-        torch.testing.assert_close(average(both).probabilities(images, (20, 31)), expected)
-        assert torch.equal(average(both)([images[1]])[0], expected[1].argmax(0).to(torch.uint8))
+        torch.testing.assert_close(make_ensemble(both).probabilities(images, (20, 31)), expected)
+        assert torch.equal(make_ensemble(both)([images[1]])[0], expected[1].argmax(0).to(torch.uint8))
         assert not torch.equal(expected.argmax(1), both[0].probabilities(images, (20, 31)).argmax(1))
 
 
-def test_segmenters_share_the_tiles_of_the_first():
+def test_segmentation_models_share_the_tiles_of_the_first():
     both, seen = segmenters(tile=16, overlap=4), []
     for member in both:
         member.network.register_forward_pre_hook(lambda _, given: seen.append(tuple(given[0].shape[-2:])))
     with torch.inference_mode():
-        (labels,) = average(both)([torch.randint(0, 256, (3, 20, 40), dtype=torch.uint8)])
+        (labels,) = make_ensemble(both)([torch.randint(0, 256, (3, 20, 40), dtype=torch.uint8)])
     assert labels.shape == (20, 40)
     assert set(seen) == {(16, 16), (8, 8)}
 
@@ -106,8 +100,9 @@ def detectors(**options):
     """Two networks with other values, one of which sees larger images, and their mirror images."""
     larger = DetectionPreprocessOptions(short_side=96, long_side=200)
     torch.manual_seed(0)
-    one = small_task(NAMES, evaluation=DetectionEvaluationOptions(fusion_iou=0.4, **options))
-    return [one.eval(), small_task(NAMES, preprocess=larger, evaluation=DetectionEvaluationOptions(flip=True)).eval()]
+    one = small_task(NAMES, inference=DetectionInferenceOptions(fusion_iou=0.4, **options))
+    other = small_task(NAMES, preprocess=larger, inference=DetectionInferenceOptions(flip=True))
+    return [one.pipeline.eval(), other.pipeline.eval()]
 
 
 def by_hand(both, image, iou=0.4):
@@ -124,31 +119,31 @@ def test_detections_of_several_are_fused_image_by_image():
         detectors(),
     )
     with torch.inference_mode():
-        found = average(both)(images)
+        found = make_ensemble(both)(images)
     for image, fused in zip(images, found, strict=True):
         expected = by_hand(both, image)
         assert len(fused["boxes"]) > 50
         torch.testing.assert_close(fused, expected, atol=1e-3, rtol=1e-4)
 
 
-def test_one_detector_alone_answers_as_it_does():
+def test_one_detector_alone_is_not_changed():
     (one, _), image = detectors(), torch.randint(0, 256, (3, 50, 70), dtype=torch.uint8)
     with torch.inference_mode():
-        assert all(torch.equal(average([one])([image])[0][key], value) for key, value in one([image])[0].items())
+        assert all(torch.equal(make_ensemble([one])([image])[0][key], value) for key, value in one([image])[0].items())
 
 
 def test_detectors_with_masks_are_refused():
     backbone = create_backbone("resnet18", weights="none")
     network = create_model("mask_rcnn", backbone, 6, fpn_channels=16, head_channels=16, mask_channels=16)
-    with pytest.raises(ConfigError, match=r"2 checkpoints: .* MaskRCNN gives masks"):
-        average([small_task(NAMES), Detection(network, NAMES)])
+    with pytest.raises(ConfigError, match=r"2 checkpoints: .* MaskRCNN also predicts masks"):
+        make_ensemble([small_task(NAMES).pipeline, Detection(network, NAMES).pipeline])
 
 
 RECIPE = """
 task: detection
 model: {name: faster_rcnn, backbone: {name: resnet18, weights: none}, fpn_channels: 16, head_channels: 16}
 optimizer: {lr: 0.01, base_batch_size: 2}
-evaluation: {fusion_iou: 0.4}
+inference: {fusion_iou: 0.4}
 data: {format: shapes}
 """
 
@@ -163,7 +158,7 @@ def test_the_command_scores_two_checkpoints_as_fused_by_hand(tmp_path, monkeypat
     assert main(["test", *checkpoints, "data.batch_size=1", "--output", "scores"]) == 0
     assert "AP50" in capsys.readouterr().out
     rows = json.loads((tmp_path / "scores" / "predictions.json").read_text())
-    both, shapes = [Task.load_from_checkpoint(path) for path in checkpoints], Shapes(split="val", count=3, size=64)
+    both, shapes = [load_pipeline(path) for path in checkpoints], Shapes(split="val", count=3, size=64)
     for index in range(3):
         expected = by_hand(both, to_tensor(shapes[index].image))
         own = [row for row in rows if row["image_id"] == index]

@@ -8,6 +8,7 @@ from visionkit.backbones import create_backbone
 from visionkit.data.proposals.source import ProposalOptions
 from visionkit.errors import DataError
 from visionkit.models import create_model
+from visionkit.pipelines import DetectionPipeline
 from visionkit.preprocessing.detection import DetectionPreprocessOptions
 from visionkit.tasks import Detection, OptimizerOptions, ScheduleOptions
 
@@ -41,8 +42,10 @@ def test_it_trains_and_is_tested_on_the_proposals_of_the_data(tmp_path):
 
 def test_predicting_a_new_image_equals_testing_it(tmp_path):
     data = proposing_data(tmp_path)
-    task = fast_rcnn_task(data.class_names).eval()
-    task.recipe = {"data": {"proposals": {"mode": "single", "folder": "elsewhere", "file": "also elsewhere"}}}
+    options = ProposalOptions(mode="single", folder="elsewhere", file="also elsewhere")
+    network = fast_rcnn_task(data.class_names).network
+    preprocess = DetectionPreprocessOptions(short_side=2 * SIZE, long_side=4 * SIZE)
+    task = DetectionPipeline(network, data.class_names, preprocess=preprocess, proposals=options).eval()
     batch = next(iter(data.val_dataloader()))
     with torch.inference_mode():
         tested, predicted = task(batch.images, batch.targets), task(batch.images)

@@ -11,13 +11,13 @@ import resource, sys
 import numpy as np, torch
 from tests.tasks.small_segmenter import SmallSegmenter, small_segmentation
 from visionkit.report.draw import draw
-from visionkit.tasks import SegmentationEvaluationOptions
+from visionkit.pipelines import SegmentationInferenceOptions
 
 torch.set_num_threads(1)
 side = int(sys.argv[1])
 names = [f"class {label}" for label in range(12)]
-options = SegmentationEvaluationOptions(tile=512, overlap=64)
-task = small_segmentation(names, SmallSegmenter(12, width=4), evaluation=options)
+options = SegmentationInferenceOptions(tile=512, overlap=64)
+task = small_segmentation(names, SmallSegmenter(12, width=4), inference=options)
 image = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
 found = task.pipeline.eval().predict(image)[0]
 assert found.mask.shape == (side, side)

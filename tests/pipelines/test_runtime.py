@@ -4,7 +4,7 @@ import torch
 from tests.tasks.small import small_trainer
 from tests.tasks.small_classifier import small_classification, small_images, small_network
 from visionkit.data.datasets.shapes import FORMS
-from visionkit.tasks import Classification, RuntimeOptions
+from visionkit.pipelines import ClassificationPipeline, RuntimeOptions
 
 NAMES = list(FORMS)
 
@@ -53,7 +53,7 @@ def test_compiling_replaces_what_training_calls_and_keeps_the_keys(monkeypatch):
 def test_a_checkpoint_without_the_section_gets_the_defaults():
     task = small_classification(NAMES)
     description = {key: value for key, value in task.description().items() if key != "runtime"}
-    again = Classification.from_description(description, small_network(6))
+    again = ClassificationPipeline.from_description(description, small_network(6))
     assert again.runtime_options == RuntimeOptions()
 
 

@@ -1,4 +1,4 @@
-"""Looks at several scales and at the mirror image: boxes come back where they belong, and are fused as by hand."""
+"""Views at several scales and mirror images: boxes return to original pixels and are fused as by hand."""
 
 import pytest
 import torch
@@ -11,12 +11,12 @@ from visionkit.backbones import create_backbone
 from visionkit.data.datasets.shapes import FORMS
 from visionkit.errors import ConfigError
 from visionkit.models import create_model
+from visionkit.models.base import DetectionModel
 from visionkit.ops.box_fusion import fuse_boxes
 from visionkit.ops.boxes import mirrored
 from visionkit.ops.nms import Candidates, NMSOptions
-from visionkit.pipelines.views import most_detections
+from visionkit.pipelines.detection import DetectionInferenceOptions, DetectionPipeline
 from visionkit.preprocessing.detection import DetectionPreprocessOptions
-from visionkit.tasks import Detection, DetectionEvaluationOptions
 
 NAMES = list(FORMS)
 OBJECT = [8.0, 4.0, 24.0, 28.0]
@@ -31,14 +31,14 @@ FITS = {
 }
 
 
-class BrightSpot(nn.Module):
+class BrightSpot(DetectionModel):
     """Finds the bright rectangle of an image, as class 1 with a score of .8; `seen` are the sizes of its inputs."""
 
     def __init__(self, only_left=False):
         super().__init__()
-        self.seen, self.only_left = [], only_left
+        self.backbone, self.seen, self.only_left = nn.Identity(), [], only_left
 
-    def forward(self, images):
+    def forward(self, images, targets=None, proposals=None):
         return [self.found(image) for image in images]
 
     def found(self, image):
@@ -54,16 +54,16 @@ class BrightSpot(nn.Module):
         }
 
 
-class Echo(nn.Module):
+class Echo(DetectionModel):
     """Finds what it is given, if nothing in it is dark."""
 
     takes_proposals = True
 
     def __init__(self):
         super().__init__()
-        self.views = 0
+        self.backbone, self.views = nn.Identity(), 0
 
-    def forward(self, images, proposals):
+    def forward(self, images, targets=None, proposals=None):
         self.views += 1
         found = []
         for image, (box,) in zip(images, proposals, strict=True):
@@ -81,15 +81,17 @@ def spotted(height=40, width=64):
     return image
 
 
-def task_of(network, preprocess, **evaluation):
+def pipeline_of(network, preprocess, **inference):
     options = DetectionPreprocessOptions(mean=[0.5] * 3, std=[0.5] * 3, **preprocess)
-    return Detection(network, NAMES, preprocess=options, evaluation=DetectionEvaluationOptions(**evaluation)).eval()
+    return DetectionPipeline(
+        network, NAMES, preprocess=options, inference=DetectionInferenceOptions(**inference)
+    ).eval()
 
 
 @pytest.mark.parametrize("fit", FITS.values(), ids=FITS)
-def test_every_look_brings_its_boxes_back_to_the_image(fit):
+def test_every_view_brings_its_boxes_back_to_the_image(fit):
     network = BrightSpot()
-    task = task_of(network, fit, scales=[0.5, 1.0, 2.0], flip=True)
+    task = pipeline_of(network, fit, tta_scales=[0.5, 1.0, 2.0], flip=True)
     (found,) = task([spotted()])
     assert len(set(network.seen)) == 3
     assert len(network.seen) == 6
@@ -102,19 +104,19 @@ def test_every_look_brings_its_boxes_back_to_the_image(fit):
 @pytest.mark.parametrize("fit", ["sides", "squash", "letterbox"])
 def test_where_pixels_meet_boxes_come_back_exactly(fit, scale):
     for flip in (False, True):
-        (found,) = task_of(BrightSpot(), FITS[fit], scales=[scale], flip=flip)([spotted()])
+        (found,) = pipeline_of(BrightSpot(), FITS[fit], tta_scales=[scale], flip=flip)([spotted()])
         torch.testing.assert_close(found["boxes"], torch.tensor([OBJECT]), atol=1e-3, rtol=0)
 
 
-def test_what_half_of_the_looks_miss_is_trusted_half():
-    (found,) = task_of(BrightSpot(only_left=True), FITS["sides"], scales=[1.0, 1.5], flip=True)([spotted()])
+def test_what_half_of_the_views_miss_has_half_the_score():
+    (found,) = pipeline_of(BrightSpot(only_left=True), FITS["sides"], tta_scales=[1.0, 1.5], flip=True)([spotted()])
     assert found["scores"].tolist() == pytest.approx([0.8 * 2 / 4])
 
 
 @pytest.mark.parametrize("fit", FITS.values(), ids=FITS)
 def test_proposals_follow_scale_and_mirror(fit):
     network = Echo()
-    task = task_of(network, fit, scales=[0.5, 1.0], flip=True)
+    task = pipeline_of(network, fit, tta_scales=[0.5, 1.0], flip=True)
     inside = torch.tensor([OBJECT]) + torch.tensor([4.0, 4, -4, -4])
     (found,) = task([spotted()], [{"proposals": inside}])
     assert network.views == 4
@@ -130,13 +132,13 @@ def test_proposals_of_a_new_image_are_searched_once(monkeypatch):
         return torch.tensor([OBJECT]).numpy()
 
     monkeypatch.setattr("visionkit.data.proposals.source.selective_search", search)
-    (found,) = task_of(Echo(), FITS["letterbox"], scales=[1.0, 2.0], flip=True)([spotted()])
+    (found,) = pipeline_of(Echo(), FITS["letterbox"], tta_scales=[1.0, 2.0], flip=True)([spotted()])
     assert searched == ["fast"]
     assert len(found["boxes"]) == 1
 
 
-def test_a_single_look_is_left_as_it_is(monkeypatch):
-    monkeypatch.setattr("visionkit.pipelines.views.fuse_boxes", None)
+def test_a_single_view_is_not_fused(monkeypatch):
+    monkeypatch.setattr("visionkit.pipelines.detection.fuse_boxes", None)
     task = small_task(NAMES).eval()
     image = torch.randint(0, 256, (3, 50, 70), dtype=torch.uint8)
     with torch.inference_mode():
@@ -147,8 +149,10 @@ def test_a_single_look_is_left_as_it_is(monkeypatch):
     assert all(torch.equal(found[key], expected[key]) for key in expected)
 
 
-def test_looks_of_a_real_network_are_fused_as_by_hand():
-    task = small_task(NAMES, evaluation=DetectionEvaluationOptions(scales=[1.0, 1.5], flip=True, fusion_iou=0.4)).eval()
+def test_views_of_a_real_network_are_fused_as_by_hand():
+    task = small_task(
+        NAMES, inference=DetectionInferenceOptions(tta_scales=[1.0, 1.5], flip=True, fusion_iou=0.4)
+    ).eval()
     single, larger = (
         small_task(NAMES).eval(),
         small_task(NAMES, preprocess=DetectionPreprocessOptions(short_side=96, long_side=192)),
@@ -171,22 +175,26 @@ def test_looks_of_a_real_network_are_fused_as_by_hand():
                 torch.testing.assert_close(fused[name], column[: len(fused[name])], atol=1e-3, rtol=1e-4)
 
 
-class Scatter(nn.Module):
+class Scatter(DetectionModel):
     """Finds three objects, which none of its looks have in common; gives four at most."""
 
     def __init__(self):
         super().__init__()
-        self.nms, self.calls = NMSOptions(most=4), 0
+        self.backbone, self.calls = nn.Identity(), 0
 
-    def forward(self, images):
+    @property
+    def nms_options(self):
+        return NMSOptions(most=4)
+
+    def forward(self, images, targets=None, proposals=None):
         self.calls += 1
         corners = torch.arange(3.0)[:, None] * 20 + torch.tensor([0.0, 5 * self.calls])
         scores = torch.tensor([0.9, 0.8, 0.1]) / self.calls
         return [{"boxes": torch.cat([corners, corners + 4], 1), "scores": scores, "labels": torch.zeros(3).long()}]
 
 
-def test_no_more_is_kept_than_a_look_may_give():
-    (found,) = task_of(Scatter(), {"short_side": 100, "long_side": 100}, scales=[1.0, 2.0])([spotted(100, 100)])
+def test_no_more_is_kept_than_max_detections():
+    (found,) = pipeline_of(Scatter(), {"short_side": 100, "long_side": 100}, tta_scales=[1.0, 2.0])([spotted(100, 100)])
     assert found["scores"].tolist() == pytest.approx([0.45, 0.4, 0.225, 0.2])
 
 
@@ -195,21 +203,20 @@ def test_no_more_is_kept_than_a_look_may_give():
     [
         (lambda: small_network(box_detections=7), 7),
         (lambda: create_model("retinanet", create_backbone("resnet18", weights="none"), 3, detections=8), 8),
-        (lambda: nn.ModuleList([small_network(box_detections=7), small_network(box_detections=9)]), 9),
         (BrightSpot, None),
     ],
 )
-def test_the_most_that_a_look_may_give_is_known(network, most):
-    assert most_detections(network()) == most
+def test_the_most_detections_per_image_are_known(network, most):
+    assert DetectionPipeline(network(), ["a", "b", "c"]).max_detections == most
 
 
 @pytest.mark.parametrize("name", sorted(SMALL))
-def test_every_detector_says_how_much_a_look_may_give(name):
-    assert most_detections(small(name)) in (100, 200, 300)
+def test_every_detector_declares_its_most_detections(name):
+    assert small(name).nms_options.most in (100, 200, 300)
 
 
-def test_validation_in_training_looks_once_and_testing_as_often_as_asked(tmp_path):
-    task = small_task(NAMES, evaluation=DetectionEvaluationOptions(scales=[0.5, 1.0], flip=True))
+def test_validation_uses_one_view_and_testing_all(tmp_path):
+    task = small_task(NAMES, inference=DetectionInferenceOptions(tta_scales=[0.5, 1.0], flip=True))
     sizes = []
     task.backbone.register_forward_pre_hook(lambda _, given: sizes.append(given[0].shape[-1]))
     trainer = small_trainer(default_root_dir=tmp_path)
@@ -223,14 +230,16 @@ def test_validation_in_training_looks_once_and_testing_as_often_as_asked(tmp_pat
 def test_masks_are_refused_before_anything_runs():
     backbone = create_backbone("resnet18", weights="none")
     network = create_model("mask_rcnn", backbone, 6, fpn_channels=16, head_channels=16, mask_channels=16)
-    with pytest.raises(ConfigError, match=r"evaluation\.scales and flip: .* MaskRCNN gives masks"):
-        Detection(network, NAMES, evaluation=DetectionEvaluationOptions(flip=True))
-    task = Detection(network, NAMES, evaluation=DetectionEvaluationOptions(scales=[1.5]))
-    with pytest.raises(ConfigError, match="leave scales and flip out"):
-        task.set_evaluation(DetectionEvaluationOptions(scales=[1.0, 1.5]))
+    with pytest.raises(ConfigError, match=r"inference\.tta_scales and flip: .* MaskRCNN also predicts masks"):
+        DetectionPipeline(network, NAMES, inference=DetectionInferenceOptions(flip=True))
+    pipeline = DetectionPipeline(network, NAMES, inference=DetectionInferenceOptions(tta_scales=[1.5]))
+    with pytest.raises(ConfigError, match="use one view"):
+        pipeline.set_inference(DetectionInferenceOptions(tta_scales=[1.0, 1.5]))
 
 
-@pytest.mark.parametrize("options", [{"scales": []}, {"scales": [1.0, 0.0]}, {"fusion_iou": 1.5}])
+@pytest.mark.parametrize(
+    "options", [{"tta_scales": []}, {"tta_scales": [1.0, 0.0]}, {"fusion_iou": 1.5}, {"score_threshold": -0.1}]
+)
 def test_numbers_out_of_range_are_refused(options):
     with pytest.raises(ConfigError, match=next(iter(options))):
-        DetectionEvaluationOptions(**options)
+        DetectionInferenceOptions(**options)

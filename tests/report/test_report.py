@@ -14,7 +14,9 @@ from visionkit.report.tables import class_table, number, overall_table
 
 def detections(count):
     boxes = np.array([[10, 10, 40, 30]] * count, np.float32).reshape(-1, 4)
-    return DetectionResult(None, boxes, np.full(count, 0.9, np.float32), np.zeros(count, np.int64), ["disc"] * count)
+    return DetectionResult(
+        None, ["disc", "ring", "star"], np.zeros(count, np.int64), boxes, np.full(count, 0.9, np.float32)
+    )
 
 
 def test_boxes_are_drawn_on_a_copy():
@@ -35,7 +37,7 @@ def letters(drawn):
 @pytest.mark.parametrize("corner", [(0, 0), (150, 0), (0, 90), (150, 90)])
 def test_names_lie_whole_in_the_image_wherever_their_boxes_are(corner):
     image = np.full((100, 160, 3), 128, np.uint8)
-    named = dataclasses.replace(detections(1), names=["erythrocyte"])
+    named = dataclasses.replace(detections(1), class_names=["erythrocyte"])
     corners, middle = (np.array([[x, y, x + 9, y + 9]], np.float32) for x, y in (corner, (60, 50)))
     drawn, whole = (draw(dataclasses.replace(named, boxes=boxes), image) for boxes in (corners, middle))
     assert letters(drawn) == letters(whole) > 10
@@ -60,7 +62,7 @@ def test_the_pixels_of_objects_are_colored():
 
 def classes(count):
     scores = np.linspace(0.9, 0.1, count, dtype=np.float32)
-    return ClassificationResult(None, scores, np.arange(count), [f"class {label}" for label in range(count)])
+    return ClassificationResult(None, [f"class {label}" for label in range(count)], np.arange(count), scores)
 
 
 def test_classes_are_named_under_the_image():
@@ -83,7 +85,7 @@ def segments(names, width=96):
     mask[:, 48:] = 1
     count = len(names)
     colors = [[255, 0, 0], [0, 0, 255], *[[9, 9, 9]] * count]
-    return SegmentationResult(None, mask, np.full(count, 0.5, np.float32), np.arange(count), names, colors)
+    return SegmentationResult(None, names, np.arange(count), mask, np.full(count, 0.5, np.float32), colors)
 
 
 def test_classes_of_pixels_are_laid_over_the_image_and_named_under_it():

@@ -22,17 +22,18 @@ def small_images(train=8, val=6, **options):
     return VisionData(format="shapes", splits=splits, **{**defaults, **options})
 
 
-def small_network(classes, backbone="cifar_resnet20"):
+def small_network(classes, backbone="cifar_resnet20", **options):
     """A classifier with random values."""
     torch.manual_seed(0)
-    return create_model("classifier", create_backbone(backbone, weights="none"), classes)
+    return create_model("classifier", create_backbone(backbone, weights="none"), classes, **options)
 
 
-def small_classification(class_names, network=None, **options):
+def small_classification(class_names, network=None, multi_label=False, **options):
     """ResNet-20 for images of 32 x 32 pixels."""
     defaults = {
         "preprocess": ClassificationPreprocessOptions(short_side=SIDE, crop=SIDE),
         "optimizer": OptimizerOptions(name="adamw", lr=0.003, base_batch_size=4, scale_lr=False, weight_decay=0.0),
         "schedule": ScheduleOptions(name="constant", warmup_steps=0),
     }
-    return Classification(network or small_network(len(class_names)), class_names, **{**defaults, **options})
+    network = network or small_network(len(class_names), multi_label=multi_label)
+    return Classification(network, class_names, **{**defaults, **options})

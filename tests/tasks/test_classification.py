@@ -9,6 +9,7 @@ from tests.tasks.small import small_trainer
 from tests.tasks.small_classifier import SIDE, small_classification, small_images, small_network
 from visionkit.data.datasets.shapes import FORMS
 from visionkit.errors import ConfigError, VisionkitError
+from visionkit.models.base import ClassificationModel
 from visionkit.preprocessing.classification import ClassificationPreprocessOptions
 from visionkit.tasks import (
     ClassificationEvaluationOptions,
@@ -51,8 +52,8 @@ def test_sixteen_images_are_learned_to_the_last():
 
 
 def test_several_classes_a_image_are_learned():
-    data = on_its_own_images(small_images(train=16, batch_size=16, needs="tags"))
-    task = small_classification(data.class_names, loss=ClassificationLossOptions(multi_label=True), optimizer=FAST)
+    data = on_its_own_images(small_images(train=16, batch_size=16, required="tags"))
+    task = small_classification(data.class_names, multi_label=True, optimizer=FAST)
     assert task.monitor == "val/mAP"
     before = validated(task, data)["mAP"]
     small_trainer(max_epochs=30, check_val_every_n_epoch=30).fit(task, data)
@@ -103,13 +104,12 @@ def test_class_weights_that_must_be_counted_need_the_datamodule():
 
 
 @pytest.mark.parametrize("mixing", [MixingOptions(0.2), MixingOptions(0, 1.0), MixingOptions(0.2, 1.0)])
-@pytest.mark.parametrize(
-    "loss", [ClassificationLossOptions(label_smoothing=0.1), ClassificationLossOptions(multi_label=True)]
-)
-def test_mixed_images_train(mixing, loss):
-    data = small_images(train=4, needs="tags" if loss.multi_label else "label")
+@pytest.mark.parametrize("multi_label", [False, True])
+def test_mixed_images_train(mixing, multi_label):
+    data = small_images(train=4, required="tags" if multi_label else "label")
     trainer = small_trainer(limit_val_batches=1)
-    trainer.fit(small_classification(NAMES, mixing=mixing, loss=loss), data)
+    loss = ClassificationLossOptions(label_smoothing=0.0 if multi_label else 0.1)
+    trainer.fit(small_classification(NAMES, multi_label=multi_label, mixing=mixing, loss=loss), data)
     assert torch.isfinite(trainer.callback_metrics["train/loss"])
 
 
@@ -141,7 +141,7 @@ def test_balanced_sampling_reaches_the_training_loop():
 
 
 def test_auxiliary_heads_count_in_training_and_not_in_validation():
-    class TwoHeads(nn.Module):
+    class TwoHeads(ClassificationModel):
         def __init__(self):
             super().__init__()
             self.backbone = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 6))
@@ -175,12 +175,10 @@ def test_the_best_checkpoint_follows_top1_and_comes_back(tmp_path):
 
 
 def test_metrics_that_there_are_not_cannot_be_followed():
-    for options, loss in [
-        (ClassificationEvaluationOptions(metric="mAP"), ClassificationLossOptions()),
-        (ClassificationEvaluationOptions(metric="top1"), ClassificationLossOptions(multi_label=True)),
-    ]:
+    for metric, multi_label in [("mAP", False), ("top1", True)]:
+        options = ClassificationEvaluationOptions(metric=metric)
         with pytest.raises(ConfigError, match=r"evaluation\.metric"):
-            small_classification(NAMES, evaluation=options, loss=loss)
+            small_classification(NAMES, multi_label=multi_label, evaluation=options)
     with pytest.raises(ConfigError, match="top5"):
         small_classification(NAMES[:5], evaluation=ClassificationEvaluationOptions(metric="top5"))
     assert small_classification(NAMES, evaluation=ClassificationEvaluationOptions(metric="top5")).monitor == "val/top5"
@@ -195,7 +193,7 @@ def test_a_batch_of_one_that_leaves_a_norm_one_value_is_refused():
 
 
 def test_any_network_with_logits_can_be_trained(tmp_path):
-    class Plain(nn.Module):
+    class Plain(ClassificationModel):
         def __init__(self):
             super().__init__()
             self.backbone, self.fc = nn.Conv2d(3, 4, 3), nn.Linear(4, 6)

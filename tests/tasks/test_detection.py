@@ -3,10 +3,12 @@ import torch
 from torch import nn
 
 from tests.tasks.small import small_data, small_task, small_trainer
+from visionkit.backbones import create_backbone
 from visionkit.data.datasets.shapes import FORMS
-from visionkit.errors import ConfigError, VisionkitError
+from visionkit.errors import CheckpointError, ConfigError, VisionkitError
+from visionkit.models.base import DetectionModel
 from visionkit.preprocessing.detection import DetectionPreprocessOptions
-from visionkit.tasks import Detection, DetectionEvaluationOptions, OptimizerOptions, ScheduleOptions
+from visionkit.tasks import Classification, Detection, DetectionEvaluationOptions, OptimizerOptions, ScheduleOptions
 from visionkit.tasks.base import DivergedError
 
 NAMES = list(FORMS)
@@ -98,13 +100,13 @@ def test_a_batch_predicts_as_its_images_one_by_one():
 
 
 def test_class_names_are_required():
-    with pytest.raises(VisionkitError, match="class names"):
-        small_task([*NAMES]).__class__(nn.Linear(1, 1), [])
+    with pytest.raises(VisionkitError, match="class_names are missing"):
+        Detection(small_task([*NAMES]).network, [])
 
 
 def test_mean_and_std_come_from_the_backbone_s_weights():
     task = small_task(NAMES)
-    assert task.preprocess_options.mean == pytest.approx([0.485, 0.456, 0.406])
+    assert task.pipeline.preprocess_options.mean == pytest.approx([0.485, 0.456, 0.406])
 
 
 @pytest.mark.slow
@@ -120,12 +122,12 @@ def test_one_image_can_be_learned_and_keeps_its_class(tmp_path):
 
 
 def test_any_network_with_the_contract_can_be_trained(tmp_path):
-    class Stub(nn.Module):
+    class Stub(DetectionModel):
         def __init__(self):
             super().__init__()
             self.backbone = nn.Linear(1, 1)
 
-        def forward(self, images, targets=None):
+        def forward(self, images, targets=None, proposals=None):
             if targets is None:
                 return [empty() for _ in images]
             return {"loss": self.backbone.weight.sum() ** 2}
@@ -139,3 +141,41 @@ def test_any_network_with_the_contract_can_be_trained(tmp_path):
     trainer = small_trainer(default_root_dir=tmp_path)
     trainer.fit(Detection(Stub(), NAMES), small_data())
     assert trainer.callback_metrics["val/AP"] == 0
+
+
+def test_a_module_without_the_contract_is_refused():
+    with pytest.raises(ConfigError, match=r"must be a DetectionModel, not Linear\n.*FromTorchvision"):
+        Detection(nn.Linear(1, 1), NAMES)
+
+
+def test_lightning_users_load_test_and_predict(tmp_path):
+    data, trainer = small_data(), small_trainer(default_root_dir=tmp_path)
+    task = small_task(NAMES)
+    trainer.fit(task, data)
+    trainer.save_checkpoint(tmp_path / "a.ckpt")
+    again = Detection.load_from_checkpoint(tmp_path / "a.ckpt")
+    trainer.test(again, data.val_dataloader(), verbose=False)
+    assert "AP" in again.results
+    results = [result for batch in trainer.predict(again, data.val_dataloader()) for result in batch]
+    assert len(results) == 3
+    assert all(result.class_names == NAMES for result in results)
+    with pytest.raises(CheckpointError, match="for the task detection, not classification"):
+        Classification.load_from_checkpoint(tmp_path / "a.ckpt")
+
+
+def test_a_network_without_a_registered_name_is_loaded_into(tmp_path):
+    class Own(type(small_task(NAMES).network)):
+        pass
+
+    def build():
+        torch.manual_seed(0)
+        return Own(create_backbone("resnet18", weights="none"), len(NAMES), fpn_channels=16, head_channels=16)
+
+    trainer = small_trainer(default_root_dir=tmp_path)
+    trainer.fit(Detection(build(), NAMES, optimizer=OptimizerOptions(lr=0.001)), small_data())
+    trainer.save_checkpoint(tmp_path / "a.ckpt")
+    with pytest.raises(CheckpointError, match="no registered name"):
+        Detection.load_from_checkpoint(tmp_path / "a.ckpt")
+    again = Detection.load_from_checkpoint(tmp_path / "a.ckpt", model=build())
+    trained = dict(trainer.lightning_module.state_dict())
+    assert all(torch.equal(value, trained[name]) for name, value in again.state_dict().items())

@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+from tests.tasks.small_classifier import small_classification
 from visionkit.data.batch import Batch
 from visionkit.tasks.label_modes import LABEL_MODES, MultiLabel, SingleLabel
 
@@ -11,7 +12,7 @@ WEIGHTS = torch.tensor([0.5, 1.0, 2.0])
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 @pytest.mark.parametrize("weights", [None, WEIGHTS])
-def test_smoothing_and_weights_of_one_class_a_image_are_torchs(smoothing, weights):
+def test_smoothing_and_weights_of_one_class_per_image_are_torchs(smoothing, weights):
     labels = torch.tensor([2, 1])
     loss = SingleLabel().loss(LOGITS, labels, weights, smoothing)
     torch.testing.assert_close(loss, functional.cross_entropy(LOGITS, labels, weights, label_smoothing=smoothing))
@@ -44,13 +45,14 @@ def test_targets_come_from_a_batchs_labels_and_tags():
     assert MultiLabel().targets(batch, 3, device).tolist() == [[1, 0, 1], [0, 0, 0]]
 
 
-def test_probabilities_are_float_whatever_the_logits_are():
-    halves = LOGITS.bfloat16()
-    single, several = SingleLabel().probabilities(halves), MultiLabel().probabilities(halves)
-    assert single.dtype == several.dtype == torch.float32
-    torch.testing.assert_close(single.sum(dim=1), torch.ones(2))
-    torch.testing.assert_close(several, LOGITS.sigmoid(), atol=1e-2, rtol=1e-2)
+@pytest.mark.parametrize("multi_label", [False, True])
+def test_probabilities_are_float_whatever_the_logits_are(multi_label):
+    pipeline = small_classification(["a", "b", "c"], multi_label=multi_label).pipeline
+    probabilities = pipeline.probabilities(LOGITS.bfloat16())
+    assert probabilities.dtype == torch.float32
+    expected = LOGITS.sigmoid() if multi_label else LOGITS.softmax(dim=1)
+    torch.testing.assert_close(probabilities, expected, atol=1e-2, rtol=1e-2)
 
 
-def test_each_needs_what_its_targets_take():
-    assert (LABEL_MODES[False].needs, LABEL_MODES[True].needs) == ("label", "tags")
+def test_each_requires_what_its_targets_take():
+    assert (LABEL_MODES[False].required, LABEL_MODES[True].required) == ("label", "tags")

@@ -6,6 +6,7 @@ from torch import nn
 
 from visionkit.backbones import create_backbone
 from visionkit.errors import ConfigError
+from visionkit.models.base import Model
 from visionkit.tasks.optimizers import (
     OptimizerOptions,
     ScheduleOptions,
@@ -17,8 +18,14 @@ from visionkit.tasks.optimizers import (
 )
 
 
+class Network(Model):
+    def __init__(self, backbone, head):
+        super().__init__()
+        self.backbone, self.head = backbone, head
+
+
 def network():
-    return nn.ModuleDict({"backbone": nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)), "head": nn.Linear(4, 2)})
+    return Network(nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)), nn.Linear(4, 2))
 
 
 def rates(options: ScheduleOptions, steps: int, epochs: int) -> list[float]:
@@ -55,7 +62,7 @@ def test_poly_falls_as_a_power_of_what_is_left():
 def test_rmsprop_divides_by_the_root_of_the_running_square():
     weight = nn.Parameter(torch.tensor([1.0, 1.0, 1.0]))
     options = OptimizerOptions(name="rmsprop", lr=0.5, weight_decay=0.1)
-    (group,) = parameter_groups(nn.ParameterList([weight]), nn.Identity(), options)
+    (group,) = parameter_groups(Network(nn.Identity(), nn.ParameterList([weight])), options)
     optimizer = optimizers.get("rmsprop")([group], options)
     value, square = torch.ones(3), torch.zeros(3)
     for slope in (torch.tensor([2.0, -1.0, 1e-3]), torch.tensor([0.5, 3.0, 1e-3])):
@@ -100,33 +107,33 @@ def test_milestones_beyond_the_run_are_reported(caplog, monkeypatch):
 def test_the_backbone_has_its_own_rate_and_norms_may_be_spared_decay():
     model = network()
     options = OptimizerOptions(lr=1.0, backbone_lr_factor=0.1, weight_decay=0.5, decay_norm=False)
-    groups = parameter_groups(model, model["backbone"], options)
+    groups = parameter_groups(model, options)
     by_rate = {(group["lr"], group["weight_decay"]): len(group["params"]) for group in groups}
     assert by_rate == {(0.1, 0.5): 1, (0.1, 0.0): 3, (1.0, 0.5): 1, (1.0, 0.0): 1}
 
 
 def test_the_rate_falls_from_stage_to_stage_below_the_head():
     backbone = create_backbone("cifar_resnet20", weights="none")
-    model = nn.ModuleDict({"backbone": backbone, "head": nn.Linear(4, 2)})
+    model = Network(backbone, nn.Linear(4, 2))
     options = OptimizerOptions(lr=1.0, backbone_lr_factor=0.8, stage_lr_decay=0.5)
-    groups = parameter_groups(model, backbone, options)
+    groups = parameter_groups(model, options)
     rate = {group["part"]: group["lr"] for group in groups}
     assert rate == pytest.approx({"s1": 0.1, "s2": 0.2, "s4": 0.4, "head": 1.0})
     assert sum(len(group["params"]) for group in groups) == len(list(model.parameters()))
     (first,) = (group for group in groups if group["part"] == "s1")
     assert any(parameter is next(backbone.parameters()) for parameter in first["params"]), "the stem is of the first"
     with pytest.raises(ConfigError, match="stage_lr_decay needs a backbone of visionkit"):
-        parameter_groups(network(), network()["backbone"], options)
+        parameter_groups(network(), options)
 
 
 def test_frozen_parameters_are_left_out_and_nothing_to_train_is_an_error():
     model = network()
-    model["backbone"].requires_grad_(False)
-    groups = parameter_groups(model, model["backbone"], OptimizerOptions())
+    model.backbone.requires_grad_(False)
+    groups = parameter_groups(model, OptimizerOptions())
     assert sum(len(group["params"]) for group in groups) == 2
     model.requires_grad_(False)
     with pytest.raises(ConfigError, match="nothing is left to train"):
-        parameter_groups(model, model["backbone"], OptimizerOptions())
+        parameter_groups(model, OptimizerOptions())
 
 
 @pytest.mark.parametrize(("batch", "scale", "expected"), [(16, True, 0.02), (2, True, 0.0025), (2, False, 0.02)])
@@ -138,7 +145,7 @@ def test_the_rate_follows_the_effective_batch(batch, scale, expected):
 def test_every_optimizer_is_made_from_groups(name):
     model = network()
     options = OptimizerOptions(name=name, lr=0.5)
-    optimizer = optimizers.get(name)(parameter_groups(model, model["backbone"], options), options)
+    optimizer = optimizers.get(name)(parameter_groups(model, options), options)
     assert optimizer.param_groups[0]["lr"] == 0.5
 
 

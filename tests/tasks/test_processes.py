@@ -11,7 +11,7 @@ import json, sys, torch
 from tests.tasks.small import small_data, small_task, small_trainer
 from tests.tasks.small_classifier import small_classification, small_images
 from tests.tasks.small_segmenter import small_masks, small_segmentation
-from visionkit.tasks import ClassificationLossOptions, SegmentationEvaluationOptions
+from visionkit.tasks import SegmentationEvaluationOptions
 
 def detection():
     data = small_data(train=4, val=7)
@@ -22,8 +22,8 @@ def one_class():
     return data, small_classification(data.class_names)
 
 def several_classes():
-    data = small_images(train=8, val=7, needs="tags")
-    return data, small_classification(data.class_names, loss=ClassificationLossOptions(multi_label=True))
+    data = small_images(train=8, val=7, required="tags")
+    return data, small_classification(data.class_names, multi_label=True)
 
 def class_a_pixel():
     data = small_masks(train=8, val=7)
@@ -36,7 +36,7 @@ def metrics(make):
     trainer.validate(task, data, verbose=False)
     known = {name: value for name, value in task.results.items() if value == value}
     trainer.test(task, data, verbose=False)
-    known["images in the results file"] = len({row["image_id"] for row in task.prediction_rows()})
+    known["images in the results file"] = len({row["image_id"] for row in task.predictions_for_json()})
     if devices > 1:
         trainer.fit(task, data)
     return known, trainer.is_global_zero

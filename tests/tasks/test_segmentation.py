@@ -9,6 +9,7 @@ from tests.tasks.small_segmenter import SIDE, ColorSegmenter, SmallSegmenter, sm
 from visionkit.data.batch import Batch
 from visionkit.errors import ConfigError
 from visionkit.ops.tiles import Tile
+from visionkit.pipelines import SegmentationInferenceOptions, SegmentationPipeline
 from visionkit.preprocessing.segmentation import SegmentationPreprocessOptions
 from visionkit.tasks import Segmentation, SegmentationEvaluationOptions, SegmentationLossOptions
 
@@ -24,7 +25,7 @@ def image(height, width, seed=0):
 def by_color(**options):
     """A task whose network names each pixel's strongest color."""
     task = small_segmentation(COLORS, ColorSegmenter(), preprocess=SegmentationPreprocessOptions(**SAME))
-    task.set_evaluation(SegmentationEvaluationOptions(**options))
+    task.pipeline.set_inference(SegmentationInferenceOptions(**options))
     return task.eval()
 
 
@@ -103,7 +104,7 @@ def test_auxiliary_heads_learn_along():
     assert not torch.equal(before, task.network.second.weight)
 
 
-def test_images_of_several_sizes_are_filled_up_with_what_teaches_nothing():
+def test_images_of_several_sizes_are_padded_with_ignored_pixels():
     task = by_color()
     images, masks = [image(8, 12), image(10, 6, 1)], [torch.zeros(8, 12), torch.ones(10, 6)]
     batch, classes = task.preprocessing.batch(images, [mask.to(torch.uint8) for mask in masks])
@@ -155,10 +156,12 @@ def test_tiles_and_mirrors_change_nothing_where_each_pixel_stands_alone(options)
 
 
 def test_scales_are_averaged():
-    task, pixels = by_color(scales=[1.0, 0.5]), image(12, 16)
+    task, pixels = by_color(tta_scales=[1.0, 0.5]), image(12, 16)
     with torch.no_grad():
-        found = task.probabilities(pixels[None], (12, 16))[0]
-        parts = [by_color(scales=[factor]).probabilities(pixels[None], (12, 16))[0] for factor in (1.0, 0.5)]
+        found = task.pipeline.probabilities(pixels[None], (12, 16))[0]
+        parts = [
+            by_color(tta_scales=[factor]).pipeline.probabilities(pixels[None], (12, 16))[0] for factor in (1.0, 0.5)
+        ]
     torch.testing.assert_close(found, (parts[0] + parts[1]) / 2)
     assert not torch.allclose(parts[0], parts[1])
 
@@ -181,7 +184,7 @@ def test_a_tile_is_scaled_as_its_image_is():
     ).eval()
     seen = []
     task.network.register_forward_pre_hook(lambda _, given: seen.append(tuple(given[0].shape[-2:])))
-    task.set_evaluation(SegmentationEvaluationOptions(tile=16, overlap=4))
+    task.pipeline.set_inference(SegmentationInferenceOptions(tile=16, overlap=4))
     with torch.no_grad():
         task([image(40, 60)])
     assert set(seen) == {(8, 8)}
@@ -190,8 +193,10 @@ def test_a_tile_is_scaled_as_its_image_is():
 
 def test_what_describes_the_task_builds_it_again():
     task = small_segmentation(COLORS, ColorSegmenter(), class_colors=[(1, 2, 3), (4, 5, 6), (7, 8, 9)])
-    again = Segmentation.from_description(task.description(), ColorSegmenter())
-    assert again.class_colors == [[1, 2, 3], [4, 5, 6], [7, 8, 9]]
+    again = Segmentation.from_description(
+        task.description(), SegmentationPipeline.from_description(task.description(), ColorSegmenter())
+    )
+    assert again.pipeline.class_colors == [[1, 2, 3], [4, 5, 6], [7, 8, 9]]
     assert again.description() == task.description()
 
 
@@ -201,8 +206,8 @@ def test_what_describes_the_task_builds_it_again():
         (lambda: SegmentationLossOptions(terms=["dize"]), "did you mean dice"),
         (lambda: SegmentationLossOptions(terms=["dice"], term_weights=[1.0, 2.0]), "2 numbers for 1 terms"),
         (lambda: SegmentationLossOptions(hardest=0.0), "above 0"),
-        (lambda: SegmentationEvaluationOptions(tile=64, overlap=64), "overlap 64 < tile 64"),
-        (lambda: SegmentationEvaluationOptions(scales=[]), "factors above 0"),
+        (lambda: SegmentationInferenceOptions(tile=64, overlap=64), "overlap 64 < tile 64"),
+        (lambda: SegmentationInferenceOptions(tta_scales=[]), "factors above 0"),
         (lambda: SegmentationEvaluationOptions(metric="boundary_F1"), "boundaries=true"),
         (lambda: SegmentationLossOptions(gamma=-1.0), "at least 0"),
         (lambda: SegmentationPreprocessOptions(short_side=9, long_side=8), "long_side 8"),

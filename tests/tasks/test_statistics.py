@@ -68,7 +68,7 @@ def test_the_recipe_has_the_last_say(trained):
         network = create_model("faster_rcnn", create_backbone("resnet18", weights=trained), 6)
         return type(task)(network, NAMES, preprocess=DetectionPreprocessOptions(**options))
 
-    left, told = task_of(), task_of(mean=[0.1] * 3)
-    assert (left.preprocess_options.mean, left.preprocess_options.std) == (list(MEAN), list(STD))
-    assert (told.preprocess_options.mean, told.preprocess_options.std) == ([0.1] * 3, list(STD))
-    assert told.backbone.mean == (0.1, 0.1, 0.1)
+    left, given = task_of(), task_of(mean=[0.1] * 3)
+    assert (left.pipeline.preprocess_options.mean, left.pipeline.preprocess_options.std) == (list(MEAN), list(STD))
+    assert (given.pipeline.preprocess_options.mean, given.pipeline.preprocess_options.std) == ([0.1] * 3, list(STD))
+    assert given.backbone.mean == (0.1, 0.1, 0.1)

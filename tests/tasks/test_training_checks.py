@@ -4,11 +4,11 @@ import logging
 
 import numpy as np
 import pytest
-import torch
 
 from tests.models.detection.parts.test_one_stage import small as one_stage
 from tests.tasks.small import small_data, small_task, small_trainer
 from visionkit.errors import DataError
+from visionkit.models.base import DetectionModel
 from visionkit.preprocessing.detection import DetectionPreprocessOptions
 from visionkit.structures import Annotation
 from visionkit.tasks.training_checks import report_absent_classes, report_anchor_coverage
@@ -79,7 +79,7 @@ def test_objects_that_no_anchor_reaches_are_warned_of_with_their_share(name, cap
 
 def test_networks_without_anchors_and_images_without_objects_have_nothing_to_report(caplog):
     preprocessing = DetectionPreprocessOptions(size=[64, 64], mean=[0.5] * 3, std=[0.5] * 3).module()
-    for network in (torch.nn.Identity(), one_stage("yolov1")):
+    for network in (DetectionModel(), one_stage("yolov1")):
         report_anchor_coverage(network, preprocessing, Images(annotation([SQUARE], [0])))
     report_anchor_coverage(one_stage("ssd"), preprocessing, Images(annotation([], [])))
     assert not caplog.records

@@ -156,9 +156,9 @@ class Task(LightningModule):
         """Score from now on with other evaluation options; the model does not change."""
         raise NotImplementedError
 
-    def forward(self, images: Sequence[Tensor]) -> Any:
-        """Return the pipeline's predictions for uint8 images [3, H, W]."""
-        return self.pipeline(images)
+    def forward(self, images: Sequence[Tensor], *inputs: Any) -> Any:
+        """Return the pipeline's predictions for uint8 images [3, H, W] and whatever else it takes."""
+        return self.pipeline(images, *inputs)
 
     def predict_step(self, batch: Any, batch_index: int) -> list[Result]:
         """Return one result per image, of a `Batch` or a list of uint8 images [3, H, W]."""
