@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from tests.metrics.cases import flat
 from visionkit.cli.main import main
+from visionkit.metrics.results import MetricResults
 
 
 def fit_and_test(recipe: str, words: list[str], checkpoint: str = "last") -> tuple[dict[str, Any], float, float]:
@@ -19,7 +21,8 @@ def fit_and_test(recipe: str, words: list[str], checkpoint: str = "last") -> tup
         checkpoint: which one is tested, "last" or "best".
 
     Returns:
-        The metrics of metrics.json, and the minutes that training took: of the clock, and of the processor.
+        The metrics by name, those of a class as "metric/class", and the minutes that training took: of the clock, and
+        of the processor.
     """
     started, spent = time.monotonic(), processor_seconds()
     assert main(["fit", recipe, *words]) == 0
@@ -27,7 +30,8 @@ def fit_and_test(recipe: str, words: list[str], checkpoint: str = "last") -> tup
     run = last_run(recipe)
     assert main(["test", str(run / f"{checkpoint}.ckpt")]) == 0
     written = next(run.glob(f"{checkpoint}-*/metrics.json"))  # of val where the card has no test split
-    return json.loads(written.read_text()), minutes, processor_minutes
+    read = json.loads(written.read_text())
+    return flat(MetricResults(read["overall"], read["per_class"])), minutes, processor_minutes
 
 
 def last_run(recipe: str) -> Path:

@@ -82,7 +82,7 @@ def top1(words: list[str], seed: int) -> float:
     assert main(["fit", recipe, *rest, f"seed={seed}"]) == 0
     run = max(Path("runs", recipe).iterdir(), key=lambda path: int(path.name))
     assert main(["test", str(run / "last.ckpt")]) == 0
-    return float(json.loads(next(run.glob("last-*/metrics.json")).read_text())["top1"])
+    return float(json.loads(next(run.glob("last-*/metrics.json")).read_text())["overall"]["top1"])
 
 
 def table(data: Path, weights: Path, seeds: int, split: str, ways: Sequence[str]) -> Iterator[str]:

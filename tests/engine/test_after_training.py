@@ -130,7 +130,7 @@ def test_one_command_trains_all_stages_and_measures_what_it_keeps(work):
     assert main(["validate", "runs/mine/1/best.ckpt"]) == 0
     with open("runs/mine/1/best-val/metrics.json") as file:
         scored = json.load(file)
-    assert scored["AP50"] == pytest.approx(best["visionkit"]["metrics"]["val/AP50"], abs=1e-6)
+    assert scored["overall"]["AP50"] == pytest.approx(best["visionkit"]["metrics"]["val/AP50"], abs=1e-6)
 
 
 def test_what_is_measured_at_the_end_is_what_is_after_each_epoch(desk):
@@ -145,7 +145,7 @@ def test_what_is_measured_at_the_end_is_what_is_after_each_epoch(desk):
     with open("runs/mine/1/best-val/metrics.json") as file:
         scored = json.load(file)
     for name in ("AP", "AP50", "AR100"):
-        assert found[f"val/{name}"] == pytest.approx(scored[name], abs=1e-6), name
+        assert found[f"val/{name}"] == pytest.approx(scored["overall"][name], abs=1e-6), name
 
 
 def test_boxes_move_and_scores_are_those_of_the_margins(finished):

@@ -51,7 +51,7 @@ def test_eight_images_are_learned_by_heart(tmp_path):
         callbacks=make_callbacks(tmp_path, task.monitor),
     )
     trainer.fit(task, data)
-    fine_tuned, finished = trainer.callback_metrics, task.results
+    fine_tuned, finished = trainer.callback_metrics, task.results.overall
     assert fine_tuned["val/AP50"] > 0.95
     assert finished["AP50"] > 0.95
     assert finished["AP"] > fine_tuned["val/AP"], "boxes lie closer to the objects"

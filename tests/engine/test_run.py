@@ -15,6 +15,7 @@ from visionkit.engine.run import (
     new_run_folder,
 )
 from visionkit.errors import VisionkitError
+from visionkit.metrics.results import MetricResults
 from visionkit.tasks import Task
 
 
@@ -104,6 +105,6 @@ def test_what_shall_not_learn_is_kept_too(tmp_path):
 
 def test_the_check_before_training_is_no_result(tmp_path):
     trainer = train(tmp_path, max_epochs=1, check_val_every_n_epoch=2, num_sanity_val_steps=1)
-    assert trainer.lightning_module.results == {}
+    assert trainer.lightning_module.results == MetricResults()
     assert not (tmp_path / "best.ckpt").exists()
     Task.load_from_checkpoint(tmp_path / "last.ckpt")

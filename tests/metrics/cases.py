@@ -39,3 +39,9 @@ def random_boxes(random, count):
     """Integer boxes, as images have them; overlaps that lie exactly on a threshold then occur."""
     corner = random.integers(0, 400, (count, 2))
     return np.concatenate([corner, corner + random.integers(5, 150, (count, 2))], axis=1).astype(np.float64)
+
+
+def flat(results):
+    """The metrics of `MetricResults` as one dict of numbers, which pytest.approx can compare."""
+    per_class = results.per_class.items()
+    return {**results.overall, **{f"{name}/{of}": value for name, by in per_class for of, value in by.items()}}

@@ -12,7 +12,7 @@ from pycocotools import mask as rle
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from tests.metrics.cases import random_case
+from tests.metrics.cases import flat, random_case
 from tests.real_data import real_data
 from visionkit.errors import VisionkitError
 from visionkit.metrics.coco import CocoAP, CocoMaskAP
@@ -70,7 +70,7 @@ def test_the_twelve_numbers_of_the_coco_api_examples(kind, backend):
         }
         metric.update([prediction], [target])
     metrics = metric.compute()
-    assert [metrics[name] for name in TWELVE] == pytest.approx(
+    assert [metrics.overall[name] for name in TWELVE] == pytest.approx(
         [float(word) for word in EXPECTED[kind].split()], abs=1e-6
     )
 
@@ -125,7 +125,7 @@ def test_random_cases_with_crowds_ties_and_empty_images_equal_pycocotools(seed):
         metric.update([prediction], [target])
     metrics = metric.compute()
     expected = [math.nan if value == -1 else value for value in reference(predictions, targets, 3, [1, 10, 100])]
-    assert [metrics[name] for name in TWELVE] == pytest.approx(expected, abs=1e-9, nan_ok=True)
+    assert [metrics.overall[name] for name in TWELVE] == pytest.approx(expected, abs=1e-9, nan_ok=True)
 
 
 def perfect(count, image_id=1, label=0):
@@ -143,43 +143,43 @@ def scored(*pairs, **options):
 
 
 def test_any_detection_limit_gives_a_real_number(caplog):
-    assert scored(perfect(150), max_detections=(1, 10, 300))["AP"] == pytest.approx(1.0)
-    assert "AR300" in scored(perfect(3), max_detections=(300,))
+    assert scored(perfect(150), max_detections=(1, 10, 300)).overall["AP"] == pytest.approx(1.0)
+    assert "AR300" in scored(perfect(3), max_detections=(300,)).overall
 
 
 def test_more_objects_than_the_limit_is_said(caplog, monkeypatch):
     import logging
 
     monkeypatch.setattr(logging.getLogger("visionkit"), "propagate", True)
-    assert scored(perfect(150))["AP"] < 0.7
+    assert scored(perfect(150)).overall["AP"] < 0.7
     assert "raise max_detections" in caplog.text
 
 
 def test_the_first_object_of_the_set_counts():
-    assert scored(perfect(1))["AP"] == pytest.approx(1.0)
+    assert scored(perfect(1)).overall["AP"] == pytest.approx(1.0)
 
 
 def test_predictions_on_images_without_objects_are_false_positives():
     empty = {"image_id": 0, "size": (50, 50), "boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.long)}
     false = {"boxes": torch.tensor([[0.0, 0, 9, 9]]), "scores": torch.tensor([1.5]), "labels": torch.tensor([0])}
-    assert scored(perfect(1), (false, empty))["AP"] == pytest.approx(0.5, abs=0.01)
+    assert scored(perfect(1), (false, empty)).overall["AP"] == pytest.approx(0.5, abs=0.01)
 
 
 def test_undefined_metrics_are_nan():
     metrics = scored(perfect(1))
-    assert math.isnan(metrics["APl"])
-    assert math.isnan(metrics["AP/b"])
-    assert math.isnan(CocoAP(["a"]).compute()["AP"])
+    assert math.isnan(metrics.overall["APl"])
+    assert math.isnan(metrics.per_class["AP"]["b"])
+    assert math.isnan(CocoAP(["a"]).compute().overall["AP"])
 
 
 def test_objects_without_any_prediction_score_zero():
     prediction, target = perfect(2)
     nothing = {name: value[:0] for name, value in prediction.items()}
-    assert scored((nothing, target))["AP"] == 0
+    assert scored((nothing, target)).overall["AP"] == 0
 
 
 def test_a_image_seen_twice_counts_once():
-    assert scored(perfect(2), perfect(2)) == pytest.approx(scored(perfect(2)), nan_ok=True)
+    assert flat(scored(perfect(2), perfect(2))) == pytest.approx(flat(scored(perfect(2))), nan_ok=True)
 
 
 def test_a_detection_of_a_difficult_object_counts_neither_way():
@@ -187,15 +187,15 @@ def test_a_detection_of_a_difficult_object_counts_neither_way():
     hard = {**target, "difficult": torch.tensor([False, True, False])}
     prediction = {**prediction, "scores": torch.tensor([0.8, 0.9, 0.7])}
     easy = {name: value[[0, 2]] for name, value in prediction.items()}
-    assert scored((prediction, hard))["AP"] == pytest.approx(1.0)
-    assert scored((easy, hard))["AP"] == pytest.approx(1.0)
+    assert scored((prediction, hard)).overall["AP"] == pytest.approx(1.0)
+    assert scored((easy, hard)).overall["AP"] == pytest.approx(1.0)
 
 
 def test_objects_of_two_classes_within_the_limit_need_no_warning(caplog):
     (first, objects), (second, others) = perfect(80), perfect(80, label=1)
     both = {name: torch.cat([first[name], second[name]]) for name in first}
     there = {**objects, **{name: torch.cat([objects[name], others[name]]) for name in ("boxes", "labels")}}
-    assert scored((both, there))["AP"] == pytest.approx(1.0)
+    assert scored((both, there)).overall["AP"] == pytest.approx(1.0)
     assert not caplog.records
 
 
@@ -210,8 +210,8 @@ def test_mask_scores_of_images_without_predictions():
     prediction, target = perfect(1)
     nothing = {name: value[:0] for name, value in prediction.items()}
     there = {**target, "size": (50, 50), "masks": [code], "area": torch.tensor([50.0])}
-    assert scored(({**nothing, "masks": []}, there), kind="segm")["AP"] == 0
-    assert scored(({**prediction, "masks": [code]}, there), kind="segm")["AP"] == pytest.approx(1.0)
+    assert scored(({**nothing, "masks": []}, there), kind="segm").overall["AP"] == 0
+    assert scored(({**prediction, "masks": [code]}, there), kind="segm").overall["AP"] == pytest.approx(1.0)
 
 
 def test_nan_scores_are_refused():
@@ -223,7 +223,7 @@ def test_nan_scores_are_refused():
 def test_low_precision_predictions_are_taken():
     prediction, target = perfect(1)
     half = {name: value.bfloat16() if value.is_floating_point() else value for name, value in prediction.items()}
-    assert scored((half, target))["AP"] == pytest.approx(1.0)
+    assert scored((half, target)).overall["AP"] == pytest.approx(1.0)
 
 
 def test_masks_are_scored_beside_boxes():
@@ -237,5 +237,5 @@ def test_masks_are_scored_beside_boxes():
     metric = CocoMaskAP(["a"])
     metric.update([{"boxes": box, "scores": torch.ones(1), "labels": torch.tensor([0]), "masks": [wrong]}], [there])
     metrics = metric.compute()
-    assert (metrics["AP"], metrics["mask_AP"]) == (pytest.approx(1.0), 0.0)
-    assert metrics["mask_AP/a"] == 0.0
+    assert (metrics.overall["AP"], metrics.overall["mask_AP"]) == (pytest.approx(1.0), 0.0)
+    assert metrics.per_class["mask_AP"]["a"] == 0.0

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.metrics.cases import random_case
+from tests.metrics.cases import flat, random_case
 from visionkit.metrics.operating_point import BestF1
 
 
@@ -48,11 +48,11 @@ def test_random_cases_equal_the_plain_loop(seed):
         thresholds = sorted({score for found in predictions for score in found["scores"].tolist()}, reverse=True)
         curve = [counts_at(threshold, predictions, targets, label) for threshold in thresholds]
         best = max(2 * hits / (taken + objects) for hits, taken, objects in curve)
-        assert metrics[f"F1/{name}"] == pytest.approx(best)
-        hits, taken, objects = counts_at(metrics[f"threshold/{name}"], predictions, targets, label)
-        assert metrics[f"precision/{name}"] == pytest.approx(hits / taken)
-        assert metrics[f"recall/{name}"] == pytest.approx(hits / objects)
-    assert metrics["F1"] == pytest.approx(np.mean([metrics[f"F1/{name}"] for name in "abc"]))
+        assert metrics.per_class["F1"][name] == pytest.approx(best)
+        hits, taken, objects = counts_at(metrics.per_class["threshold"][name], predictions, targets, label)
+        assert metrics.per_class["precision"][name] == pytest.approx(hits / taken)
+        assert metrics.per_class["recall"][name] == pytest.approx(hits / objects)
+    assert metrics.overall["F1"] == pytest.approx(np.mean([metrics.per_class["F1"][name] for name in "abc"]))
 
 
 def image(objects, found, image_id=1, crowd=()):
@@ -86,30 +86,32 @@ def test_confusion_by_hand():
     metrics, point = at_best(image(objects, found))
     # Rows a, b, background: one a is taken for b, one b is missed, one a stands where nothing is; .1 lies below.
     assert point.confusion.tolist() == [[1, 1, 0], [0, 2, 1], [1, 0, 0]]
-    assert metrics["threshold/a"] == pytest.approx(0.9)
-    assert metrics["threshold/b"] == pytest.approx(0.7)
-    assert metrics["precision/b"] == pytest.approx(2 / 3)
-    assert metrics["recall/b"] == pytest.approx(2 / 3)
+    assert metrics.per_class["threshold"]["a"] == pytest.approx(0.9)
+    assert metrics.per_class["threshold"]["b"] == pytest.approx(0.7)
+    assert metrics.per_class["precision"]["b"] == pytest.approx(2 / 3)
+    assert metrics.per_class["recall"]["b"] == pytest.approx(2 / 3)
 
 
 def test_boxes_on_a_crowd_are_no_false_positives():
     metrics, point = at_best(image([(0, 0), (1, 0)], [(0, 0, 0.8), (1, 0, 0.9), (1, 0, 0.85)], crowd=(1,)))
-    assert metrics["F1/a"] == 1
+    assert metrics.per_class["F1"]["a"] == 1
     assert point.confusion.tolist() == [[1, 0, 0], [0, 0, 0], [0, 0, 0]]
 
 
 def test_equal_scores_are_taken_together():
     metrics, _ = at_best(image([(0, 0)], [(0, 0, 0.5), (1, 0, 0.5)]))
-    assert metrics["precision/a"] == 0.5
-    assert metrics["recall/a"] == 1
+    assert metrics.per_class["precision"]["a"] == 0.5
+    assert metrics.per_class["recall"]["a"] == 1
 
 
 def test_what_is_not_defined_is_nan():
     metrics, _ = at_best(image([(0, 0)], [(1, 1, 0.5)]))
-    assert (metrics["recall/a"], metrics["F1/a"]) == (0, 0)
-    assert all(math.isnan(metrics[name]) for name in ("precision/a", "threshold/a", "F1/b", "recall/b", "precision/b"))
+    assert (metrics.per_class["recall"]["a"], metrics.per_class["F1"]["a"]) == (0, 0)
+    assert all(
+        math.isnan(flat(metrics)[name]) for name in ("precision/a", "threshold/a", "F1/b", "recall/b", "precision/b")
+    )
     nothing, point = at_best(image([], [(1, 1, 0.5)]), image([], [], image_id=2))
-    assert all(math.isnan(value) for value in nothing.values())
+    assert all(math.isnan(value) for value in flat(nothing).values())
     assert point.confusion.sum() == 0
 
 
@@ -117,6 +119,6 @@ def test_reset_forgets_the_point():
     metric = BestF1(["a"])
     prediction, target = image([(0, 0)], [(0, 0, 0.5)])
     metric.update([prediction], [target])
-    assert metric.compute()["F1"] == 1
+    assert metric.compute().overall["F1"] == 1
     metric.reset()
     assert metric.point is None

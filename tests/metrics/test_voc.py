@@ -7,6 +7,7 @@ import torch
 
 from tests.metrics.cases import random_case
 from visionkit.metrics.records import detection_metrics
+from visionkit.metrics.results import MetricResults
 from visionkit.metrics.voc import VocAP
 
 
@@ -84,9 +85,9 @@ def test_random_cases_equal_the_plain_loop(seed, mode):
     metric.update(predictions, targets)
     metrics = metric.compute()
     expected = [plain_ap(predictions, targets, label, mode) for label in range(3)]
-    assert [metrics[f"AP50/{name}"] for name in "abc"] == pytest.approx(expected, abs=1e-9, nan_ok=True)
+    assert [metrics.per_class["AP50"][name] for name in "abc"] == pytest.approx(expected, abs=1e-9, nan_ok=True)
     defined = [value for value in expected if not math.isnan(value)]
-    assert metrics["AP50"] == pytest.approx(sum(defined) / len(defined))
+    assert metrics.overall["AP50"] == pytest.approx(sum(defined) / len(defined))
 
 
 def case(objects, found, difficult=None):
@@ -104,7 +105,7 @@ def case(objects, found, difficult=None):
     }
     metric = VocAP(["a"], mode="all-point")
     metric.update([prediction], [target])
-    return metric.compute()["AP50"]
+    return metric.compute().overall["AP50"]
 
 
 BOX, OTHER = [0, 0, 10, 10], [50, 50, 70, 70]
@@ -128,7 +129,7 @@ def test_metrics_are_named_by_the_overlap_they_ask_for():
     prediction = {"boxes": [[0, 0, 10, 7]], "scores": [1.0], "labels": [0]}
     metric.update([prediction], [{"image_id": 1, "boxes": [BOX], "labels": [0]}])
     assert metric.main == "AP75"
-    assert metric.compute() == {"AP75": 0.0, "AP75/a": 0.0}
+    assert metric.compute() == MetricResults({"AP75": 0.0}, {"AP75": {"a": 0.0}})
 
 
 def test_both_rules_are_named():

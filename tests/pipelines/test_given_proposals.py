@@ -37,7 +37,7 @@ def test_it_trains_and_is_tested_on_the_proposals_of_the_data(tmp_path):
     assert {"train/loss_classifier", "train/loss_box", "val/AP"} <= set(trainer.callback_metrics)
     assert len(list((tmp_path / "kept").rglob("*.npy"))) == 7
     trainer.test(task, data, verbose=False)
-    assert "AP50" in task.results
+    assert "AP50" in task.results.overall
 
 
 def test_predicting_a_new_image_equals_testing_it(tmp_path):
@@ -67,4 +67,4 @@ def test_eight_images_can_be_learned_and_keep_their_classes(tmp_path):
     assert any(not len(data.dataset("train").annotation(index)) for index in range(8))
     task = fast_rcnn_task(data.class_names, lr=3e-4, box_score_threshold=0.05, box_batch_size=64, pooling="align")
     small_trainer(max_epochs=100, default_root_dir=tmp_path, check_val_every_n_epoch=100).fit(task, data)
-    assert task.results["AP50"] > 0.95
+    assert task.results.overall["AP50"] > 0.95

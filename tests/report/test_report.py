@@ -6,6 +6,7 @@ import pytest
 from pycocotools import mask as rle
 from rich.console import Console
 
+from visionkit.metrics.results import MetricResults
 from visionkit.ops.palette import class_color
 from visionkit.pipelines.results import ClassificationResult, DetectionResult, SegmentationResult
 from visionkit.report.draw import draw
@@ -115,7 +116,9 @@ def test_classes_have_different_colors():
 
 
 def test_tables_show_metrics_and_what_is_not_defined():
-    results = {"AP": 0.25, "APl": math.nan, "AP/a": 0.5, "AP50/a": 0.75, "AP/b": math.nan}
+    results = MetricResults(
+        {"AP": 0.25, "APl": math.nan}, {"AP": {"a": 0.5, "b": math.nan}, "AP50": {"a": 0.75, "b": math.nan}}
+    )
     console = Console(record=True, width=80)
     console.print(overall_table(results, "val"), class_table(results, ["a", "b"]))
     text = console.export_text()

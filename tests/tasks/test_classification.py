@@ -25,7 +25,7 @@ FAST = OptimizerOptions(name="adamw", lr=0.003, base_batch_size=16, weight_decay
 
 def validated(task, data):
     small_trainer().validate(task, data, verbose=False)
-    return task.results
+    return task.results.overall
 
 
 def on_its_own_images(data):
@@ -42,12 +42,12 @@ def test_sixteen_images_are_learned_to_the_last():
     trainer = small_trainer(max_epochs=30, check_val_every_n_epoch=30)
     trainer.fit(task, data)
     assert before < 0.5
-    assert task.results["top1"] == 1
+    assert task.results.overall["top1"] == 1
     assert trainer.callback_metrics["train/loss"] < 0.2
     trainer.test(task, data.val_dataloader(), verbose=False)
     labels = {index: data.dataset("train").label(index) for index in range(16)}
     assert {row["image_id"]: NAMES.index(row["classes"][0]) for row in task.predictions_for_json()} == labels
-    assert np.trace(task.details()["confusion"]) == 16
+    assert np.trace(task.results.extras["confusion"]) == 16
     assert all(row["scores"] == sorted(row["scores"], reverse=True) for row in task.predictions_for_json())
 
 
@@ -58,8 +58,8 @@ def test_several_classes_a_image_are_learned():
     before = validated(task, data)["mAP"]
     small_trainer(max_epochs=30, check_val_every_n_epoch=30).fit(task, data)
     assert before < 0.8
-    assert task.results["mAP"] > 0.99
-    assert task.results["F1"] > 0.9
+    assert task.results.overall["mAP"] > 0.99
+    assert task.results.overall["F1"] > 0.9
 
 
 def test_validation_logs_the_loss_that_training_minimizes():

@@ -118,7 +118,7 @@ def test_one_image_can_be_learned_and_keeps_its_class(tmp_path):
         data.class_names, optimizer=OptimizerOptions(name="adamw", lr=1e-3, base_batch_size=2, weight_decay=0.0)
     )
     small_trainer(max_epochs=60, default_root_dir=tmp_path, check_val_every_n_epoch=60).fit(task, data)
-    assert task.results["AP50"] > 0.95
+    assert task.results.overall["AP50"] > 0.95
 
 
 def test_any_network_with_the_contract_can_be_trained(tmp_path):

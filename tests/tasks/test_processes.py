@@ -34,7 +34,7 @@ def metrics(make):
     data, task = make()
     trainer = small_trainer(devices=devices, strategy="ddp" if devices > 1 else "auto")
     trainer.validate(task, data, verbose=False)
-    known = {name: value for name, value in task.results.items() if value == value}
+    known = task.results.defined()
     trainer.test(task, data, verbose=False)
     known["images in the results file"] = len({row["image_id"] for row in task.predictions_for_json()})
     if devices > 1:

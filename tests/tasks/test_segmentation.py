@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from tests.metrics.cases import flat
 from tests.tasks.small import small_trainer
 from tests.tasks.small_segmenter import SIDE, ColorSegmenter, SmallSegmenter, small_masks, small_segmentation
 from visionkit.data.batch import Batch
@@ -43,25 +44,25 @@ def data():
 def test_it_learns_and_scores(data):
     task = small_segmentation(data.class_names)
     fit(task, data, max_epochs=1)
-    before = dict(task.results)
+    before = task.results.overall
     fit(task, data, max_epochs=30)
     assert task.monitor == "val/mIoU"
-    assert task.results["mIoU"] > before["mIoU"] + 0.05
-    assert set(task.results) >= {"pixel_accuracy", "mean_accuracy", "fwIoU", "IoU/background", "pixels/background"}
+    assert task.results.overall["mIoU"] > before["mIoU"] + 0.05
+    assert set(task.results.overall) >= {"pixel_accuracy", "mean_accuracy", "fwIoU"}
+    assert "background" in task.results.per_class["IoU"]
+    assert "background" in task.results.per_class["pixels"]
 
 
 def test_validation_scores_what_test_predicts(data):
     task = small_segmentation(data.class_names)
     trainer = fit(task, data, max_epochs=2)
-    validated = dict(task.results)
+    validated = task.results
     trainer.test(task, data.val_dataloader(), verbose=False)
-    assert {name: value for name, value in task.results.items() if value == value} == {
-        name: value for name, value in validated.items() if value == value
-    }
+    assert flat(task.results) == pytest.approx(flat(validated), rel=0, abs=0, nan_ok=True)
     rows = task.predictions_for_json()
     assert len(rows) == 6
     assert sum(rows[0]["shares"].values()) == pytest.approx(1)
-    confusion = torch.tensor(task.details()["confusion"])
+    confusion = torch.tensor(task.results.extras["confusion"])
     assert confusion.sum().item() == 6 * SIDE * SIDE
 
 

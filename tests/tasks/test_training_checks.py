@@ -95,5 +95,5 @@ def test_a_class_without_objects_is_trained_said_and_scored_as_none(tmp_path, ca
     said = [record.getMessage() for record in caplog.records if "yeti" in record.getMessage()]
     assert len(said) == 1
     trainer.test(task, data, verbose=False)
-    assert np.isnan(task.results["AP/yeti"])
-    assert np.isfinite(task.results["AP"])
+    assert np.isnan(task.results.per_class["AP"]["yeti"])
+    assert np.isfinite(task.results.overall["AP"])

@@ -145,7 +145,7 @@ def _measured(task: Any, data: VisionData, trainer: Trainer) -> dict[str, float]
     task.results = task.metric.compute()
     task.metric.reset()
     task.pipeline.set_inference(options)
-    return {f"val/{name}": float(value) for name, value in task.results.items() if "/" not in name and value == value}
+    return {f"val/{name}": value for name, value in task.results.defined().items()}
 
 
 def _write(path: Path, task: Any, metrics: dict[str, float]) -> None:

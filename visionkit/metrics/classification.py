@@ -4,7 +4,6 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torchmetrics.classification import (
     MulticlassAccuracy,
@@ -13,6 +12,8 @@ from torchmetrics.classification import (
     MultilabelAveragePrecision,
     MultilabelStatScores,
 )
+
+from visionkit.metrics.results import MetricResults, per_class_values
 
 CALIBRATION_BINS = 15
 """Bins of the expected calibration error (Guo 2017, section 3)."""
@@ -52,22 +53,24 @@ class SingleLabelMetrics(nn.Module):
         for part in self._parts():
             part.update(probabilities, targets)
 
-    def compute(self) -> dict[str, float]:
-        """The metrics over all images seen by all processes; what no image defines is NaN."""
-        counts = self.confusion.compute().double()
-        correct, there, said = counts.diagonal(), counts.sum(dim=1), counts.sum(dim=0)
-        recall, precision = correct / there, correct / said
-        metrics = {
-            "top1": (correct.sum() / there.sum()).item(),
+    def compute(self) -> MetricResults:
+        """Return the metrics over the images of all processes.
+
+        `extras` has the confusion matrix in images: rows are the true classes, columns the predicted ones.
+        """
+        matrix = self.confusion.compute()
+        counts = matrix.double()
+        correct, images, predicted = counts.diagonal(), counts.sum(dim=1), counts.sum(dim=0)
+        recall = correct / images
+        overall = {
+            "top1": (correct.sum() / images.sum()).item(),
             **({"top5": self.top5.compute().item()} if self.top5 is not None else {}),
-            "mean_recall": recall[there > 0].mean().item(),
+            "mean_recall": recall[images > 0].mean().item(),
             "calibration_error": self.calibration.compute().item(),
         }
-        return metrics | by_class(self.class_names, recall=recall, precision=precision, images=there)
-
-    def details(self) -> dict[str, Any]:
-        """The confusion matrix: rows are the true classes, columns the predicted ones."""
-        return {"confusion": self.confusion.compute().tolist()}
+        columns = {"recall": recall, "precision": correct / predicted, "images": images}
+        per_class = {name: per_class_values(self.class_names, values.tolist()) for name, values in columns.items()}
+        return MetricResults(overall, per_class, {"confusion": matrix.tolist()})
 
     def reset(self) -> None:
         """Forget all images."""
@@ -108,29 +111,18 @@ class MultiLabelMetrics(nn.Module):
         self.precision.update(probabilities, targets.long())
         self.counts.update(probabilities, targets.long())
 
-    def compute(self) -> dict[str, float]:
-        """The metrics over all images seen by all processes; classes that do not occur are NaN, and in no mean."""
-        right, wrong, _, missed, there = self.counts.compute().view(-1, 5).T
+    def compute(self) -> MetricResults:
+        """Return the metrics over the images of all processes; the means leave out classes without images."""
+        true_positives, false_positives, _, false_negatives, images = self.counts.compute().view(-1, 5).T
         # torchmetrics gives a class without images a precision of 0, which would pull the mean down.
-        precision = self.precision.compute().view(-1).where(there > 0, math.nan)
-        f1 = (2 * right / (2 * right + wrong + missed)).where(there > 0, math.nan)
-        metrics = {"mAP": precision.nanmean().item(), "F1": f1.nanmean().item()}
-        return metrics | by_class(self.class_names, AP=precision, F1=f1, images=there)
-
-    def details(self) -> dict[str, Any]:
-        """Nothing beyond the metrics."""
-        return {}
+        precision = self.precision.compute().view(-1).where(images > 0, math.nan)
+        f1 = 2 * true_positives / (2 * true_positives + false_positives + false_negatives)
+        f1 = f1.where(images > 0, math.nan)
+        columns = {"AP": precision, "F1": f1, "images": images}
+        per_class = {name: per_class_values(self.class_names, values.tolist()) for name, values in columns.items()}
+        return MetricResults({"mAP": precision.nanmean().item(), "F1": f1.nanmean().item()}, per_class)
 
     def reset(self) -> None:
         """Forget all images."""
         self.precision.reset()
         self.counts.reset()
-
-
-def by_class(class_names: Sequence[str], **metrics: Tensor) -> dict[str, float]:
-    """Metrics [K] as "<figure>/<class>"."""
-    return {
-        f"{figure}/{name}": value
-        for figure, values in metrics.items()
-        for name, value in zip(class_names, torch.as_tensor(values).tolist(), strict=True)
-    }

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from visionkit.metrics.backends import Curves, backends
 from visionkit.metrics.coco_arrays import Columns, Kind, found_columns, truth_columns
 from visionkit.metrics.records import DetectionMetric, Record, detection_metrics
+from visionkit.metrics.results import MetricResults, per_class_values
 
 logger = logging.getLogger("visionkit")
 
@@ -50,15 +51,15 @@ class CocoAP(DetectionMetric):
         self.max_detections = sorted(max_detections)
         self._warned = False
 
-    def compute(self) -> dict[str, float]:
-        """The metrics over all images seen by all processes."""
+    def compute(self) -> MetricResults:
+        """Return the metrics over the images of all processes."""
         return self._metrics(list(self.gathered().values()), self.kind)
 
-    def _metrics(self, records: list[Record], kind: Kind) -> dict[str, float]:
+    def _metrics(self, records: list[Record], kind: Kind) -> MetricResults:
         truth, found = truth_columns(records, kind), found_columns(records, kind)
         self._warn_of_crowded_images(truth)
         precision, recall = self._curves(truth, found, records, kind)
-        return {**self._overall(precision, recall), **self._by_class(precision)}
+        return MetricResults(self._overall(precision, recall), self._per_class(precision))
 
     def _curves(self, truth: Columns, found: Columns, records: list[Record], kind: Kind) -> Curves:
         if not len(truth):
@@ -76,10 +77,13 @@ class CocoAP(DetectionMetric):
         metrics |= {f"AR{limit}": _mean(recall[..., 0, index]) for index, limit in enumerate(self.max_detections)}
         return metrics | {f"AR{suffix}": _mean(recall[..., area, -1]) for suffix, area in by_size.items()}
 
-    def _by_class(self, precision: NDArray[np.float64]) -> dict[str, float]:
-        classes = list(enumerate(self.class_names))
-        metrics = {f"AP/{name}": _mean(precision[:, :, label, 0, -1]) for label, name in classes}
-        return metrics | {f"AP50/{name}": _mean(precision[IOU_50, :, label, 0, -1]) for label, name in classes}
+    def _per_class(self, precision: NDArray[np.float64]) -> dict[str, dict[str, float]]:
+        labels = range(len(self.class_names))
+        columns = {
+            "AP": [_mean(precision[:, :, label, 0, -1]) for label in labels],
+            "AP50": [_mean(precision[IOU_50, :, label, 0, -1]) for label in labels],
+        }
+        return {name: per_class_values(self.class_names, values) for name, values in columns.items()}
 
     def _warn_of_crowded_images(self, truth: Columns) -> None:
         image_and_class = np.column_stack([truth.image_ids, truth.labels])[~truth.crowd]
@@ -114,11 +118,10 @@ class CocoMaskAP(CocoAP):
     ) -> None:
         super().__init__(class_names, backend=backend)
 
-    def compute(self) -> dict[str, float]:
-        """The metrics over all images seen by all processes."""
+    def compute(self) -> MetricResults:
+        """Return the metrics over the images of all processes."""
         records = list(self.gathered().values())
-        of_masks = {f"mask_{name}": value for name, value in self._metrics(records, "segm").items()}
-        return {**of_masks, **self._metrics(records, "bbox")}
+        return self._metrics(records, "segm").with_prefix("mask_") | self._metrics(records, "bbox")
 
 
 def _mean(values: NDArray[np.float64]) -> float:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from visionkit.metrics.backends import hotcoco_pair
 from visionkit.metrics.coco_arrays import Columns, Kind, found_columns, truth_columns
 from visionkit.metrics.records import DetectionMetric, Record
+from visionkit.metrics.results import MetricResults, per_class_values
 
 Floats = NDArray[np.float64]
 
@@ -33,14 +34,13 @@ class OperatingPoint:
     f1: Floats
     confusion: NDArray[np.int64]
 
-    def metrics(self, class_names: Sequence[str]) -> dict[str, float]:
-        """Means over classes as "precision", "recall", "F1"; each class as "F1/<class>" and so on."""
+    def results(self, class_names: Sequence[str]) -> MetricResults:
+        """Return precision, recall and F1 as means and per class, thresholds per class, and the confusion matrix."""
         columns = {"precision": self.precision, "recall": self.recall, "F1": self.f1}
-        metrics = {name: _mean(values) for name, values in columns.items()}
-        for name, values in {**columns, "threshold": self.threshold}.items():
-            by_class = zip(class_names, values.tolist(), strict=True)
-            metrics |= {f"{name}/{class_name}": value for class_name, value in by_class}
-        return metrics
+        overall = {name: _mean(values) for name, values in columns.items()}
+        columns["threshold"] = self.threshold
+        per_class = {name: per_class_values(class_names, values.tolist()) for name, values in columns.items()}
+        return MetricResults(overall, per_class, {"confusion": self.confusion.tolist()})
 
 
 class BestF1(DetectionMetric):
@@ -71,11 +71,11 @@ class BestF1(DetectionMetric):
         self.kind: Kind = kind
         self.point: OperatingPoint | None = None
 
-    def compute(self) -> dict[str, float]:
-        """The metrics over all images seen by all processes."""
+    def compute(self) -> MetricResults:
+        """Return the metrics over the images of all processes."""
         records = list(self.gathered().values())
         self.point = operating_point(records, len(self.class_names), self.iou_threshold, self.kind)
-        return self.point.metrics(self.class_names)
+        return self.point.results(self.class_names)
 
     def reset(self) -> None:
         """Forget all images."""

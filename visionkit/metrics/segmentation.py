@@ -1,7 +1,6 @@
 """What segmenters are judged by: one confusion matrix over the whole set, and how well boundaries are met."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import cv2
 import numpy as np
@@ -10,8 +9,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torchmetrics import Metric
 
-from visionkit.metrics.classification import by_class
 from visionkit.metrics.confusion import PixelConfusion
+from visionkit.metrics.results import MetricResults, per_class_values
 from visionkit.ops.ignore import IGNORE
 
 TOLERANCE = 0.0075
@@ -54,9 +53,13 @@ class SegmentationMetrics(nn.Module):
         if self.boundary is not None:
             self.boundary.update(labels, truth)
 
-    def compute(self) -> dict[str, float]:
-        """The metrics over all images seen by all processes; what no pixel defines is NaN."""
-        counts = self.confusion.compute().double()
+    def compute(self) -> MetricResults:
+        """Return the metrics over the images of all processes.
+
+        `extras` has the confusion matrix in pixels: rows are the true classes, columns the predicted ones.
+        """
+        matrix = self.confusion.compute()
+        counts = matrix.double()
         correct, there, said = counts.diagonal(), counts.sum(dim=1), counts.sum(dim=0)
         # A class that no image has is undefined, also where it is predicted: the pixels are missing elsewhere.
         iou, dice = (
@@ -75,11 +78,8 @@ class SegmentationMetrics(nn.Module):
         if self.boundary is not None:
             columns["boundary_F1"] = self.boundary.compute()
             metrics["boundary_F1"] = columns["boundary_F1"].nanmean().item()
-        return metrics | by_class(self.class_names, **columns)
-
-    def details(self) -> dict[str, Any]:
-        """The confusion matrix in pixels: rows are the true classes, columns the predicted ones."""
-        return {"confusion": self.confusion.compute().tolist()}
+        per_class = {name: per_class_values(self.class_names, values.tolist()) for name, values in columns.items()}
+        return MetricResults(metrics, per_class, {"confusion": matrix.tolist()})
 
     def reset(self) -> None:
         """Forget all images."""

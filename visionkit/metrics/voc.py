@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visionkit.metrics.records import DetectionMetric, Record, detection_metrics
+from visionkit.metrics.results import MetricResults, per_class_values
 from visionkit.registry import Registry
 
 
@@ -42,13 +43,13 @@ class VocAP(DetectionMetric):
         self.main = f"AP{round(100 * iou_threshold)}"
         self.area_under = averages.get(mode)
 
-    def compute(self) -> dict[str, float]:
-        """The mean and each class's AP over all images seen by all processes."""
+    def compute(self) -> MetricResults:
+        """Return the mean AP and that of each class over the images of all processes."""
         records = list(self.gathered().values())
         values = [self._class_ap(records, label) for label in range(len(self.class_names))]
         defined = [value for value in values if not np.isnan(value)]
-        metrics = {self.main: float(np.mean(defined)) if defined else float("nan")}
-        return metrics | {f"{self.main}/{name}": value for name, value in zip(self.class_names, values, strict=True)}
+        mean = float(np.mean(defined)) if defined else float("nan")
+        return MetricResults({self.main: mean}, {self.main: per_class_values(self.class_names, values)})
 
     def _class_ap(self, records: list[Record], label: int) -> float:
         parts = [_of_class(record, label) for record in records]

@@ -20,6 +20,7 @@ from visionkit.data.batch import Batch
 from visionkit.data.datamodule import VisionData
 from visionkit.data.splits import RequiredAnnotation
 from visionkit.errors import CheckpointError, VisionkitError
+from visionkit.metrics.results import MetricResults
 from visionkit.models.base import Model
 from visionkit.pipelines.base import ModelPipeline, Pipeline
 from visionkit.pipelines.checkpoint import FORMAT_VERSION, pipeline_from, read_checkpoint
@@ -103,7 +104,7 @@ class Task(LightningModule):
         self.optimizer_options = optimizer or OptimizerOptions()
         self.schedule_options = schedule or ScheduleOptions()
         self.recipe: dict[str, Any] = {}
-        self.results: dict[str, float] = {}
+        self.results = MetricResults()
 
     @classmethod
     def sections(cls) -> dict[str, type]:
@@ -169,10 +170,6 @@ class Task(LightningModule):
         """Return the rows of predictions.json for the images that were scored last."""
         raise NotImplementedError
 
-    def details(self) -> dict[str, Any]:
-        """Return what metrics.json contains beyond the values in `results`."""
-        return {}
-
     def configure_optimizers(self) -> Any:
         """SGD or Adam over the trainable parameters with the recipe's schedule, scaled to the effective batch."""
         steps = int(self.trainer.estimated_stepping_batches)  # also sets the training loader up
@@ -216,14 +213,13 @@ class Task(LightningModule):
     def score(self, split: str) -> None:
         """Compute, log and keep the metrics of a split that has been gone through."""
         # Every process computes the same numbers from the gathered records: nothing is left to reduce.
-        results = self.metric.compute()
+        results: MetricResults = self.metric.compute()
         with torch.inference_mode(False):  # what is made inside of it could not be changed in a training run
             self.metric.reset()
         if self.trainer.sanity_checking:  # a few images and an untrained network: no result
             return
         self.results = results
-        known = {name: value for name, value in results.items() if value == value}
-        self.log_dict({f"{split}/{name}": value for name, value in known.items() if "/" not in name}, prog_bar=False)
+        self.log_dict({f"{split}/{name}": value for name, value in results.defined().items()}, prog_bar=False)
 
     def description(self) -> dict[str, Any]:
         """Return everything that rebuilds this task but the weights, as primitives."""

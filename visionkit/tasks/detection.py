@@ -13,7 +13,7 @@ from visionkit.data.proposals.source import ProposalOptions
 from visionkit.data.samplers import run_seed
 from visionkit.errors import ConfigError
 from visionkit.metrics.coco_results import to_coco_results
-from visionkit.metrics.operating_point import OperatingPoint, operating_point
+from visionkit.metrics.operating_point import operating_point
 from visionkit.metrics.records import detection_metrics
 from visionkit.models.base import DetectionModel
 from visionkit.pipelines.detection import DetectionInferenceOptions, DetectionPipeline
@@ -85,7 +85,6 @@ class Detection(Task):
         super().__init__(model, optimizer, schedule)
         self.set_evaluation(evaluation or DetectionEvaluationOptions())
         self.predictions: list[dict[str, Any]] = []
-        self.point: OperatingPoint | None = None
 
     @classmethod
     def data_arguments(cls, data: VisionData) -> dict[str, Any]:
@@ -106,10 +105,6 @@ class Detection(Task):
     def predictions_for_json(self) -> list[dict[str, Any]]:
         """Return the boxes in COCO's results format, with the data set's own category ids."""
         return to_coco_results(self.predictions, self.category_ids)
-
-    def details(self) -> dict[str, Any]:
-        """Return the confusion matrix at the best threshold of each class."""
-        return {"confusion": self.point.confusion.tolist() if self.point is not None else None}
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """Return the sum of the model's losses."""
@@ -150,8 +145,7 @@ class Detection(Task):
         """Score the test split, and keep the boxes of all processes for the results file."""
         records = self.metric.gathered()
         self.score("test")
-        self.point = operating_point(list(records.values()), len(self.class_names))
-        self.results |= self.point.metrics(self.class_names)
+        self.results |= operating_point(list(records.values()), len(self.class_names)).results(self.class_names)
         self.predictions = [
             {
                 "image_id": image_id,

@@ -37,7 +37,6 @@ class LogitsTask(Task):
     Attributes:
         class_weights: float32 [K], weight of each class in the loss; None for equal weights.
         rows: prediction of each image that was scored last, by its id, for predictions.json.
-        extras: further values for metrics.json.
     """
 
     class_weights: Tensor | None
@@ -53,7 +52,6 @@ class LogitsTask(Task):
         self.loss_options: Any = loss
         self.register_buffer("class_weights", None, persistent=False)
         self.rows: dict[int | str, dict[str, Any]] = {}
-        self.extras: dict[str, Any] = {}
 
     @property
     def runtime_options(self) -> RuntimeOptions:
@@ -72,10 +70,6 @@ class LogitsTask(Task):
     def predictions_for_json(self) -> list[dict[str, Any]]:
         """Return the id and the prediction of each image."""
         return [{"image_id": image_id, **row} for image_id, row in self.rows.items()]
-
-    def details(self) -> dict[str, Any]:
-        """Return the confusion matrix."""
-        return self.extras
 
     def training_loss(
         self, compute: WeightedLogits, x: Tensor, truth: Tensor, image_ids: Sequence[int | str]
@@ -115,7 +109,6 @@ class LogitsTask(Task):
 
     def on_test_epoch_end(self) -> None:
         """Score the test split, and keep the predictions of all processes for the results file."""
-        self.extras = self.metric.details()
         self.score("test")
         self.rows = gather_by_key(self.rows)
 

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -104,7 +103,6 @@ def _print_tables(task: Task, split: str) -> None:
 
 def _write(task: Task, split: str, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    defined = {name: None if math.isnan(value) else value for name, value in task.results.items()}
-    (folder / "metrics.json").write_text(json.dumps({"split": split, **defined, **task.details()}, indent=1))
+    (folder / "metrics.json").write_text(json.dumps({"split": split, **task.results.to_dict()}, indent=1))
     (folder / "predictions.json").write_text(json.dumps(task.predictions_for_json()))
     Console().print(f"written: {folder}/metrics.json, predictions.json", soft_wrap=True)

@@ -97,7 +97,7 @@ def _each(kind: type, recipe: dict[str, Any], key: str) -> list[Any]:
 
 def _print_results(task: Any, folder: Path) -> None:
     console = Console()
-    if task.results:
+    if task.results.overall:
         console.print(overall_table(task.results, "last validation"))
         console.print(class_table(task.results, task.class_names))
     else:
