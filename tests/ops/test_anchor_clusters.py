@@ -16,13 +16,13 @@ def around_three(number=50):
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_known_clusters_are_found_from_any_start(seed):
-    found = cluster_shapes(around_three(), 3, seed)
-    torch.testing.assert_close(found.shapes, THREE.double(), rtol=0.02, atol=0)
-    assert found.mean_iou > 0.93
+def test_separate_clusters_are_found_from_any_seed(seed):
+    clusters = cluster_shapes(around_three(), 3, seed)
+    torch.testing.assert_close(clusters.shapes, THREE.double(), rtol=0.02, atol=0)
+    assert clusters.mean_iou > 0.93
 
 
-def test_each_shape_is_the_mean_of_those_it_fits_best():
+def test_each_shape_is_the_mean_of_its_members():
     sizes = torch.rand(200, 2, generator=torch.Generator().manual_seed(2)).double() * 90 + 10
     shapes = cluster_shapes(sizes, 4).shapes
     groups = {}
@@ -32,23 +32,23 @@ def test_each_shape_is_the_mean_of_those_it_fits_best():
             shared = min(w, width) * min(h, height)
             overlaps.append(shared / (w * h + width * height - shared))
         groups.setdefault(overlaps.index(max(overlaps)), []).append((width, height))
-    for place, members in groups.items():
-        torch.testing.assert_close(torch.tensor(members, dtype=torch.float64).mean(dim=0), shapes[place])
+    for index, members in groups.items():
+        torch.testing.assert_close(torch.tensor(members, dtype=torch.float64).mean(dim=0), shapes[index])
 
 
-def test_the_mean_iou_is_that_of_the_best_shapes_and_grows_with_their_number():
+def test_mean_iou_is_that_of_the_best_shapes_and_grows_with_their_number():
     sizes = around_three()
     means = [cluster_shapes(sizes, count).mean_iou for count in (1, 2, 3)]
     assert means == sorted(means)
-    found = cluster_shapes(sizes, 2)
-    assert found.mean_iou == pytest.approx(best_anchor_iou(sizes.double(), found.shapes).mean().item())
+    clusters = cluster_shapes(sizes, 2)
+    assert clusters.mean_iou == pytest.approx(best_anchor_iou(sizes.double(), clusters.shapes).mean().item())
 
 
 @settings(max_examples=20)
 @given(factor=st.floats(0.01, 100.0))
 def test_the_unit_does_not_matter(factor):
-    one, other = cluster_shapes(around_three(5), 3), cluster_shapes(around_three(5) * factor, 3)
-    torch.testing.assert_close(other.shapes, one.shapes * factor, rtol=1e-4, atol=0)
+    shapes, scaled = cluster_shapes(around_three(5), 3), cluster_shapes(around_three(5) * factor, 3)
+    torch.testing.assert_close(scaled.shapes, shapes.shapes * factor, rtol=1e-4, atol=0)
 
 
 def test_equal_objects_and_as_many_shapes_as_objects():
@@ -58,6 +58,6 @@ def test_equal_objects_and_as_many_shapes_as_objects():
 
 
 @pytest.mark.parametrize("sizes", [THREE[:2], torch.tensor([[0.0, 1.0], [1.0, 1.0], [2.0, 2.0]])])
-def test_what_cannot_be_is_refused(sizes):
+def test_invalid_sizes_are_refused(sizes):
     with pytest.raises(ValueError, match="3 shapes"):
         cluster_shapes(sizes, 3)

@@ -11,11 +11,11 @@ from visionkit.ops.box_fusion import fuse_boxes
 from visionkit.ops.nms import Candidates
 
 IOU = 0.5503
-"""No overlap of boxes on the tests' grid comes to it exactly."""
+"""No IoU of boxes on the tests' grid equals it."""
 
 
 def slow_fusion(views, bound):
-    """Solovyev et al. 2019, section 2, box by box: (label, score, box) of each cluster."""
+    """Solovyev et al. 2019, section 2, box by box; returns (label, score, box) of each cluster."""
     rows = [row for view in views for row in zip(*(column.tolist() for column in view), strict=True)]
     clusters = []
     for box, score, label in sorted(rows, key=lambda row: -row[1]):
@@ -37,11 +37,11 @@ def mean(members):
     return [sum(box[side] * score for box, score in members) / weight for side in range(4)]
 
 
-def taken_out(rows, wanted):
-    """`rows` without the first that is as near to `wanted` as rounding leaves it."""
-    for place, row in enumerate(rows):
-        if all(abs(own - their) < 1e-3 for own, their in zip(row, wanted, strict=True)):
-            return rows[:place] + rows[place + 1 :]
+def without(rows, wanted):
+    """Return `rows` without the first that equals `wanted` up to rounding."""
+    for index, row in enumerate(rows):
+        if all(abs(value - expected) < 1e-3 for value, expected in zip(row, wanted, strict=True)):
+            return rows[:index] + rows[index + 1 :]
     raise AssertionError(f"{wanted} is not among {rows}")
 
 
@@ -53,13 +53,13 @@ def test_it_equals_the_slow_reference(views):
     columns = fused.labels.tolist(), fused.scores.tolist(), fused.boxes.tolist()
     left = [(label, score, *box) for label, score, box in zip(*columns, strict=True)]
     for label, score, box in expected:
-        left = taken_out(left, (label, score, *box))
+        left = without(left, (label, score, *box))
     assert left == []
     assert (fused.scores.diff() <= 0).all()
 
 
-def test_by_hand():
-    """Two looks: one object seen by both, one by the first alone, another class at the same place."""
+def test_example_computed_by_hand():
+    """Two views: an object that both found, one that the first found, and another class at the same place."""
     boxes = torch.tensor([[0.0, 0, 10, 10], [50, 50, 60, 60]]), torch.tensor([[0.0, 0, 12, 10], [0, 0, 10, 10]])
     first = Candidates(boxes[0], torch.tensor([0.9, 0.8]), torch.tensor([4, 4]))
     second = Candidates(boxes[1], torch.tensor([0.3, 0.2]), torch.tensor([4, 7]))
@@ -69,7 +69,7 @@ def test_by_hand():
     assert fused.boxes[0].tolist() == pytest.approx([0, 0, 10.5, 10])
 
 
-def test_one_look_of_boxes_apart_stays_as_it_is():
+def test_separate_boxes_of_one_view_stay_unchanged():
     boxes = torch.tensor([[0.0, 0, 10, 10], [50, 50, 60, 60]])
     view = Candidates(boxes, torch.tensor([0.3, 0.8]), torch.tensor([1, 1]))
     fused = fuse_boxes([view])
@@ -77,11 +77,11 @@ def test_one_look_of_boxes_apart_stays_as_it_is():
     torch.testing.assert_close(fused.scores, torch.tensor([0.8, 0.3]))
 
 
-def test_nothing_and_scores_of_zero():
-    nothing = Candidates(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, dtype=torch.int64))
-    assert len(fuse_boxes([nothing, nothing]).scores) == 0
+def test_empty_views_and_scores_of_zero():
+    empty = Candidates(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, dtype=torch.int64))
+    assert len(fuse_boxes([empty, empty]).scores) == 0
     zero = Candidates(torch.tensor([[1.0, 2, 3, 4]]), torch.zeros(1), torch.tensor([0]))
-    fused = fuse_boxes([nothing, zero])
+    fused = fuse_boxes([empty, zero])
     assert (fused.boxes.tolist(), fused.scores.tolist()) == ([[1, 2, 3, 4]], [0])
 
 

@@ -1,4 +1,4 @@
-"""What the anchors of a detector can reach, before it is trained."""
+"""IoU of box shapes and anchor shapes, independent of their positions."""
 
 from torch import Tensor
 
@@ -7,7 +7,7 @@ def shape_iou(box_sizes: Tensor, anchor_sizes: Tensor) -> Tensor:
     """Compute the IoU of each box with each anchor when both share their center.
 
     Args:
-        box_sizes: [N, 2], width and height in pixels of the network's input.
+        box_sizes: [N, 2], width and height in pixels of the model's input.
         anchor_sizes: [A, 2], likewise.
 
     Returns:
@@ -20,13 +20,13 @@ def shape_iou(box_sizes: Tensor, anchor_sizes: Tensor) -> Tensor:
 
 
 def best_anchor_iou(box_sizes: Tensor, anchor_sizes: Tensor) -> Tensor:
-    """Compute the best IoU that each box can have with any anchor when both share their center.
+    """Compute the best IoU of each box with any anchor when both share their center.
 
-    This is the most that placing anchors on a fine grid can give: a box below the matching threshold here
-    becomes a positive example only as some anchor's best match.
+    It is an upper bound of the IoU with anchors on a grid. A box below the matching threshold becomes a positive
+    example only as some anchor's best match.
 
     Args:
-        box_sizes: [N, 2], width and height in pixels of the network's input.
+        box_sizes: [N, 2], width and height in pixels of the model's input.
         anchor_sizes: [A, 2], likewise; A > 0.
 
     Returns:

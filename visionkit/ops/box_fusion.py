@@ -1,4 +1,4 @@
-"""Weighted box fusion (Solovyev et al. 2019): what several looks at an image found, made one."""
+"""Weighted box fusion (Solovyev et al. 2019): one set of detections from several views or models."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -12,12 +12,12 @@ from visionkit.ops.precision import check_finite
 
 
 class Clusters(NamedTuple):
-    """Boxes that were put together, for G classes side by side; there are N places, filled from the left.
+    """Clusters of boxes of G classes; each class has N slots, filled from the first.
 
     Attributes:
-        boxes: float32 [G, N, 4], means weighted by score.
+        boxes: float32 [G, N, 4], mean boxes weighted by score.
         weight: float32 [G, N], sum of the members' scores.
-        members: float32 [G, N], how many there are; 0 where the place is free.
+        members: float32 [G, N], number of members; 0 in a free slot.
     """
 
     boxes: Tensor
@@ -26,17 +26,16 @@ class Clusters(NamedTuple):
 
 
 def fuse_boxes(views: Sequence[Candidates], iou: float = 0.55) -> Candidates:
-    """Put overlapping boxes of a class together, and trust those most that every look found.
+    """Merge overlapping boxes of a class into their weighted mean; boxes that all views found score highest.
 
-    The boxes of each class are taken from the best score down. Each joins the cluster that it overlaps most, if by
-    more than `iou`, or opens one; a cluster's box is the mean of its members' weighted by their scores (section 2,
-    steps 1 to 5). A cluster scores the mean of its members, times the share of the looks that they could come from
-    (step 6): min(members, looks) / looks. All classes are worked on at once; the steps are as many as the most
-    frequent class has boxes.
+    The boxes of each class are taken in order of falling score. Each joins the cluster that it overlaps most if their
+    IoU is above `iou`, or else starts a new cluster. A cluster's box is the mean of its members, weighted by score
+    (section 2, steps 1 to 5). Its score is the mean of its members' scores times min(members, views) / views (step 6).
+    All classes are processed at once, in as many steps as the most frequent class has boxes.
 
     Args:
-        views: what each view of the image found, in the same pixels.
-        iou: overlap with a cluster's box from which a box joins it (section 3: .55).
+        views: detections of each view of the image, in the same pixels.
+        iou: a box joins a cluster above this IoU, in 0..1 (section 3).
 
     Returns:
         The clusters, best first.
@@ -49,32 +48,32 @@ def fuse_boxes(views: Sequence[Candidates], iou: float = 0.55) -> Candidates:
     if not len(scores):
         return Candidates(boxes, scores, labels)
     classes, group = labels.unique(return_inverse=True)
-    padded_boxes, padded_scores = _side_by_side(boxes, scores, group, len(classes))
+    padded_boxes, padded_scores = _pad_per_class(boxes, scores, group, len(classes))
     clusters = _cluster(padded_boxes, padded_scores, iou)
     share = clusters.members.clamp(max=len(views)) / len(views)
     fused = clusters.weight / clusters.members.clamp(min=1) * share
-    group, place = torch.where(clusters.members > 0)
-    order = fused[group, place].sort(descending=True, stable=True).indices
-    group, place = group[order], place[order]
-    return Candidates(clusters.boxes[group, place], fused[group, place], classes[group])
+    group, slot = torch.where(clusters.members > 0)
+    order = fused[group, slot].sort(descending=True, stable=True).indices
+    group, slot = group[order], slot[order]
+    return Candidates(clusters.boxes[group, slot], fused[group, slot], classes[group])
 
 
-def _side_by_side(boxes: Tensor, scores: Tensor, group: Tensor, groups: int) -> tuple[Tensor, Tensor]:
-    """Boxes [G, N, 4] and scores [G, N] of each group, the best first; -1 is the score of what fills up."""
+def _pad_per_class(boxes: Tensor, scores: Tensor, group: Tensor, groups: int) -> tuple[Tensor, Tensor]:
+    """Return boxes [G, N, 4] and scores [G, N] of each group, the best first; padding has the score -1."""
     order = scores.sort(descending=True, stable=True).indices
     order = order[group[order].sort(stable=True).indices]
     counts = group.bincount(minlength=groups)
     starts = counts.cumsum(0) - counts
     rows = group[order]
-    places = torch.arange(len(scores), device=scores.device) - starts[rows]
-    most = int(counts.max())
-    padded_boxes, padded_scores = boxes.new_zeros(groups, most, 4), scores.new_full((groups, most), -1.0)
-    padded_boxes[rows, places], padded_scores[rows, places] = boxes[order], scores[order]
+    columns = torch.arange(len(scores), device=scores.device) - starts[rows]
+    width = int(counts.max())
+    padded_boxes, padded_scores = boxes.new_zeros(groups, width, 4), scores.new_full((groups, width), -1.0)
+    padded_boxes[rows, columns], padded_scores[rows, columns] = boxes[order], scores[order]
     return padded_boxes, padded_scores
 
 
 def _cluster(boxes: Tensor, scores: Tensor, iou: float) -> Clusters:
-    """Put boxes [G, N, 4] with scores [G, N], the best first, into clusters."""
+    """Return the clusters of boxes [G, N, 4] with scores [G, N], the best first."""
     groups, number = scores.shape
     row = torch.arange(groups, device=scores.device)
     clusters = Clusters(torch.zeros_like(boxes), torch.zeros_like(scores), torch.zeros_like(scores))
@@ -83,14 +82,14 @@ def _cluster(boxes: Tensor, scores: Tensor, iou: float) -> Clusters:
         overlaps = paired_iou(clusters.boxes, box[:, None]).masked_fill(clusters.members == 0, -1.0)
         best, nearest = overlaps.max(dim=1)
         free = (clusters.members > 0).sum(dim=1)
-        place = torch.where(best > iou, nearest, free)
-        real = score >= 0
-        gain = score * real
-        weight = clusters.weight[row, place] + gain
-        # A box of score 0 would not move a mean, but alone in its cluster it is the cluster's box.
-        pull = torch.where(weight > 0, gain / weight, 1.0)[:, None]
-        moved = clusters.boxes[row, place].lerp(box, pull)
-        clusters.boxes[row, place] = torch.where(real[:, None], moved, clusters.boxes[row, place])
-        clusters.weight[row, place] = weight
-        clusters.members[row, place] += real.float()
+        slot = torch.where(best > iou, nearest, free)
+        is_box = score >= 0
+        gain = score * is_box
+        weight = clusters.weight[row, slot] + gain
+        # A box of score 0 does not change a mean, but it is the box of a cluster that it starts.
+        share = torch.where(weight > 0, gain / weight, 1.0)[:, None]
+        moved = clusters.boxes[row, slot].lerp(box, share)
+        clusters.boxes[row, slot] = torch.where(is_box[:, None], moved, clusters.boxes[row, slot])
+        clusters.weight[row, slot] = weight
+        clusters.members[row, slot] += is_box.float()
     return clusters

@@ -1,29 +1,55 @@
-"""Focal loss (Lin et al. 2017, section 3) over classes that are told by number, not by one-hot rows."""
+"""Focal loss (Lin et al. 2017, section 3) with class indices instead of one-hot targets."""
+
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from visionkit.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class FocalLossOptions:
+    """Focal loss of a detector (Lin et al. 2017, section 4.1).
+
+    Attributes:
+        alpha: weight of positive examples, in 0..1; negative ones weigh 1 - alpha.
+        gamma: exponent that lowers the loss of well classified examples.
+
+    Raises:
+        ConfigError: a value is out of its range.
+    """
+
+    alpha: float = 0.25
+    gamma: float = 2.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.alpha <= 1:
+            raise ConfigError(f"focal_loss: alpha={self.alpha} must be in 0..1")
+        if self.gamma < 0:
+            raise ConfigError(f"focal_loss: gamma={self.gamma} must be at least 0")
+
 
 def focal_loss(logits: Tensor, classes: Tensor, alpha: float, gamma: float) -> Tensor:
-    """Sum over the boxes of each image, each class being a question of its own.
+    """Compute the sum of the focal loss over the boxes and classes of each image, each class with its own sigmoid.
 
-    The same numbers as `torchvision.ops.sigmoid_focal_loss` on one-hot rows, without making them: nearly all answers
-    are "no", so all are first charged as such, and the few that should be "yes" are put right.
+    The sum equals `torchvision.ops.sigmoid_focal_loss` on one-hot targets. Those are not made: all examples are first
+    counted as negative, and the few positive ones are corrected.
 
     Args:
         logits: float [B, A, K].
-        classes: int64 [B, A], 1..K for objects, 0 for none, -1 for boxes that teach nothing.
-        alpha: weight of objects against 1 - alpha of everything else (Lin: .25).
-        gamma: how strongly what is already right is passed over (Lin: 2).
+        classes: int64 [B, A], 1..K for objects, 0 for background, -1 for boxes that are ignored.
+        alpha: weight of positive examples, see `FocalLossOptions`.
+        gamma: exponent, see `FocalLossOptions`.
 
     Returns:
         [B].
     """
     negative = (1 - alpha) * logits.sigmoid().pow(gamma) * functional.softplus(logits)
-    of_each_box = negative.sum(dim=-1).masked_fill(classes < 0, 0.0).sum(dim=-1)
+    per_image = negative.sum(dim=-1).masked_fill(classes < 0, 0.0).sum(dim=-1)
     image, box = torch.where(classes > 0)
     label = classes[image, box] - 1
-    chosen = logits[image, box, label]
-    positive = alpha * (-chosen).sigmoid().pow(gamma) * functional.softplus(-chosen)
-    return of_each_box.index_add(0, image, positive - negative[image, box, label])
+    positive_logits = logits[image, box, label]
+    positive = alpha * (-positive_logits).sigmoid().pow(gamma) * functional.softplus(-positive_logits)
+    return per_image.index_add(0, image, positive - negative[image, box, label])

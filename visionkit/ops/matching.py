@@ -1,104 +1,174 @@
-"""Which box learns which object: matching by IoU, with crowd regions left out of the background."""
+"""Matching of anchors and proposals to objects by IoU. Background inside crowd regions is ignored in the loss."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torchvision.models.detection._utils import Matcher
 from torchvision.ops import box_iou
 
+from visionkit.errors import ConfigError
 from visionkit.ops.boxes import share_inside
+from visionkit.structures import Rle
+
+BACKGROUND = -1
+"""Match of a box that is background."""
+
+IGNORED = -2
+"""Match of a box that is ignored in the loss."""
 
 CROWD_SHARE = 0.5
-"""A box with at least this share of its area in a crowd region is no background (COCO's IoU rule for crowds at .5)."""
+"""Share of a box's area from which a crowd region ignores it: COCO's IoU with crowds, at threshold 0.5."""
 
-OVERLAPS_AT_ONCE = 1 << 24
-"""Pairs of object and box whose IoU is computed together: on its way it takes nine times the memory of the result."""
+MAX_PAIRS = 1 << 24
+"""Pairs of object and box whose IoU is computed at once; the computation takes nine times the memory of its result."""
 
 
 class Objects(NamedTuple):
-    """The objects of one image.
+    """Ground truth of one image.
 
     Attributes:
         boxes: float32 [M, 4], xyxy, without crowds.
         labels: int64 [M], 0..K-1.
         crowds: float32 [C, 4], regions of uncounted objects.
-        masks: COCO run-length code of each of the M objects, in the pixels of the stored image; None where not known.
-        frame: float32 [4], the part of the network's input that the stored image covers, xyxy; None for all of it.
+        masks: COCO run-length code of each of the M objects, in the pixels of the stored image; None without masks.
+        frame: float32 [4], xyxy, the part of the model's input that the stored image covers; None for all of it.
     """
 
     boxes: Tensor
     labels: Tensor
     crowds: Tensor
-    masks: list[Any] | None = None
+    masks: list[Rle] | None = None
     frame: Tensor | None = None
 
 
-class BestMatcher(Matcher):
-    """Ren et al. 2015, section 3.1.2: besides the boxes above the threshold, each object keeps its best box(es).
+class Matcher:
+    """Match each box to the object that it overlaps most, if their IoU is high enough.
 
-    The same result as torchvision's, without waiting for the GPU; but an object that no box touches matches none
-    (all boxes tie as its "best" otherwise).
+    Returns the same as torchvision's `Matcher`, without waiting for the GPU.
+
+    Args:
+        foreground_iou: a box with at least this IoU matches the object.
+        background_iou: a box with less than this IoU is background. A box between the two is ignored.
+
+    Raises:
+        ConfigError: the two do not rise within 0..1.
     """
 
     def __init__(self, foreground_iou: float, background_iou: float) -> None:
-        super().__init__(foreground_iou, background_iou, allow_low_quality_matches=True)
+        if not 0 <= background_iou <= foreground_iou <= 1:
+            raise ConfigError(
+                f"the background IoU {background_iou} and the foreground IoU {foreground_iou} must rise within 0..1"
+            )
+        self.foreground_iou, self.background_iou = foreground_iou, background_iou
 
-    def set_low_quality_matches_(self, matches: Tensor, all_matches: Tensor, match_quality_matrix: Tensor) -> None:
-        """Give each object's best boxes back to it, in place; arguments as of torchvision's Matcher."""
-        best = match_quality_matrix.amax(dim=1, keepdim=True)
-        is_best = ((match_quality_matrix == best) & (best > 0)).any(dim=0)
-        matches.copy_(torch.where(is_best, all_matches, matches))
+    def __call__(self, iou: Tensor) -> Tensor:
+        """Return the match of each box.
+
+        Args:
+            iou: float [M, N] of M objects and N boxes; M > 0.
+
+        Returns:
+            int64 [N], the object's index, `BACKGROUND` or `IGNORED`.
+        """
+        best_iou, best_object = iou.max(dim=0)
+        return self._by_thresholds(best_iou, best_object)
+
+    def _by_thresholds(self, best_iou: Tensor, best_object: Tensor) -> Tensor:
+        """Return the match [N] of each box from its highest IoU [N] and the object [N] that it has it with."""
+        matches = best_object.masked_fill(best_iou < self.foreground_iou, IGNORED)
+        return matches.masked_fill(best_iou < self.background_iou, BACKGROUND)
+
+
+class BestMatcher(Matcher):
+    """A `Matcher` that also matches the best box of each object, however low its IoU (Ren et al. 2015, section 3.1.2).
+
+    A box that is the best of any object matches the object that it overlaps most. Several boxes can tie as best.
+    torchvision's `Matcher` with `allow_low_quality_matches` returns the same, except for an object that no box
+    touches: all boxes tie as its best there, and none matches it here.
+    """
+
+    def __call__(self, iou: Tensor) -> Tensor:
+        """Return the match of each box; see `Matcher.__call__`."""
+        best_iou, best_object = iou.max(dim=0)
+        best_of_object = iou.amax(dim=1, keepdim=True)
+        is_best = ((iou == best_of_object) & (best_of_object > 0)).any(dim=0)
+        return torch.where(is_best, best_object, self._by_thresholds(best_iou, best_object))
+
+
+class SSDMatcher(Matcher):
+    """A `Matcher` that also matches each object to its one best box (Liu et al. 2015, section 2.2).
+
+    Unlike with `BestMatcher`, the box matches that object even if it overlaps another one more. A box that is the best
+    of several objects matches the one listed last, as with torchvision's `SSDMatcher`.
+
+    Args:
+        foreground_iou: a box with less than this IoU is background. No box is ignored.
+    """
+
+    def __init__(self, foreground_iou: float) -> None:
+        super().__init__(foreground_iou, foreground_iou)
+
+    def __call__(self, iou: Tensor) -> Tensor:
+        """Return the match of each box; see `Matcher.__call__`."""
+        best_box, objects = iou.max(dim=1).indices, torch.arange(len(iou), device=iou.device)
+        return super().__call__(iou).scatter_reduce(0, best_box, objects, "amax", include_self=False)
 
 
 class BandMatcher(Matcher):
-    """Girshick 2015, section 2.3: background overlaps an object at least a little, so that it is hard to tell.
+    """A `Matcher` whose background overlaps an object a little, which makes it hard (Girshick 2015, section 2.3).
 
     Args:
-        foreground_iou: IoU from which a box is an object.
-        background_iou: IoU below which it is background ...
-        background_from: ... if it reaches this; a box that overlaps less teaches nothing.
+        foreground_iou: see `Matcher`.
+        background_iou: see `Matcher`.
+        background_from: a box with less than this IoU is ignored.
     """
 
     def __init__(self, foreground_iou: float, background_iou: float, background_from: float) -> None:
         super().__init__(foreground_iou, background_iou)
         self.background_from = background_from
 
-    def __call__(self, match_quality_matrix: Tensor) -> Tensor:
-        """From IoU [objects, boxes] to matches [boxes]; see torchvision's Matcher."""
-        matches = super().__call__(match_quality_matrix)
-        far = match_quality_matrix.amax(dim=0) < self.background_from
-        return matches.masked_fill(far, Matcher.BETWEEN_THRESHOLDS)
+    def __call__(self, iou: Tensor) -> Tensor:
+        """Return the match of each box; see `Matcher.__call__`."""
+        return super().__call__(iou).masked_fill(iou.amax(dim=0) < self.background_from, IGNORED)
 
 
 def assign(boxes: Tensor, objects: Objects, matcher: Matcher) -> tuple[Tensor, Tensor]:
-    """Decide what each box of an image should learn.
+    """Assign a class and an object to each box of an image.
 
     Args:
         boxes: [N, 4], anchors or proposals.
-        objects: of the image; may be none.
-        matcher: from IoU to matches.
+        objects: ground truth of the image; may be empty.
+        matcher: decides by IoU.
 
     Returns:
-        classes: int64 [N], 1 + the object's label, 0 for background, -1 for boxes that teach nothing: between
-            the thresholds, or mostly in a crowd region without matching an object.
-        matched: int64 [N], index of the object where there is one, else 0.
+        classes: int64 [N], 1 + the object's label, 0 for background, -1 for boxes that are ignored in the loss. These
+            are the matcher's ignored ones, and background mostly inside a crowd region.
+        matched: int64 [N], index of the object; 0 where the box matches none.
     """
     if len(objects.boxes) and len(boxes):
-        found = matcher(_overlaps(objects.boxes, boxes))
-        matched = found.clamp(min=0)
-        classes = torch.where(found >= 0, objects.labels[matched] + 1, 0)
-        classes = classes.masked_fill(found == Matcher.BETWEEN_THRESHOLDS, -1)
+        matches = matcher(_pairwise_iou(objects.boxes, boxes))
+        matched = matches.clamp(min=0)
+        classes = torch.where(matches >= 0, objects.labels[matched] + 1, 0)
+        classes = classes.masked_fill(matches == IGNORED, -1)
     else:
         matched = torch.zeros(len(boxes), dtype=torch.int64, device=boxes.device)
         classes = matched
-    if len(objects.crowds):
-        in_crowd = (share_inside(boxes, objects.crowds) >= CROWD_SHARE).any(dim=1)
-        classes = classes.masked_fill(in_crowd & (classes == 0), -1)
-    return classes, matched
+    return ignore_crowds(classes, boxes, objects.crowds), matched
 
 
-def _overlaps(objects: Tensor, boxes: Tensor) -> Tensor:
-    """IoU [M, N] of objects [M, 4] and boxes [N, 4]; of thousands of objects a part at a time."""
-    parts = [box_iou(part, boxes) for part in objects.split(max(OVERLAPS_AT_ONCE // len(boxes), 1))]
+def ignore_crowds(classes: Tensor, boxes: Tensor, crowds: Tensor) -> Tensor:
+    """Return `classes` [N] with -1 for background whose box [N, 4] is mostly inside one of the `crowds` [C, 4]."""
+    if not len(crowds):
+        return classes
+    return classes.masked_fill(in_crowd(boxes, crowds) & (classes == 0), -1)
+
+
+def in_crowd(boxes: Tensor, crowds: Tensor) -> Tensor:
+    """Return for each box [N, 4] whether it is mostly inside one of the `crowds` [C, 4]; bool [N]."""
+    return (share_inside(boxes, crowds) >= CROWD_SHARE).any(dim=1)
+
+
+def _pairwise_iou(objects: Tensor, boxes: Tensor) -> Tensor:
+    """Return the IoU [M, N] of objects [M, 4] and boxes [N, 4], computed in parts that fit the memory."""
+    parts = [box_iou(part, boxes) for part in objects.split(max(MAX_PAIRS // len(boxes), 1))]
     return parts[0] if len(parts) == 1 else torch.cat(parts)

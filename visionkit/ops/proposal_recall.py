@@ -1,4 +1,4 @@
-"""How many objects a set of proposals reaches."""
+"""Recall of object proposals."""
 
 from collections.abc import Sequence
 
@@ -8,12 +8,12 @@ from torchvision.ops import box_iou
 
 
 def best_overlaps(proposals: Tensor, objects: Tensor, counts: Sequence[int]) -> Tensor:
-    """Compute for each object the best IoU with the first proposals.
+    """Compute for each object the best IoU with any of the first proposals.
 
     Args:
         proposals: [P, 4], xyxy, the best ranked first.
-        objects: [N, 4].
-        counts: how many proposals to look at, C numbers.
+        objects: [N, 4], xyxy.
+        counts: C numbers of first proposals.
 
     Returns:
         [N, C], in 0..1; 0 where there is no proposal.
@@ -21,11 +21,19 @@ def best_overlaps(proposals: Tensor, objects: Tensor, counts: Sequence[int]) -> 
     best = torch.zeros(len(objects), len(counts), dtype=objects.dtype, device=objects.device)
     if not len(proposals):
         return best
-    so_far = box_iou(objects, proposals).cummax(dim=1).values
+    best_so_far = box_iou(objects, proposals).cummax(dim=1).values
     last = torch.tensor(counts, device=objects.device).clamp(max=len(proposals)) - 1
-    return torch.where(last >= 0, so_far[:, last.clamp(min=0)], best)
+    return torch.where(last >= 0, best_so_far[:, last.clamp(min=0)], best)
 
 
 def recall_at(overlaps: Tensor, iou: float) -> Tensor:
-    """Share of the objects whose best IoU reaches `iou`, [C] of [N, C]; NaN without objects."""
+    """Compute the share of objects whose best IoU is at least `iou`.
+
+    Args:
+        overlaps: [N, C], see `best_overlaps`.
+        iou: threshold in 0..1.
+
+    Returns:
+        [C]; NaN without objects.
+    """
     return (overlaps >= iou).to(overlaps.dtype).mean(dim=0)
