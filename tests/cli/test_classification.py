@@ -16,7 +16,7 @@ model: {name: classifier, backbone: {name: cifar_resnet20, weights: none}}
 preprocess: {short_side: 32, crop: 28}
 optimizer: {name: adamw, lr: 0.003, base_batch_size: 4, scale_lr: false}
 schedule: {name: constant, warmup_steps: 0}
-evaluation: {display_threshold: 0.0}
+inference: {score_threshold: 0.0}
 data:
   format: shapes
   batch_size: 4
@@ -116,27 +116,25 @@ def test_a_wrong_value_is_said_with_the_place_it_stands_at(checkpoint, tmp_path,
 
 
 def test_views_are_asked_for_on_the_command_line(checkpoint, tmp_path, capsys):
-    center, ten = (
-        scored([checkpoint], tmp_path / views, f"evaluation.views={views}")[1] for views in ("center", "ten")
-    )
+    center, ten = (scored([checkpoint], tmp_path / views, f"inference.views={views}")[1] for views in ("center", "ten"))
     assert [row["scores"] for row in center] != [row["scores"] for row in ten]
-    scales = ["evaluation.views=dense", "evaluation.scales=[32, 40]", "evaluation.flip=false"]
+    scales = ["inference.views=dense", "inference.short_sides=[32, 40]", "inference.flip=false"]
     assert scored([checkpoint], tmp_path / "dense", *scales)[0]["overall"]["top1"] >= 0
     capsys.readouterr()
     for word, said in [
-        ("evaluation.views=tenn", "did you mean ten"),
-        ("evaluation.scales=[20]", "below preprocess.crop 28"),
-        ("evaluation.scales=all", "evaluation.scales is 'all'"),
+        ("inference.views=tenn", "did you mean ten"),
+        ("inference.short_sides=[20]", "below preprocess.crop 28"),
+        ("inference.short_sides=all", "inference.short_sides is 'all'"),
     ]:
         assert main(["test", checkpoint, word]) == 2
         assert said in capsys.readouterr().err
 
 
 def test_predict_looks_as_the_recipe_says(images, tmp_path):
-    checkpoint = fit(tmp_path, "evaluation.views=ten", "evaluation.scales=[32, 40]")
+    checkpoint = fit(tmp_path, "inference.views=ten", "inference.short_sides=[32, 40]")
     _, rows = scored([checkpoint], tmp_path / "scores")
     agree(predicted(checkpoint, images[0], tmp_path / "out"), rows)
-    _, of_center = scored([checkpoint], tmp_path / "center", "evaluation.views=center", "evaluation.scales=[]")
+    _, of_center = scored([checkpoint], tmp_path / "center", "inference.views=center", "inference.short_sides=[]")
     assert rows != of_center
 
 

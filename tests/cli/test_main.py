@@ -26,7 +26,7 @@ model:
   box_score_threshold: 0.0
 optimizer: {lr: 0.01, base_batch_size: 2}
 schedule: {name: constant}
-evaluation: {display_threshold: 0.0}
+inference: {score_threshold: 0.0}
 data: {format: shapes, augment: [{name: HorizontalFlip, p: 0.5}]}
 """
 
@@ -296,7 +296,7 @@ def test_a_round_of_fit_test_and_predict(trained, tmp_path, capsys, monkeypatch)
     assert main(["test", checkpoint, "--output", "scores"]) == 0
     said = capsys.readouterr()
     assert "AP50" in said.out
-    assert "what has a score above 0, at most 100 of an image" in " ".join((said.out + said.err).split())
+    assert "detections with a score above 0, at most 100 per image" in " ".join((said.out + said.err).split())
     scores = json.loads((tmp_path / "scores" / "metrics.json").read_text())
     rows = json.loads((tmp_path / "scores" / "predictions.json").read_text())
     assert {"AP", "AP50", "F1"} <= set(scores["overall"])
@@ -321,7 +321,7 @@ def test_a_round_of_fit_test_and_predict(trained, tmp_path, capsys, monkeypatch)
 
 def test_a_threshold_below_the_networks_own_is_told(trained, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("visionkit.tasks.detection.least_score", lambda network: 0.25)
+    monkeypatch.setattr("visionkit.pipelines.DetectionPipeline.min_score", 0.25)
     Image.fromarray(Shapes(split="val", count=1, size=64)[0].image).save("a.png")
     for threshold, told in ((0.2, True), (0.25, False)):
         assert main(["predict", str(trained / "best.ckpt"), "a.png", "--score-threshold", str(threshold)]) == 0

@@ -56,7 +56,7 @@ def images(tmp_path):
     return [str(tmp_path / f"{index}.png") for index in range(IMAGES)]
 
 
-@pytest.mark.parametrize("words", [(), ("evaluation.tile=24", "evaluation.overlap=8", "evaluation.flip=true")])
+@pytest.mark.parametrize("words", [(), ("inference.tile=24", "inference.overlap=8", "inference.flip=true")])
 def test_metrics_and_shares_are_written(checkpoint, tmp_path, words):
     metrics, rows = scored([checkpoint], tmp_path, *words)
     assert {"mIoU", "boundary_F1"} <= set(metrics["overall"])

@@ -16,18 +16,18 @@ def splits(options=None, **further):
 
 
 def test_images_without_what_the_task_needs_are_left_out_and_counted(caplog):
-    whole, useful = splits().dataset("train"), splits(needs="label").dataset("train")
+    whole, useful = splits().dataset("train"), splits(required="label").dataset("train")
     labels = labels_of(whole)
     assert (labels == -1).sum() == len(whole) - len(useful) > 0
     assert labels_of(useful).tolist() == labels[labels >= 0].tolist()
     assert f"{(labels == -1).sum()} images without one class are left out" in caplog.text
-    assert len(splits(needs="tags").dataset("train")) == len(whole), "an empty list of classes is one, too"
+    assert len(splits(required="tags").dataset("train")) == len(whole), "an empty list of classes is one, too"
 
 
 def test_a_card_for_another_task_is_refused():
     empty = {"train": {**HALF_EMPTY, "empty_share": 1.0}}
     with pytest.raises(DataError, match="no image of train has one class"):
-        splits(empty, needs="label").dataset("train")
+        splits(empty, required="label").dataset("train")
 
 
 def test_a_split_is_read_once():
@@ -36,7 +36,7 @@ def test_a_split_is_read_once():
 
 
 def test_counts_are_those_of_labels_or_of_all_tags():
-    given = splits(needs="label")
+    given = splits(required="label")
     reader = given.dataset("train")
     expected = np.bincount([reader.label(index) for index in range(len(reader))], minlength=6)
     assert given.class_counts("train").tolist() == expected.tolist()
@@ -51,7 +51,7 @@ def test_counts_are_those_of_labels_or_of_all_tags():
 
 
 def test_pixels_are_counted_by_class_and_by_image():
-    given = splits({"train": {**HALF_EMPTY, "semantic": True}}, needs="semantic")
+    given = splits({"train": {**HALF_EMPTY, "semantic": True}}, required="semantic")
     reader = given.dataset("train")
     masks = [reader[index].semantic for index in range(len(reader))]
     counts, out_of = given.pixel_counts("train")
@@ -78,12 +78,12 @@ def test_void_counts_nowhere_and_unknown_values_are_named():
 
 def test_a_card_without_masks_of_classes_is_refused_where_they_are_needed():
     with pytest.raises(DataError, match="no image of train has a mask of classes"):
-        splits(needs="semantic").dataset("train")
+        splits(required="semantic").dataset("train")
 
 
 def test_a_list_of_options_is_read_as_one_set():
     part = {**HALF_EMPTY, "empty_share": 0.0, "semantic": True}
-    joined = splits({"train": [part, {**part, "split": "more", "count": 5}]}, needs="label").dataset("train")
+    joined = splits({"train": [part, {**part, "split": "more", "count": 5}]}, required="label").dataset("train")
     assert isinstance(joined, ConcatenatedDataset)
     assert len(joined) == 25
     for index in (0, 19, 20, 24):
@@ -111,7 +111,7 @@ def test_images_that_share_an_id_train_and_are_not_scored():
 
 
 def test_validation_images_are_held_out_of_training_where_there_are_none():
-    given = splits(holdout=HoldoutOptions(fraction=0.25), needs="label")
+    given = splits(holdout=HoldoutOptions(fraction=0.25), required="label")
     train, val = given.dataset("train"), given.dataset("val")
     names = {reader[index].file_name for reader in (train, val) for index in range(len(reader))}
     assert len(names) == len(train) + len(val) == (labels_of(splits().dataset("train")) >= 0).sum()

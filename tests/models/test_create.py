@@ -8,6 +8,7 @@ from torch import nn
 import visionkit.models
 from visionkit.errors import ConfigError
 from visionkit.models import create_model, models
+from visionkit.models.base import Model
 from visionkit.models.create import ModelRegistry
 
 
@@ -21,10 +22,10 @@ def make_registry():
     registry = ModelRegistry("model")
 
     @registry.register("toy")
-    class Toy(nn.Module):
+    class Toy(Model):
         def __init__(self, backbone, num_classes, *, sizes=(1, (2, 3)), width: int = 4):
             super().__init__()
-            self.backbone = backbone
+            self.backbone, self.num_classes = backbone, num_classes
 
     return registry, Toy
 
@@ -51,7 +52,7 @@ def test_a_subclass_without_a_name_does_not_pass_for_its_parent():
     class Other(toy):
         pass
 
-    assert getattr(Other(FakeBackbone(), 5), "spec", None) is None
+    assert Other(FakeBackbone(), 5).spec is None
 
 
 def test_unknown_model_points_to_the_near_one():

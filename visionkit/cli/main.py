@@ -31,7 +31,7 @@ FIT_EXAMPLES = """examples:
 EVALUATE_EXAMPLES = """examples:
   visionkit {verb} runs/faster_rcnn_resnet50/1/best.ckpt                 on the data it was trained with
   visionkit {verb} runs/faster_rcnn_resnet50/1/best.ckpt data/other.yaml data.batch_size=4
-  visionkit {verb} runs/resnet50_imagenet/1/best.ckpt evaluation.views=ten       ten crops of each image
+  visionkit {verb} runs/resnet50_imagenet/1/best.ckpt inference.views=ten       ten crops of each image
   visionkit {verb} runs/vgg16/1/best.ckpt runs/vgg19/1/best.ckpt                 the mean of two classifiers
 """
 PREDICT_EXAMPLES = """examples:
@@ -55,7 +55,7 @@ TRANSFER_EXAMPLES = """examples:
 
 WORDS_HELP = "YAML files (recipe, data cards) and key=value overrides, laid over each other from left to right"
 CHECKPOINT_SUFFIX = ".ckpt"
-SECTIONS_OF_EVALUATION = ("data", "evaluation", "trainer")
+SECTIONS_OF_EVALUATION = ("data", "inference", "evaluation", "trainer")
 """What of a recipe may be changed when a trained network is scored; the rest is part of the checkpoint."""
 
 

@@ -113,7 +113,7 @@ class FeatureCache(Callback):
         """Of all that a feature depends on but the image."""
         network = {**structure(task.backbone), "head": type(task.network.head).__name__}
         # a training image of the crop's size is taken as it is, another one goes the way of evaluation
-        way = {**dataclasses.asdict(task.preprocess_options), "training": training, "precision": precision}
+        way = {**dataclasses.asdict(task.pipeline.preprocess_options), "training": training, "precision": precision}
         return fingerprint(FORMAT_VERSION, network, way, self.weights)
 
 

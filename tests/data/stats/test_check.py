@@ -104,7 +104,7 @@ def test_shares_of_the_masks_and_what_is_wrong_with_them(tmp_path):
     lines = check(data).lines()
     assert lines[:3] == [
         "5 images",
-        "share of the masks' pixels: road 37.50 %, pole 0.00 %, car 50.00 %; ignored 12.50 %",
+        "pixels per class: road 37.50 %, pole 0.00 %, car 50.00 %; ignored 12.50 %",
         "classes without a pixel: pole",
     ]
     assert [line.split(" ")[0] for line in lines[3:]] == ["PROBLEM"] * 3
@@ -117,4 +117,4 @@ def test_masks_are_counted_beside_objects():
     report = check(shapes)
     assert sum(report.pixels.values()) == 10 * 64 * 64
     assert report.pixels["background"] == sum(int((shapes.semantic(index) == 0).sum()) for index in range(10))
-    assert any(line.startswith("share of the masks' pixels: background ") for line in report.lines())
+    assert any(line.startswith("pixels per class: background ") for line in report.lines())

@@ -111,7 +111,7 @@ def test_what_needs_no_measuring_reads_no_image():
     ("step", "message"),
     [
         ({"name": "ScaleJiter"}, "did you mean ScaleJitter"),
-        ({"name": "PcaColorShift"}, "did you mean PcaColorShift"),
+        ({"name": "PcaColurShift"}, "did you mean PcaColorShift"),
         ({"name": "ScaleJitter", "min_side": 9, "max_side": 8}, "min_side 9 <= max_side 8"),
         ({"name": "ScaleJitter", "min_side": "tall"}, "min_side: Input should be a valid integer"),
         ({"name": "PcaColorShift", "eigenvalues": [1, 2, 3]}, "three lists of three"),

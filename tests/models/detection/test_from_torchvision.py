@@ -43,7 +43,7 @@ def fcos(classes):
 def test_detections_are_torchvisions_with_labels_from_0():
     alone = fcos(len(NAMES)).eval()
     task = Detection(FromTorchvision(copy.deepcopy(alone), len(NAMES)), NAMES, preprocess=PREPROCESS).eval()
-    assert task.preprocess_options.mean == pytest.approx([0.5, 0.4, 0.3])
+    assert task.pipeline.preprocess_options.mean == pytest.approx([0.5, 0.4, 0.3])
     images = [torch.randint(0, 256, (3, *shape), dtype=torch.uint8) for shape in ((64, 96), (128, 64))]
     with torch.no_grad():
         expected, found = [alone([image / 255])[0] for image in images], task(images)

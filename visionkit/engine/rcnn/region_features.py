@@ -124,7 +124,7 @@ class FeatureFolder:
     def __init__(self, task: Any, folder: Path, trainer: Any) -> None:
         self.task, self.trainer, self.computed = task, trainer, 0
         self.network: RCNN = task.network
-        self.of_all = "svm" in self.network.after_training
+        self.of_all = "svm" in self.network.fitted_layers
         self.folder = folder / self._fingerprint()
 
     def file_of(self, image: Tensor, target: Target) -> tuple[Path, Objects]:
@@ -173,7 +173,7 @@ class FeatureFolder:
         warp = network.roi_heads.pool
         chosen = {"all": self.of_all, "pairs above": network.regression_iou}
         described = {**structure(network.backbone), "warp": warp.size, "context": warp.context, **chosen}
-        way = {**dataclasses.asdict(self.task.preprocess_options), "precision": self.trainer.precision}
+        way = {**dataclasses.asdict(self.task.pipeline.preprocess_options), "precision": self.trainer.precision}
         weights = digest(weights_digest(network.backbone), weights_digest(network.roi_heads.box_head))
         return fingerprint(FORMAT_VERSION, described, way, weights)
 

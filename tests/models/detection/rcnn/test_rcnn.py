@@ -63,7 +63,7 @@ def test_chunks_change_nothing():
 def fitted_network(**options):
     """With machines and regression of random values, as if their stages were over."""
     network = small_network(classifier="svm", box_regression=True, box_score_threshold=0.0, **options).eval()
-    for part in network.after_training.values():
+    for part in network.fitted_layers.values():
         part.fit(0.1 * torch.randn_like(part.weight), 0.1 * torch.randn_like(part.bias))
     return network
 
@@ -82,8 +82,8 @@ def test_scores_are_a_sigmoid_of_margins_and_boxes_those_of_the_regression():
     network = fitted_network(box_nms_iou=1.0)
     with torch.inference_mode():
         features = network.describe(images((64, 64))[0], PROPOSALS)
-        margins = network.after_training["svm"](features.fc7)
-        shifts = network.after_training["box_regression"](features.deepest).view(-1, 3, 4)
+        margins = network.fitted_layers["svm"](features.fc7)
+        shifts = network.fitted_layers["box_regression"](features.deepest).view(-1, 3, 4)
     found = found_by(network)
     torch.testing.assert_close(found["scores"], torch.sigmoid(2.9444 * margins.flatten()).sort(descending=True)[0])
     region, label = divmod(margins.flatten().argmax().item(), 3)
@@ -106,9 +106,9 @@ def test_a_step_of_training_makes_its_later_stages_out_of_date():
     network = fitted_network()
     with torch.no_grad():
         network.losses_and_predictions(images((64, 64), (64, 80)), TARGETS)
-        assert all(part.fitted for part in network.after_training.values())
+        assert all(part.fitted for part in network.fitted_layers.values())
         network.train()(images((64, 64), (64, 80)), TARGETS)
-    assert not any(part.fitted for part in network.after_training.values())
+    assert not any(part.fitted for part in network.fitted_layers.values())
     assert {name for name, _ in network.named_parameters() if "later" in name} == set()
 
 
@@ -116,7 +116,7 @@ def test_a_step_of_training_makes_its_later_stages_out_of_date():
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
 def test_what_is_no_number_is_refused(stage, value):
     network = fitted_network()
-    network.after_training[stage].weight.fill_(value)
+    network.fitted_layers[stage].weight.fill_(value)
     with pytest.raises(VisionkitError, match="not finite"):
         found_by(network)
 
