@@ -47,7 +47,7 @@ def calibration_error(scores, labels):
 
 @settings(max_examples=25)
 @given(st.integers(2, 7), st.integers(1, 40), st.integers(0, 999))
-def test_single_label_metrics_are_those_of_a_slow_count(classes, count, seed):
+def test_single_label_metrics_equal_a_plain_count(classes, count, seed):
     scores = probabilities(count, classes, seed)
     labels = torch.randint(0, max(classes - 1, 1), (count,), generator=torch.Generator().manual_seed(seed))
     metric = metrics_of(SingleLabelMetrics, classes, scores, labels)
@@ -66,24 +66,24 @@ def test_single_label_metrics_are_those_of_a_slow_count(classes, count, seed):
 
 @settings(max_examples=20)
 @given(st.integers(2, 7), st.integers(0, 999))
-def test_confusion_and_the_metrics_by_class(classes, seed):
+def test_confusion_matrix_and_metrics_per_class(classes, seed):
     scores = probabilities(30, classes, seed)
     labels = torch.randint(0, classes, (30,), generator=torch.Generator().manual_seed(seed + 1))
     metric = metrics_of(SingleLabelMetrics, classes, scores, labels)
     expected = np.zeros((classes, classes), int)
-    for label, said in zip(labels.tolist(), scores.argmax(dim=1).tolist(), strict=True):
-        expected[label, said] += 1
+    for label, predicted in zip(labels.tolist(), scores.argmax(dim=1).tolist(), strict=True):
+        expected[label, predicted] += 1
     assert metric.compute().extras["confusion"] == expected.tolist()
     metrics = metric.compute()
     for k, name in enumerate(NAMES[:classes]):
         assert metrics.per_class["images"][name] == expected[k].sum()
-        for figure, out_of in (("recall", expected[k].sum()), ("precision", expected[:, k].sum())):
+        for metric_name, out_of in (("recall", expected[k].sum()), ("precision", expected[:, k].sum())):
             value = expected[k, k] / out_of if out_of else math.nan
-            assert metrics.per_class[figure][name] == pytest.approx(value, nan_ok=True)
+            assert metrics.per_class[metric_name][name] == pytest.approx(value, nan_ok=True)
 
 
 def average_precision(scores, held):
-    """Sum over the positives, surest first, of precision times the step in recall; equal scores come together."""
+    """Sum over positives by falling score of precision times the step in recall; equal scores are taken together."""
     total, previous = 0.0, 0.0
     for threshold in sorted(set(scores), reverse=True):
         found = [truth for score, truth in zip(scores, held, strict=True) if score >= threshold]
@@ -96,7 +96,7 @@ def average_precision(scores, held):
 @pytest.mark.filterwarnings("ignore:No positive samples")
 @settings(max_examples=12)
 @given(st.integers(1, 5), st.integers(2, 25), st.integers(0, 999))
-def test_multi_label_metrics_are_those_of_a_slow_count(classes, count, seed):
+def test_multi_label_metrics_equal_a_plain_count(classes, count, seed):
     dice = torch.Generator().manual_seed(seed)
     scores = (torch.rand(count, classes, generator=dice) * 10).round() / 10  # some are equal
     held = (torch.rand(count, classes, generator=dice) < 0.4).float()
@@ -107,8 +107,8 @@ def test_multi_label_metrics_are_those_of_a_slow_count(classes, count, seed):
     expected = {k: average_precision(scores[:, k].tolist(), held[:, k].tolist()) for k in occurring}
     for k in occurring:
         assert metrics.per_class["AP"][NAMES[k]] == pytest.approx(expected[k], abs=1e-5)
-        said, true = scores[:, k] > 0.5, held[:, k] == 1
-        f1 = 2 * (said & true).sum() / (said.sum() + true.sum())
+        predicted, true = scores[:, k] > 0.5, held[:, k] == 1
+        f1 = 2 * (predicted & true).sum() / (predicted.sum() + true.sum())
         assert metrics.per_class["F1"][NAMES[k]] == pytest.approx(f1.item(), abs=1e-6)
     assert math.isnan(metrics.per_class["AP"]["ant"])
     assert math.isnan(metrics.per_class["F1"]["ant"])
@@ -119,7 +119,7 @@ def test_multi_label_metrics_are_those_of_a_slow_count(classes, count, seed):
 
 
 @pytest.mark.parametrize("kind", [SingleLabelMetrics, MultiLabelMetrics])
-def test_reset_forgets_and_batches_do_not_matter(kind):
+def test_reset_removes_all_images_and_batch_sizes_do_not_matter(kind):
     scores = probabilities(20, 7, 0)
     labels = torch.arange(20) % 7
     targets = labels if kind is SingleLabelMetrics else torch.eye(7)[labels]
@@ -131,6 +131,6 @@ def test_reset_forgets_and_batches_do_not_matter(kind):
     assert flat(metric.compute()) == pytest.approx(
         flat(metrics_of(kind, 7, scores[:7], targets[:7]).compute()), nan_ok=True
     )
-    assert set(metric.overall) <= set(whole.overall)
-    assert metric.main in metric.overall
-    assert not metric.state_dict(), "metrics have no place in a checkpoint"
+    assert set(metric.selectable) <= set(whole.overall)
+    assert metric.main_metric in metric.selectable
+    assert not metric.state_dict(), "metrics are not saved in checkpoints"

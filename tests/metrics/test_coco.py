@@ -1,4 +1,4 @@
-"""COCO metrics beside pycocotools, on its own example files and on random cases."""
+"""COCO metrics against pycocotools, on its own example files and on random cases."""
 
 import contextlib
 import io
@@ -49,7 +49,7 @@ def test_the_twelve_numbers_of_the_coco_api_examples(kind, backend):
     objects = by_image(truth["annotations"])
     ids = sorted(category["id"] for category in truth["categories"])
     label = {category: index for index, category in enumerate(ids)}
-    metric = CocoAP([str(category) for category in ids], ids, kind=kind, backend=backend)
+    metric = CocoAP([str(category) for category in ids], iou_type=kind, backend=backend)
     for image in truth["images"]:
         size = image["height"], image["width"]
         there, seen = objects.get(image["id"], []), found.get(image["id"], [])
@@ -82,7 +82,7 @@ def to_code(segmentation, size):
 
 
 def reference(predictions, targets, classes, limits):
-    """pycocotools on dicts built here one by one, from the written results format."""
+    """pycocotools on dicts built here one by one, from the results format that was written."""
     annotations = [
         {
             "id": 0,
@@ -142,12 +142,12 @@ def scored(*pairs, **options):
     return metric.compute()
 
 
-def test_any_detection_limit_gives_a_real_number(caplog):
+def test_any_detection_limit_gives_defined_metrics(caplog):
     assert scored(perfect(150), max_detections=(1, 10, 300)).overall["AP"] == pytest.approx(1.0)
     assert "AR300" in scored(perfect(3), max_detections=(300,)).overall
 
 
-def test_more_objects_than_the_limit_is_said(caplog, monkeypatch):
+def test_more_objects_than_the_limit_log_a_warning(caplog, monkeypatch):
     import logging
 
     monkeypatch.setattr(logging.getLogger("visionkit"), "propagate", True)
@@ -178,11 +178,11 @@ def test_objects_without_any_prediction_score_zero():
     assert scored((nothing, target)).overall["AP"] == 0
 
 
-def test_a_image_seen_twice_counts_once():
+def test_an_image_that_is_added_twice_counts_once():
     assert flat(scored(perfect(2), perfect(2))) == pytest.approx(flat(scored(perfect(2))), nan_ok=True)
 
 
-def test_a_detection_of_a_difficult_object_counts_neither_way():
+def test_a_detection_of_a_difficult_object_is_ignored():
     prediction, target = perfect(3)
     hard = {**target, "difficult": torch.tensor([False, True, False])}
     prediction = {**prediction, "scores": torch.tensor([0.8, 0.9, 0.7])}
@@ -199,10 +199,10 @@ def test_objects_of_two_classes_within_the_limit_need_no_warning(caplog):
     assert not caplog.records
 
 
-def test_masks_that_are_missing_are_named():
+def test_missing_masks_raise():
     prediction, target = perfect(1)
     with pytest.raises(VisionkitError, match="a target has none"):
-        scored((prediction, target), kind="segm")
+        scored((prediction, target), iou_type="segm")
 
 
 def test_mask_scores_of_images_without_predictions():
@@ -210,23 +210,23 @@ def test_mask_scores_of_images_without_predictions():
     prediction, target = perfect(1)
     nothing = {name: value[:0] for name, value in prediction.items()}
     there = {**target, "size": (50, 50), "masks": [code], "area": torch.tensor([50.0])}
-    assert scored(({**nothing, "masks": []}, there), kind="segm").overall["AP"] == 0
-    assert scored(({**prediction, "masks": [code]}, there), kind="segm").overall["AP"] == pytest.approx(1.0)
+    assert scored(({**nothing, "masks": []}, there), iou_type="segm").overall["AP"] == 0
+    assert scored(({**prediction, "masks": [code]}, there), iou_type="segm").overall["AP"] == pytest.approx(1.0)
 
 
-def test_nan_scores_are_refused():
+def test_nan_scores_raise():
     prediction, target = perfect(1)
     with pytest.raises(VisionkitError, match="NaN"):
         scored(({**prediction, "scores": torch.tensor([float("nan")])}, target))
 
 
-def test_low_precision_predictions_are_taken():
+def test_low_precision_predictions_are_accepted():
     prediction, target = perfect(1)
     half = {name: value.bfloat16() if value.is_floating_point() else value for name, value in prediction.items()}
     assert scored((half, target)).overall["AP"] == pytest.approx(1.0)
 
 
-def test_masks_are_scored_beside_boxes():
+def test_masks_and_boxes_are_both_scored():
     """The box is right, the mask is that of another place."""
     size, box = (20, 20), torch.tensor([[2.0, 2, 10, 10]])
     plane = np.zeros((*size, 2), np.uint8, order="F")

@@ -1,4 +1,4 @@
-"""COCO's results format: written, taken by pycocotools, and read back."""
+"""COCO's results format: written and read back."""
 
 import json
 

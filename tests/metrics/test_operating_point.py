@@ -1,4 +1,4 @@
-"""The best threshold beside a plain loop over all thresholds, and the confusion matrix by hand."""
+"""The best threshold against a plain loop over all thresholds, and the confusion matrix by hand."""
 
 import math
 
@@ -19,7 +19,7 @@ def overlap(a, b):
 
 
 def counts_at(threshold, predictions, targets, label):
-    """Hits, boxes that count and objects of one class when boxes below the threshold are left out before matching."""
+    """True positives, counted boxes and objects of one class, without the boxes below the threshold."""
     hits = taken = objects = 0
     for prediction, target in zip(predictions, targets, strict=True):
         there = list(zip(*(target[k].tolist() for k in ("boxes", "labels", "crowd")), strict=True))
@@ -77,14 +77,14 @@ def at_best(*images, classes="ab"):
     metric = BestF1(list(classes))
     for prediction, target in images:
         metric.update([prediction], [target])
-    return metric.compute(), metric.point
+    return metric.compute(), metric.operating_point
 
 
 def test_confusion_by_hand():
     objects = [(0, 0), (1, 0), (2, 1), (3, 1), (4, 1)]
     found = [(0, 0, 0.9), (1, 1, 0.8), (2, 1, 0.9), (3, 1, 0.7), (9, 0, 0.9), (8, 0, 0.1)]
     metrics, point = at_best(image(objects, found))
-    # Rows a, b, background: one a is taken for b, one b is missed, one a stands where nothing is; .1 lies below.
+    # Rows a, b, background: one a is predicted as b, one b is missed, one a is on the background.
     assert point.confusion.tolist() == [[1, 1, 0], [0, 2, 1], [1, 0, 0]]
     assert metrics.per_class["threshold"]["a"] == pytest.approx(0.9)
     assert metrics.per_class["threshold"]["b"] == pytest.approx(0.7)
@@ -92,7 +92,7 @@ def test_confusion_by_hand():
     assert metrics.per_class["recall"]["b"] == pytest.approx(2 / 3)
 
 
-def test_boxes_on_a_crowd_are_no_false_positives():
+def test_boxes_in_a_crowd_region_are_not_false_positives():
     metrics, point = at_best(image([(0, 0), (1, 0)], [(0, 0, 0.8), (1, 0, 0.9), (1, 0, 0.85)], crowd=(1,)))
     assert metrics.per_class["F1"]["a"] == 1
     assert point.confusion.tolist() == [[1, 0, 0], [0, 0, 0], [0, 0, 0]]
@@ -104,7 +104,7 @@ def test_equal_scores_are_taken_together():
     assert metrics.per_class["recall"]["a"] == 1
 
 
-def test_what_is_not_defined_is_nan():
+def test_undefined_values_are_nan():
     metrics, _ = at_best(image([(0, 0)], [(1, 1, 0.5)]))
     assert (metrics.per_class["recall"]["a"], metrics.per_class["F1"]["a"]) == (0, 0)
     assert all(
@@ -115,10 +115,10 @@ def test_what_is_not_defined_is_nan():
     assert point.confusion.sum() == 0
 
 
-def test_reset_forgets_the_point():
+def test_reset_removes_the_operating_point():
     metric = BestF1(["a"])
     prediction, target = image([(0, 0)], [(0, 0, 0.5)])
     metric.update([prediction], [target])
     assert metric.compute().overall["F1"] == 1
     metric.reset()
-    assert metric.point is None
+    assert metric.operating_point is None

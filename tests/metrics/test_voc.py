@@ -1,4 +1,4 @@
-"""VOC average precision beside a plain reading of the devkit's rules, in 1-based inclusive pixels."""
+"""VOC average precision against a plain loop by the devkit's rules, in 1-based inclusive pixels."""
 
 import math
 
@@ -6,13 +6,13 @@ import pytest
 import torch
 
 from tests.metrics.cases import random_case
-from visionkit.metrics.records import detection_metrics
+from visionkit.metrics.detection import detection_metrics
 from visionkit.metrics.results import MetricResults
 from visionkit.metrics.voc import VocAP
 
 
 def plain_ap(predictions, targets, label, mode, threshold=0.5):
-    """One class by the devkit's loop: sort, look for the best overlap with the +1 rule, mark what was taken."""
+    """One class by the devkit's loop: sort, find the highest overlap with the +1 rule, mark matched objects."""
     truth, positives = {}, 0
     for target in targets:
         rows = []
@@ -118,20 +118,20 @@ def test_by_hand():
     assert case([BOX], []) == 0
 
 
-def test_difficult_objects_are_neither_rewarded_nor_punished():
+def test_matches_with_difficult_objects_are_ignored():
     assert case([BOX, OTHER], [OTHER, BOX], difficult=[False, True]) == 1
     assert case([BOX, OTHER], [BOX], difficult=[False, True]) == 1
     assert math.isnan(case([BOX], [BOX], difficult=[True]))
 
 
-def test_metrics_are_named_by_the_overlap_they_ask_for():
+def test_metrics_are_named_by_their_iou_threshold():
     metric = VocAP(["a"], iou_threshold=0.75)
     prediction = {"boxes": [[0, 0, 10, 7]], "scores": [1.0], "labels": [0]}
     metric.update([prediction], [{"image_id": 1, "boxes": [BOX], "labels": [0]}])
-    assert metric.main == "AP75"
+    assert metric.main_metric == "AP75"
     assert metric.compute() == MetricResults({"AP75": 0.0}, {"AP75": {"a": 0.0}})
 
 
-def test_both_rules_are_named():
-    assert detection_metrics.get("voc07")(class_names=["a"], category_ids=[1]).mode == "11-point"
-    assert detection_metrics.get("voc10")(class_names=["a"], category_ids=[1]).mode == "all-point"
+def test_both_rules_are_registered():
+    assert detection_metrics.get("voc07")(class_names=["a"]).mode == "11-point"
+    assert detection_metrics.get("voc10")(class_names=["a"]).mode == "all-point"

@@ -155,7 +155,7 @@ def test_lightning_users_load_test_and_predict(tmp_path):
     trainer.save_checkpoint(tmp_path / "a.ckpt")
     again = Detection.load_from_checkpoint(tmp_path / "a.ckpt")
     trainer.test(again, data.val_dataloader(), verbose=False)
-    assert "AP" in again.results
+    assert "AP" in again.results.overall
     results = [result for batch in trainer.predict(again, data.val_dataloader()) for result in batch]
     assert len(results) == 3
     assert all(result.class_names == NAMES for result in results)

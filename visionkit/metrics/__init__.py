@@ -1,1 +1,1 @@
-"""Metrics that torchmetrics lacks: COCO and VOC average precision over a whole set, best F1 per class."""
+"""Metrics that torchmetrics lacks: COCO and VOC average precision, best F1 per class, boundary F1."""

@@ -1,10 +1,11 @@
-"""What classifiers are judged by, over a whole set: torchmetrics' metrics under the names of our tables."""
+"""Metrics of image classification over a whole set of images, computed by torchmetrics."""
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import ClassVar
 
 from torch import Tensor, nn
+from torchmetrics import Metric
 from torchmetrics.classification import (
     MulticlassAccuracy,
     MulticlassCalibrationError,
@@ -16,42 +17,92 @@ from torchmetrics.classification import (
 from visionkit.metrics.results import MetricResults, per_class_values
 
 CALIBRATION_BINS = 15
-"""Bins of the expected calibration error (Guo 2017, section 3)."""
+"""Number of bins of the expected calibration error (Guo 2017, section 3)."""
 
 
-class SingleLabelMetrics(nn.Module):
-    """Metrics where every image has one class: top-1, top-5, recall and precision by class, calibration error.
+class ClassificationMetrics(nn.Module):
+    """Base of the metrics of image classification over a whole set.
 
-    `compute` makes all processes meet; images count once if the loader hands each of them out once.
+    Every process of a distributed run must call `compute`. An image that the loader gives to two processes counts
+    twice.
 
     Args:
         class_names: K names in label order.
 
     Attributes:
-        main: the figure that a run is judged by.
-        overall: the metrics over all classes of which higher is better.
+        main_metric: name of the metric that selects the best checkpoint by default.
+        selectable: names of the metrics over all classes that can select it; higher is better.
     """
 
-    main = "top1"
+    main_metric: ClassVar[str]
+    selectable: Sequence[str]
 
     def __init__(self, class_names: Sequence[str]) -> None:
         super().__init__()
         self.class_names = list(class_names)
+
+    def update(self, probabilities: Tensor, targets: Tensor) -> None:
+        """Add a batch.
+
+        Args:
+            probabilities: [B, K], 0..1.
+            targets: as the kind of labels needs it.
+        """
+        for metric in self.metrics():
+            metric.update(probabilities, targets)
+
+    def compute(self) -> MetricResults:
+        """Return the metrics over the images of all processes."""
+        raise NotImplementedError
+
+    def reset(self) -> None:
+        """Remove all images."""
+        for metric in self.metrics():
+            metric.reset()
+
+    def metrics(self) -> list[Metric]:
+        """Return the metrics of torchmetrics that the results are computed from."""
+        return [module for module in self.children() if isinstance(module, Metric)]
+
+    def per_class(self, **columns: Tensor) -> dict[str, dict[str, float]]:
+        """Return values [K] of several metrics by name and class."""
+        return {name: per_class_values(self.class_names, values.tolist()) for name, values in columns.items()}
+
+
+class SingleLabelMetrics(ClassificationMetrics):
+    """Metrics for one class per image: top-1, top-5, mean recall, calibration error; recall and precision per class.
+
+    Args:
+        class_names: K names in label order. Top-5 accuracy is computed for more than five.
+
+    Example:
+        >>> import torch
+        >>> from visionkit.metrics.classification import SingleLabelMetrics
+        >>> metric = SingleLabelMetrics(["cat", "dog"])
+        >>> metric.update(torch.tensor([[0.9, 0.1], [0.6, 0.4]]), torch.tensor([0, 1]))
+        >>> results = metric.compute()
+        >>> results.overall["top1"], results.per_class["recall"]
+        (0.5, {'cat': 1.0, 'dog': 0.0})
+    """
+
+    main_metric = "top1"
+
+    def __init__(self, class_names: Sequence[str]) -> None:
+        super().__init__(class_names)
         classes = len(self.class_names)
         self.confusion = MulticlassConfusionMatrix(classes, validate_args=False)
         self.top5 = MulticlassAccuracy(classes, top_k=5, average="micro", validate_args=False) if classes > 5 else None
         self.calibration = MulticlassCalibrationError(classes, n_bins=CALIBRATION_BINS, validate_args=False)
-        self.overall = ["top1", *(["top5"] if self.top5 is not None else []), "mean_recall"]
+        self.selectable = ["top1", *(["top5"] if self.top5 is not None else []), "mean_recall"]
 
     def update(self, probabilities: Tensor, targets: Tensor) -> None:
-        """Take in a batch.
+        """Add a batch.
 
         Args:
-            probabilities: [B, K], each row adding up to 1.
+            probabilities: [B, K], each row adds up to 1.
             targets: int64 [B], 0..K-1.
         """
-        for part in self._parts():
-            part.update(probabilities, targets)
+        super().update(probabilities, targets)
 
     def compute(self) -> MetricResults:
         """Return the metrics over the images of all processes.
@@ -68,61 +119,49 @@ class SingleLabelMetrics(nn.Module):
             "mean_recall": recall[images > 0].mean().item(),
             "calibration_error": self.calibration.compute().item(),
         }
-        columns = {"recall": recall, "precision": correct / predicted, "images": images}
-        per_class = {name: per_class_values(self.class_names, values.tolist()) for name, values in columns.items()}
+        per_class = self.per_class(recall=recall, precision=correct / predicted, images=images)
         return MetricResults(overall, per_class, {"confusion": matrix.tolist()})
 
-    def reset(self) -> None:
-        """Forget all images."""
-        for part in self._parts():
-            part.reset()
 
-    def _parts(self) -> list[Any]:
-        return [part for part in (self.confusion, self.top5, self.calibration) if part is not None]
-
-
-class MultiLabelMetrics(nn.Module):
-    """Metrics where an image has any number of classes: average precision and F1 (at a score of .5) by class.
+class MultiLabelMetrics(ClassificationMetrics):
+    """Metrics for any number of classes per image: average precision, and F1 at a probability of 0.5, per class.
 
     Args:
         class_names: K names in label order.
 
-    Attributes:
-        main, overall: as of `SingleLabelMetrics`.
+    Example:
+        >>> import torch
+        >>> from visionkit.metrics.classification import MultiLabelMetrics
+        >>> metric = MultiLabelMetrics(["cat", "dog"])
+        >>> metric.update(torch.tensor([[0.9, 0.8], [0.2, 0.7]]), torch.tensor([[1.0, 1.0], [0.0, 1.0]]))
+        >>> metric.compute().overall
+        {'mAP': 1.0, 'F1': 1.0}
     """
 
-    main = "mAP"
-    overall = ("mAP", "F1")
+    main_metric = "mAP"
+    selectable = ("mAP", "F1")
 
     def __init__(self, class_names: Sequence[str]) -> None:
-        super().__init__()
-        self.class_names = list(class_names)
+        super().__init__(class_names)
         classes = len(self.class_names)
-        self.precision = MultilabelAveragePrecision(classes, average=None, validate_args=False)
+        self.average_precision = MultilabelAveragePrecision(classes, average=None, validate_args=False)
         self.counts = MultilabelStatScores(classes, average=None, validate_args=False)
 
     def update(self, probabilities: Tensor, targets: Tensor) -> None:
-        """Take in a batch.
+        """Add a batch.
 
         Args:
             probabilities: [B, K], each from 0 to 1.
-            targets: float [B, K], 1 where the class holds.
+            targets: float [B, K], 1 for the classes of the image.
         """
-        self.precision.update(probabilities, targets.long())
-        self.counts.update(probabilities, targets.long())
+        super().update(probabilities, targets.long())
 
     def compute(self) -> MetricResults:
         """Return the metrics over the images of all processes; the means leave out classes without images."""
         true_positives, false_positives, _, false_negatives, images = self.counts.compute().view(-1, 5).T
-        # torchmetrics gives a class without images a precision of 0, which would pull the mean down.
-        precision = self.precision.compute().view(-1).where(images > 0, math.nan)
+        # torchmetrics gives a class without images an AP of 0, which would lower the mean.
+        average_precision = self.average_precision.compute().view(-1).where(images > 0, math.nan)
         f1 = 2 * true_positives / (2 * true_positives + false_positives + false_negatives)
         f1 = f1.where(images > 0, math.nan)
-        columns = {"AP": precision, "F1": f1, "images": images}
-        per_class = {name: per_class_values(self.class_names, values.tolist()) for name, values in columns.items()}
-        return MetricResults({"mAP": precision.nanmean().item(), "F1": f1.nanmean().item()}, per_class)
-
-    def reset(self) -> None:
-        """Forget all images."""
-        self.precision.reset()
-        self.counts.reset()
+        per_class = self.per_class(AP=average_precision, F1=f1, images=images)
+        return MetricResults({"mAP": average_precision.nanmean().item(), "F1": f1.nanmean().item()}, per_class)

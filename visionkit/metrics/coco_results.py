@@ -1,55 +1,62 @@
-"""Predictions in COCO's results format."""
+"""Predictions in COCO's results format (https://cocodataset.org/#format-results)."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from pycocotools import mask as rle
 
 from visionkit.errors import DataError
-from visionkit.metrics.records import as_array, as_floats
+from visionkit.metrics.image_record import as_array, as_floats
 
 
-def to_xywh(boxes: np.ndarray) -> np.ndarray:
-    """Corner boxes xyxy [N, 4] as corner and side lengths xywh [N, 4]."""
+def to_xywh(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return boxes xyxy [N, 4] as corner and side lengths xywh [N, 4]."""
     return np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
 
 
-def to_coco_results(predictions: Sequence[dict[str, Any]], category_ids: Sequence[int]) -> list[dict[str, Any]]:
-    """Write predictions as a COCO results list.
+def to_coco_results(predictions: Sequence[Mapping[str, Any]], category_ids: Sequence[int]) -> list[dict[str, Any]]:
+    """Return predictions as a COCO results list.
 
     Args:
-        predictions: per image image_id, boxes [M, 4] xyxy, scores [M], labels [M], maybe masks (M RLEs).
+        predictions: per image `image_id`, `boxes` [M, 4] xyxy, `scores` [M], `labels` [M], optionally `masks` (M RLEs).
         category_ids: the data set's own id of each label.
 
     Returns:
-        A dict a box: image_id, category_id, bbox (xywh), score, and segmentation where there are masks.
+        One dict per box: `image_id`, `category_id`, `bbox` (xywh), `score`, and `segmentation` if there are masks.
+
+    Example:
+        >>> from visionkit.metrics.coco_results import to_coco_results
+        >>> prediction = {"image_id": 7, "boxes": [[10, 20, 40, 60]], "scores": [0.5], "labels": [1]}
+        >>> to_coco_results([prediction], category_ids=[3, 18])
+        [{'image_id': 7, 'category_id': 18, 'bbox': [10.0, 20.0, 30.0, 40.0], 'score': 0.5}]
     """
     return [row for prediction in predictions for row in _rows(prediction, np.asarray(category_ids))]
 
 
 def from_coco_results(rows: Iterable[dict[str, Any]], category_ids: Sequence[int]) -> list[dict[str, Any]]:
-    """Read predictions from a COCO results list.
+    """Return the predictions of a COCO results list.
 
     Args:
-        rows: what `to_coco_results` wrote, or any detector's results file.
+        rows: a list from `to_coco_results`, or the results file of any detector.
         category_ids: the data set's own id of each label.
 
     Returns:
-        Per image image_id, boxes float32 [M, 4] xyxy, scores float32 [M] falling, labels int64 [M], and masks
-        (M RLEs) where the rows have them. The format has no entry for an image without predictions.
+        Per image `image_id`, `boxes` float32 [M, 4] xyxy, `scores` float32 [M] falling, `labels` int64 [M], and `masks`
+        (M RLEs) if the rows have them. The format has no entry for an image without predictions.
 
     Raises:
-        DataError: a category id that is not in `category_ids`.
+        DataError: a category id is not in `category_ids`, or only some rows of an image have masks.
     """
     label_of = {category: label for label, category in enumerate(category_ids)}
-    images: dict[int | str, list[dict[str, Any]]] = {}
+    rows_of_image: dict[int | str, list[dict[str, Any]]] = {}
     for row in rows:
         if row["category_id"] not in label_of:
             raise DataError(f"image {row['image_id']}: category id {row['category_id']} is not in the data set")
-        images.setdefault(row["image_id"], []).append(row)
-    return [_prediction(image_id, found, label_of) for image_id, found in images.items()]
+        rows_of_image.setdefault(row["image_id"], []).append(row)
+    return [_prediction(image_id, rows, label_of) for image_id, rows in rows_of_image.items()]
 
 
 def _prediction(image_id: int | str, rows: list[dict[str, Any]], label_of: dict[int, int]) -> dict[str, Any]:
@@ -59,20 +66,20 @@ def _prediction(image_id: int | str, rows: list[dict[str, Any]], label_of: dict[
         raise DataError(f"image {image_id}: {len(rows)} predictions, but {len(masks)} masks")
     prediction = {
         "image_id": image_id,
-        "boxes": torch.tensor(_corners(rows), dtype=torch.float32),
+        "boxes": torch.tensor(_boxes(rows), dtype=torch.float32),
         "scores": torch.tensor([row["score"] for row in rows], dtype=torch.float32),
         "labels": torch.tensor([label_of[row["category_id"]] for row in rows], dtype=torch.int64),
     }
     return {**prediction, "masks": masks} if masks else prediction
 
 
-def _corners(rows: list[dict[str, Any]]) -> np.ndarray:
-    """Boxes xyxy [M, 4] of the rows; COCO's mask results may have none, then it is the mask's."""
+def _boxes(rows: list[dict[str, Any]]) -> NDArray[np.float64]:
+    """Return the boxes xyxy [M, 4] of the rows; results of masks may have none, then it is the box of the mask."""
     boxes = np.array([row["bbox"] if "bbox" in row else rle.toBbox(row["segmentation"]) for row in rows], np.float64)
     return np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
 
 
-def _rows(prediction: dict[str, Any], category_ids: np.ndarray) -> list[dict[str, Any]]:
+def _rows(prediction: Mapping[str, Any], category_ids: NDArray[Any]) -> list[dict[str, Any]]:
     boxes = to_xywh(as_floats(prediction["boxes"]).reshape(-1, 4)).tolist()
     categories = category_ids[as_array(prediction["labels"], np.int64)].tolist()
     scores = as_floats(prediction["scores"]).tolist()
@@ -80,8 +87,8 @@ def _rows(prediction: dict[str, Any], category_ids: np.ndarray) -> list[dict[str
         {"image_id": prediction["image_id"], "category_id": category, "bbox": box, "score": score}
         for category, box, score in zip(categories, boxes, scores, strict=True)
     ]
-    for row, code in zip(rows, prediction.get("masks") or [], strict=False):
-        counts = code["counts"]
+    for row, mask in zip(rows, prediction.get("masks") or [], strict=False):
+        counts = mask["counts"]
         text = counts.decode() if isinstance(counts, bytes) else counts
-        row["segmentation"] = {"size": list(code["size"]), "counts": text}
+        row["segmentation"] = {"size": list(mask["size"]), "counts": text}
     return rows

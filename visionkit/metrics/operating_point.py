@@ -1,4 +1,4 @@
-"""Where a detector is best run: precision, recall and F1 of each class at its best threshold, and what it confuses."""
+"""The score threshold with the highest F1 per class, precision and recall at it, and the confusion matrix."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from visionkit.metrics.backends import hotcoco_pair
-from visionkit.metrics.coco_arrays import Columns, Kind, found_columns, truth_columns
-from visionkit.metrics.records import DetectionMetric, Record
+from visionkit.metrics.coco_arrays import CocoArrays, IouType, ground_truth_arrays, prediction_arrays
+from visionkit.metrics.coco_backends import ImageSizes, hotcoco_datasets
+from visionkit.metrics.detection import DetectionMetric
+from visionkit.metrics.image_record import ImageRecord
 from visionkit.metrics.results import MetricResults, per_class_values
 
 Floats = NDArray[np.float64]
@@ -16,16 +17,17 @@ Floats = NDArray[np.float64]
 
 @dataclass
 class OperatingPoint:
-    """K classes, each at the score threshold that gives it the highest F1.
+    """Precision, recall and F1 of K classes, each at the score threshold with its highest F1.
 
-    A class without objects has NaN throughout; one that is never predicted has recall and F1 0 and no precision.
+    A class without objects has NaN throughout. A class without predictions has recall and F1 0, and NaN as precision
+    and threshold.
 
     Attributes:
-        threshold: float64 [K]; boxes with this score or more are taken.
+        threshold: float64 [K]; boxes with this score or more are used.
         precision, recall, f1: float64 [K].
-        confusion: int64 [K + 1, K + 1], rows what is there, columns what was predicted, last is background: its
-            row counts false positives, its column missed objects. Boxes below their class's threshold, of
-            classes without one, and boxes that match a crowd or difficult object are left out.
+        confusion: int64 [K + 1, K + 1], rows are the true classes, columns the predicted ones, the last is background:
+            its row counts false positives, its column missed objects. Boxes below the threshold of their class, boxes
+            of classes without a threshold and boxes that match a crowd region or difficult object are left out.
     """
 
     threshold: Floats
@@ -44,122 +46,143 @@ class OperatingPoint:
 
 
 class BestF1(DetectionMetric):
-    """Precision, recall, F1 and threshold at each class's best F1.
+    """Precision, recall, F1 and threshold at the highest F1 of each class.
 
-    `compute` returns the means over classes as "precision", "recall", "F1" and each class as "F1/<class>" and so
-    on, with "threshold/<class>"; what is not defined is NaN. After it `point` holds the same as arrays, and the
-    confusion matrix.
+    `compute` returns the means of precision, recall and F1 as `overall`, all four `per_class`, and the confusion
+    matrix in `extras`, see `OperatingPoint`.
 
     Args:
         class_names: K names in label order.
-        category_ids: not used; taken so that all metrics are made alike.
-        iou_threshold: overlap from which a detection matches an object.
-        kind: whether boxes or masks are compared.
+        iou_threshold: IoU from which a detection matches an object.
+        iou_type: whether boxes ("bbox") or masks ("segm") are compared.
+
+    Attributes:
+        operating_point: the results of the last `compute` as arrays; None before.
+
+    Example:
+        >>> import torch
+        >>> from visionkit.metrics.operating_point import BestF1
+        >>> boxes, labels = torch.tensor([[0.0, 0, 40, 40], [50, 0, 90, 40]]), torch.tensor([0, 0])
+        >>> metric = BestF1(["cat"])
+        >>> metric.update(
+        ...     [{"boxes": boxes, "scores": torch.tensor([0.75, 0.25]), "labels": labels}],
+        ...     [{"boxes": boxes[:1], "labels": labels[:1], "image_id": 1, "size": (60, 90)}],
+        ... )
+        >>> results = metric.compute()
+        >>> results.overall["F1"], results.per_class["threshold"]["cat"]
+        (1.0, 0.75)
     """
 
-    main = "F1"
+    main_metric = "F1"
 
-    def __init__(
-        self,
-        class_names: Sequence[str],
-        category_ids: Sequence[int] | None = None,
-        iou_threshold: float = 0.5,
-        kind: Kind = "bbox",
-    ) -> None:
+    def __init__(self, class_names: Sequence[str], iou_threshold: float = 0.5, iou_type: IouType = "bbox") -> None:
         super().__init__(class_names)
         self.iou_threshold = iou_threshold
-        self.kind: Kind = kind
-        self.point: OperatingPoint | None = None
+        self.iou_type: IouType = iou_type
+        self.operating_point: OperatingPoint | None = None
 
     def compute(self) -> MetricResults:
         """Return the metrics over the images of all processes."""
-        records = list(self.gathered().values())
-        self.point = operating_point(records, len(self.class_names), self.iou_threshold, self.kind)
-        return self.point.results(self.class_names)
+        records = list(self.gathered_records().values())
+        self.operating_point = find_operating_point(records, len(self.class_names), self.iou_threshold, self.iou_type)
+        return self.operating_point.results(self.class_names)
 
     def reset(self) -> None:
-        """Forget all images."""
+        """Remove all images."""
         super().reset()
-        self.point = None
+        self.operating_point = None
 
 
-def operating_point(
-    records: Sequence[Record], classes: int, iou_threshold: float = 0.5, kind: Kind = "bbox"
+def find_operating_point(
+    records: Sequence[ImageRecord], num_classes: int, iou_threshold: float = 0.5, iou_type: IouType = "bbox"
 ) -> OperatingPoint:
-    """Find each class's best threshold, and count what is confused with what there.
+    """Return the operating point of each class, and the confusion matrix there.
 
-    Objects and boxes of a class are matched as COCO does it, each box in falling order of score to the free object it
-    overlaps most. The confusion matrix matches boxes with objects of any class in the same way.
+    Objects and boxes of one class are matched as in COCO: boxes by falling score, each with the unmatched object of the
+    highest IoU. The confusion matrix matches boxes with objects of any class in the same way.
 
     Args:
         records: the images.
-        classes: number of classes K.
-        iou_threshold: overlap from which a detection matches an object.
-        kind: whether boxes or masks are compared.
+        num_classes: number of classes K.
+        iou_threshold: IoU from which a detection matches an object.
+        iou_type: whether boxes or masks are compared.
     """
-    truth, found = truth_columns(records, kind), found_columns(records, kind)
+    ground_truth, predictions = ground_truth_arrays(records, iou_type), prediction_arrays(records, iou_type)
     sizes = [record.size for record in records]
-    hit, ignored = _score_regions(truth, found, sizes, classes, iou_threshold, kind)
-    objects = np.bincount(truth.labels[~truth.crowd], minlength=classes)
-    of_class = [(found.labels == label) & ~ignored for label in range(classes)]
-    best = [_best(found.scores[rows], hit[rows], count) for rows, count in zip(of_class, objects.tolist(), strict=True)]
+    matched, ignored = _match(ground_truth, predictions, sizes, num_classes, iou_threshold, iou_type)
+    objects = np.bincount(ground_truth.labels[~ground_truth.crowd], minlength=num_classes).tolist()
+    best = []
+    for label in range(num_classes):
+        rows = (predictions.labels == label) & ~ignored
+        best.append(_best_threshold(predictions.scores[rows], matched[rows], objects[label]))
     threshold, precision, recall, f1 = np.array(best, np.float64).reshape(-1, 4).T
-    taken = found.keep((found.scores >= threshold[found.labels]) & ~ignored)
-    confusion = _confusion(truth, taken, sizes, classes, iou_threshold, kind)
+    selected = predictions.select((predictions.scores >= threshold[predictions.labels]) & ~ignored)
+    confusion = _confusion_matrix(ground_truth, selected, sizes, num_classes, iou_threshold, iou_type)
     return OperatingPoint(threshold, precision, recall, f1, confusion)
 
 
-def _score_regions(
-    truth: Columns, found: Columns, sizes: list[tuple[int, int]], classes: int, iou_threshold: float, kind: Kind
+def _match(
+    ground_truth: CocoArrays,
+    predictions: CocoArrays,
+    sizes: ImageSizes,
+    num_classes: int,
+    iou_threshold: float,
+    iou_type: IouType,
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """For each prediction, whether it is a hit and whether it counts neither way."""
-    hit, ignored = np.zeros(len(found), bool), np.zeros(len(found), bool)
-    if not len(truth) or not len(found):
-        return hit, ignored
+    """Return for each prediction whether it is a true positive, and whether it is ignored."""
+    matched, ignored = np.zeros(len(predictions), bool), np.zeros(len(predictions), bool)
+    if not len(ground_truth) or not len(predictions):
+        return matched, ignored
     from hotcoco import COCOeval
 
-    evaluation = COCOeval(*hotcoco_pair(truth, found, sizes, classes), kind)
+    evaluation = COCOeval(*hotcoco_datasets(ground_truth, predictions, sizes, num_classes), iou_type)
     evaluation.params.iouThrs = [iou_threshold]
-    evaluation.params.maxDets = [len(found)]
+    evaluation.params.maxDets = [len(predictions)]
     evaluation.params.areaRng, evaluation.params.areaRngLbl = [[0.0, 1e10]], ["all"]
     evaluation.evaluate()
-    judged = [part for part in evaluation.eval_imgs if part is not None and part["dtIds"]]
-    rows = np.concatenate([part["dtIds"] for part in judged]).astype(np.int64) - 1
-    ignored[rows] = np.concatenate([part["dtIgnore"][0] for part in judged])
-    hit[rows] = np.concatenate([part["dtMatched"][0] for part in judged])
-    return hit & ~ignored, ignored
+    groups = [group for group in evaluation.eval_imgs if group is not None and group["dtIds"]]
+    rows = np.concatenate([group["dtIds"] for group in groups]).astype(np.int64) - 1
+    ignored[rows] = np.concatenate([group["dtIgnore"][0] for group in groups])
+    matched[rows] = np.concatenate([group["dtMatched"][0] for group in groups])
+    return matched & ~ignored, ignored
 
 
-def _best(scores: Floats, hit: NDArray[np.bool_], objects: int) -> tuple[float, float, float, float]:
-    """Threshold, precision, recall and F1 of one class where F1 is highest, at the highest such threshold."""
+def _best_threshold(scores: Floats, matched: NDArray[np.bool_], objects: int) -> tuple[float, float, float, float]:
+    """Return threshold, precision, recall and F1 of one class where F1 is highest, at the highest such threshold."""
     if not objects:
         return np.nan, np.nan, np.nan, np.nan
     if not len(scores):
         return np.nan, np.nan, 0.0, 0.0
     order = np.argsort(-scores)
     ranked = scores[order]
-    # A threshold takes all boxes of equal score or none: only the last of them is a point of the curve.
+    # A threshold selects all boxes of equal score or none: only the last of them is a point of the curve.
     last = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))
-    hits = np.cumsum(hit[order])[last]
-    f1 = 2 * hits / (last + 1 + objects)
+    true_positives = np.cumsum(matched[order])[last]
+    f1 = 2 * true_positives / (last + 1 + objects)
     best = int(f1.argmax())
-    taken = int(last[best]) + 1
-    return float(ranked[last[best]]), hits[best] / taken, hits[best] / objects, float(f1[best])
+    selected = int(last[best]) + 1
+    return float(ranked[last[best]]), true_positives[best] / selected, true_positives[best] / objects, float(f1[best])
 
 
-def _confusion(
-    truth: Columns, found: Columns, sizes: list[tuple[int, int]], classes: int, iou_threshold: float, kind: Kind
+def _confusion_matrix(
+    ground_truth: CocoArrays,
+    predictions: CocoArrays,
+    sizes: ImageSizes,
+    num_classes: int,
+    iou_threshold: float,
+    iou_type: IouType,
 ) -> NDArray[np.int64]:
-    if not len(truth):
-        # Without objects no class has a threshold, so that no box is taken either.
-        return np.zeros((classes + 1, classes + 1), np.int64)
+    if not len(ground_truth):
+        # Without objects no class has a threshold, so that no box is selected either.
+        return np.zeros((num_classes + 1, num_classes + 1), np.int64)
     from hotcoco import COCOeval
 
-    evaluation = COCOeval(*hotcoco_pair(truth, found, sizes, classes), kind)
-    counted = evaluation.confusion_matrix(iou_thr=iou_threshold, max_det=max(len(found), 1))
+    evaluation = COCOeval(*hotcoco_datasets(ground_truth, predictions, sizes, num_classes), iou_type)
+    counted = evaluation.confusion_matrix(iou_thr=iou_threshold, max_det=max(len(predictions), 1))
     return np.asarray(counted["matrix"]).astype(np.int64)
 
 
 def _mean(values: Floats) -> float:
+    """Return the mean of the values that are not NaN, NaN if none is."""
     defined = values[~np.isnan(values)]
     return float(defined.mean()) if len(defined) else float("nan")

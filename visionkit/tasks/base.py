@@ -20,6 +20,7 @@ from visionkit.data.batch import Batch
 from visionkit.data.datamodule import VisionData
 from visionkit.data.splits import RequiredAnnotation
 from visionkit.errors import CheckpointError, VisionkitError
+from visionkit.metrics.base import EvaluationMetric
 from visionkit.metrics.results import MetricResults
 from visionkit.models.base import Model
 from visionkit.pipelines.base import ModelPipeline, Pipeline
@@ -93,7 +94,7 @@ class Task(LightningModule):
     }
     pipeline_type: ClassVar[type[ModelPipeline[Any]]]
     pipeline: Pipeline[Any]
-    metric: Any
+    metric: EvaluationMetric[Any, Any]
     evaluation_options: Any
 
     def __init__(
@@ -213,7 +214,7 @@ class Task(LightningModule):
     def score(self, split: str) -> None:
         """Compute, log and keep the metrics of a split that has been gone through."""
         # Every process computes the same numbers from the gathered records: nothing is left to reduce.
-        results: MetricResults = self.metric.compute()
+        results = self.metric.compute()
         with torch.inference_mode(False):  # what is made inside of it could not be changed in a training run
             self.metric.reset()
         if self.trainer.sanity_checking:  # a few images and an untrained network: no result

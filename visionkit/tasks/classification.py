@@ -11,6 +11,7 @@ from visionkit.data.batch import Batch
 from visionkit.data.datamodule import VisionData
 from visionkit.data.splits import RequiredAnnotation
 from visionkit.errors import ConfigError
+from visionkit.metrics.classification import ClassificationMetrics
 from visionkit.models.base import ClassificationModel
 from visionkit.pipelines.classification import ClassificationInferenceOptions, ClassificationPipeline
 from visionkit.pipelines.ensembles import ClassificationEnsemble
@@ -92,6 +93,7 @@ class Classification(LogitsTask):
     pipeline_type = ClassificationPipeline
     pipeline: ClassificationPipeline
     loss_options: ClassificationLossOptions
+    metric: ClassificationMetrics
 
     def __init__(
         self,
@@ -128,16 +130,16 @@ class Classification(LogitsTask):
         """
         self.evaluation_options = evaluation
         self.metric = self.label_mode.metrics(self.class_names)
-        if evaluation.metric not in (None, *self.metric.overall):
+        if evaluation.metric not in (None, *self.metric.selectable):
             raise ConfigError(
                 f"evaluation.metric is {evaluation.metric}; the metrics of {len(self.class_names)} classes, "
-                f"{self.label_mode.in_words}, are {', '.join(self.metric.overall)}"
+                f"{self.label_mode.in_words}, are {', '.join(self.metric.selectable)}"
             )
 
     @property
     def monitor(self) -> str:
         """The main metric on the validation split."""
-        return f"val/{self.evaluation_options.metric or self.metric.main}"
+        return f"val/{self.evaluation_options.metric or self.metric.main_metric}"
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """One step: the weighted sum of the losses of all heads."""

@@ -13,8 +13,8 @@ from visionkit.data.proposals.source import ProposalOptions
 from visionkit.data.samplers import run_seed
 from visionkit.errors import ConfigError
 from visionkit.metrics.coco_results import to_coco_results
-from visionkit.metrics.operating_point import operating_point
-from visionkit.metrics.records import detection_metrics
+from visionkit.metrics.detection import DetectionMetric, detection_metrics
+from visionkit.metrics.operating_point import find_operating_point
 from visionkit.models.base import DetectionModel
 from visionkit.pipelines.detection import DetectionInferenceOptions, DetectionPipeline
 from visionkit.pipelines.ensembles import DetectionEnsemble
@@ -67,6 +67,7 @@ class Detection(Task):
     option_types: ClassVar[dict[str, type]] = {**Task.option_types, "evaluation": DetectionEvaluationOptions}
     pipeline_type = DetectionPipeline
     pipeline: DetectionPipeline | DetectionEnsemble
+    metric: DetectionMetric
 
     def __init__(
         self,
@@ -95,12 +96,12 @@ class Detection(Task):
         """See `Task.set_evaluation`."""
         self.evaluation_options = evaluation
         make_metric = detection_metrics.get(evaluation.metric)
-        self.metric = make_metric(class_names=self.class_names, category_ids=self.category_ids)
+        self.metric = make_metric(class_names=self.class_names)
 
     @property
     def monitor(self) -> str:
         """The main metric on the validation split: AP (COCO) or AP50 (VOC)."""
-        return f"val/{self.metric.main}"
+        return f"val/{self.metric.main_metric}"
 
     def predictions_for_json(self) -> list[dict[str, Any]]:
         """Return the boxes in COCO's results format, with the data set's own category ids."""
@@ -143,9 +144,10 @@ class Detection(Task):
 
     def on_test_epoch_end(self) -> None:
         """Score the test split, and keep the boxes of all processes for the results file."""
-        records = self.metric.gathered()
+        records = self.metric.gathered_records()
         self.score("test")
-        self.results |= operating_point(list(records.values()), len(self.class_names)).results(self.class_names)
+        point = find_operating_point(list(records.values()), len(self.class_names))
+        self.results |= point.results(self.class_names)
         self.predictions = [
             {
                 "image_id": image_id,

@@ -3,12 +3,12 @@
 from typing import ClassVar, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from visionkit.data.batch import Batch
 from visionkit.data.splits import RequiredAnnotation
-from visionkit.metrics.classification import MultiLabelMetrics, SingleLabelMetrics
+from visionkit.metrics.classification import ClassificationMetrics, MultiLabelMetrics, SingleLabelMetrics
 
 
 class LabelMode(Protocol):
@@ -22,7 +22,7 @@ class LabelMode(Protocol):
 
     required: ClassVar[RequiredAnnotation]
     in_words: ClassVar[str]
-    metrics: ClassVar[type[nn.Module]]
+    metrics: ClassVar[type[ClassificationMetrics]]
 
     def targets(self, batch: Batch, classes: int, device: torch.device) -> Tensor:
         """Return the targets of a batch, as `loss` and the metric take them."""
@@ -38,7 +38,7 @@ class SingleLabel:
 
     required: ClassVar[RequiredAnnotation] = "label"
     in_words: ClassVar[str] = "one label per image"
-    metrics: ClassVar[type[nn.Module]] = SingleLabelMetrics
+    metrics: ClassVar[type[ClassificationMetrics]] = SingleLabelMetrics
 
     def targets(self, batch: Batch, classes: int, device: torch.device) -> Tensor:
         """Return class indices, int64 [B]."""
@@ -54,7 +54,7 @@ class MultiLabel:
 
     required: ClassVar[RequiredAnnotation] = "tags"
     in_words: ClassVar[str] = "any number of labels per image"
-    metrics: ClassVar[type[nn.Module]] = MultiLabelMetrics
+    metrics: ClassVar[type[ClassificationMetrics]] = MultiLabelMetrics
 
     def targets(self, batch: Batch, classes: int, device: torch.device) -> Tensor:
         """Return float [B, K]: 1 for the classes of the image."""

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from visionkit.data.datamodule import VisionData
 from visionkit.errors import ConfigError
-from visionkit.metrics.gather import gather_by_key
+from visionkit.metrics.all_gather import all_gather_dict
 from visionkit.ops.class_weights import class_weights
 from visionkit.pipelines.base import Pipeline
 from visionkit.pipelines.runtime import RuntimeOptions
@@ -110,7 +110,7 @@ class LogitsTask(Task):
     def on_test_epoch_end(self) -> None:
         """Score the test split, and keep the predictions of all processes for the results file."""
         self.score("test")
-        self.rows = gather_by_key(self.rows)
+        self.rows = all_gather_dict(self.rows)
 
     def _weights_for_training(self) -> Tensor | None:
         """Return the weight of each class in the loss.

@@ -119,6 +119,7 @@ class Segmentation(LogitsTask):
     pipeline_type = SegmentationPipeline
     pipeline: SegmentationPipeline
     loss_options: SegmentationLossOptions
+    metric: SegmentationMetrics
 
     def __init__(
         self,

@@ -9,7 +9,7 @@ from visionkit.cli.config.compose import compose
 from visionkit.cli.config.schema import check
 from visionkit.data.datamodule import VisionData
 from visionkit.data.datasets.base import formats
-from visionkit.metrics.records import detection_metrics
+from visionkit.metrics.detection import detection_metrics
 from visionkit.models import models
 from visionkit.tasks import tasks
 from visionkit.tasks.optimizers import OptimizerOptions, optimizers, schedules

@@ -9,7 +9,7 @@ import torch
 from visionkit.backbones import create_backbone
 from visionkit.data.batch import to_target, to_tensor
 from visionkit.data.datasets.shapes import Shapes
-from visionkit.metrics.records import detection_metrics
+from visionkit.metrics.detection import detection_metrics
 from visionkit.models import create_model
 
 SIZE = 64
@@ -112,6 +112,6 @@ def test_eight_images_are_learned_by_heart(name):
     with torch.no_grad():
         told = {"proposals": given} if getattr(network, "takes_proposals", False) else {}
         found = network.eval()(images, **told)
-    metric = detection_metrics.get("coco")(class_names=shapes.class_names, category_ids=None)
+    metric = detection_metrics.get("coco")(class_names=shapes.class_names)
     metric.update(found, targets)
     assert metric.compute().overall["AP50"] > 0.95

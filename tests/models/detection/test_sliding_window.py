@@ -10,7 +10,7 @@ from visionkit.backbones import create_backbone
 from visionkit.data.batch import to_target, to_tensor
 from visionkit.data.datasets.shapes import Shapes
 from visionkit.errors import ConfigError
-from visionkit.metrics.records import detection_metrics
+from visionkit.metrics.detection import detection_metrics
 from visionkit.models import create_model
 from visionkit.models.detection.parts.batch import split_targets
 
@@ -218,6 +218,6 @@ def test_eight_images_are_learned_by_heart():
         optimizer.step()
     with torch.no_grad():
         found = net.eval()(seen)
-    metric = detection_metrics.get("coco")(class_names=shapes.class_names, category_ids=None)
+    metric = detection_metrics.get("coco")(class_names=shapes.class_names)
     metric.update(found, targets)
     assert metric.compute().overall["AP50"] > 0.95

@@ -1,4 +1,4 @@
-"""What is kept of each image, and gathering over processes: every image once, also where a process has none."""
+"""Records of the detection metrics: gathered over processes, each image once, also if a process has none."""
 
 import copy
 import json
@@ -31,7 +31,7 @@ def _score(rank, folder, port):
     dist.destroy_process_group()
 
 
-def test_two_processes_with_padding_and_one_without_images_agree_with_one(free_port, tmp_path):
+def test_two_processes_with_padding_or_without_images_agree_with_one(free_port, tmp_path):
     alone = CocoAP(["a", "b"])
     alone.update(*random_case(5, classes=2, images=7))
     expected = flat(alone.compute())
@@ -57,13 +57,13 @@ def image(image_id=1, **changes):
         ({"boxes": torch.tensor([[0.0, 0, float("nan"), 9]])}, "NaN or infinite"),
     ],
 )
-def test_a_prediction_that_cannot_be_scored_is_named(changes, words):
+def test_an_invalid_prediction_raises_and_is_named(changes, words):
     prediction, target = image(**changes)
     with pytest.raises(VisionkitError, match=words):
         CocoAP(["a", "b"]).update([prediction], [target])
 
 
-def test_a_target_with_a_label_that_is_no_class_is_named():
+def test_a_target_with_an_unknown_label_raises():
     prediction, target = image()
     with pytest.raises(VisionkitError, match="true label 7"):
         VocAP(["a"]).update([prediction], [{**target, "labels": torch.tensor([7])}])
@@ -86,7 +86,7 @@ def test_calling_a_metric_keeps_every_image():
     assert list(metric.records) == [1, 2]
 
 
-def test_reset_and_copies_hold_their_own_images():
+def test_copies_keep_their_images_after_a_reset():
     metric = CocoAP(["a"])
     prediction, target = image()
     metric.update([prediction], [target])

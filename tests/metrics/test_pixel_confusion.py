@@ -3,15 +3,15 @@ import torch
 from torchmetrics.classification import MulticlassConfusionMatrix
 
 from visionkit.errors import VisionkitError
-from visionkit.metrics.confusion import PixelConfusion
+from visionkit.metrics.pixel_confusion import PixelConfusionMatrix
 
 
 @pytest.mark.parametrize("classes", [2, 11, 127, 128, 255])
 @pytest.mark.parametrize("kind", [torch.uint8, torch.int64])
-def test_the_matrix_is_torchmetrics(classes, kind):
+def test_the_matrix_equals_that_of_torchmetrics(classes, kind):
     """127 classes are the last whose pairs fit into 16 bits."""
     generator = torch.Generator().manual_seed(classes)
-    own = PixelConfusion(classes)
+    own = PixelConfusionMatrix(classes)
     theirs = MulticlassConfusionMatrix(classes, ignore_index=255, validate_args=False)
     for _ in range(2):
         labels, truth = torch.randint(classes, (2, 3, 40, 50), generator=generator)
@@ -22,6 +22,6 @@ def test_the_matrix_is_torchmetrics(classes, kind):
     assert torch.equal(own.compute(), theirs.compute())
 
 
-def test_a_class_that_there_is_not_is_refused():
+def test_an_unknown_class_index_raises():
     with pytest.raises(VisionkitError, match="3 classes"):
-        PixelConfusion(3).update(torch.zeros(2, 2, dtype=torch.uint8), torch.full((2, 2), 3, dtype=torch.uint8))
+        PixelConfusionMatrix(3).update(torch.zeros(2, 2, dtype=torch.uint8), torch.full((2, 2), 3, dtype=torch.uint8))

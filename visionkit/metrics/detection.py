@@ -1,0 +1,86 @@
+"""Base class and registry of the detection metrics."""
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
+
+import numpy as np
+from torch import Tensor
+from torchmetrics import Metric
+
+from visionkit.metrics.all_gather import all_gather_dict
+from visionkit.metrics.image_record import ImageRecord
+from visionkit.metrics.results import MetricResults
+from visionkit.registry import Registry
+
+
+class DetectionMetric(Metric):
+    """Base of the metrics of boxes and masks over a whole set of images.
+
+    Records are kept by image id. `compute` gathers them from all processes, so every process must call it, also one
+    without images. An image that a distributed sampler gave to two processes counts once.
+
+    Args:
+        class_names: K names in label order.
+
+    Attributes:
+        main_metric: name of the metric that selects the best checkpoint; higher is better.
+        records: record of each image of this process, by image id.
+    """
+
+    full_state_update = False
+    main_metric: str
+
+    def __init__(self, class_names: Sequence[str]) -> None:
+        super().__init__(sync_on_compute=False)
+        self.class_names = list(class_names)
+        self.records: dict[int | str, ImageRecord] = {}
+
+    def update(self, predictions: Sequence[Mapping[str, Any]], targets: Sequence[Mapping[str, Any]]) -> None:
+        """Add images.
+
+        Args:
+            predictions: per image `boxes` [M, 4] xyxy, `scores` [M], `labels` [M], and `masks` (M RLEs) for mask AP.
+            targets: per image `boxes` [N, 4], `labels` [N], `image_id`, and optionally `size`, `crowd`, `difficult`,
+                `area`, `masks`. Boxes of both are in the pixels of the original image.
+
+        Raises:
+            VisionkitError: a score or box is NaN, a label is not in 0..K-1, or fields of an image differ in length.
+        """
+        for prediction, target in zip(predictions, targets, strict=True):
+            image_id = _plain_id(target["image_id"])
+            record = ImageRecord.from_tensors(prediction, target)
+            record.check(image_id, len(self.class_names))
+            self.records[image_id] = record
+
+    def forward(self, predictions: Sequence[Mapping[str, Any]], targets: Sequence[Mapping[str, Any]]) -> None:
+        """Do the same as `update`; metrics of the batch alone would need communication between processes."""
+        self.update(predictions, targets)
+
+    @abstractmethod
+    def compute(self) -> MetricResults:
+        """Return the metrics over the images of all processes."""
+
+    def reset(self) -> None:
+        """Remove all images."""
+        super().reset()
+        self.records = {}
+
+    def gathered_records(self) -> dict[int | str, ImageRecord]:
+        """Return the records of all processes by image id, sorted, since equal scores are ranked in this order."""
+        records = all_gather_dict(self.records)
+        return {image_id: records[image_id] for image_id in sorted(records, key=_sort_key)}
+
+
+def _sort_key(image_id: int | str) -> tuple[bool, int, str]:
+    """Sort numbers by value, then names alphabetically."""
+    return (False, image_id, "") if isinstance(image_id, int) else (True, 0, image_id)
+
+
+def _plain_id(image_id: Any) -> int | str:
+    """Return the id as int or str; ids that are tensors or numpy numbers do not work as keys."""
+    return cast(int | str, image_id.item() if isinstance(image_id, Tensor | np.generic) else image_id)
+
+
+detection_metrics: Registry[Callable[..., DetectionMetric]] = Registry("metric", "visionkit.metrics")
+"""Metrics of `evaluation.metric`; each entry is called as `entry(class_names=...)`."""
