@@ -16,7 +16,8 @@ class Registry(Generic[T]):
 
     Args:
         kind: what it holds, in the singular, for error messages ("backbone").
-        package: dotted name of the package whose modules register entries; they are imported at the first lookup.
+        package: dotted name of the package whose modules register entries. A lookup imports the module that the name
+            begins with (`fcn` for "fcn8s"), and all modules if the entry is not there.
     """
 
     def __init__(self, kind: str, package: str | None = None) -> None:
@@ -38,13 +39,15 @@ class Registry(Generic[T]):
 
     def get(self, name: str) -> T:
         """Return the entry called `name`; an unknown name raises ConfigError with the nearest ones."""
-        self._import_package()
-        if name not in self._entries:
+        if name not in self:
             raise ConfigError(f"unknown {self.kind} {name!r}{suggest(name, self._entries)}")
         return self._entries[name]
 
     def __contains__(self, name: object) -> bool:
-        self._import_package()
+        if name not in self._entries and isinstance(name, str):
+            self._import_modules_like(name)
+        if name not in self._entries:
+            self._import_package()
         return name in self._entries
 
     def __iter__(self) -> Iterator[str]:
@@ -55,13 +58,26 @@ class Registry(Generic[T]):
         self._import_package()
         return len(self._entries)
 
+    def _import_modules_like(self, name: str) -> None:
+        """Import modules that `name` begins with until one registers it: loading one model should not import all."""
+        like = [module for module in self._modules() if name.startswith(module.rpartition(".")[2])]
+        for module in sorted(like, key=lambda module: len(module.rpartition(".")[2]), reverse=True):
+            importlib.import_module(module)
+            if name in self._entries:
+                return
+
     def _import_package(self) -> None:
         """Import every module of the package once, so that their decorators run."""
+        modules, self._package = self._modules(), None
+        for module in modules:
+            importlib.import_module(module)
+
+    def _modules(self) -> list[str]:
+        """Return the dotted names of the package's modules; none if all have been imported."""
         if self._package is None:
-            return
-        package, self._package = importlib.import_module(self._package), None
-        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
-            importlib.import_module(module.name)
+            return []
+        package = importlib.import_module(self._package)
+        return [module.name for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")]
 
 
 def suggest(name: str, known: Iterable[str]) -> str:

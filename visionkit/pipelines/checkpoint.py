@@ -1,4 +1,4 @@
-"""Checkpoints: read, checked, rebuilt into a pipeline. Nothing is unpickled into objects, and nothing is fetched."""
+"""Reading checkpoints, and rebuilding the pipeline inside. No object is unpickled, and nothing is downloaded."""
 
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from visionkit.errors import CheckpointError
 from visionkit.models import create_model
 from visionkit.models.base import Model
 from visionkit.pipelines.base import ModelPipeline, pipelines
+from visionkit.pipelines.fast_loading import has_shared_parameters, load_weights, parameters_without_storage
 
 FORMAT_VERSION = 2
 """Of the `visionkit` entry of a checkpoint."""
@@ -51,11 +52,13 @@ def load_pipeline(path: str | Path, model: Model | None = None) -> ModelPipeline
 def pipeline_from(checkpoint: dict[str, Any], path: str | Path, model: Model | None = None) -> ModelPipeline[Any]:
     """Rebuild the pipeline of a checkpoint that has been read; see `load_pipeline`."""
     description = checkpoint["visionkit"]
-    network = model if model is not None else network_of(description, path)
+    network = network_of(description, path) if model is None else model
     pipeline = pipelines.get(description["task"]).from_description(description, network)
-    state = {key.removeprefix(PREFIX): value for key, value in checkpoint["state_dict"].items() if PREFIX in key}
+    weights = {
+        key.removeprefix(PREFIX): value for key, value in checkpoint["state_dict"].items() if key.startswith(PREFIX)
+    }
     try:
-        pipeline.load_state_dict(state)
+        load_weights(pipeline, weights)
     except RuntimeError as error:
         reason = "\n".join(str(error).splitlines()[1:3])
         raise CheckpointError(f"{path}: the weights do not fit the network it describes\n{reason}") from error
@@ -99,7 +102,7 @@ def network_of(description: dict[str, Any], path: str | Path) -> Model:
             "build it yourself and give it: load_from_checkpoint(path, model=...)"
         )
     try:
-        return build_network(description["model"])
+        return build_without_weights(description["model"])
     except TypeError as error:  # an option that has been renamed since; the state dict would not tell
         name, written_by = description["model"]["name"], description.get("versions", {}).get("visionkit", "")
         raise CheckpointError(
@@ -107,8 +110,21 @@ def network_of(description: dict[str, Any], path: str | Path) -> Model:
         ) from error
 
 
+def build_without_weights(spec: dict[str, Any]) -> Model:
+    """Return the network of a `Model.spec` for `load_weights`.
+
+    Its parameters have no storage, unless the constructor computes with them, as those of R-CNN and SlidingWindow do.
+    """
+    try:
+        with parameters_without_storage():
+            network = build_network(spec)
+    except Exception:  # whatever a constructor makes of the error; a genuine error is raised again
+        return build_network(spec)
+    return build_network(spec) if has_shared_parameters(network) else network
+
+
 def build_network(spec: dict[str, Any]) -> Model:
-    """Return the network of a `Model.spec` without weights: the caller is about to load them."""
+    """Return the network of a `Model.spec`, randomly initialized."""
     arguments: dict[str, Any] = {key: None if key == "weights" else value for key, value in spec.items()}
     backbone = create_backbone(**{**arguments.pop("backbone"), "weights": "checkpoint"})
     return create_model(backbone=backbone, **arguments)
