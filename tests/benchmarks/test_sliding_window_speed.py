@@ -29,7 +29,9 @@ def test_the_dense_form_is_twenty_times_as_fast(capsys):
     """The network of recipes/sliding_window_vgg11.yaml on an image of VOC's size, predictions and all."""
     torch.manual_seed(0)
     backbone = create_backbone("vgg11", weights="none", out_stages=["s16"])
-    net = create_model("sliding_window", backbone, 20, cells=3, head_channels=1024, box_regression=True, sizes=SIZES)
+    net = create_model(
+        "sliding_window", backbone, 20, windows={"cells": 3, "sizes": SIZES}, head_channels=1024, box_regression=True
+    )
     net.eval()
     image = torch.randn(3, HEIGHT, WIDTH)
     with torch.inference_mode():

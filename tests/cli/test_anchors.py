@@ -16,12 +16,12 @@ def test_the_anchors_of_a_card_are_printed_as_a_recipe_line(capsys):
     assert main(["data", "anchors", *WORDS, "--count", "3", "--size", "128"]) == 0
     said = capsys.readouterr().out.splitlines()
     assert [line.split(":")[0].strip() for line in said[1:4]] == ["1 anchors", "2 anchors", "3 anchors"]
-    anchors = yaml.safe_load(said[-1])["for"]["yolov2"]["model"]["anchors"]
+    anchors = yaml.safe_load(said[-1])["for"]["yolov2"]["model"]["anchor_shapes"]
     assert len(anchors) == 3
     assert all(0 < side <= 128 for pair in anchors for side in pair)
     # twice the size, twice the anchors
     assert main(["data", "anchors", *WORDS, "--count", "3", "--size", "64"]) == 0
-    halves = yaml.safe_load(capsys.readouterr().out.splitlines()[-1])["for"]["yolov2"]["model"]["anchors"]
+    halves = yaml.safe_load(capsys.readouterr().out.splitlines()[-1])["for"]["yolov2"]["model"]["anchor_shapes"]
     torch.testing.assert_close(torch.tensor(anchors), 2 * torch.tensor(halves), atol=0.11, rtol=0)
 
 

@@ -1,5 +1,6 @@
 import ast
 import inspect
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -74,3 +75,37 @@ def test_every_decorator_in_the_source_is_registered():
 
 def test_every_model_names_its_task():
     assert all(isinstance(models.get(name).task, str) for name in models)
+
+
+@dataclass(frozen=True)
+class Group:
+    ratios: tuple[float, ...] = (1.0,)
+    number: int = 3
+
+
+@pytest.fixture
+def grouped(monkeypatch):
+    registry = ModelRegistry("model")
+
+    @registry.register("grouped")
+    class Grouped(Model):
+        def __init__(self, backbone, num_classes, *, group=Group(number=7)):
+            super().__init__()
+            self.backbone, self.num_classes, self.group = backbone, num_classes, group
+
+    monkeypatch.setattr("visionkit.models.create.models", registry)
+    return Grouped
+
+
+def test_a_group_of_options_is_a_dict_in_the_spec_and_a_dataclass_in_the_model(grouped):
+    model = grouped(FakeBackbone(), 5, group=Group((0.5, 2.0)))
+    assert model.spec["group"] == {"ratios": [0.5, 2.0], "number": 3}
+    again = create_model("grouped", FakeBackbone(), 5, group=model.spec["group"])
+    assert again.group == model.group
+    assert create_model("grouped", FakeBackbone(), 5, group=Group((3.0,))).group == Group((3.0,))
+
+
+def test_missing_options_of_a_group_keep_the_models_defaults(grouped):
+    assert create_model("grouped", FakeBackbone(), 5, group={"ratios": [0.5]}).group == Group((0.5,), 7)
+    with pytest.raises(ConfigError, match=r"group has no option 'numbr'.*number"):
+        create_model("grouped", FakeBackbone(), 5, group={"numbr": 1})

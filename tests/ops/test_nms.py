@@ -43,7 +43,7 @@ def slow_hard(found, options, one_group):
         rivals = [other for other in kept if one_group or labels[other] == labels[index]]
         if all(iou(boxes[index], boxes[other]) <= options.iou for other in rivals):
             kept.append(index)
-    return [(index, found.scores[index].item()) for index in kept[: options.most]]
+    return [(index, found.scores[index].item()) for index in kept[: options.max_detections]]
 
 
 def slow_soft(found, options, share):
@@ -57,7 +57,7 @@ def slow_soft(found, options, share):
             kept.append((best, left.pop(best)))
             left = {i: s * share(iou(boxes[best], boxes[i])) for i, s in left.items()}
             left = {i: s for i, s in left.items() if s > options.score_threshold}
-    return sorted(kept, key=lambda pair: -pair[1])[: options.most]
+    return sorted(kept, key=lambda pair: -pair[1])[: options.max_detections]
 
 
 SLOW = {
@@ -147,7 +147,7 @@ def test_nan_is_refused(kind):
     [
         ({"kind": "soft"}, "soft_linear"),
         ({"iou": 1.5}, "IoU 1.5"),
-        ({"most": 0}, "not 0"),
+        ({"max_detections": 0}, "not 0"),
         ({"sigma": 0.0}, "sigma"),
         ({"score_threshold": 1.0}, "threshold 1.0 < 1"),
     ],

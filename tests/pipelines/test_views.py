@@ -170,7 +170,7 @@ def test_views_of_a_real_network_are_fused_as_by_hand():
                 views.append({**turned, "boxes": mirrored(turned["boxes"], image.shape[-1])})
             columns = [Candidates(view["boxes"], view["scores"], view["labels"]) for view in views]
             expected = fuse_boxes(columns, 0.4)
-            assert len(fused["scores"]) == min(len(expected.scores), task.network.roi_heads.nms.most)
+            assert len(fused["scores"]) == min(len(expected.scores), task.network.roi_heads.nms.max_detections)
             for name, column in expected._asdict().items():
                 torch.testing.assert_close(fused[name], column[: len(fused[name])], atol=1e-3, rtol=1e-4)
 
@@ -184,7 +184,7 @@ class Scatter(DetectionModel):
 
     @property
     def nms_options(self):
-        return NMSOptions(most=4)
+        return NMSOptions(max_detections=4)
 
     def forward(self, images, targets=None, proposals=None):
         self.calls += 1
@@ -202,7 +202,12 @@ def test_no_more_is_kept_than_max_detections():
     ("network", "most"),
     [
         (lambda: small_network(box_detections=7), 7),
-        (lambda: create_model("retinanet", create_backbone("resnet18", weights="none"), 3, detections=8), 8),
+        (
+            lambda: create_model(
+                "retinanet", create_backbone("resnet18", weights="none"), 3, nms={"max_detections": 8}
+            ),
+            8,
+        ),
         (BrightSpot, None),
     ],
 )
@@ -212,7 +217,7 @@ def test_the_most_detections_per_image_are_known(network, most):
 
 @pytest.mark.parametrize("name", sorted(SMALL))
 def test_every_detector_declares_its_most_detections(name):
-    assert small(name).nms_options.most in (100, 200, 300)
+    assert small(name).nms_options.max_detections in (100, 200, 300)
 
 
 def test_validation_uses_one_view_and_testing_all(tmp_path):

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tests.models.detection.every import EVERY, learned, small, with_all
+from tests.models.detection.every import EVERY, full_target, small, train_step
 from tests.models.detection.networks import images
 from visionkit.preprocessing.detection import DetectionPreprocessOptions
 from visionkit.tasks import Detection, Task
@@ -50,6 +50,6 @@ def test_a_batch_predicts_as_its_images_one_by_one(name):
 @EVERY
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
 def test_losses_and_gradients_are_finite_in_reduced_precision(name, dtype):
-    targets = [with_all([[4.0, 4, 60, 70], [20, 10, 70, 40]], SIZE), with_all([], SIZE)]
+    targets = [full_target([[4.0, 4, 60, 70], [20, 10, 70, 40]], SIZE), full_target([], SIZE)]
     with torch.autocast("cpu", dtype=dtype):
-        learned(small(name), images(SIZE, SIZE), targets)
+        train_step(small(name), images(SIZE, SIZE), targets)

@@ -46,7 +46,7 @@ DATA_EXAMPLES = """examples:
   visionkit data check data/mine.yaml                                  before a night of training
   visionkit data download coco2017 data.root=/data/coco
   visionkit data proposals data/voc2007.yaml --mode quality --split train
-  visionkit data anchors data/bccd.yaml --count 5 --size 416           shapes for model.anchors of yolov2
+  visionkit data anchors data/bccd.yaml --count 5 --size 416           shapes for model.anchor_shapes of yolov2
 """
 TRANSFER_EXAMPLES = """examples:
   visionkit transfer advise data/mine.yaml                             do pretrained weights fit these images?

@@ -2,12 +2,14 @@
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import fields, is_dataclass, replace
 from typing import Any, TypeVar
 
 from visionkit.backbones.base import Backbone
+from visionkit.errors import ConfigError
 from visionkit.models.base import Model
-from visionkit.registry import Registry
+from visionkit.registry import Registry, suggest
 
 Network = TypeVar("Network", bound=type[Model])
 
@@ -42,12 +44,38 @@ def create_model(name: str, backbone: Backbone, num_classes: int, **options: Any
         name: registered name ("faster_rcnn").
         backbone: what `create_backbone` returns; it becomes part of the network.
         num_classes: K, the number of classes without background.
-        **options: the network's own, see its class.
+        **options: the network's own, see its class. A group of options (`nms`) is its dataclass, or a dict of some of
+            its fields; the others keep the model's defaults.
 
     Raises:
-        ConfigError: there is no such model.
+        ConfigError: there is no such model, or a group has no such option.
     """
-    return models.get(name)(backbone, num_classes, **options)
+    model_class = models.get(name)
+    return model_class(backbone, num_classes, **_with_option_groups(model_class, options))
+
+
+def _with_option_groups(model_class: type[Model], options: dict[str, Any]) -> dict[str, Any]:
+    """Return `options` with dicts replaced by the dataclass that is the default of their parameter."""
+    parameters = {
+        name: parameter
+        for base in reversed(model_class.__mro__)
+        if issubclass(base, Model)
+        for name, parameter in inspect.signature(base).parameters.items()
+    }
+    return {
+        name: _option_group(name, parameters[name].default, value)
+        if isinstance(value, Mapping) and name in parameters and is_dataclass(parameters[name].default)
+        else value
+        for name, value in options.items()
+    }
+
+
+def _option_group(name: str, default: Any, values: Mapping[str, Any]) -> Any:
+    known = [field.name for field in fields(default)]
+    for key in values:
+        if key not in known:
+            raise ConfigError(f"{name} has no option {key!r}{suggest(key, known)}")
+    return replace(default, **{key: _with_tuples(value) for key, value in values.items()})
 
 
 def _record_arguments(network: type[Model], name: str) -> None:
@@ -72,5 +100,12 @@ def _record_arguments(network: type[Model], name: str) -> None:
 
 
 def _primitive(value: Any) -> Any:
-    """`value` with lists in place of tuples."""
+    """Return `value` with dicts in place of dataclasses, and lists in place of tuples."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: _primitive(getattr(value, field.name)) for field in fields(value)}
     return [_primitive(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def _with_tuples(value: Any) -> Any:
+    """Return `value` with tuples in place of lists."""
+    return tuple(_with_tuples(item) for item in value) if isinstance(value, (list, tuple)) else value

@@ -51,7 +51,7 @@ class NMSOptions:
     Attributes:
         kind: registered name.
         iou: overlap from which on a lower scored box suffers; `soft_gaussian` has no such bound.
-        most: boxes that stay at most.
+        max_detections: maximum number of boxes of an image that are kept.
         score_threshold: a box stays that scores more; matters to soft kinds, which lower scores.
         sigma: how gently `soft_gaussian` decays (Bodla et al. 2017, section 3: .5).
 
@@ -61,16 +61,16 @@ class NMSOptions:
 
     kind: str = "per_class"
     iou: float = 0.5
-    most: int = 100
+    max_detections: int = 100
     score_threshold: float = 0.0
     sigma: float = 0.5
 
     def __post_init__(self) -> None:
         nms_kinds.get(self.kind)
-        if not (0 <= self.iou <= 1 and self.most >= 1 and self.sigma > 0 and 0 <= self.score_threshold < 1):
+        if not (0 <= self.iou <= 1 and self.max_detections >= 1 and self.sigma > 0 and 0 <= self.score_threshold < 1):
             raise ConfigError(
                 f"nms: 0 <= IoU {self.iou} <= 1, 0 <= score threshold {self.score_threshold} < 1, at least 1 "
-                f"detection (not {self.most}), and sigma {self.sigma} > 0 must hold"
+                f"detection (not {self.max_detections}), and sigma {self.sigma} > 0 must hold"
             )
 
     def __call__(self, candidates: Candidates) -> Kept:
@@ -89,14 +89,14 @@ nms_kinds: Registry[Callable[[Candidates, NMSOptions], Kept]] = Registry("NMS ki
 @nms_kinds.register("per_class")
 def per_class(candidates: Candidates, options: NMSOptions) -> Kept:
     """A box falls that overlaps a better one of its class by more than the IoU."""
-    indices = batched_nms(candidates.boxes, candidates.scores, candidates.labels, options.iou)[: options.most]
+    indices = batched_nms(candidates.boxes, candidates.scores, candidates.labels, options.iou)[: options.max_detections]
     return Kept(indices, candidates.scores[indices])
 
 
 @nms_kinds.register("class_agnostic")
 def class_agnostic(candidates: Candidates, options: NMSOptions) -> Kept:
     """A box falls that overlaps a better one of any class by more than the IoU."""
-    indices = nms(candidates.boxes, candidates.scores, options.iou)[: options.most]
+    indices = nms(candidates.boxes, candidates.scores, options.iou)[: options.max_detections]
     return Kept(indices, candidates.scores[indices])
 
 
@@ -126,7 +126,7 @@ def _soften(candidates: Candidates, options: NMSOptions, share: Callable[[Tensor
     boxes, scores, labels = candidates
     left = scores.masked_fill(scores <= options.score_threshold, -torch.inf)
     taken: list[tuple[Tensor, Tensor]] = []
-    for _ in range(min(options.most, len(scores))):
+    for _ in range(min(options.max_detections, len(scores))):
         score, best = left.max(dim=0)
         taken.append((score, best))
         suffers = (labels == labels[best]) & (left > -torch.inf)  # a share of 0 would make nan of what is out already

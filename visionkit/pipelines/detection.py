@@ -131,7 +131,7 @@ class DetectionPipeline(ModelPipeline[Prediction]):
     @property
     def max_detections(self) -> int | None:
         """Largest number of detections per image; None where the model does not say."""
-        return self.network.nms_options.most if self.network.nms_options is not None else None
+        return self.network.nms_options.max_detections if self.network.nms_options is not None else None
 
     def forward(self, images: Sequence[Tensor], targets: Sequence[Target] | None = None) -> list[Prediction]:
         """Detect objects.

@@ -1,4 +1,4 @@
-"""Every registered detector, small enough to learn and detect in a second."""
+"""Every registered detector, small enough to train and predict in a second."""
 
 import math
 
@@ -16,31 +16,33 @@ GIVEN = {"head_channels": 16, "box_batch_size": 16}
 S16 = {"out_stages": ["s16"]}
 
 SMALL = {
-    "retinanet": ("resnet18", {}, {"fpn_channels": 16, "prior": 0.1}),
-    "sliding_window": ("patch_cnn_33", {}, {"sizes": (40.0,), "context": 4, "head_channels": 32}),
-    # No third level: PyTorch 2.15 on CPU leaves garbage in bf16 gradients of a strided convolution on one cell.
+    "retinanet": ("resnet18", {}, {"fpn_channels": 16, "prior_probability": 0.1}),
+    "sliding_window": ("patch_cnn_33", {}, {"windows": {"sizes": (40.0,), "context": 4}, "head_channels": 32}),
+    # No third level: PyTorch on CPU returns wrong bf16 gradients of a strided convolution on one cell.
     "ssd": ("resnet18", {}, {"extra_channels": (32, 32)}),
     "yolov1": ("resnet18", {}, {"head": "convolutional", "head_channels": 32, "head_stride": 1, "grid": 3}),
-    "yolov2": ("resnet18", {}, {"anchors": [[20, 20], [40, 60]], "head_channels": 32}),
+    "yolov2": ("resnet18", {}, {"anchor_shapes": [[20, 20], [40, 60]], "head_channels": 32}),
     "faster_rcnn": ("resnet18", {}, {"fpn_channels": 16, **REGIONS}),
     "mask_rcnn": ("resnet18", {}, {"fpn_channels": 16, "mask_channels": 16, **REGIONS}),
     "rfcn": ("resnet18", S16, REGIONS),
     "fast_rcnn": ("resnet18", S16, {"head_dropout": 0.0, **GIVEN}),
     "rcnn": ("alexnet", {}, {"warp_size": 67, "context": 4, **GIVEN}),
 }
-"""Of each detector a backbone, its options, and what makes the rest small."""
+"""Backbone, options of the backbone, and options of each detector that make it small."""
 
 EVERY = pytest.mark.parametrize("name", sorted(SMALL))
 
 
-def small(name, **more):
+def small(name, **more_options):
     torch.manual_seed(0)
-    backbone, of_backbone, options = SMALL[name]
-    return create_model(name, create_backbone(backbone, weights="none", **of_backbone), 3, **options, **more)
+    backbone, backbone_options, options = SMALL[name]
+    return create_model(
+        name, create_backbone(backbone, weights="none", **backbone_options), 3, **options, **more_options
+    )
 
 
-def with_all(boxes, size):
-    """A target with all that any detector asks for: boxes of class 1, their masks, and themselves as proposals."""
+def full_target(boxes, size):
+    """Return a target for any detector: boxes of class 1, their masks, and the boxes as proposals."""
     masks = [np.zeros(size, np.uint8, order="F") for _ in boxes]
     for mask, (left, top, right, bottom) in zip(masks, boxes, strict=True):
         mask[int(top) : math.ceil(bottom), int(left) : math.ceil(right)] = 1
@@ -48,9 +50,9 @@ def with_all(boxes, size):
     return target(boxes, [1] * len(boxes), masks=[rle.encode(mask) for mask in masks], proposals=proposals)
 
 
-def learned(network, shown, targets):
-    """The losses of a step, which must be finite, as must be their gradients; none is missing: other processes wait."""
-    losses = network.train()(shown, targets)
+def train_step(network, inputs, targets):
+    """Return the losses of a step. All must be finite, and every parameter has a gradient, as DDP requires."""
+    losses = network.train()(inputs, targets)
     sum(losses.values()).backward()
     assert all(math.isfinite(value.item()) for value in losses.values())
     gradients = {name: value.grad for name, value in network.named_parameters() if value.requires_grad}
@@ -59,7 +61,7 @@ def learned(network, shown, targets):
     return losses
 
 
-def detected(network, shown, proposals):
-    given = {"proposals": proposals} if getattr(network, "takes_proposals", False) else {}
+def predict(network, inputs, proposals):
+    given = {"proposals": proposals} if network.takes_proposals else {}
     with torch.inference_mode():
-        return network.eval()(shown, **given)
+        return network.eval()(inputs, **given)

@@ -1,4 +1,4 @@
-"""A detector of torchvision under our task: the same losses and detections as by itself, labels from 0."""
+"""A detector of torchvision in our task returns the same losses and detections as alone, with labels from 0."""
 
 import copy
 
@@ -20,7 +20,7 @@ PREPROCESS = DetectionPreprocessOptions(short_side=64, long_side=128)
 
 
 def fcos(classes):
-    """FCOS on three convolutions, as torchvision resizes and normalizes by itself."""
+    """FCOS on two convolutions, with torchvision's own resizing and normalization."""
     torch.manual_seed(0)
     layers = [nn.Conv2d(3, 8, 3, 4, 1), nn.ReLU(), nn.Conv2d(8, 32, 3, 2, 1), nn.ReLU()]
     backbone = nn.Sequential(*layers)
@@ -40,14 +40,14 @@ def fcos(classes):
     return network
 
 
-def test_detections_are_torchvisions_with_labels_from_0():
+def test_predictions_are_torchvisions_with_labels_from_0():
     alone = fcos(len(NAMES)).eval()
     task = Detection(FromTorchvision(copy.deepcopy(alone), len(NAMES)), NAMES, preprocess=PREPROCESS).eval()
     assert task.pipeline.preprocess_options.mean == pytest.approx([0.5, 0.4, 0.3])
     images = [torch.randint(0, 256, (3, *shape), dtype=torch.uint8) for shape in ((64, 96), (128, 64))]
     with torch.no_grad():
-        expected, found = [alone([image / 255])[0] for image in images], task(images)
-    for theirs, ours in zip(expected, found, strict=True):
+        expected, predictions = [alone([image / 255])[0] for image in images], task(images)
+    for theirs, ours in zip(expected, predictions, strict=True):
         objects = theirs["labels"] > 0  # FCOS also scores a class 0
         assert 0 < len(ours["scores"]) == objects.sum() < len(objects)
         torch.testing.assert_close(ours["scores"], theirs["scores"][objects].sort(descending=True).values)
@@ -57,7 +57,7 @@ def test_detections_are_torchvisions_with_labels_from_0():
             assert (theirs["scores"][same] - score).abs().min() < 1e-5
 
 
-def test_losses_are_torchvisions_and_crowds_teach_nothing_of_their_own():
+def test_losses_are_torchvisions_and_crowds_are_background():
     alone = fcos(2).train()
     ours = FromTorchvision(copy.deepcopy(alone), 2).train()
     mean, std = (torch.tensor(value).view(3, 1, 1) for value in (ours.mean, ours.std))
@@ -80,10 +80,10 @@ def test_it_trains_and_is_scored_under_the_task(tmp_path):
     assert "val/loss" not in trainer.callback_metrics
 
 
-def test_networks_of_masks_and_those_of_others_are_refused():
+def test_detectors_of_masks_and_other_models_are_refused():
     with torch.device("meta"):
         masks = detection.maskrcnn_resnet50_fpn(weights=None, weights_backbone=None)
-    with pytest.raises(ConfigError, match="mask_rcnn of the kit"):
+    with pytest.raises(ConfigError, match="visionkit's mask_rcnn"):
         FromTorchvision(masks, 90)
-    with pytest.raises(ConfigError, match="Linear is no detector of torchvision"):
+    with pytest.raises(ConfigError, match="Linear is not a detector of torchvision"):
         FromTorchvision(nn.Linear(1, 1), 1)

@@ -1,4 +1,4 @@
-"""Each detector learns eight images by heart, two of them empty, and gives the right classes back."""
+"""Each detector overfits eight images, two of them empty, and predicts the right classes."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,25 +16,25 @@ SIZE = 64
 
 
 @dataclass
-class Lesson:
-    """What a detector needs to learn eight images in seconds.
+class Training:
+    """How a detector overfits eight images in seconds.
 
     Attributes:
-        steps: all eight images in each.
+        steps: optimizer steps, each with all eight images.
         stages: of a ResNet-18.
-        lr: Adam's.
-        falls: whether that falls to 0, so that BatchNorm's running statistics catch up; focal loss is too slow for it.
-        options: the network's, small.
+        lr: learning rate of Adam.
+        cosine: whether the learning rate falls to 0, so that BatchNorm's running statistics catch up.
+        options: of the model.
     """
 
     steps: int
     stages: list[str] = field(default_factory=lambda: ["s16"])
     lr: float = 1e-3
-    falls: bool = True
+    cosine: bool = True
     options: dict[str, Any] = field(default_factory=dict)
 
 
-# Learned by heart, anchors between the two thresholds say anything: they are never told that they are wrong.
+# Without ignored anchors: an overfitted model scores those between the two thresholds at random.
 FEW_PROPOSALS = {
     "rpn_bg_iou": 0.5,
     "rpn_pre_nms_top_n_train": 200,
@@ -45,31 +45,31 @@ FEW_PROPOSALS = {
 }
 PYRAMID = {**FEW_PROPOSALS, "fpn_channels": 32, "head_channels": 64, "anchor_sizes": [[20], [32], [44]]}
 
-LESSONS = {
-    "retinanet": Lesson(
+TRAININGS = {
+    "retinanet": Training(
         steps=150,
         stages=["s8", "s16"],
-        falls=False,
+        cosine=False,
         options={
             "bg_iou": 0.5,
             "fpn_channels": 32,
-            "anchor_sizes": [[side, 5 * side // 4, 8 * side // 5] for side in (16, 24, 32, 48)],
+            "anchors": {"sizes": [[side, 5 * side // 4, 8 * side // 5] for side in (16, 24, 32, 48)]},
         },
     ),
-    "ssd": Lesson(steps=70, stages=["s8", "s16"], options={"extra_channels": (64,)}),
-    "yolov1": Lesson(
+    "ssd": Training(steps=70, stages=["s8", "s16"], options={"extra_channels": (64,)}),
+    "yolov1": Training(
         steps=80, options={"head_channels": 64, "head_stride": 1, "grid": 4, "hidden": 256, "dropout": 0.0}
     ),
-    "yolov2": Lesson(
+    "yolov2": Training(
         steps=80,
         stages=["s16", "s32"],
-        options={"head_channels": 64, "passthrough_channels": 16, "anchors": [[16, 16], [28, 28], [42, 42]]},
+        options={"head_channels": 64, "passthrough_channels": 16, "anchor_shapes": [[16, 16], [28, 28], [42, 42]]},
     ),
-    "fast_rcnn": Lesson(steps=60, options={"head_channels": 128, "head_dropout": 0.0, "box_batch_size": 64}),
-    "faster_rcnn": Lesson(steps=90, stages=["s8", "s16"], options=PYRAMID),
-    "mask_rcnn": Lesson(steps=80, stages=["s8", "s16"], options={**PYRAMID, "mask_channels": 16}),
-    # maps of four by four places are read between these
-    "rfcn": Lesson(
+    "fast_rcnn": Training(steps=60, options={"head_channels": 128, "head_dropout": 0.0, "box_batch_size": 64}),
+    "faster_rcnn": Training(steps=90, stages=["s8", "s16"], options=PYRAMID),
+    "mask_rcnn": Training(steps=80, stages=["s8", "s16"], options={**PYRAMID, "mask_channels": 16}),
+    # maps of 4 x 4 positions need RoIAlign
+    "rfcn": Training(
         steps=150,
         lr=2e-3,
         options={**FEW_PROPOSALS, "head_channels": 256, "anchor_sizes": [[16, 24, 36]], "pooling": "align"},
@@ -78,40 +78,42 @@ LESSONS = {
 
 
 def proposals(boxes):
-    """The objects a little beside themselves, and boxes anywhere."""
+    """Return shifted boxes of the objects, and random boxes."""
     generator = torch.Generator().manual_seed(0)
     near = boxes.repeat(12, 1)
     sides = (near[:, 2:] - near[:, :2]).repeat(1, 2)
     near = near + 0.1 * sides * torch.randn(near.shape, generator=generator)
     centers = SIZE * torch.rand(40, 2, generator=generator)
     half = SIZE * (0.1 + 0.2 * torch.rand(40, 2, generator=generator))
-    found = torch.cat([near, torch.cat([centers - half, centers + half], dim=1)]).clamp(0, SIZE)
-    return found[(found[:, 2:] > found[:, :2] + 2).all(dim=1)]
+    regions = torch.cat([near, torch.cat([centers - half, centers + half], dim=1)]).clamp(0, SIZE)
+    return regions[(regions[:, 2:] > regions[:, :2] + 2).all(dim=1)]
 
 
-@pytest.mark.parametrize("name", sorted(LESSONS))
-def test_eight_images_are_learned_by_heart(name):
+@pytest.mark.parametrize("name", sorted(TRAININGS))
+def test_a_detector_overfits_eight_images(name):
     shapes = Shapes(split="train", count=8, size=SIZE, min_object=0.3, max_object=0.7, max_objects=2, empty_share=0.3)
     samples = [shapes[index] for index in range(8)]
     targets = [to_target(sample) for sample in samples]
     assert [len(target["boxes"]) for target in targets].count(0) == 2
     images = [to_tensor(sample.image).float() / 128 - 1 for sample in samples]
-    given = [proposals(target["boxes"]) for target in targets]
-    lesson = LESSONS[name]
+    regions = [proposals(target["boxes"]) for target in targets]
+    training = TRAININGS[name]
     torch.manual_seed(0)
-    backbone = create_backbone("resnet18", weights="none", out_stages=lesson.stages)
-    network = create_model(name, backbone, len(shapes.class_names), **lesson.options).train()
-    optimizer = torch.optim.Adam(network.parameters(), lr=lesson.lr)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, lesson.steps, 0.0 if lesson.falls else lesson.lr)
-    taught = [{**target, "proposals": boxes} for target, boxes in zip(targets, given, strict=True)]
-    for _ in range(lesson.steps):
+    backbone = create_backbone("resnet18", weights="none", out_stages=training.stages)
+    network = create_model(name, backbone, len(shapes.class_names), **training.options).train()
+    optimizer = torch.optim.Adam(network.parameters(), lr=training.lr)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(
+        optimizer, training.steps, 0.0 if training.cosine else training.lr
+    )
+    training_targets = [{**target, "proposals": boxes} for target, boxes in zip(targets, regions, strict=True)]
+    for _ in range(training.steps):
         optimizer.zero_grad()
-        sum(network(images, taught).values()).backward()
+        sum(network(images, training_targets).values()).backward()
         optimizer.step()
         schedule.step()
     with torch.no_grad():
-        told = {"proposals": given} if getattr(network, "takes_proposals", False) else {}
-        found = network.eval()(images, **told)
+        arguments = {"proposals": regions} if network.takes_proposals else {}
+        predictions = network.eval()(images, **arguments)
     metric = detection_metrics.get("coco")(class_names=shapes.class_names)
-    metric.update(found, targets)
+    metric.update(predictions, targets)
     assert metric.compute().overall["AP50"] > 0.95

@@ -11,6 +11,7 @@ from visionkit.models.detection.parts.one_stage import DenseOutput
 from visionkit.models.detection.ssd import PUBLISHED, SSD
 from visionkit.models.load_model import load_strict
 from visionkit.ops.matching import Objects
+from visionkit.ops.nms import NMSOptions
 
 CLASSES = 3
 TWO = images((300, 300), (300, 300))
@@ -20,14 +21,14 @@ TWO_TARGETS = [
 ]
 
 
-def without_values(form, num_classes):
+def on_meta_device(form, num_classes):
     with torch.device("meta"):
         return SSD(create_backbone("vgg16_atrous", weights="checkpoint"), num_classes, form=form)
 
 
 @pytest.fixture(scope="module")
 def pair():
-    """torchvision's network, with random values that give varied scores, and ours with its values."""
+    """torchvision's model, with random weights that give varied scores, and ours with the same weights."""
     torch.manual_seed(3)
     reference = ssd300_vgg16(
         weights=None,
@@ -44,7 +45,12 @@ def pair():
     reference.backbone.register_forward_pre_hook(
         lambda _, inputs: (inputs[0].contiguous(memory_format=torch.channels_last),)
     )
-    ours = SSD(create_backbone("vgg16_atrous", weights="none"), CLASSES, form="ssd300", detections=1000)
+    ours = SSD(
+        create_backbone("vgg16_atrous", weights="none"),
+        CLASSES,
+        form="ssd300",
+        nms=NMSOptions(iou=0.45, max_detections=1000, score_threshold=0.01),
+    )
     load_strict(ours, PUBLISHED.translate(reference.state_dict()), "torchvision")
     return reference, ours
 
@@ -58,38 +64,38 @@ def test_predictions_equal_torchvision(pair):
     reference, ours = (network.eval() for network in pair)
     with torch.no_grad():
         expected, predictions = reference(TWO), ours(TWO)
-    for theirs, own in zip(expected, predictions, strict=True):
-        assert_same_detections(own, theirs)
+    for theirs, prediction in zip(expected, predictions, strict=True):
+        assert_same_detections(prediction, theirs)
 
 
-def test_default_boxes_equal_torchvisions(pair):
+def test_default_boxes_equal_torchvision(pair):
     reference, ours = pair
     with torch.no_grad():
-        _, output = ours.eval()._forward_view(TWO[:1])
+        _, output = ours.eval()._dense_output(TWO[:1])
         maps = list(reference.backbone(TWO[0][None]).values())
     images = type("Images", (), {"tensors": TWO[0][None], "image_sizes": [(300, 300)]})
     (expected,) = reference.anchor_generator(images, maps)
     torch.testing.assert_close(output.anchors, expected)
-    assert output.per_level == [5776, 2166, 600, 150, 36, 4]
+    assert output.anchors_per_level == [5776, 2166, 600, 150, 36, 4]
 
 
 @pytest.mark.parametrize(("form", "size", "boxes"), [("ssd300", 300, 8732), ("ssd512", 512, 24564)])
 def test_number_of_default_boxes(form, size, boxes):
-    network = without_values(form, 20)
+    network = on_meta_device(form, 20)
     sides = {"ssd300": [38, 19, 10, 5, 3, 1], "ssd512": [64, 32, 16, 8, 4, 2, 1]}[form]
     with torch.device("meta"):
         maps = network.neck(network.backbone(torch.zeros(1, 3, size, size)))
     assert [tuple(level.shape[-2:]) for level in maps.values()] == [(side, side) for side in sides]
-    anchors, per_level = network.anchors.grid((size, size), [torch.zeros(1, 1, side, side) for side in sides])
-    assert len(anchors) == sum(per_level) == boxes
+    anchors, anchors_per_level = network.anchors.grid((size, size), [torch.zeros(1, 1, side, side) for side in sides])
+    assert len(anchors) == sum(anchors_per_level) == boxes
 
 
-def test_parameters_of_ssd300_are_the_papers():
-    assert sum(p.numel() for p in without_values("ssd300", 20).parameters()) == 26_285_486
-    assert sum(p.numel() for p in without_values("ssd300", 90).parameters()) == 35_641_826  # torchvision's for COCO
+def test_number_of_parameters_of_ssd300():
+    assert sum(p.numel() for p in on_meta_device("ssd300", 20).parameters()) == 26_285_486
+    assert sum(p.numel() for p in on_meta_device("ssd300", 90).parameters()) == 35_641_826  # torchvision's for COCO
 
 
-def test_published_values_bring_their_normalization(pair, tmp_path, monkeypatch):
+def test_published_weights_set_the_normalization(pair, tmp_path, monkeypatch):
     reference, _ = pair
     path = tmp_path / "ssd.pth"
     torch.save(reference.state_dict(), path)
@@ -103,51 +109,51 @@ def test_published_values_bring_their_normalization(pair, tmp_path, monkeypatch)
     assert other.head.classification_head.module_list[0].out_channels == 4 * 6
 
 
-def test_hard_negatives_are_three_for_each_object():
-    """Two images of ten boxes: two objects and six of the hardest, none and none."""
+def test_hard_negatives_are_three_per_matched_box():
+    """Two images of ten boxes: two matched and six hard negatives in the first, none in the second."""
     network = SSD(create_backbone("resnet18", weights="none"), 2, extra_channels=())
     column = 20.0 * torch.arange(10)
     anchors = torch.stack([column, torch.zeros(10), column + 10, torch.full((10,), 10.0)], dim=1)
     logits = torch.zeros(2, 10, 3)
     logits[:, :, 1] = torch.arange(10.0)
     output = DenseOutput(anchors, [10], logits, torch.zeros(2, 10, 4))
-    nothing = Objects(anchors[:0], torch.zeros(0, dtype=torch.int64), anchors[:0])
-    losses = network.losses(output, [Objects(anchors[[8, 9]], torch.tensor([0, 1]), anchors[:0]), nothing])
-    each = -logits[0].log_softmax(-1)
-    expected = each[8, 1] + each[9, 2] + each[2:8, 0].sum()
+    empty = Objects(anchors[:0], torch.zeros(0, dtype=torch.int64), anchors[:0])
+    losses = network.losses(output, [Objects(anchors[[8, 9]], torch.tensor([0, 1]), anchors[:0]), empty])
+    entropy = -logits[0].log_softmax(-1)
+    expected = entropy[8, 1] + entropy[9, 2] + entropy[2:8, 0].sum()
     assert losses["loss_classifier"].item() == pytest.approx(expected.item() / 2)
     assert losses["loss_box"].item() == 0
-    assert network.losses(output, [nothing, nothing])["loss_classifier"].item() == 0
+    assert network.losses(output, [empty, empty])["loss_classifier"].item() == 0
 
 
 @pytest.mark.parametrize("size", [(64, 64), (37, 90)])
-def test_small_and_oblong_inputs_work(size):
+def test_small_and_oblong_inputs(size):
     torch.manual_seed(0)
     network = SSD(create_backbone("resnet18", weights="none"), 2).eval()
     with torch.no_grad():
-        (found,) = network(images(size))
-        _, output = network._forward_view(images(size))
+        (prediction,) = network(images(size))
+        _, output = network._dense_output(images(size))
     centers = (output.anchors[:, :2] + output.anchors[:, 2:]) / 2
     assert (centers > 0).all()
     assert (centers < torch.tensor([size[1], size[0]])).all()
-    assert found["boxes"].isfinite().all()
+    assert prediction["boxes"].isfinite().all()
 
 
-def test_published_forms_take_smaller_inputs():
+def test_published_forms_accept_smaller_inputs():
     network = SSD(create_backbone("vgg16_atrous", weights="none"), 2, form="ssd300").eval()
     with torch.no_grad():
-        _, output = network._forward_view(images((64, 64)))
+        _, output = network._dense_output(images((64, 64)))
     centers = (output.anchors[:, :2] + output.anchors[:, 2:]) / 2
     assert ((centers > 0) & (centers < 64)).all()
 
 
-def test_what_cannot_be_is_refused():
+def test_invalid_options_and_images_are_refused():
     resnet = create_backbone("resnet18", weights="none")
-    with pytest.raises(ConfigError, match=r"vgg16_atrous .*not on resnet18\n.*form=any"):
+    with pytest.raises(ConfigError, match=r"vgg16_atrous, not resnet18\n.*form=any"):
         SSD(resnet, 2, form="ssd300")
-    for idle in ({"scales": (0.1, 0.9)}, {"extra_channels": (64,)}):
-        with pytest.raises(ConfigError, match=f"{next(iter(idle))}=.*is for form=any"):
-            SSD(create_backbone("vgg16_atrous", weights="none"), 2, form="ssd300", **idle)
+    for unused in ({"scales": (0.1, 0.9)}, {"extra_channels": (64,)}):
+        with pytest.raises(ConfigError, match=f"{next(iter(unused))}=.*is for form=any"):
+            SSD(create_backbone("vgg16_atrous", weights="none"), 2, form="ssd300", **unused)
     with pytest.raises(ConfigError, match="did you mean ssd300"):
         SSD(resnet, 2, form="ssd30")
     with pytest.raises(DataError, match=r"one size\nset preprocess.size"):

@@ -82,7 +82,7 @@ def anchors(recipe: dict[str, Any], *, count: int = 5, size: int = 416) -> int:
         found = cluster_shapes(sizes, number)
         Console().print(f"{number:>3} anchors: mean IoU {found.mean_iou:.3f}")
     pairs = ", ".join(f"[{width:.1f}, {height:.1f}]" for width, height in found.shapes.tolist())
-    line = f"for: {{yolov2: {{model: {{anchors: [{pairs}]}}}}}}"
+    line = f"for: {{yolov2: {{model: {{anchor_shapes: [{pairs}]}}}}}}"
     Console().print(line, soft_wrap=True, markup=False, highlight=False)
     return 0
 

@@ -1,1 +1,1 @@
-"""Detection networks: boxes, scores and labels for each image."""
+"""Detection models: boxes, scores and labels of the objects in each image."""

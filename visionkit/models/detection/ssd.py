@@ -1,4 +1,4 @@
-"""SSD (Liu et al. 2015): default boxes on maps of many strides, softmax with hard negatives."""
+"""SSD (Liu et al. 2015): default boxes on maps of several strides, softmax loss with hard negatives."""
 
 from collections.abc import Sequence
 from typing import ClassVar, Literal
@@ -6,7 +6,6 @@ from typing import ClassVar, Literal
 from torch import Tensor
 from torch.nn import functional
 from torchvision.models.detection import SSD300_VGG16_Weights
-from torchvision.models.detection._utils import BoxCoder, SSDMatcher
 from torchvision.models.detection.ssd import SSDHead
 
 from visionkit.backbones.base import Backbone
@@ -14,10 +13,11 @@ from visionkit.backbones.weights_file import Normalization
 from visionkit.errors import ConfigError, DataError
 from visionkit.models.create import models
 from visionkit.models.detection.parts.batch import ImageBatch
-from visionkit.models.detection.parts.one_stage import DenseOutput, OneStageDetector, best_of_each_class
+from visionkit.models.detection.parts.one_stage import DenseOutput, OneStageDetector, topk_per_class
 from visionkit.models.detection.parts.ssd_variants import FORMS
 from visionkit.models.detection.parts.torchvision_weights import PublishedDetector
-from visionkit.ops.matching import Objects
+from visionkit.ops.box_coder import BoxCoder
+from visionkit.ops.matching import Objects, SSDMatcher
 from visionkit.ops.nms import NMSOptions
 from visionkit.ops.sampling import highest
 from visionkit.registry import suggest
@@ -29,7 +29,7 @@ PUBLISHED = PublishedDetector(
         (r"^backbone\.scale_weight$", "neck.scale.s8"),
         (r"^backbone\.extra\.0\.7\.1\.", "backbone.fc6."),
         (r"^backbone\.extra\.0\.7\.3\.", "backbone.fc7."),
-        *((rf"^backbone\.extra\.0\.{place}\.", f"backbone.features.{23 + place}.") for place in (1, 3, 5)),
+        *((rf"^backbone\.extra\.0\.{index}\.", f"backbone.features.{23 + index}.") for index in (1, 3, 5)),
         *((rf"^backbone\.extra\.{block}\.", f"neck.extra.{block - 1}.") for block in range(1, 6)),
     ),
     predictors={"head.classification_head.module_list.": 1},
@@ -39,41 +39,47 @@ PUBLISHED = PublishedDetector(
 
 @models.register("ssd")
 class SSD(OneStageDetector):
-    """One-stage detector on images of one size (VOC07 mAP 77.2 with 300 pixels, 79.8 with 512, trained on 07+12).
+    """SSD (Liu et al. 2015), a one-stage detector for images of one size.
 
-    With torchvision's values for `ssd300_vgg16` it repeats torchvision's results. Three forms:
+    Published VOC07 mAP is 77.2 with 300 pixels and 79.8 with 512, trained on 07+12. With torchvision's weights of
+    `ssd300_vgg16` the model returns torchvision's results. There are three forms:
 
-    - "ssd300": on vgg16_atrous, for `preprocess.size` [300, 300]: 8,732 default boxes.
-    - "ssd512": on vgg16_atrous, for `preprocess.size` [512, 512]: 24,564.
-    - "any": on any backbone's stages of stride 8 to 32 and a few convolutions behind them, for any size.
+    - "ssd300": on vgg16_atrous, for `preprocess.size` [300, 300]; 8,732 default boxes.
+    - "ssd512": on vgg16_atrous, for `preprocess.size` [512, 512]; 24,564 default boxes.
+    - "any": on the stages of stride 8 to 32 of any backbone and a few extra levels, for any size.
 
     Args:
-        backbone: see the forms.
+        backbone: source of the feature maps; which one depends on `form`.
         num_classes: K, without background; labels are 0..K-1.
-        form: "ssd300", "ssd512" or "any", see above.
-        extra_channels: of the levels behind the backbone, each half the size of the one before; only for "any", where
-            None is 512, 256, 256.
-        scales: side of the first level's default boxes and of the last one's, as shares of the image's (equation 4);
-            only for "any", where None is .2, .9.
-        fg_iou: IoU with an object from which a default box counts as it, besides each object's best (section 2.2: .5).
-        negatives: hardest background boxes in the loss for each box that is an object (the same: 3).
-        score_threshold: a detection scores more, in 0..1; for evaluation, not for display (section 2.3: .01).
-        class_candidates: best detections of each class that go into NMS (torchvision: 400).
-        NMS: which of overlapping detections stay, by its name in `visionkit.ops.nms`: "per_class",
-            "class_agnostic", "soft_linear" or "soft_gaussian".
-        nms_iou: detections suffer from a better one that they overlap by more (section 2.3: .45).
-        soft_nms_sigma: how gently "soft_gaussian" lowers scores (Bodla et al. 2017: .5).
-        detections: of an image at most (section 2.3: 200).
-        weights: values for the whole network: "coco" (torchvision's file for SSD300), the path of such a file, the
-            path of a visionkit checkpoint, or None. Of torchvision's 90 ids 80 classes are COCO's; with another number
-            of classes the predictors stay new.
+        form: "ssd300", "ssd512" or "any".
+        extra_channels: channels of the levels behind the backbone, each of half the size of the one before; only with
+            form "any", where None uses 512, 256, 256.
+        scales: side of the default boxes of the first and of the last level, as shares of the image's side (equation
+            4); only with form "any", where None uses 0.2 and 0.9.
+        fg_iou: a default box with at least this IoU matches an object, besides the best box of each object (section
+            2.2).
+        neg_to_pos_ratio: number of hardest background boxes in the loss per matched box (section 2.2).
+        topk_candidates: maximum number of detections of each class that enter NMS, as in torchvision.
+        nms: filter of overlapping detections (section 2.3).
+        weights: weights of the whole model: "coco" for torchvision's file of SSD300, the path of such a file, the path
+            of a visionkit checkpoint, or None. Of torchvision's 90 category ids, 80 are classes of COCO. With another
+            number of classes the prediction layers are randomly initialized.
 
     Attributes:
         spec: primitives from which `create_model` builds the same structure.
 
     Raises:
         ConfigError: options that contradict each other or the backbone.
-        CheckpointError: `weights` cannot be had or does not fit.
+        CheckpointError: `weights` cannot be loaded, or are for another model.
+
+    Example:
+        >>> import torch
+        >>> import visionkit as vk
+        >>> backbone = vk.create_backbone("resnet18", weights="none")
+        >>> model = vk.SSD(backbone, num_classes=3).eval()
+        >>> (prediction,) = model([torch.randn(3, 64, 64)])
+        >>> sorted(prediction)
+        ['boxes', 'labels', 'scores']
     """
 
     task: ClassVar[str] = "detection"
@@ -88,13 +94,9 @@ class SSD(OneStageDetector):
         extra_channels: tuple[int, ...] | None = None,
         scales: tuple[float, float] | None = None,
         fg_iou: float = 0.5,
-        negatives: float = 3.0,
-        score_threshold: float = 0.01,
-        class_candidates: int = 400,
-        nms_kind: str = "per_class",
-        nms_iou: float = 0.45,
-        soft_nms_sigma: float = 0.5,
-        detections: int = 200,
+        neg_to_pos_ratio: float = 3.0,
+        topk_candidates: int = 400,
+        nms: NMSOptions = NMSOptions(iou=0.45, max_detections=200, score_threshold=0.01),
         weights: str | None = None,
     ) -> None:
         if form not in FORMS:
@@ -104,50 +106,50 @@ class SSD(OneStageDetector):
             backbone,
             num_classes,
             neck=levels.neck,
-            head=SSDHead(levels.channels, levels.boxes.num_anchors_per_location(), num_classes + 1),
-            anchors=levels.boxes,
+            head=SSDHead(levels.channels, levels.default_boxes.num_anchors_per_location(), num_classes + 1),
+            anchors=levels.default_boxes,
             matcher=SSDMatcher(fg_iou),
             box_coder=BoxCoder(weights=(10.0, 10.0, 5.0, 5.0)),
-            nms=NMSOptions(nms_kind, nms_iou, detections, score_threshold, soft_nms_sigma),
+            nms=nms,
         )
-        self.negatives, self.class_candidates = negatives, class_candidates
+        self.neg_to_pos_ratio, self.topk_candidates = neg_to_pos_ratio, topk_candidates
         if weights is not None:
             PUBLISHED.load(self, backbone, weights)
 
     def losses(self, output: DenseOutput, objects: Sequence[Objects]) -> dict[str, Tensor]:
-        """Softmax over the classes and background, smooth L1 of the boxes that are objects (equations 1 and 2).
+        """Return softmax loss of classes and background, and smooth L1 loss of matched boxes (equations 1 and 2).
 
-        Of the background only the boxes count that are taken for an object most, `negatives` times as many as are
-        objects in the same image.
+        Of the background, only the boxes with the highest loss count: `neg_to_pos_ratio` times the number of matched
+        boxes of the image.
 
         Returns:
-            `loss_classifier` and `loss_box`, each summed over the batch and divided by its number of boxes that are
-            objects; 0 where there are none.
+            `loss_classifier` and `loss_box`, each summed over the batch and divided by its number of matched boxes; 0
+            without any.
         """
-        anchor_targets = self.anchor_targets(output.anchors, objects)
-        number = max(len(anchor_targets.image), 1)
-        each = functional.cross_entropy(output.logits.mT, anchor_targets.classes, ignore_index=-1, reduction="none")
-        allowed = self.negatives * (anchor_targets.classes > 0).sum(dim=1)
-        hardest = highest(each.detach(), anchor_targets.classes == 0, allowed)
-        said, wanted = self.box_errors(output, anchor_targets)
+        targets = self.anchor_targets(output.anchors, objects)
+        matched = max(len(targets.image), 1)
+        entropy = functional.cross_entropy(output.logits.mT, targets.classes, ignore_index=-1, reduction="none")
+        max_negatives = self.neg_to_pos_ratio * (targets.classes > 0).sum(dim=1)
+        hardest = highest(entropy.detach(), targets.classes == 0, max_negatives)
+        predicted, wanted = self.matched_deltas(output, targets)
         return {
-            "loss_classifier": (each[anchor_targets.image, anchor_targets.anchor].sum() + each[hardest].sum()) / number,
-            "loss_box": functional.smooth_l1_loss(said, wanted, reduction="sum") / number,
+            "loss_classifier": (entropy[targets.image, targets.anchor].sum() + entropy[hardest].sum()) / matched,
+            "loss_box": functional.smooth_l1_loss(predicted, wanted, reduction="sum") / matched,
         }
 
     def scores(self, output: DenseOutput) -> Tensor:
-        """See `OneStageDetector.scores`."""
+        """Return the softmax scores without background; see `OneStageDetector.scores`."""
         return output.logits.softmax(dim=-1)[..., 1:]
 
-    def choose(self, scores: Tensor, per_level: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """See `OneStageDetector.choose`."""
-        return best_of_each_class(scores, self.nms.score_threshold, self.class_candidates)
+    def select_candidates(self, scores: Tensor, anchors_per_level: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Select the best boxes of each class; see `OneStageDetector.select_candidates`."""
+        return topk_per_class(scores, self.nms.score_threshold, self.topk_candidates)
 
-    def _forward_view(self, images: list[Tensor]) -> tuple[ImageBatch, DenseOutput]:
+    def _dense_output(self, images: list[Tensor]) -> tuple[ImageBatch, DenseOutput]:
         sizes = sorted({tuple(image.shape[-2:]) for image in images})
         if len(sizes) > 1:
             raise DataError(
                 f"the images of this batch have the sizes {sizes[:3]}: SSD takes images of one size\n"
                 "set preprocess.size, such as [300, 300]"
             )
-        return super()._forward_view(images)
+        return super()._dense_output(images)

@@ -1,4 +1,4 @@
-"""What every one-stage detector must do, whatever its paper."""
+"""Contract of every one-stage detector."""
 
 import math
 
@@ -11,27 +11,25 @@ from visionkit.backbones.base import eval_norms
 from visionkit.errors import ConfigError, DataError, VisionkitError
 from visionkit.models import create_model, models
 from visionkit.models.detection.parts.batch import split_targets
-from visionkit.models.detection.parts.one_stage import OneStageDetector, best_of_each_class, best_of_each_level
+from visionkit.models.detection.parts.one_stage import OneStageDetector, topk_per_class, topk_per_level
 
 SMALL = {
     "retinanet": {"fpn_channels": 16},
     "sliding_window": {
-        "sizes": (40.0,),
-        "context": 4,
+        "windows": {"sizes": (40.0,), "context": 4},
+        "sampling": {"per_image": 400, "hard_fraction": 1.0},
         "head_channels": 32,
         "head_dropout": 0.0,
         "box_regression": True,
-        "windows": 400,
-        "hard_negatives": 1.0,
     },
     "ssd": {"extra_channels": (32, 32, 32)},
     "yolov1": {"head": "convolutional", "head_channels": 32, "head_stride": 1, "grid": 3},
-    "yolov2": {"anchors": [[20, 20], [40, 60]], "head_channels": 32, "passthrough_channels": 8},
+    "yolov2": {"anchor_shapes": [[20, 20], [40, 60]], "head_channels": 32, "passthrough_channels": 8},
 }
-"""Of each one-stage detector, what makes it small; and the same in training as in evaluation."""
+"""Options that make each one-stage detector small, and its output the same in training as in evaluation."""
 
 BACKBONES = {"sliding_window": "patch_cnn_33"}
-"""Others are on a ResNet-18."""
+"""The other detectors are on a ResNet-18."""
 
 TWO = images((96, 96), (96, 96))
 TWO_TARGETS = [
@@ -82,7 +80,7 @@ def test_images_without_objects_give_finite_losses_and_all_gradients(name, nothi
 
 
 @EVERY
-def test_a_image_without_objects_changes_nothing_for_the_boxes_of_another(name):
+def test_an_image_without_objects_does_not_change_the_boxes_of_another(name):
     network = small(name).train()
     eval_norms(network, "eval")
     with torch.no_grad():
@@ -94,13 +92,13 @@ def test_a_image_without_objects_changes_nothing_for_the_boxes_of_another(name):
 
 
 @EVERY
-@pytest.mark.parametrize("nms_kind", ["per_class", "class_agnostic", "soft_linear", "soft_gaussian"])
-def test_predictions_lie_in_their_image_and_fall_in_score(name, nms_kind):
-    network = small(name, score_threshold=0.001, nms_kind=nms_kind).eval()
+@pytest.mark.parametrize("kind", ["per_class", "class_agnostic", "soft_linear", "soft_gaussian"])
+def test_predictions_are_inside_the_image_and_sorted_by_score(name, kind):
+    network = small(name, nms={"kind": kind, "score_threshold": 0.001}).eval()
     with torch.no_grad():
         predictions = network(TWO)
     for prediction in predictions:
-        assert 0 < len(prediction["boxes"]) <= network.nms.most
+        assert 0 < len(prediction["boxes"]) <= network.nms.max_detections
         assert (prediction["boxes"] >= 0).all()
         assert (prediction["boxes"] <= 96).all()
         assert (prediction["scores"].diff() <= 0).all()
@@ -109,8 +107,8 @@ def test_predictions_lie_in_their_image_and_fall_in_score(name, nms_kind):
 
 
 @EVERY
-def test_one_validation_forward_gives_what_the_two_modes_give(name):
-    network = small(name, score_threshold=0.001).eval()
+def test_losses_and_predictions_equal_those_of_both_modes(name):
+    network = small(name, nms={"score_threshold": 0.001}).eval()
     runs = []
     network.backbone.register_forward_hook(lambda *_: runs.append(1))
     with torch.no_grad():
@@ -121,8 +119,8 @@ def test_one_validation_forward_gives_what_the_two_modes_give(name):
         eval_norms(network, "eval")
         expected_losses = network(TWO, TWO_TARGETS)
     assert losses == expected_losses
-    for one, other in zip(predictions, expected, strict=True):
-        assert all(torch.equal(one[key], other[key]) for key in ("boxes", "scores", "labels"))
+    for prediction, single in zip(predictions, expected, strict=True):
+        assert all(torch.equal(prediction[key], single[key]) for key in ("boxes", "scores", "labels"))
 
 
 @EVERY
@@ -137,13 +135,13 @@ def test_training_works_after_a_validation_in_inference_mode(name):
 def test_a_crowd_is_neither_object_nor_background(name):
     network = small(name).train()
     crowd = target([[10, 10, 40, 70], [48, 0, 96, 96]], [0, 1], crowd=torch.tensor([False, True]))
-    _, output = network._forward_view(TWO[:1])
+    _, output = network._dense_output(TWO[:1])
     anchor_targets = network.anchor_targets(output.anchors, split_targets([crowd], 3))
     x1, y1, x2, y2 = output.anchors.unbind(1)
     in_crowd = (x1 >= 48) & (x2 <= 96) & (y1 >= 0) & (y2 <= 96)
     assert set(anchor_targets.classes[0, in_crowd].tolist()) == {-1}
     assert {0, 1} <= set(anchor_targets.classes[0, x2 < 45].tolist())
-    # what is in the crowd teaches nothing: its logits get no gradient
+    # anchors in the crowd are ignored in the loss: their logits get no gradient
     logits = output.logits.detach().requires_grad_()
     sum(network.losses(output._replace(logits=logits), split_targets([crowd], 3)).values()).backward()
     assert (logits.grad[0, in_crowd] == 0).all()
@@ -151,30 +149,30 @@ def test_a_crowd_is_neither_object_nor_background(name):
 
 
 @EVERY
-def test_full_precision_where_it_matters_under_bfloat16(name):
-    network = small(name, score_threshold=0.001).train()
-    plain = network(TWO, TWO_TARGETS)
+def test_losses_and_predictions_are_float32_under_bfloat16(name):
+    network = small(name, nms={"score_threshold": 0.001}).train()
+    full = network(TWO, TWO_TARGETS)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         mixed = network(TWO, TWO_TARGETS)
         predictions = network.eval()(TWO)
-    for name_, value in mixed.items():
+    for key, value in mixed.items():
         assert value.dtype == torch.float32
-        assert value.item() == pytest.approx(plain[name_].item(), rel=0.2, abs=0.05)
+        assert value.item() == pytest.approx(full[key].item(), rel=0.2, abs=0.05)
     sum(mixed.values()).backward()
     assert all(prediction[key].dtype == torch.float32 for prediction in predictions for key in ("boxes", "scores"))
 
 
 @EVERY
-def test_anchors_stay_exact_under_bfloat16(name):
+def test_anchors_are_float32_under_bfloat16(name):
     network = small(name)
-    _, exact = network._forward_view(TWO)
-    _, output = small(name).to(torch.bfloat16)._forward_view([image.bfloat16() for image in TWO])
+    _, exact = network._dense_output(TWO)
+    _, output = small(name).to(torch.bfloat16)._dense_output([image.bfloat16() for image in TWO])
     assert output.anchors.dtype == torch.float32
     assert torch.equal(output.anchors, exact.anchors)
 
 
 @EVERY
-def test_a_network_that_is_broken_says_so(name):
+def test_weights_that_are_not_finite_are_refused(name):
     network = small(name).eval()
     with torch.no_grad():
         next(network.head.parameters()).fill_(math.nan)
@@ -183,7 +181,7 @@ def test_a_network_that_is_broken_says_so(name):
 
 
 @EVERY
-def test_what_cannot_be_is_refused(name):
+def test_invalid_targets_images_and_options_are_refused(name):
     network = small(name).train()
     with pytest.raises(VisionkitError, match="needs targets"):
         network(TWO)
@@ -196,8 +194,8 @@ def test_what_cannot_be_is_refused(name):
 
 
 @EVERY
-def test_its_spec_builds_it_again(name):
-    network = small(name, nms_iou=0.4)
+def test_create_model_rebuilds_it_from_its_spec(name):
+    network = small(name, nms={"iou": 0.4})
     spec = dict(network.spec)
     backbone = spec.pop("backbone")
     again = create_model(
@@ -208,7 +206,7 @@ def test_its_spec_builds_it_again(name):
 
 
 @EVERY
-def test_a_thousand_objects_in_a_image(name):
+def test_a_thousand_objects_in_an_image(name):
     network = small(name).train()
     corners = torch.rand(1000, 2) * 80
     crowded = {"boxes": torch.cat([corners, corners + 10], dim=1), "labels": torch.randint(0, 3, (1000,))}
@@ -219,7 +217,7 @@ def test_a_thousand_objects_in_a_image(name):
 @EVERY
 def test_anchor_shapes_are_those_of_the_grid(name):
     network = small(name)
-    _, output = network._forward_view(TWO)
+    _, output = network._dense_output(TWO)
     sides = output.anchors[:, 2:] - output.anchors[:, :2]
     shapes = network.anchor_shapes((96, 96))
     if not len(shapes):
@@ -229,18 +227,18 @@ def test_anchor_shapes_are_those_of_the_grid(name):
     assert distances.amin(dim=0).max() < 1e-3
 
 
-def test_candidates_of_each_level_are_its_best_pairs():
+def test_topk_per_level_selects_the_best_pairs():
     scores = torch.tensor([[0.9, 0.2], [0.1, 0.8], [0.7, 0.6], [0.05, 0.3]])
-    anchors, labels = best_of_each_level(scores, [2, 2], threshold=0.15, most=2)
+    anchors, labels = topk_per_level(scores, [2, 2], score_threshold=0.15, k=2)
     assert sorted(zip(anchors.tolist(), labels.tolist(), strict=True)) == [(0, 0), (1, 1), (2, 0), (2, 1)]
-    anchors, labels = best_of_each_level(scores, [2, 2], threshold=0.65, most=2)
+    anchors, labels = topk_per_level(scores, [2, 2], score_threshold=0.65, k=2)
     assert sorted(zip(anchors.tolist(), labels.tolist(), strict=True)) == [(0, 0), (1, 1), (2, 0)]
 
 
-def test_candidates_of_each_class_are_its_best_anchors():
+def test_topk_per_class_selects_the_best_anchors():
     scores = torch.tensor([[0.9, 0.2], [0.1, 0.8], [0.7, 0.6], [0.3, 0.3]])
-    anchors, labels = best_of_each_class(scores, threshold=0.15, most=2)
+    anchors, labels = topk_per_class(scores, score_threshold=0.15, k=2)
     assert sorted(zip(anchors.tolist(), labels.tolist(), strict=True)) == [(0, 0), (1, 1), (2, 0), (2, 1)]
-    anchors, labels = best_of_each_class(scores, threshold=0.85, most=2)
+    anchors, labels = topk_per_class(scores, score_threshold=0.85, k=2)
     assert (anchors.tolist(), labels.tolist()) == ([0], [0])
-    assert [len(column) for column in best_of_each_class(scores, threshold=0.95, most=2)] == [0, 0]
+    assert [len(column) for column in topk_per_class(scores, score_threshold=0.95, k=2)] == [0, 0]

@@ -169,8 +169,8 @@ def torchvision_faster_rcnn(masks=False):
 DETECTORS = {
     "faster_rcnn": (torchvision_faster_rcnn, "resnet50", {"box_score_threshold": 0.0}, (64, 96)),
     "mask_rcnn": (lambda: torchvision_faster_rcnn(True), "resnet50", {"box_score_threshold": 0.0}, (64, 96)),
-    "retinanet": (lambda: torchvision_retinanet(90), "resnet18", {"detections": 300}, (64, 96)),
-    "ssd": (torchvision_ssd, "vgg16_atrous", {"form": "ssd300", "score_threshold": 0.0}, (300, 300)),
+    "retinanet": (lambda: torchvision_retinanet(90), "resnet18", {"nms": {"max_detections": 300}}, (64, 96)),
+    "ssd": (torchvision_ssd, "vgg16_atrous", {"form": "ssd300", "nms": {"score_threshold": 0.0}}, (300, 300)),
 }
 """torchvision's network for COCO's ids, and the backbone, the options and the size for ours."""
 

@@ -1,78 +1,120 @@
-"""Grids of anchors, kept for the input sizes seen last."""
+"""Anchors on feature maps, cached per input size."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 
-Grid = tuple[Tensor, list[int]]
-"""All anchors of one image, float32 [A, 4] in pixels, level after level, and how many belong to each level."""
+from visionkit.errors import ConfigError
+
+LevelAnchors = tuple[Tensor, list[int]]
+"""Anchors of one image, float32 [A, 4] in pixels, level after level, and the number of anchors of each level."""
 
 
-class KeptGrids:
-    """Makes the anchors of an input size once; in float32 under any precision.
+@dataclass(frozen=True)
+class AnchorOptions:
+    """Anchors of a feature pyramid.
 
-    Subclasses say in `make` how.
+    Attributes:
+        sizes: for each level the sides of its square anchors, in pixels of the model's input. None uses those of the
+            model's paper.
+        ratios: height / width of the anchors; each with all sizes.
+
+    Raises:
+        ConfigError: a size or ratio is not above 0, or there is none.
     """
 
-    most = 16
+    sizes: tuple[tuple[int, ...], ...] | None = None
+    ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
+
+    def __post_init__(self) -> None:
+        if not self.ratios or min(self.ratios) <= 0:
+            raise ConfigError(f"anchors: ratios={list(self.ratios)}: give at least one ratio, all above 0")
+        if self.sizes is not None and any(side <= 0 for level in self.sizes for side in level):
+            raise ConfigError(f"anchors: sizes={[list(level) for level in self.sizes]} must all be above 0")
+
+
+def check_anchor_levels(sizes: Sequence[Sequence[int]], published: Sequence[Sequence[int]]) -> Sequence[Sequence[int]]:
+    """Return `sizes` if they are one list for each level of `published`, all of one length.
+
+    Raises:
+        ConfigError: they are not.
+    """
+    lengths = {len(level) for level in sizes}
+    if len(sizes) != len(published) or len(lengths) != 1 or 0 in lengths:
+        raise ConfigError(
+            f"the anchor sizes have {len(sizes)} levels of {[len(level) for level in sizes]} sizes; "
+            f"this model has {len(published)} levels, and each needs the same number of sizes\n"
+            f"published: {[list(level) for level in published]}"
+        )
+    return sizes
+
+
+class AnchorGrid:
+    """Base of anchor generators: computes the anchors of an input size once, in float32 under any precision.
+
+    Subclasses implement `generate` and `shapes`.
+    """
+
+    max_cached = 16
 
     def __init__(self) -> None:
-        self._grids: dict[tuple[object, ...], Grid] = {}
+        self._cache: dict[tuple[object, ...], LevelAnchors] = {}
 
-    def grid(self, padded: tuple[int, int], maps: Sequence[Tensor]) -> Grid:
-        """All anchors of one image.
+    def grid(self, padded: tuple[int, int], maps: Sequence[Tensor]) -> LevelAnchors:
+        """Return the anchors of one image.
 
         Args:
             padded: height and width of the batch in pixels.
-            maps: one feature map [B, C, h, w] for each level.
+            maps: the feature map [B, C, h, w] of each level.
 
         Returns:
-            float32 [A, 4], level after level, and how many belong to each level.
+            float32 [A, 4], level after level, and the number of anchors of each level.
         """
         key = (*padded, *(tuple(level.shape[-2:]) for level in maps), maps[0].device)
-        if key not in self._grids:
-            if len(self._grids) >= self.most:
-                self._grids.pop(next(iter(self._grids)))
-            # Made in a validation under inference mode, anchors would be of no use to a later training step.
+        if key not in self._cache:
+            if len(self._cache) >= self.max_cached:
+                self._cache.pop(next(iter(self._cache)))
+            # Tensors made in inference mode, during a validation, could not be used in a later training step.
             with torch.inference_mode(False):
-                levels = self.make(padded, maps)
-                self._grids[key] = torch.cat(levels), [len(level) for level in levels]
-        return self._grids[key]
+                levels = self.generate(padded, maps)
+                self._cache[key] = torch.cat(levels), [len(level) for level in levels]
+        return self._cache[key]
 
-    def make(self, padded: tuple[int, int], maps: Sequence[Tensor]) -> list[Tensor]:
-        """The anchors float32 [A, 4] of each level; arguments as of `grid`."""
+    def generate(self, padded: tuple[int, int], maps: Sequence[Tensor]) -> list[Tensor]:
+        """Return the anchors float32 [A, 4] of each level; the arguments are those of `grid`."""
         raise NotImplementedError
 
     def shapes(self, input_size: tuple[int, int] | None = None) -> Tensor:
-        """Width and height [number, 2] in pixels of every kind of anchor, on the CPU.
+        """Return width and height [A, 2] in pixels of every kind of anchor, on the CPU.
 
         Args:
-            input_size: height and width in pixels of the network's input, where anchors are shares of it.
+            input_size: height and width of the model's input in pixels, which some anchors depend on.
         """
         raise NotImplementedError
 
 
-class Anchors(AnchorGenerator, KeptGrids):
+class Anchors(AnchorGenerator, AnchorGrid):
     """torchvision's anchors (Ren et al. 2015, section 3.1.1).
 
     Args:
-        sizes: for each level the sides in pixels of its square anchors.
-        ratios: height / width.
+        sizes: for each level the sides of its square anchors in pixels.
+        ratios: height / width; each with all sizes.
     """
 
     def __init__(self, sizes: Sequence[Sequence[int]], ratios: Sequence[float]) -> None:
         AnchorGenerator.__init__(self, tuple(map(tuple, sizes)), (tuple(ratios),) * len(sizes))
-        KeptGrids.__init__(self)
+        AnchorGrid.__init__(self)
 
     def shapes(self, input_size: tuple[int, int] | None = None) -> Tensor:
-        """See `KeptGrids.shapes`."""
+        """Return width and height of every kind of anchor; see `AnchorGrid.shapes`."""
         cells = torch.cat([cell.cpu() for cell in self.cell_anchors])
         return cells[:, 2:] - cells[:, :2]
 
-    def make(self, padded: tuple[int, int], maps: Sequence[Tensor]) -> list[Tensor]:
-        """See `KeptGrids.make`."""
+    def generate(self, padded: tuple[int, int], maps: Sequence[Tensor]) -> list[Tensor]:
+        """Return the anchors of each level; see `AnchorGrid.generate`."""
         self.set_cell_anchors(torch.float32, maps[0].device)
         grid_sizes = [list(level.shape[-2:]) for level in maps]
         strides = [[torch.tensor(padded[0] // h), torch.tensor(padded[1] // w)] for h, w in grid_sizes]

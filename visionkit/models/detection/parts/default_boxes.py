@@ -1,4 +1,4 @@
-"""SSD's default boxes (Liu et al. 2015, section 2.2): sizes are shares of the input's."""
+"""SSD's default boxes (Liu et al. 2015, section 2.2)."""
 
 from collections.abc import Sequence
 
@@ -6,17 +6,18 @@ import torch
 from torch import Tensor
 from torchvision.models.detection.anchor_utils import DefaultBoxGenerator
 
-from visionkit.models.detection.parts.anchors import KeptGrids
+from visionkit.models.detection.parts.anchors import AnchorGrid
 
 
-class DefaultBoxes(DefaultBoxGenerator, KeptGrids):
-    """torchvision's default boxes.
+class DefaultBoxes(DefaultBoxGenerator, AnchorGrid):
+    """torchvision's default boxes, whose sizes are shares of the input's sides.
 
     Args:
-        ratios: for each level the aspect ratios besides 1, each of which stands for its inverse too.
+        ratios: for each level the aspect ratios besides 1; each is used together with its inverse.
         scales: of each level's boxes, and one more, as shares of the input's sides.
-        steps: pixels from cell to cell of each level, for inputs of `size`; others have their cells spread evenly.
-        size: height and width in pixels of the input that `steps` are published for.
+        steps: distance of neighboring cells of each level in pixels, for inputs of `size`. With inputs of other sizes,
+            and with None, the cells are spread evenly.
+        size: height and width in pixels of the input that `steps` are for.
     """
 
     def __init__(
@@ -27,19 +28,19 @@ class DefaultBoxes(DefaultBoxGenerator, KeptGrids):
         size: int | None = None,
     ) -> None:
         DefaultBoxGenerator.__init__(self, [list(level) for level in ratios], scales=list(scales))
-        KeptGrids.__init__(self)
+        AnchorGrid.__init__(self)
         self.published_steps, self.published_size = steps, size
 
     def shapes(self, input_size: tuple[int, int] | None = None) -> Tensor:
-        """See `KeptGrids.shapes`; without a size, those of the published one."""
+        """Return width and height of every kind of box, by default for the published size; see `AnchorGrid.shapes`."""
         height, width = input_size or (self.published_size or 1,) * 2
         pairs = torch.cat(self._wh_pairs)
         return pairs.clamp(max=1) * pairs.new_tensor([width, height])
 
-    def make(self, padded: tuple[int, int], maps: Sequence[Tensor]) -> list[Tensor]:
-        """See `KeptGrids.make`."""
-        published = self.published_steps is not None and padded == (self.published_size,) * 2
-        self.steps = list(self.published_steps or ()) if published else None
+    def generate(self, padded: tuple[int, int], maps: Sequence[Tensor]) -> list[Tensor]:
+        """Return the default boxes of each level; see `AnchorGrid.generate`."""
+        is_published = self.published_steps is not None and padded == (self.published_size,) * 2
+        self.steps = list(self.published_steps or ()) if is_published else None
         grids = [list(level.shape[-2:]) for level in maps]
         centers, sides = self._grid_default_boxes(grids, list(padded)).to(maps[0].device).split(2, dim=1)
         corners = torch.cat([centers - sides / 2, centers + sides / 2], dim=1)

@@ -1,115 +1,108 @@
-"""YOLO's grid: every cell has boxes of its own, and an object belongs to the cell that its center falls into."""
+"""YOLO's grid: anchors in the cells of a grid, and their matching to the objects whose centers fall into the cells."""
 
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from visionkit.models.detection.parts.anchors import KeptGrids
+from visionkit.models.detection.parts.anchors import AnchorGrid
 from visionkit.ops.anchor_iou import shape_iou
-from visionkit.ops.boxes import share_inside
-from visionkit.ops.matching import CROWD_SHARE, Objects
+from visionkit.ops.boxes import box_centers
+from visionkit.ops.matching import Objects, ignore_crowds
 
 
-class GridBoxes(KeptGrids):
-    """Boxes of given shapes in the middle of each cell.
+class GridAnchors(AnchorGrid):
+    """Anchors centered in each cell of a grid over the input.
 
     Args:
-        shapes: width and height in pixels of the network's input, the same for every cell; None is the cell itself.
-        boxes: of each cell where `shapes` are None.
-        cells: along each side, whatever the map's size; None is one for each place of the map.
+        shapes: width and height in pixels of the anchors of each cell. None makes each anchor as large as its cell.
+        per_cell: number of anchors of a cell if `shapes` is None.
+        cells: number of cells along each side. None makes one cell for each position of the feature map.
     """
 
     def __init__(
-        self, shapes: Sequence[Sequence[float]] | None = None, boxes: int = 1, cells: int | None = None
+        self, shapes: Sequence[Sequence[float]] | None = None, per_cell: int = 1, cells: int | None = None
     ) -> None:
         super().__init__()
         self.cells = cells
-        self.given = None if shapes is None else torch.tensor(shapes)
-        self.per_cell = boxes if self.given is None else len(self.given)
+        self._shapes = None if shapes is None else torch.tensor(shapes)
+        self.per_cell = per_cell if self._shapes is None else len(self._shapes)
 
     def shapes(self, input_size: tuple[int, int] | None = None) -> Tensor:
-        """See `KeptGrids.shapes`; none where there are only cells."""
-        return torch.zeros(0, 2) if self.given is None else self.given
+        """Return width and height of the anchors, empty if they are cells; see `AnchorGrid.shapes`."""
+        return torch.zeros(0, 2) if self._shapes is None else self._shapes
 
-    def make(self, padded: tuple[int, int], maps: Sequence[Tensor]) -> list[Tensor]:
-        """See `KeptGrids.make`; row by row, cell by cell, the boxes of a cell one after the other."""
-        return [self._of_one_map(padded, level) for level in maps]
+    def generate(self, padded: tuple[int, int], maps: Sequence[Tensor]) -> list[Tensor]:
+        """Return the anchors of each level, row by row, cell by cell; see `AnchorGrid.generate`."""
+        return [self._level_anchors(padded, level) for level in maps]
 
-    def _of_one_map(self, padded: tuple[int, int], level: Tensor) -> Tensor:
+    def _level_anchors(self, padded: tuple[int, int], level: Tensor) -> Tensor:
         rows, columns = (self.cells, self.cells) if self.cells is not None else level.shape[-2:]
         cell = torch.tensor([padded[1] / columns, padded[0] / rows])
         y, x = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
         centers = (torch.stack([x, y], dim=-1).view(-1, 1, 2) + 0.5) * cell
-        sides = cell.expand(self.per_cell, 2) if self.given is None else self.given
+        sides = cell.expand(self.per_cell, 2) if self._shapes is None else self._shapes
         corners = torch.cat([centers - sides / 2, centers + sides / 2], dim=-1)
         return corners.view(-1, 4).to(level.device)
 
 
-def centers_of(boxes: Tensor) -> Tensor:
-    """Centers [N, 2] of boxes [N, 4]."""
-    return (boxes[:, :2] + boxes[:, 2:]) / 2
+def area_shares(boxes: Tensor, anchors: Tensor) -> Tensor:
+    """Return the area [M] of boxes [M, 4] as shares of the input's area, which `GridAnchors` [A, 4] cover."""
+    # The first center is as far from the upper left corner of the input as the last one from the lower right corner.
+    input_sides = box_centers(anchors[[0, -1]]).sum(dim=0)
+    return (boxes[:, 2:] - boxes[:, :2]).prod(dim=1) / input_sides.prod()
 
 
-def shares(boxes: Tensor, anchors: Tensor) -> Tensor:
-    """Area [M] of boxes [M, 4] as shares of the network's input, over which a `GridBoxes` has laid `anchors` [A, 4]."""
-    # The first center is as far from the upper left corner as the last is from the lower right one.
-    sides = centers_of(anchors[[0, -1]]).sum(dim=0)
-    return (boxes[:, 2:] - boxes[:, :2]).prod(dim=1) / sides.prod()
-
-
-def cells_of(boxes: Tensor, anchors: Tensor) -> Tensor:
-    """Number of the cell, row by row, that the center of each box falls into.
+def cell_indices(boxes: Tensor, anchors: Tensor) -> Tensor:
+    """Return the index of the cell, row by row, that the center of each box falls into.
 
     Args:
         boxes: [M, 4].
-        anchors: [A, 4], a grid from `GridBoxes`.
+        anchors: [A, 4], of `GridAnchors`.
 
     Returns:
         int64 [M]; a center on the far edge of the input belongs to the last cell.
     """
-    # The first center is half a cell away from the corner of the image, and the last is that of the last cell.
-    first, last = centers_of(anchors[[0, -1]])
-    number = (last / (2 * first) + 0.5).round()
-    place = (centers_of(boxes) / (2 * first)).floor().clamp(min=0).minimum(number - 1)
-    return (place[:, 1] * number[0] + place[:, 0]).long()
+    # The first center is half a cell away from the corner of the input; the last one is that of the last cell.
+    first, last = box_centers(anchors[[0, -1]])
+    count = (last / (2 * first) + 0.5).round()
+    column_and_row = (box_centers(boxes) / (2 * first)).floor().clamp(min=0).minimum(count - 1)
+    return (column_and_row[:, 1] * count[0] + column_and_row[:, 0]).long()
 
 
 def match_cells(anchors: Tensor, objects: Objects, per_cell: int) -> tuple[Tensor, Tensor]:
-    """All boxes of a cell mean its object (Redmon et al. 2015, section 2); of several objects, the one listed first.
+    """Match all anchors of a cell to the object whose center is in it (Redmon et al. 2015, section 2).
+
+    If the centers of several objects are in one cell, the object listed first is matched.
 
     Args:
-        anchors: [A, 4], a grid from `GridBoxes`.
-        objects: of the image.
-        per_cell: boxes of a cell.
+        anchors: [A, 4], of `GridAnchors`.
+        objects: ground truth of the image.
+        per_cell: number of anchors of a cell.
 
     Returns:
-        As `assign`: classes int64 [A] and the objects meant int64 [A].
+        Classes int64 [A] and matched objects int64 [A], as `visionkit.ops.matching.assign` returns them.
     """
-    cells = cells_of(objects.boxes, anchors)
-    places = cells[:, None] * per_cell + torch.arange(per_cell, device=cells.device)
-    return _placed(anchors, objects, places)
+    first_anchors = cell_indices(objects.boxes, anchors) * per_cell
+    return _assign(anchors, objects, first_anchors[:, None] + torch.arange(per_cell, device=anchors.device))
 
 
 def match_shapes(anchors: Tensor, objects: Objects, per_cell: int) -> tuple[Tensor, Tensor]:
-    """The box of its cell means an object whose shape fits it best (Redmon & Farhadi 2016, the authors' code).
+    """Match each object to the anchor of its cell with the most similar shape (Redmon & Farhadi 2016, authors' code).
 
-    Arguments and result as of `match_cells`; of several objects with one box, it means the one listed first.
+    If several objects have the same anchor, the object listed first is matched. Arguments and result are those of
+    `match_cells`.
     """
     shapes = anchors[:per_cell, 2:] - anchors[:per_cell, :2]
     best = shape_iou(objects.boxes[:, 2:] - objects.boxes[:, :2], shapes).argmax(dim=1)
-    return _placed(anchors, objects, (cells_of(objects.boxes, anchors) * per_cell + best)[:, None])
+    return _assign(anchors, objects, (cell_indices(objects.boxes, anchors) * per_cell + best)[:, None])
 
 
-def _placed(anchors: Tensor, objects: Objects, places: Tensor) -> tuple[Tensor, Tensor]:
-    """Let the anchors `places` [M, n] mean each of M objects, the first listed where several claim one."""
-    number = len(objects.boxes)
-    order = torch.arange(number, device=anchors.device)[:, None].expand_as(places)
-    nobody = torch.full((len(anchors),), number, device=anchors.device)
-    matched = nobody.scatter_reduce(0, places.flatten(), order.flatten(), "amin")
-    labels = torch.cat([objects.labels + 1, objects.labels.new_zeros(1)])
-    classes = labels[matched]
-    if len(objects.crowds):
-        in_crowd = (share_inside(anchors, objects.crowds) >= CROWD_SHARE).any(dim=1)
-        classes = classes.masked_fill(in_crowd & (classes == 0), -1)
-    return classes, matched.masked_fill(matched == number, 0)
+def _assign(anchors: Tensor, objects: Objects, indices: Tensor) -> tuple[Tensor, Tensor]:
+    """Return classes and matched objects of the anchors, of which `indices` [M, n] are those of each object."""
+    unmatched = len(objects.boxes)
+    numbers = torch.arange(unmatched, device=anchors.device)[:, None].expand_as(indices)
+    all_unmatched = torch.full((len(anchors),), unmatched, device=anchors.device)
+    matched = all_unmatched.scatter_reduce(0, indices.flatten(), numbers.flatten(), "amin")
+    classes = torch.cat([objects.labels + 1, objects.labels.new_zeros(1)])[matched]
+    return ignore_crowds(classes, anchors, objects.crowds), matched.masked_fill(matched == unmatched, 0)

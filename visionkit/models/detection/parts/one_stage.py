@@ -1,75 +1,90 @@
-"""What detectors share that classify and refine a dense grid of boxes in one pass (SSD, RetinaNet, YOLO)."""
+"""Base of one-stage detectors: classification and box regression of a dense set of anchors (SSD, RetinaNet, YOLO)."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from itertools import accumulate
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
-from torchvision.models.detection._utils import BoxCoder, Matcher
 from torchvision.ops import clip_boxes_to_image
 
 from visionkit.backbones.base import Backbone
 from visionkit.errors import ConfigError, VisionkitError
 from visionkit.models.base import DetectionModel
-from visionkit.models.detection.parts.anchors import KeptGrids
+from visionkit.models.detection.parts.anchors import AnchorGrid
 from visionkit.models.detection.parts.batch import ImageBatch, check_images, detections, pad_to_batch, split_targets
-from visionkit.ops.matching import Objects, assign
+from visionkit.ops.matching import Matcher, Objects, assign
 from visionkit.ops.nms import Candidates, NMSOptions
 from visionkit.ops.precision import check_finite, full_precision
 from visionkit.structures import Prediction, Target
 
 
+class BoxCoding(Protocol):
+    """How boxes are coded relative to anchors."""
+
+    def encode(self, boxes: Tensor, anchors: Tensor) -> Tensor:
+        """Return the code [N, 4] of boxes [N, 4] relative to anchors [N, 4]."""
+        ...
+
+    def decode(self, deltas: Tensor, anchors: Tensor) -> Tensor:
+        """Return the boxes [N, 4] of predicted deltas [N, 4] and anchors [N, 4]."""
+        ...
+
+
 class DenseOutput(NamedTuple):
-    """What a one-stage network says about a batch; A anchors over all levels.
+    """Output of a one-stage model for a batch, over the A anchors of all levels.
 
     Attributes:
         anchors: float32 [A, 4], the same for each image.
-        per_level: how many of them each level has.
-        logits: float32 [B, A, C]; what C is, the network knows.
+        anchors_per_level: number of anchors of each level.
+        logits: float32 [B, A, C]; the model defines C.
         deltas: float32 [B, A, 4], boxes coded relative to the anchors.
     """
 
     anchors: Tensor
-    per_level: list[int]
+    anchors_per_level: list[int]
     logits: Tensor
     deltas: Tensor
 
 
 class AnchorTargets(NamedTuple):
-    """What the anchors of a batch should learn; P of them are objects.
+    """Targets of the anchors of a batch, of which P match an object.
 
     Attributes:
-        classes: int64 [B, A], 1..K for objects, 0 for background, -1 for anchors that teach nothing.
-        image: int64 [P], of each anchor that is an object.
-        anchor: int64 [P], which it is.
-        references: float32 [P, 4], the object's box.
+        classes: int64 [B, A], 1..K for objects, 0 for background, -1 for anchors that are ignored in the loss.
+        image: int64 [P], index of the image of each matched anchor.
+        anchor: int64 [P], its index in 0..A-1.
+        boxes: float32 [P, 4], box of the matched object.
     """
 
     classes: Tensor
     image: Tensor
     anchor: Tensor
-    references: Tensor
+    boxes: Tensor
 
 
 class OneStageDetector(DetectionModel):
-    """Backbone, neck and head; a subclass says how to learn (`losses`) and what a logit means (`scores`, `choose`).
+    """Base of one-stage detectors: backbone, neck and head over anchors.
+
+    Subclasses define the loss (`losses`), the meaning of the logits (`scores`), and which anchors enter NMS
+    (`select_candidates`).
 
     Args:
-        backbone: of the subclass's choice.
+        backbone: source of the feature maps.
         num_classes: K, without background; labels are 0..K-1.
         neck: from the backbone's maps to those of the levels.
         head: from a list of maps [B, c, h, w] to `cls_logits` [B, A, C] and `bbox_regression` [B, A, 4].
-        anchors: makes the grid.
-        matcher: from IoU to matches; None where the subclass has a `match` of its own.
-        box_coder: what the head's boxes mean.
-        suppress: which of overlapping detections stay.
+        anchors: generates the anchors.
+        matcher: matches anchors to objects by IoU; None for a subclass with its own `match_anchors`.
+        box_coder: codes boxes relative to anchors.
+        nms: filters overlapping detections.
 
     Raises:
-        ConfigError: no class to detect.
+        ConfigError: there is no class.
     """
 
     size_multiple = 32
-    """Pixels; the batch is padded to whole cells of the backbone's deepest map."""
+    """Height and width of the padded batch are multiples of it, in pixels: the stride of the backbone's deepest map."""
 
     def __init__(
         self,
@@ -78,9 +93,9 @@ class OneStageDetector(DetectionModel):
         *,
         neck: nn.Module,
         head: nn.Module,
-        anchors: KeptGrids,
+        anchors: AnchorGrid,
         matcher: Matcher | None,
-        box_coder: BoxCoder,
+        box_coder: BoxCoding,
         nms: NMSOptions,
     ) -> None:
         super().__init__()
@@ -92,21 +107,29 @@ class OneStageDetector(DetectionModel):
         self.to(memory_format=torch.channels_last)
 
     def losses(self, output: DenseOutput, objects: Sequence[Objects]) -> dict[str, Tensor]:
-        """Compare what was said with the objects of each image; runs in float32."""
+        """Return the losses of a batch, computed in float32.
+
+        Args:
+            output: output of the model.
+            objects: ground truth of each image.
+        """
         raise NotImplementedError
 
     def scores(self, output: DenseOutput) -> Tensor:
-        """Scores [B, A, K] in 0..1."""
+        """Return the scores [B, A, K] in 0..1 of each anchor and class."""
         raise NotImplementedError
 
-    def choose(self, scores: Tensor, per_level: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """Which anchors [N] of an image, as which labels [N], go into NMS, by their scores [A, K]."""
-        raise NotImplementedError
+    def select_candidates(self, scores: Tensor, anchors_per_level: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Select the detections of an image that enter NMS.
 
-    def decode(self, deltas: Tensor, anchors: Tensor) -> Tensor:
-        """Boxes [N, 4] in pixels from their coding [N, 4] and anchors [N, 4]."""
-        boxes: Tensor = self.box_coder.decode_single(deltas, anchors)
-        return boxes
+        Args:
+            scores: [A, K] of one image.
+            anchors_per_level: number of anchors of each level.
+
+        Returns:
+            Indices of anchors int64 [N] and labels int64 [N].
+        """
+        raise NotImplementedError
 
     def forward(
         self,
@@ -114,37 +137,37 @@ class OneStageDetector(DetectionModel):
         targets: list[Target] | None = None,
         proposals: list[Tensor] | None = None,
     ) -> dict[str, Tensor] | list[Prediction]:
-        """Learn from images, or detect in them.
+        """Return the losses in training mode, the predictions in evaluation mode.
 
         Args:
             images: normalized float [3, H, W] each.
             targets: in training, per image `boxes` float32 [N, 4] xyxy in its pixels, `labels` int64 [N] in 0..K-1,
-                and optionally `crowd` bool [N] (regions that train as nothing) and `image_id` (for messages).
+                and optionally `crowd` bool [N] (regions that are ignored in the loss) and `image_id` (for messages).
             proposals: not used.
 
         Returns:
-            In training a dict of losses. Else per image `boxes` float32 [M, 4] in its pixels, `scores` [M] falling,
-            `labels` int64 [M] in 0..K-1.
+            A dict of scalar losses, or per image `boxes` float32 [M, 4] in its pixels, `scores` [M] falling, `labels`
+            int64 [M] in 0..K-1.
 
         Raises:
-            DataError: images or targets that cannot be right; names the image.
-            VisionkitError: in evaluation, when the network's output is not finite.
+            DataError: invalid images or targets; names the image.
+            VisionkitError: no targets in training, or in evaluation an output that is not finite.
         """
         if not self.training:
-            return self._detect(*self._forward_view(images))
+            return self._predictions(*self._dense_output(images))
         if targets is None:
             raise VisionkitError("a detector in training mode needs targets; call eval() to predict")
         objects = split_targets(targets, self.num_classes)
-        _, output = self._forward_view(images)
-        return self._learn(output, objects)
+        _, output = self._dense_output(images)
+        return self._losses(output, objects)
 
     def losses_and_predictions(
         self, images: list[Tensor], targets: list[Target]
     ) -> tuple[dict[str, Tensor], list[Prediction]]:
-        """Both results of `forward`, in the present mode, from one pass."""
+        """Return both results of `forward` from one pass, in the present mode."""
         objects = split_targets(targets, self.num_classes)
-        batch, output = self._forward_view(images)
-        return self._learn(output, objects), self._detect(batch, output)
+        batch, output = self._dense_output(images)
+        return self._losses(output, objects), self._predictions(batch, output)
 
     @property
     def nms_options(self) -> NMSOptions:
@@ -152,92 +175,102 @@ class OneStageDetector(DetectionModel):
         return self.nms
 
     def anchor_shapes(self, input_size: tuple[int, int] | None = None) -> Tensor:
-        """Width and height [A, 2], in pixels of the network's input, of every kind of anchor; on the CPU."""
+        """Return width and height [A, 2] of every kind of anchor; see `DetectionModel.anchor_shapes`."""
         return self.anchors.shapes(input_size)
 
-    def match(self, anchors: Tensor, objects: Objects) -> tuple[Tensor, Tensor]:
-        """Classes int64 [A] and the objects meant int64 [A] of the anchors of one image, as of `assign`."""
+    def match_anchors(self, anchors: Tensor, objects: Objects) -> tuple[Tensor, Tensor]:
+        """Return classes int64 [A] and matched objects int64 [A] of the anchors of one image, as `assign` does."""
         assert self.matcher is not None
         return assign(anchors, objects, self.matcher)
 
     def anchor_targets(self, anchors: Tensor, objects: Sequence[Objects]) -> AnchorTargets:
-        """Decide what each anchor [A, 4] should learn in each image."""
-        found = [self.match(anchors, one) for one in objects]
-        classes = torch.stack([kinds for kinds, _ in found])
-        first, matched = 0, []
-        for one, (_, indices) in zip(objects, found, strict=True):
-            matched.append(indices + first)
-            first += len(one.boxes)
+        """Return the targets of the anchors [A, 4] in each image.
+
+        Args:
+            anchors: the same for each image.
+            objects: ground truth of each image.
+        """
+        matches = [self.match_anchors(anchors, per_image) for per_image in objects]
+        classes = torch.stack([image_classes for image_classes, _ in matches])
         image, anchor = torch.where(classes > 0)
-        references = torch.cat([one.boxes for one in objects])[torch.stack(matched)[image, anchor]]
-        return AnchorTargets(classes, image, anchor, references)
+        # Indices into the objects of all images, since one lookup waits for the GPU once, not once per image.
+        first = accumulate((len(per_image.boxes) for per_image in objects), initial=0)
+        matched = torch.stack([indices + start for (_, indices), start in zip(matches, first, strict=False)])
+        boxes = torch.cat([per_image.boxes for per_image in objects])[matched[image, anchor]]
+        return AnchorTargets(classes, image, anchor, boxes)
 
-    def box_errors(self, output: DenseOutput, anchor_targets: AnchorTargets) -> tuple[Tensor, Tensor]:
-        """Coding [P, 4] as it was said and as it should be, of the anchors that are objects."""
-        wanted: Tensor = self.box_coder.encode_single(anchor_targets.references, output.anchors[anchor_targets.anchor])
-        return output.deltas[anchor_targets.image, anchor_targets.anchor], wanted
+    def matched_deltas(self, output: DenseOutput, targets: AnchorTargets) -> tuple[Tensor, Tensor]:
+        """Return predicted and target deltas [P, 4] of the matched anchors."""
+        predicted = output.deltas[targets.image, targets.anchor]
+        return predicted, self.box_coder.encode(targets.boxes, output.anchors[targets.anchor])
 
-    def _forward_view(self, images: list[Tensor]) -> tuple[ImageBatch, DenseOutput]:
+    def _dense_output(self, images: list[Tensor]) -> tuple[ImageBatch, DenseOutput]:
         batch = pad_to_batch(images, self.size_multiple)
         check_images(batch, self.backbone.std)
         levels = list(self.neck(self.backbone(batch.tensor)).values())
-        said = self.head(levels)
-        height, width = batch.tensor.shape[-2:]
-        anchors, per_level = self.anchors.grid((height, width), levels)
-        return batch, DenseOutput(anchors, per_level, said["cls_logits"].float(), said["bbox_regression"].float())
+        predicted = self.head(levels)
+        return batch, self._with_anchors(batch, levels, predicted["cls_logits"], predicted["bbox_regression"])
 
-    def _learn(self, output: DenseOutput, objects: Sequence[Objects]) -> dict[str, Tensor]:
+    def _with_anchors(self, batch: ImageBatch, levels: Sequence[Tensor], logits: Tensor, deltas: Tensor) -> DenseOutput:
+        height, width = batch.tensor.shape[-2:]
+        anchors, anchors_per_level = self.anchors.grid((height, width), levels)
+        return DenseOutput(anchors, anchors_per_level, logits.float(), deltas.float())
+
+    def _losses(self, output: DenseOutput, objects: Sequence[Objects]) -> dict[str, Tensor]:
         with full_precision(output.logits):
             return self.losses(output, objects)
 
-    def _detect(self, batch: ImageBatch, output: DenseOutput) -> list[Prediction]:
+    def _predictions(self, batch: ImageBatch, output: DenseOutput) -> list[Prediction]:
         check_finite(output.logits, output.deltas)
         with full_precision(output.logits):
             per_image = zip(self.scores(output), output.deltas, batch.sizes, strict=True)
-            return [self._detect_in_one(output, *image) for image in per_image]
+            return [self._postprocess(output, *image) for image in per_image]
 
-    def _detect_in_one(self, output: DenseOutput, scores: Tensor, deltas: Tensor, size: tuple[int, int]) -> Prediction:
-        chosen, labels = self.choose(scores, output.per_level)
-        boxes = clip_boxes_to_image(self.decode(deltas[chosen], output.anchors[chosen]), size)
-        return detections(Candidates(boxes, scores[chosen, labels], labels), self.nms)
+    def _postprocess(self, output: DenseOutput, scores: Tensor, deltas: Tensor, size: tuple[int, int]) -> Prediction:
+        """Return the prediction of an image from its scores [A, K] and deltas [A, 4]."""
+        indices, labels = self.select_candidates(scores, output.anchors_per_level)
+        boxes = clip_boxes_to_image(self.box_coder.decode(deltas[indices], output.anchors[indices]), size)
+        return detections(Candidates(boxes, scores[indices, labels], labels), self.nms)
 
 
-def best_of_each_level(scores: Tensor, per_level: Sequence[int], threshold: float, most: int) -> tuple[Tensor, Tensor]:
-    """The best pairs of anchor and class of each level.
+def topk_per_level(
+    scores: Tensor, anchors_per_level: Sequence[int], score_threshold: float, k: int
+) -> tuple[Tensor, Tensor]:
+    """Select the best pairs of anchor and class of each level.
 
     Args:
         scores: [A, K].
-        per_level: how many of the A anchors each level has.
-        threshold: a pair scores more.
-        most: pairs of a level at most.
+        anchors_per_level: number of the A anchors of each level.
+        score_threshold: pairs with at most this score are dropped.
+        k: maximum number of pairs of a level.
 
     Returns:
-        Anchors [N] and labels [N].
+        Indices of anchors [N] and labels [N].
     """
-    chosen, first = [], 0
-    for level in scores.split(list(per_level)):
+    selected, first = [], 0
+    for level in scores.split(list(anchors_per_level)):
         flat = level.flatten()
-        above = torch.where(flat > threshold)[0]
-        if len(above) > most:
-            above = above[flat[above].topk(most).indices]
-        chosen.append(above + first)
+        above = torch.where(flat > score_threshold)[0]
+        if len(above) > k:
+            above = above[flat[above].topk(k).indices]
+        selected.append(above + first)
         first += len(flat)
-    pairs, classes = torch.cat(chosen), scores.shape[1]
+    pairs, classes = torch.cat(selected), scores.shape[1]
     return pairs // classes, pairs % classes
 
 
-def best_of_each_class(scores: Tensor, threshold: float, most: int) -> tuple[Tensor, Tensor]:
-    """The best anchors of each class.
+def topk_per_class(scores: Tensor, score_threshold: float, k: int) -> tuple[Tensor, Tensor]:
+    """Select the best anchors of each class.
 
     Args:
         scores: [A, K].
-        threshold: an anchor scores more.
-        most: anchors of a class at most.
+        score_threshold: anchors with at most this score are dropped.
+        k: maximum number of anchors of a class.
 
     Returns:
-        Anchors [N] and labels [N].
+        Indices of anchors [N] and labels [N].
     """
-    needed = int((scores > threshold).sum(dim=0).amax())
-    values, anchors = scores.t().contiguous().topk(min(most, needed), dim=1)
-    labels, ranks = torch.where(values > threshold)
+    needed = int((scores > score_threshold).sum(dim=0).amax())
+    values, anchors = scores.t().contiguous().topk(min(k, needed), dim=1)
+    labels, ranks = torch.where(values > score_threshold)
     return anchors[labels, ranks], labels

@@ -1,0 +1,30 @@
+"""Weights of the terms of YOLO's loss."""
+
+from dataclasses import asdict, dataclass
+
+from visionkit.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class YOLOLossWeights:
+    """Weights of the terms of YOLO's loss, with the names of the papers.
+
+    Attributes:
+        coord: of the boxes of objects.
+        object: of the confidence (objectness) of boxes that are responsible for an object.
+        noobject: of the confidence (objectness) of the other boxes.
+        classes: of the classes of objects.
+
+    Raises:
+        ConfigError: a weight is below 0.
+    """
+
+    coord: float = 1.0
+    object: float = 1.0
+    noobject: float = 1.0
+    classes: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if value < 0:
+                raise ConfigError(f"loss_weights: {name}={value} must be at least 0")
