@@ -4,14 +4,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from visionkit.errors import ConfigError
-from visionkit.preprocessing.detection import DetectionPreprocessing, DetectionPreprocessOptions, letterbox
+from visionkit.preprocessing.detection import DetectionPreprocessing, DetectionPreprocessOptions
+from visionkit.preprocessing.geometry import letterbox
 
 
 def preprocessing(short_side=64, long_side=100, **options):
     return DetectionPreprocessing(short_side, long_side, mean=(0.5, 0.25, 0.0), std=(0.5, 0.5, 1.0), **options)
 
 
-def test_resize_and_normalize_happen_once():
+def test_images_are_resized_and_normalized_once():
     image = torch.full((3, 32, 48), 255, dtype=torch.uint8)
     (prepared,), (geometry,) = preprocessing()([image])
     assert prepared.shape == (3, 64, 96)
@@ -28,7 +29,7 @@ def test_the_long_side_bounds_the_scale(size, expected):
     assert prepared.shape[-2:] == expected
 
 
-def test_images_come_in_the_type_that_the_module_was_brought_to():
+def test_images_have_the_dtype_of_the_module():
     module = preprocessing().to(torch.bfloat16)
     ((prepared,), _) = module([torch.zeros(3, 30, 40, dtype=torch.uint8)])
     assert prepared.dtype == torch.bfloat16
@@ -72,7 +73,7 @@ def test_restored_boxes_stay_in_the_image():
     assert restored["boxes"].tolist() == [[0, 0, 80, 50]]
 
 
-def test_what_lies_in_the_margins_of_a_letterbox_is_left_out():
+def test_boxes_in_the_padding_of_a_letterbox_are_removed():
     """An image of 100 x 400 in 320 x 320: its own part is from 120 to 200 pixels."""
     geometry = preprocessing(size=[320, 320], fit="letterbox").geometry(100, 400)
     boxes = torch.tensor([[10.0, 20, 90, 119], [10, 20, 90, 140], [0, 201, 320, 320], [5, 130, 30, 150]])
@@ -94,7 +95,7 @@ def test_images_of_any_shape_are_squashed_to_one_size(shape):
 
 
 @given(height=st.integers(1, 700), width=st.integers(1, 700), side=st.integers(10, 20).map(lambda cells: 32 * cells))
-def test_a_letterbox_keeps_the_shape_and_fills_up_on_both_sides(height, width, side):
+def test_a_letterbox_keeps_the_aspect_ratio_and_pads_both_sides(height, width, side):
     geometry = letterbox(height, width, side, side)
     assert geometry.input_size == (side, side)
     assert max(geometry.resized) == side
@@ -106,7 +107,7 @@ def test_a_letterbox_keeps_the_shape_and_fills_up_on_both_sides(height, width, s
     assert abs(min(geometry.resized) - exact) <= 0.5 or min(geometry.resized) == 1
 
 
-def test_a_letterboxed_image_stands_where_its_boxes_do():
+def test_boxes_are_mapped_to_where_the_letterboxed_image_is():
     image = torch.full((3, 20, 40), 255, dtype=torch.uint8)
     (prepared,), (geometry,) = preprocessing(size=[64, 64], fit="letterbox")([image])
     assert prepared.shape == (3, 64, 64)
@@ -114,7 +115,7 @@ def test_a_letterboxed_image_stands_where_its_boxes_do():
     rows = prepared.abs().sum(dim=(0, 2))
     assert torch.where(rows > 0)[0][[0, -1]].tolist() == [16, 47]
     whole = torch.tensor([[0.0, 0.0, 40.0, 20.0]])
-    torch.testing.assert_close(geometry.enter(whole), torch.tensor([[0.0, 16.0, 64.0, 48.0]]))
+    torch.testing.assert_close(geometry.to_input(whole), torch.tensor([[0.0, 16.0, 64.0, 48.0]]))
 
 
 def test_an_exact_box_in_a_letterboxed_image_comes_back_within_half_a_pixel():
@@ -126,7 +127,7 @@ def test_an_exact_box_in_a_letterboxed_image_comes_back_within_half_a_pixel():
     rows, columns = torch.where(bright.any(dim=1))[0], torch.where(bright.any(dim=0))[0]
     seen = torch.tensor([[columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]], dtype=torch.float32)
     # the block's edges fall inside a pixel of the input, which is 1.32 of the image's
-    torch.testing.assert_close(geometry.leave(seen), torch.tensor([[50.0, 30, 161, 81]]), atol=0.67, rtol=0)
+    torch.testing.assert_close(geometry.to_original(seen), torch.tensor([[50.0, 30, 161, 81]]), atol=0.67, rtol=0)
 
 
 def scaled(**options):

@@ -26,7 +26,7 @@ def test_many_masks_are_pasted_in_parts(monkeypatch):
     probabilities = torch.rand(7, 14, 14, generator=generator)
     corners = torch.rand(7, 2, generator=generator) * 30
     boxes = torch.cat([corners, corners + 5 + torch.rand(7, 2, generator=generator) * 30], dim=1)
-    monkeypatch.setattr(sys.modules[paste_masks.__module__], "MOST_PIXELS", 2 * 50 * 60)
+    monkeypatch.setattr(sys.modules[paste_masks.__module__], "MAX_PIXELS", 2 * 50 * 60)
     found = np.stack([rle.decode(code) for code in paste_masks(probabilities, boxes, (50, 60))])
     expected = paste_masks_in_image(probabilities[:, None], boxes, (50, 60))[:, 0] >= 0.5
     assert np.array_equal(found.astype(bool), expected.numpy())

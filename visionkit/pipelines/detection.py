@@ -17,7 +17,8 @@ from visionkit.pipelines.base import ModelPipeline, pipelines
 from visionkit.pipelines.group_by_shape import group_by_shape
 from visionkit.pipelines.results import DetectionResult
 from visionkit.pipelines.views import View, check_scales, tta_views
-from visionkit.preprocessing.detection import DetectionPreprocessing, DetectionPreprocessOptions, Geometry
+from visionkit.preprocessing.detection import DetectionPreprocessing, DetectionPreprocessOptions
+from visionkit.preprocessing.geometry import Geometry
 from visionkit.preprocessing.paste_masks import paste_masks
 from visionkit.structures import Prediction, Target
 
@@ -179,7 +180,7 @@ class DetectionPipeline(ModelPipeline[Prediction]):
         regions: list[Tensor] | None = None
         if proposals is not None:
             placed = zip(proposals, geometries, strict=True)
-            regions = [geometry.enter(view.boxes(boxes, geometry.width)) for boxes, geometry in placed]
+            regions = [geometry.to_input(view.boxes(boxes, geometry.width)) for boxes, geometry in placed]
         predictions: list[Prediction] = [{}] * len(prepared)
         for group in group_by_shape(prepared):
             batch = [prepared[index] for index in group]

@@ -1,4 +1,4 @@
-"""The deterministic way of a whole image to a classifier: short side, center crop, normalize."""
+"""Deterministic preprocessing of classifiers: resize the shorter side, crop the center, normalize."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -9,18 +9,18 @@ from torch import Tensor, nn
 from torchvision.transforms.v2 import functional as transforms
 
 from visionkit.errors import ConfigError
-from visionkit.preprocessing.detection import Normalize
+from visionkit.preprocessing.normalize import Normalize
 
 
 @dataclass
 class ClassificationPreprocessOptions:
-    """How images are brought to a classifier's input (Krizhevsky 2012, section 2: short side 256, center 224).
+    """Size and normalization of the model's input (Krizhevsky 2012, section 2: short side 256, crop 224).
 
     Attributes:
         short_side: length in pixels that the shorter side is resized to.
-        crop: side in pixels of the square that is cut from the middle.
+        crop: side in pixels of the square that is cropped from the center.
         mean: per channel, on images in 0..1; None takes that of the backbone's weights.
-        std: likewise.
+        std: per channel, on images in 0..1; None takes that of the backbone's weights.
 
     Raises:
         ConfigError: the crop is larger than the resized image.
@@ -36,19 +36,21 @@ class ClassificationPreprocessOptions:
             raise ConfigError(f"preprocess: 1 <= crop {self.crop} <= short_side {self.short_side} must hold")
 
     def module(self) -> "ClassificationPreprocessing":
-        """The tensor module that does so; `mean` and `std` must be given."""
+        """Return the module that applies these options; `mean` and `std` must be given."""
         return ClassificationPreprocessing(**dataclasses.asdict(self))
 
 
 class ClassificationPreprocessing(nn.Module):
     """Resize, crop and normalize images into one batch.
 
-    In training, images that the augmentation has brought to the crop's size are taken as they are; in
-    evaluation every image goes the same way, whatever its size.
+    In training mode, images that have the size of the crop are not resized: random augmentation has cropped them. In
+    evaluation mode all images are resized, whatever their size.
 
     Args:
-        short_side, crop: see `ClassificationPreprocessOptions`.
-        mean, std: three numbers each, on images in 0..1.
+        short_side: length in pixels that the shorter side is resized to.
+        crop: side in pixels of the square that is cropped from the center.
+        mean: per channel, on images in 0..1.
+        std: per channel, on images in 0..1.
     """
 
     def __init__(self, short_side: int, crop: int, mean: Sequence[float], std: Sequence[float]) -> None:
@@ -57,7 +59,7 @@ class ClassificationPreprocessing(nn.Module):
         self.normalize = Normalize(mean, std)
 
     def forward(self, images: Sequence[Tensor]) -> Tensor:
-        """Prepare images for the network.
+        """Prepare images for the model.
 
         Args:
             images: uint8 [3, H, W] each, RGB, of any size.
@@ -68,7 +70,7 @@ class ClassificationPreprocessing(nn.Module):
         return self.normalize(torch.stack([self._cropped(image) for image in images]))
 
     def resized(self, image: Tensor, short_side: int) -> Tensor:
-        """A uint8 image with its shorter side at `short_side` pixels."""
+        """Return a uint8 image [3, H, W] with its shorter side resized to `short_side` pixels."""
         if min(image.shape[-2:]) == short_side:
             return image
         return transforms.resize(image, [short_side], antialias=True)

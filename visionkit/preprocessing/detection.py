@@ -1,42 +1,42 @@
-"""The deterministic way from a stored image to the network and back, the same in fit, test, predict and export."""
+"""Deterministic preprocessing of detectors: images and boxes to the model's input, and boxes back."""
 
 import dataclasses
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.transforms.v2 import functional as transforms
 
 from visionkit.errors import ConfigError
 from visionkit.ops.boxes import SMALLEST_DETECTION, has_area
-from visionkit.registry import Registry
+from visionkit.preprocessing.geometry import Geometry, fits
+from visionkit.preprocessing.normalize import Normalize
 from visionkit.structures import Prediction, Target
 
 
 @dataclass
 class DetectionPreprocessOptions:
-    """How images are brought to the network's input (Faster R-CNN, section 3.3: short side 600; FPN: 800).
+    """Size and normalization of the model's input (Faster R-CNN, section 3.3: short side 600; FPN: 800).
 
     Attributes:
         short_side: length in pixels that the shorter side is resized to.
-        long_side: bound in pixels on the longer side; where it would be passed, it decides the scale instead.
-        size: height and width in pixels that every image is brought to (SSD: 300, 300). The two sides are not looked
-            at then.
-        fit: how it is brought there, by its name below: "squash" scales each axis by itself, "letterbox" both alike,
-            and fills up with the mean color on both sides.
-        multi_scale: the smallest and the largest side in pixels of the square size that a step of training draws in
-            place of `size` (YOLOv2: 320, 608); None trains at `size` too.
-        multi_scale_step: pixels from one of those sides to the next (YOLOv2: 32).
-        multi_scale_every: steps of the optimizer before the next size is drawn (YOLOv2: 10).
+        long_side: upper bound in pixels of the longer side. If it would be exceeded, it determines the scale instead.
+        size: height and width in pixels that every image is resized to (SSD: 300, 300); `short_side` and `long_side`
+            are ignored then.
+        fit: how images are resized to `size`: "squash" scales each axis by itself, "letterbox" scales both alike and
+            pads both sides with the mean color.
+        multi_scale: smallest and largest side in pixels of the square size that replaces `size` in training (YOLOv2:
+            320, 608); None trains at `size`.
+        multi_scale_step: difference in pixels between neighboring sizes (YOLOv2: 32).
+        multi_scale_every: optimizer steps until the next size is drawn (YOLOv2: 10).
         mean: per channel, on images in 0..1; None takes that of the backbone's weights.
-        std: likewise.
+        std: per channel, on images in 0..1; None takes that of the backbone's weights.
 
     Raises:
-        ConfigError: the sides contradict each other, there is no such size or fit, or there are no such sizes.
+        ConfigError: the sides contradict each other, or a size or fit does not exist.
     """
 
     short_side: int = 800
@@ -56,7 +56,7 @@ class DetectionPreprocessOptions:
             raise ConfigError(f"preprocess.size is {self.size}: give height and width in pixels, such as [300, 300]")
         fits.get(self.fit)
         if self.size is None and self.fit != "squash":
-            raise ConfigError(f"preprocess.fit={self.fit} brings images to preprocess.size: give that too")
+            raise ConfigError(f"preprocess.fit={self.fit} resizes images to preprocess.size: give that too")
         if self.multi_scale is not None:
             self._check_scales(self.multi_scale)
 
@@ -70,126 +70,23 @@ class DetectionPreprocessOptions:
             )
 
     def module(self) -> "DetectionPreprocessing":
-        """The tensor module that does so; `mean` and `std` must be given."""
+        """Return the module that applies these options; `mean` and `std` must be given."""
         return DetectionPreprocessing(**dataclasses.asdict(self))
 
 
-class Normalize(nn.Module):
-    """Images in 0..255 as the network saw them in training: (image / 255 - mean) / std.
-
-    Args:
-        mean, std: three numbers each, on images in 0..1.
-    """
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
-        super().__init__()
-        self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Normalize.
-
-        Args:
-            images: uint8 [..., 3, H, W], RGB.
-
-        Returns:
-            The same shape, in the floating-point type that the network has been brought to; usually float32.
-
-        Raises:
-            TypeError: the images are not uint8; their range would have to be guessed.
-        """
-        if images.dtype != torch.uint8:
-            raise TypeError(f"images must be uint8 in 0..255, not {images.dtype}: normalizing happens here, once")
-        return ((images.to(torch.float32) / 255 - self.mean) / self.std).to(self.mean.dtype)
-
-
-class Geometry(NamedTuple):
-    """How one image was resized: by its own scale along each axis, and then filled up along its edges.
-
-    Attributes:
-        height, width: of the original image, in pixels.
-        scale_x, scale_y: resized / original.
-        left, top, right, bottom: pixels of the network's input that were filled up.
-    """
-
-    height: int
-    width: int
-    scale_x: float
-    scale_y: float
-    left: int = 0
-    top: int = 0
-    right: int = 0
-    bottom: int = 0
-
-    @property
-    def resized(self) -> tuple[int, int]:
-        """Height and width in pixels of the image itself in the network's input."""
-        return round(self.height * self.scale_y), round(self.width * self.scale_x)
-
-    @property
-    def input_size(self) -> tuple[int, int]:
-        """Height and width in pixels of the network's input."""
-        height, width = self.resized
-        return self.top + height + self.bottom, self.left + width + self.right
-
-    def enter(self, boxes: Tensor) -> Tensor:
-        """Boxes [N, 4], xyxy in pixels of the original image, in those of the network's input."""
-        return boxes * self._scales(boxes) + self._offsets(boxes)
-
-    def leave(self, boxes: Tensor) -> Tensor:
-        """The inverse of `enter`, clipped to the image."""
-        bound = boxes.new_tensor([self.width, self.height, self.width, self.height])
-        return ((boxes - self._offsets(boxes)) / self._scales(boxes)).clamp(min=0).minimum(bound)
-
-    def _scales(self, like: Tensor) -> Tensor:
-        return like.new_tensor([self.scale_x, self.scale_y, self.scale_x, self.scale_y], dtype=torch.float32)
-
-    def _offsets(self, like: Tensor) -> Tensor:
-        return like.new_tensor([self.left, self.top, self.left, self.top], dtype=torch.float32)
-
-
-fits: Registry[Callable[[int, int, int, int], Geometry]] = Registry("fit")
-"""From height and width of an image, and height and width that it is brought to, to how it is resized."""
-
-
-@fits.register("squash")
-def squash(height: int, width: int, new_height: int, new_width: int) -> Geometry:
-    """Each axis by its own scale (Liu et al. 2015, SSD)."""
-    return Geometry(height, width, new_width / width, new_height / height)
-
-
-@fits.register("letterbox")
-def letterbox(height: int, width: int, new_height: int, new_width: int) -> Geometry:
-    """Both axes alike, as large as fits, in the middle (the authors' code of YOLOv2).
-
-    The scales are those of the whole pixels that the image is resized to, so that its edges come back where they
-    were.
-    """
-    scale = min(new_height / height, new_width / width)
-    inner_height, inner_width = max(round(height * scale), 1), max(round(width * scale), 1)
-    above, beside = new_height - inner_height, new_width - inner_width
-    return Geometry(
-        height,
-        width,
-        inner_width / width,
-        inner_height / height,
-        left=beside // 2,
-        top=above // 2,
-        right=beside - beside // 2,
-        bottom=above - above // 2,
-    )
-
-
 class DetectionPreprocessing(nn.Module):
-    """Resize and normalize images, and carry boxes there and back.
+    """Resize and normalize images, and map boxes there and back.
 
     Args:
-        short_side, long_side: see `DetectionPreprocessOptions`.
-        mean, std: three numbers each, on images in 0..1.
-        size, fit, multi_scale, multi_scale_step, multi_scale_every: see `DetectionPreprocessOptions`.
+        short_side: see `DetectionPreprocessOptions`, also for the other arguments.
+        long_side: upper bound in pixels of the longer side.
+        mean: per channel, on images in 0..1.
+        std: per channel, on images in 0..1.
+        size: height and width in pixels.
+        fit: how images are resized to `size`.
+        multi_scale: smallest and largest side in training.
+        multi_scale_step: difference in pixels between neighboring sizes.
+        multi_scale_every: optimizer steps until the next size is drawn.
     """
 
     def __init__(
@@ -214,38 +111,38 @@ class DetectionPreprocessing(nn.Module):
     def forward(
         self, images: Sequence[Tensor], size: Sequence[int] | None = None, factor: float = 1.0
     ) -> tuple[list[Tensor], list[Geometry]]:
-        """Prepare images for the network.
+        """Prepare images for the model.
 
         Args:
             images: uint8 [3, H, W] each, RGB, of any size.
-            size: that of `training_size`; None is the usual one.
-            factor: on that size, for a look at another scale.
+            size: height and width in pixels, see `training_size`; None uses that of the options.
+            factor: multiplies the size, for a view at another scale.
 
         Returns:
-            Normalized float32 [3, h, w] images and how each was resized.
+            Normalized float32 [3, h, w] images, and the geometry of each.
         """
         geometries = [self.geometry(image.shape[-2], image.shape[-1], size, factor) for image in images]
         return [self._prepare(image, geometry) for image, geometry in zip(images, geometries, strict=True)], geometries
 
     def training_size(self, step: int, seed: int) -> Sequence[int] | None:
-        """Height and width in pixels that a step of training brings its images to (Redmon & Farhadi 2016, section 2).
+        """Return the height and width in pixels of the images of a training step (Redmon & Farhadi 2016, section 2).
 
-        It depends on nothing but its arguments: all processes draw the same size, and a resumed run goes on as it
-        would have gone on.
+        The size depends on nothing but the arguments. All processes draw the same size, and a resumed run continues
+        with the sizes of an uninterrupted one.
 
         Args:
-            step: of the optimizer, from 0.
+            step: optimizer step, from 0.
             seed: of the run.
 
         Returns:
-            None where training knows no other size than everything else.
+            None without `multi_scale`.
         """
         if self.sides is None:
             return None
         return [random.Random(f"{seed}, {step // self.every}").choice(self.sides)] * 2
 
     def geometry(self, height: int, width: int, size: Sequence[int] | None = None, factor: float = 1.0) -> Geometry:
-        """How an image of `height` x `width` pixels is resized; `size` and `factor` as in `forward`."""
+        """Return how an image of `height` x `width` pixels is resized; `size` and `factor` as in `forward`."""
         size = size or self.size
         if size is not None:
             new_height, new_width = (max(round(side * factor), 1) for side in size)
@@ -261,34 +158,34 @@ class DetectionPreprocessing(nn.Module):
 
     @staticmethod
     def resize_targets(targets: Sequence[Target], geometries: Sequence[Geometry]) -> list[Target]:
-        """Targets with their boxes and proposals in the pixels of the resized images; all else is passed on.
+        """Return targets with boxes and proposals in pixels of the model's input; all else is unchanged.
 
-        Masks stay as they are stored; `frame` float32 [4] says which part of the network's input, xyxy in its pixels,
-        they cover.
+        Masks stay at the size of the original image. `frame` float32 [4] is the part of the model's input, xyxy in its
+        pixels, that they cover.
         """
         return [_resized(target, geometry) for target, geometry in zip(targets, geometries, strict=True)]
 
     @staticmethod
     def restore(predictions: Sequence[Prediction], geometries: Sequence[Geometry]) -> list[Prediction]:
-        """Predictions with their boxes in the pixels of the original images, clipped to them.
+        """Return predictions with boxes in pixels of the original images, clipped to them.
 
-        What lay in the margins of a letterbox altogether is left out.
+        Boxes that lie entirely in the padding are removed.
         """
         return [_restored(prediction, geometry) for prediction, geometry in zip(predictions, geometries, strict=True)]
 
 
 def _restored(prediction: Prediction, geometry: Geometry) -> Prediction:
-    boxes = geometry.leave(prediction["boxes"].float())
+    boxes = geometry.to_original(prediction["boxes"].float())
     in_image = has_area(boxes, SMALLEST_DETECTION)
     columns: dict[str, Any] = {**prediction, "boxes": boxes}
     return cast(Prediction, {key: column[in_image] for key, column in columns.items()})
 
 
 def _resized(target: Target, geometry: Geometry) -> Target:
-    resized: Target = {**target, "boxes": geometry.enter(target["boxes"])}
+    resized: Target = {**target, "boxes": geometry.to_input(target["boxes"])}
     if "proposals" in target:
-        resized["proposals"] = geometry.enter(target["proposals"])
+        resized["proposals"] = geometry.to_input(target["proposals"])
     if target.get("masks") is not None:
         whole = target["boxes"].new_tensor([0, 0, geometry.width, geometry.height])
-        resized["frame"] = geometry.enter(whole)
+        resized["frame"] = geometry.to_input(whole)
     return resized

@@ -1,4 +1,4 @@
-"""The deterministic way of a whole image to a segmenter: resize if asked to, normalize; masks go along."""
+"""Deterministic preprocessing of segmentation models: resize and normalize images, with their masks in training."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -11,22 +11,22 @@ from torchvision.transforms.v2 import functional as transforms
 
 from visionkit.errors import ConfigError
 from visionkit.ops.ignore import IGNORE
-from visionkit.preprocessing.detection import Normalize
+from visionkit.preprocessing.normalize import Normalize
 
 
 @dataclass
 class SegmentationPreprocessOptions:
-    """How images are brought to a segmenter's input; as a rule they stay as large as they are.
+    """Size and normalization of the model's input. By default images keep their size.
 
     Attributes:
-        short_side: length in pixels that the shorter side is resized to; None leaves images as they are.
-        long_side: bound in pixels on the longer side; where it would be passed, it decides the scale instead.
-        scale: factor on the size of every image, the same for a crop as for the whole.
+        short_side: length in pixels that the shorter side is resized to; None keeps the size.
+        long_side: upper bound in pixels of the longer side. If it would be exceeded, it determines the scale instead.
+        scale: factor on the size of every image; excludes `short_side` and `long_side`.
         mean: per channel, on images in 0..1; None takes that of the backbone's weights.
-        std: likewise.
+        std: per channel, on images in 0..1; None takes that of the backbone's weights.
 
     Raises:
-        ConfigError: a side or the scale is no length, or they contradict each other.
+        ConfigError: a side or the scale is not positive, or they contradict each other.
     """
 
     short_side: int | None = None
@@ -43,16 +43,19 @@ class SegmentationPreprocessOptions:
             raise ConfigError(f"preprocess.scale is {self.scale}: give a factor above 0 without sides, or sides alone")
 
     def module(self) -> "SegmentationPreprocessing":
-        """The tensor module that does so; `mean` and `std` must be given."""
+        """Return the module that applies these options; `mean` and `std` must be given."""
         return SegmentationPreprocessing(**dataclasses.asdict(self))
 
 
 class SegmentationPreprocessing(nn.Module):
-    """Resize and normalize images, and make batches of them with their masks.
+    """Resize and normalize images, and make training batches of images and masks.
 
     Args:
-        short_side, long_side, scale: see `SegmentationPreprocessOptions`.
-        mean, std: three numbers each, on images in 0..1.
+        short_side: length in pixels that the shorter side is resized to.
+        long_side: upper bound in pixels of the longer side.
+        scale: factor on the size of every image.
+        mean: per channel, on images in 0..1.
+        std: per channel, on images in 0..1.
     """
 
     def __init__(
@@ -68,7 +71,7 @@ class SegmentationPreprocessing(nn.Module):
         self.normalize = Normalize(mean, std)
 
     def scale(self, height: int, width: int) -> float:
-        """Resized over stored length of an image of `height` x `width` pixels."""
+        """Return resized length / original length of an image of `height` x `width` pixels."""
         bounds = [
             wanted / length
             for wanted, length in ((self.short_side, min(height, width)), (self.long_side, max(height, width)))
@@ -77,11 +80,11 @@ class SegmentationPreprocessing(nn.Module):
         return min(bounds) if self.short_side is not None else min([self.factor, *bounds])
 
     def forward(self, images: Tensor, scale: float) -> Tensor:
-        """Prepare images of one size for the network.
+        """Prepare images of one size for the model.
 
         Args:
             images: uint8 [B, 3, H, W], RGB.
-            scale: resized over stored length.
+            scale: resized length / original length.
 
         Returns:
             Normalized float32 [B, 3, h, w].
@@ -92,14 +95,14 @@ class SegmentationPreprocessing(nn.Module):
         return self.normalize(images)
 
     def batch(self, images: Sequence[Tensor], masks: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """One batch for training: resized, and smaller images filled up with pixels that teach nothing.
+        """Make a training batch: resize, and pad smaller images with pixels that are ignored in the loss.
 
         Args:
             images: uint8 [3, H, W] each, of any size.
-            masks: uint8 [H, W] each, class of each pixel or 255.
+            masks: uint8 [H, W] each, class of each pixel, 255 = ignore.
 
         Returns:
-            Normalized float32 [B, 3, h, w], zeros beyond each image, and int64 classes [B, h, w], 255 there.
+            Normalized float32 [B, 3, h, w] with zeros as padding, and int64 classes [B, h, w] with 255 as padding.
         """
         prepared = [self(image[None], self.scale(*image.shape[-2:]))[0] for image in images]
         resized = [
@@ -110,11 +113,11 @@ class SegmentationPreprocessing(nn.Module):
         ]
         height, width = (max(lengths) for lengths in zip(*(image.shape[-2:] for image in prepared), strict=True))
         return (
-            torch.stack([_filled(image, height, width, 0.0) for image in prepared]),
-            torch.stack([_filled(mask, height, width, IGNORE) for mask in resized]).long(),
+            torch.stack([_padded(image, height, width, 0.0) for image in prepared]),
+            torch.stack([_padded(mask, height, width, IGNORE) for mask in resized]).long(),
         )
 
 
-def _filled(plane: Tensor, height: int, width: int, value: float) -> Tensor:
-    """[..., h, w] with `value` to the right and below, up to [..., height, width]."""
+def _padded(plane: Tensor, height: int, width: int, value: float) -> Tensor:
+    """Return a tensor [..., h, w] padded with `value` at the right and bottom to [..., height, width]."""
     return functional.pad(plane, (0, width - plane.shape[-1], 0, height - plane.shape[-2]), value=value)

@@ -11,7 +11,7 @@ from pycocotools import mask as rle
 from visionkit.backbones import create_backbone
 from visionkit.data.transforms.augmentation import Augmentation
 from visionkit.errors import ConfigError
-from visionkit.preprocessing.detection import Normalize
+from visionkit.preprocessing.normalize import Normalize
 from visionkit.structures import Annotation, Sample
 
 CROP = [{"name": "RandomCrop", "height": 40, "width": 40}]

@@ -20,7 +20,8 @@ from visionkit.models.detection.parts import mask_head
 from visionkit.models.detection.parts.batch import split_targets
 from visionkit.models.detection.parts.mask_head import masks_in_regions
 from visionkit.models.load_model import load_strict
-from visionkit.preprocessing.detection import DetectionPreprocessing, letterbox
+from visionkit.preprocessing.detection import DetectionPreprocessing
+from visionkit.preprocessing.geometry import letterbox
 
 TWO = images((100, 128), (90, 70))
 BOXES = [[[10, 10, 60, 70], [30, 40, 90, 100], [5, 80, 25, 95]], [[20, 5, 69, 60]]]

@@ -67,7 +67,7 @@ def anchors(recipe: dict[str, Any], *, count: int = 5, size: int = 416) -> int:
     from visionkit.cli.config.build import build_data
     from visionkit.data.stats.object_sizes import object_sizes
     from visionkit.ops.anchor_clusters import cluster_shapes
-    from visionkit.preprocessing.detection import letterbox
+    from visionkit.preprocessing.geometry import letterbox
 
     show_progress_messages()
     if size < 1 or count < 1:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from visionkit.data.datasets.base import VisionDataset
-from visionkit.preprocessing.detection import Geometry
+from visionkit.preprocessing.geometry import Geometry
 
 
 def object_sizes(reader: VisionDataset, geometry: Callable[[int, int], Geometry], most: int | None = None) -> Tensor:
@@ -21,6 +21,6 @@ def object_sizes(reader: VisionDataset, geometry: Callable[[int, int], Geometry]
     every = 1 if most is None else max(len(reader) // most, 1)
     for index in range(0, len(reader), every):
         annotation = reader.annotation(index)
-        corners = geometry(*reader.image_size(index)).enter(torch.from_numpy(annotation.boxes))
+        corners = geometry(*reader.image_size(index)).to_input(torch.from_numpy(annotation.boxes))
         sizes.append((corners[:, 2:] - corners[:, :2])[torch.from_numpy(~annotation.crowd)])
     return torch.cat(sizes)
