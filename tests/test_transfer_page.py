@@ -64,8 +64,8 @@ def test_lines_of_other_tasks_are_recipes(words, desk, capsys):
 
 
 def test_the_page_tells_what_the_code_goes_by():
-    from visionkit.engine.transfer_advice import LARGE_FROM, LOOKED_AT, SIMILAR_BELOW
+    from visionkit.engine.transfer_statistics import LARGE_FROM, SAMPLE_SIZE, SIMILAR_BELOW
 
     assert f"(similar below {SIMILAR_BELOW}; 0 the same, 1 foreign)" in PAGE
     assert f"(many from {LARGE_FROM})" in PAGE
-    assert f"sends {LOOKED_AT} images" in PAGE
+    assert f"sends {SAMPLE_SIZE} images" in PAGE

@@ -1,4 +1,4 @@
-"""Distance of real sets to ImageNet's domain: what the bound in visionkit/engine/transfer_advice.py was chosen from.
+"""Distance of real sets to ImageNet's domain: source of the bound in visionkit/engine/transfer_statistics.py.
 
     python tests/benchmarks/domain_table.py DATA WEIGHTS
 
@@ -15,7 +15,7 @@ from visionkit.backbones import create_backbone
 from visionkit.data.datasets.arrays import Arrays
 from visionkit.data.datasets.base import NoSemanticMasks
 from visionkit.data.io.images import read_image
-from visionkit.engine.transfer_advice import gather_evidence
+from visionkit.engine.transfer_statistics import transfer_statistics
 from visionkit.structures import Sample
 
 FOLDERS = {
@@ -63,8 +63,12 @@ def table(data: Path, weights: Path) -> Iterator[str]:
     yield "| set | " + " | ".join(backbone.stages) + " | mean |"
     yield "|---" * (len(backbone.stages) + 2) + "|"
     for name, reader in readers.items():
-        found = gather_evidence(reader, backbone, "classification")
-        yield f"| {name} | " + " | ".join(f"{d:.3f}" for d in [*found.distance.values(), found.mean_distance]) + " |"
+        statistics = transfer_statistics(reader, backbone, "classification")
+        yield (
+            f"| {name} | "
+            + " | ".join(f"{d:.3f}" for d in [*statistics.distance.values(), statistics.mean_distance])
+            + " |"
+        )
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import torchvision
 from PIL import Image
 
 from visionkit.cli.main import main
-from visionkit.engine import transfer_advice
+from visionkit.engine import transfer_statistics
 
 
 @pytest.fixture(scope="module")
@@ -59,8 +59,8 @@ def test_metrics_and_case_of_a_folder(desk, capsys):
 @pytest.mark.parametrize("large", [False, True])
 @pytest.mark.parametrize("similar", [False, True])
 def test_the_lines_of_every_case_can_be_run(large, similar, desk, capsys, monkeypatch):
-    monkeypatch.setattr(transfer_advice, "LARGE_FROM", 3 if large else 4)
-    monkeypatch.setattr(transfer_advice, "SIMILAR_BELOW", 1.1 if similar else 0.0)
+    monkeypatch.setattr(transfer_statistics, "LARGE_FROM", 3 if large else 4)
+    monkeypatch.setattr(transfer_statistics, "SIMILAR_BELOW", 1.1 if similar else 0.0)
     text = said(["mine.yaml", "model.backbone=resnet18"], capsys)
     assert f"case: {'many' if large else 'few'} images, {'similar' if similar else 'different'} domain" in text
     lines = commands(text)

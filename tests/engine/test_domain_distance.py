@@ -3,14 +3,14 @@ import torch
 
 from visionkit.backbones import create_backbone
 from visionkit.backbones.base import norm_layers
-from visionkit.engine.domain_distance import domain_distance, layers_with_statistics
+from visionkit.engine.domain_distance import batch_norm_layers, domain_distance
 from visionkit.errors import ConfigError
 
 IMAGES = torch.randn(6, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 
 
 def pretrained(name="resnet18"):
-    """A network that stands for a pretrained one: its statistics are those of `IMAGES`."""
+    """A network in place of a pretrained one: its statistics are those of `IMAGES`."""
     backbone = create_backbone(name, weights="none")
     backbone.is_randomly_initialized = False
     for layer in norm_layers(backbone):
@@ -20,7 +20,7 @@ def pretrained(name="resnet18"):
     return backbone
 
 
-def test_images_of_the_source_are_near_and_others_far():
+def test_images_of_the_training_data_have_the_smallest_distance():
     backbone = pretrained()
     same = domain_distance(backbone, IMAGES.split(3))
     other = domain_distance(backbone, [2 * IMAGES + 1])
@@ -32,32 +32,32 @@ def test_images_of_the_source_are_near_and_others_far():
 
 def test_one_layer_by_hand():
     backbone = pretrained()
-    layers = layers_with_statistics(backbone)
+    layers = batch_norm_layers(backbone)
     first = layers["s4"][0]
     for stage in layers.values():
         for layer in stage:
             layer.running_mean.zero_()
             layer.running_var.fill_(1.0)
-    seen = torch.nn.functional.conv2d(IMAGES, backbone.state_dict()["conv1.weight"], stride=2, padding=3)
-    mean, variance = seen.mean(dim=(0, 2, 3)), seen.var(dim=(0, 2, 3), correction=0)
+    inputs = torch.nn.functional.conv2d(IMAGES, backbone.state_dict()["conv1.weight"], stride=2, padding=3)
+    mean, variance = inputs.mean(dim=(0, 2, 3)), inputs.var(dim=(0, 2, 3), correction=0)
     by_hand = 1 - (2 * variance.sqrt() / (1 + variance)).sqrt() * torch.exp(-(mean**2) / (4 * (1 + variance)))
     backbone.stage_modules = {"s4": ["bn1"]}
-    assert layers_with_statistics(backbone)["s4"] == [first]
+    assert batch_norm_layers(backbone)["s4"] == [first]
     assert domain_distance(backbone, [IMAGES[:2], IMAGES[2:]])["s4"] == pytest.approx(by_hand.mean().item(), 1e-5)
 
 
-def test_nothing_stays_behind():
+def test_hooks_are_removed():
     backbone = pretrained()
     domain_distance(backbone, [IMAGES])
     assert not any(module._forward_pre_hooks for module in backbone.modules())
 
 
-def test_without_batchnorm_nothing_is_known():
+def test_a_backbone_without_batch_norm_has_no_distance():
     backbone = create_backbone("vgg11", weights="none", out_stages=["s4"])
     backbone.is_randomly_initialized = False
     assert domain_distance(backbone, [IMAGES]) == {}
 
 
-def test_random_values_know_no_domain():
-    with pytest.raises(ConfigError, match="no domain to compare with"):
+def test_a_randomly_initialized_backbone_raises():
+    with pytest.raises(ConfigError, match="no training data to compare with"):
         domain_distance(create_backbone("resnet18", weights="none"), [IMAGES])

@@ -1,4 +1,4 @@
-"""A head trained over kept features, through `visionkit fit`."""
+"""A head trained on kept features, through `visionkit fit`."""
 
 import logging
 import re
@@ -12,7 +12,7 @@ from PIL import Image
 from visionkit.backbones import create_backbone
 from visionkit.cli.main import main
 from visionkit.engine import feature_cache
-from visionkit.engine.run import latest_checkpoint
+from visionkit.engine.run_folder import latest_checkpoint
 
 CARD = """
 data:
@@ -44,7 +44,7 @@ def write_image(path, seed):
 
 
 @pytest.fixture
-def desk(tmp_path, monkeypatch):
+def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for index in range(14):
         split = "val" if index >= 10 else "train"
@@ -57,18 +57,18 @@ def desk(tmp_path, monkeypatch):
 
 @pytest.fixture
 def computed(monkeypatch):
-    """How many images went through the backbone, a number for each batch of the cache."""
-    sizes, compute = [], feature_cache._computed
+    """Number of images in each batch that the cache computed."""
+    sizes, compute = [], feature_cache._compute
     monkeypatch.setattr(
         feature_cache,
-        "_computed",
+        "_compute",
         lambda task, images, training: (sizes.append(len(images)), compute(task, images, training))[1],
     )
     return sizes
 
 
 def fit(*words):
-    """Train; the number of the run's checkpoint and what it holds."""
+    """Train and return the content of the last checkpoint."""
     assert main(["fit", "mine.yaml", "card.yaml", *words]) == 0
     return torch.load(latest_checkpoint("mine"), weights_only=True)
 
@@ -80,37 +80,37 @@ def recount(computed):
 
 
 @pytest.mark.parametrize("backbone", ["resnet18", "lenet5"])
-def test_a_run_over_kept_features_ends_where_any_run_does(backbone, desk, computed):
-    """A head that averages the map, of which the mean is kept, and one to which every cell of it counts."""
+def test_a_run_on_kept_features_gives_the_same_weights(backbone, folder, computed):
+    """One head averages the feature map, so that its mean is kept; the other uses every cell."""
     torch.save(create_backbone(backbone, weights="none").state_dict(), "net.pth")
     words = [f"model.backbone={backbone}"]
     plain = fit(*words)
-    for expected in (14, 0):  # the first run computes, the second finds all there
+    for expected in (14, 0):  # the first run computes, the second computes none
         kept = fit(CACHE, *words)
         assert recount(computed) == expected
         assert kept["state_dict"].keys() == plain["state_dict"].keys()
         for key, value in plain["state_dict"].items():
             torch.testing.assert_close(kept["state_dict"][key], value, rtol=1e-4, atol=1e-5, msg=key)
-        for figure in ("val/loss", "val/top1", "train/loss_epoch"):
-            found, wanted = (run["visionkit"]["metrics"][figure] for run in (kept, plain))
+        for name in ("val/loss", "val/top1", "train/loss_epoch"):
+            found, wanted = (run["visionkit"]["metrics"][name] for run in (kept, plain))
             assert found == pytest.approx(wanted, rel=1e-4)
 
 
-def test_a_changed_image_is_computed_again_and_no_other(desk, computed):
+def test_only_a_changed_image_is_computed_again(folder, computed):
     fit(CACHE)
     recount(computed)
-    write_image(desk / "photos" / "train" / "a" / "4.png", 104)
+    write_image(folder / "photos" / "train" / "a" / "4.png", 104)
     fit(CACHE)
     assert recount(computed) == 1
-    (desk / "photos" / "train" / "a" / "4.png").rename(desk / "photos" / "train" / "a" / "renamed.png")
+    (folder / "photos" / "train" / "a" / "4.png").rename(folder / "photos" / "train" / "a" / "renamed.png")
     fit(CACHE)
-    assert recount(computed) == 0, "a name is no content"
+    assert recount(computed) == 0, "the name of a file is not part of its content"
 
 
 @pytest.mark.parametrize(
     "change", ["weights", "preprocess.crop=24", "preprocess.mean=[0.4,0.4,0.4]", "model.backbone.out_stages=[s16]"]
 )
-def test_another_network_or_preprocessing_shares_nothing(change, desk, computed):
+def test_another_network_or_preprocessing_has_its_own_features(change, folder, computed):
     fit(CACHE)
     recount(computed)
     if change == "weights":
@@ -119,10 +119,10 @@ def test_another_network_or_preprocessing_shares_nothing(change, desk, computed)
     assert recount(computed) == 14
 
 
-def test_a_damaged_file_is_told_and_computed_again(desk, computed, caplog):
+def test_a_damaged_file_is_logged_and_computed_again(folder, computed, caplog):
     fit(CACHE)
     recount(computed)
-    for file in (desk / "kept").iterdir():
+    for file in (folder / "kept").iterdir():
         content = torch.load(file, weights_only=True)
         content["features"][0] += 1
         torch.save(content, file)
@@ -134,13 +134,13 @@ def test_a_damaged_file_is_told_and_computed_again(desk, computed, caplog):
     assert "changed since it was written" in caplog.text
     fit(CACHE)
     assert recount(computed) == 0
-    for file in (desk / "kept").iterdir():
+    for file in (folder / "kept").iterdir():
         file.write_bytes(file.read_bytes()[:100])
     fit(CACHE)
     assert recount(computed) == 14
 
 
-def test_a_run_is_resumed_over_features_of_its_own_backbone_alone(desk, computed, capsys):
+def test_a_run_is_only_resumed_with_the_backbone_of_its_features(folder, computed, capsys):
     fit(CACHE)
     assert main(["fit", "mine.yaml", "card.yaml", CACHE, "trainer.max_epochs=3", "--resume"]) == 0
     assert recount(computed) == 14
@@ -150,23 +150,23 @@ def test_a_run_is_resumed_over_features_of_its_own_backbone_alone(desk, computed
     assert "the checkpoint's backbone has other weights" in capsys.readouterr().err
 
 
-def test_the_checkpoint_predicts_from_images(desk):
+def test_the_checkpoint_predicts_from_images(folder):
     fit(CACHE)
     assert main(["test", "runs/mine/1/last.ckpt"]) == 0
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
-        (["data.augment=[{name: HorizontalFlip, p: 0.5}]"], "data.augment varies the images at random"),
+        (["data.augment=[{name: HorizontalFlip, p: 0.5}]"], "data.augment changes the images at random"),
         (["model.backbone.frozen_stages=3"], "set model.backbone.frozen_stages=all"),
-        (["unfreeze={epoch: 1, frozen_stages: 2}"], "take unfreeze out"),
-        (["mixing.mixup_alpha=0.2"], "mixing varies the images"),
+        (["unfreeze={epoch: 1, frozen_stages: 2}"], "remove unfreeze"),
+        (["mixing.mixup_alpha=0.2"], "mixing changes the images"),
         (["feature_cache.foldr=x"], "unknown key feature_cache.foldr"),
     ],
 )
-def test_what_changes_features_is_refused(words, told, desk, capsys):
+def test_options_that_change_features_raise(words, message, folder, capsys):
     assert main(["fit", "mine.yaml", "card.yaml", CACHE, *words]) == 2
     text = capsys.readouterr().err
-    assert told in re.sub(r"\s+", " ", text)
+    assert message in re.sub(r"\s+", " ", text)
     assert len(text.strip().splitlines()) <= 5

@@ -1,4 +1,4 @@
-"""R-CNN learns eight images by heart, two of them empty, and keeps their classes after each of its stages."""
+"""R-CNN overfits eight images, two of them empty, and detects their objects after each of its stages."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ pytest.importorskip("skimage")
 from tests.tasks.small import SIZE, small_data, small_trainer
 from visionkit.backbones import create_backbone
 from visionkit.data.proposals.source import ProposalOptions
-from visionkit.engine.run import make_callbacks
+from visionkit.engine.callbacks import make_callbacks
 from visionkit.models import create_model
 from visionkit.preprocessing.detection import DetectionPreprocessOptions
 from visionkit.tasks import Detection, OptimizerOptions, ScheduleOptions, Task
@@ -28,7 +28,7 @@ OPTIONS = {
 }
 
 
-def test_eight_images_are_learned_by_heart(tmp_path):
+def test_eight_images_are_overfitted(tmp_path):
     data = small_data(train=8, val=8, proposals=ProposalOptions(mode="fast", folder=str(tmp_path / "proposals")))
     shape = {**data.splits.options["train"], "min_object": 0.3, "max_object": 0.7, "max_objects": 2, "empty_share": 0.3}
     data.splits.options["train"], data.splits.options["val"] = dict(shape), dict(shape)
@@ -54,8 +54,8 @@ def test_eight_images_are_learned_by_heart(tmp_path):
     fine_tuned, finished = trainer.callback_metrics, task.results.overall
     assert fine_tuned["val/AP50"] > 0.95
     assert finished["AP50"] > 0.95
-    assert finished["AP"] > fine_tuned["val/AP"], "boxes lie closer to the objects"
-    # The class that no training object has is never found.
+    assert finished["AP"] > fine_tuned["val/AP"], "boxes are closer to the objects"
+    # A class without training objects is never detected.
     absent = set(range(6)) - {label for index in range(8) for label in data.dataset("train").annotation(index).labels}
     assert absent
     network = Task.load_from_checkpoint(tmp_path / "best.ckpt").network

@@ -17,7 +17,7 @@ from visionkit.models import create_model
 from visionkit.tasks import OptimizerOptions, ScheduleOptions, Task
 
 STEPS = [UnfreezeStep(1, 2), UnfreezeStep(2, 0)]
-"""cifar_resnet20 has three stages, and the data below two steps an epoch."""
+"""cifar_resnet20 has three stages, and an epoch of the data below has two steps."""
 PARTS = ["s1", "s2", "s4", "head"]
 
 
@@ -33,15 +33,15 @@ def task_to_transfer(class_names, frozen_stages="all", optimizer="adam", decay=0
 
 
 class Watch(Callback):
-    """Which parts each step has moved, and the rates it moved them with."""
+    """Parts that each optimizer step changed, and their learning lrs."""
 
     def __init__(self):
-        self.moved, self.rates = [], []
+        self.moved, self.lrs = [], []
 
     def on_train_start(self, trainer, pl_module):
         optimizer = trainer.optimizers[0]
-        rates = lambda optimizer, *_: self.rates.append({g["part"]: g["lr"] for g in optimizer.param_groups})  # noqa: E731
-        optimizer.register_step_pre_hook(rates)
+        lrs = lambda optimizer, *_: self.lrs.append({g["part"]: g["lr"] for g in optimizer.param_groups})  # noqa: E731
+        optimizer.register_step_pre_hook(lrs)
 
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
         self.before = {name: value.clone() for name, value in pl_module.named_parameters()}
@@ -61,33 +61,33 @@ def train(steps, *, epochs=3, more=(), fit=None, **options):
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
-def test_stages_begin_to_learn_in_their_epochs(optimizer):
+def test_stages_are_trained_from_their_epochs_on(optimizer):
     task, watch, _ = train(STEPS, optimizer=optimizer)
     assert watch.moved == [["head"]] * 2 + [["s4", "head"]] * 2 + [PARTS] * 2
     assert task.backbone.frozen_stages == 0
     assert all(layer.training for layer in task.network.head.modules())
 
 
-def test_what_is_unfrozen_takes_its_stage_s_rate_at_the_schedule_s_place():
+def test_unfrozen_stages_follow_the_schedule_with_their_own_learning_rate():
     _, watch, _ = train(STEPS)
     shares = [0.125, 0.25, 0.5, 1.0]
-    for rates in watch.rates:
-        assert [rates[part] / rates["head"] for part in PARTS] == pytest.approx(shares)
-    assert [rates["head"] for rates in watch.rates] == sorted([rates["head"] for rates in watch.rates], reverse=True)
+    for lrs in watch.lrs:
+        assert [lrs[part] / lrs["head"] for part in PARTS] == pytest.approx(shares)
+    assert [lrs["head"] for lrs in watch.lrs] == sorted([lrs["head"] for lrs in watch.lrs], reverse=True)
 
 
 @pytest.mark.parametrize("schedule", ["cosine", "plateau"])
-def test_a_warm_up_raises_the_rate_of_what_is_new_alone(schedule):
+def test_a_warm_up_affects_only_newly_unfrozen_stages(schedule):
     steps = [UnfreezeStep(1, 2, warmup_steps=4), UnfreezeStep(2, 0, warmup_steps=2)]
     _, watch, trainer = train(steps, decay=1.0, schedule=ScheduleOptions(name=schedule, warmup_steps=0, patience=9))
-    shares = {part: [rates[part] / rates["head"] for rates in watch.rates] for part in PARTS}
+    shares = {part: [lrs[part] / lrs["head"] for lrs in watch.lrs] for part in PARTS}
     assert shares["s4"] == pytest.approx([1, 1, 0.25, 0.5, 0.75, 1])
     assert shares["s1"] == shares["s2"] == pytest.approx([1, 1, 1, 1, 0.5, 1])
     assert trainer.optimizers[0].param_groups[0]["lr"] == trainer.optimizers[0].param_groups[-1]["lr"]
 
 
 @pytest.mark.parametrize("stop", [1, 2, 3, 4, 5])
-def test_a_run_resumed_anywhere_goes_on_as_the_whole_one(stop, tmp_path):
+def test_a_resumed_run_continues_like_an_uninterrupted_one(stop, tmp_path):
     steps = [UnfreezeStep(1, 2, warmup_steps=3), UnfreezeStep(2, 0)]
     keep = ModelCheckpoint(tmp_path, filename="{step}", save_top_k=-1, every_n_train_steps=1)
     _, whole, trainer = train(steps, more=[keep])
@@ -96,12 +96,12 @@ def test_a_run_resumed_anywhere_goes_on_as_the_whole_one(stop, tmp_path):
     assert groups == len(trainer.optimizers[0].param_groups)
     _, resumed, _ = train(steps, fit={"ckpt_path": path, "weights_only": True})
     assert resumed.moved == whole.moved[stop:]
-    assert [list(rates.values()) for rates in resumed.rates] == [
-        pytest.approx(list(rates.values())) for rates in whole.rates[stop:]
+    assert [list(lrs.values()) for lrs in resumed.lrs] == [
+        pytest.approx(list(lrs.values())) for lrs in whole.lrs[stop:]
     ]
 
 
-def test_the_checkpoint_says_what_was_frozen_and_can_be_loaded(tmp_path):
+def test_a_checkpoint_holds_the_number_of_frozen_stages(tmp_path):
     keep = ModelCheckpoint(tmp_path, filename="{epoch}", save_top_k=-1, save_on_train_epoch_end=True)
     train(STEPS, more=[keep])
     assert [
@@ -119,16 +119,16 @@ def test_the_checkpoint_says_what_was_frozen_and_can_be_loaded(tmp_path):
         ([UnfreezeStep(1, -1)], "all", "frozen_stages=-1"),
     ],
 )
-def test_steps_that_unfreeze_nothing_are_refused(steps, frozen, message):
+def test_invalid_steps_raise(steps, frozen, message):
     with pytest.raises(ConfigError, match=message):
         train(steps, frozen_stages=frozen)
 
 
-def test_random_values_train_from_the_start(caplog):
+def test_a_randomly_initialized_backbone_is_trained_from_the_start(caplog):
     data = small_images()
     trainer = small_trainer(callbacks=[StagedUnfreezing(STEPS)])
     trainer.fit(small_classification(data.class_names), data)
-    assert "has random values, and all of it trains" in caplog.text
+    assert "is randomly initialized; all of it is trained" in caplog.text
 
 
 TWO_PROCESSES = """
@@ -152,7 +152,7 @@ assert watch.moved == [["head"]] * 2 + [["s4", "head"]] * 2 + [["s1", "s2", "s4"
 """
 
 
-def test_two_processes_unfreeze_alike(tmp_path):
+def test_two_processes_unfreeze_the_same_stages(tmp_path):
     script = tmp_path / "run.py"
     script.write_text(TWO_PROCESSES)
     words = [sys.executable, str(script), "ddp_find_unused_parameters_true"]
@@ -161,7 +161,7 @@ def test_two_processes_unfreeze_alike(tmp_path):
     assert done.returncode == 0, done.stderr[-3000:]
 
 
-def test_processes_that_would_wait_for_what_is_frozen_are_refused():
+def test_a_strategy_that_waits_for_frozen_parameters_raises():
     trainer = SimpleNamespace(world_size=2, strategy=DDPStrategy())
     with pytest.raises(ConfigError, match=r"trainer\.strategy=ddp_find_unused_parameters_true"):
         StagedUnfreezing(STEPS).setup(trainer, task_to_transfer(["a", "b"]), "fit")

@@ -1,159 +1,169 @@
-"""Stages of training that follow fine-tuning, in the same run: R-CNN's machines and regression of boxes.
+"""Fitting of layers that no gradient trains, after the last epoch and in the same run.
 
-A network that has some names them in `after_training`, a ModuleDict of `FittedLinear`. When its last epoch is over they
-are fitted to features of the best checkpoint's network, which then goes into best.ckpt and last.ckpt as a whole. All
-that takes long leaves a file, found again by the content of all that it came from, so that a run that was stopped is
-resumed where it was.
+A model names such layers by `DetectionModel.fitted_layers`; each name is that of a fitting stage. The stages fit them
+to the network of the best checkpoint. The finished network is then written to best.ckpt and last.ckpt. Costly results
+are kept in files that are named by a digest of everything they depend on, so that an interrupted run can be resumed.
 """
 
-import dataclasses
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
 from visionkit.backbones.weights_file import read_tensors
-from visionkit.data.cached_features import digest
 from visionkit.data.datamodule import VisionData
 from visionkit.data.io.atomic_write import atomic_write
-from visionkit.engine.rcnn.region_features import TrainingRegions, collect
-from visionkit.engine.rcnn.stage import fitting_stages
+from visionkit.engine.fitting_stage import FittedLayer, FittingContext, fitting_stages
 from visionkit.errors import ConfigError
 from visionkit.models.base import DetectionModel
 from visionkit.pipelines.checkpoint import read_checkpoint
+from visionkit.pipelines.detection import DetectionPipeline
 from visionkit.tasks.base import datamodule_of
+from visionkit.tasks.detection import Detection
 
 logger = logging.getLogger("visionkit")
 
 
 @dataclass
 class AfterTrainingOptions:
-    """Where the stages after fine-tuning keep features.
+    """Options of the fitting stages after the last epoch.
 
     Attributes:
-        folder: any; files in it are found by their content, and many runs may share it. None is `features` in the
-            run's folder.
+        folder: for features and fitted weights; several runs may share it. None is `features` in the run's folder.
     """
 
     folder: str | None = None
 
 
 class AfterTraining(Callback):
-    """Runs a network's later stages at the end of `fit`, also of one that had nothing left to fine-tune.
+    """Fit the model's `fitted_layers` at the end of `fit`; does nothing for a model without any.
 
     Args:
-        run: the run's folder, with best.ckpt and last.ckpt.
-        folder: for features.
+        run_folder: folder with best.ckpt and last.ckpt.
+        options: where features are kept.
     """
 
-    def __init__(self, run: Path, folder: Path | None = None) -> None:
-        self.run, self.folder = run, folder or run / "features"
+    def __init__(self, run_folder: Path, options: AfterTrainingOptions | None = None) -> None:
+        self.run_folder = run_folder
+        self.folder = Path(options.folder) if options and options.folder else run_folder / "features"
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Refuse before the first epoch what could not be finished after the last.
+        """Check before the first epoch what the stages need after the last one.
 
         Raises:
-            ConfigError: the stages could not look at the data.
+            ConfigError: the trainer has no `VisionData`, which the stages read.
             VisionkitError: a stage lacks what it needs.
         """
-        names = list(_parts(pl_module))
+        names = list(_fitted_layers(pl_module))
         for name in names:
             fitting_stages.get(name)().check()
         if names and datamodule_of(trainer) is None:
-            raise ConfigError(f"the stages after fine-tuning ({', '.join(names)}) need the data of a card")
+            raise ConfigError(f"the fitting stages after training ({', '.join(names)}) need a VisionData as datamodule")
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Fit what is not fitted yet, and write it into the checkpoints."""
-        paths = [path for path in (self.run / "last.ckpt", self.run / "best.ckpt") if path.is_file()]
-        names = list(_parts(pl_module))
-        if not names or not paths or all(_holds_all(path, names) for path in paths):
+        """Fit the layers that are not fitted yet, and write them to the checkpoints."""
+        names = list(_fitted_layers(pl_module))
+        paths = [path for path in (self.run_folder / "last.ckpt", self.run_folder / "best.ckpt") if path.is_file()]
+        if not names or not paths or all(_is_finished(path, pl_module) for path in paths):
             return
         if trainer.world_size > 1:
-            logger.warning(
-                "%s: fitted by one process alone; go on with: --resume trainer.devices=1", " and ".join(names)
-            )
+            logger.warning("%s: fitted by a single process; continue with: --resume trainer.devices=1", _joined(names))
             return
-        self._finish(trainer, pl_module, paths)
+        assert isinstance(pl_module, Detection)
+        data = datamodule_of(trainer)
+        assert data is not None  # checked by `setup`
+        self._finish(trainer, pl_module, data, paths)
 
-    def _finish(self, trainer: Trainer, task: Any, paths: list[Path]) -> None:
-        """Fit the parts of the last one of `paths`, measure it, and write it into all of them, itself at the end."""
-        base = read_checkpoint(paths[-1])
-        task.load_state_dict(base["state_dict"])
+    def _finish(self, trainer: Trainer, task: Detection, data: VisionData, paths: Sequence[Path]) -> None:
+        """Fit the layers of the checkpoint at the end of `paths`, score it, and write it to all of them."""
+        best = read_checkpoint(paths[-1])
+        task.load_state_dict(best["state_dict"])
         task.to(trainer.strategy.root_device).eval()
-        metrics = base["visionkit"]["metrics"]
-        del base
-        if not all(part.fitted for part in _parts(task).values()):
-            logger.info("fine-tuning is over; %s follow on %s", " and ".join(_parts(task)), paths[-1])
-            data: VisionData = trainer.datamodule  # type: ignore[attr-defined]
-            self._fit(task, collect(task, data, self.folder, trainer))
-            measured = _measured(task, data, trainer)
-            metrics = {**metrics, **measured}
-            if measured:
-                for log in trainer.loggers:
-                    log.log_metrics(measured, trainer.global_step)
+        metrics = best["visionkit"]["metrics"]
+        del best
+        layers = _fitted_layers(task)
+        if all(layer.fitted for layer in layers.values()):
+            logger.info("no later epoch was better: the finished detector of %s is kept", paths[-1])
         else:
-            logger.info("no later epoch was better: the finished detector of %s stays", paths[-1])
+            logger.info("training is finished; fitting %s of %s", _joined(list(layers)), paths[-1])
+            self._fit(FittingContext(task, data, trainer, self.folder))
+            scores = _validate(task, data, trainer)
+            metrics = {**metrics, **scores}
+            if scores:
+                for training_logger in trainer.loggers:
+                    training_logger.log_metrics(scores, trainer.global_step)
         for path in paths:
             _write(path, task, metrics)
 
-    def _fit(self, task: Any, regions: TrainingRegions) -> None:
-        options = {key: value for key, value in task.network.spec.items() if key != "backbone"}
-        key = digest(regions.key, str(sorted(options.items())).encode()).hex()
-        for name, part in _parts(task).items():
-            path = self.folder / f"{name}-{key}.pt"
+    def _fit(self, context: FittingContext) -> None:
+        for name, layer in _fitted_layers(context.task).items():
+            stage = fitting_stages.get(name)()
+            path = self.folder / f"{name}-{stage.key(context)}.pt"
             if path.is_file():
-                logger.info("%s: taken from %s", name, path)
-                fitted = read_tensors(path)
+                logger.info("%s: read from %s", name, path)
+                weights = read_tensors(path)
             else:
-                fitted = dict(
-                    zip(("weight", "bias"), fitting_stages.get(name)().fit(regions, task.network), strict=True)
-                )
+                weight, bias = stage.fit(context)
+                weights = {"weight": weight, "bias": bias}
                 with atomic_write(path) as file:
-                    torch.save(fitted, file)
-            part.fit(fitted["weight"], fitted["bias"])
+                    torch.save(weights, file)
+            layer.fit(weights["weight"], weights["bias"])
 
 
-def _parts(task: Any) -> dict[str, Any]:
-    """The parts of a task's network that a later stage fits, by its name and in their order."""
-    return dict(task.network.fitted_layers.items()) if isinstance(task.network, DetectionModel) else {}
+def _fitted_layers(task: LightningModule) -> dict[str, FittedLayer]:
+    """Return the fitted layers of a task's model by the name of their stage, in their order."""
+    if not isinstance(task, Detection) or not isinstance(task.network, DetectionModel):
+        return {}
+    return cast(dict[str, FittedLayer], dict(task.network.fitted_layers.items()))
 
 
-def _holds_all(path: Path, names: list[str]) -> bool:
+def _is_finished(path: Path, task: LightningModule) -> bool:
+    """Return whether all fitted layers of a checkpoint are fitted."""
+    layers = _fitted_layers(task).values()
+    prefixes = [name for name, module in task.named_modules() if any(module is layer for layer in layers)]
     state = read_checkpoint(path)["state_dict"]
-    return all(bool(state[f"pipeline.network._fitted_layers.{name}.fitted"]) for name in names)
+    return all(bool(state[f"{prefix}.fitted"]) for prefix in prefixes)
 
 
 @torch.no_grad()
-def _measured(task: Any, data: VisionData, trainer: Trainer) -> dict[str, float]:
-    """The metrics of `val`, of the same images and one look at each as after an epoch; without validation none."""
+def _validate(task: Detection, data: VisionData, trainer: Trainer) -> dict[str, float]:
+    """Score the val split as after an epoch, with one view and `limit_val_batches`, and return what is logged.
+
+    Returns:
+        The metrics over all classes under the names of the log; empty if the run has no validation.
+    """
     limit = trainer.limit_val_batches
     if "val" not in data.splits or not limit:
         return {}
-    options = task.pipeline.inference_options
-    task.pipeline.set_inference(dataclasses.replace(options, tta_scales=[1.0], flip=False))
+    assert isinstance(task.pipeline, DetectionPipeline)
     loader = data.val_dataloader()
     for batch in islice(loader, limit if isinstance(limit, int) else int(limit * len(loader))):
         batch = task.transfer_batch_to_device(batch, task.device, 0)
         with trainer.precision_plugin.forward_context():
-            predictions = task.pipeline(batch.images, batch.targets)
-        task.metric.update(predictions, batch.targets)
+            outputs = task.pipeline.losses_and_predictions(batch.images, batch.targets)
+        for group, _, predictions in outputs:
+            task.metric.update(predictions, [batch.targets[index] for index in group])
     task.results = task.metric.compute()
     task.metric.reset()
-    task.pipeline.set_inference(options)
     return {f"val/{name}": value for name, value in task.results.defined().items()}
 
 
-def _write(path: Path, task: Any, metrics: dict[str, float]) -> None:
-    """Put the finished network into a checkpoint; the state of its training stays."""
-    content = read_checkpoint(path)
-    state = {name: values.cpu() for name, values in task.state_dict().items()}
-    # Of a run with a moving average, what learns goes on from this network, too, not only its average.
-    content.update(dict.fromkeys({"state_dict", "current_model_state"} & content.keys(), state))
-    content["visionkit"] = {**content["visionkit"], "metrics": metrics}
+def _write(path: Path, task: Detection, metrics: dict[str, float]) -> None:
+    """Write the finished network to a checkpoint; the state of its training is kept."""
+    checkpoint = read_checkpoint(path)
+    state = {name: tensor.cpu() for name, tensor in task.state_dict().items()}
+    # With a moving average of the weights, a resumed run continues from this network, not only its average.
+    checkpoint.update(dict.fromkeys({"state_dict", "current_model_state"} & checkpoint.keys(), state))
+    checkpoint["visionkit"] = {**checkpoint["visionkit"], "metrics": metrics}
     with atomic_write(path) as file:
-        torch.save(content, file)
+        torch.save(checkpoint, file)
+
+
+def _joined(names: Sequence[str]) -> str:
+    return " and ".join(names)

@@ -1,8 +1,8 @@
-"""How far images are from those that a network was trained on, without having the latter.
+"""Distance of images to the data that a backbone was trained on, without having that data.
 
-Every BatchNorm layer keeps mean and variance of what it saw in training, channel by channel: the statistics of the
-source domain's own features (Li et al. 2016, "Revisiting Batch Normalization For Practical Domain Adaptation", take
-them for the domain itself). They are compared with those of the same channels for other images.
+BatchNorm layers store mean and variance of each channel of their input over the training data: statistics of the source
+domain (Li et al. 2016, "Revisiting Batch Normalization For Practical Domain Adaptation"). They are compared with the
+statistics of the same channels for other images.
 """
 
 from collections.abc import Iterable
@@ -18,66 +18,73 @@ from visionkit.ops.hellinger import squared_hellinger
 
 
 class ChannelMoments:
-    """Gathers mean and variance of each channel of all that enters a layer.
+    """Accumulate mean and variance of each channel of a layer's input.
 
     Args:
-        layer: whose input is looked at, [B, C, ...].
+        layer: a layer with input [B, C, ...].
     """
 
     def __init__(self, layer: nn.Module) -> None:
         self.count, self.sum, self.squares = 0, torch.zeros(()), torch.zeros(())
-        self._hook = layer.register_forward_pre_hook(self._gather)
+        self._hook = layer.register_forward_pre_hook(self._add)
 
-    def _gather(self, layer: nn.Module, inputs: tuple[Any, ...]) -> None:
+    def _add(self, layer: nn.Module, inputs: tuple[Any, ...]) -> None:
         values = inputs[0].detach().double().transpose(0, 1).flatten(1)
         self.count += values.shape[1]
         self.sum = self.sum.to(values) + values.sum(dim=1)
         self.squares = self.squares.to(values) + values.square().sum(dim=1)
 
     def result(self) -> tuple[Tensor, Tensor]:
-        """Mean and variance, float64 [C] each; nothing is gathered any more."""
+        """Stop accumulating and return mean and variance, float64 [C] each."""
         self._hook.remove()
         mean = self.sum / self.count
         return mean, (self.squares / self.count - mean.square()).clamp_min(0)
 
 
 def domain_distance(backbone: Backbone, batches: Iterable[Tensor]) -> dict[str, float]:
-    """Distance of images to those that the backbone was trained on, stage by stage.
+    """Return the distance of images to the training data of a backbone, by stage.
 
-    Squared Hellinger distance of two normal distributions, averaged over channels, then over layers.
+    It is the squared Hellinger distance of two normal distributions, averaged over channels, then over layers.
 
     Args:
-        backbone: with pretrained values; it is put into evaluation mode.
+        backbone: with pretrained weights; it is set to evaluation mode.
         batches: normalized images [B, 3, H, W].
 
     Returns:
-        For each stage with BatchNorm layers their mean distance, 0 (the same) to 1; empty where the backbone has none.
+        For each stage with BatchNorm layers their mean distance, 0 (equal) to 1; empty if the backbone has none.
 
     Raises:
-        ConfigError: the backbone holds random values, which know no domain.
+        ConfigError: the backbone is randomly initialized.
+
+    Example:
+        >>> import torch
+        >>> import visionkit as vk
+        >>> from visionkit.engine.domain_distance import domain_distance
+        >>> backbone = vk.create_backbone("resnet18", weights="none")
+        >>> backbone.is_randomly_initialized = False  # in place of pretrained weights
+        >>> list(domain_distance(backbone, [torch.zeros(1, 3, 32, 32)]))
+        ['s4', 's8', 's16', 's32']
     """
     if backbone.is_randomly_initialized:
         raise ConfigError(
-            f"{backbone.name} holds random values: there is nothing to transfer, and no domain to compare with\n"
-            "give it weights: model.backbone.weights=imagenet, or the path of a file"
+            f"{backbone.name} is randomly initialized: there are no training data to compare with\n"
+            "use pretrained weights: model.backbone.weights=imagenet, or the path of a file"
         )
     backbone.eval()
-    layers = layers_with_statistics(backbone)
-    moments = {stage: [ChannelMoments(layer) for layer in found] for stage, found in layers.items()}
+    layers_of = batch_norm_layers(backbone)
+    moments_of = {stage: [ChannelMoments(layer) for layer in layers] for stage, layers in layers_of.items()}
     with torch.inference_mode():
         for images in batches:
             backbone(images)
         return {
-            stage: torch.stack([_distance(layer, seen) for layer, seen in zip(found, moments[stage], strict=True)])
-            .mean()
-            .item()
-            for stage, found in layers.items()
+            stage: torch.stack([_distance(*pair) for pair in zip(layers, moments_of[stage], strict=True)]).mean().item()
+            for stage, layers in layers_of.items()
         }
 
 
-def layers_with_statistics(backbone: Backbone) -> dict[str, list[_BatchNorm]]:
-    """The BatchNorm layers of each stage that keep statistics, shallow to deep; only stages that have any."""
-    found = {
+def batch_norm_layers(backbone: Backbone) -> dict[str, list[_BatchNorm]]:
+    """Return the BatchNorm layers with running statistics by stage, shallow to deep, without empty stages."""
+    layers_of = {
         stage: [
             layer
             for name in names
@@ -86,12 +93,12 @@ def layers_with_statistics(backbone: Backbone) -> dict[str, list[_BatchNorm]]:
         ]
         for stage, names in backbone.stage_modules.items()
     }
-    return {stage: layers for stage, layers in found.items() if layers}
+    return {stage: layers for stage, layers in layers_of.items() if layers}
 
 
-def _distance(layer: _BatchNorm, seen: ChannelMoments) -> Tensor:
-    """Mean distance over a layer's channels, a scalar."""
+def _distance(layer: _BatchNorm, moments: ChannelMoments) -> Tensor:
+    """Return the mean distance over a layer's channels, a scalar."""
     assert layer.running_mean is not None
     assert layer.running_var is not None
-    mean, variance = seen.result()
+    mean, variance = moments.result()
     return squared_hellinger(mean, variance, layer.running_mean.to(mean), layer.running_var.to(mean)).mean()

@@ -1,192 +1,162 @@
-"""Training of a head over features that are computed once.
+"""Training of a head on features that are computed once and kept on disk.
 
-While the backbone is fixed and images are not varied at random, every epoch computes the same features. Here they are
-computed before the first one and kept on disk, and the ordinary training loop goes through them in place of images.
+With a frozen backbone and without random augmentation every epoch computes the same features. They are computed before
+the first epoch, and the loaders return them instead of images.
 """
 
 import dataclasses
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import DataLoader
 
-from visionkit.backbones import Backbone
-from visionkit.data.cached_features import (
-    FORMAT_VERSION,
-    FeatureDataset,
-    FeatureFile,
-    UncachedImages,
-    digest,
-    digest_of_array,
-)
+from visionkit.data.cached_features import FORMAT_VERSION, FeatureDataset, FeatureFile, UncachedImages
 from visionkit.data.datamodule import VisionData
+from visionkit.engine.fingerprint import backbone_structure, fingerprint, weights_digest
 from visionkit.errors import ConfigError
 from visionkit.models.classification.classifier import Classifier
 from visionkit.structures import Target
 from visionkit.tasks.base import datamodule_of
+from visionkit.tasks.classification import Classification
 
 logger = logging.getLogger("visionkit")
-
-OF_TRAINING = ("weights", "norm", "frozen_stages", "initialized_from")
-"""Of a backbone's description what says how it got its values and whether they learn."""
 
 
 @dataclass
 class FeatureCacheOptions:
-    """Where features of a fixed backbone are kept.
+    """Where the features of a frozen backbone are kept.
 
     Attributes:
-        folder: any; files in it have names that tell networks and preprocessings apart, and many runs may share it.
+        folder: for the files, which are named by a digest of network and preprocessing; several runs may share it.
     """
 
     folder: str
 
 
 class FeatureCache(Callback):
-    """Lets a run of `fit` train and validate on kept features.
+    """Let `fit` train and validate on kept features.
 
-    A feature is used again only for the same weights, network, preprocessing, precision and image, each compared by
-    its content.
+    A feature is used only if weights, network, preprocessing, precision and image are the same, by their content.
 
     Args:
-        folder: where they lie.
+        options: where the features are kept.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, options: FeatureCacheOptions) -> None:
+        self.folder = Path(options.folder)
         self.weights = b""
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Compute what is missing: the loaders, which are made next, hand out features.
+        """Compute missing features before the loaders are made.
 
         Raises:
             ConfigError: the features would not be the same in every epoch.
         """
         if stage != "fit":
             return
-        data = _refuse_changing_features(trainer, pl_module)
-        pl_module.to(trainer.strategy.root_device)
-        self.weights = weights_digest(pl_module.backbone)  # type: ignore[arg-type]
-        if not trainer.is_global_zero:  # the first process computes, the others find all of it done
+        task, data = _check_fixed_features(trainer, pl_module)
+        task.to(trainer.strategy.root_device)
+        self.weights = weights_digest(task.backbone)
+        if not trainer.is_global_zero:  # the first process computes, the others then read
             trainer.strategy.barrier()
         for split in {"train", "val"} & set(data.splits):
-            data.cached_features[split] = self._features(split, data, trainer, pl_module)
+            data.cached_features[split] = self._features(split, data, trainer, task)
         if trainer.is_global_zero:
             trainer.strategy.barrier()
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Refuse a checkpoint whose backbone is another one than that of the features.
+        """Check that a resumed checkpoint has the backbone of the features.
 
         Raises:
-            ConfigError: so it is.
+            ConfigError: it has other weights.
         """
-        if weights_digest(pl_module.backbone) != self.weights:  # type: ignore[arg-type]
+        assert isinstance(pl_module, Classification)  # checked by `setup`
+        if weights_digest(pl_module.backbone) != self.weights:
             raise ConfigError(
-                "feature_cache: the checkpoint's backbone has other weights than the recipe gives it\n"
+                "feature_cache: the checkpoint's backbone has other weights than that of the recipe\n"
                 "resume without feature_cache, or with the weights of that run"
             )
 
-    def _features(self, split: str, data: VisionData, trainer: Trainer, task: Any) -> FeatureDataset:
+    def _features(self, split: str, data: VisionData, trainer: Trainer, task: Classification) -> FeatureDataset:
         training = split == "train"
-        kept = FeatureFile(self.folder / f"{self._fingerprint(task, training, trainer.precision)}.pt")
-        before, keys, targets = len(kept.rows), [], []
-        for found, missing in _batches(data, split, kept):
-            keys += [key for key, _ in found]
-            targets += [target for _, target in found]
+        file = FeatureFile(self.folder / f"{_fingerprint(task, training, trainer.precision, self.weights)}.pt")
+        before, keys, targets = len(file.rows), [], []
+        for batch, missing in _batches(data, split, file):
+            keys += [key for key, _ in batch]
+            targets += [target for _, target in batch]
             if missing:
                 with trainer.precision_plugin.forward_context(), torch.no_grad():
-                    rows = _computed(task, list(missing.values()), training).cpu()
-                kept.rows.update(zip(missing, rows, strict=True))
-        if len(kept.rows) > before:
-            kept.save()
-        logger.info("features of %s: %d computed, the rest from %s", split, len(kept.rows) - before, kept.path)
-        return FeatureDataset([kept.rows[key] for key in keys], targets)
-
-    def _fingerprint(self, task: Any, training: bool, precision: str) -> str:
-        """Of all that a feature depends on but the image."""
-        network = {**structure(task.backbone), "head": type(task.network.head).__name__}
-        # a training image of the crop's size is taken as it is, another one goes the way of evaluation
-        way = {**dataclasses.asdict(task.pipeline.preprocess_options), "training": training, "precision": precision}
-        return fingerprint(FORMAT_VERSION, network, way, self.weights)
+                    rows = _compute(task, list(missing.values()), training).cpu()
+                file.rows.update(zip(missing, rows, strict=True))
+        if len(file.rows) > before:
+            file.save()
+        logger.info("features of %s: %d computed, the rest from %s", split, len(file.rows) - before, file.path)
+        return FeatureDataset([file.rows[key] for key in keys], targets)
 
 
-def fingerprint(version: int, network: Mapping[str, Any], way: Mapping[str, Any], weights: bytes) -> str:
-    """Name of all features of one network: of its structure, the images' way to it, and `weights_digest` of it."""
-    described = f"{version} {sorted(network.items())} {sorted(way.items())}"
-    return digest(described.encode(), weights).hex()
-
-
-def structure(backbone: Backbone) -> dict[str, Any]:
-    """Of a backbone's description what decides on its features, beside its values."""
-    return {key: value for key, value in backbone.spec.items() if key not in OF_TRAINING}
-
-
-def weights_digest(network: nn.Module) -> bytes:
-    """Digest of all values of a network."""
-    state = network.state_dict()
-    return digest(*(part for key in sorted(state) for part in (key.encode(), digest_of_array(_plain(state[key])))))
-
-
-def _plain(values: Tensor) -> Any:
-    """The values as an array; types that numpy lacks (bfloat16) become wider without loss."""
-    values = values.detach().cpu()
-    return values.float().numpy() if values.dtype == torch.bfloat16 else values.numpy()
+def _fingerprint(task: Classification, training: bool, precision: str, weights: bytes) -> str:
+    """Return a digest of everything that the features depend on except the images."""
+    structure = {**backbone_structure(task.backbone), "head": type(task.network.head).__name__}
+    # In training an image of the crop's size is not resized, in evaluation it is.
+    preprocess = dataclasses.asdict(task.pipeline.preprocess_options) | {"training": training, "precision": precision}
+    return fingerprint(FORMAT_VERSION, structure, preprocess, weights)
 
 
 def _batches(
-    data: VisionData, split: str, kept: FeatureFile
+    data: VisionData, split: str, file: FeatureFile
 ) -> Iterator[tuple[list[tuple[bytes, Target]], dict[bytes, Tensor]]]:
-    """The images of a split in its order: digest and target of each, and the images of which nothing is kept."""
+    """Yield the images of a split in their order: digest and target of each, and the images that are not in `file`."""
     loader = DataLoader(
-        UncachedImages(data.dataset(split), kept.rows),
+        UncachedImages(data.dataset(split), file.rows),
         batch_size=data.batch_size,
         num_workers=data.num_workers,
         collate_fn=list,
-        generator=torch.Generator(),  # of its own, so that training draws what it would draw without a cache
+        generator=torch.Generator(),  # its own, so that random numbers of the training do not depend on the cache
     )
     for items in loader:
         yield (
             [(key, target) for key, target, _ in items],
-            {key: image for key, _, image in items if image is not None and key not in kept.rows},
+            {key: image for key, _, image in items if image is not None and key not in file.rows},
         )
 
 
-def _computed(task: Any, images: list[Tensor], training: bool) -> Tensor:
-    """What the head takes of the backbone's deepest map, [B, C, h, w]."""
+def _compute(task: Classification, images: list[Tensor], training: bool) -> Tensor:
+    """Return what the classification head makes its logits of, [B, C, h, w]."""
+    network: Classifier = task.network
     mode = task.preprocessing.training
-    task.network.eval()
+    network.eval()
     task.preprocessing.train(training)
     prepared = task.preprocessing([image.to(task.device) for image in images])
-    deepest = list(task.network.backbone(task.runtime_options.lay_out(prepared)).values())[-1]
-    pooled: Tensor = task.network.head.pool(deepest)
-    task.network.train()
+    deepest = list(network.backbone(task.runtime_options.lay_out(prepared)).values())[-1]
+    features = network.head.pool(deepest)
+    network.train()
     task.preprocessing.train(mode)
-    return pooled
+    return features
 
 
-def _refuse_changing_features(trainer: Trainer, task: Any) -> VisionData:
-    """The run's data, where features stay what they are from epoch to epoch."""
-    data, network = datamodule_of(trainer), task.network
-    if data is None or not isinstance(network, Classifier):
-        raise ConfigError("feature_cache is for classifiers (model.name=classifier) and the data of a card")
-    hindrances = {
-        "the backbone learns: set model.backbone.frozen_stages=all, and take unfreeze out": any(
+def _check_fixed_features(trainer: Trainer, task: LightningModule) -> tuple[Classification, VisionData]:
+    """Return task and data if the features are the same in every epoch."""
+    data = datamodule_of(trainer)
+    if data is None or not isinstance(task, Classification) or not isinstance(task.network, Classifier):
+        raise ConfigError("feature_cache needs a classifier (model.name=classifier) and a VisionData as datamodule")
+    network = task.network
+    problems = {
+        "the backbone is trained: set model.backbone.frozen_stages=all, and remove unfreeze": any(
             parameter.requires_grad for parameter in network.backbone.parameters()
         ),
-        "data.augment varies the images at random: set data.augment=[]": bool(data.augmentation),
-        "mixing varies the images at random: take it out": task.mixing is not None,
-        f"auxiliary heads look inside {network.backbone.name}: take another backbone": bool(
+        "data.augment changes the images at random: set data.augment=[]": bool(data.augmentation),
+        "mixing changes the images at random: remove it": task.mixing is not None,
+        f"auxiliary heads use inner features of {network.backbone.name}: use another backbone": bool(
             network.backbone.inner_channels
         ),
     }
-    found = [reason for reason, applies in hindrances.items() if applies]
-    if found:
-        raise ConfigError("\n".join(["feature_cache: features would not be the same in every epoch", *found[:3]]))
-    return data
+    reasons = [reason for reason, applies in problems.items() if applies]
+    if reasons:
+        raise ConfigError("\n".join(["feature_cache: features would not be the same in every epoch", *reasons[:3]]))
+    return task, data

@@ -8,7 +8,7 @@ import pytest
 from visionkit.cli.config.compose import compose
 from visionkit.cli.config.layers import Layer
 from visionkit.cli.config.schema import check, check_data, recipe_schema
-from visionkit.engine.run import make_callbacks
+from visionkit.engine.callbacks import make_callbacks
 from visionkit.errors import ConfigError
 from visionkit.models import models
 from visionkit.tasks import Detection

@@ -12,16 +12,10 @@ from visionkit.cli.config.build import build_data, build_task, build_trainer
 from visionkit.cli.config.typed_options import instantiate
 from visionkit.cli.logs import show_progress_messages
 from visionkit.engine.after_training import AfterTrainingOptions
+from visionkit.engine.callbacks import EarlyStoppingOptions, EmaOptions, make_callbacks
 from visionkit.engine.feature_cache import FeatureCacheOptions
-from visionkit.engine.run import (
-    EarlyStoppingOptions,
-    EmaOptions,
-    latest_checkpoint,
-    make_callbacks,
-    make_loggers,
-    new_run_folder,
-    write_recipe,
-)
+from visionkit.engine.loggers import make_loggers
+from visionkit.engine.run_folder import latest_checkpoint, new_run_folder, write_recipe
 from visionkit.engine.unfreeze import UnfreezeStep
 from visionkit.report.tables import class_table, overall_table
 

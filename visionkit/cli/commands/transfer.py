@@ -73,18 +73,18 @@ def advise(recipe: dict[str, Any], words: Sequence[str]) -> int:
     from visionkit.backbones import create_backbone
     from visionkit.cli.config.build import build_data
     from visionkit.cli.config.typed_options import instantiate
-    from visionkit.engine.transfer_advice import gather_evidence, native_preprocess, task_of
+    from visionkit.engine.transfer_statistics import native_preprocess, task_of, transfer_statistics
 
     show_progress_messages()
     backbone = instantiate(create_backbone, recipe["model"]["backbone"], "model.backbone")
     reader = build_data({"data": recipe["data"]}).dataset("train")
     task = recipe["task"] if names_recipe(words) else task_of(reader)
-    evidence = gather_evidence(reader, backbone, task)
+    statistics = transfer_statistics(reader, backbone, task)
     native = native_preprocess(backbone)
     for line in [
-        *_about_size(evidence, task),
-        *_about_domain(evidence, backbone),
-        *_verdict(evidence, task, words, [*_weights(task, words), *_size_words(recipe, task, native)]),
+        *_about_size(statistics, task),
+        *_about_domain(statistics, backbone),
+        *_verdict(statistics, task, words, [*_weights(task, words), *_size_words(recipe, task, native)]),
     ]:
         Console().print(line, soft_wrap=True, highlight=False, markup=False)
     return 0
@@ -100,45 +100,45 @@ def names_recipe(words: Sequence[str]) -> bool:
     return "task" in compose(words).values
 
 
-def _about_size(evidence: Any, task: str) -> Iterator[str]:
-    from visionkit.engine.transfer_advice import EXAMPLES, LARGE_FROM
+def _about_size(statistics: Any, task: str) -> Iterator[str]:
+    from visionkit.engine.transfer_statistics import EXAMPLES, LARGE_FROM
     from visionkit.text import format_list
 
-    height, width = evidence.sides
-    yield f"task: {task}, {evidence.images} training images, median size {width} x {height}"
-    counts = format_list([f"{name} {count}" for name, count in evidence.examples.items()], 12)
-    yield f"{EXAMPLES[task]} of each of {len(evidence.examples)} classes: {counts}"
-    size = "many" if evidence.is_large else "few"
-    yield f"median of the classes: {evidence.median_examples:g}, that is {size} (many from {LARGE_FROM})"
+    height, width = statistics.median_size
+    yield f"task: {task}, {statistics.images} training images, median size {width} x {height}"
+    counts = format_list([f"{name} {count}" for name, count in statistics.examples.items()], 12)
+    yield f"{EXAMPLES[task]} of each of {len(statistics.examples)} classes: {counts}"
+    size = "many" if statistics.is_large else "few"
+    yield f"median of the classes: {statistics.median_examples:g}, that is {size} (many from {LARGE_FROM})"
 
 
-def _about_domain(evidence: Any, backbone: Any) -> Iterator[str]:
-    from visionkit.engine.transfer_advice import SIMILAR_BELOW
+def _about_domain(statistics: Any, backbone: Any) -> Iterator[str]:
+    from visionkit.engine.transfer_statistics import SIMILAR_BELOW
 
-    for what, own, source in (("mean", evidence.mean, backbone.mean), ("std", evidence.std, backbone.std)):
+    for what, own, source in (("mean", statistics.mean, backbone.mean), ("std", statistics.std, backbone.std)):
         yield f"{what} of red, green, blue: {_numbers(own)}; {backbone.name} is normalized with {_numbers(source)}"
-    if evidence.mean_distance is None:
+    if statistics.mean_distance is None:
         yield f"{backbone.name} has no BatchNorm layers, which alone keep statistics of the images it was trained on:"
         yield "how far yours are from them cannot be said; try model.backbone=resnet50, or judge by eye"
         return
-    stages = ", ".join(f"{stage} {value:.3f}" for stage, value in evidence.distance.items())
-    yield f"distance of the features to the network's own, {evidence.looked_at} images, by stage: {stages}"
-    near = "similar" if evidence.is_similar else "different"
-    yield f"mean: {evidence.mean_distance:.3f}, that is {near} (similar below {SIMILAR_BELOW}; 0 the same, 1 foreign)"
+    stages = ", ".join(f"{stage} {value:.3f}" for stage, value in statistics.distance.items())
+    yield f"distance of the features to the network's own, {statistics.sample_size} images, by stage: {stages}"
+    near = "similar" if statistics.is_similar else "different"
+    yield f"mean: {statistics.mean_distance:.3f}, that is {near} (similar below {SIMILAR_BELOW}; 0 the same, 1 foreign)"
 
 
-def _verdict(evidence: Any, task: str, start: Sequence[str], common: Sequence[str]) -> Iterator[str]:
+def _verdict(statistics: Any, task: str, start: Sequence[str], common: Sequence[str]) -> Iterator[str]:
     """The case, or both that it may be, with the commands.
 
     Args:
-        evidence: what was measured.
+        statistics: what was measured.
         task: of the card.
         start: the words as they were typed.
         common: words that every command needs.
     """
-    open_ends = {True: " (if they look alike)", False: " (if they do not)"} if evidence.is_similar is None else {}
-    for similar in open_ends or [evidence.is_similar]:
-        case = CASES[evidence.is_large, similar]
+    open_ends = {True: " (if they look alike)", False: " (if they do not)"} if statistics.is_similar is None else {}
+    for similar in open_ends or [statistics.is_similar]:
+        case = CASES[statistics.is_large, similar]
         yield f"\ncase: {case.name}{open_ends.get(similar, '')}"
         yield f"  {case.reason}"
         recipe, words = _recipe_for(task, case)
@@ -147,7 +147,7 @@ def _verdict(evidence: Any, task: str, start: Sequence[str], common: Sequence[st
             continue
         files = list(start) if names_recipe(start) else [recipe, *start]
         yield f"  {_command([*files, *common, *words])}"
-        if not (evidence.is_large or similar):
+        if not (statistics.is_large or similar):
             yield "  or the head first:"
             yield f"  {_command([*files, *common, *words, *HEAD_FIRST])}"
 

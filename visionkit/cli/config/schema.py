@@ -56,7 +56,7 @@ def recipe_schema(recipe: Layer) -> Schema:
         "data": _data_schema(recipe),
         "trainer": _section(definition(_lightning_trainer(), "Trainer")),
         **{key: keys for key, keys in _nested(task.node).items() if key != "proposals"},  # they belong to data
-        **_nested(definition(PACKAGE / "engine" / "run.py", "make_callbacks")),
+        **_nested(definition(PACKAGE / "engine" / "callbacks.py", "make_callbacks")),
     }
 
 

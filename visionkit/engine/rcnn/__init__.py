@@ -1,1 +1,1 @@
-"""What R-CNN fits after fine-tuning: linear SVMs and box regression on kept features."""
+"""Fitting of R-CNN's linear SVMs and box regression to region features after fine-tuning."""

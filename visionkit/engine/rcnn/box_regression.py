@@ -1,12 +1,13 @@
-"""R-CNN's regression of boxes: for each class, from the deepest map of a proposal to the object near it."""
+"""R-CNN's box regression: for each class from the deepest feature map of a proposal to the nearest object."""
 
 import logging
 
 import torch
 from torch import Tensor
 
-from visionkit.engine.rcnn.region_features import TrainingRegions, scale_to_mean_length
-from visionkit.engine.rcnn.stage import FittingStage, fitting_stages
+from visionkit.engine.fitting_stage import fitting_stages
+from visionkit.engine.rcnn.region_features import TrainingRegions, scale_to_mean_norm
+from visionkit.engine.rcnn.region_stage import RegionFittingStage
 from visionkit.models.detection.rcnn.rcnn import RCNN
 from visionkit.models.detection.rcnn.training_rules import regression_pairs
 from visionkit.ops.ridge import Ridge
@@ -15,27 +16,36 @@ logger = logging.getLogger("visionkit")
 
 
 @fitting_stages.register("box_regression")
-class BoxRegression(FittingStage):
-    """Ridge regression of the shifts of center and log size (Girshick et al. 2013, appendix C).
+class BoxRegression(RegionFittingStage):
+    """Ridge regression of the box coding per class (Girshick et al. 2013, appendix C).
 
-    The shifts are in the units of the network's box coder. Without a pair a class moves no box.
+    Targets are in the units of the network's box coder. A class without pairs of proposal and object leaves boxes
+    unchanged.
     """
 
-    def fit(self, regions: TrainingRegions, network: RCNN) -> tuple[Tensor, Tensor]:
-        """Weight [4 K, P] and bias [4 K]."""
-        scale = scale_to_mean_length(regions.pairs_of(index)[1] for index in regions.sample())
-        parts = [_fit_class(label, regions, network, scale) for label in range(network.num_classes)]
-        weight, bias = (torch.cat(column) for column in zip(*parts, strict=True))
+    def options(self, network: RCNN) -> dict[str, float]:
+        """See `RegionFittingStage.options`."""
+        return {
+            "classes": network.num_classes,
+            "iou": network.regression_iou,
+            "penalty": network.regression_penalty,
+        }
+
+    def fit_regions(self, regions: TrainingRegions, network: RCNN) -> tuple[Tensor, Tensor]:
+        """Return weight [4 K, P] and bias [4 K]."""
+        scale = scale_to_mean_norm(regions.near_objects(index)[1] for index in regions.sample_indices())
+        per_class = [_fit_class(label, regions, network, scale) for label in range(network.num_classes)]
+        weight, bias = (torch.cat(column) for column in zip(*per_class, strict=True))
         return weight * scale, bias
 
 
 def _fit_class(label: int, regions: TrainingRegions, network: RCNN, scale: float) -> tuple[Tensor, Tensor]:
-    """Weight [4, P] and bias [4] of one class; of one class at a time, because its products fill the memory."""
+    """Return weight [4, P] and bias [4] of one class; the matrix of all classes would not fit into memory."""
     ridge = Ridge(network.regression_penalty)
     for index, objects in enumerate(regions.objects):
         if label not in objects.labels:
             continue
-        boxes, deepest = regions.pairs_of(index)
+        boxes, deepest = regions.near_objects(index)
         rows, nearest = regression_pairs(boxes, objects, network.regression_iou)
         of_class = objects.labels[nearest] == label
         coding = network.roi_heads.box_coder.encode_single(objects.boxes[nearest[of_class]], boxes[rows[of_class]])
@@ -43,5 +53,5 @@ def _fit_class(label: int, regions: TrainingRegions, network: RCNN, scale: float
     logger.info("box regression of class %d of %d: %d pairs", label + 1, network.num_classes, ridge.examples)
     if ridge.examples:
         return ridge.solve()
-    inputs = network.get_buffer("_fitted_layers.box_regression.weight").shape[1]
+    inputs = network.fitted_layers["box_regression"].get_buffer("weight").shape[1]
     return torch.zeros(4, inputs), torch.zeros(4)

@@ -1,10 +1,10 @@
-"""What R-CNN's last two stages learn from: the features of all training regions, computed once and kept on disk."""
+"""Features of the regions of all training images, computed once and kept on disk."""
 
 import dataclasses
 import logging
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,8 @@ from visionkit.data.batch import TaskDataset, WorkerStart
 from visionkit.data.cached_features import digest, digest_of_array
 from visionkit.data.datamodule import VisionData
 from visionkit.data.io.atomic_write import atomic_write
-from visionkit.engine.feature_cache import fingerprint, structure, weights_digest
+from visionkit.engine.fingerprint import backbone_structure, fingerprint, weights_digest
+from visionkit.engine.fitting_stage import FittingContext
 from visionkit.errors import DataError
 from visionkit.models.detection.parts.batch import given_proposals, split_targets
 from visionkit.models.detection.rcnn.rcnn import RCNN
@@ -29,22 +30,23 @@ from visionkit.preprocessing.detection import DetectionPreprocessing
 from visionkit.structures import Target
 
 FORMAT_VERSION = 2
-MEAN_LENGTH = 20.0
-"""That the features of regions are scaled to (the author's code); costs and penalties are meant for such."""
-SAMPLE = 200
-"""Images whose features' lengths are measured."""
-SECONDS_OF_SILENCE = 60.0
+MEAN_NORM = 20.0
+"""Mean norm that features are scaled to (the author's code); the costs and penalties of the paper are for such."""
+NORM_SAMPLE = 200
+"""Number of images whose features give the mean norm."""
+LOG_INTERVAL = 60.0
+"""Seconds between two log messages about the progress."""
 
 logger = logging.getLogger("visionkit")
 
 
 class TrainingRegions:
-    """The regions of the training images; one image's features are in memory at a time.
+    """Regions of the training images with their features; those of one image are in memory at a time.
 
     Args:
-        files: of each image, as `FeatureFolder` writes them.
-        objects: of each image, in the pixels of the network's input.
-        key: tells apart all that the files hold and the objects say.
+        files: file of each image, written by `RegionFeatureFolder`.
+        objects: ground truth of each image, in pixels of the network's input.
+        key: digest of the content of all files and of the labels.
     """
 
     def __init__(self, files: list[Path], objects: list[Objects], key: bytes) -> None:
@@ -53,114 +55,109 @@ class TrainingRegions:
     def __len__(self) -> int:
         return len(self.files)
 
-    def all_of(self, index: int) -> tuple[Tensor, Tensor]:
-        """Regions [R, 4] of an image and their fc7, float32 [R, C]: its objects first, then its proposals."""
-        kept = _read(self.files[index], "regions", "fc7", "fc7_unit")
-        return torch.from_numpy(kept["regions"]), _unpacked(kept["fc7"], kept["fc7_unit"])
+    def all_regions(self, index: int) -> tuple[Tensor, Tensor]:
+        """Return the regions [R, 4] of an image and their fc7 float32 [R, C]; objects first, then proposals."""
+        arrays = _read(self.files[index], "regions", "fc7", "fc7_unit")
+        return torch.from_numpy(arrays["regions"]), _unpack(arrays["fc7"], arrays["fc7_unit"])
 
-    def objects_of(self, index: int) -> Tensor:
-        """Fc7 of an image's objects alone, float32 [N, C], without reading the many proposals behind them."""
-        kept = _read(self.files[index], "own_fc7", "fc7_unit")
-        return _unpacked(kept["own_fc7"], kept["fc7_unit"])
+    def object_features(self, index: int) -> Tensor:
+        """Return fc7 float32 [N, C] of the objects of an image, without reading its proposals."""
+        arrays = _read(self.files[index], "own_fc7", "fc7_unit")
+        return _unpack(arrays["own_fc7"], arrays["fc7_unit"])
 
-    def pairs_of(self, index: int) -> tuple[Tensor, Tensor]:
-        """Proposals [M, 4] of an image that come near an object, and their deepest maps, float32 [M, P]."""
-        kept = _read(self.files[index], "regions", "pairs", "deepest", "deepest_unit")
-        return torch.from_numpy(kept["regions"][kept["pairs"]]), _unpacked(kept["deepest"], kept["deepest_unit"])
+    def near_objects(self, index: int) -> tuple[Tensor, Tensor]:
+        """Return the proposals [M, 4] near an object and their flattened deepest feature map, float32 [M, P]."""
+        arrays = _read(self.files[index], "regions", "pairs", "deepest", "deepest_unit")
+        boxes = torch.from_numpy(arrays["regions"][arrays["pairs"]])
+        return boxes, _unpack(arrays["deepest"], arrays["deepest_unit"])
 
-    def sample(self) -> Iterator[int]:
-        """Some images, evenly spread."""
-        return iter(range(0, len(self), max(len(self) // SAMPLE, 1)))
-
-
-def scale_to_mean_length(features: Iterator[Tensor]) -> float:
-    """The factor that gives rows [N, C] of several images the mean length 20."""
-    lengths = torch.cat([torch.zeros(0), *(rows.norm(dim=1) for rows in features)])
-    mean = lengths.mean().item() if len(lengths) else 0.0
-    return MEAN_LENGTH / mean if mean > 0 else 1.0
+    def sample_indices(self) -> range:
+        """Return the indices of some images, evenly spaced."""
+        return range(0, len(self), max(len(self) // NORM_SAMPLE, 1))
 
 
-def collect(task: Any, data: VisionData, folder: Path, trainer: Any) -> TrainingRegions:
-    """Go through the training split, and compute and keep what is not there yet.
+def scale_to_mean_norm(features: Iterable[Tensor]) -> float:
+    """Return the factor that gives the rows [N, C] of several images a mean norm of 20."""
+    norms = torch.cat([torch.zeros(0), *(rows.norm(dim=1) for rows in features)])
+    mean = norms.mean().item() if len(norms) else 0.0
+    return MEAN_NORM / mean if mean > 0 else 1.0
 
-    Args:
-        task: of a fine-tuned `RCNN`.
-        data: with proposals.
-        folder: any; files in it have names that tell networks, preprocessings, images and regions apart.
-        trainer: whose device and precision are used.
-    """
-    keeper = FeatureFolder(task, folder, trainer)
-    files, objects, said = [], [], time.monotonic()
-    for image, target in _images(data):
-        path, found = keeper.file_of(image, target)
+
+def collect_regions(context: FittingContext) -> TrainingRegions:
+    """Return the regions of the training split; features that are not on disk are computed."""
+    folder = RegionFeatureFolder(context)
+    files, objects, logged_at = [], [], time.monotonic()
+    for image, target in _training_images(context.data):
+        path, image_objects = folder.file_of(image, target)
         files.append(path)
-        objects.append(found)
-        if time.monotonic() - said > SECONDS_OF_SILENCE:
-            said = time.monotonic()
-            logger.info("features of regions: %d of %d images", len(files), len(data.dataset("train")))
-    logger.info("features of regions: %d of %d images computed, in %s", keeper.computed, len(files), keeper.folder)
+        objects.append(image_objects)
+        if time.monotonic() - logged_at > LOG_INTERVAL:
+            logged_at = time.monotonic()
+            logger.info("region features: %d of %d images", len(files), len(context.data.dataset("train")))
+    logger.info("region features: %d of %d images computed, in %s", folder.computed, len(files), folder.path)
     names = (path.stem.encode() for path in files)
-    said_of_them = (digest_of_array(part.numpy()) for found in objects for part in (found.labels, found.crowds))
-    return TrainingRegions(files, objects, digest(keeper.folder.name.encode(), *names, *said_of_them))
+    labels = (digest_of_array(part.numpy()) for found in objects for part in (found.labels, found.crowds))
+    return TrainingRegions(files, objects, digest(folder.path.name.encode(), *names, *labels))
 
 
-class FeatureFolder:
-    """Files of images' region features, found by the content of images and regions.
+class RegionFeatureFolder:
+    """Folder with one file of region features per image, named by a digest of the image and its regions.
 
-    Of every region is kept what the machines need, fc7, that of the objects a second time by itself; of the proposals
-    near an object, a small share, what the regression needs, the deepest map, too. Numbers are halves with a unit for
-    each array: the 2000 regions of an image take 16 MB with 4096 channels. Without machines nothing is computed but
-    those near an object.
+    For the SVMs a file has fc7 of all regions, and that of the objects once more on its own. For the box regression it
+    has the deepest feature map of the few proposals near an object. Without SVMs only the latter are computed. Arrays
+    are float16 with a common factor: 2000 regions with 4096 channels take 16 MB.
 
     Args:
-        task: of a fine-tuned `RCNN`.
-        folder: where the folder of this network lies.
-        trainer: whose device and precision are used.
+        context: a fine-tuned `RCNN`, and the folder that contains the folder of this network.
 
     Attributes:
-        computed: images whose features were not there.
+        path: the folder of this network.
+        computed: number of images whose features were not on disk.
     """
 
-    def __init__(self, task: Any, folder: Path, trainer: Any) -> None:
-        self.task, self.trainer, self.computed = task, trainer, 0
-        self.network: RCNN = task.network
-        self.of_all = "svm" in self.network.fitted_layers
-        self.folder = folder / self._fingerprint()
+    def __init__(self, context: FittingContext) -> None:
+        self.pipeline, self.trainer = context.pipeline, context.trainer
+        network = context.pipeline.network
+        assert isinstance(network, RCNN)  # no other model has layers of these stages
+        self.network = network
+        self.with_svms = "svm" in self.network.fitted_layers
+        self.path = context.folder / self._fingerprint()
+        self.computed = 0
 
     def file_of(self, image: Tensor, target: Target) -> tuple[Path, Objects]:
-        """The file of an image uint8 [3, H, W], and its objects in the pixels of the network's input."""
-        geometry = self.task.preprocessing.geometry(*image.shape[-2:])
+        """Return the file of an image uint8 [3, H, W], written if needed, and its objects in the network's input."""
+        geometry = self.pipeline.preprocessing.geometry(*image.shape[-2:])
         (resized,) = DetectionPreprocessing.resize_targets([target], [geometry])
         (objects,) = split_targets([resized], self.network.num_classes)
         (proposals,) = given_proposals([resized.get("proposals")], 1)
         regions = torch.cat([objects.boxes, proposals])
-        parts = (image.numpy(), regions.numpy(), np.array(len(objects.boxes)))
-        name = digest(*map(digest_of_array, parts)).hex()
-        path = self.folder / name[:2] / f"{name}.npz"
-        if not zipfile.is_zipfile(path):  # not there, or truncated
+        content = (image.numpy(), regions.numpy(), np.array(len(objects.boxes)))
+        name = digest(*map(digest_of_array, content)).hex()
+        path = self.path / name[:2] / f"{name}.npz"
+        if not zipfile.is_zipfile(path):  # missing or truncated
             arrays = self._compute(image, regions, objects)
             with atomic_write(path) as file:
-                np.savez(file, **arrays)  # type: ignore[arg-type]
+                np.savez(file, **arrays)  # type: ignore[arg-type]  # numpy's stubs take the names for its own options
             self.computed += 1
         return path, objects
 
     def _compute(self, image: Tensor, regions: Tensor, objects: Objects) -> dict[str, NDArray[Any]]:
-        """What is kept of an image; the first of the regions are its objects."""
+        """Return the arrays of an image's file; its objects are the first of the regions."""
         own = len(objects.boxes)
         pairs = own + regression_pairs(regions[own:], objects, self.network.regression_iou)[0]
-        if not self.of_all:
+        if not self.with_svms:
             regions, pairs = regions[pairs], torch.arange(len(pairs))
         device = self.trainer.strategy.root_device
         with self.trainer.precision_plugin.forward_context(), torch.no_grad():
-            (prepared,), _ = self.task.preprocessing([image.to(device)])
+            (prepared,), _ = self.pipeline.preprocessing([image.to(device)])
             features = self.network.describe(prepared, regions.to(device))
         check_finite(*features)
-        fc7, fc7_unit = _packed(features.fc7)
-        deepest, deepest_unit = _packed(features.deepest[pairs.to(device)])
+        fc7, fc7_unit = _pack(features.fc7)
+        deepest, deepest_unit = _pack(features.deepest[pairs.to(device)])
         return {
             "regions": regions.numpy(),
             "fc7": fc7,
-            "own_fc7": fc7[: own if self.of_all else 0],
+            "own_fc7": fc7[: own if self.with_svms else 0],
             "fc7_unit": fc7_unit,
             "pairs": pairs.numpy(),
             "deepest": deepest,
@@ -168,37 +165,38 @@ class FeatureFolder:
         }
 
     def _fingerprint(self) -> str:
-        """Of all that the features depend on but images and regions."""
+        """Return a digest of everything that the features depend on except images and regions."""
         network = self.network
         warp = network.roi_heads.pool
-        chosen = {"all": self.of_all, "pairs above": network.regression_iou}
-        described = {**structure(network.backbone), "warp": warp.size, "context": warp.context, **chosen}
-        way = {**dataclasses.asdict(self.task.pipeline.preprocess_options), "precision": self.trainer.precision}
+        selection = {"all": self.with_svms, "pairs above": network.regression_iou}
+        structure = {**backbone_structure(network.backbone), "warp": warp.size, "context": warp.context, **selection}
+        preprocess = dataclasses.asdict(self.pipeline.preprocess_options)
+        preprocess["precision"] = self.trainer.precision
         weights = digest(weights_digest(network.backbone), weights_digest(network.roi_heads.box_head))
-        return fingerprint(FORMAT_VERSION, described, way, weights)
+        return fingerprint(FORMAT_VERSION, structure, preprocess, weights)
 
 
-def _images(data: VisionData) -> Iterator[tuple[Tensor, Target]]:
+def _training_images(data: VisionData) -> Iterator[tuple[Tensor, Target]]:
     loader = DataLoader(
         TaskDataset(data.dataset("train"), proposals=data.proposals()),
         batch_size=data.batch_size,
         num_workers=data.num_workers,
         collate_fn=list,
-        worker_init_fn=WorkerStart(0),  # regions may have to be searched for
+        worker_init_fn=WorkerStart(0),  # proposals may have to be searched
     )
     for items in loader:
         yield from items
 
 
-def _packed(values: Tensor) -> tuple[NDArray[np.float16], NDArray[np.float32]]:
-    """Numbers as halves in 0..1 in size, and what they are multiples of: none is too large or too small for a half."""
+def _pack(values: Tensor) -> tuple[NDArray[np.float16], NDArray[np.float32]]:
+    """Return values as float16 within -1..1 and their factor, so that none is too large or too small for float16."""
     values = values.float().cpu()
     unit = values.abs().max() if values.numel() else torch.ones(())
     unit = torch.where(unit > 0, unit, 1.0)
     return (values / unit).half().numpy(), unit.numpy()
 
 
-def _unpacked(values: NDArray[np.float16], unit: NDArray[np.float32]) -> Tensor:
+def _unpack(values: NDArray[np.float16], unit: NDArray[np.float32]) -> Tensor:
     return torch.from_numpy(values.astype(np.float32) * unit)
 
 
@@ -207,4 +205,4 @@ def _read(path: Path, *names: str) -> dict[str, NDArray[Any]]:
         with np.load(path, allow_pickle=False) as arrays:
             return {name: arrays[name] for name in names}
     except (OSError, ValueError, EOFError, LookupError, zipfile.BadZipFile) as error:
-        raise DataError(f"the features {path} are damaged: delete the file, and resume the run") from error
+        raise DataError(f"the features {path} are damaged: delete the file and resume the run") from error

@@ -6,7 +6,13 @@ import pytest
 from tests.engine.test_domain_distance import pretrained
 from visionkit.data.datasets.base import NoSemanticMasks
 from visionkit.data.datasets.shapes import Shapes
-from visionkit.engine.transfer_advice import LARGE_FROM, SIMILAR_BELOW, Evidence, gather_evidence, task_of
+from visionkit.engine.transfer_statistics import (
+    LARGE_FROM,
+    SIMILAR_BELOW,
+    TransferStatistics,
+    task_of,
+    transfer_statistics,
+)
 from visionkit.errors import DataError
 from visionkit.structures import Sample
 
@@ -44,33 +50,33 @@ def backbone():
     return made
 
 
-def evidence(**given):
-    return dataclasses.replace(Evidence(1, {}, 1, (1, 1), [], [], {}), **given)
+def statistics(**given):
+    return dataclasses.replace(TransferStatistics(1, {}, 1, (1, 1), [], [], {}), **given)
 
 
-def test_metrics_of_a_labeled_set(backbone):
-    found = gather_evidence(Flat([0, 0, 1]), backbone, "classification")
-    assert found.examples == {"a": 2, "b": 1}
-    assert (found.images, found.looked_at, found.sides) == (3, 3, (20, 30))
-    assert found.mean == pytest.approx([0.2, 0.4, 0.8], abs=1e-6)
-    assert found.std == pytest.approx([0, 0, 0], abs=1e-3)
-    assert found.mean_distance == pytest.approx(np.mean(list(found.distance.values())))
+def test_statistics_of_a_labeled_set(backbone):
+    result = transfer_statistics(Flat([0, 0, 1]), backbone, "classification")
+    assert result.examples == {"a": 2, "b": 1}
+    assert (result.images, result.sample_size, result.median_size) == (3, 3, (20, 30))
+    assert result.mean == pytest.approx([0.2, 0.4, 0.8], abs=1e-6)
+    assert result.std == pytest.approx([0, 0, 0], abs=1e-3)
+    assert result.mean_distance == pytest.approx(np.mean(list(result.distance.values())))
 
 
-def test_masks_are_counted_by_images_and_void_is_no_class(backbone):
-    found = gather_evidence(Flat([None] * 3, masks=[1, 255, 1]), backbone, "segmentation")
-    assert found.examples == {"a": 0, "b": 2}
+def test_images_with_each_class_in_their_mask_are_counted(backbone):
+    result = transfer_statistics(Flat([None] * 3, masks=[1, 255, 1]), backbone, "segmentation")
+    assert result.examples == {"a": 0, "b": 2}
 
 
 def test_objects_are_counted(backbone):
     reader = Shapes(count=4, size=32)
-    found = gather_evidence(reader, backbone, "detection")
-    assert sum(found.examples.values()) == sum(len(reader.annotation(index)) for index in range(4))
+    result = transfer_statistics(reader, backbone, "detection")
+    assert sum(result.examples.values()) == sum(len(reader.annotation(index)) for index in range(4))
 
 
-def test_an_empty_set_is_refused(backbone):
+def test_an_empty_set_raises(backbone):
     with pytest.raises(DataError, match="no images"):
-        gather_evidence(Flat([]), backbone, "classification")
+        transfer_statistics(Flat([]), backbone, "classification")
 
 
 @pytest.mark.parametrize(
@@ -86,10 +92,10 @@ def test_task_of_a_card(reader, task):
 
 
 def test_bounds():
-    many = evidence(examples={"a": LARGE_FROM, "b": LARGE_FROM, "c": 1, "never": 0})
+    many = statistics(examples={"a": LARGE_FROM, "b": LARGE_FROM, "c": 1, "never": 0})
     assert many.is_large
-    assert not evidence(examples={"a": LARGE_FROM, "b": 1, "c": 1}).is_large
-    assert not evidence(examples={"a": 0}).is_large
-    assert evidence(distance={"s4": 0.0, "s8": 2 * SIMILAR_BELOW - 0.01}).is_similar
-    assert evidence(distance={"s4": 0.0, "s8": 2 * SIMILAR_BELOW + 0.01}).is_similar is False
-    assert evidence().is_similar is None
+    assert not statistics(examples={"a": LARGE_FROM, "b": 1, "c": 1}).is_large
+    assert not statistics(examples={"a": 0}).is_large
+    assert statistics(distance={"s4": 0.0, "s8": 2 * SIMILAR_BELOW - 0.01}).is_similar
+    assert statistics(distance={"s4": 0.0, "s8": 2 * SIMILAR_BELOW + 0.01}).is_similar is False
+    assert statistics().is_similar is None

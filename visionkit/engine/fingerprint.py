@@ -1,0 +1,45 @@
+"""Digests of a network and its preprocessing, by which kept features are found again."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from visionkit.backbones import Backbone
+from visionkit.data.cached_features import digest, digest_of_array
+
+NOT_STRUCTURE = ("weights", "norm", "frozen_stages", "initialized_from")
+"""Entries of a backbone's spec about its weights and their training, which `weights_digest` covers."""
+
+
+def fingerprint(version: int, structure: Mapping[str, Any], preprocess: Mapping[str, Any], weights: bytes) -> str:
+    """Return a digest of everything that features depend on except the images.
+
+    Args:
+        version: of the file format.
+        structure: of the network, see `backbone_structure`.
+        preprocess: options of preprocessing, and the precision.
+        weights: `weights_digest` of the network.
+    """
+    described = f"{version} {sorted(structure.items())} {sorted(preprocess.items())}"
+    return digest(described.encode(), weights).hex()
+
+
+def backbone_structure(backbone: Backbone) -> dict[str, Any]:
+    """Return the entries of a backbone's spec that its features depend on, except the weights."""
+    return {name: value for name, value in backbone.spec.items() if name not in NOT_STRUCTURE}
+
+
+def weights_digest(network: nn.Module) -> bytes:
+    """Return a digest of all parameters and buffers of a network."""
+    state = network.state_dict()
+    return digest(*(part for name in sorted(state) for part in (name.encode(), digest_of_array(_array(state[name])))))
+
+
+def _array(values: Tensor) -> NDArray[Any]:
+    """Return a tensor as an array; bfloat16, which numpy does not have, becomes float32."""
+    values = values.detach().cpu()
+    return np.asarray(values.float() if values.dtype == torch.bfloat16 else values)

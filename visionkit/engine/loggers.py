@@ -1,0 +1,32 @@
+"""The loggers of a training run."""
+
+import csv
+import importlib.util
+from pathlib import Path
+
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
+
+
+def make_loggers(folder: Path) -> list[Logger]:
+    """Return a logger for metrics.csv, and one for TensorBoard if tensorboard is installed.
+
+    Args:
+        folder: the run's folder; rows of a run that is resumed are kept.
+    """
+    csv_logger = CSVLogger(folder, name="", version="")
+    _keep_rows(csv_logger, folder / "metrics.csv")
+    loggers: list[Logger] = [csv_logger]
+    if importlib.util.find_spec("tensorboard"):
+        loggers.append(TensorBoardLogger(folder, name="", version=""))
+    return loggers
+
+
+@rank_zero_only
+def _keep_rows(csv_logger: CSVLogger, path: Path) -> None:
+    """Keep the rows of an earlier run in this folder, whose file Lightning deletes; repeated steps have two rows."""
+    if path.is_file():
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        csv_logger.experiment.metrics.extend(rows)
+        csv_logger.save()

@@ -1,0 +1,36 @@
+"""Base of R-CNN's fitting stages, which share the features of the training regions."""
+
+from torch import Tensor
+
+from visionkit.data.cached_features import digest
+from visionkit.engine.fitting_stage import FittingContext, FittingStage
+from visionkit.engine.rcnn.region_features import TrainingRegions, collect_regions
+from visionkit.models.detection.rcnn.rcnn import RCNN
+
+
+class RegionFittingStage(FittingStage):
+    """A stage that fits a linear layer of R-CNN to features of the regions of all training images."""
+
+    def key(self, context: FittingContext) -> str:
+        """Return a digest of the regions' features and the options of the stage."""
+        options = sorted(self.options(rcnn_of(context)).items())
+        return digest(context.shared(collect_regions).key, str(options).encode()).hex()
+
+    def fit(self, context: FittingContext) -> tuple[Tensor, Tensor]:
+        """See `FittingStage.fit`."""
+        return self.fit_regions(context.shared(collect_regions), rcnn_of(context))
+
+    def options(self, network: RCNN) -> dict[str, float]:
+        """Return the options of the network that the fitted weights depend on."""
+        raise NotImplementedError
+
+    def fit_regions(self, regions: TrainingRegions, network: RCNN) -> tuple[Tensor, Tensor]:
+        """Return weight and bias of the network's layer of this stage."""
+        raise NotImplementedError
+
+
+def rcnn_of(context: FittingContext) -> RCNN:
+    """Return the fine-tuned network."""
+    network = context.pipeline.network
+    assert isinstance(network, RCNN)  # no other model has layers of these stages
+    return network

@@ -1,0 +1,188 @@
+"""Statistics of a training set that decide how to transfer a pretrained backbone to it.
+
+They are the number of examples per class and the distance to the backbone's own training data, the two axes of the four
+cases of Stanford's course CS231n ("Transfer Learning", when and how to fine-tune). The course gives no numbers; the two
+bounds here are explained in docs/transfer.md.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from visionkit.backbones import Backbone
+from visionkit.data.datasets.base import VisionDataset
+from visionkit.data.io.images import to_tensor
+from visionkit.data.splits import labels_of
+from visionkit.engine.domain_distance import domain_distance
+from visionkit.errors import DataError
+from visionkit.ops.ignore import IGNORE
+from visionkit.preprocessing.classification import ClassificationPreprocessOptions
+from visionkit.structures import Sample
+
+LARGE_FROM = 1000
+"""Examples of the median class from which a set counts as large; ImageNet has 732 to 1,300 per class."""
+
+SIMILAR_BELOW = 0.09
+"""Distance below which a domain counts as similar: photographs have 0.03, without color 0.07; other textures 0.12 and
+more. Measured with EfficientNet-Lite0 by tests/benchmarks/domain_table.py."""
+
+SAMPLE_SIZE = 96
+"""Number of images whose features are compared; a third of them gives the distance within 0.003."""
+
+BATCH = 8
+
+EXAMPLES = {"classification": "images", "detection": "objects", "segmentation": "images that have it"}
+"""What is counted per class, by task."""
+
+
+@dataclass(frozen=True)
+class TransferStatistics:
+    """Statistics of a training set.
+
+    Attributes:
+        images: number of images.
+        examples: number of images (or objects) of each class, by name.
+        sample_size: number of images that the other statistics are computed from.
+        median_size: median height and median width in pixels.
+        mean, std: of RGB in 0..1, of the part of the images that the network gets.
+        distance: distance of the features by stage of the backbone, see `domain_distance`; empty without BatchNorm.
+
+    Example:
+        >>> from visionkit.engine.transfer_statistics import TransferStatistics
+        >>> statistics = TransferStatistics(
+        ...     30, {"cat": 10, "dog": 20}, 30, (480, 640), [0.5] * 3, [0.2] * 3, {"s4": 0.1, "s8": 0.02}
+        ... )
+        >>> statistics.median_examples, statistics.is_large, statistics.is_similar
+        (15.0, False, True)
+    """
+
+    images: int
+    examples: dict[str, int]
+    sample_size: int
+    median_size: tuple[int, int]
+    mean: list[float]
+    std: list[float]
+    distance: dict[str, float]
+
+    @property
+    def median_examples(self) -> float:
+        """Median number of examples over the classes that have any."""
+        counts = [count for count in self.examples.values() if count]
+        return float(np.median(counts)) if counts else 0.0
+
+    @property
+    def mean_distance(self) -> float | None:
+        """Mean distance over the stages; None without BatchNorm."""
+        return float(np.mean(list(self.distance.values()))) if self.distance else None
+
+    @property
+    def is_large(self) -> bool:
+        """Whether there are enough examples to train all layers."""
+        return self.median_examples >= LARGE_FROM
+
+    @property
+    def is_similar(self) -> bool | None:
+        """Whether the images are similar to those the backbone was trained on; None without BatchNorm."""
+        return None if self.mean_distance is None else self.mean_distance < SIMILAR_BELOW
+
+
+def transfer_statistics(reader: VisionDataset, backbone: Backbone, task: str) -> TransferStatistics:
+    """Return the statistics of a training set for a pretrained backbone.
+
+    Args:
+        reader: the training split.
+        backbone: with pretrained weights.
+        task: classification, detection or segmentation.
+
+    Raises:
+        DataError: there are no images.
+        ConfigError: the backbone is randomly initialized.
+    """
+    if not len(reader):
+        raise DataError("the training split has no images")
+    chosen = np.random.default_rng(0).permutation(len(reader))[:SAMPLE_SIZE]
+    sample = _SampledImages(reader, [int(index) for index in chosen], backbone)
+    distance = domain_distance(backbone, sample.batches())
+    scale = len(reader) / len(chosen)  # masks are read for the sample only
+    counts = sample.images_per_class() * scale if task == "segmentation" else _examples_per_class(reader, task)
+    height, width = np.median(sample.sizes, axis=0)
+    return TransferStatistics(
+        images=len(reader),
+        examples=dict(zip(reader.class_names, np.rint(counts).astype(int).tolist(), strict=True)),
+        sample_size=len(chosen),
+        median_size=(int(height), int(width)),
+        mean=sample.mean.tolist(),
+        std=(sample.squares - sample.mean.square()).clamp_min(0).sqrt().tolist(),
+        distance=distance,
+    )
+
+
+def task_of(reader: VisionDataset) -> str:
+    """Return the task that a training set is annotated for: with objects, class masks or classes of whole images."""
+    if any(len(reader.annotation(index)) for index in range(len(reader))):
+        return "detection"
+    return "segmentation" if any(map(reader.has_semantic, range(len(reader)))) else "classification"
+
+
+def native_preprocess(backbone: Backbone) -> ClassificationPreprocessOptions:
+    """Return ImageNet's preprocessing for a network: short side 256 for a crop of 224, or in this proportion."""
+    side = backbone.native_size
+    return ClassificationPreprocessOptions(side * 8 // 7, side, list(backbone.mean), list(backbone.std))
+
+
+class _SampledImages:
+    """One pass over a sample of images, which also accumulates sizes, colors and classes.
+
+    Attributes:
+        sizes: (height, width) of each image.
+        classes: classes in the mask of each image that has one.
+        mean, squares: of RGB in 0..1 and of its square, float64 [3], over all pixels that the network gets.
+    """
+
+    def __init__(self, reader: VisionDataset, indices: list[int], backbone: Backbone) -> None:
+        self.reader, self.indices = reader, indices
+        self.preprocessing = native_preprocess(backbone).module().eval()
+        self.sizes: list[tuple[int, int]] = []
+        self.classes: list[NDArray[np.int64]] = []
+        self.mean, self.squares = torch.zeros(3, dtype=torch.float64), torch.zeros(3, dtype=torch.float64)
+
+    def batches(self) -> Iterator[Tensor]:
+        """Yield normalized images [B, 3, H, W]."""
+        for start in range(0, len(self.indices), BATCH):
+            samples = [self.reader[index] for index in self.indices[start : start + BATCH]]
+            images: Tensor = self.preprocessing([to_tensor(sample.image) for sample in samples])
+            normalize = self.preprocessing.normalize
+            share, values = len(samples) / len(self.indices), (images * normalize.std + normalize.mean).double()
+            self.mean += share * values.mean(dim=(0, 2, 3))
+            self.squares += share * values.square().mean(dim=(0, 2, 3))
+            self._add(samples)
+            yield images
+
+    def images_per_class(self) -> NDArray[np.int64]:
+        """Return the number of images whose mask contains each class, int64 [K]."""
+        return _count(self.classes, len(self.reader.class_names))
+
+    def _add(self, samples: list[Sample]) -> None:
+        self.sizes += [sample.size for sample in samples]
+        masks = [np.unique(sample.semantic) for sample in samples if sample.semantic is not None]
+        self.classes += [mask[mask != IGNORE].astype(np.int64) for mask in masks]
+
+
+def _examples_per_class(reader: VisionDataset, task: str) -> NDArray[np.int64]:
+    """Return the number of objects or images of each class, int64 [K]."""
+    indices = range(len(reader))
+    if task == "detection":
+        labels = [reader.annotation(index).labels for index in indices]
+    elif reader.label(0) is None:
+        labels = [tags for index in indices if (tags := reader.tags(index)) is not None]
+    else:
+        labels = [of_images[of_images >= 0] for of_images in [labels_of(reader)]]
+    return _count(labels, len(reader.class_names))
+
+
+def _count(labels: list[NDArray[np.int64]], num_classes: int) -> NDArray[np.int64]:
+    return np.bincount(np.concatenate([np.zeros(0, np.int64), *labels]), minlength=num_classes)
