@@ -1,4 +1,4 @@
-"""Small networks and targets that the detection tests share."""
+"""Small models, images and targets of the detection tests."""
 
 import pytest
 import torch
@@ -19,24 +19,24 @@ THEIR_NAMES = {
     "loss_classifier": "loss_classifier",
     "loss_box": "loss_box_reg",
 }
-"""Our losses of Faster R-CNN in their order, and what torchvision calls them."""
+"""Our losses of Faster R-CNN in their order, with torchvision's names."""
 
 
 def small_network(form: str = "fpn", num_classes: int = 3, **options) -> FasterRCNN:
-    """A ResNet-18 detector that runs in milliseconds."""
+    """Return a ResNet-18 detector that runs in milliseconds."""
     torch.manual_seed(0)
     backbone = create_backbone("resnet18", weights="none", **BACKBONES[form])
     return FasterRCNN(backbone, num_classes, form=form, **{**SMALL, **options})
 
 
 def images(*sizes: tuple[int, int]) -> list[Tensor]:
-    """Noise of the given heights and widths."""
+    """Return noise of the given heights and widths."""
     generator = torch.Generator().manual_seed(7)
     return [torch.randn(3, *size, generator=generator) for size in sizes]
 
 
 def target(boxes=(), labels=(), **more) -> dict:
-    """A target from plain lists."""
+    """Return a target from plain lists."""
     return {
         "boxes": torch.tensor(boxes, dtype=torch.float32).view(-1, 4),
         "labels": torch.tensor(labels, dtype=torch.int64),
@@ -45,10 +45,10 @@ def target(boxes=(), labels=(), **more) -> dict:
 
 
 def torchvision_reference(num_classes: int, masks: bool = False, **options) -> nn.Module:
-    """torchvision's detector with random values that give varied scores, without its resizing and normalizing.
+    """Return torchvision's detector with random weights that give varied scores, without resizing and normalization.
 
-    It is fed in channels-last order like ours, so that both run the same convolution kernels and near ties
-    among thousands of anchors fall alike.
+    Its input is in channels-last order like ours, so that both run the same convolution kernels, and near ties among
+    thousands of anchors are broken alike.
     """
     torch.manual_seed(3)
     make = maskrcnn_resnet50_fpn if masks else fasterrcnn_resnet50_fpn
@@ -61,7 +61,7 @@ def torchvision_reference(num_classes: int, masks: bool = False, **options) -> n
         **options,
     )
     network.transform.resize = lambda image, target: (image, target)
-    with torch.no_grad():  # statistics of real activations, without which fifty layers of noise give constant scores
+    with torch.no_grad():  # running statistics of activations, without which fifty random layers return constant scores
         network.train().backbone(torch.stack(images((96, 96), (96, 96))))
     for layer, scale in [
         (network.rpn.head.cls_logits, 20),
@@ -78,8 +78,8 @@ def torchvision_reference(num_classes: int, masks: bool = False, **options) -> n
 
 
 def with_background(targets: list[dict]) -> list[dict]:
-    """Boxes and labels as torchvision wants them, where label 0 is the background."""
-    return [{"boxes": own["boxes"], "labels": own["labels"] + 1} for own in targets]
+    """Return targets for torchvision, whose label 0 is the background."""
+    return [{"boxes": target["boxes"], "labels": target["labels"] + 1} for target in targets]
 
 
 def assert_learns_alike(
@@ -87,28 +87,28 @@ def assert_learns_alike(
     ours: nn.Module,
     published: PublishedDetector,
     names: dict[str, str],
-    shown: list[Tensor],
+    inputs: list[Tensor],
     targets: list[dict],
     their_targets: list[dict] | None = None,
 ) -> None:
-    """One training step of torchvision's network and ours: equal losses, equal gradients of every parameter.
+    """Assert equal losses, and equal gradients of every parameter, after a step of torchvision's model and ours.
 
-    Gradients may differ by a thousandth of the largest value of their parameter: sums over thousands of anchors that
-    were added up in another order.
+    Gradients may differ by a thousandth of the largest gradient of their parameter, since sums over thousands of
+    anchors are computed in another order.
 
     Args:
-        reference: torchvision's.
-        ours: with its values.
-        published: how torchvision's keys read here.
+        reference: torchvision's model.
+        ours: our model with the same weights.
+        published: translates torchvision's keys to ours.
         names: torchvision's name of each of our losses, in our order.
-        shown: images.
-        targets: ours.
-        their_targets: the same for torchvision; None derives them.
+        inputs: images.
+        targets: our targets.
+        their_targets: targets for torchvision; None derives them from `targets`.
     """
     torch.manual_seed(11)
-    expected = reference.train()(shown, their_targets or with_background(targets))
+    expected = reference.train()(inputs, their_targets or with_background(targets))
     torch.manual_seed(11)
-    losses = ours.train()(shown, targets)
+    losses = ours.train()(inputs, targets)
     assert list(losses) == list(names)
     assert {names[name] for name in losses} == set(expected)
     for name, value in losses.items():

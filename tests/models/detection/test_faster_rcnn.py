@@ -241,7 +241,7 @@ def test_anchors_stay_exact_under_bfloat16():
     network = small_network().to(torch.bfloat16).eval()
     with torch.no_grad():
         network([image.bfloat16() for image in TWO])
-    ((anchors, _),) = network.rpn.anchors._grids.values()
+    ((anchors, _),) = network.rpn.anchors._cache.values()
     assert anchors.dtype == torch.float32
 
 

@@ -107,8 +107,8 @@ class RetinaNet(OneStageDetector):
     Example:
         >>> import torch
         >>> import visionkit as vk
-        >>> backbone = vk.create_backbone("resnet18", weights="none")
-        >>> model = vk.RetinaNet(backbone, num_classes=3, fpn_channels=64)
+        >>> backbone = vk.create_backbone("resnet18", weights="none", out_stages=["s8", "s16"])
+        >>> model = vk.RetinaNet(backbone, num_classes=3, fpn_channels=32)
         >>> target = {"boxes": torch.tensor([[8.0, 8.0, 40.0, 56.0]]), "labels": torch.tensor([2])}
         >>> sorted(model([torch.randn(3, 64, 64)], [target]))
         ['loss_box', 'loss_classifier']

@@ -75,8 +75,8 @@ class SSD(OneStageDetector):
     Example:
         >>> import torch
         >>> import visionkit as vk
-        >>> backbone = vk.create_backbone("resnet18", weights="none")
-        >>> model = vk.SSD(backbone, num_classes=3).eval()
+        >>> backbone = vk.create_backbone("resnet18", weights="none", out_stages=["s8", "s16"])
+        >>> model = vk.SSD(backbone, num_classes=3, extra_channels=(64,)).eval()
         >>> (prediction,) = model([torch.randn(3, 64, 64)])
         >>> sorted(prediction)
         ['boxes', 'labels', 'scores']

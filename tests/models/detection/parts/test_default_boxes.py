@@ -1,0 +1,31 @@
+import pytest
+import torch
+from torchvision.models.detection.anchor_utils import DefaultBoxGenerator
+from torchvision.models.detection.image_list import ImageList
+
+from visionkit.models.detection.parts.default_boxes import DefaultBoxes
+
+RATIOS, SCALES, STEPS = [[2], [2, 3]], [0.1, 0.3, 0.6], [8, 16]
+MAPS = [torch.zeros(1, 1, 8, 8), torch.zeros(1, 1, 4, 4)]
+
+
+@pytest.mark.parametrize("steps", [STEPS, None])
+def test_boxes_equal_torchvision(steps):
+    boxes, boxes_per_level = DefaultBoxes(RATIOS, SCALES, steps, 64).grid((64, 64), MAPS)
+    reference = DefaultBoxGenerator(RATIOS, scales=SCALES, steps=steps)
+    (expected,) = reference(ImageList(torch.zeros(1, 3, 64, 64), [(64, 64)]), MAPS)
+    torch.testing.assert_close(boxes, expected)
+    assert boxes_per_level == [8 * 8 * 4, 4 * 4 * 6]
+
+
+def test_published_steps_are_for_the_published_size_only():
+    published, even = DefaultBoxes(RATIOS, SCALES, [7, 16], 64), DefaultBoxes(RATIOS, SCALES)
+    assert not torch.equal(published.grid((64, 64), MAPS)[0], even.grid((64, 64), MAPS)[0])
+    assert torch.equal(published.grid((48, 80), MAPS)[0], even.grid((48, 80), MAPS)[0])
+
+
+def test_shapes_are_shares_of_the_input():
+    boxes = DefaultBoxes(RATIOS, SCALES, STEPS, 64)
+    assert torch.equal(boxes.shapes(), boxes.shapes((64, 64)))
+    torch.testing.assert_close(boxes.shapes((64, 128)), boxes.shapes() * torch.tensor([2.0, 1.0]))
+    assert boxes.shapes()[0].tolist() == pytest.approx([6.4, 6.4])
