@@ -73,13 +73,13 @@ def finished(tmp_path_factory):
 
 @pytest.fixture
 def after_a_run(folder, finished):
-    """A copy of it, to be worked on."""
+    """A copy of it, for a test that changes it."""
     shutil.copytree(finished, folder, dirs_exist_ok=True)
     return folder
 
 
 @pytest.fixture
-def work(monkeypatch):
+def computations(monkeypatch):
     """Number of computations: images, SVMs, regressions."""
     done = {"images": 0, "svms": 0, "regressions": 0}
 
@@ -98,9 +98,9 @@ def work(monkeypatch):
     return done
 
 
-def again(work):
-    counted = dict(work)
-    work.update(dict.fromkeys(work, 0))
+def reset_counts(computations):
+    counted = dict(computations)
+    computations.update(dict.fromkeys(computations, 0))
     return counted
 
 
@@ -112,18 +112,18 @@ def checkpoint(name="best", run=1):
     return torch.load(f"runs/mine/{run}/{name}.ckpt", weights_only=True)
 
 
-def fitted(found):
-    return [values for key, values in found["state_dict"].items() if key.endswith(".fitted")]
+def fitted_flags(saved):
+    return [values for key, values in saved["state_dict"].items() if key.endswith(".fitted")]
 
 
-def test_one_command_trains_all_stages_and_scores_the_result(work):
+def test_one_command_trains_all_stages_and_scores_the_result(computations):
     assert fit() == 0
-    assert work["images"] == 5
-    assert work["svms"] > 0
-    assert work["regressions"] == 1
+    assert computations["images"] == 5
+    assert computations["svms"] > 0
+    assert computations["regressions"] == 1
     best, last = checkpoint("best"), checkpoint("last")
-    assert all(fitted(best))
-    assert len(fitted(best)) == 2
+    assert all(fitted_flags(best))
+    assert len(fitted_flags(best)) == 2
     assert best["visionkit"]["metrics"] == last["visionkit"]["metrics"]
     torch.testing.assert_close(best["state_dict"], last["state_dict"], rtol=0, atol=0)
     assert {"optimizer_states", "loops", "callbacks"} <= set(last)
@@ -136,16 +136,16 @@ def test_one_command_trains_all_stages_and_scores_the_result(work):
 def test_the_final_metrics_are_computed_like_those_of_each_epoch(folder):
     """One view per image, even if `test` uses more; not more than `limit_val_batches`; a row in the log."""
     assert fit("inference.tta_scales=[1.0,2.0]", "inference.flip=true", "trainer.limit_val_batches=1") == 0
-    found = checkpoint()["visionkit"]["metrics"]
+    saved = checkpoint()["visionkit"]["metrics"]
     with open("runs/mine/1/metrics.csv") as file:
         *_, last = csv.DictReader(file)
-    assert float(last["val/AP50"]) == pytest.approx(found["val/AP50"])
+    assert float(last["val/AP50"]) == pytest.approx(saved["val/AP50"])
     one_view_of_two_images = ["inference.tta_scales=[1.0]", "inference.flip=false", "data.splits.val.count=2"]
     assert main(["validate", "runs/mine/1/best.ckpt", *one_view_of_two_images]) == 0
     with open("runs/mine/1/best-val/metrics.json") as file:
         scored = json.load(file)
     for name in ("AP", "AP50", "AR100"):
-        assert found[f"val/{name}"] == pytest.approx(scored["overall"][name], abs=1e-6), name
+        assert saved[f"val/{name}"] == pytest.approx(scored["overall"][name], abs=1e-6), name
 
 
 def test_boxes_are_refined_and_scores_follow_from_the_margins(finished):
@@ -160,20 +160,20 @@ def test_boxes_are_refined_and_scores_follow_from_the_margins(finished):
     torch.testing.assert_close(scores, 1 / (1 + 19**-margins))
 
 
-def test_a_second_run_over_the_same_folder_computes_nothing(after_a_run, work):
+def test_a_second_run_over_the_same_folder_computes_nothing(after_a_run, computations):
     assert fit(KEPT) == 0
-    assert again(work) == {"images": 0, "svms": 0, "regressions": 0}
+    assert reset_counts(computations) == {"images": 0, "svms": 0, "regressions": 0}
     torch.testing.assert_close(checkpoint(run=2)["state_dict"], checkpoint(run=1)["state_dict"], rtol=0, atol=0)
     assert fit(KEPT, "model.svm_cost=0.002") == 0
-    once_more = again(work)
+    once_more = reset_counts(computations)
     assert once_more["images"] == 0
     assert once_more["svms"] > 0
     assert fit(KEPT, "optimizer.lr=0.001") == 0
-    assert again(work)["images"] == 5, "other weights give other features"
+    assert reset_counts(computations)["images"] == 5, "other weights give other features"
 
 
 @pytest.mark.parametrize("stage", ["svm", "box_regression"])
-def test_an_interrupted_run_is_resumed_where_it_was(stage, folder, finished, work, monkeypatch):
+def test_an_interrupted_run_is_resumed_where_it_was(stage, folder, finished, computations, monkeypatch):
     kind = svm.LinearSVMs if stage == "svm" else BoxRegression
 
     def stop(*_):
@@ -182,66 +182,66 @@ def test_an_interrupted_run_is_resumed_where_it_was(stage, folder, finished, wor
     with monkeypatch.context() as patch:
         patch.setattr(kind, "fit", stop)
         assert fit() not in (0, None)
-    assert again(work)["images"] == 5
-    assert not any(fitted(checkpoint()))
+    assert reset_counts(computations)["images"] == 5
+    assert not any(fitted_flags(checkpoint()))
     assert fit("--resume") == 0
-    done = again(work)
+    done = reset_counts(computations)
     assert (done["images"], done["svms"] > 0, done["regressions"]) == (0, stage == "svm", 1)
     whole = torch.load(finished / "runs/mine/1/best.ckpt", weights_only=True)
     torch.testing.assert_close(checkpoint()["state_dict"], whole["state_dict"], rtol=0, atol=0)
 
 
-def test_a_finished_run_is_not_fitted_again_unless_it_is_trained_further(after_a_run, work):
+def test_a_finished_run_is_not_fitted_again_unless_it_is_trained_further(after_a_run, computations):
     written = Path("runs/mine/1/best.ckpt").stat().st_mtime_ns
     assert fit(KEPT, "--resume") == 0
-    assert again(work) == {"images": 0, "svms": 0, "regressions": 0}
+    assert reset_counts(computations) == {"images": 0, "svms": 0, "regressions": 0}
     assert Path("runs/mine/1/best.ckpt").stat().st_mtime_ns == written
     assert fit(KEPT, "--resume", "trainer.max_epochs=2") == 0
-    assert all(fitted(checkpoint("last")))
+    assert all(fitted_flags(checkpoint("last")))
     assert checkpoint("last")["epoch"] == 1
     torch.testing.assert_close(checkpoint("last")["state_dict"], checkpoint("best")["state_dict"], rtol=0, atol=0)
 
 
-def test_with_a_moving_average_the_layers_are_fitted_again_after_further_training(work):
+def test_with_a_moving_average_the_layers_are_fitted_again_after_further_training(computations):
     assert fit("ema.decay=0.5") == 0
     finished = checkpoint("last")
-    assert all(fitted(finished))
+    assert all(fitted_flags(finished))
     torch.testing.assert_close(finished["current_model_state"], finished["state_dict"], rtol=0, atol=0)
     Path("runs/mine/1/best.ckpt").unlink()  # the next epochs count, whether they are better or not
-    again(work)
+    reset_counts(computations)
     assert fit("ema.decay=0.5", "--resume", "trainer.max_epochs=3") == 0
-    done = again(work)
+    done = reset_counts(computations)
     assert done["svms"] > 0
     assert done["regressions"] == 1
-    assert all(fitted(checkpoint("last")))
+    assert all(fitted_flags(checkpoint("last")))
 
 
 @pytest.mark.slow
-def test_of_two_processes_none_fits(work):
+def test_of_two_processes_none_fits(computations):
     words = [sys.executable, "-m", "visionkit", "fit", "mine.yaml", "trainer.devices=2", "trainer.strategy=ddp"]
     environment = {**os.environ, "PYTHONPATH": ROOT, "CUDA_VISIBLE_DEVICES": "", "COLUMNS": "200"}
     done = subprocess.run(words, capture_output=True, text=True, env=environment, check=False, timeout=240)
     assert done.returncode == 0, done.stderr[-3000:]
     assert "continue with: --resume trainer.devices=1" in done.stderr
-    assert not any(fitted(checkpoint()))
+    assert not any(fitted_flags(checkpoint()))
     assert fit("--resume", "trainer.devices=1", "trainer.strategy=auto") == 0
-    assert again(work)["svms"] > 0
-    assert all(fitted(checkpoint()))
+    assert reset_counts(computations)["svms"] > 0
+    assert all(fitted_flags(checkpoint()))
 
 
-def test_without_svms_only_proposals_near_objects_are_computed(folder, work):
+def test_without_svms_only_proposals_near_objects_are_computed(folder, computations):
     assert fit("model.classifier=softmax") == 0
     files = list((folder / "runs/mine/1/features").rglob("*.npz"))
     assert len(files) == 5
     numbers = [len(np.load(file)["regions"]) for file in files]
     assert 0 < sum(numbers) < 100
-    assert work["svms"] == 0
-    assert work["regressions"] == 1
+    assert computations["svms"] == 0
+    assert computations["regressions"] == 1
 
 
-def test_a_model_without_fitted_layers_is_left_alone(folder, work):
+def test_a_model_without_fitted_layers_is_left_alone(folder, computations):
     assert fit("model.classifier=softmax", "model.box_regression=false") == 0
-    assert again(work) == {"images": 0, "svms": 0, "regressions": 0}
+    assert reset_counts(computations) == {"images": 0, "svms": 0, "regressions": 0}
     assert not (folder / "runs/mine/1/features").exists()
 
 
@@ -259,17 +259,17 @@ def test_kept_features_equal_those_of_the_network(finished):
         with torch.inference_mode():
             features = task.network.describe(prepared, regions)
         own = features.fc7[: len(boxes[index])]
-        for name, found in (("fc7", features.fc7), ("own_fc7", own), ("deepest", features.deepest[kept["pairs"]])):
+        for name, computed in (("fc7", features.fc7), ("own_fc7", own), ("deepest", features.deepest[kept["pairs"]])):
             stored = torch.from_numpy(kept[name].astype(np.float32) * kept[f"{name.removeprefix('own_')}_unit"])
-            torch.testing.assert_close(stored, found, atol=1e-3 * float(found.abs().max()), rtol=1e-3)
+            torch.testing.assert_close(stored, computed, atol=1e-3 * float(computed.abs().max()), rtol=1e-3)
     assert compared >= 3
 
 
-def test_a_truncated_file_is_computed_again(after_a_run, work):
+def test_a_truncated_file_is_computed_again(after_a_run, computations):
     file = next((after_a_run / "kept").rglob("*.npz"))
     file.write_bytes(file.read_bytes()[:100])
     assert fit(KEPT) == 0
-    assert again(work)["images"] == 1
+    assert reset_counts(computations)["images"] == 1
 
 
 def test_a_damaged_file_is_named(after_a_run, capsys):
@@ -283,7 +283,7 @@ def test_a_damaged_file_is_named(after_a_run, capsys):
     assert "are damaged: delete the file" in re.sub(r"\s+", " ", capsys.readouterr().err)
 
 
-def test_a_missing_package_raises_before_the_first_epoch(folder, monkeypatch, capsys, work):
+def test_a_missing_package_raises_before_the_first_epoch(folder, monkeypatch, capsys, computations):
     monkeypatch.setitem(sys.modules, "sklearn.svm", None)
     assert fit() == 2
     assert "scikit-learn" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Random detections and ground truth for comparing metrics with references."""
+"""Random predictions and ground truth for comparing metrics with references, and a helper for comparisons."""
 
 import numpy as np
 import torch
@@ -12,10 +12,11 @@ def random_case(seed, classes, images=14, difficult=False):
         objects = int(random.integers(0, 6))
         boxes = random_boxes(random, objects)
         near = np.repeat(boxes, 2, axis=0) + random.normal(0, 6, (2 * objects, 4))
-        found = np.concatenate([near, random_boxes(random, int(random.integers(0, 4)))])
-        found[:, 2:] = np.maximum(found[:, 2:], found[:, :2] + 1)
+        detections = np.concatenate([near, random_boxes(random, int(random.integers(0, 4)))])
+        detections[:, 2:] = np.maximum(detections[:, 2:], detections[:, :2] + 1)
         labels = random.integers(0, classes, objects)
-        guesses = np.concatenate([np.repeat(labels, 2), random.integers(0, classes, len(found) - 2 * objects)])
+        others = len(detections) - 2 * objects
+        predicted = np.concatenate([np.repeat(labels, 2), random.integers(0, classes, others)])
         flags = random.random(objects) < 0.25
         sides = boxes[:, 2:] - boxes[:, :2]
         targets.append(
@@ -29,9 +30,9 @@ def random_case(seed, classes, images=14, difficult=False):
                 "area": torch.tensor(sides.prod(axis=1)),
             }
         )
-        # One digit after the point: many equal scores.
-        scores = torch.tensor(random.random(len(found)).round(1))
-        predictions.append({"boxes": torch.tensor(found), "scores": scores, "labels": torch.tensor(guesses)})
+        # One decimal, so that many scores are equal.
+        scores = torch.tensor(random.random(len(detections)).round(1))
+        predictions.append({"boxes": torch.tensor(detections), "scores": scores, "labels": torch.tensor(predicted)})
     return predictions, targets
 
 

@@ -86,9 +86,9 @@ def average_precision(scores, held):
     """Sum over positives by falling score of precision times the step in recall; equal scores are taken together."""
     total, previous = 0.0, 0.0
     for threshold in sorted(set(scores), reverse=True):
-        found = [truth for score, truth in zip(scores, held, strict=True) if score >= threshold]
-        recall = sum(found) / sum(held)
-        total += (recall - previous) * sum(found) / len(found)
+        above = [truth for score, truth in zip(scores, held, strict=True) if score >= threshold]
+        recall = sum(above) / sum(held)
+        total += (recall - previous) * sum(above) / len(above)
         previous = recall
     return total
 

@@ -45,14 +45,14 @@ def corners(rows):
 def test_the_twelve_numbers_of_the_coco_api_examples(kind, backend):
     folder = real_data("coco-eval")
     truth = json.loads((folder / "instances_val2014_100.json").read_text())
-    found = by_image(json.loads((folder / f"instances_val2014_fake{kind}100_results.json").read_text()))
+    detections = by_image(json.loads((folder / f"instances_val2014_fake{kind}100_results.json").read_text()))
     objects = by_image(truth["annotations"])
     ids = sorted(category["id"] for category in truth["categories"])
     label = {category: index for index, category in enumerate(ids)}
     metric = CocoAP([str(category) for category in ids], iou_type=kind, backend=backend)
     for image in truth["images"]:
         size = image["height"], image["width"]
-        there, seen = objects.get(image["id"], []), found.get(image["id"], [])
+        there, seen = objects.get(image["id"], []), detections.get(image["id"], [])
         target = {
             "image_id": image["id"],
             "size": size,

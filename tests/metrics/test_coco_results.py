@@ -17,7 +17,7 @@ IDS = [90, 3, 17]
 def prediction(image_id, count, masks=False):
     torch.manual_seed(count)
     corner = torch.rand(count, 2) * 300
-    found = {
+    detections = {
         "image_id": image_id,
         "boxes": torch.cat([corner, corner + torch.rand(count, 2) * 90 + 1], dim=1),
         "scores": torch.rand(count).sort(descending=True).values,
@@ -25,13 +25,18 @@ def prediction(image_id, count, masks=False):
     }
     image = np.zeros((20, 30), np.uint8, order="F")
     image[3:9, 4:12] = 1
-    return {**found, "masks": [rle.encode(image)] * count} if masks else found
+    return {**detections, "masks": [rle.encode(image)] * count} if masks else detections
 
 
 def test_a_row_by_hand():
-    found = {"image_id": "cat", "boxes": torch.tensor([[1.0, 2, 4, 8]]), "scores": torch.tensor([0.5]), "labels": [1]}
+    detections = {
+        "image_id": "cat",
+        "boxes": torch.tensor([[1.0, 2, 4, 8]]),
+        "scores": torch.tensor([0.5]),
+        "labels": [1],
+    }
     expected = {"image_id": "cat", "category_id": 3, "bbox": [1.0, 2.0, 3.0, 6.0], "score": 0.5}
-    assert to_coco_results([found], IDS) == [expected]
+    assert to_coco_results([detections], IDS) == [expected]
 
 
 @pytest.mark.parametrize("masks", [False, True])
@@ -64,5 +69,5 @@ def test_the_coco_api_mask_results_which_have_no_boxes():
     ids = sorted({row["category_id"] for row in rows})
     read = from_coco_results(rows, ids)
     assert len(read) == 99
-    assert sum(len(found["masks"]) for found in read) == len(rows)
+    assert sum(len(detections["masks"]) for detections in read) == len(rows)
     assert to_coco_results(read, ids)[0]["bbox"] == pytest.approx(rle.toBbox(read[0]["masks"][0]).tolist())

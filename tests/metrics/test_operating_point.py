@@ -27,8 +27,8 @@ def counts_at(threshold, predictions, targets, label):
         crowds = [box for box, cls, crowd in there if cls == label and crowd]
         objects += len(free)
         rows = zip(*(prediction[k].tolist() for k in ("scores", "boxes", "labels")), strict=True)
-        found = sorted((row for row in rows if row[2] == label and row[0] >= threshold), key=lambda row: -row[0])
-        for _, box, _ in found:
+        detections = sorted((row for row in rows if row[2] == label and row[0] >= threshold), key=lambda row: -row[0])
+        for _, box, _ in detections:
             best = max(free, key=lambda other: overlap(box, other)[0], default=None)
             if best is not None and overlap(box, best)[0] >= 0.5:
                 free.remove(best)
@@ -45,7 +45,9 @@ def test_random_cases_equal_the_plain_loop(seed):
     metric.update(predictions, targets)
     metrics = metric.compute()
     for label, name in enumerate("abc"):
-        thresholds = sorted({score for found in predictions for score in found["scores"].tolist()}, reverse=True)
+        thresholds = sorted(
+            {score for prediction in predictions for score in prediction["scores"].tolist()}, reverse=True
+        )
         curve = [counts_at(threshold, predictions, targets, label) for threshold in thresholds]
         best = max(2 * hits / (taken + objects) for hits, taken, objects in curve)
         assert metrics.per_class["F1"][name] == pytest.approx(best)
@@ -55,7 +57,7 @@ def test_random_cases_equal_the_plain_loop(seed):
     assert metrics.overall["F1"] == pytest.approx(np.mean([metrics.per_class["F1"][name] for name in "abc"]))
 
 
-def image(objects, found, image_id=1, crowd=()):
+def image(objects, detections, image_id=1, crowd=()):
     """Objects (place, label) and boxes (place, label, score) on places that do not touch each other."""
     place = [[20.0 * index, 0, 20.0 * index + 10, 10] for index in range(10)]
     target = {
@@ -66,9 +68,9 @@ def image(objects, found, image_id=1, crowd=()):
         "crowd": torch.tensor([where in crowd for where, _ in objects], dtype=torch.bool),
     }
     prediction = {
-        "boxes": torch.tensor([place[where] for where, _, _ in found]).reshape(-1, 4),
-        "scores": torch.tensor([score for _, _, score in found]),
-        "labels": torch.tensor([label for _, label, _ in found], dtype=torch.long),
+        "boxes": torch.tensor([place[where] for where, _, _ in detections]).reshape(-1, 4),
+        "scores": torch.tensor([score for _, _, score in detections]),
+        "labels": torch.tensor([label for _, label, _ in detections], dtype=torch.long),
     }
     return prediction, target
 
@@ -82,8 +84,8 @@ def at_best(*images, classes="ab"):
 
 def test_confusion_by_hand():
     objects = [(0, 0), (1, 0), (2, 1), (3, 1), (4, 1)]
-    found = [(0, 0, 0.9), (1, 1, 0.8), (2, 1, 0.9), (3, 1, 0.7), (9, 0, 0.9), (8, 0, 0.1)]
-    metrics, point = at_best(image(objects, found))
+    detections = [(0, 0, 0.9), (1, 1, 0.8), (2, 1, 0.9), (3, 1, 0.7), (9, 0, 0.9), (8, 0, 0.1)]
+    metrics, point = at_best(image(objects, detections))
     # Rows a, b, background: one a is predicted as b, one b is missed, one a is on the background.
     assert point.confusion.tolist() == [[1, 1, 0], [0, 2, 1], [1, 0, 0]]
     assert metrics.per_class["threshold"]["a"] == pytest.approx(0.9)

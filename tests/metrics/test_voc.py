@@ -24,15 +24,15 @@ def plain_ap(predictions, targets, label, mode, threshold=0.5):
         truth[target["image_id"]] = rows
     if positives == 0:
         return math.nan
-    found = []
+    detections = []
     for prediction, target in zip(predictions, targets, strict=True):
         columns = (prediction[key].tolist() for key in ("boxes", "scores", "labels"))
         for box, score, cls in zip(*columns, strict=True):
             if cls == label:
-                found.append((score, target["image_id"], inclusive(box)))
-    found.sort(key=lambda row: -row[0])
+                detections.append((score, target["image_id"], inclusive(box)))
+    detections.sort(key=lambda row: -row[0])
     hits, misses, curve = 0, 0, []
-    for _, image_id, box in found:
+    for _, image_id, box in detections:
         best, best_overlap = None, -math.inf
         for row in truth[image_id]:
             overlap = plain_overlap(box, row["box"])
@@ -90,7 +90,7 @@ def test_random_cases_equal_the_plain_loop(seed, mode):
     assert metrics.overall["AP50"] == pytest.approx(sum(defined) / len(defined))
 
 
-def case(objects, found, difficult=None):
+def case(objects, detections, difficult=None):
     """One image of one class; boxes as corners, detections with falling scores."""
     target = {
         "image_id": "x",
@@ -99,9 +99,9 @@ def case(objects, found, difficult=None):
         "difficult": torch.tensor(difficult or [False] * len(objects)),
     }
     prediction = {
-        "boxes": torch.tensor(found, dtype=torch.float32).reshape(-1, 4),
-        "scores": torch.linspace(1, 0.5, len(found)),
-        "labels": torch.zeros(len(found), dtype=torch.long),
+        "boxes": torch.tensor(detections, dtype=torch.float32).reshape(-1, 4),
+        "scores": torch.linspace(1, 0.5, len(detections)),
+        "labels": torch.zeros(len(detections), dtype=torch.long),
     }
     metric = VocAP(["a"], mode="all-point")
     metric.update([prediction], [target])

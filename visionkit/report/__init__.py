@@ -1,1 +1,1 @@
-"""What people look at: tables and drawn images."""
+"""Output for people: tables of metrics and images with predictions drawn into them."""

@@ -15,68 +15,80 @@ from visionkit.pipelines.results import ClassificationResult, DetectionResult, R
 Color = tuple[int, int, int]
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
-LINES = 3
-"""Classes named under an image."""
+MAX_CLASSES = 3
+"""Number of classes that are named under an image."""
 
 
 @functools.singledispatch
-def draw(found: Result, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Draw what was found into a copy of an image.
+def draw(result: Result, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return a copy of an image with a result drawn into it.
 
     Args:
-        found: result of a pipeline.
+        result: result of a pipeline for the image.
         image: uint8 [H, W, 3], RGB; not changed.
 
     Returns:
-        uint8 [H, W, 3].
+        uint8 [H', W, 3]; higher than the image by a strip of text for classes and masks.
+
+    Raises:
+        NotImplementedError: results of this type cannot be drawn.
+
+    Example:
+        >>> import numpy as np
+        >>> from visionkit.pipelines.results import DetectionResult
+        >>> from visionkit.report.draw import draw
+        >>> box, score = np.array([[8, 8, 40, 30]], np.float32), np.array([0.9], np.float32)
+        >>> result = DetectionResult(None, ["cat"], np.array([0]), box, score)
+        >>> draw(result, np.zeros((48, 64, 3), np.uint8)).shape
+        (48, 64, 3)
     """
-    raise NotImplementedError(f"there is no drawing of {type(found).__name__}")
+    raise NotImplementedError(f"a {type(result).__name__} cannot be drawn")
 
 
 @draw.register
-def draw_detections(found: DetectionResult, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Boxes with class names and scores, and the pixels of each object where they are known."""
-    if not len(found):
+def draw_detections(result: DetectionResult, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Draw boxes with class names and scores, and masks if the result has them."""
+    if not len(result):
         return image.copy()
     scale = _scale(image)
-    colors = [class_color(int(label)) for label in found.labels]
+    colors = [class_color(int(label)) for label in result.labels]
     canvas = torch.from_numpy(image.transpose(2, 0, 1).copy())
-    if found.masks is not None:
-        planes = torch.from_numpy(rle.decode(found.masks).transpose(2, 0, 1).astype(bool))
+    if result.masks is not None:
+        planes = torch.from_numpy(rle.decode(result.masks).transpose(2, 0, 1).astype(bool))
         canvas = draw_segmentation_masks(canvas, planes, alpha=0.5, colors=colors)
-    canvas = draw_bounding_boxes(canvas, torch.from_numpy(found.boxes), colors=colors, width=max(1, round(2 * scale)))
+    canvas = draw_bounding_boxes(canvas, torch.from_numpy(result.boxes), colors=colors, width=max(1, round(2 * scale)))
     drawn = Image.fromarray(canvas.permute(1, 2, 0).numpy())
-    font = _font(_letters(scale))
-    texts = [f"{name} {score:.2f}" for name, score in zip(found.names, found.scores, strict=True)]
-    for box, text, color in reversed([*zip(found.boxes, texts, colors, strict=True)]):  # the surest are on top
-        _tab(drawn, (float(box[0]), float(box[1])), text, color, font)
-    return np.array(drawn)  # a view of Pillow's pixels could not be written
+    font = _font(_font_size(scale))
+    texts = [f"{name} {score:.2f}" for name, score in zip(result.names, result.scores, strict=True)]
+    for box, text, color in reversed([*zip(result.boxes, texts, colors, strict=True)]):  # the best are on top
+        _draw_label(drawn, (float(box[0]), float(box[1])), text, color, font)
+    return np.array(drawn)  # a copy, because Pillow's pixels are read-only
 
 
 @draw.register
-def draw_classes(found: ClassificationResult, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """A strip under the image with the surest classes, a line each."""
-    size = _letters(_scale(image))
-    lines = [f"{name} {score:.2f}" for name, score in zip(found.names[:LINES], found.scores, strict=False)]
+def draw_classes(result: ClassificationResult, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Add a strip under the image with the classes of the highest scores, one per line."""
+    size = _font_size(_scale(image))
+    lines = [f"{name} {score:.2f}" for name, score in zip(result.names[:MAX_CLASSES], result.scores, strict=False)]
     strip = Image.new("RGB", (image.shape[1], round(1.4 * size * max(len(lines), 1))))
     pen, font = ImageDraw.Draw(strip), _font(size)
-    for line, (text, label) in enumerate(zip(lines, found.labels, strict=False)):
+    for line, (text, label) in enumerate(zip(lines, result.labels, strict=False)):
         pen.text((size // 3, round((1.4 * line + 0.2) * size)), text, fill=class_color(int(label)), font=font)
     return np.concatenate([image, np.asarray(strip)])
 
 
 @draw.register
-def draw_segments(found: SegmentationResult, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The classes' colors over the image, and a strip under it that names them with their shares."""
-    size = _letters(_scale(image))
-    halves = np.asarray(found.colors, np.uint8) // 2  # in bytes: a large image as floats would fill the memory
-    named = zip(found.names, found.shares, found.labels, strict=True)
-    entries = [(f"{name} {share:.0%}", tuple(found.colors[int(label)])) for name, share, label in named]
-    return np.concatenate([image // 2 + halves[found.mask], _legend(entries, image.shape[1], size)])
+def draw_segments(result: SegmentationResult, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Blend the colors of the classes with the image, and add a strip with their names and shares."""
+    size = _font_size(_scale(image))
+    halves = np.asarray(result.colors, np.uint8) // 2  # uint8, because floats of a large image take much memory
+    named = zip(result.names, result.shares, result.labels, strict=True)
+    entries = [(f"{name} {share:.0%}", tuple(result.colors[int(label)])) for name, share, label in named]
+    return np.concatenate([image // 2 + halves[result.mask], _legend(entries, image.shape[1], size)])
 
 
-def _tab(image: Image.Image, corner: tuple[float, float], text: str, color: Color, font: Font) -> None:
-    """A text on its color, above a box's upper left corner, or in the box where the image ends; never cut off."""
+def _draw_label(image: Image.Image, corner: tuple[float, float], text: str, color: Color, font: Font) -> None:
+    """Draw a label above the upper left corner of a box, or inside the box at the border of the image."""
     _, top, right, bottom = font.getbbox(text)
     margin = (bottom - top) // 4
     wide, high = right + 2 * margin, bottom - top + 2 * margin
@@ -91,7 +103,7 @@ def _tab(image: Image.Image, corner: tuple[float, float], text: str, color: Colo
 
 
 def _legend(entries: list[tuple[str, tuple[int, ...]]], width: int, size: int) -> NDArray[np.uint8]:
-    """Squares of color with their texts, side by side and in as many lines as they need, uint8 [h, width, 3]."""
+    """Return colored squares with texts, in as many lines as needed, uint8 [h, width, 3]."""
     font, gap, line = _font(size), size // 2, round(1.5 * size)
     places, x, y = [], gap, 0
     for text, _ in entries:
@@ -113,13 +125,13 @@ def _scale(image: NDArray[np.uint8]) -> float:
     return float(max(image.shape[:2]) / 640)
 
 
-def _letters(scale: float) -> int:
-    """Height of letters in pixels."""
+def _font_size(scale: float) -> int:
+    """Return the font size in pixels."""
     return max(10, round(12 * scale))
 
 
 def _font(size: int) -> Font:
-    """One that knows many scripts where the system has it, else the one that comes with Pillow."""
+    """Return DejaVu Sans, which has many scripts, or the font of Pillow if it is not installed."""
     try:
         return ImageFont.truetype("DejaVuSans.ttf", size)
     except OSError:

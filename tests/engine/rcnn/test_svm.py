@@ -20,34 +20,34 @@ def images(number=12, regions=60, channels=24, classes=3):
     """Features of mean length 20 with a direction for each class and many regions of background."""
     generator = torch.Generator().manual_seed(0)
     centers = torch.randn(classes, channels, generator=generator)
-    found = []
+    per_image = []
     for _ in range(number):
         labels = torch.randint(-6, classes, (regions,), generator=generator)
         features = 0.5 * torch.randn(regions, channels, generator=generator)
         features += centers[labels.clamp(min=0)] * (labels >= 0)[:, None]
-        found.append((20 / channels**0.5 * features, labels[:, None] != torch.arange(classes)))
-    return found
+        per_image.append((20 / channels**0.5 * features, labels[:, None] != torch.arange(classes)))
+    return per_image
 
 
-def positives(found):
-    return [torch.cat([features[~negative[:, label]] for features, negative in found]) for label in range(3)]
+def positives(per_image):
+    return [torch.cat([features[~negative[:, label]] for features, negative in per_image]) for label in range(3)]
 
 
 @pytest.mark.parametrize("retrain", [20, 100, 10**6])
 def test_hard_negatives_give_the_svms_of_all_negatives(retrain):
-    found = images()
+    per_image = images()
     weight, bias, kept = mine_hard_negatives(
-        lambda: iter(found), positives(found), TRAIN, passes=20, retrain_after=retrain
+        lambda: iter(per_image), positives(per_image), TRAIN, passes=20, retrain_after=retrain
     )
-    features = torch.cat([features for features, _ in found])
+    features = torch.cat([features for features, _ in per_image])
     margins = features @ weight.T + bias
     for label in range(3):
-        negative = torch.cat([negative[:, label] for _, negative in found])
+        negative = torch.cat([negative[:, label] for _, negative in per_image])
         whole, constant = train_svm(features[~negative], features[negative], cost=0.001)
         torch.testing.assert_close(margins[:, label], features @ whole + constant, atol=0.02, rtol=0)
         assert (margins[~negative, label] > margins[negative, label].quantile(0.99)).all(), "classes are separated"
     if retrain == 20:
-        assert kept < sum(int(negative.sum()) for _, negative in found)
+        assert kept < sum(int(negative.sum()) for _, negative in per_image)
 
 
 def test_the_svm_minimizes_the_loss():
@@ -68,24 +68,24 @@ def test_the_svm_minimizes_the_loss():
 
 
 def test_mining_ends_with_the_pass_without_new_hard_negatives():
-    found, passes = images(), []
+    per_image, passes = images(), []
 
     def examples():
         passes.append(1)
-        return iter(found)
+        return iter(per_image)
 
-    mine_hard_negatives(examples, positives(found), TRAIN, passes=20, retrain_after=50)
+    mine_hard_negatives(examples, positives(per_image), TRAIN, passes=20, retrain_after=50)
     assert 2 <= len(passes) < 20
 
 
 def test_margins_of_classes_without_objects_or_without_negatives():
-    found = images()
-    features = torch.cat([features for features, _ in found])
-    given = positives(found)
+    per_image = images()
+    features = torch.cat([features for features, _ in per_image])
+    given = positives(per_image)
     given[1] = given[1][:0]
-    for _, negative in found:
+    for _, negative in per_image:
         negative[:, 2] = False
-    weight, bias, _ = mine_hard_negatives(lambda: iter(found), given, TRAIN)
+    weight, bias, _ = mine_hard_negatives(lambda: iter(per_image), given, TRAIN)
     margins = features @ weight.T + bias
     assert (margins[:, 1] == NO_OBJECTS_BIAS).all()
     assert margins[:, [0, 2]].min() > NO_OBJECTS_BIAS
@@ -99,5 +99,5 @@ def test_objects_are_read_without_their_image_s_proposals(tmp_path):
     for file, own in zip(files, features, strict=True):
         np.savez(file, own_fc7=own, fc7_unit=np.float32(3))  # without those of proposals
     objects = [Objects(torch.zeros(len(one), 4), one, torch.zeros(0, 4)) for one in labels]
-    found = _objects_per_class(TrainingRegions(files, objects, b""), 3, scale=2.0)
-    assert [rows.tolist() for rows in found] == [[[3, 6]], [], [[6, 0], [0, 6]]]
+    per_image = _objects_per_class(TrainingRegions(files, objects, b""), 3, scale=2.0)
+    assert [rows.tolist() for rows in per_image] == [[[3, 6]], [], [[6, 0], [0, 6]]]

@@ -1,16 +1,12 @@
 import dataclasses
-import math
 
 import numpy as np
 import pytest
 from pycocotools import mask as rle
-from rich.console import Console
 
-from visionkit.metrics.results import MetricResults
 from visionkit.ops.palette import class_color
 from visionkit.pipelines.results import ClassificationResult, DetectionResult, SegmentationResult
 from visionkit.report.draw import draw
-from visionkit.report.tables import class_table, number, overall_table
 
 
 def detections(count):
@@ -30,29 +26,29 @@ def test_boxes_are_drawn_on_a_copy():
     np.testing.assert_array_equal(draw(detections(0), image), image)
 
 
-def letters(drawn):
-    """How many pixels are ink."""
+def text_pixels(drawn):
+    """Number of pixels of white text."""
     return (drawn == 255).all(axis=2).sum()
 
 
 @pytest.mark.parametrize("corner", [(0, 0), (150, 0), (0, 90), (150, 90)])
-def test_names_lie_whole_in_the_image_wherever_their_boxes_are(corner):
+def test_labels_are_completely_inside_the_image(corner):
     image = np.full((100, 160, 3), 128, np.uint8)
     named = dataclasses.replace(detections(1), class_names=["erythrocyte"])
     corners, middle = (np.array([[x, y, x + 9, y + 9]], np.float32) for x, y in (corner, (60, 50)))
     drawn, whole = (draw(dataclasses.replace(named, boxes=boxes), image) for boxes in (corners, middle))
-    assert letters(drawn) == letters(whole) > 10
+    assert text_pixels(drawn) == text_pixels(whole) > 10
 
 
 def test_names_are_readable_on_bright_and_on_dark_colors():
     image = np.full((100, 160, 3), 128, np.uint8)
     red, lime = (dataclasses.replace(detections(1), labels=np.array([label])) for label in (0, 2))
-    assert letters(draw(red, image)) > 0
-    assert letters(draw(lime, image)) == 0
+    assert text_pixels(draw(red, image)) > 0
+    assert text_pixels(draw(lime, image)) == 0
     assert (draw(lime, image) == 0).all(axis=2).sum() > 0
 
 
-def test_the_pixels_of_objects_are_colored():
+def test_masks_of_objects_are_colored():
     image = np.full((64, 64, 3), 128, np.uint8)
     plane = np.zeros((64, 64, 1), np.uint8, order="F")
     plane[40:60, 40:60] = 1
@@ -74,7 +70,7 @@ def test_classes_are_named_under_the_image():
         np.testing.assert_array_equal(drawn[:64], image)
         assert drawn.dtype == np.uint8
         assert drawn.shape[1:] == (96, 3)
-        assert (drawn[64:] > 0).any() == (count > 0), "letters on black"
+        assert (drawn[64:] > 0).any() == (count > 0), "text on black"
         heights.append(len(drawn))
     assert heights == sorted(heights)
     assert heights[1] < heights[2] < heights[3] == heights[4], "three lines at the most"
@@ -89,7 +85,7 @@ def segments(names, width=96):
     return SegmentationResult(None, names, np.arange(count), mask, np.full(count, 0.5, np.float32), colors)
 
 
-def test_classes_of_pixels_are_laid_over_the_image_and_named_under_it():
+def test_class_colors_are_blended_with_the_image_and_named_under_it():
     image = np.full((64, 96, 3), 128, np.uint8)
     drawn = draw(segments(["ant", "bee"]), image)
     assert drawn[10, 10].tolist() == [191, 64, 64]
@@ -101,28 +97,15 @@ def test_classes_of_pixels_are_laid_over_the_image_and_named_under_it():
     assert drawn.dtype == np.uint8
 
 
-def test_a_legend_takes_as_many_lines_as_it_needs():
+def test_a_legend_has_as_many_lines_as_needed():
     heights = [len(draw(segments(["a class"] * count), np.zeros((64, 96, 3), np.uint8))) - 64 for count in (0, 1, 4, 8)]
     assert heights[0] == heights[1] < heights[2] < heights[3]
 
 
-def test_large_images_get_larger_letters():
+def test_large_images_get_larger_text():
     strips = [len(draw(classes(1), np.zeros((side, side, 3), np.uint8))) - side for side in (200, 640, 2000)]
     assert strips[0] <= strips[1] < strips[2]
 
 
 def test_classes_have_different_colors():
     assert len({class_color(label) for label in range(80)}) > 70
-
-
-def test_tables_show_metrics_and_what_is_not_defined():
-    results = MetricResults(
-        {"AP": 0.25, "APl": math.nan}, {"AP": {"a": 0.5, "b": math.nan}, "AP50": {"a": 0.75, "b": math.nan}}
-    )
-    console = Console(record=True, width=80)
-    console.print(overall_table(results, "val"), class_table(results, ["a", "b"]))
-    text = console.export_text()
-    assert "0.2500" in text
-    assert "0.7500" in text
-    assert text.count("n/a") == 3
-    assert number(1 / 3) == "0.3333"
