@@ -45,7 +45,7 @@ DETECTORS = {
 OWN_BACKBONE = ("sliding window",)
 """Detectors that are trained from random values: no weights are at hand for what they need."""
 
-WITHOUT_LATER_STAGES = {"rcnn_efficientnet_lite0": ["model.classifier=softmax", "model.box_regression=false"]}
+WITHOUT_LATER_STAGES = {"rcnn_efficientnet_lite0": ["model.classifier=softmax", "model.box_regression.enabled=false"]}
 """What the short runs leave out: they time fine-tuning. R-CNN's other stages come on top of the given minutes."""
 
 WORDS = [

@@ -22,8 +22,8 @@ model:
   backbone: {name: resnet18, weights: none}
   fpn_channels: 16
   head_channels: 16
-  box_batch_size: 16
-  box_score_threshold: 0.0
+  roi: {batch_size: 16}
+  nms: {score_threshold: 0.0}
 optimizer: {lr: 0.01, base_batch_size: 2}
 schedule: {name: constant}
 inference: {score_threshold: 0.0}
@@ -220,7 +220,7 @@ def test_words_may_stand_behind_options(bodies):
     assert bodies == [("predict", "predict", ("a.ckpt", ["b.png", "c.png"]), named)]
 
 
-@pytest.mark.parametrize("word", ["model.box_nms_iou=0.3", "preprocess.short_side=9", "optimizer.lr=1"])
+@pytest.mark.parametrize("word", ["model.nms.iou=0.3", "preprocess.short_side=9", "optimizer.lr=1"])
 def test_what_a_finished_network_would_not_follow_is_refused(word, bodies, capsys):
     assert main(["test", "a.ckpt", word]) == 2
     assert "cannot be changed here" in capsys.readouterr().err

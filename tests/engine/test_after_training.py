@@ -30,12 +30,12 @@ model:
   name: rcnn
   backbone: {{name: alexnet, weights: none}}
   classifier: svm
-  box_regression: true
+  box_regression: {{enabled: true}}
   head_channels: 16
   warp_size: 67
   context: 4
-  box_batch_size: 8
-  box_score_threshold: 0.0
+  roi: {{batch_size: 8}}
+  nms: {{score_threshold: 0.0}}
 preprocess: {{short_side: 64, long_side: 128}}
 optimizer: {{lr: 0.01, base_batch_size: 2}}
 schedule: {{name: constant, warmup_steps: 0}}
@@ -154,7 +154,7 @@ def test_boxes_are_refined_and_scores_follow_from_the_margins(finished):
     assert torch.count_nonzero(network.fitted_layers["box_regression"].weight)
     image, regions = torch.randn(3, 64, 64), torch.tensor([[4.0, 4, 40, 50], [10, 20, 60, 60]])
     with torch.inference_mode():
-        features = network.describe(image, regions)
+        features = network.compute_features(image, regions)
         scores, _ = network.score_regions(features)
         margins = network.fitted_layers["svm"](features.fc7)
     torch.testing.assert_close(scores, 1 / (1 + 19**-margins))
@@ -257,7 +257,7 @@ def test_kept_features_equal_those_of_the_network(finished):
         compared += 1
         (prepared,), _ = task.preprocessing([images[index]])
         with torch.inference_mode():
-            features = task.network.describe(prepared, regions)
+            features = task.network.compute_features(prepared, regions)
         own = features.fc7[: len(boxes[index])]
         for name, computed in (("fc7", features.fc7), ("own_fc7", own), ("deepest", features.deepest[kept["pairs"]])):
             stored = torch.from_numpy(kept[name].astype(np.float32) * kept[f"{name.removeprefix('own_')}_unit"])

@@ -20,11 +20,11 @@ OPTIONS = {
     "head_dropout": 0.0,
     "warp_size": 32,
     "context": 4,
-    "box_batch_size": 24,
-    "box_score_threshold": 0.01,
+    "roi": {"batch_size": 24},
+    "nms": {"score_threshold": 0.01},
     # the paper's numbers are for thousands of objects; here a class has one to five
-    "svm_cost": 0.1,
-    "regression_penalty": 10.0,
+    "svm": {"cost": 0.1},
+    "box_regression": {"enabled": True, "penalty": 10.0},
 }
 
 
@@ -36,7 +36,7 @@ def test_eight_images_are_overfitted(tmp_path):
     torch.manual_seed(0)
     backbone = create_backbone("resnet18", weights="none")
     task = Detection(
-        create_model("rcnn", backbone, 6, classifier="svm", box_regression=True, **OPTIONS),
+        create_model("rcnn", backbone, 6, classifier="svm", **OPTIONS),
         data.class_names,
         preprocess=DetectionPreprocessOptions(short_side=SIZE, long_side=2 * SIZE),
         optimizer=OptimizerOptions(name="adamw", lr=5e-4, base_batch_size=2, weight_decay=0.0),
@@ -61,5 +61,7 @@ def test_eight_images_are_overfitted(tmp_path):
     network = Task.load_from_checkpoint(tmp_path / "best.ckpt").network
     image = torch.randn(3, SIZE, SIZE)
     with torch.inference_mode():
-        scores, _ = network.score_regions(network.describe(image, torch.tensor([[0.0, 0, 40, 40], [5, 5, 60, 50]])))
+        scores, _ = network.score_regions(
+            network.compute_features(image, torch.tensor([[0.0, 0, 40, 40], [5, 5, 60, 50]]))
+        )
     assert (scores[:, sorted(absent)] == 0).all()

@@ -151,7 +151,7 @@ data: {format: shapes}
 def test_the_command_scores_two_checkpoints_as_fused_by_hand(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.yaml").write_text(RECIPE)
-    words = ["model.box_score_threshold=0.15", *TINY]
+    words = ["model.nms.score_threshold=0.15", *TINY]
     for seed in (0, 1):
         assert main(["fit", "mine.yaml", *words, f"seed={seed}", "trainer.limit_val_batches=0"]) == 0
     checkpoints = [f"runs/mine/{run}/last.ckpt" for run in (1, 2)]

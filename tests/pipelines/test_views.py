@@ -201,7 +201,7 @@ def test_no_more_is_kept_than_max_detections():
 @pytest.mark.parametrize(
     ("network", "most"),
     [
-        (lambda: small_network(box_detections=7), 7),
+        (lambda: small_network(nms={"max_detections": 7}), 7),
         (
             lambda: create_model(
                 "retinanet", create_backbone("resnet18", weights="none"), 3, nms={"max_detections": 8}

@@ -28,8 +28,8 @@ def small_task(class_names, **options):
         len(class_names),
         fpn_channels=16,
         head_channels=16,
-        box_batch_size=16,
-        box_score_threshold=0.0,
+        roi={"batch_size": 16},
+        nms={"score_threshold": 0.0},
     )
     defaults = {
         "preprocess": DetectionPreprocessOptions(short_side=SIZE, long_side=2 * SIZE),

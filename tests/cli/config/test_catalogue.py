@@ -120,7 +120,7 @@ def test_source_that_is_not_part_of_a_registry_is_left_aside(tmp_path, monkeypat
 def test_a_class_that_passes_keywords_on_has_those_of_its_base():
     node = catalogue.registered("models")["mask_rcnn"].node
     found = catalogue.parameters(node)
-    assert found.keys() >= {"mask_channels", "box_nms_iou", "anchor_sizes"}
+    assert found.keys() >= {"mask_channels", "nms", "anchors"}
     assert catalogue.class_constant(node, "task") == "detection"
 
 

@@ -7,12 +7,17 @@ import pytest
 import torch
 from pycocotools import mask as rle
 
+from tests.helpers.options import merge_options
 from tests.models.detection.networks import target
 from visionkit.backbones import create_backbone
 from visionkit.models import create_model
 
-REGIONS = {"rpn_pre_nms_top_n_train": 100, "rpn_pre_nms_top_n_test": 100, "box_batch_size": 16, "head_channels": 16}
-GIVEN = {"head_channels": 16, "box_batch_size": 16}
+GIVEN = {"head_channels": 16, "roi": {"batch_size": 16}}
+REGIONS = {
+    "rpn": {"pre_nms_top_n_train": 100, "pre_nms_top_n_test": 100},
+    "roi": {"batch_size": 16},
+    "head_channels": 16,
+}
 S16 = {"out_stages": ["s16"]}
 
 SMALL = {
@@ -36,9 +41,8 @@ EVERY = pytest.mark.parametrize("name", sorted(SMALL))
 def small(name, **more_options):
     torch.manual_seed(0)
     backbone, backbone_options, options = SMALL[name]
-    return create_model(
-        name, create_backbone(backbone, weights="none", **backbone_options), 3, **options, **more_options
-    )
+    backbone = create_backbone(backbone, weights="none", **backbone_options)
+    return create_model(name, backbone, 3, **merge_options(options, more_options))
 
 
 def full_target(boxes, size):

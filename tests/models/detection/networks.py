@@ -5,12 +5,14 @@ import torch
 from torch import Tensor, nn
 from torchvision.models.detection import fasterrcnn_resnet50_fpn, maskrcnn_resnet50_fpn
 
+from tests.helpers.options import merge_options
 from visionkit.backbones import create_backbone
+from visionkit.models import create_model
 from visionkit.models.detection.faster_rcnn import FasterRCNN
 from visionkit.models.detection.parts.torchvision_weights import PublishedDetector
 
 BACKBONES = {"fpn": {}, "c4": {}, "single": {"out_stages": ["s16"]}}
-SMALL = {"head_channels": 32, "rpn_pre_nms_top_n_train": 100, "rpn_pre_nms_top_n_test": 100, "box_batch_size": 32}
+SMALL = {"head_channels": 32, "rpn": {"pre_nms_top_n_train": 100, "pre_nms_top_n_test": 100}, "roi": {"batch_size": 32}}
 
 
 THEIR_NAMES = {
@@ -26,7 +28,7 @@ def small_network(form: str = "fpn", num_classes: int = 3, **options) -> FasterR
     """Return a ResNet-18 detector that runs in milliseconds."""
     torch.manual_seed(0)
     backbone = create_backbone("resnet18", weights="none", **BACKBONES[form])
-    return FasterRCNN(backbone, num_classes, form=form, **{**SMALL, **options})
+    return create_model("faster_rcnn", backbone, num_classes, form=form, **merge_options(SMALL, options))
 
 
 def images(*sizes: tuple[int, int]) -> list[Tensor]:

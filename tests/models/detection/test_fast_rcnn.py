@@ -54,7 +54,7 @@ def test_it_learns_every_part_of_itself(pooling):
 
 
 def test_predictions_are_sorted_and_lie_in_the_image():
-    network = small_network(box_score_threshold=0.0).eval()
+    network = small_network(nms={"score_threshold": 0.0}).eval()
     with torch.inference_mode():
         first, second = network(images((64, 64), (64, 64)), proposals=[PROPOSALS, PROPOSALS[:2]])
     for found in (first, second):
@@ -65,7 +65,7 @@ def test_predictions_are_sorted_and_lie_in_the_image():
 
 
 def test_losses_and_predictions_are_those_of_forward():
-    network = small_network(box_score_threshold=0.0).eval()
+    network = small_network(nms={"score_threshold": 0.0}).eval()
     shown = images((64, 64), (64, 64))
     with torch.inference_mode():
         _, both = network.losses_and_predictions(shown, TARGETS)
@@ -96,7 +96,7 @@ def test_missing_proposals_are_an_error_that_says_how_to_give_them():
 
 
 def test_background_overlaps_an_object_a_little():
-    heads = small_network(box_batch_size=512, box_positive_fraction=0.9).roi_heads
+    heads = small_network(roi={"batch_size": 512, "positive_fraction": 0.9}).roi_heads
     one = Objects(torch.tensor([[0.0, 0, 10, 10]]), torch.tensor([2]), torch.zeros(0, 4))
     # IoU 1, .6, .3, .05 and none
     boxes = [[0, 0, 10, 10], [0, 0, 10, 6], [0, 0, 10, 3], [0, 0, 10, 0.5], [20, 20, 30, 30]]
@@ -180,7 +180,7 @@ def test_fc6_and_fc7_begin_with_those_of_the_classifier(tmp_path, model, options
     torch.testing.assert_close(network.roi_heads.box_head.fc7.bias, fc7.bias)
 
 
-@pytest.mark.parametrize("options", [{"svd": [4]}, {"svd": [4, 99]}, {"svd": [0, 4]}, {"box_bg_from": 0.7}])
+@pytest.mark.parametrize("options", [{"svd": [4]}, {"svd": [4, 99]}, {"svd": [0, 4]}, {"roi": {"min_bg_iou": 0.7}}])
 def test_options_that_make_no_sense_are_refused(options):
     with pytest.raises(ConfigError, match=next(iter(options))):
         small_network(**options)

@@ -18,7 +18,7 @@ from visionkit.errors import ConfigError, DataError, VisionkitError
 from visionkit.models import create_model
 from visionkit.models.detection.faster_rcnn import PUBLISHED, FasterRCNN
 from visionkit.models.detection.parts.batch import detections
-from visionkit.models.detection.parts.roi_heads import Sample
+from visionkit.models.detection.parts.roi_heads import RoISample
 from visionkit.models.load_model import load_strict
 from visionkit.ops.matching import assign
 from visionkit.ops.nms import Candidates
@@ -93,7 +93,7 @@ def test_images_without_objects_give_finite_losses_and_all_gradients(form, nothi
 
 @pytest.mark.parametrize("form", FORMS)
 def test_predictions_lie_in_their_image_and_fall_in_score(form):
-    network = small_network(form, box_score_threshold=0.0).eval()
+    network = small_network(form, nms={"score_threshold": 0.0}).eval()
     with torch.no_grad():
         predictions = network(TWO)
     for image, prediction in zip(TWO, predictions, strict=True):
@@ -108,7 +108,7 @@ def test_predictions_lie_in_their_image_and_fall_in_score(form):
 
 
 def test_one_validation_forward_gives_what_the_two_modes_give():
-    network = small_network(box_score_threshold=0.0).eval()
+    network = small_network(nms={"score_threshold": 0.0}).eval()
     runs = []
     network.backbone.register_forward_hook(lambda *_: runs.append(1))
     with torch.no_grad():
@@ -172,7 +172,7 @@ def test_anchors_that_cross_the_edge_do_not_train_in_the_papers_form():
     """Each image has its own edge, also in a padded batch; an object in a corner gets the best of whole anchors."""
     sizes = [(100, 128), (90, 70)]
     objects = network_objects([target([[0, 0, 14, 14]], [1]), target([[5, 5, 30, 40]], [0])])
-    network = small_network("single", anchor_sizes=[[16, 32]])
+    network = small_network("single", anchors={"sizes": [[16, 32]]})
     _, _, scored = network._first_stage(images(*sizes))
     anchors = scored.anchors
     classes, references = network.rpn._assign(anchors, objects, sizes)
@@ -184,7 +184,7 @@ def test_anchors_that_cross_the_edge_do_not_train_in_the_papers_form():
         assert torch.equal(own[inside], kinds)
         assert torch.equal(found[inside], matched + first)
         assert {0, 1} <= set(kinds.tolist())
-    everywhere, _ = small_network("c4", anchor_sizes=[[16, 32]]).rpn._assign(anchors, objects, sizes)
+    everywhere, _ = small_network("c4", anchors={"sizes": [[16, 32]]}).rpn._assign(anchors, objects, sizes)
     assert any((own[~plainly_inside(anchors, *size)] >= 0).any() for own, size in zip(everywhere, sizes, strict=True))
 
 
@@ -202,7 +202,7 @@ def test_where_no_anchor_lies_inside_all_of_them_train():
 def test_boxes_are_weighed_as_their_paper_does(form, beta):
     """Each of four coordinates is off by two: beyond beta smooth L1 is that less half of beta."""
     heads, box = small_network(form).roi_heads, torch.tensor([[0.0, 0, 10, 10]])
-    sample = Sample([box], torch.tensor([1]), box, [torch.zeros(1, dtype=torch.int64)])
+    sample = RoISample([box], torch.tensor([1]), box, [torch.zeros(1, dtype=torch.int64)])
     losses = heads.losses(torch.zeros(1, 4), torch.full((1, 4, 4), 2.0), sample)
     assert losses["loss_box"].item() == pytest.approx(4 * (2 - beta / 2))
 
@@ -217,7 +217,7 @@ def test_classes_do_not_suppress_each_other_unless_asked():
     boxes = torch.tensor([[0.0, 0, 40, 40], [1, 1, 41, 41], [80, 80, 100, 100]])
     scores = torch.tensor([0.9, 0.8, 0.7])
     labels = torch.tensor([0, 1, 1])
-    for options, kept in [({}, [0, 1, 2]), ({"nms_kind": "class_agnostic"}, [0, 2])]:
+    for options, kept in [({}, [0, 1, 2]), ({"nms": {"kind": "class_agnostic"}}, [0, 2])]:
         found = detections(Candidates(boxes, scores, labels), small_network(**options).roi_heads.nms)
         assert torch.equal(found["boxes"], boxes[kept])
 
@@ -288,9 +288,9 @@ def test_training_without_targets_raises():
 
 @pytest.mark.parametrize("form", FORMS)
 def test_spec_builds_the_same_structure(form):
-    network = small_network(form, anchor_ratios=(1.0, 2.0), box_detections=7)
+    network = small_network(form, anchors={"ratios": (1.0, 2.0)}, nms={"max_detections": 7})
     spec = network.spec
-    assert (spec["name"], spec["form"], spec["anchor_ratios"], spec["box_detections"]) == (
+    assert (spec["name"], spec["form"], spec["anchors"]["ratios"], spec["nms"]["max_detections"]) == (
         "faster_rcnn",
         form,
         [1.0, 2.0],
@@ -307,9 +307,9 @@ def test_spec_builds_the_same_structure(form):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"anchor_sizes": [[32], [64]]}, "5 levels"),
-        ({"anchor_sizes": [[32], [64], [128], [256], [512, 600]]}, "same number"),
-        ({"rpn_bg_iou": 0.8}, "rpn_bg_iou=0.8"),
+        ({"anchors": {"sizes": [[32], [64]]}}, "5 levels"),
+        ({"anchors": {"sizes": [[32], [64], [128], [256], [512, 600]]}}, "same number"),
+        ({"rpn": {"bg_iou": 0.8}}, r"bg_iou 0\.8 <= fg_iou 0\.7"),
         ({"form": "fpm"}, "did you mean fpn"),
         ({"num_classes": 0}, "num_classes=0"),
     ],
@@ -317,7 +317,7 @@ def test_spec_builds_the_same_structure(form):
 def test_contradicting_options_raise(options, message):
     backbone = create_backbone("resnet18", weights="none")
     with pytest.raises(ConfigError, match=message):
-        FasterRCNN(backbone, **{"num_classes": 3, **options})
+        create_model("faster_rcnn", backbone, **{"num_classes": 3, **options})
 
 
 def test_single_refuses_a_backbone_whose_last_stage_would_never_learn():
@@ -341,7 +341,7 @@ def test_anchor_shapes_are_in_pixels_of_the_input():
 
 
 def test_scales_do_not_depend_on_the_first_batch():
-    network = small_network(box_score_threshold=0.0).eval()
+    network = small_network(nms={"score_threshold": 0.0}).eval()
     with torch.no_grad():
         fresh = network(TWO)
         network(images((33, 40)))
@@ -351,9 +351,9 @@ def test_scales_do_not_depend_on_the_first_batch():
 
 
 OVERFIT = {
-    "fpn": {"anchor_sizes": [[16], [32], [64], [96], [128]]},
-    "single": {"anchor_sizes": [[32, 64]], "head_channels": 256, "head_dropout": 0.0},
-    "c4": {"anchor_sizes": [[32, 64]]},
+    "fpn": {"anchors": {"sizes": [[16], [32], [64], [96], [128]]}},
+    "single": {"anchors": {"sizes": [[32, 64]]}, "head_channels": 256, "head_dropout": 0.0},
+    "c4": {"anchors": {"sizes": [[32, 64]]}},
 }
 
 

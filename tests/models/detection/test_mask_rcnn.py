@@ -3,6 +3,7 @@ import pytest
 import torch
 from pycocotools import mask as rle
 
+from tests.helpers.options import merge_options
 from tests.models.detection.networks import (
     SMALL,
     THEIR_NAMES,
@@ -13,7 +14,7 @@ from tests.models.detection.networks import (
     with_background,
 )
 from visionkit.backbones import create_backbone
-from visionkit.errors import ConfigError, DataError
+from visionkit.errors import DataError
 from visionkit.models import create_model
 from visionkit.models.detection.mask_rcnn import PUBLISHED, MaskRCNN
 from visionkit.models.detection.parts import mask_head
@@ -54,7 +55,7 @@ WHOLE = torch.tensor([0.0, 0.0, 128.0, 100.0])
 def small_mask_network(num_classes=3, **options):
     torch.manual_seed(0)
     backbone = create_backbone("resnet18", weights="none")
-    return MaskRCNN(backbone, num_classes, mask_channels=16, **{**SMALL, **options})
+    return create_model("mask_rcnn", backbone, num_classes, mask_channels=16, **merge_options(SMALL, options))
 
 
 @pytest.fixture
@@ -161,19 +162,20 @@ def test_masks_are_decoded_a_part_at_a_time(monkeypatch, masks_at_once):
 
 
 def test_objects_without_masks_are_refused():
-    with pytest.raises(DataError, match="no masks, which mask_rcnn learns from"):
+    with pytest.raises(DataError, match="no masks, which mask_rcnn needs"):
         small_mask_network().train()(TWO, [target(BOXES[0], LABELS[0]), target()])
 
 
-def test_other_forms_are_refused():
-    with pytest.raises(ConfigError, match="works on a feature pyramid"):
-        small_mask_network(form="c4")
+def test_it_has_no_other_form():
+    backbone = create_backbone("resnet18", weights="none")
+    with pytest.raises(TypeError, match="form"):
+        create_model("mask_rcnn", backbone, 3, form="single")
 
 
 def test_the_spec_builds_the_same_structure():
-    network = small_mask_network(box_nms_iou=0.4)
+    network = small_mask_network(nms={"iou": 0.4})
     spec = network.spec
-    assert (spec["name"], spec["mask_channels"], spec["box_nms_iou"], spec["form"]) == ("mask_rcnn", 16, 0.4, "fpn")
+    assert (spec["name"], spec["mask_channels"], spec["nms"]["iou"]) == ("mask_rcnn", 16, 0.4)
     options = {key: value for key, value in spec.items() if key not in ("name", "backbone")}
     again = create_model(spec["name"], network.backbone, **options)
     assert again.spec == network.spec

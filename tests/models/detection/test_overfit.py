@@ -36,14 +36,16 @@ class Training:
 
 # Without ignored anchors: an overfitted model scores those between the two thresholds at random.
 FEW_PROPOSALS = {
-    "rpn_bg_iou": 0.5,
-    "rpn_pre_nms_top_n_train": 200,
-    "rpn_post_nms_top_n_train": 60,
-    "rpn_pre_nms_top_n_test": 200,
-    "rpn_post_nms_top_n_test": 60,
-    "box_batch_size": 32,
+    "rpn": {
+        "bg_iou": 0.5,
+        "pre_nms_top_n_train": 200,
+        "post_nms_top_n_train": 60,
+        "pre_nms_top_n_test": 200,
+        "post_nms_top_n_test": 60,
+    },
+    "roi": {"batch_size": 32},
 }
-PYRAMID = {**FEW_PROPOSALS, "fpn_channels": 32, "head_channels": 64, "anchor_sizes": [[20], [32], [44]]}
+PYRAMID = {**FEW_PROPOSALS, "fpn_channels": 32, "head_channels": 64, "anchors": {"sizes": [[20], [32], [44]]}}
 
 TRAININGS = {
     "retinanet": Training(
@@ -65,14 +67,14 @@ TRAININGS = {
         stages=["s16", "s32"],
         options={"head_channels": 64, "passthrough_channels": 16, "anchor_shapes": [[16, 16], [28, 28], [42, 42]]},
     ),
-    "fast_rcnn": Training(steps=60, options={"head_channels": 128, "head_dropout": 0.0, "box_batch_size": 64}),
+    "fast_rcnn": Training(steps=60, options={"head_channels": 128, "head_dropout": 0.0, "roi": {"batch_size": 64}}),
     "faster_rcnn": Training(steps=90, stages=["s8", "s16"], options=PYRAMID),
     "mask_rcnn": Training(steps=80, stages=["s8", "s16"], options={**PYRAMID, "mask_channels": 16}),
     # maps of 4 x 4 positions need RoIAlign
     "rfcn": Training(
         steps=150,
         lr=2e-3,
-        options={**FEW_PROPOSALS, "head_channels": 256, "anchor_sizes": [[16, 24, 36]], "pooling": "align"},
+        options={**FEW_PROPOSALS, "head_channels": 256, "anchors": {"sizes": [[16, 24, 36]]}, "pooling": "align"},
     ),
 }
 

@@ -4,17 +4,22 @@ import pytest
 import torch
 from torch.nn import functional
 
+from tests.helpers.options import merge_options
 from tests.models.detection.networks import THEIR_NAMES, images, target
 from visionkit.backbones import create_backbone
 from visionkit.errors import CheckpointError, ConfigError
 from visionkit.models import create_model
 from visionkit.models.detection.parts.batch import split_targets
 from visionkit.models.detection.parts.position_sensitive import BOXES, SCORES, PositionSensitiveRoIHeads
-from visionkit.models.detection.parts.roi_heads import Sample
+from visionkit.models.detection.parts.roi_heads import RoIOptions, RoISample
 from visionkit.ops.nms import NMSOptions
 
 LOSSES = list(THEIR_NAMES)
-SMALL = {"head_channels": 32, "rpn_pre_nms_top_n_train": 100, "rpn_post_nms_top_n_train": 40, "box_batch_size": 16}
+SMALL = {
+    "head_channels": 32,
+    "rpn": {"pre_nms_top_n_train": 100, "post_nms_top_n_train": 40},
+    "roi": {"batch_size": 16},
+}
 TWO = images((100, 128), (90, 70))
 TWO_TARGETS = [
     target([[10, 10, 60, 70], [30, 40, 90, 100], [5, 80, 25, 95]], [0, 2, 1]),
@@ -29,7 +34,7 @@ REGIONS = [
 def small_network(**options):
     torch.manual_seed(0)
     backbone = create_backbone("resnet18", weights="none", out_stages=["s16"])
-    return create_model("rfcn", backbone, 3, **{**SMALL, **options})
+    return create_model("rfcn", backbone, 3, **merge_options(SMALL, options))
 
 
 def without_values(name="resnet101", num_classes=20, **options):
@@ -38,10 +43,10 @@ def without_values(name="resnet101", num_classes=20, **options):
         return create_model("rfcn", backbone, num_classes)
 
 
-def heads(**options):
-    told = {"pooling": "average", "cells": 3, "stride": 8, "num_classes": 2, "ohem": True, "batch_size": 2}
-    matching = {"foreground_iou": 0.5, "background_iou": 0.5, "positive_fraction": 0.25, "nms": NMSOptions()}
-    return PositionSensitiveRoIHeads(**{**told, **matching, **options})
+def heads(batch_size=2, **options):
+    defaults = {"pooling": "average", "cells": 3, "stride": 8, "num_classes": 2, "ohem": True}
+    options = {**defaults, "options": RoIOptions(batch_size=batch_size), "nms": NMSOptions(), **options}
+    return PositionSensitiveRoIHeads(**options)
 
 
 def cells_by_hand(region, cells, stride, height, width):
@@ -113,7 +118,7 @@ def test_the_hardest_regions_of_each_image_are_learned_from():
     logits = torch.zeros(7, 3)
     logits[:, 0] = torch.tensor([4.0, -1.0, 3.0, -2.0, 0.5, 5.0, -3.0])
     logits.requires_grad_()
-    sample = Sample(
+    sample = RoISample(
         [torch.zeros(5, 4), torch.zeros(2, 4)],
         torch.zeros(7, dtype=torch.int64),
         torch.zeros(0, 4),
@@ -133,9 +138,9 @@ def test_a_wrong_box_is_hard_as_well():
     """Of three objects with equal scores the one whose box is worst is taken."""
     boxes = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 10], [0, 0, 10, 10]])
     truth = torch.tensor([[0.0, 0, 10, 10], [0, 0, 20, 20], [0, 0, 11, 10]])
-    sample = Sample([boxes], torch.tensor([1, 2, 1]), truth, [torch.arange(3)])
+    sample = RoISample([boxes], torch.tensor([1, 2, 1]), truth, [torch.arange(3)])
     deltas = torch.zeros(3, 3, 4, requires_grad=True)
-    losses = heads(batch_size=1, smooth_l1_beta=1.0).losses(torch.zeros(3, 3), deltas, sample)
+    losses = heads(batch_size=1).losses(torch.zeros(3, 3), deltas, sample)
     # center .5 of a side off, code 5; sides doubled, code 5 log 2; each over the bound of smooth L1, minus a half
     assert losses["loss_box"].item() == pytest.approx(2 * (10 * 0.5 - 0.5) + 2 * (5 * math.log(2) - 0.5), rel=1e-5)
     assert losses["loss_classifier"].item() == pytest.approx(math.log(3))
@@ -144,7 +149,7 @@ def test_a_wrong_box_is_hard_as_well():
 
 
 def test_anchors_that_cross_the_edge_do_not_train():
-    network, size = small_network(anchor_sizes=[[16, 32]]), (100, 128)
+    network, size = small_network(anchors={"sizes": [[16, 32]]}), (100, 128)
     _, _, scored = network._first_stage(TWO[:1])
     (classes,), _ = network.rpn._assign(scored.anchors, split_targets(TWO_TARGETS[:1], 3), [size])
     crossing = [x1 < 0 or y1 < 0 or x2 > 128 or y2 > 100 for x1, y1, x2, y2 in scored.anchors.tolist()]
@@ -154,7 +159,7 @@ def test_anchors_that_cross_the_edge_do_not_train():
 
 @pytest.mark.parametrize("ohem", [True, False])
 def test_all_proposals_are_judged_for_the_hardest_or_a_sample_of_them(ohem):
-    network = small_network(ohem=ohem, anchor_sizes=[[16, 32, 64]]).train()
+    network = small_network(ohem=ohem, anchors={"sizes": [[16, 32, 64]]}).train()
     judged = []
     network.roi_heads.register_forward_hook(lambda _, inputs, __: judged.extend(map(len, inputs[1])))
     network(TWO, TWO_TARGETS)
@@ -209,7 +214,7 @@ def test_every_parameter_gets_a_gradient(options):
 
 @pytest.mark.parametrize("ohem", [True, False])
 def test_losses_fall(ohem):
-    network = small_network(ohem=ohem, anchor_sizes=[[32, 64]]).train()
+    network = small_network(ohem=ohem, anchors={"sizes": [[32, 64]]}).train()
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
     course = []
     for _ in range(15):
@@ -237,7 +242,7 @@ def test_images_without_objects_teach_background_only(ohem):
 @pytest.mark.parametrize("size", [(5, 5), (16, 1), (31, 97), (201, 67)])
 @pytest.mark.parametrize("pooling", ["average", "align"])
 def test_images_of_any_size(size, pooling):
-    network = small_network(box_score_threshold=0.0, pooling=pooling)
+    network = small_network(nms={"score_threshold": 0.0}, pooling=pooling)
     (image,) = images(size)
     height, width = size
     losses = network.train()([image] * 2, [target([[0, 0, width, height]], [1]), target()])
@@ -252,7 +257,7 @@ def test_images_of_any_size(size, pooling):
 
 
 def test_one_validation_forward_gives_what_forward_gives():
-    network = small_network(box_score_threshold=0.0).eval()
+    network = small_network(nms={"score_threshold": 0.0}).eval()
     with torch.no_grad():
         losses, predictions = network.losses_and_predictions(TWO, TWO_TARGETS)
         alone = network(TWO)
@@ -263,7 +268,7 @@ def test_one_validation_forward_gives_what_forward_gives():
 def test_classes_do_not_suppress_each_other_unless_asked():
     kept = []
     for kind in ("per_class", "class_agnostic"):
-        network = small_network(box_score_threshold=0.0, box_detections=1000, nms_kind=kind).eval()
+        network = small_network(nms={"score_threshold": 0.0, "max_detections": 1000, "kind": kind}).eval()
         with torch.no_grad():
             (found,) = network(TWO[:1])
         kept.append(found)
@@ -280,7 +285,7 @@ def test_classes_do_not_suppress_each_other_unless_asked():
             r"s32 of resnet50 has stride 32\nset model.backbone.output_stride=16, or .*out_stages=\[s16\]",
         ),
         ("densenet121", None, r"s32 of densenet121 has stride 32\nset model.backbone.out_stages=\[s16\]"),
-        ("resnet18", ["s4"], "needs the stage s16; resnet18 gives s4"),
+        ("resnet18", ["s4"], "needs the stage s16; resnet18 has s4"),
     ],
 )
 def test_backbones_without_a_fine_map_are_refused(name, stages, remedy):
@@ -299,9 +304,9 @@ def test_other_backbones_carry_both_stages_on_s16(name, stages):
     [
         ({"pooling": "averge"}, "did you mean average"),
         ({"cells": 0}, "cells=0"),
-        ({"box_bg_iou": 0.6}, "box_bg_iou=0.6"),
-        ({"anchor_sizes": [[32], [64]]}, "2 levels"),
-        ({"nms_kind": "class_agnostc"}, "class_agnostic"),
+        ({"roi": {"bg_iou": 0.6}}, r"bg_iou 0\.6 <= fg_iou 0\.5"),
+        ({"anchors": {"sizes": [[32], [64]]}}, "2 levels"),
+        ({"nms": {"kind": "class_agnostc"}}, "class_agnostic"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(options, message):
@@ -310,7 +315,7 @@ def test_options_that_make_no_sense_are_refused(options, message):
 
 
 def test_its_spec_and_its_checkpoint_build_it_again(tmp_path):
-    network = small_network(pooling="align", cells=2, box_score_threshold=0.0)
+    network = small_network(pooling="align", cells=2, nms={"score_threshold": 0.0})
     torch.save(network.state_dict(), tmp_path / "rfcn.pth")
     spec = {**network.spec, "weights": str(tmp_path / "rfcn.pth")}
     again = create_model(**{**spec, "backbone": create_backbone(**network.spec["backbone"])})

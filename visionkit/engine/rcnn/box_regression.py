@@ -27,8 +27,8 @@ class BoxRegression(RegionFittingStage):
         """See `RegionFittingStage.options`."""
         return {
             "classes": network.num_classes,
-            "iou": network.regression_iou,
-            "penalty": network.regression_penalty,
+            "iou": network.box_regression_options.iou,
+            "penalty": network.box_regression_options.penalty,
         }
 
     def fit_regions(self, regions: TrainingRegions, network: RCNN) -> tuple[Tensor, Tensor]:
@@ -41,14 +41,14 @@ class BoxRegression(RegionFittingStage):
 
 def _fit_class(label: int, regions: TrainingRegions, network: RCNN, scale: float) -> tuple[Tensor, Tensor]:
     """Return weight [4, P] and bias [4] of one class; the matrix of all classes would not fit into memory."""
-    ridge = Ridge(network.regression_penalty)
+    ridge = Ridge(network.box_regression_options.penalty)
     for index, objects in enumerate(regions.objects):
         if label not in objects.labels:
             continue
         boxes, deepest = regions.near_objects(index)
-        rows, nearest = regression_pairs(boxes, objects, network.regression_iou)
+        rows, nearest = regression_pairs(boxes, objects, network.box_regression_options.iou)
         of_class = objects.labels[nearest] == label
-        coding = network.roi_heads.box_coder.encode_single(objects.boxes[nearest[of_class]], boxes[rows[of_class]])
+        coding = network.roi_heads.box_coder.encode(objects.boxes[nearest[of_class]], boxes[rows[of_class]])
         ridge.add(deepest[rows[of_class]] * scale, coding)
     logger.info("box regression of class %d of %d: %d pairs", label + 1, network.num_classes, ridge.examples)
     if ridge.examples:

@@ -144,13 +144,13 @@ class RegionFeatureFolder:
     def _compute(self, image: Tensor, regions: Tensor, objects: Objects) -> dict[str, NDArray[Any]]:
         """Return the arrays of an image's file; its objects are the first of the regions."""
         own = len(objects.boxes)
-        pairs = own + regression_pairs(regions[own:], objects, self.network.regression_iou)[0]
+        pairs = own + regression_pairs(regions[own:], objects, self.network.box_regression_options.iou)[0]
         if not self.with_svms:
             regions, pairs = regions[pairs], torch.arange(len(pairs))
         device = self.trainer.strategy.root_device
         with self.trainer.precision_plugin.forward_context(), torch.no_grad():
             (prepared,), _ = self.pipeline.preprocessing([image.to(device)])
-            features = self.network.describe(prepared, regions.to(device))
+            features = self.network.compute_features(prepared, regions.to(device))
         check_finite(*features)
         fc7, fc7_unit = _pack(features.fc7)
         deepest, deepest_unit = _pack(features.deepest[pairs.to(device)])
@@ -168,7 +168,7 @@ class RegionFeatureFolder:
         """Return a digest of everything that the features depend on except images and regions."""
         network = self.network
         warp = network.roi_heads.pool
-        selection = {"all": self.with_svms, "pairs above": network.regression_iou}
+        selection = {"all": self.with_svms, "pairs above": network.box_regression_options.iou}
         structure = {**backbone_structure(network.backbone), "warp": warp.size, "context": warp.context, **selection}
         preprocess = dataclasses.asdict(self.pipeline.preprocess_options)
         preprocess["precision"] = self.trainer.precision

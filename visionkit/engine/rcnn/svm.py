@@ -38,7 +38,11 @@ class LinearSVMs(RegionFittingStage):
 
     def options(self, network: RCNN) -> dict[str, float]:
         """See `RegionFittingStage.options`."""
-        return {"classes": network.num_classes, "negative_iou": network.svm_negative_iou, "cost": network.svm_cost}
+        return {
+            "classes": network.num_classes,
+            "negative_iou": network.svm_options.negative_iou,
+            "cost": network.svm_options.cost,
+        }
 
     def fit_regions(self, regions: TrainingRegions, network: RCNN) -> tuple[Tensor, Tensor]:
         """Return weight [K, C] and bias [K] of the margins."""
@@ -48,9 +52,9 @@ class LinearSVMs(RegionFittingStage):
         def examples() -> Examples:
             for index, objects in enumerate(regions.objects):
                 boxes, fc7 = regions.all_regions(index)
-                yield fc7 * scale, negatives(boxes, objects, network.num_classes, network.svm_negative_iou)
+                yield fc7 * scale, negatives(boxes, objects, network.num_classes, network.svm_options.negative_iou)
 
-        weight, bias, kept = mine_hard_negatives(examples, positives, partial(train_svm, cost=network.svm_cost))
+        weight, bias, kept = mine_hard_negatives(examples, positives, partial(train_svm, cost=network.svm_options.cost))
         objects = sum(map(len, positives))
         logger.info("linear SVMs of %d classes: %d objects, %d hard negatives", len(bias), objects, kept)
         return weight * scale, bias

@@ -1,22 +1,26 @@
-"""Mask R-CNN (He et al. 2017): Faster R-CNN on a feature pyramid with a mask for each object."""
+"""Mask R-CNN (He et al. 2017)."""
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 from torchvision.models.detection import MaskRCNN_ResNet50_FPN_Weights
 
 from visionkit.backbones.base import Backbone
-from visionkit.errors import ConfigError, DataError
+from visionkit.errors import DataError
 from visionkit.models.create import models
 from visionkit.models.detection.faster_rcnn import PUBLISHED as FASTER_RCNN
 from visionkit.models.detection.faster_rcnn import FasterRCNN
+from visionkit.models.detection.parts.anchors import AnchorOptions
 from visionkit.models.detection.parts.batch import ImageBatch
 from visionkit.models.detection.parts.box_head import MultiLevelRoIAlign
+from visionkit.models.detection.parts.fpn import FPN
 from visionkit.models.detection.parts.mask_head import MaskHead
-from visionkit.models.detection.parts.roi_heads import Sample
+from visionkit.models.detection.parts.roi_heads import RoIOptions, RoISample
+from visionkit.models.detection.parts.rpn import RPNOptions
 from visionkit.models.detection.parts.torchvision_weights import PublishedDetector
 from visionkit.ops.matching import Objects
+from visionkit.ops.nms import NMSOptions
 from visionkit.structures import Prediction
 
 PUBLISHED = PublishedDetector(
@@ -33,27 +37,36 @@ PUBLISHED = PublishedDetector(
 )
 
 POOLED_CELLS = 14
-"""In each direction of what the mask branch sees of a region; masks come out twice as fine (He et al., figure 4)."""
+"""Side of the map that the mask branch pools for a region; masks have twice this side (He et al., figure 4)."""
 
 
 @models.register("mask_rcnn")
 class MaskRCNN(FasterRCNN):
-    """Faster R-CNN that also says which pixels are the object.
+    """Mask R-CNN (He et al. 2017), Faster R-CNN on a feature pyramid with a mask for each object.
 
-    The defaults are those of torchvision's `maskrcnn_resnet50_fpn`, whose results it repeats when given its weights
-    (COCO box AP 37.9, mask AP 34.6). Training needs the masks of the objects; predictions carry `mask_probabilities`
-    float32 [M, 28, 28] of each box besides those of `FasterRCNN`, and losses `loss_mask`.
+    The defaults are those of torchvision's `maskrcnn_resnet50_fpn` (COCO box AP 37.9, mask AP 34.6). With the same
+    weights the model returns torchvision's results. Targets need `masks`. Predictions also have `mask_probabilities`
+    float32 [M, 28, 28] inside each box, and losses `loss_mask`.
 
     Args:
-        backbone: with stages of stride 4 to 32.
+        backbone: source of the feature maps, with stages of stride 4 to 32.
         num_classes: K, without background; labels are 0..K-1.
-        mask_channels: of the mask branch's convolutions (He et al. 2017, figure 4: 256).
-        weights: as of `FasterRCNN`; "coco" is torchvision's file of Mask R-CNN.
-        **options: as of `FasterRCNN`, form "fpn" only.
+        anchors, rpn, roi, nms, fpn_channels, head_channels, head_dropout, roi_size: see `FasterRCNN` with form "fpn".
+        mask_channels: channels of the mask branch (He et al. 2017, figure 4: 256).
+        weights: see `FasterRCNN`; "coco" is torchvision's file of Mask R-CNN.
 
     Raises:
-        ConfigError: options that contradict each other or the backbone, or another form than "fpn".
-        CheckpointError: `weights` cannot be had or does not fit.
+        ConfigError: options that contradict each other or the backbone.
+        CheckpointError: `weights` cannot be loaded, or are for another model.
+
+    Example:
+        >>> import torch
+        >>> import visionkit as vk
+        >>> backbone = vk.create_backbone("resnet18", weights="none")
+        >>> model = vk.MaskRCNN(backbone, num_classes=3, fpn_channels=32, head_channels=32, mask_channels=16).eval()
+        >>> prediction = model([torch.randn(3, 64, 64)])[0]
+        >>> prediction["mask_probabilities"].shape[1:]
+        torch.Size([28, 28])
     """
 
     predicts_masks: ClassVar[bool] = True
@@ -63,28 +76,44 @@ class MaskRCNN(FasterRCNN):
         backbone: Backbone,
         num_classes: int,
         *,
+        anchors: AnchorOptions = AnchorOptions(),
+        rpn: RPNOptions = RPNOptions(),
+        roi: RoIOptions = RoIOptions(),
+        nms: NMSOptions = NMSOptions(score_threshold=0.05),
+        fpn_channels: int = 256,
+        head_channels: int | None = None,
+        head_dropout: float | None = None,
+        roi_size: int | None = None,
         mask_channels: int = 256,
         weights: str | None = None,
-        **options: Any,
     ) -> None:
-        if options.get("form", "fpn") != "fpn":
-            raise ConfigError(f"model.form={options['form']}: mask_rcnn works on a feature pyramid, form=fpn")
-        super().__init__(backbone, num_classes, **options)
-        levels = {name: stage.stride for name, stage in backbone.stages.items() if name in self.neck.level_names}  # type: ignore[operator]
-        channels = options.get("fpn_channels", 256)
-        self.mask_head = MaskHead(MultiLevelRoIAlign(levels, POOLED_CELLS), channels, mask_channels, num_classes)
+        super().__init__(
+            backbone,
+            num_classes,
+            anchors=anchors,
+            rpn=rpn,
+            roi=roi,
+            nms=nms,
+            fpn_channels=fpn_channels,
+            head_channels=head_channels,
+            head_dropout=head_dropout,
+            roi_size=roi_size,
+        )
+        assert isinstance(self.neck, FPN)
+        levels = {name: stage.stride for name, stage in backbone.stages.items() if name in self.neck.level_names}
+        self.mask_head = MaskHead(MultiLevelRoIAlign(levels, POOLED_CELLS), fpn_channels, mask_channels, num_classes)
         if weights is not None:
             PUBLISHED.load(self, backbone, weights)
         self.to(memory_format=torch.channels_last)
 
     def _region_losses(
-        self, batch: ImageBatch, maps: dict[str, Tensor], sample: Sample, objects: list[Objects]
+        self, batch: ImageBatch, maps: dict[str, Tensor], sample: RoISample, objects: list[Objects]
     ) -> dict[str, Tensor]:
         for number, one in enumerate(objects):
             if len(one.boxes) and one.masks is None:
                 raise DataError(
-                    f"image {number} of the batch has {len(one.boxes)} objects and no masks, which mask_rcnn learns "
-                    "from\ntake a card whose annotations have them, or model.name=faster_rcnn"
+                    f"image {number} of the batch has {len(one.boxes)} objects but no masks, which mask_rcnn needs\n"
+                    "use a card whose annotations have masks, or model.name=faster_rcnn"
                 )
         boxes = super()._region_losses(batch, maps, sample, objects)
         return {**boxes, "loss_mask": self.mask_head.loss(maps, sample, objects, batch.sizes)}

@@ -43,7 +43,8 @@ def published(reference, tmp_path):
 
 
 def make(weights, num_classes=3, **options):
-    return FasterRCNN(create_backbone("resnet50", weights="none"), num_classes, weights=str(weights), **options).eval()
+    backbone = create_backbone("resnet50", weights="none")
+    return create_model("faster_rcnn", backbone, num_classes, weights=str(weights), **options).eval()
 
 
 def assert_same_boxes(ours, theirs):
@@ -123,7 +124,7 @@ def test_a_foreign_file_is_refused_with_names(tmp_path):
 
 def test_a_file_for_other_anchors_is_refused(published):
     with pytest.raises(CheckpointError, match=r"of another shape .*rpn.head.bbox_pred"):
-        make(published, anchor_ratios=(1.0,))
+        make(published, anchors={"ratios": (1.0,)})
 
 
 @pytest.mark.parametrize("content", [b"", b"not a checkpoint", None])
@@ -167,8 +168,8 @@ def torchvision_faster_rcnn(masks=False):
 
 
 DETECTORS = {
-    "faster_rcnn": (torchvision_faster_rcnn, "resnet50", {"box_score_threshold": 0.0}, (64, 96)),
-    "mask_rcnn": (lambda: torchvision_faster_rcnn(True), "resnet50", {"box_score_threshold": 0.0}, (64, 96)),
+    "faster_rcnn": (torchvision_faster_rcnn, "resnet50", {"nms": {"score_threshold": 0.0}}, (64, 96)),
+    "mask_rcnn": (lambda: torchvision_faster_rcnn(True), "resnet50", {"nms": {"score_threshold": 0.0}}, (64, 96)),
     "retinanet": (lambda: torchvision_retinanet(90), "resnet18", {"nms": {"max_detections": 300}}, (64, 96)),
     "ssd": (torchvision_ssd, "vgg16_atrous", {"form": "ssd300", "nms": {"score_threshold": 0.0}}, (300, 300)),
 }

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from tests.helpers.options import merge_options
 from tests.models.detection.networks import images, target
 from visionkit.backbones import create_backbone
 from visionkit.errors import ConfigError, VisionkitError
@@ -9,6 +10,9 @@ from visionkit.models.detection.rcnn.region_warp import RegionWarp
 
 PROPOSALS = torch.tensor([[0, 0, 40, 40], [10, 12, 50, 60], [30, 5, 64, 30], [2, 2, 60, 62], [16, 16, 48, 48.0]])
 TARGETS = [target([[10, 10, 50, 58]], [1], proposals=PROPOSALS), target(proposals=PROPOSALS[:3])]
+
+
+ALL = {"score_threshold": 0.0}
 
 
 def small_network(**options):
@@ -41,7 +45,7 @@ def test_alexnet_has_the_papers_layers():
 
 
 def test_it_learns_and_its_boxes_are_the_proposals():
-    network = small_network(box_score_threshold=0.0, box_nms_iou=1.0).train()
+    network = small_network(nms={"score_threshold": 0.0, "iou": 1.0}).train()
     losses = network(images((64, 64), (64, 80)), TARGETS)
     assert set(losses) == {"loss_classifier"}
     losses["loss_classifier"].backward()
@@ -54,7 +58,7 @@ def test_it_learns_and_its_boxes_are_the_proposals():
 
 
 def test_chunks_change_nothing():
-    whole, parts = small_network(box_score_threshold=0.0), small_network(box_score_threshold=0.0, chunk=2)
+    whole, parts = small_network(nms=ALL), small_network(nms=ALL, chunk=2)
     with torch.inference_mode():
         found = [network.eval()(images((64, 64)), proposals=[PROPOSALS])[0] for network in (whole, parts)]
     torch.testing.assert_close(found[0], found[1], atol=1e-5, rtol=1e-4)
@@ -62,7 +66,8 @@ def test_chunks_change_nothing():
 
 def fitted_network(**options):
     """With machines and regression of random values, as if their stages were over."""
-    network = small_network(classifier="svm", box_regression=True, box_score_threshold=0.0, **options).eval()
+    options = merge_options({"nms": {"score_threshold": 0.0}}, options)
+    network = small_network(classifier="svm", box_regression={"enabled": True}, **options).eval()
     for part in network.fitted_layers.values():
         part.fit(0.1 * torch.randn_like(part.weight), 0.1 * torch.randn_like(part.bias))
     return network
@@ -74,14 +79,14 @@ def found_by(network):
 
 
 def test_before_its_later_stages_it_is_the_fine_tuned_classifier():
-    with_stages = small_network(classifier="svm", box_regression=True).eval()
+    with_stages = small_network(classifier="svm", box_regression={"enabled": True}).eval()
     torch.testing.assert_close(found_by(with_stages), found_by(small_network().eval()))
 
 
 def test_scores_are_a_sigmoid_of_margins_and_boxes_those_of_the_regression():
-    network = fitted_network(box_nms_iou=1.0)
+    network = fitted_network(nms={"iou": 1.0})
     with torch.inference_mode():
-        features = network.describe(images((64, 64))[0], PROPOSALS)
+        features = network.compute_features(images((64, 64))[0], PROPOSALS)
         margins = network.fitted_layers["svm"](features.fc7)
         shifts = network.fitted_layers["box_regression"](features.deepest).view(-1, 3, 4)
     found = found_by(network)
@@ -121,7 +126,9 @@ def test_what_is_no_number_is_refused(stage, value):
         found_by(network)
 
 
-@pytest.mark.parametrize("options", [{"warp_size": 20}, {"context": 40}, {"svm_cost": 0.0}, {"regression_penalty": -1}])
+@pytest.mark.parametrize(
+    "options", [{"warp_size": 20}, {"context": 40}, {"svm": {"cost": 0.0}}, {"box_regression": {"penalty": -1}}]
+)
 def test_sizes_that_leave_nothing_are_refused(options):
     with pytest.raises(ConfigError, match=next(iter(options))):
         small_network(**options)

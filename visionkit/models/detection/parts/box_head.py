@@ -1,7 +1,5 @@
 """The second stage of Faster R-CNN (Girshick 2015; Ren et al. 2015): pool proposals, classify and refine them."""
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -9,7 +7,9 @@ from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHe
 from torchvision.ops import MultiScaleRoIAlign, roi_pool
 from torchvision.ops.poolers import initLevelMapper
 
-from visionkit.models.detection.parts.roi_heads import RoIHeads
+from visionkit.models.detection.parts.roi_heads import RoIHeads, RoIOptions
+from visionkit.models.detection.parts.rpn import SMOOTH_L1_BETA
+from visionkit.ops.nms import NMSOptions
 from visionkit.ops.roi_align import SAMPLES, multi_level_roi_align
 
 
@@ -105,16 +105,18 @@ class StageHead(nn.Module):
 
 
 class PooledRoIHeads(RoIHeads):
-    """Pools regions, classifies and refines them, and learns to.
+    """RoI heads that pool each region, and classify and refine it with a head of its own.
 
     Args:
-        pool: from feature maps and regions to [R, C, size, size].
-        head: from that to [R, channels].
-        channels: of the head's output.
+        pool: module from feature maps and regions to [R, C, size, size].
+        head: module from that to [R, channels].
+        channels: channels of the head's output.
         num_classes: K.
-        deviations: of the normal distributions that the weights of the layers for classes and for boxes are drawn from,
-            their biases being 0; None leaves them as PyTorch makes them.
-        **options: of `RoIHeads`.
+        options: which proposals are trained on.
+        nms: how overlapping detections are filtered.
+        smooth_l1_beta: where the box loss changes from quadratic to linear.
+        initial_std: standard deviations of the normally distributed initial weights of the class and the box layer,
+            with zero biases; None keeps PyTorch's initialization.
     """
 
     def __init__(
@@ -123,17 +125,19 @@ class PooledRoIHeads(RoIHeads):
         head: nn.Module,
         channels: int,
         num_classes: int,
-        deviations: tuple[float, float] | None = None,
-        **options: Any,
+        options: RoIOptions,
+        nms: NMSOptions,
+        smooth_l1_beta: float = SMOOTH_L1_BETA,
+        initial_std: tuple[float, float] | None = None,
     ) -> None:
-        super().__init__(**options)
+        super().__init__(options, nms, smooth_l1_beta)
         self.pool = pool
         self.box_head = head
         self.box_predictor = FastRCNNPredictor(channels, num_classes + 1)
-        if deviations is not None:
+        if initial_std is not None:
             layers = (self.box_predictor.cls_score, self.box_predictor.bbox_pred)
-            for layer, deviation in zip(layers, deviations, strict=True):
-                nn.init.normal_(layer.weight, std=deviation)
+            for layer, std in zip(layers, initial_std, strict=True):
+                nn.init.normal_(layer.weight, std=std)
                 nn.init.zeros_(layer.bias)
 
     def forward(self, maps: dict[str, Tensor], regions: list[Tensor]) -> tuple[Tensor, Tensor]:

@@ -1,9 +1,8 @@
-"""The three forms of Faster R-CNN: what lies between the backbone and the two stages' predictors."""
+"""The three variants of Faster R-CNN: the modules between the backbone and the predictors of the two stages."""
 
-import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from torch import nn
 
@@ -11,6 +10,7 @@ from visionkit.backbones.base import Backbone, Stage
 from visionkit.errors import ConfigError
 from visionkit.models.detection.parts.box_head import MultiLevelRoIAlign, StageHead, TwoLayerHead
 from visionkit.models.detection.parts.fpn import FPN, SelectedMaps
+from visionkit.models.detection.parts.rpn import SMOOTH_L1_BETA
 from visionkit.models.fully_connected_weights import copy_fully_connected
 
 SINGLE_STAGE = "s16"
@@ -18,7 +18,7 @@ SINGLE_STAGE = "s16"
 
 
 class Widths(NamedTuple):
-    """What the user may choose about the heads; None is the form's published value. See `FasterRCNN`."""
+    """Widths of the heads, see `FasterRCNN`; None is the published value of the variant."""
 
     fpn_channels: int
     head_channels: int | None
@@ -28,17 +28,18 @@ class Widths(NamedTuple):
 
 @dataclass
 class Parts:
-    """A form, built.
+    """The modules of a variant.
 
     Attributes:
-        neck: from the backbone's maps to those of the RPN.
-        channels: of the neck's maps.
+        neck: module from the backbone's maps to those of the RPN.
+        channels: channels of the neck's maps.
         anchor_sizes: published sides of the anchors for each of the neck's maps, in pixels.
-        pool: cuts regions out of the neck's maps.
-        head: from a pooled region to a vector.
-        head_channels: its length.
-        inside_only: option of `RegionProposalNetwork`.
-        judging: options of `PooledRoIHeads` where the form's paper differs from torchvision.
+        pool: RoI pooling on the neck's maps.
+        head: module from a pooled region to a vector.
+        head_channels: length of that vector.
+        inside_only: see `RegionProposalNetwork`.
+        smooth_l1_beta: see `RoIHeads`.
+        initial_std: see `PooledRoIHeads`.
     """
 
     neck: nn.Module
@@ -48,14 +49,15 @@ class Parts:
     head: nn.Module
     head_channels: int
     inside_only: bool = False
-    judging: dict[str, Any] = field(default_factory=dict)
+    smooth_l1_beta: float = SMOOTH_L1_BETA
+    initial_std: tuple[float, float] | None = None
 
 
 def fpn(backbone: Backbone, widths: Widths) -> Parts:
     """Feature pyramid over the stages from stride 4 to 32, two fully connected layers."""
     stages = {name: stage for name, stage in backbone.stages.items() if 4 <= stage.stride <= 32}
     if not stages:
-        raise ConfigError(f"form=fpn needs stages of stride 4 to 32; {backbone.name} gives {_listed(backbone)}")
+        raise ConfigError(f"form=fpn needs stages of stride 4 to 32; {backbone.name} has {_listed(backbone)}")
     strides = {name: stage.stride for name, stage in stages.items()}
     *_, deepest = strides.values()
     channels, size = widths.fpn_channels, widths.roi_size or 7
@@ -71,17 +73,17 @@ def fpn(backbone: Backbone, widths: Widths) -> Parts:
 
 
 def single(backbone: Backbone, widths: Widths) -> Parts:
-    """One map, two fully connected layers with dropout, which begin with those of the backbone's classifier, if any.
+    """One map, two fully connected layers with dropout, initialized with those of the backbone's classifier, if any.
 
-    Where the backbone's values are VGG's ImageNet weights, that is Girshick's initialization (2015, section 2.2). His
-    are the loss of boxes (equation 3) and the predictors' first values (section 2.3), too.
+    With VGG's ImageNet weights, that is the initialization of Girshick 2015 (section 2.2). The box loss (equation 3)
+    and the initialization of the predictors (section 2.3) are from there too.
     """
     stage = single_stage(backbone)
     stages = list(backbone.computed)
     idle = [name for deeper in stages[stages.index(SINGLE_STAGE) + 1 :] for name in backbone.stage_modules[deeper]]
     if any(parameter.requires_grad for name in idle for parameter in backbone.get_submodule(name).parameters()):
         raise ConfigError(
-            f"form=single uses {backbone.name} up to {SINGLE_STAGE}; what lies behind would never learn.\n"
+            f"form=single uses {backbone.name} up to {SINGLE_STAGE}; the stages behind it would never train.\n"
             f"Set model.backbone.out_stages=[{SINGLE_STAGE}], or use form=c4 with a ResNet"
         )
     size, head_channels = widths.roi_size or 7, widths.head_channels or 4096
@@ -96,12 +98,13 @@ def single(backbone: Backbone, widths: Widths) -> Parts:
         head=head,
         head_channels=head_channels,
         inside_only=True,
-        judging={"smooth_l1_beta": 1.0, "deviations": (0.01, 0.001)},
+        smooth_l1_beta=1.0,
+        initial_std=(0.01, 0.001),
     )
 
 
 def c4(backbone: Backbone, widths: Widths) -> Parts:
-    """C4 for proposals and regions; the stages behind it, taken off the backbone, as box head."""
+    """C4 for proposals and RoIs; the stages behind it, removed from the backbone, as box head."""
     stage = single_stage(backbone)
     *_, last = backbone.computed.values()
     return Parts(
@@ -117,29 +120,14 @@ def c4(backbone: Backbone, widths: Widths) -> Parts:
 FORMS: dict[str, Callable[[Backbone, Widths], Parts]] = {"fpn": fpn, "single": single, "c4": c4}
 
 
-def checked_anchors(sizes: Sequence[Sequence[int]], published: Sequence[Sequence[int]]) -> Sequence[Sequence[int]]:
-    """Return `sizes` if they fit the levels that `published` has, one list each, all of one length.
-
-    Raises:
-        ConfigError: they do not.
-    """
-    if len(sizes) != len(published) or len({len(level) for level in sizes}) != 1 or not math.prod(map(len, sizes)):
-        raise ConfigError(
-            f"anchor_sizes has {len(sizes)} levels of {[len(level) for level in sizes]} sizes; "
-            f"this network has {len(published)} levels, and each needs the same number of sizes\n"
-            f"published: {[list(level) for level in published]}"
-        )
-    return sizes
-
-
 def single_stage(backbone: Backbone) -> Stage:
-    """The stage called `SINGLE_STAGE`.
+    """Return the stage `SINGLE_STAGE` of a backbone.
 
     Raises:
-        ConfigError: the backbone does not give it.
+        ConfigError: the backbone does not have it.
     """
     if SINGLE_STAGE not in backbone.stages:
-        raise ConfigError(f"this network needs the stage {SINGLE_STAGE}; {backbone.name} gives {_listed(backbone)}")
+        raise ConfigError(f"this model needs the stage {SINGLE_STAGE}; {backbone.name} has {_listed(backbone)}")
     return backbone.stages[SINGLE_STAGE]
 
 

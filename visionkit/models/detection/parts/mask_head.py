@@ -12,7 +12,7 @@ from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredic
 from torchvision.ops import roi_align
 
 from visionkit.models.detection.parts.box_head import MultiLevelRoIAlign
-from visionkit.models.detection.parts.roi_heads import Sample
+from visionkit.models.detection.parts.roi_heads import RoISample
 from visionkit.ops.matching import Objects
 
 CONVOLUTIONS = 4
@@ -59,7 +59,7 @@ class MaskHead(nn.Module):
     def loss(
         self,
         maps: dict[str, Tensor],
-        sample: Sample,
+        sample: RoISample,
         objects: Sequence[Objects],
         sizes: Sequence[tuple[int, int]],
     ) -> Tensor:

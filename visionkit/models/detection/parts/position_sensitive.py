@@ -2,17 +2,16 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torchvision.models.detection._utils import BalancedPositiveNegativeSampler
 from torchvision.ops import ps_roi_align, ps_roi_pool
 
 from visionkit.errors import ConfigError
-from visionkit.models.detection.parts.roi_heads import RoIHeads, Sample, mean_losses
+from visionkit.models.detection.parts.roi_heads import RoIHeads, RoIOptions, RoISample, mean_losses
 from visionkit.ops.hard_example_mining import hardest_of_each
+from visionkit.ops.nms import NMSOptions
 from visionkit.ops.roi_align import SAMPLES
 from visionkit.registry import suggest
 
@@ -79,57 +78,58 @@ class ScoreMaps(nn.Module):
         }
 
 
-class SampleAll(BalancedPositiveNegativeSampler):
-    """Draws all that teaches: its losses say later which regions are learned from."""
-
-    def __init__(self) -> None:
-        super().__init__(0, 0.0)
-
-    def __call__(self, matched_idxs: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        """From classes [N] of each image to bool [N]: objects, and background."""
-        return [classes > 0 for classes in matched_idxs], [classes == 0 for classes in matched_idxs]
+def sample_all(classes: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+    """Return all positives and all negatives of the classes [N] of each image, for hard example mining."""
+    return [of_image > 0 for of_image in classes], [of_image == 0 for of_image in classes]
 
 
 class PositionSensitiveRoIHeads(RoIHeads):
-    """Lets the cells of a region vote by their mean; no layer follows (section 2). One box serves all classes.
+    """RoI heads that average position-sensitive score maps; no layer follows (section 2). All classes share one box.
 
-    With hard example mining all proposals are judged, and an image's costliest teach, classes and boxes together.
-    Shrivastava et al. 2016 first drop what overlaps a costlier region by more than .7; the RPN's
-    NMS has parted proposals as far already, and nothing more is dropped here.
+    With online hard example mining (OHEM) all proposals are scored, and those of an image with the highest losses are
+    trained on. Shrivastava et al. 2016 first remove regions that overlap one with a higher loss by more than 0.7. The
+    NMS of the RPN has already done so, and nothing more is removed here.
 
     Args:
-        pooling: how a region reads its cells, a name of `POOLINGS`.
+        pooling: how the cells of a region are pooled, a name of `POOLINGS`.
         cells: k.
-        stride: of the score maps, in pixels.
+        stride: stride of the score maps in pixels.
         num_classes: K.
-        ohem: whether the `batch_size` regions with the highest losses learn, or as many drawn at random.
-        batch_size: regions of each image in the loss.
-        **options: of `RoIHeads`.
+        ohem: whether the `batch_size` regions with the highest losses are trained on, or as many random ones.
+        options: which proposals are trained on.
+        nms: how overlapping detections are filtered.
 
     Raises:
         ConfigError: no such pooling.
     """
 
     def __init__(
-        self, pooling: str, cells: int, stride: int, num_classes: int, ohem: bool, batch_size: int, **options: Any
+        self,
+        pooling: str,
+        cells: int,
+        stride: int,
+        num_classes: int,
+        ohem: bool,
+        options: RoIOptions,
+        nms: NMSOptions,
     ) -> None:
-        super().__init__(batch_size=batch_size, **options)
+        super().__init__(options, nms, smooth_l1_beta=1.0)
         if pooling not in POOLINGS:
             raise ConfigError(f"pooling={pooling!r}{suggest(pooling, POOLINGS)}")
         self.pool = POOLINGS[pooling]
         self.cells, self.stride, self.num_classes = cells, stride, num_classes
-        self.hardest = batch_size if ohem else None
+        self.hardest = options.batch_size if ohem else None
         if ohem:
-            self.sampler = SampleAll()
+            self.sampler = sample_all
 
     def forward(self, maps: dict[str, Tensor], regions: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """See `RoIHeads.forward`; the coding is the same for each class."""
+        """See `RoIHeads.forward`; the deltas are the same for each class."""
         with torch.autocast(regions[0].device.type, enabled=False):
             logits, deltas = (self._vote(maps[name].float(), regions) for name in (SCORES, BOXES))
         return logits, deltas[:, None].expand(-1, self.num_classes + 1, -1)
 
-    def losses(self, logits: Tensor, deltas: Tensor, sample: Sample) -> dict[str, Tensor]:
-        """See `RoIHeads.losses`; the mean over the hardest regions only, where these are wanted."""
+    def losses(self, logits: Tensor, deltas: Tensor, sample: RoISample) -> dict[str, Tensor]:
+        """See `RoIHeads.losses`; with OHEM the mean over the regions with the highest losses."""
         classifier, box = self.losses_of_each(logits, deltas, sample)
         if self.hardest is None:
             return mean_losses(classifier, box)
@@ -137,5 +137,5 @@ class PositionSensitiveRoIHeads(RoIHeads):
         return mean_losses(classifier[chosen], box[chosen])
 
     def _vote(self, maps: Tensor, regions: list[Tensor]) -> Tensor:
-        """From maps [B, k k C, h, w] to [R, C]."""
+        """Return [R, C] from maps [B, k k C, h, w]."""
         return self.pool(maps, regions, self.cells, 1 / self.stride).mean(dim=(2, 3))

@@ -1,8 +1,8 @@
-"""Region proposal network (Ren et al. 2015, section 3.1): torchvision's parts, without its detours.
+"""Region proposal network (Ren et al. 2015, section 3.1).
 
-The numbers are those of `torchvision.models.detection.rpn`. What differs: boxes are decoded for the best anchors
-only, regression targets computed for the sampled ones only, crowd regions are no background, and losses and
-proposals are methods of their own, so that one forward pass can give both.
+The results equal those of `torchvision.models.detection.rpn`. Differences: boxes are decoded for the best anchors
+only, regression targets are computed for the sampled anchors only, crowd regions are not negatives, and losses and
+proposals are separate methods, so that one forward pass gives both.
 """
 
 from collections.abc import Sequence
@@ -12,11 +12,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torchvision.models.detection._utils import BalancedPositiveNegativeSampler, BoxCoder
 from torchvision.models.detection.rpn import RPNHead, concat_box_prediction_layers
 from torchvision.ops import batched_nms, clip_boxes_to_image
 
+from visionkit.errors import ConfigError
 from visionkit.models.detection.parts.anchors import Anchors
+from visionkit.ops.balanced_sampler import BalancedSampler
+from visionkit.ops.box_coder import BoxCoder
 from visionkit.ops.boxes import has_area
 from visionkit.ops.matching import BestMatcher, Objects, assign
 
@@ -27,27 +29,66 @@ SMOOTH_L1_BETA = 1 / 9
 """Where smooth L1 turns from square to linear (torchvision, after Detectron's sigma = 3)."""
 
 
-@dataclass
-class ProposalOptions:
-    """How many proposals are kept, and by what.
+@dataclass(frozen=True)
+class RPNOptions:
+    """How a region proposal network is trained, and which proposals it returns.
 
     Attributes:
-        pre_nms: best anchors of each level and image that go into NMS.
-        post_nms: proposals of each image that come out.
+        pre_nms_top_n_train: best anchors of each level and image that enter NMS in training.
+        pre_nms_top_n_test: the same in evaluation.
+        post_nms_top_n_train: proposals of each image after NMS in training (Ren et al. 2015: 2000).
+        post_nms_top_n_test: the same in evaluation (Lin et al. 2016: 1000).
+        nms_iou: IoU above which the lower scored of two proposals of a level is removed (Ren et al. 2015: 0.7).
+        fg_iou: IoU with an object from which an anchor is positive (Ren et al. 2015, section 3.1.2: 0.7).
+        bg_iou: IoU below which an anchor is negative (the same: 0.3); anchors between are ignored in the loss.
+        batch_size: anchors of each image in the loss (section 3.1.3: 256).
+        positive_fraction: largest share of positives among them (the same: 0.5).
+        score_threshold: smallest objectness of a proposal, in 0..1.
+
+    Raises:
+        ConfigError: a number is out of its range.
     """
 
-    pre_nms: int
-    post_nms: int
+    pre_nms_top_n_train: int = 2000
+    pre_nms_top_n_test: int = 1000
+    post_nms_top_n_train: int = 2000
+    post_nms_top_n_test: int = 1000
+    nms_iou: float = 0.7
+    fg_iou: float = 0.7
+    bg_iou: float = 0.3
+    batch_size: int = 256
+    positive_fraction: float = 0.5
+    score_threshold: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_sampling("rpn", self.batch_size, self.positive_fraction, self.fg_iou, self.bg_iou)
+        counts = [value for name, value in vars(self).items() if name.endswith(("_train", "_test"))]
+        if min(counts) < 1:
+            raise ConfigError(f"rpn: the numbers of proposals before and after NMS {counts} must be at least 1")
+        if not (0 <= self.nms_iou <= 1 and 0 <= self.score_threshold < 1):
+            raise ConfigError(
+                f"rpn: nms_iou {self.nms_iou} must be in 0..1, score_threshold {self.score_threshold} too"
+            )
+
+
+def check_sampling(group: str, batch_size: int, positive_fraction: float, fg_iou: float, bg_iou: float) -> None:
+    """Raise ConfigError, naming the option group, for numbers with which no sample can be drawn."""
+    if not 0 <= bg_iou <= fg_iou <= 1:
+        raise ConfigError(f"{group}: 0 <= bg_iou {bg_iou} <= fg_iou {fg_iou} <= 1 must hold")
+    if batch_size < 1 or not 0 <= positive_fraction <= 1:
+        raise ConfigError(
+            f"{group}: batch_size {batch_size} must be at least 1, positive_fraction {positive_fraction} in 0..1"
+        )
 
 
 class ScoredAnchors(NamedTuple):
-    """What the RPN says about a batch; A anchors over all levels.
+    """Output of the RPN for a batch, with A anchors over all levels.
 
     Attributes:
         anchors: float32 [A, 4], the same for each image.
-        per_level: how many of them each level has.
+        per_level: number of anchors of each level.
         objectness: float32 [B, A], logits.
-        deltas: float32 [B, A, 4], box coding relative to the anchors.
+        deltas: float32 [B, A, 4], box deltas relative to the anchors.
     """
 
     anchors: Tensor
@@ -57,51 +98,30 @@ class ScoredAnchors(NamedTuple):
 
 
 class RegionProposalNetwork(nn.Module):
-    """Scores anchors, learns to, and turns the best into proposals.
+    """Scores anchors, computes their losses, and turns the best ones into proposals.
 
     Args:
-        channels: of the feature maps.
-        anchors: the anchor generator.
-        training, testing: how many proposals to keep in the two cases.
-        nms_iou: IoU above which the lower scored of two proposals of a level is dropped.
-        foreground_iou: IoU from which an anchor is an object.
-        background_iou: IoU below which it is none.
-        batch_size: anchors of each image that enter the loss.
-        positive_fraction: greatest share of objects among them.
-        score_threshold: smallest objectness in 0..1 of a proposal.
-        inside_only: whether anchors that cross the edge of their image teach nothing (Ren et al. 2015, section 3.3);
-            where all of them do, as in an image smaller than any, all teach.
+        channels: channels of the feature maps.
+        anchors: anchor generator.
+        options: numbers of training and proposals.
+        inside_only: whether anchors that cross the border of their image are ignored in the loss (Ren et al. 2015,
+            section 3.3). If all of them do, as in an image smaller than any anchor, none is ignored.
     """
 
-    def __init__(
-        self,
-        channels: int,
-        anchors: Anchors,
-        training: ProposalOptions,
-        testing: ProposalOptions,
-        nms_iou: float,
-        foreground_iou: float,
-        background_iou: float,
-        batch_size: int,
-        positive_fraction: float,
-        score_threshold: float,
-        inside_only: bool = False,
-    ) -> None:
+    def __init__(self, channels: int, anchors: Anchors, options: RPNOptions, inside_only: bool = False) -> None:
         super().__init__()
-        self.anchors = anchors
+        self.anchors, self.options, self.inside_only = anchors, options, inside_only
         self.head = RPNHead(channels, anchors.num_anchors_per_location()[0])
-        self.for_training, self.for_testing = training, testing
-        self.nms_iou, self.score_threshold, self.inside_only = nms_iou, score_threshold, inside_only
-        self.matcher = BestMatcher(foreground_iou, background_iou)
-        self.sampler = BalancedPositiveNegativeSampler(batch_size, positive_fraction)
+        self.matcher = BestMatcher(options.fg_iou, options.bg_iou)
+        self.sampler = BalancedSampler(options.batch_size, options.positive_fraction)
         self.box_coder = BoxCoder(weights=(1.0, 1.0, 1.0, 1.0))
 
     def forward(self, maps: dict[str, Tensor], padded: tuple[int, int]) -> ScoredAnchors:
-        """Score all anchors.
+        """Return the scores and deltas of all anchors.
 
         Args:
             maps: one [B, channels, h, w] for each level.
-            padded: height and width of the batch in pixels.
+            padded: height and width of the padded batch in pixels.
         """
         levels = list(maps.values())
         objectness, deltas = concat_box_prediction_layers(*self.head(levels))
@@ -111,39 +131,40 @@ class RegionProposalNetwork(nn.Module):
             anchors, per_level, objectness.float().view(images, -1), deltas.float().view(images, -1, 4)
         )
 
-    def propose(
-        self, scored: ScoredAnchors, sizes: Sequence[tuple[int, int]], options: ProposalOptions
-    ) -> list[Tensor]:
-        """Turn the best anchors into proposals; no gradient flows through them.
+    def propose(self, scored: ScoredAnchors, sizes: Sequence[tuple[int, int]], training: bool) -> list[Tensor]:
+        """Return proposals from the best anchors; no gradient flows through them.
 
         Args:
-            scored: what `forward` returned.
+            scored: output of `forward`.
             sizes: (height, width) of each image in pixels.
-            options: how many.
+            training: selects the numbers of proposals before and after NMS.
 
         Returns:
-            Per image float32 [P, 4], P <= post_nms, best first.
+            Per image float32 [P, 4], best first.
         """
-        chosen, levels = self._best_of_each_level(scored, options.pre_nms)
+        options = self.options
+        pre_nms = options.pre_nms_top_n_train if training else options.pre_nms_top_n_test
+        post_nms = options.post_nms_top_n_train if training else options.post_nms_top_n_test
+        chosen, levels = self._best_of_each_level(scored, pre_nms)
         objectness = scored.objectness.detach().gather(1, chosen).sigmoid()
         deltas = scored.deltas.detach().gather(1, chosen[..., None].expand(-1, -1, 4))
-        boxes = self.box_coder.decode_single(deltas.flatten(0, 1), scored.anchors[chosen].flatten(0, 1))
+        boxes = self.box_coder.decode(deltas.flatten(0, 1), scored.anchors[chosen].flatten(0, 1))
         proposals = []
         for boxes_, scores, size in zip(boxes.view_as(deltas), objectness, sizes, strict=True):
             clipped = clip_boxes_to_image(boxes_, size)
-            kept = torch.where(has_area(clipped, SMALLEST_PROPOSAL) & (scores >= self.score_threshold))[0]
-            best = batched_nms(clipped[kept], scores[kept], levels[kept], self.nms_iou)
-            proposals.append(clipped[kept[best[: options.post_nms]]])
+            kept = torch.where(has_area(clipped, SMALLEST_PROPOSAL) & (scores >= options.score_threshold))[0]
+            best = batched_nms(clipped[kept], scores[kept], levels[kept], options.nms_iou)
+            proposals.append(clipped[kept[best[:post_nms]]])
         return proposals
 
     def losses(
         self, scored: ScoredAnchors, objects: Sequence[Objects], sizes: Sequence[tuple[int, int]]
     ) -> dict[str, Tensor]:
-        """Compare scores and coding with the objects on a sample of anchors (Ren et al. 2015, equation 1).
+        """Return the losses of a sample of anchors (Ren et al. 2015, equation 1).
 
         Args:
-            scored: what `forward` returned.
-            objects: of each image.
+            scored: output of `forward`.
+            objects: ground truth of each image.
             sizes: (height, width) of each image in pixels.
 
         Returns:
@@ -158,7 +179,7 @@ class RegionProposalNetwork(nn.Module):
         objectness = functional.binary_cross_entropy_with_logits(
             scored.objectness.flatten()[sample], is_object, reduction="sum"
         )
-        coding = self.box_coder.encode_single(
+        coding = self.box_coder.encode(
             torch.cat([one.boxes for one in objects])[torch.cat(references)[positive]],
             scored.anchors[positive % len(scored.anchors)],
         )
@@ -170,11 +191,11 @@ class RegionProposalNetwork(nn.Module):
     def _assign(
         self, anchors: Tensor, objects: Sequence[Objects], sizes: Sequence[tuple[int, int]]
     ) -> tuple[list[Tensor], list[Tensor]]:
-        """Per image, 1/0/-1 for each anchor and which object it is, counted over all images."""
+        """Return per image 1, 0 or -1 for each anchor, and the index of its object over all images."""
         classes, references, before = [], [], 0
-        assign_in_one = self._assign_inside if self.inside_only else self._assign_all
+        assign_anchors = self._assign_inside if self.inside_only else self._assign_all
         for one, size in zip(objects, sizes, strict=True):
-            kinds, matched = assign_in_one(anchors, one._replace(labels=torch.zeros_like(one.labels)), size)
+            kinds, matched = assign_anchors(anchors, one._replace(labels=torch.zeros_like(one.labels)), size)
             classes.append(kinds)
             references.append(matched + before)
             before += len(one.boxes)
@@ -184,21 +205,21 @@ class RegionProposalNetwork(nn.Module):
         return assign(anchors, objects, self.matcher)
 
     def _assign_inside(self, anchors: Tensor, objects: Objects, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        """As `assign`, for the anchors alone that lie in an image of `size`; the others teach nothing."""
+        """Return the same as `assign` for anchors inside an image of `size`, and -1 for the others."""
         height, width = size
         edges = anchors.new_tensor([width, height])
         inside = torch.where((anchors[:, :2] >= 0).all(dim=1) & (anchors[:, 2:] <= edges).all(dim=1))[0]
         if not len(inside):
             return self._assign_all(anchors, objects, size)
         kinds, matched = assign(anchors[inside], objects, self.matcher)
-        nothing = kinds.new_full((len(anchors),), -1)
-        return nothing.index_copy(0, inside, kinds), torch.zeros_like(nothing).index_copy(0, inside, matched)
+        ignored = kinds.new_full((len(anchors),), -1)
+        return ignored.index_copy(0, inside, kinds), torch.zeros_like(ignored).index_copy(0, inside, matched)
 
-    def _best_of_each_level(self, scored: ScoredAnchors, most: int) -> tuple[Tensor, Tensor]:
-        """Indices [B, P] of the best anchors and the level [P] of each place."""
+    def _best_of_each_level(self, scored: ScoredAnchors, top_n: int) -> tuple[Tensor, Tensor]:
+        """Return the indices [B, P] of the best anchors of each level, and the level [P] of each column."""
         chosen, counts, before = [], [], 0
         for objectness in scored.objectness.detach().split(scored.per_level, 1):
-            counts.append(min(most, objectness.shape[1]))
+            counts.append(min(top_n, objectness.shape[1]))
             chosen.append(objectness.topk(counts[-1], dim=1).indices + before)
             before += objectness.shape[1]
         levels = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))

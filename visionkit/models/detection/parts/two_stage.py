@@ -1,4 +1,4 @@
-"""What the detectors share that propose regions themselves and then judge them (Ren et al. 2015)."""
+"""Base of the detectors with a region proposal network (Ren et al. 2015)."""
 
 from torch import Tensor, nn
 
@@ -6,7 +6,7 @@ from visionkit.backbones.base import Backbone
 from visionkit.errors import ConfigError, VisionkitError
 from visionkit.models.base import DetectionModel
 from visionkit.models.detection.parts.batch import ImageBatch, check_images, pad_to_batch, split_targets
-from visionkit.models.detection.parts.roi_heads import RoIHeads, Sample
+from visionkit.models.detection.parts.roi_heads import RoIHeads, RoISample
 from visionkit.models.detection.parts.rpn import RegionProposalNetwork, ScoredAnchors
 from visionkit.ops.matching import Objects
 from visionkit.ops.nms import NMSOptions
@@ -14,25 +14,25 @@ from visionkit.ops.precision import check_finite, full_precision
 from visionkit.structures import Prediction, Target
 
 SIZE_MULTIPLE = 32
-"""Pixels; the batch is padded to whole cells of the deepest map."""
+"""The sides of the padded batch are multiples of this number of pixels, so that the deepest map has whole cells."""
 
 
 class TwoStageDetector(DetectionModel):
-    """Base of Faster R-CNN and its relatives. A network fills the attributes.
+    """Base of Faster R-CNN and its relatives. A subclass fills the attributes.
 
-    Both stages learn at once (Ren et al. 2015, section 3.2, approximate joint training).
+    Both stages are trained together (Ren et al. 2015, section 3.2, approximate joint training).
 
     Args:
-        backbone: of the network's choice.
+        backbone: source of the feature maps.
         num_classes: K, without background; labels are 0..K-1.
 
     Attributes:
-        neck: from the backbone's maps to those that the two stages see.
-        rpn: proposes regions.
-        roi_heads: judges them.
+        neck: module from the backbone's maps to those of both stages.
+        rpn: region proposal network.
+        roi_heads: second stage.
 
     Raises:
-        ConfigError: no class to detect.
+        ConfigError: `num_classes` is below 1.
     """
 
     neck: nn.Module
@@ -99,10 +99,10 @@ class TwoStageDetector(DetectionModel):
         check_images(batch, self.backbone.std)
         maps = self.neck(self.backbone(batch.tensor))
         height, width = batch.tensor.shape[-2:]
-        return batch, maps, self.rpn(self._maps_of_proposals(maps), (height, width))
+        return batch, maps, self.rpn(self._rpn_maps(maps), (height, width))
 
-    def _maps_of_proposals(self, maps: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Those of the neck's maps that the first stage sees."""
+    def _rpn_maps(self, maps: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return the maps of the first stage."""
         return maps
 
     def _losses(
@@ -110,38 +110,28 @@ class TwoStageDetector(DetectionModel):
     ) -> dict[str, Tensor]:
         with full_precision(scored.deltas):
             rpn_losses = self.rpn.losses(scored, objects, batch.sizes)
-            sample = self.roi_heads.sample(self.rpn.propose(scored, batch.sizes, self.rpn.for_training), objects)
+            sample = self.roi_heads.sample(self.rpn.propose(scored, batch.sizes, training=True), objects)
         return {**rpn_losses, **self._region_losses(batch, maps, sample, objects)}
 
     def _region_losses(
-        self, batch: ImageBatch, maps: dict[str, Tensor], sample: Sample, objects: list[Objects]
+        self, batch: ImageBatch, maps: dict[str, Tensor], sample: RoISample, objects: list[Objects]
     ) -> dict[str, Tensor]:
-        """The losses of the second stage."""
+        """Return the losses of the second stage."""
         logits, deltas = self.roi_heads(maps, sample.regions)
         with full_precision(deltas):
             return self.roi_heads.losses(logits, deltas, sample)
 
     def _detect(self, batch: ImageBatch, maps: dict[str, Tensor], scored: ScoredAnchors) -> list[Prediction]:
         with full_precision(scored.deltas):
-            proposals = self.rpn.propose(scored, batch.sizes, self.rpn.for_testing)
+            proposals = self.rpn.propose(scored, batch.sizes, training=False)
         check_finite(scored.objectness, scored.deltas)
         return self._detect_in_regions(batch, maps, proposals)
 
     def _detect_in_regions(
         self, batch: ImageBatch, maps: dict[str, Tensor], proposals: list[Tensor]
     ) -> list[Prediction]:
-        """What the second stage makes of proposals."""
+        """Return the detections of the second stage."""
         logits, deltas = self.roi_heads(maps, proposals)
         check_finite(logits, deltas)
         with full_precision(deltas):
             return self.roi_heads.detect(logits, deltas, proposals, batch.sizes)
-
-
-def check_thresholds(stage: str, foreground: float, background: float) -> None:
-    """Refuse IoU that no box could be told by.
-
-    Raises:
-        ConfigError: names the `stage` ("rpn" or "box").
-    """
-    if not 0 <= background <= foreground <= 1:
-        raise ConfigError(f"{stage}_bg_iou={background} and {stage}_fg_iou={foreground}: they must rise within 0..1")

@@ -1,7 +1,8 @@
-"""R-CNN (Girshick et al. 2013): each given proposal warped to a classifier's input and classified on its own."""
+"""R-CNN (Girshick et al. 2013)."""
 
 import math
-from typing import ClassVar, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,7 @@ from visionkit.models.create import models
 from visionkit.models.detection.parts.batch import ImageBatch, check_images, pad_to_batch
 from visionkit.models.detection.parts.box_head import PooledRoIHeads, TwoLayerHead
 from visionkit.models.detection.parts.external_proposals import ExternalProposalDetector
+from visionkit.models.detection.parts.roi_heads import RoIOptions
 from visionkit.models.detection.rcnn.fitted_linear import FittedLinear
 from visionkit.models.detection.rcnn.region_classifier import RegionClassifier, RegionFeatures, values_of_deepest
 from visionkit.models.detection.rcnn.region_warp import RegionWarp
@@ -23,49 +25,89 @@ from visionkit.ops.precision import check_finite, full_precision
 from visionkit.structures import Prediction
 
 STEEPNESS = math.log(19)
-"""Of the sigmoid that makes scores of margins: -1, 0 and 1 become .05, .5 and .95."""
+"""Of the sigmoid that turns SVM margins into scores: -1, 0 and 1 become 0.05, 0.5 and 0.95."""
+
+
+@dataclass(frozen=True)
+class SVMOptions:
+    """The linear SVM of each class on fc7 (Girshick et al. 2013, section 2.3).
+
+    Attributes:
+        cost: C of the SVM (the author's code: 0.001, on features scaled to a mean length of 20).
+        negative_iou: a proposal that overlaps all objects of a class by less is a negative (section 2.3: 0.3); the
+            objects alone are positives.
+
+    Raises:
+        ConfigError: a number is out of its range.
+    """
+
+    cost: float = 0.001
+    negative_iou: float = 0.3
+
+    def __post_init__(self) -> None:
+        if not (self.cost > 0 and 0 <= self.negative_iou <= 1):
+            raise ConfigError(f"svm: cost {self.cost} must be above 0, negative_iou {self.negative_iou} in 0..1")
+
+
+@dataclass(frozen=True)
+class BoxRegressionOptions:
+    """The ridge regression of each class on the deepest map (Girshick et al. 2013, appendix C).
+
+    Attributes:
+        enabled: whether boxes are refined at all.
+        iou: a proposal is trained to become the nearest object if it overlaps it by more (appendix C: 0.6).
+        penalty: lambda of the ridge regression (appendix C: 1000), on features scaled to a mean length of 20.
+
+    Raises:
+        ConfigError: a number is out of its range.
+    """
+
+    enabled: bool = False
+    iou: float = 0.6
+    penalty: float = 1000.0
+
+    def __post_init__(self) -> None:
+        if not (self.penalty > 0 and 0 <= self.iou <= 1):
+            raise ConfigError(f"box_regression: penalty {self.penalty} must be above 0, iou {self.iou} in 0..1")
 
 
 @models.register("rcnn")
 class RCNN(ExternalProposalDetector):
-    """Warped regions through a whole classifier, each class scored on its own (Girshick et al. 2013).
+    """R-CNN (Girshick et al. 2013), which warps each proposal to the input of a classifier.
 
-    Gradients fine-tune the classifier with a softmax over classes and background. The stages that follow, `svm` and
-    `box_regression`, fit `after_training` to features of the fine-tuned network; the engine runs them after the last
-    epoch, and until then scores are the softmax's, and boxes the proposals. The paper loses 3.3 points of mAP with the
-    softmax in place of the machines (appendix B), and 3 to 4 without the regression (section 7.3).
+    Gradients fine-tune the classifier with a softmax over classes and background. The stages that follow, linear SVMs
+    and box regression, are fitted to features of the fine-tuned network after the last epoch (`fitted_layers`). Until
+    then the scores are those of the softmax, and the boxes are the proposals. The paper loses 3.3 points of mAP with
+    the softmax instead of the SVMs (appendix B), and 3 to 4 without box regression (section 7.3).
 
-    A machine's margin m becomes the score sigmoid(ln 19 m): the order stays, a region on the boundary scores .5, and
-    one on the edge of the background, m = -1, .05.
+    The margin m of an SVM becomes the score sigmoid(ln 19 m), which keeps the order of the margins.
 
     Args:
         backbone: of a classifier (the paper: AlexNet, VGG-16), with its deepest stage.
         num_classes: K, without background; labels are 0..K-1.
-        classifier: softmax, or svm: a linear machine for each class on fc7 (section 2.3).
-        box_regression: whether a ridge regression for each class on the deepest map refines boxes (appendix C).
-        warp_size: pixels that regions are warped to in each direction; None is the backbone's own size.
-        context: pixels of them on each side that show the region's surroundings (section 2.1: 16).
-        head_channels: of fc6 and fc7 (AlexNet: 4096).
-        head_dropout: share of values dropped after each of them.
-        box_batch_size: proposals of each image in the loss (section 2.3: 128 in a step; here 64 of each of two).
-        box_positive_fraction: share of objects among them at most (the same: 32 of 128).
-        box_fg_iou: IoU from which a proposal counts as an object, else as background (the same: .5).
-        box_score_threshold: a detection scores more, in 0..1; for evaluation, not for display.
-        box_nms_iou: detections that overlap a better one of their class by more are dropped (the author's code: .3).
-        box_detections: detections of an image at most.
-        NMS, soft_nms_sigma: which of overlapping detections stay, see `FasterRCNN`.
-        svm_cost: C of the machines (the author's code: .001, on features whose mean length is made 20).
-        svm_negative_iou: a region that overlaps all objects of a class by less teaches its machine what it is not
-            (section 2.3: .3); what it is, the objects alone do.
-        regression_iou: a region learns to become the nearest object that it overlaps by more (appendix C: .6).
-        regression_penalty: lambda of the ridge regression (the same: 1000), on features of mean length 20, too.
-        chunk: regions that go through the network at once in evaluation; 2000 together would not fit into memory.
+        classifier: "softmax", or "svm" for a linear SVM per class on fc7 (section 2.3).
+        warp_size: side in pixels of warped proposals; None is the backbone's native size.
+        context: pixels of them on each side that show the surroundings of the proposal (section 2.1: 16).
+        head_channels: channels of fc6 and fc7 (AlexNet: 4096).
+        head_dropout: dropout probability after each of them.
+        roi: which proposals are trained on (section 2.3: 128 per step, a quarter positives).
+        nms: how overlapping detections are filtered (the author's code: IoU 0.3).
+        svm: how the linear SVMs are fitted.
+        box_regression: whether and how the ridge regression refines boxes.
+        chunk: proposals that go through the network together in evaluation.
 
     Raises:
         ConfigError: options that contradict each other or the backbone.
-    """
 
-    task: ClassVar[str] = "detection"
+    Example:
+        >>> import torch
+        >>> import visionkit as vk
+        >>> backbone = vk.create_backbone("resnet18", weights="none")
+        >>> model = vk.RCNN(backbone, num_classes=3, warp_size=64, context=4, head_channels=32).eval()
+        >>> proposals = [torch.tensor([[8.0, 8.0, 40.0, 56.0]])]
+        >>> sorted(model([torch.randn(3, 64, 64)], proposals=proposals)[0])
+        ['boxes', 'labels', 'scores']
+    """
 
     def __init__(
         self,
@@ -73,74 +115,59 @@ class RCNN(ExternalProposalDetector):
         num_classes: int,
         *,
         classifier: Literal["softmax", "svm"] = "softmax",
-        box_regression: bool = False,
         warp_size: int | None = None,
         context: int = 16,
         head_channels: int = 4096,
         head_dropout: float = 0.5,
-        box_batch_size: int = 64,
-        box_positive_fraction: float = 0.25,
-        box_fg_iou: float = 0.5,
-        box_score_threshold: float = 0.05,
-        box_nms_iou: float = 0.3,
-        box_detections: int = 100,
-        nms_kind: str = "per_class",
-        soft_nms_sigma: float = 0.5,
-        svm_cost: float = 0.001,
-        svm_negative_iou: float = 0.3,
-        regression_iou: float = 0.6,
-        regression_penalty: float = 1000.0,
+        roi: RoIOptions = RoIOptions(batch_size=64),
+        nms: NMSOptions = NMSOptions(iou=0.3, score_threshold=0.05),
+        svm: SVMOptions = SVMOptions(),
+        box_regression: BoxRegressionOptions = BoxRegressionOptions(),
         chunk: int = 64,
     ) -> None:
         super().__init__()
         size = warp_size or backbone.native_size
         if not 0 <= 2 * context < size:
-            raise ConfigError(f"context={context}: nothing is left of regions warped to {size} pixels")
-        if min(svm_cost, regression_penalty) <= 0:
-            raise ConfigError(f"svm_cost={svm_cost} and regression_penalty={regression_penalty} must be above 0")
+            raise ConfigError(f"context={context}: nothing is left of proposals warped to {size} pixels")
         head = TwoLayerHead(values_of_deepest(backbone, size), head_channels, head_dropout)
         copy_fully_connected(head, backbone)
         self.num_classes, self.chunk = num_classes, chunk
-        self.svm_cost, self.svm_negative_iou = svm_cost, svm_negative_iou
-        self.regression_iou, self.regression_penalty = regression_iou, regression_penalty
+        self.svm_options, self.box_regression_options = svm, box_regression
         self.backbone = backbone
         self.roi_heads = PooledRoIHeads(
             RegionWarp(size, context),
             RegionClassifier(backbone, head),
             head_channels,
             num_classes,
-            foreground_iou=box_fg_iou,
-            background_iou=box_fg_iou,
-            batch_size=box_batch_size,
-            positive_fraction=box_positive_fraction,
-            nms=NMSOptions(nms_kind, box_nms_iou, box_detections, box_score_threshold, soft_nms_sigma),
+            options=roi,
+            nms=nms,
         )
-        for value in self.roi_heads.box_predictor.bbox_pred.parameters():
-            nn.init.zeros_(value).requires_grad_(False)  # boxes stay where the proposals are
+        for parameter in self.roi_heads.box_predictor.bbox_pred.parameters():
+            nn.init.zeros_(parameter).requires_grad_(False)  # boxes are the proposals until they are refined
         self._fitted_layers = nn.ModuleDict()
         if classifier == "svm":
             self._fitted_layers["svm"] = FittedLinear(head_channels, num_classes)
-        if box_regression:
+        if box_regression.enabled:
             self._fitted_layers["box_regression"] = FittedLinear(head.fc6.in_features, 4 * num_classes)
         self.to(memory_format=torch.channels_last)
 
-    def describe(self, image: Tensor, regions: Tensor) -> RegionFeatures:
-        """Features of regions, computed in chunks: the first and by far the longest step of detection.
+    def compute_features(self, image: Tensor, regions: Tensor) -> RegionFeatures:
+        """Return the features of regions, computed in chunks; the first and by far the longest step of detection.
 
         Args:
             image: normalized float [3, H, W].
             regions: float32 [R, 4] in its pixels; R may be 0.
         """
-        maps, see = {"image": image[None].float()}, self.roi_heads.box_head.describe
+        maps, compute = {"image": image[None].float()}, self.roi_heads.box_head.describe
         warped = (self.roi_heads.pool(maps, [part]).to(image.dtype) for part in regions.split(self.chunk))
-        parts = [see(part) for part in warped]  # type: ignore[operator]
+        parts = [compute(part) for part in warped]  # type: ignore[operator]
         return RegionFeatures(*(torch.cat(column) for column in zip(*parts, strict=True)))
 
     def score_regions(self, features: RegionFeatures) -> tuple[Tensor, Tensor]:
-        """The second step: scores float32 [R, K] in 0..1, and box coding [R, K, 4] as `roi_heads` decodes it.
+        """Return scores float32 [R, K] in 0..1 and box deltas [R, K, 4] of features; the second step of detection.
 
         Raises:
-            VisionkitError: features or values of the network are not finite.
+            VisionkitError: features or weights are not finite.
         """
         with full_precision(features.fc7):
             scores, coding = self._scores(features.fc7), self._coding(features.deepest)
@@ -148,12 +175,12 @@ class RCNN(ExternalProposalDetector):
         return scores, coding
 
     def _scores(self, fc7: Tensor) -> Tensor:
-        machines = self._fitted("svm")
-        if machines is None:
+        svms = self._fitted("svm")
+        if svms is None:
             layer = self.roi_heads.box_predictor.cls_score
             return functional.softmax(layer(fc7.to(layer.weight.dtype)).float(), dim=-1)[:, 1:]
-        margins = machines(fc7)
-        check_finite(margins)  # the sigmoid makes 0 and 1 of infinities
+        margins = svms(fc7)
+        check_finite(margins)  # the sigmoid would hide infinities
         return torch.sigmoid(STEEPNESS * margins)
 
     def _coding(self, deepest: Tensor) -> Tensor:
@@ -168,7 +195,7 @@ class RCNN(ExternalProposalDetector):
         return self._fitted_layers
 
     def _fitted(self, stage: str) -> FittedLinear | None:
-        """What a stage has fitted; None where it has not been run, or is not asked for."""
+        """Return the layer of a fitting stage; None if it is not fitted yet or not asked for."""
         part = dict(self._fitted_layers.items()).get(stage)
         return part if isinstance(part, FittedLinear) and part.fitted else None
 
@@ -180,13 +207,13 @@ class RCNN(ExternalProposalDetector):
     def _losses(self, maps: dict[str, Tensor], regions: list[Tensor], objects: list[Objects]) -> dict[str, Tensor]:
         if self.training:
             for part in self._fitted_layers.children():
-                part.forget()  # type: ignore[operator]
+                part.forget()  # type: ignore[operator]  # a FittedLinear, out of date after this step
         losses = super()._losses(maps, regions, objects)
         return {"loss_classifier": losses["loss_classifier"]}
 
     def _detect(self, batch: ImageBatch, maps: dict[str, Tensor], regions: list[Tensor]) -> list[Prediction]:
         pairs = zip(maps["image"], regions, strict=True)
-        judged = [self.score_regions(self.describe(image, boxes)) for image, boxes in pairs]
-        scores, coding = (torch.cat(column) for column in zip(*judged, strict=True))
+        scored = [self.score_regions(self.compute_features(image, boxes)) for image, boxes in pairs]
+        scores, coding = (torch.cat(column) for column in zip(*scored, strict=True))
         with full_precision(scores):
             return self.roi_heads.detect_scored(scores, coding, regions, batch.sizes)
