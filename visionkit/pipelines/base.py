@@ -1,8 +1,9 @@
-"""The contract of a pipeline, and what the pipelines of all tasks share."""
+"""The contract of pipelines, and what the pipelines of all tasks share."""
 
 import dataclasses
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 
 from visionkit.backbones.base import Backbone
 from visionkit.data.io.images import find_images, read_image, to_tensor
-from visionkit.errors import DataError, VisionkitError
+from visionkit.errors import ConfigError, DataError
 from visionkit.models.base import Model
 from visionkit.pipelines.results import Colors, Result
 from visionkit.registry import Registry
@@ -22,28 +23,28 @@ Source = str | Path | NDArray[np.uint8]
 """An image file, a folder of images, or a uint8 RGB array [H, W, 3]."""
 
 P = TypeVar("P")
+R = TypeVar("R", bound=Result)
 
 
 class PreprocessOptions(Protocol):
     """A `preprocess` section: a dataclass with at least these fields."""
 
+    __dataclass_fields__: ClassVar[dict[str, Any]]
     mean: list[float] | None
     std: list[float] | None
 
     def module(self) -> nn.Module:
-        """Return the module that prepares images."""
+        """Return the module that applies the options."""
         ...
 
 
-class Pipeline(nn.Module, Generic[P]):
+class Pipeline(nn.Module, Generic[P, R]):
     """Base of trained models that predict on images: preprocessing, network, postprocessing.
 
-    A subclass takes its options as dataclasses and keeps them as `<section>_options`. `P` is the type of what `forward`
-    returns for one image.
+    `P` is the prediction of one image as `forward` returns it, in tensors. `R` is its user-facing form.
 
     Attributes:
-        task: name of the task that trains it.
-        option_types: dataclass of each section of options.
+        task: name of the task that trains and scores it.
         class_names: K names in label order.
         category_ids: the data set's own ids of the classes, for result files.
         class_colors: RGB of each class in drawings; None for default colors.
@@ -51,27 +52,23 @@ class Pipeline(nn.Module, Generic[P]):
     """
 
     task: ClassVar[str]
-    option_types: ClassVar[dict[str, type]]
     class_names: list[str]
     category_ids: list[int]
     class_colors: list[list[int]] | None
     preprocessing: nn.Module
 
-    def _name_classes(
-        self,
-        class_names: Sequence[str] | None,
-        category_ids: Sequence[int] | None,
-        class_colors: Colors | None,
+    def _set_classes(
+        self, class_names: Sequence[str] | None, category_ids: Sequence[int] | None, class_colors: Colors | None
     ) -> None:
         if not class_names:
-            raise VisionkitError("class_names are missing: predictions without names would be a guess")
+            raise ConfigError("class_names are missing: give the K names in label order")
         self.class_names = list(class_names)
         self.category_ids = list(category_ids or range(1, len(class_names) + 1))
         self.class_colors = None if class_colors is None else [list(color) for color in class_colors]
 
     @property
     def device(self) -> torch.device:
-        """Where the network is."""
+        """Device of the network."""
         return next((tensor.device for tensor in self.parameters()), torch.device("cpu"))
 
     @property
@@ -84,10 +81,6 @@ class Pipeline(nn.Module, Generic[P]):
         """Score that a prediction must exceed to be returned at all."""
         return 0.0
 
-    def set_inference(self, options: Any) -> None:
-        """Predict from now on with other inference options; the network does not change."""
-        raise NotImplementedError
-
     def forward(self, images: Sequence[Tensor]) -> Any:
         """Return the prediction of each image, a sequence of `P`.
 
@@ -97,16 +90,16 @@ class Pipeline(nn.Module, Generic[P]):
         raise NotImplementedError
 
     @abstractmethod
-    def result(self, prediction: P, source: Path | None = None) -> Result:
+    def result(self, prediction: P, source: Path | None = None) -> R:
         """Return the prediction of one image in its user-facing form."""
 
     @torch.inference_mode()
-    def predict(self, sources: Source | Iterable[Source], batch_size: int = 1) -> list[Any]:
-        """Predict on images.
+    def predict(self, sources: Source | Iterable[Source], batch_size: int = 1) -> list[R]:
+        """Predict on images, in evaluation mode.
 
         Args:
             sources: an image file, a folder, a uint8 RGB array [H, W, 3], or a list of these.
-            batch_size: images that go through the network together.
+            batch_size: number of images that go through the network together.
 
         Returns:
             One `DetectionResult`, `ClassificationResult` or `SegmentationResult` per image, with all scores.
@@ -114,16 +107,20 @@ class Pipeline(nn.Module, Generic[P]):
         Raises:
             DataError: a path is missing or not an image, or an array has another shape or type.
         """
-        results: list[Result] = []
-        for batch in batches(expand(sources), batch_size):
-            images = [to_tensor(_image(source)).to(self.device) for source in batch]
-            paths = [None if isinstance(source, np.ndarray) else Path(source) for source in batch]
-            results += [self.result(found, path) for found, path in zip(self(images), paths, strict=True)]
+        results: list[R] = []
+        with evaluation_mode(self):
+            for batch in _batches(_single_images(sources), batch_size):
+                images = [to_tensor(_read(source)).to(self.device) for source in batch]
+                paths = [None if isinstance(source, np.ndarray) else Path(source) for source in batch]
+                predictions = zip(self(images), paths, strict=True)
+                results += [self.result(prediction, path) for prediction, path in predictions]
         return results
 
 
-class ModelPipeline(Pipeline[P]):
+class ModelPipeline(Pipeline[P, R]):
     """Base of the pipelines around one model.
+
+    A subclass takes its options as dataclasses and keeps each as `<section>_options`.
 
     Args:
         network: the model.
@@ -131,7 +128,12 @@ class ModelPipeline(Pipeline[P]):
         category_ids: the data set's own ids of the classes; None numbers them from 1.
         class_colors: RGB of each class in drawings; None for default colors.
         preprocess: how images are prepared; mean and std default to those of the network.
+
+    Attributes:
+        option_types: dataclass of each section of options.
     """
+
+    option_types: ClassVar[dict[str, type]]
 
     def __init__(
         self,
@@ -139,38 +141,41 @@ class ModelPipeline(Pipeline[P]):
         class_names: Sequence[str] | None,
         category_ids: Sequence[int] | None,
         class_colors: Colors | None,
-        preprocess: PreprocessOptions | None,
+        preprocess: PreprocessOptions,
     ) -> None:
         super().__init__()
-        self._name_classes(class_names, category_ids, class_colors)
+        self._set_classes(class_names, category_ids, class_colors)
         self.network = network
-        options: Any = preprocess or self.option_types["preprocess"]()
-        self.preprocess_options: Any = self._with_statistics(options)
+        self.preprocess_options = self._with_statistics(preprocess)
         self.preprocessing = self.preprocess_options.module()
 
+    @abstractmethod
+    def set_inference(self, options: Any) -> None:
+        """Predict with other inference options from now on; `options` is of the type in `option_types`."""
+
     def description(self) -> dict[str, Any]:
-        """Return everything that rebuilds this pipeline but the weights, as primitives."""
+        """Return everything but the weights that rebuilds this pipeline, as primitives."""
         return {
             "task": self.task,
             "model": self.network.spec,
             "class_names": self.class_names,
             "category_ids": self.category_ids,
             "class_colors": self.class_colors,
-            **{name: _plain(getattr(self, f"{name}_options")) for name in self.option_types},
+            **{name: _as_dict(getattr(self, f"{name}_options")) for name in self.option_types},
         }
 
     @classmethod
-    def from_description(cls, description: dict[str, Any], network: Model) -> "ModelPipeline[P]":
+    def from_description(cls, description: Mapping[str, Any], network: Model) -> "ModelPipeline[P, R]":
         """Return the pipeline of a description around `network`, without loading weights."""
-        options = {
+        options: dict[str, Any] = {
             name: None if description.get(name) is None else kind(**description[name])
             for name, kind in cls.option_types.items()
         }
         classes = {key: description[key] for key in ("class_names", "category_ids", "class_colors")}
         return cls(network, **classes, **options)
 
-    def _with_statistics(self, options: Any) -> Any:
-        """Return the options with mean and std filled in; they become the backbone's own, which trains with them."""
+    def _with_statistics(self, options: PreprocessOptions) -> PreprocessOptions:
+        """Return the options with mean and std filled in; they are stored in the backbone, which is trained on them."""
         mean = [float(value) for value in options.mean or self.network.mean]
         std = [float(value) for value in options.std or self.network.std]
         if isinstance(self.network.backbone, Backbone):
@@ -178,12 +183,24 @@ class ModelPipeline(Pipeline[P]):
         return dataclasses.replace(options, mean=mean, std=std)
 
 
-pipelines: Registry[type[ModelPipeline[Any]]] = Registry("task", "visionkit.pipelines")
+pipelines: Registry[type[ModelPipeline[Any, Any]]] = Registry("task", "visionkit.pipelines")
 """Pipelines by the name of their task."""
 
 
-def expand(sources: Source | Iterable[Source]) -> list[Source]:
-    """Return single images: folders are replaced by the images in them."""
+@contextmanager
+def evaluation_mode(module: nn.Module) -> Iterator[None]:
+    """Put a module into evaluation mode, and each of its parts back into its own mode afterwards."""
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, training in modes:
+            part.training = training
+
+
+def _single_images(sources: Source | Iterable[Source]) -> list[Source]:
+    """Return files and arrays; folders are replaced by the images in them."""
     listed: Iterable[Source] = [sources] if isinstance(sources, (str, Path, np.ndarray)) else sources
     images: list[Source] = []
     for source in listed:
@@ -191,12 +208,12 @@ def expand(sources: Source | Iterable[Source]) -> list[Source]:
     return images
 
 
-def batches(sources: list[Source], size: int) -> Iterator[list[Source]]:
+def _batches(sources: list[Source], size: int) -> Iterator[list[Source]]:
     """Yield consecutive slices of at most `size`."""
     return (sources[start : start + size] for start in range(0, len(sources), size))
 
 
-def _image(source: Source) -> NDArray[np.uint8]:
+def _read(source: Source) -> NDArray[np.uint8]:
     if not isinstance(source, np.ndarray):
         return read_image(Path(source))
     if source.dtype != np.uint8 or source.ndim != 3 or source.shape[2] != 3:
@@ -204,5 +221,5 @@ def _image(source: Source) -> NDArray[np.uint8]:
     return source
 
 
-def _plain(options: Any) -> dict[str, Any] | None:
+def _as_dict(options: Any) -> dict[str, Any] | None:
     return None if options is None else dataclasses.asdict(options)

@@ -20,7 +20,7 @@ PREFIX = "pipeline."
 """Of the pipeline's keys in the state dict of a task."""
 
 
-def load(path: str | Path, device: str | None = None) -> ModelPipeline[Any]:
+def load(path: str | Path, device: str | None = None) -> ModelPipeline[Any, Any]:
     """Load a trained model from its checkpoint, ready to predict.
 
     Args:
@@ -36,7 +36,7 @@ def load(path: str | Path, device: str | None = None) -> ModelPipeline[Any]:
     return load_pipeline(path).to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
 
 
-def load_pipeline(path: str | Path, model: Model | None = None) -> ModelPipeline[Any]:
+def load_pipeline(path: str | Path, model: Model | None = None) -> ModelPipeline[Any, Any]:
     """Rebuild the pipeline of a checkpoint, in evaluation mode on the CPU.
 
     Args:
@@ -49,7 +49,7 @@ def load_pipeline(path: str | Path, model: Model | None = None) -> ModelPipeline
     return pipeline_from(read_checkpoint(path), path, model)
 
 
-def pipeline_from(checkpoint: dict[str, Any], path: str | Path, model: Model | None = None) -> ModelPipeline[Any]:
+def pipeline_from(checkpoint: dict[str, Any], path: str | Path, model: Model | None = None) -> ModelPipeline[Any, Any]:
     """Rebuild the pipeline of a checkpoint that has been read; see `load_pipeline`."""
     description = checkpoint["visionkit"]
     network = network_of(description, path) if model is None else model

@@ -47,7 +47,7 @@ class ClassificationInferenceOptions:
 
 
 @pipelines.register("classification")
-class ClassificationPipeline(ModelPipeline[Tensor]):
+class ClassificationPipeline(ModelPipeline[Tensor, ClassificationResult]):
     """A classifier with preprocessing, test-time augmentation and class names.
 
     Args:
@@ -65,7 +65,7 @@ class ClassificationPipeline(ModelPipeline[Tensor]):
     Example:
         >>> import numpy as np
         >>> import visionkit as vk
-        >>> network = vk.Classifier(vk.create_backbone("resnet20_cifar", weights="none"), num_classes=2).eval()
+        >>> network = vk.Classifier(vk.create_backbone("resnet20_cifar", weights="none"), num_classes=2)
         >>> options = vk.ClassificationPreprocessOptions(short_side=32, crop=32)
         >>> pipeline = vk.ClassificationPipeline(network, ["cat", "dog"], preprocess=options)
         >>> sorted(pipeline.predict(np.zeros((48, 64, 3), np.uint8))[0].names)
@@ -96,13 +96,15 @@ class ClassificationPipeline(ModelPipeline[Tensor]):
                 f"a classifier must be a ClassificationModel, not {type(network).__name__}\n"
                 "subclass visionkit.ClassificationModel; its forward returns logits [B, K]"
             )
-        super().__init__(network, class_names, category_ids, class_colors, preprocess)
+        super().__init__(
+            network, class_names, category_ids, class_colors, preprocess or ClassificationPreprocessOptions()
+        )
         self.runtime_options = runtime or RuntimeOptions()
         self.network.to(memory_format=self.runtime_options.memory_format)
         self.set_inference(inference or ClassificationInferenceOptions())
 
     def set_inference(self, options: ClassificationInferenceOptions) -> None:
-        """See `Pipeline.set_inference`.
+        """See `ModelPipeline.set_inference`.
 
         Raises:
             ConfigError: a short side is below the crop of `preprocess`.

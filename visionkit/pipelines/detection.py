@@ -56,7 +56,7 @@ class DetectionInferenceOptions:
 
 
 @pipelines.register("detection")
-class DetectionPipeline(ModelPipeline[Prediction]):
+class DetectionPipeline(ModelPipeline[Prediction, DetectionResult]):
     """A detector with preprocessing, test-time augmentation and class names.
 
     Args:
@@ -74,7 +74,7 @@ class DetectionPipeline(ModelPipeline[Prediction]):
     Example:
         >>> import numpy as np
         >>> import visionkit as vk
-        >>> network = vk.RetinaNet(vk.create_backbone("resnet18", weights="none"), num_classes=2).eval()
+        >>> network = vk.RetinaNet(vk.create_backbone("resnet18", weights="none"), num_classes=2)
         >>> options = vk.DetectionPreprocessOptions(short_side=64, long_side=64)
         >>> pipeline = vk.DetectionPipeline(network, ["cat", "dog"], preprocess=options)
         >>> pipeline.predict(np.zeros((48, 64, 3), np.uint8))[0].class_names
@@ -105,12 +105,12 @@ class DetectionPipeline(ModelPipeline[Prediction]):
                 f"a detector must be a DetectionModel, not {type(network).__name__}\n"
                 "subclass visionkit.DetectionModel, or wrap a detector of torchvision in visionkit.FromTorchvision"
             )
-        super().__init__(network, class_names, category_ids, class_colors, preprocess)
+        super().__init__(network, class_names, category_ids, class_colors, preprocess or DetectionPreprocessOptions())
         self.proposals_options = proposals
         self.set_inference(inference or DetectionInferenceOptions())
 
     def set_inference(self, options: DetectionInferenceOptions) -> None:
-        """See `Pipeline.set_inference`.
+        """See `ModelPipeline.set_inference`.
 
         Raises:
             ConfigError: several views are asked of a model that predicts masks.

@@ -1,31 +1,32 @@
 """Several pipelines whose predictions are combined."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any, Generic, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 
 from visionkit.errors import CheckpointError
-from visionkit.pipelines.base import ModelPipeline, P, Pipeline
+from visionkit.pipelines.base import ModelPipeline, P, Pipeline, R
 from visionkit.pipelines.classification import ClassificationPipeline
 from visionkit.pipelines.detection import DetectionPipeline, fuse_views, refuse_masks
-from visionkit.pipelines.results import ClassificationResult, DetectionResult
-from visionkit.pipelines.segmentation import TiledSegmentation
+from visionkit.pipelines.results import ClassificationResult, DetectionResult, SegmentationResult
+from visionkit.pipelines.segmentation import SegmentationPipeline, TiledSegmentation
 from visionkit.registry import Registry
 from visionkit.structures import Prediction, Target
 
-M = TypeVar("M", bound=ModelPipeline[Any])
+M = TypeVar("M", bound=ModelPipeline[Any, Any])
 
-ensembles: Registry[Callable[[Sequence[Any]], Pipeline[Any]]] = Registry("ensemble", "visionkit.pipelines")
+ensembles: Registry[Callable[[Sequence[Any]], Pipeline[Any, Any]]] = Registry("ensemble", "visionkit.pipelines")
 """Ensembles by the task of their members."""
 
 
-def make_ensemble(members: Sequence[ModelPipeline[Any]]) -> Pipeline[Any]:
-    """Return one pipeline that combines the predictions of several.
+def make_ensemble(members: Sequence[ModelPipeline[Any, Any]]) -> Pipeline[Any, Any]:
+    """Return one pipeline that combines the predictions of several, in evaluation mode.
 
     Args:
-        members: pipelines of one task and with the same classes, at least one.
+        members: pipelines of one task with the same classes, at least one.
 
     Raises:
         CheckpointError: the tasks or classes differ.
@@ -43,36 +44,43 @@ def make_ensemble(members: Sequence[ModelPipeline[Any]]) -> Pipeline[Any]:
     return ensembles.get(first.task)(members).eval()
 
 
-class Ensemble(Pipeline[P]):
-    """Base of ensembles. The first member defines classes, thresholds and how predictions are combined.
+class Ensemble(Pipeline[P, R], Generic[P, R, M]):
+    """Base of ensembles. The first member defines classes, display threshold and how predictions are combined.
 
     Args:
         members: each predicts with its own preprocessing and inference options.
     """
 
-    def __init__(self, members: Sequence[ModelPipeline[P]]) -> None:
+    def __init__(self, members: Sequence[M]) -> None:
         super().__init__()
         first = members[0]
-        self._name_classes(first.class_names, first.category_ids, first.class_colors)
-        self.members = nn.ModuleList(members)
+        self._set_classes(first.class_names, first.category_ids, first.class_colors)
+        self.pipelines = nn.ModuleList(members)
         self.preprocessing = first.preprocessing
 
     @property
+    def members(self) -> list[M]:
+        """The combined pipelines."""
+        return cast(list[M], list(self.pipelines))
+
+    @property
     def display_threshold(self) -> float:
-        """That of the first member."""
-        return self._pipelines()[0].display_threshold
+        """See `Pipeline.display_threshold`; that of the first member."""
+        return self.members[0].display_threshold
 
     @property
     def min_score(self) -> float:
-        """The smallest of the members."""
-        return min(member.min_score for member in self._pipelines())
+        """See `Pipeline.min_score`; the smallest of the members."""
+        return min(member.min_score for member in self.members)
 
-    def _pipelines(self) -> list[Any]:
-        return list(self.members)
+    def result(self, prediction: P, source: Path | None = None) -> R:
+        """See `Pipeline.result`."""
+        result: R = self.members[0].result(prediction, source)
+        return result
 
 
 @ensembles.register("classification")
-class ClassificationEnsemble(Ensemble[Tensor]):
+class ClassificationEnsemble(Ensemble[Tensor, ClassificationResult, ClassificationPipeline]):
     """The mean probabilities of several classifiers (Krizhevsky 2012, section 6; Simonyan & Zisserman 2014, 4.4).
 
     Args:
@@ -84,7 +92,7 @@ class ClassificationEnsemble(Ensemble[Tensor]):
     Example:
         >>> import numpy as np
         >>> import visionkit as vk
-        >>> network = vk.Classifier(vk.create_backbone("resnet20_cifar", weights="none"), num_classes=2).eval()
+        >>> network = vk.Classifier(vk.create_backbone("resnet20_cifar", weights="none"), num_classes=2)
         >>> options = vk.ClassificationPreprocessOptions(short_side=32, crop=32)
         >>> member = vk.ClassificationPipeline(network, ["cat", "dog"], preprocess=options)
         >>> len(vk.ClassificationEnsemble([member, member]).predict(np.zeros((48, 64, 3), np.uint8))[0])
@@ -101,20 +109,15 @@ class ClassificationEnsemble(Ensemble[Tensor]):
     @property
     def multi_label(self) -> bool:
         """Whether an image has any number of classes."""
-        return bool(self._pipelines()[0].multi_label)
+        return self.members[0].multi_label
 
     def forward(self, images: Sequence[Tensor]) -> Tensor:
-        """Return probabilities [B, K]."""
+        """Return probabilities [B, K] of uint8 images [3, H, W]."""
         return torch.stack([member(images) for member in self.members]).mean(dim=0)
-
-    def result(self, prediction: Tensor, source: Any = None) -> ClassificationResult:
-        """See `Pipeline.result`."""
-        result: ClassificationResult = self._pipelines()[0].result(prediction, source)
-        return result
 
 
 @ensembles.register("segmentation")
-class SegmentationEnsemble(TiledSegmentation, Ensemble[Tensor]):
+class SegmentationEnsemble(TiledSegmentation, Ensemble[Tensor, SegmentationResult, SegmentationPipeline]):
     """The mean probabilities per pixel of several segmentation models.
 
     Tiles are those of the first member. Each member uses its own scales and preprocessing.
@@ -125,7 +128,7 @@ class SegmentationEnsemble(TiledSegmentation, Ensemble[Tensor]):
     Example:
         >>> import numpy as np
         >>> import visionkit as vk
-        >>> network = vk.FCN32s(vk.create_backbone("resnet18", weights="none"), num_classes=2).eval()
+        >>> network = vk.FCN32s(vk.create_backbone("resnet18", weights="none"), num_classes=2)
         >>> member = vk.SegmentationPipeline(network, ["sky", "road"])
         >>> vk.SegmentationEnsemble([member, member]).predict(np.zeros((48, 64, 3), np.uint8))[0].mask.shape
         (48, 64)
@@ -133,25 +136,25 @@ class SegmentationEnsemble(TiledSegmentation, Ensemble[Tensor]):
 
     task = "segmentation"
 
-    def __init__(self, members: Sequence[Any]) -> None:
+    def __init__(self, members: Sequence[SegmentationPipeline]) -> None:
         super().__init__(members)
         self.inference_options = members[0].inference_options
 
     def probabilities(self, images: Tensor, whole: tuple[int, int]) -> Tensor:
         """See `TiledSegmentation.probabilities`."""
-        first, *others = self._pipelines()
-        total: Tensor = first.probabilities(images, whole)
+        first, *others = self.members
+        total = first.probabilities(images, whole)
         for member in others:  # one at a time: the probabilities of a large image are large
             total += member.probabilities(images, whole)
         return total / len(self.members)
 
 
 @ensembles.register("detection")
-class DetectionEnsemble(Ensemble[Prediction]):
+class DetectionEnsemble(Ensemble[Prediction, DetectionResult, DetectionPipeline]):
     """The detections of several models, combined by weighted box fusion (Solovyev et al. 2019).
 
     Args:
-        members: the detectors; the views of each count as one. `fusion_iou` is that of the first.
+        members: the detectors. The views of one detector are fused first; `fusion_iou` is that of the first.
 
     Raises:
         ConfigError: a model predicts masks.
@@ -159,7 +162,7 @@ class DetectionEnsemble(Ensemble[Prediction]):
     Example:
         >>> import numpy as np
         >>> import visionkit as vk
-        >>> network = vk.RetinaNet(vk.create_backbone("resnet18", weights="none"), num_classes=2).eval()
+        >>> network = vk.RetinaNet(vk.create_backbone("resnet18", weights="none"), num_classes=2)
         >>> options = vk.DetectionPreprocessOptions(short_side=64, long_side=64)
         >>> member = vk.DetectionPipeline(network, ["cat", "dog"], preprocess=options)
         >>> vk.DetectionEnsemble([member, member]).predict(np.zeros((48, 64, 3), np.uint8))[0].class_names
@@ -175,18 +178,14 @@ class DetectionEnsemble(Ensemble[Prediction]):
 
     @property
     def max_detections(self) -> int | None:
-        """The largest of the members; None where no model says."""
-        return max((most for member in self._pipelines() if (most := member.max_detections) is not None), default=None)
+        """Largest number of detections per image, that of the members; None if no model has a limit."""
+        limits = [member.max_detections for member in self.members]
+        return max((limit for limit in limits if limit is not None), default=None)
 
     def forward(self, images: Sequence[Tensor], targets: Sequence[Target] | None = None) -> list[Prediction]:
         """See `DetectionPipeline.forward`."""
-        views = [member(images, targets) for member in self._pipelines()]
-        return fuse_views(views, self._pipelines()[0].inference_options.fusion_iou, self.max_detections)
-
-    def result(self, prediction: Prediction, source: Any = None) -> DetectionResult:
-        """See `Pipeline.result`."""
-        result: DetectionResult = self._pipelines()[0].result(prediction, source)
-        return result
+        views = [member(images, targets) for member in self.members]
+        return fuse_views(views, self.members[0].inference_options.fusion_iou, self.max_detections)
 
 
 def _in_words(class_names: Sequence[str]) -> str:

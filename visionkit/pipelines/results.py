@@ -29,9 +29,11 @@ class Result(ABC):
         class_names: the K class names in label order.
         labels: int64 [M], the predicted classes, 0..K-1.
         counted: what `len` counts, in words.
+        columns: keys of `rows`.
     """
 
     counted: ClassVar[str] = "predictions with a score"
+    columns: ClassVar[tuple[str, ...]]
 
     source: Path | None
     class_names: list[str]
@@ -71,7 +73,8 @@ class Result(ABC):
             import pandas
         except ImportError as error:
             raise VisionkitError("to_pandas needs pandas: pip install pandas") from error
-        return pandas.DataFrame([{"image": str(self.source), **row} for row in self.rows()])
+        rows = [{"image": _text(self.source), **row} for row in self.rows()]
+        return pandas.DataFrame(rows, columns=["image", *self.columns])
 
 
 @dataclass
@@ -92,6 +95,8 @@ class DetectionResult(Result):
         (['dog', 'cat'], ['dog'])
     """
 
+    columns: ClassVar[tuple[str, ...]] = ("name", "score", "x1", "y1", "x2", "y2")
+
     boxes: NDArray[np.float32]
     scores: NDArray[np.float32]
     masks: list[Rle] | None = None
@@ -104,11 +109,8 @@ class DetectionResult(Result):
 
     def rows(self) -> list[dict[str, Any]]:
         """See `Result.rows`."""
-        columns = zip(self.names, self.scores.tolist(), self.boxes.tolist(), strict=True)
-        return [
-            {"name": name, "score": score, **dict(zip(("x1", "y1", "x2", "y2"), box, strict=True))}
-            for name, score, box in columns
-        ]
+        detections = zip(self.names, self.scores.tolist(), self.boxes.tolist(), strict=True)
+        return [dict(zip(self.columns, (name, score, *box), strict=True)) for name, score, box in detections]
 
     def to_dict(self) -> dict[str, Any]:
         """See `Result.to_dict`."""
@@ -116,7 +118,7 @@ class DetectionResult(Result):
         detections: list[dict[str, Any]] = [{"box": box, "score": score, "name": name} for box, score, name in columns]
         for row, mask in zip(detections, self.masks or [], strict=False):
             row["mask"] = {"size": list(mask["size"]), "counts": mask["counts"].decode()}
-        return {"image": str(self.source), "detections": detections}
+        return {"image": _text(self.source), "detections": detections}
 
 
 @dataclass
@@ -134,6 +136,8 @@ class ClassificationResult(Result):
         ['dog']
     """
 
+    columns: ClassVar[tuple[str, ...]] = ("name", "score")
+
     scores: NDArray[np.float32]
 
     def filter(self, min_score: float) -> "ClassificationResult":
@@ -143,11 +147,11 @@ class ClassificationResult(Result):
 
     def rows(self) -> list[dict[str, Any]]:
         """See `Result.rows`."""
-        return [{"name": name, "score": score} for name, score in zip(self.names, self.scores.tolist(), strict=True)]
+        return [dict(zip(self.columns, row, strict=True)) for row in zip(self.names, self.scores.tolist(), strict=True)]
 
     def to_dict(self) -> dict[str, Any]:
         """See `Result.to_dict`."""
-        return {"image": str(self.source), "classes": self.rows()}
+        return {"image": _text(self.source), "classes": self.rows()}
 
 
 @dataclass
@@ -169,6 +173,7 @@ class SegmentationResult(Result):
     """
 
     counted: ClassVar[str] = "classes with a share of the pixels"
+    columns: ClassVar[tuple[str, ...]] = ("name", "share")
 
     mask: NDArray[np.uint8]
     shares: NDArray[np.float32]
@@ -181,14 +186,18 @@ class SegmentationResult(Result):
 
     def rows(self) -> list[dict[str, Any]]:
         """See `Result.rows`."""
-        return [{"name": name, "share": share} for name, share in zip(self.names, self.shares.tolist(), strict=True)]
+        return [dict(zip(self.columns, row, strict=True)) for row in zip(self.names, self.shares.tolist(), strict=True)]
 
     def to_dict(self) -> dict[str, Any]:
         """See `Result.to_dict`."""
-        return {"image": str(self.source), "shares": dict(zip(self.names, self.shares.tolist(), strict=True))}
+        return {"image": _text(self.source), "shares": dict(zip(self.names, self.shares.tolist(), strict=True))}
 
     def images(self) -> dict[str, Image.Image]:
-        """The mask with class indices as palette indices."""
+        """Return the mask as an image whose palette indices are the class indices."""
         indexed = Image.fromarray(self.mask).convert("L")
         indexed.putpalette(np.asarray(self.colors, np.uint8).tobytes())
         return {"masks": indexed}
+
+
+def _text(source: Path | None) -> str | None:
+    return None if source is None else str(source)

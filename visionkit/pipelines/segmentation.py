@@ -53,7 +53,7 @@ class SegmentationInferenceOptions:
             raise ConfigError(f"inference.score_threshold is {self.score_threshold}; it must be in 0..1")
 
 
-class TiledSegmentation(Pipeline[Tensor]):
+class TiledSegmentation(Pipeline[Tensor, SegmentationResult]):
     """Base of pipelines that average probabilities per pixel, of whole images or of tiles."""
 
     task: ClassVar[str] = "segmentation"
@@ -121,7 +121,7 @@ class TiledSegmentation(Pipeline[Tensor]):
 
 
 @pipelines.register("segmentation")
-class SegmentationPipeline(TiledSegmentation, ModelPipeline[Tensor]):
+class SegmentationPipeline(TiledSegmentation, ModelPipeline[Tensor, SegmentationResult]):
     """A segmentation model with preprocessing, tiling, test-time augmentation and class names.
 
     Args:
@@ -136,7 +136,7 @@ class SegmentationPipeline(TiledSegmentation, ModelPipeline[Tensor]):
     Example:
         >>> import numpy as np
         >>> import visionkit as vk
-        >>> network = vk.FCN32s(vk.create_backbone("resnet18", weights="none"), num_classes=2).eval()
+        >>> network = vk.FCN32s(vk.create_backbone("resnet18", weights="none"), num_classes=2)
         >>> pipeline = vk.SegmentationPipeline(network, ["sky", "road"])
         >>> pipeline.predict(np.zeros((48, 64, 3), np.uint8))[0].mask.shape
         (48, 64)
@@ -165,13 +165,15 @@ class SegmentationPipeline(TiledSegmentation, ModelPipeline[Tensor]):
                 f"a segmentation model must be a SegmentationModel, not {type(network).__name__}\n"
                 "subclass visionkit.SegmentationModel; its forward returns logits [B, K, H, W]"
             )
-        super().__init__(network, class_names, category_ids, class_colors, preprocess)
+        super().__init__(
+            network, class_names, category_ids, class_colors, preprocess or SegmentationPreprocessOptions()
+        )
         self.runtime_options = runtime or RuntimeOptions()
         self.network.to(memory_format=self.runtime_options.memory_format)
         self.set_inference(inference or SegmentationInferenceOptions())
 
     def set_inference(self, options: SegmentationInferenceOptions) -> None:
-        """See `Pipeline.set_inference`."""
+        """See `ModelPipeline.set_inference`."""
         self.inference_options = options
 
     def probabilities(self, images: Tensor, whole: tuple[int, int]) -> Tensor:

@@ -1,4 +1,4 @@
-"""What every task shares: optimization, the loss guard, and the checkpoint that describes itself."""
+"""The base of tasks: optimization, the check of the loss, logging, and checkpoints that describe themselves."""
 
 import dataclasses
 import logging
@@ -12,14 +12,14 @@ from typing import Any, ClassVar, cast
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
-from torch import Tensor
+from torch import Tensor, nn
 from typing_extensions import Self
 
 from visionkit.backbones import Backbone
 from visionkit.data.batch import Batch
 from visionkit.data.datamodule import VisionData
 from visionkit.data.splits import RequiredAnnotation
-from visionkit.errors import CheckpointError, VisionkitError
+from visionkit.errors import CheckpointError, ConfigError, VisionkitError
 from visionkit.metrics.base import EvaluationMetric
 from visionkit.metrics.results import MetricResults
 from visionkit.models.base import Model
@@ -72,6 +72,16 @@ def datamodule_of(trainer: Trainer) -> VisionData | None:
     return data if isinstance(data, VisionData) else None
 
 
+def refuse_beside_pipeline(**options: Any) -> None:
+    """Raise ConfigError if an argument is given to a task beside a pipeline, which has its own."""
+    given = [name for name, value in options.items() if value is not None]
+    if given:
+        raise ConfigError(
+            f"{', '.join(given)}: the model is given as a pipeline, which has its own\n"
+            "give these to the pipeline when you make it, or give the task the plain model"
+        )
+
+
 class Task(LightningModule):
     """Base of the tasks: a pipeline, and how it is trained and scored.
 
@@ -81,10 +91,13 @@ class Task(LightningModule):
         schedule: learning rate over time.
 
     Attributes:
-        option_types: sections of a recipe that the task takes beyond those of its pipeline, each a dataclass.
+        name: name of the task in recipes and checkpoints.
+        option_types: sections of a recipe that the task takes beyond those of its pipeline, each a dataclass. The task
+            keeps each as `<section>_options`.
         pipeline_type: class of the pipeline around one model.
+        metric: metric of the split that is being scored.
         results: metrics of the split that was scored last.
-        recipe: the recipe that the task was made from, for the record; nothing depends on it.
+        recipe: the recipe that the task was made from, as a record in checkpoints; nothing depends on it.
     """
 
     name: ClassVar[str]
@@ -92,13 +105,12 @@ class Task(LightningModule):
         "optimizer": OptimizerOptions,
         "schedule": ScheduleOptions,
     }
-    pipeline_type: ClassVar[type[ModelPipeline[Any]]]
-    pipeline: Pipeline[Any]
+    pipeline_type: ClassVar[type[ModelPipeline[Any, Any]]]
+    pipeline: Pipeline[Any, Any]
     metric: EvaluationMetric[Any, Any]
-    evaluation_options: Any
 
     def __init__(
-        self, pipeline: Pipeline[Any], optimizer: OptimizerOptions | None, schedule: ScheduleOptions | None
+        self, pipeline: Pipeline[Any, Any], optimizer: OptimizerOptions | None, schedule: ScheduleOptions | None
     ) -> None:
         super().__init__()
         self.pipeline = pipeline
@@ -114,7 +126,7 @@ class Task(LightningModule):
 
     @classmethod
     def required_annotation(cls, multi_label: bool = False) -> RequiredAnnotation | None:
-        """Return what an image must have to be of use; None for any image."""
+        """Return the annotation that an image must have to be used; None uses every image."""
         return None
 
     @classmethod
@@ -123,19 +135,36 @@ class Task(LightningModule):
         return {"class_names": data.class_names, "category_ids": data.category_ids}
 
     @property
-    def network(self) -> Any:
+    def options(self) -> dict[str, Any]:
+        """The options of each section in `option_types`."""
+        return {name: getattr(self, f"{name}_options") for name in self.option_types}
+
+    @property
+    def model_pipeline(self) -> ModelPipeline[Any, Any]:
+        """The pipeline, which must be around one model.
+
+        Raises:
+            VisionkitError: it is an ensemble.
+        """
+        if not isinstance(self.pipeline, ModelPipeline):
+            raise VisionkitError(
+                f"{type(self.pipeline).__name__} can be tested and can predict, but it cannot be trained or saved\n"
+                "train its members one by one"
+            )
+        return self.pipeline
+
+    @property
+    def network(self) -> Model:
         """The model of the pipeline."""
-        assert isinstance(self.pipeline, ModelPipeline)  # an ensemble is scored, not trained
-        return self.pipeline.network
+        return self.model_pipeline.network
 
     @property
     def backbone(self) -> Backbone:
         """The backbone of the model."""
-        backbone: Backbone = self.network.backbone
-        return backbone
+        return self.network.backbone
 
     @property
-    def preprocessing(self) -> Any:
+    def preprocessing(self) -> nn.Module:
         """The preprocessing of the pipeline."""
         return self.pipeline.preprocessing
 
@@ -172,7 +201,10 @@ class Task(LightningModule):
         raise NotImplementedError
 
     def configure_optimizers(self) -> Any:
-        """SGD or Adam over the trainable parameters with the recipe's schedule, scaled to the effective batch."""
+        """Return the optimizer of the trainable parameters and the schedule; see Lightning.
+
+        The learning rate is scaled to the effective batch, see `OptimizerOptions.scale_lr`.
+        """
         steps = int(self.trainer.estimated_stepping_batches)  # also sets the training loader up
         loader: Any = self.trainer.train_dataloader
         effective = (loader.batch_size or 1) * self.trainer.world_size * self.trainer.accumulate_grad_batches
@@ -182,17 +214,17 @@ class Task(LightningModule):
         return [optimizer], make_scheduler(optimizer, self.schedule_options, steps, epochs, self.monitor)
 
     def on_fit_start(self) -> None:
-        """Say what trains: a frozen network that nobody asked for is found here."""
+        """Log the number of trainable parameters, so that a network that is frozen by mistake is noticed."""
         for part, module in self.network.named_children():
             trainable, total = count_parameters(module.parameters())
             if total:
                 logger.info("%s: %s of %s parameters train", part, f"{trainable:,}", f"{total:,}")
 
     def total_loss(self, losses: dict[str, Tensor], image_ids: list[Any]) -> Tensor:
-        """Sum of the losses.
+        """Return the sum of the losses.
 
         Raises:
-            DivergedError: the sum is not finite; names the images of the batch.
+            DivergedError: the sum is not finite; the message names the images of the batch.
         """
         loss = torch.stack(list(losses.values())).sum()
         if not math.isfinite(loss.item()):
@@ -208,14 +240,14 @@ class Task(LightningModule):
         """Log the losses of a batch of `images` under the split's name."""
         named = {f"{split}/{name}": value for name, value in losses.items()}
         training = split == "train"
-        # Without on_step the processes meet once, at the end of the epoch: their numbers of calls may differ.
+        # Without on_step the processes synchronize once, at the end of the epoch: their numbers of batches may differ.
         self.log_dict(named, batch_size=images, on_step=training, on_epoch=True, sync_dist=not training)
 
     def score(self, split: str) -> None:
-        """Compute, log and keep the metrics of a split that has been gone through."""
+        """Compute, log and keep the metrics of a split, after its last batch."""
         # Every process computes the same numbers from the gathered records: nothing is left to reduce.
         results = self.metric.compute()
-        with torch.inference_mode(False):  # what is made inside of it could not be changed in a training run
+        with torch.inference_mode(False):  # tensors made in inference mode could not be changed in training
             self.metric.reset()
         if self.trainer.sanity_checking:  # a few images and an untrained network: no result
             return
@@ -223,18 +255,17 @@ class Task(LightningModule):
         self.log_dict({f"{split}/{name}": value for name, value in results.defined().items()}, prog_bar=False)
 
     def description(self) -> dict[str, Any]:
-        """Return everything that rebuilds this task but the weights, as primitives."""
-        assert isinstance(self.pipeline, ModelPipeline)
+        """Return everything but the weights that rebuilds this task, as primitives."""
         return {
-            **self.pipeline.description(),
+            **self.model_pipeline.description(),
             "format": FORMAT_VERSION,
-            **{name: dataclasses.asdict(getattr(self, f"{name}_options")) for name in self.option_types},
+            **{name: dataclasses.asdict(options) for name, options in self.options.items()},
             "recipe": self.recipe,
             "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
         }
 
     @classmethod
-    def from_description(cls, description: dict[str, Any], pipeline: Pipeline[Any]) -> Self:
+    def from_description(cls, description: dict[str, Any], pipeline: Pipeline[Any, Any]) -> Self:
         """Return the task of a description around `pipeline`."""
         options = {name: kind(**description.get(name, {})) for name, kind in cls.option_types.items()}
         task = cls(pipeline, **options)

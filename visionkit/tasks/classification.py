@@ -17,7 +17,7 @@ from visionkit.pipelines.classification import ClassificationInferenceOptions, C
 from visionkit.pipelines.ensembles import ClassificationEnsemble
 from visionkit.pipelines.runtime import RuntimeOptions
 from visionkit.preprocessing.classification import ClassificationPreprocessOptions
-from visionkit.tasks.base import Task, tasks
+from visionkit.tasks.base import Task, refuse_beside_pipeline, tasks
 from visionkit.tasks.label_modes import LABEL_MODES
 from visionkit.tasks.logits_task import LogitsTask
 from visionkit.tasks.mixing import MixingOptions, make_mixing
@@ -91,8 +91,9 @@ class Classification(LogitsTask):
         "evaluation": ClassificationEvaluationOptions,
     }
     pipeline_type = ClassificationPipeline
-    pipeline: ClassificationPipeline
+    pipeline: ClassificationPipeline | ClassificationEnsemble
     loss_options: ClassificationLossOptions
+    evaluation_options: ClassificationEvaluationOptions
     metric: ClassificationMetrics
 
     def __init__(
@@ -111,11 +112,26 @@ class Classification(LogitsTask):
     ) -> None:
         if not isinstance(model, ClassificationPipeline | ClassificationEnsemble):
             model = ClassificationPipeline(model, class_names, category_ids, None, preprocess, inference, runtime)
+        else:
+            refuse_beside_pipeline(
+                class_names=class_names,
+                category_ids=category_ids,
+                preprocess=preprocess,
+                inference=inference,
+                runtime=runtime,
+            )
         super().__init__(model, optimizer, schedule, loss or ClassificationLossOptions())
         self.label_mode = LABEL_MODES[model.multi_label]()
         self.mixing_options = mixing or MixingOptions()
         self.mixing = make_mixing(self.mixing_options, len(self.class_names))
         self.set_evaluation(evaluation or ClassificationEvaluationOptions())
+
+    @property
+    def model_pipeline(self) -> ClassificationPipeline:
+        """See `Task.model_pipeline`."""
+        pipeline = super().model_pipeline
+        assert isinstance(pipeline, ClassificationPipeline)
+        return pipeline
 
     @classmethod
     def required_annotation(cls, multi_label: bool = False) -> RequiredAnnotation:
@@ -142,19 +158,20 @@ class Classification(LogitsTask):
         return f"val/{self.evaluation_options.metric or self.metric.main_metric}"
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
-        """One step: the weighted sum of the losses of all heads."""
+        """Return the weighted sum of the losses of all heads."""
         images, targets = self._prepared(batch), self._targets(batch)
         if self.mixing is not None:
             images, targets = self.mixing(images, targets)
-        compute = self._cached_logits if batch.holds_features else self.network.weighted_logits
+        compute = self._cached_logits if batch.holds_features else self.model_pipeline.network.weighted_logits
         return self.training_loss(compute, images, targets, batch.image_ids)
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         """Log the loss and score predictions from one forward pass."""
-        images, targets = self.pipeline.runtime_options.lay_out(self._prepared(batch)), self._targets(batch)
-        logits = self.network.classify_features(images) if batch.holds_features else self.network(images)
+        images, targets = self.runtime_options.lay_out(self._prepared(batch)), self._targets(batch)
+        network = self.model_pipeline.network
+        logits = network.classify_features(images) if batch.holds_features else network(images)
         self.log_losses("val", {"loss": self.loss(logits, targets)}, len(targets))
-        self.metric.update(self.pipeline.probabilities(logits), targets)
+        self.metric.update(self.model_pipeline.probabilities(logits), targets)
 
     def test_step(self, batch: Batch, batch_index: int) -> None:
         """Score the predictions that `predict` makes."""
@@ -167,14 +184,14 @@ class Classification(LogitsTask):
         return torch.from_numpy(data.class_counts("train")), None
 
     def loss(self, logits: Tensor, truth: Tensor) -> Tensor:
-        """Cross-entropy of logits [B, K], softmax or sigmoid."""
+        """Return the cross-entropy of logits [B, K], with softmax or sigmoid."""
         return self.label_mode.loss(logits, truth, self.class_weights, self.loss_options.label_smoothing)
 
     def _prepared(self, batch: Batch) -> Tensor:
-        return torch.stack(batch.images) if batch.holds_features else self.preprocessing(batch.images)
+        return torch.stack(batch.images) if batch.holds_features else self.model_pipeline.preprocessing(batch.images)
 
     def _cached_logits(self, features: Tensor) -> list[tuple[float, Tensor]]:
-        return [(1.0, self.network.classify_features(features))]
+        return [(1.0, self.model_pipeline.network.classify_features(features))]
 
     def _targets(self, batch: Batch) -> Tensor:
         return self.label_mode.targets(batch, len(self.class_names), self.device)

@@ -19,7 +19,7 @@ from visionkit.models.base import DetectionModel
 from visionkit.pipelines.detection import DetectionInferenceOptions, DetectionPipeline
 from visionkit.pipelines.ensembles import DetectionEnsemble
 from visionkit.preprocessing.detection import DetectionPreprocessing, DetectionPreprocessOptions
-from visionkit.tasks.base import Task, datamodule_of, explain_batch_norm_error, tasks
+from visionkit.tasks.base import Task, datamodule_of, explain_batch_norm_error, refuse_beside_pipeline, tasks
 from visionkit.tasks.optimizers import OptimizerOptions, ScheduleOptions
 from visionkit.tasks.training_checks import report_absent_classes, report_anchor_coverage
 
@@ -67,6 +67,7 @@ class Detection(Task):
     option_types: ClassVar[dict[str, type]] = {**Task.option_types, "evaluation": DetectionEvaluationOptions}
     pipeline_type = DetectionPipeline
     pipeline: DetectionPipeline | DetectionEnsemble
+    evaluation_options: DetectionEvaluationOptions
     metric: DetectionMetric
 
     def __init__(
@@ -83,9 +84,24 @@ class Detection(Task):
     ) -> None:
         if not isinstance(model, DetectionPipeline | DetectionEnsemble):
             model = DetectionPipeline(model, class_names, category_ids, None, preprocess, inference, proposals)
+        else:
+            refuse_beside_pipeline(
+                class_names=class_names,
+                category_ids=category_ids,
+                preprocess=preprocess,
+                inference=inference,
+                proposals=proposals,
+            )
         super().__init__(model, optimizer, schedule)
         self.set_evaluation(evaluation or DetectionEvaluationOptions())
         self.predictions: list[dict[str, Any]] = []
+
+    @property
+    def model_pipeline(self) -> DetectionPipeline:
+        """See `Task.model_pipeline`."""
+        pipeline = super().model_pipeline
+        assert isinstance(pipeline, DetectionPipeline)
+        return pipeline
 
     @classmethod
     def data_arguments(cls, data: VisionData) -> dict[str, Any]:
@@ -109,8 +125,9 @@ class Detection(Task):
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """Return the sum of the model's losses."""
-        size = self.preprocessing.training_size(self.global_step, run_seed())
-        images, geometries = self.preprocessing(batch.images, size)
+        preprocessing = self.model_pipeline.preprocessing
+        size = preprocessing.training_size(self.global_step, run_seed())
+        images, geometries = preprocessing(batch.images, size)
         with explain_batch_norm_error():
             losses = self.network(images, DetectionPreprocessing.resize_targets(batch.targets, geometries))
         loss = self.total_loss(losses, batch.image_ids)
@@ -119,8 +136,7 @@ class Detection(Task):
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         """Log losses and score predictions from one forward pass."""
-        assert isinstance(self.pipeline, DetectionPipeline)
-        for group, losses, predictions in self.pipeline.losses_and_predictions(batch.images, batch.targets):
+        for group, losses, predictions in self.model_pipeline.losses_and_predictions(batch.images, batch.targets):
             if losses:
                 self.log_losses("val", {"loss": sum(losses.values()), **losses}, len(group))
             self.metric.update(predictions, [batch.targets[index] for index in group])
@@ -143,7 +159,7 @@ class Detection(Task):
         )
 
     def on_test_epoch_end(self) -> None:
-        """Score the test split, and keep the boxes of all processes for the results file."""
+        """Score the test split, and keep the boxes of all processes for predictions.json."""
         records = self.metric.gathered_records()
         self.score("test")
         point = find_operating_point(list(records.values()), len(self.class_names))
@@ -160,10 +176,10 @@ class Detection(Task):
         ]
 
     def setup(self, stage: str) -> None:
-        """Refuse precisions that would round the boxes of the annotations to pixels.
+        """Check the precision of the trainer.
 
         Raises:
-            ConfigError: the trainer converts all inputs to half precision.
+            ConfigError: the trainer converts all inputs to half precision, which would round the boxes of annotations.
         """
         if self.trainer.precision in HALF_PRECISION:
             raise ConfigError(
@@ -177,4 +193,6 @@ class Detection(Task):
         data = datamodule_of(self.trainer)
         if data is not None:
             report_absent_classes(data.dataset("train"))
-            report_anchor_coverage(self.network, self.preprocessing, data.dataset("train"))
+            report_anchor_coverage(
+                self.model_pipeline.network, self.model_pipeline.preprocessing, data.dataset("train")
+            )

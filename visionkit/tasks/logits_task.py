@@ -1,4 +1,4 @@
-"""What classification and segmentation share: logits of K classes and a loss with class weights."""
+"""The base of classification and segmentation: logits of K classes and a loss with class weights."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
@@ -11,7 +11,9 @@ from visionkit.errors import ConfigError
 from visionkit.metrics.all_gather import all_gather_dict
 from visionkit.ops.class_weights import class_weights
 from visionkit.pipelines.base import Pipeline
+from visionkit.pipelines.classification import ClassificationPipeline
 from visionkit.pipelines.runtime import RuntimeOptions
+from visionkit.pipelines.segmentation import SegmentationPipeline
 from visionkit.tasks.base import Task, datamodule_of, explain_batch_norm_error
 from visionkit.tasks.optimizers import OptimizerOptions, ScheduleOptions
 
@@ -40,27 +42,38 @@ class LogitsTask(Task):
     """
 
     class_weights: Tensor | None
+    loss_options: ClassLossOptions
 
     def __init__(
         self,
-        pipeline: Pipeline[Any],
+        pipeline: Pipeline[Any, Any],
         optimizer: OptimizerOptions | None,
         schedule: ScheduleOptions | None,
         loss: ClassLossOptions,
     ) -> None:
         super().__init__(pipeline, optimizer, schedule)
-        self.loss_options: Any = loss
+        self.loss_options = loss
         self.register_buffer("class_weights", None, persistent=False)
         self.rows: dict[int | str, dict[str, Any]] = {}
 
     @property
+    def model_pipeline(self) -> ClassificationPipeline | SegmentationPipeline:
+        """See `Task.model_pipeline`."""
+        pipeline = super().model_pipeline
+        assert isinstance(pipeline, (ClassificationPipeline, SegmentationPipeline))
+        return pipeline
+
+    @property
     def runtime_options(self) -> RuntimeOptions:
         """How the network is run."""
-        options: RuntimeOptions = self.pipeline.runtime_options  # type: ignore[assignment]  # of the pipelines with logits
-        return options
+        return self.model_pipeline.runtime_options
 
     def count_classes(self, data: VisionData) -> tuple[Tensor, Tensor | None]:
-        """Return how often each class occurs in the training split [K], and of how much [K] if not of all."""
+        """Count the classes of the training split.
+
+        Returns:
+            How often each class occurs [K], and what median frequencies divide this by [K]; see `class_weights`.
+        """
         raise NotImplementedError
 
     def loss(self, logits: Tensor, truth: Tensor) -> Tensor:
@@ -77,16 +90,16 @@ class LogitsTask(Task):
         """Return the weighted sum of the losses of all heads, and log it.
 
         Args:
-            compute: gives loss weight and logits of every head.
+            compute: returns loss weight and logits of every head.
             x: input of `compute`, [B, ...].
-            truth: what `loss` compares the logits with.
+            truth: targets, as `loss` takes them.
             image_ids: ids of the B images, for messages.
         """
         with explain_batch_norm_error():
-            answers = compute(self.runtime_options.lay_out(x))
+            heads = compute(self.runtime_options.lay_out(x))
         losses = {
             f"loss_head{head}" if head else "loss_main": weight * self.loss(logits, truth)
-            for head, (weight, logits) in enumerate(answers)
+            for head, (weight, logits) in enumerate(heads)
         }
         loss = self.total_loss(losses, list(image_ids))
         self.log_losses("train", {"loss": loss.detach()}, len(x))
@@ -104,11 +117,11 @@ class LogitsTask(Task):
         self.score("val")
 
     def on_test_start(self) -> None:
-        """Forget the predictions of an earlier run."""
+        """Remove the predictions of an earlier run."""
         self.rows = {}
 
     def on_test_epoch_end(self) -> None:
-        """Score the test split, and keep the predictions of all processes for the results file."""
+        """Score the test split, and keep the predictions of all processes for predictions.json."""
         self.score("test")
         self.rows = all_gather_dict(self.rows)
 

@@ -19,7 +19,7 @@ from visionkit.pipelines.group_by_shape import group_by_shape
 from visionkit.pipelines.runtime import RuntimeOptions
 from visionkit.pipelines.segmentation import SegmentationInferenceOptions, SegmentationPipeline
 from visionkit.preprocessing.segmentation import SegmentationPreprocessOptions
-from visionkit.tasks.base import Task, tasks
+from visionkit.tasks.base import Task, refuse_beside_pipeline, tasks
 from visionkit.tasks.logits_task import LogitsTask
 from visionkit.tasks.optimizers import OptimizerOptions, ScheduleOptions
 
@@ -117,8 +117,9 @@ class Segmentation(LogitsTask):
         "evaluation": SegmentationEvaluationOptions,
     }
     pipeline_type = SegmentationPipeline
-    pipeline: SegmentationPipeline
+    pipeline: SegmentationPipeline | SegmentationEnsemble
     loss_options: SegmentationLossOptions
+    evaluation_options: SegmentationEvaluationOptions
     metric: SegmentationMetrics
 
     def __init__(
@@ -137,8 +138,24 @@ class Segmentation(LogitsTask):
     ) -> None:
         if not isinstance(model, SegmentationPipeline | SegmentationEnsemble):
             model = SegmentationPipeline(model, class_names, category_ids, class_colors, preprocess, inference, runtime)
+        else:
+            refuse_beside_pipeline(
+                class_names=class_names,
+                category_ids=category_ids,
+                class_colors=class_colors,
+                preprocess=preprocess,
+                inference=inference,
+                runtime=runtime,
+            )
         super().__init__(model, optimizer, schedule, loss or SegmentationLossOptions())
         self.set_evaluation(evaluation or SegmentationEvaluationOptions())
+
+    @property
+    def model_pipeline(self) -> SegmentationPipeline:
+        """See `Task.model_pipeline`."""
+        pipeline = super().model_pipeline
+        assert isinstance(pipeline, SegmentationPipeline)
+        return pipeline
 
     @classmethod
     def required_annotation(cls, multi_label: bool = False) -> RequiredAnnotation:
@@ -162,16 +179,17 @@ class Segmentation(LogitsTask):
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """Return the weighted sum of the losses of all heads."""
-        images, classes = self.preprocessing.batch(batch.images, self._masks(batch))
-        return self.training_loss(self.network.weighted_logits, images, classes, batch.image_ids)
+        pipeline = self.model_pipeline
+        images, classes = pipeline.preprocessing.batch(batch.images, self._masks(batch))
+        return self.training_loss(pipeline.network.weighted_logits, images, classes, batch.image_ids)
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         """Log the loss and score predictions from one forward pass per image, in original pixels."""
-        masks = self._masks(batch)
+        masks, pipeline = self._masks(batch), self.model_pipeline
         for group in group_by_shape(batch.images):
             images = torch.stack([batch.images[index] for index in group])
             truth = torch.stack([masks[index] for index in group])
-            logits = self.pipeline.logits(images, self.preprocessing.scale(*images.shape[-2:]))
+            logits = pipeline.logits(images, pipeline.preprocessing.scale(*images.shape[-2:]))
             self.log_losses("val", {"loss": self.loss(logits, truth.long())}, len(group))
             self.metric.update(logits.argmax(1), truth)
 

@@ -4,7 +4,6 @@ import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
@@ -68,7 +67,7 @@ def _load(checkpoint: str, words: list[str]) -> tuple[Task, Layer]:
     check(layer)
     with saying_where(layer):
         sections = task.sections()
-        for name, apply in (("inference", task.pipeline.set_inference), ("evaluation", task.set_evaluation)):
+        for name, apply in (("inference", task.model_pipeline.set_inference), ("evaluation", task.set_evaluation)):
             apply(instantiate(sections[name], layer.values.get(name), name))
     return task, layer
 
@@ -76,9 +75,7 @@ def _load(checkpoint: str, words: list[str]) -> tuple[Task, Layer]:
 def _ensemble(members: Sequence[Task]) -> Task:
     """Return a task that scores the combined predictions of several, as the first is scored."""
     first = members[0]
-    ensemble: Any = make_ensemble([member.pipeline for member in members])  # type: ignore[misc]  # each of one model
-    task: Task = type(first)(ensemble, evaluation=first.evaluation_options)  # type: ignore[call-arg]  # of the subclass
-    return task.eval()
+    return type(first)(make_ensemble([member.model_pipeline for member in members]), **first.options).eval()
 
 
 def _usual_folder(checkpoints: list[str], split: str) -> Path:
