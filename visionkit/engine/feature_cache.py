@@ -104,7 +104,10 @@ def _fingerprint(task: Classification, training: bool, precision: str, weights: 
     """Return a digest of everything that the features depend on except the images."""
     structure = {**backbone_structure(task.backbone), "head": type(task.network.head).__name__}
     # In training an image of the crop's size is not resized, in evaluation it is.
-    preprocess = dataclasses.asdict(task.pipeline.preprocess_options) | {"training": training, "precision": precision}
+    preprocess = dataclasses.asdict(task.model_pipeline.preprocess_options) | {
+        "training": training,
+        "precision": precision,
+    }
     return fingerprint(FORMAT_VERSION, structure, preprocess, weights)
 
 
@@ -128,7 +131,8 @@ def _batches(
 
 def _compute(task: Classification, images: list[Tensor], training: bool) -> Tensor:
     """Return what the classification head makes its logits of, [B, C, h, w]."""
-    network: Classifier = task.network
+    network = task.network
+    assert isinstance(network, Classifier)  # see `_check_fixed_features`
     mode = task.preprocessing.training
     network.eval()
     task.preprocessing.train(training)
