@@ -150,7 +150,7 @@ def test_the_final_metrics_are_computed_like_those_of_each_epoch(folder):
 
 
 def test_boxes_are_refined_and_scores_follow_from_the_margins(finished):
-    task = Task.load_from_checkpoint(finished / "runs/mine/1/best.ckpt")
+    task = Task.load_from_checkpoint(finished / "runs/mine/1/best.ckpt").eval()
     network = task.network
     assert torch.count_nonzero(network.fitted_layers["box_regression"].weight)
     image, regions = torch.randn(3, 64, 64), torch.tensor([[4.0, 4, 40, 50], [10, 20, 60, 60]])
@@ -247,7 +247,7 @@ def test_a_model_without_fitted_layers_is_left_alone(folder, computations):
 
 
 def test_kept_features_equal_those_of_the_network(finished):
-    task, compared = Task.load_from_checkpoint(finished / "runs/mine/1/best.ckpt"), 0
+    task, compared = Task.load_from_checkpoint(finished / "runs/mine/1/best.ckpt").eval(), 0
     shapes = Shapes(split="train", count=5, size=64, min_object=0.3, max_object=0.7)
     images = {index: torch.from_numpy(shapes[index].image).permute(2, 0, 1) for index in range(5)}
     boxes = {index: torch.from_numpy(shapes[index].annotation.boxes) for index in range(5)}

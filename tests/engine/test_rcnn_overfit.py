@@ -58,7 +58,7 @@ def test_eight_images_are_overfitted(tmp_path):
     # A class without training objects is never detected.
     absent = set(range(6)) - {label for index in range(8) for label in data.dataset("train").annotation(index).labels}
     assert absent
-    network = Task.load_from_checkpoint(tmp_path / "best.ckpt").network
+    network = Task.load_from_checkpoint(tmp_path / "best.ckpt").eval().network
     image = torch.randn(3, SIZE, SIZE)
     with torch.inference_mode():
         scores, _ = network.score_regions(

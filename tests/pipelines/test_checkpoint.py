@@ -25,7 +25,7 @@ def trained(tmp_path_factory):
 
 def test_a_checkpoint_alone_restores_everything_bit_for_bit(trained):
     path, task = trained
-    again = Task.load_from_checkpoint(path)
+    again = Task.load_from_checkpoint(path).eval()
     assert again.class_names == NAMES
     assert again.category_ids == [3, 5, 7, 11, 13, 90]
     assert again.pipeline.preprocess_options == task.pipeline.preprocess_options

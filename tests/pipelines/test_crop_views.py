@@ -157,7 +157,7 @@ def test_a_loaded_checkpoint_uses_its_views(network, tmp_path):
     again = Task.load_from_checkpoint(tmp_path / "a.ckpt")
     assert again.pipeline.inference_options == task.pipeline.inference_options
     given = image(50, 70)
-    said = again.pipeline.eval().predict(given.permute(1, 2, 0).numpy())[0]
+    said = again.pipeline.predict(given.permute(1, 2, 0).numpy())[0]
     expected = seen_by(task, [given])[0][0]
     torch.testing.assert_close(torch.from_numpy(said.scores), expected.sort(descending=True).values)
 

@@ -42,3 +42,17 @@ def test_a_threshold_keeps_boxes_names_and_scores_together(predictor):
 def test_arrays_of_another_form_are_refused(predictor, image):
     with pytest.raises(DataError, match="must be uint8"):
         predictor.predict(image)
+
+
+def test_it_predicts_in_evaluation_mode_and_restores_all_modes(predictor):
+    image = Shapes(count=1, size=64)[0].image
+    expected = predictor.predict(image)[0].to_dict()
+    predictor.train()
+    predictor.network.backbone.eval()
+    try:
+        assert predictor.predict(image)[0].to_dict() == expected
+        assert predictor.training
+        assert predictor.network.training
+        assert not predictor.network.backbone.training
+    finally:
+        predictor.eval()

@@ -8,7 +8,7 @@ from visionkit.data.datasets.shapes import FORMS
 from visionkit.errors import CheckpointError, ConfigError, VisionkitError
 from visionkit.models.base import DetectionModel
 from visionkit.preprocessing.detection import DetectionPreprocessOptions
-from visionkit.tasks import Classification, Detection, DetectionEvaluationOptions, OptimizerOptions, ScheduleOptions
+from visionkit.tasks import Detection, DetectionEvaluationOptions, OptimizerOptions, ScheduleOptions
 from visionkit.tasks.base import DivergedError
 
 NAMES = list(FORMS)
@@ -146,21 +146,6 @@ def test_any_network_with_the_contract_can_be_trained(tmp_path):
 def test_a_module_without_the_contract_is_refused():
     with pytest.raises(ConfigError, match=r"must be a DetectionModel, not Linear\n.*FromTorchvision"):
         Detection(nn.Linear(1, 1), NAMES)
-
-
-def test_lightning_users_load_test_and_predict(tmp_path):
-    data, trainer = small_data(), small_trainer(default_root_dir=tmp_path)
-    task = small_task(NAMES)
-    trainer.fit(task, data)
-    trainer.save_checkpoint(tmp_path / "a.ckpt")
-    again = Detection.load_from_checkpoint(tmp_path / "a.ckpt")
-    trainer.test(again, data.val_dataloader(), verbose=False)
-    assert "AP" in again.results.overall
-    results = [result for batch in trainer.predict(again, data.val_dataloader()) for result in batch]
-    assert len(results) == 3
-    assert all(result.class_names == NAMES for result in results)
-    with pytest.raises(CheckpointError, match="for the task detection, not classification"):
-        Classification.load_from_checkpoint(tmp_path / "a.ckpt")
 
 
 def test_a_network_without_a_registered_name_is_loaded_into(tmp_path):

@@ -276,7 +276,7 @@ class Task(LightningModule):
     def load_from_checkpoint(  # type: ignore[override]  # the model is the only argument that a file cannot hold
         cls, checkpoint_path: str | Path, map_location: Any = None, *, model: Model | None = None
     ) -> Self:
-        """Return the task of a checkpoint, in evaluation mode.
+        """Return the task of a checkpoint, in training mode as with every LightningModule.
 
         Args:
             checkpoint_path: the checkpoint.
@@ -293,7 +293,7 @@ class Task(LightningModule):
         task = tasks.get(description["task"]).from_description(
             description, pipeline_from(checkpoint, checkpoint_path, model)
         )
-        return cast(Self, task.to(map_location or "cpu").eval())
+        return cast(Self, task.to(map_location or "cpu").train())
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Write the description and the metrics so far beside the weights."""
