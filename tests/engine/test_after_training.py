@@ -165,7 +165,7 @@ def test_a_second_run_over_the_same_folder_computes_nothing(after_a_run, computa
     assert fit(KEPT) == 0
     assert reset_counts(computations) == {"images": 0, "svms": 0, "regressions": 0}
     torch.testing.assert_close(checkpoint(run=2)["state_dict"], checkpoint(run=1)["state_dict"], rtol=0, atol=0)
-    assert fit(KEPT, "model.svm_cost=0.002") == 0
+    assert fit(KEPT, "model.svm.cost=0.002") == 0
     once_more = reset_counts(computations)
     assert once_more["images"] == 0
     assert once_more["svms"] > 0
@@ -241,7 +241,7 @@ def test_without_svms_only_proposals_near_objects_are_computed(folder, computati
 
 
 def test_a_model_without_fitted_layers_is_left_alone(folder, computations):
-    assert fit("model.classifier=softmax", "model.box_regression=false") == 0
+    assert fit("model.classifier=softmax", "model.box_regression.enabled=false") == 0
     assert reset_counts(computations) == {"images": 0, "svms": 0, "regressions": 0}
     assert not (folder / "runs/mine/1/features").exists()
 

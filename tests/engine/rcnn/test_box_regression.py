@@ -12,7 +12,7 @@ from visionkit.ops.matching import Objects
 @pytest.fixture(scope="module")
 def network():
     backbone = create_backbone("resnet18", weights="none")
-    options = {"warp_size": 32, "context": 4, "head_channels": 8, "box_regression": True, "regression_penalty": 1e-6}
+    options = {"warp_size": 32, "context": 4, "head_channels": 8, "box_regression": {"enabled": True, "penalty": 1e-6}}
     return create_model("rcnn", backbone, 2, **options).eval()
 
 
@@ -33,7 +33,7 @@ def test_the_regression_of_a_class_moves_its_proposals_to_the_objects(network, t
     assert not weight[:4].any(), "a class without objects moves no box"
     assert not bias[:4].any()
     coding = torch.from_numpy(features.astype(np.float32)) @ weight[4:].T + bias[4:]
-    expected = network.roi_heads.box_coder.encode_single(objects.expand(4, -1), boxes)
+    expected = network.roi_heads.box_coder.encode(objects.expand(4, -1), boxes)
     torch.testing.assert_close(coding, expected, atol=1e-3, rtol=1e-3)
 
 
