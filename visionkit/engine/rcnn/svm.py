@@ -94,4 +94,4 @@ def _linear_svc() -> type:
             "R-CNN's linear SVMs need scikit-learn: pip install 'visionkit[proposals]'\n"
             "or score with the softmax: model.classifier=softmax"
         ) from error
-    return LinearSVC  # type: ignore[no-any-return]  # scikit-learn has no types
+    return LinearSVC
