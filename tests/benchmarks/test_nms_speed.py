@@ -10,7 +10,7 @@ import pytest
 import torch
 from torchvision.ops import batched_nms
 
-from visionkit.models.detection.parts.batch import detections
+from visionkit.models.detection.parts.batch import filter_detections
 from visionkit.ops.nms import Candidates, NMSOptions, nms_kinds
 
 ROUNDS = 7
@@ -50,7 +50,7 @@ def test_ten_thousand_boxes(kind, capsys):
 def test_a_hundred_images_of_a_thousand_candidates(kind, capsys):
     generator = torch.Generator().manual_seed(0)
     images, nms = [crowd(1000, generator) for _ in range(100)], NMSOptions(kind)
-    own = median_seconds(lambda: [detections(found, nms) for found in images])
+    own = median_seconds(lambda: [filter_detections(found, nms) for found in images])
     with capsys.disabled():
         print(f"\n{kind}, 100 images x 1,000 candidates x 80 classes: {own:.3f} s")
     assert own < 5

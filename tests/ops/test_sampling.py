@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from visionkit.ops.sampling import draw, highest
+from visionkit.ops.sampling import sample_with_hard_negatives, topk_mask
 
 
 @settings(max_examples=60)
@@ -17,7 +17,7 @@ from visionkit.ops.sampling import draw, highest
 def test_counts_keep_the_rules_and_the_hardest_are_in(kinds, number, positive, hard):
     classes = torch.tensor([kinds, kinds[::-1]])
     hardness = torch.rand(classes.shape)
-    chosen = draw(classes, hardness, number, positive, hard)
+    chosen = sample_with_hard_negatives(classes, hardness, number, positive, hard)
     for kind, wrong, picked in zip(classes, hardness, chosen, strict=True):
         objects = min(int((kind > 0).sum()), int(number * positive))
         background = min(int((kind == 0).sum()), number - objects)
@@ -31,7 +31,10 @@ def test_counts_keep_the_rules_and_the_hardest_are_in(kinds, number, positive, h
 def test_what_is_not_hard_is_drawn_at_random():
     torch.manual_seed(0)
     hardness = torch.arange(100.0)[None]
-    times = sum(draw(torch.zeros(1, 100, dtype=torch.long), hardness, 20, 0.25, 0.5).float() for _ in range(400))[0]
+    times = sum(
+        sample_with_hard_negatives(torch.zeros(1, 100, dtype=torch.long), hardness, 20, 0.25, 0.5).float()
+        for _ in range(400)
+    )[0]
     assert (times[90:] == 400).all()  # the ten hardest each time
     assert (times[:90] - 400 * 10 / 90).abs().max() < 30
 
@@ -39,5 +42,5 @@ def test_what_is_not_hard_is_drawn_at_random():
 def test_the_highest_of_each_row():
     values = torch.tensor([[0.1, 0.9, 0.5, 0.7], [0.4, 0.3, 0.2, 0.1]])
     allowed = torch.tensor([[True, False, True, True], [False, True, True, True]])
-    found = highest(values, allowed, torch.tensor([2, 9]))
+    found = topk_mask(values, allowed, torch.tensor([2, 9]))
     assert found.tolist() == [[False, False, True, True], [False, True, True, True]]

@@ -1,42 +1,39 @@
-"""Random samples of positives and negatives for the losses of two-stage detectors (Girshick 2015; Ren et al. 2015)."""
+"""Random samples of positives and background for the losses of two-stage detectors."""
 
 import torch
 from torch import Tensor
 
 
 class BalancedSampler:
-    """Draws a fixed number of boxes of each image, with a bounded share of positives.
+    """Random sample of an image's boxes with a bounded share of positives (Ren et al. 2015, section 3.1.3).
 
-    The draws equal those of torchvision for the same state of the random generator.
+    From the same seed it draws the same boxes as torchvision's `BalancedPositiveNegativeSampler`. If there are too few
+    positives, background takes their places. If there is too little background, the sample is smaller.
 
     Args:
-        batch_size: number of boxes of each image.
-        positive_fraction: largest share of positives among them; negatives fill the rest.
+        batch_size: maximum number of boxes.
+        positive_fraction: maximum share of positives among them.
     """
 
     def __init__(self, batch_size: int, positive_fraction: float) -> None:
-        self.batch_size, self.max_positives = batch_size, int(batch_size * positive_fraction)
+        self.batch_size, self.positive_fraction = batch_size, positive_fraction
 
-    def __call__(self, classes: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        """Draw from the boxes of each image.
+    def __call__(self, classes: Tensor) -> tuple[Tensor, Tensor]:
+        """Draw the sample of one image.
 
         Args:
-            classes: int64 [N] of each image; above 0 is positive, 0 negative, -1 is never drawn.
+            classes: int64 [N], above 0 for positives, 0 for background, below 0 for boxes that are never drawn.
 
         Returns:
-            Masks bool [N] of the drawn positives and of the drawn negatives of each image.
+            Two masks, bool [N]: the sampled positives and the sampled background.
         """
-        positives, negatives = zip(*[self._draw(of_image) for of_image in classes], strict=True)
-        return list(positives), list(negatives)
-
-    def _draw(self, classes: Tensor) -> tuple[Tensor, Tensor]:
-        positives, negatives = torch.where(classes >= 1)[0], torch.where(classes == 0)[0]
-        num_positives = min(len(positives), self.max_positives)
-        num_negatives = min(len(negatives), self.batch_size - num_positives)
-        return _mask(classes, positives, num_positives), _mask(classes, negatives, num_negatives)
+        positive, background = torch.where(classes > 0)[0], torch.where(classes == 0)[0]
+        num_positive = min(len(positive), int(self.batch_size * self.positive_fraction))
+        num_background = min(len(background), self.batch_size - num_positive)
+        return _random_mask(classes, positive, num_positive), _random_mask(classes, background, num_background)
 
 
-def _mask(classes: Tensor, candidates: Tensor, number: int) -> Tensor:
-    """Return bool [N], true at `number` random places of `candidates`."""
-    drawn = candidates[torch.randperm(len(candidates), device=classes.device)[:number]]
-    return torch.zeros_like(classes, dtype=torch.bool).index_fill(0, drawn, True)
+def _random_mask(classes: Tensor, indices: Tensor, number: int) -> Tensor:
+    """Return a mask like `classes` [N] of `number` random ones among `indices`."""
+    sampled = indices[torch.randperm(len(indices), device=indices.device)[:number]]
+    return torch.zeros_like(classes, dtype=torch.bool).index_fill(0, sampled, True)

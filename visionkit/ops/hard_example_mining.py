@@ -1,4 +1,4 @@
-"""Online hard example mining (Shrivastava et al. 2016): learn from what is judged worst."""
+"""Online hard example mining (Shrivastava et al. 2016): only the examples with the highest losses train."""
 
 from collections.abc import Sequence
 
@@ -6,19 +6,19 @@ import torch
 from torch import Tensor
 
 
-def hardest_of_each(losses: Tensor, counts: Sequence[int], most: int) -> Tensor:
-    """Those of each image's examples with the highest losses (Shrivastava et al. 2016, section 4.2).
+def hardest_per_image(losses: Tensor, counts: Sequence[int], k: int) -> Tensor:
+    """Return the indices of the examples with the highest losses of each image (Shrivastava et al. 2016, section 4.2).
 
     Args:
-        losses: [R], of the examples of all images, one image after the other.
-        counts: how many examples each image has; R together.
-        most: how many of each image are kept at most.
+        losses: [R], losses of the examples of all images, one image after the other.
+        counts: number of examples of each image; their sum is R.
+        k: maximum number of examples per image.
 
     Returns:
-        int64 [H], rising: their places.
+        int64 [H], in ascending order.
     """
-    chosen, before = [], 0
-    for own in losses.detach().split(list(counts)):
-        chosen.append(own.topk(min(most, len(own)), sorted=False).indices + before)
-        before += len(own)
-    return torch.cat(chosen).sort().values
+    selected, start = [], 0
+    for image_losses in losses.detach().split(list(counts)):
+        selected.append(image_losses.topk(min(k, len(image_losses)), sorted=False).indices + start)
+        start += len(image_losses)
+    return torch.cat(selected).sort().values

@@ -1,7 +1,7 @@
-"""Which of the overlapping detections of an image stay: non-maximum suppression (NMS) in its kinds.
+"""Non-maximum suppression (NMS): filters of overlapping detections.
 
-A kind is a function of the image's candidates and a `NMSOptions`, registered by name; recipes choose one by
-`NMS: <name>` in a detector's section.
+Each kind of NMS is a function of an image's candidates and `NMSOptions`, registered by name. Recipes choose it with
+`model.nms.kind`.
 """
 
 from collections.abc import Callable
@@ -33,11 +33,11 @@ class Candidates(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """What NMS leaves of an image's candidates.
+    """Candidates of an image that NMS keeps.
 
     Attributes:
-        indices: int64 [M] into the candidates, best first.
-        scores: float32 [M], falling; those of soft kinds are lower than the candidates'.
+        indices: int64 [M] into the candidates, by falling score.
+        scores: float32 [M], falling; soft kinds lower the scores of the candidates.
     """
 
     indices: Tensor
@@ -46,17 +46,27 @@ class Kept(NamedTuple):
 
 @dataclass(frozen=True)
 class NMSOptions:
-    """NMS of one kind, ready to be called.
+    """Options of NMS; an instance is also the function that filters candidates.
 
     Attributes:
-        kind: registered name.
-        iou: overlap from which on a lower scored box suffers; `soft_gaussian` has no such bound.
-        max_detections: maximum number of boxes of an image that are kept.
-        score_threshold: a box stays that scores more; matters to soft kinds, which lower scores.
-        sigma: how gently `soft_gaussian` decays (Bodla et al. 2017, section 3: .5).
+        kind: "per_class", "class_agnostic", "soft_linear" or "soft_gaussian".
+        iou: a detection that overlaps a better one by more is dropped; soft_linear lowers its score instead.
+            soft_gaussian does not use it.
+        max_detections: maximum number of detections per image.
+        score_threshold: detections with at most this score, in 0..1, are dropped, also after a soft kind has lowered
+            it. This threshold is for evaluation, not for display.
+        sigma: soft_gaussian multiplies scores by exp(-IoU^2 / sigma) (Bodla et al. 2017, section 3: 0.5).
 
     Raises:
-        ConfigError: no such kind, or numbers out of their range.
+        ConfigError: there is no such kind, or a number is out of its range.
+
+    Example:
+        >>> import torch
+        >>> from visionkit.ops.nms import Candidates, NMSOptions
+        >>> boxes = torch.tensor([[0.0, 0, 10, 10], [1, 1, 10, 10], [20, 20, 30, 30]])
+        >>> candidates = Candidates(boxes, torch.tensor([0.9, 0.8, 0.7]), torch.tensor([0, 0, 1]))
+        >>> NMSOptions(iou=0.5)(candidates).indices.tolist()
+        [0, 2]
     """
 
     kind: str = "per_class"
@@ -67,14 +77,17 @@ class NMSOptions:
 
     def __post_init__(self) -> None:
         nms_kinds.get(self.kind)
-        if not (0 <= self.iou <= 1 and self.max_detections >= 1 and self.sigma > 0 and 0 <= self.score_threshold < 1):
-            raise ConfigError(
-                f"nms: 0 <= IoU {self.iou} <= 1, 0 <= score threshold {self.score_threshold} < 1, at least 1 "
-                f"detection (not {self.max_detections}), and sigma {self.sigma} > 0 must hold"
-            )
+        if not 0 <= self.iou <= 1:
+            raise ConfigError(f"nms: iou={self.iou} must be within 0..1")
+        if self.max_detections < 1:
+            raise ConfigError(f"nms: max_detections={self.max_detections} must be at least 1")
+        if not 0 <= self.score_threshold < 1:
+            raise ConfigError(f"nms: score_threshold={self.score_threshold} must be at least 0 and below 1")
+        if self.sigma <= 0:
+            raise ConfigError(f"nms: sigma={self.sigma} must be above 0")
 
     def __call__(self, candidates: Candidates) -> Kept:
-        """Suppress.
+        """Return the candidates that are kept.
 
         Raises:
             VisionkitError: a box or score is not finite.
@@ -88,52 +101,53 @@ nms_kinds: Registry[Callable[[Candidates, NMSOptions], Kept]] = Registry("NMS ki
 
 @nms_kinds.register("per_class")
 def per_class(candidates: Candidates, options: NMSOptions) -> Kept:
-    """A box falls that overlaps a better one of its class by more than the IoU."""
+    """Drop each box that overlaps a better one of its class by more than the IoU."""
     indices = batched_nms(candidates.boxes, candidates.scores, candidates.labels, options.iou)[: options.max_detections]
     return Kept(indices, candidates.scores[indices])
 
 
 @nms_kinds.register("class_agnostic")
 def class_agnostic(candidates: Candidates, options: NMSOptions) -> Kept:
-    """A box falls that overlaps a better one of any class by more than the IoU."""
+    """Drop each box that overlaps a better one of any class by more than the IoU."""
     indices = nms(candidates.boxes, candidates.scores, options.iou)[: options.max_detections]
     return Kept(indices, candidates.scores[indices])
 
 
 @nms_kinds.register("soft_linear")
 def soft_linear(candidates: Candidates, options: NMSOptions) -> Kept:
-    """Overlap of at least the IoU with a better box of the class costs its share of the score (Bodla, section 3)."""
-    return _soften(candidates, options, lambda iou: torch.where(iou >= options.iou, 1 - iou, 1.0))
+    """Multiply scores by 1 - IoU where a better box of the class overlaps by at least the IoU (Bodla, section 3)."""
+    return _soft_nms(candidates, options, lambda iou: torch.where(iou >= options.iou, 1 - iou, 1.0))
 
 
 @nms_kinds.register("soft_gaussian")
 def soft_gaussian(candidates: Candidates, options: NMSOptions) -> Kept:
-    """Any overlap with a better box of the class costs score: exp(-IoU^2 / sigma) stays (Bodla, equation 4)."""
-    return _soften(candidates, options, lambda iou: torch.exp(-iou.square() / options.sigma))
+    """Multiply scores by exp(-IoU^2 / sigma) for each better box of the class (Bodla, equation 4)."""
+    return _soft_nms(candidates, options, lambda iou: torch.exp(-iou.square() / options.sigma))
 
 
-def _soften(candidates: Candidates, options: NMSOptions, share: Callable[[Tensor], Tensor]) -> Kept:
-    """Bodla et al. 2017, figure 2, for all classes at once.
+def _soft_nms(candidates: Candidates, options: NMSOptions, factor: Callable[[Tensor], Tensor]) -> Kept:
+    """Filter all classes at once (Bodla et al. 2017, figure 2).
 
-    Scores only fall, so taking the best of all classes each time meets the boxes of each class in the paper's order,
-    and after as many steps as boxes may stay the rest is of no interest.
+    Scores only fall. So taking the best box of all classes in each step visits the boxes of each class in the paper's
+    order, and `max_detections` steps are enough.
 
     Args:
-        candidates: of the image.
-        options: how many stay, and from which score.
-        share: from the IoU [N] with a better box to the share of the score that stays.
+        candidates: detections of the image.
+        options: number of detections and score threshold.
+        factor: from the IoU [N] with a better box to the factor of the score.
     """
     boxes, scores, labels = candidates
-    left = scores.masked_fill(scores <= options.score_threshold, -torch.inf)
-    taken: list[tuple[Tensor, Tensor]] = []
+    remaining = scores.masked_fill(scores <= options.score_threshold, -torch.inf)
+    selected: list[tuple[Tensor, Tensor]] = []
     for _ in range(min(options.max_detections, len(scores))):
-        score, best = left.max(dim=0)
-        taken.append((score, best))
-        suffers = (labels == labels[best]) & (left > -torch.inf)  # a share of 0 would make nan of what is out already
-        left = torch.where(suffers, left * share(paired_iou(boxes[best], boxes)), left)
-        left = left.masked_fill(left <= options.score_threshold, -torch.inf).index_fill(0, best, -torch.inf)
-    if not taken:
+        score, best = remaining.max(dim=0)
+        selected.append((score, best))
+        lowered = (labels == labels[best]) & (remaining > -torch.inf)  # -inf times a factor of 0 would be NaN
+        remaining = torch.where(lowered, remaining * factor(paired_iou(boxes[best], boxes)), remaining)
+        remaining = remaining.masked_fill(remaining <= options.score_threshold, -torch.inf)
+        remaining = remaining.index_fill(0, best, -torch.inf)
+    if not selected:
         return Kept(labels[:0], scores[:0])
-    kept_scores, indices = (torch.stack(column) for column in zip(*taken, strict=True))
-    real = kept_scores > -torch.inf
-    return Kept(indices[real], kept_scores[real])
+    kept_scores, indices = (torch.stack(column) for column in zip(*selected, strict=True))
+    above_threshold = kept_scores > -torch.inf
+    return Kept(indices[above_threshold], kept_scores[above_threshold])

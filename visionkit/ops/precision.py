@@ -1,4 +1,4 @@
-"""Where numbers must be exact, and where they must be numbers at all."""
+"""Computations in float32 under any precision of the trainer, and a check for values that are not finite."""
 
 import torch
 from torch import Tensor
@@ -7,17 +7,15 @@ from visionkit.errors import VisionkitError
 
 
 def full_precision(like: Tensor) -> torch.autocast:
-    """A context for box coding, IoU, NMS and losses: float32 whatever the trainer's precision, on `like`'s device."""
+    """Return a context without autocast on the device of `like`, for box coding, IoU, NMS and losses."""
     return torch.autocast(like.device.type, enabled=False)
 
 
 def check_finite(*outputs: Tensor) -> None:
-    """Refuse what a network says if any of it is no number: NaN compares with nothing and would vanish unseen.
+    """Raise an error if an output of a model is not finite. Otherwise NMS would drop NaN without notice.
 
     Raises:
         VisionkitError: a value is NaN or infinite.
     """
-    if not torch.stack([values.isfinite().all() for values in outputs]).all():
-        raise VisionkitError(
-            "the network's scores or boxes are not finite: its weights or running statistics are broken"
-        )
+    if not torch.stack([output.isfinite().all() for output in outputs]).all():
+        raise VisionkitError("the model's scores or boxes are not finite: its weights or running statistics are broken")

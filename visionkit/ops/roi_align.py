@@ -13,16 +13,16 @@ SAMPLES = 2
 def multi_level_roi_align(
     maps: Sequence[Tensor], strides: Sequence[int], regions: Sequence[Tensor], levels: Tensor, size: int
 ) -> Tensor:
-    """Pool regions from the feature map that each of them belongs to.
+    """Pool each region from the feature map of its level.
 
-    The same values as `torchvision.ops.roi_align(..., sampling_ratio=2, aligned=False)`. Every output cell is a
-    weighted sum of 16 cells of a map, which is what `embedding_bag` computes: along the channels, which lie together
-    in channels-last maps, and on all cores, backwards too. On the CPU this is several times as fast.
+    Returns the same values as `torchvision.ops.roi_align(..., sampling_ratio=2, aligned=False)`. On the CPU it is
+    several times as fast: every output cell is a weighted sum of 16 cells of a map, and `embedding_bag` computes such
+    sums on all cores, forward and backward, along the channels, which are contiguous in channels-last maps.
 
     Args:
-        maps: [B, C, h, w] each, at best channels last.
+        maps: [B, C, h, w] of each level, preferably channels last.
         strides: pixels per cell of each map.
-        regions: per image [S, 4] in pixels; R of them together, R > 0.
+        regions: per image [S, 4] in pixels; R in total, R > 0.
         levels: int64 [R], index of each region's map.
         size: output cells in each direction.
 
@@ -46,29 +46,32 @@ def multi_level_roi_align(
 
 
 def _corners(low: Tensor, high: Tensor, length: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """Along one axis the cells [R, size, 2 * SAMPLES] that each output cell draws on, and their bilinear weights.
+    """Return the map cells of each output cell along one axis, and their bilinear weights.
 
     Args:
-        low: [R], where the regions begin, in cells of their maps.
-        high: [R], where they end.
-        length: int64 [R], of the maps.
-        size: output cells.
+        low: [R], start of the regions in cells of their maps.
+        high: [R], end of the regions.
+        length: int64 [R], length of the maps.
+        size: number of output cells.
+
+    Returns:
+        int64 and float [R, size, 2 * SAMPLES].
     """
     points = (torch.arange(size * SAMPLES, device=low.device) + 0.5) / (size * SAMPLES)
-    place = low[:, None] + points * (high - low).clamp(min=1)[:, None]
+    position = low[:, None] + points * (high - low).clamp(min=1)[:, None]
     last = (length - 1)[:, None]
-    inside = (place >= -1) & (place <= length[:, None])
-    before = place.clamp(min=0).floor().long().minimum(last)
-    fraction = (place.clamp(min=0) - before).masked_fill(before == last, 0)
+    inside = (position >= -1) & (position <= length[:, None])
+    before = position.clamp(min=0).floor().long().minimum(last)
+    fraction = (position.clamp(min=0) - before).masked_fill(before == last, 0)
     cells = torch.stack([before, (before + 1).minimum(last)], dim=-1)
     weights = torch.stack([1 - fraction, fraction], dim=-1) * inside[..., None]
     return cells.view(-1, size, 2 * SAMPLES), weights.view(-1, size, 2 * SAMPLES)
 
 
 def _first_cells(maps: Sequence[Tensor], regions: Sequence[Tensor], levels: Tensor) -> Tensor:
-    """Where in the table of all cells the image of each region begins, [R], on its map."""
+    """Return the index [R] in the table of all cells of the first cell of each region's image and level."""
     areas = torch.tensor([level.shape[2] * level.shape[3] for level in maps], device=levels.device)
-    begins = areas.cumsum(0) * len(maps[0]) - areas * len(maps[0])
+    starts = areas.cumsum(0) * len(maps[0]) - areas * len(maps[0])
     counts = torch.tensor([len(boxes) for boxes in regions], device=levels.device)
     image = torch.repeat_interleave(torch.arange(len(regions), device=levels.device), counts)
-    return begins[levels] + image * areas[levels]
+    return starts[levels] + image * areas[levels]

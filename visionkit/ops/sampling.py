@@ -1,43 +1,46 @@
-"""Which of many boxes of an image enter the loss: some objects, some hard background, some background at random."""
+"""Sampling of boxes for a loss with hard negatives."""
 
 import torch
 from torch import Tensor
 
 
-def draw(classes: Tensor, hardness: Tensor, number: int, positive_fraction: float, hard_fraction: float) -> Tensor:
-    """Choose boxes of each image of a batch.
+def sample_with_hard_negatives(
+    classes: Tensor, hardness: Tensor, batch_size: int, positive_fraction: float, hard_fraction: float
+) -> Tensor:
+    """Sample boxes of each image: random positives, the hardest background, and random background.
 
-    Where objects are too few, background takes their places; where background is, fewer boxes are chosen.
+    If there are too few positives, background takes their places. If there is too little background, the sample is
+    smaller.
 
     Args:
-        classes: int64 [B, A], above 0 for objects, 0 for background, below for boxes that are never chosen.
-        hardness: float [B, A], of background boxes: the higher, the more the network is wrong about them.
-        number: of boxes of each image at most.
-        positive_fraction: share of objects among them at most; where there are more, they are drawn at random.
-        hard_fraction: share of the hardest among the background boxes; the others are drawn at random.
+        classes: int64 [B, A], above 0 for positives, 0 for background, below 0 for boxes that are never sampled.
+        hardness: float [B, A], loss of the background boxes.
+        batch_size: maximum number of boxes per image.
+        positive_fraction: maximum share of positives among them.
+        hard_fraction: share of the hardest boxes among the background; the others are drawn at random.
 
     Returns:
         bool [B, A].
     """
-    objects, background = classes > 0, classes == 0
-    luck = torch.rand_like(hardness)
-    chosen = highest(luck, objects, torch.full_like(classes[:, 0], int(number * positive_fraction)))
-    left = number - chosen.sum(dim=1)
-    hard = highest(hardness, background, (hard_fraction * left).round().long())
-    return chosen | hard | highest(luck, background & ~hard, left - hard.sum(dim=1))
+    positive, background = classes > 0, classes == 0
+    random = torch.rand_like(hardness)
+    sampled = topk_mask(random, positive, torch.full_like(classes[:, 0], int(batch_size * positive_fraction)))
+    remaining = batch_size - sampled.sum(dim=1)
+    hard = topk_mask(hardness, background, (hard_fraction * remaining).round().long())
+    return sampled | hard | topk_mask(random, background & ~hard, remaining - hard.sum(dim=1))
 
 
-def highest(values: Tensor, allowed: Tensor, number: Tensor) -> Tensor:
-    """The highest of the allowed values of each row.
+def topk_mask(values: Tensor, allowed: Tensor, k: Tensor) -> Tensor:
+    """Return the mask of the k highest allowed values in each row.
 
     Args:
         values: float [B, A].
         allowed: bool [B, A].
-        number: [B], how many of each row at most; a fraction counts as one more.
+        k: [B], maximum number per row; a fraction counts as one more.
 
     Returns:
         bool [B, A].
     """
     order = values.masked_fill(~allowed, -torch.inf).argsort(dim=1, descending=True)
     rank = order.argsort(dim=1)
-    return allowed & (rank < number[:, None])
+    return allowed & (rank < k[:, None])

@@ -17,7 +17,7 @@ from visionkit.backbones import create_backbone
 from visionkit.errors import ConfigError, DataError, VisionkitError
 from visionkit.models import create_model
 from visionkit.models.detection.faster_rcnn import PUBLISHED, FasterRCNN
-from visionkit.models.detection.parts.batch import detections
+from visionkit.models.detection.parts.batch import filter_detections
 from visionkit.models.detection.parts.roi_heads import RoISample
 from visionkit.models.load_model import load_strict
 from visionkit.ops.matching import assign
@@ -151,7 +151,7 @@ def test_a_crowd_is_neither_object_nor_background():
     assert objects.boxes.tolist() == [[10, 10, 60, 70]]
     batch_of_one = images((128, 128))
     _, _, scored = network._first_stage(batch_of_one)
-    (classes,), _ = network.rpn._assign(scored.anchors, [objects], [(128, 128)])
+    (classes,), _ = network.rpn.anchor_targets(scored.anchors, [objects], [(128, 128)])
     x1, _, x2, _ = scored.anchors.unbind(1)
     # small anchors of the right half, away from the object, lie in the crowd; those of the left do not
     small = (scored.anchors[:, 2:] - scored.anchors[:, :2]).amax(dim=1) < 50
@@ -175,7 +175,7 @@ def test_anchors_that_cross_the_edge_do_not_train_in_the_papers_form():
     network = small_network("single", anchors={"sizes": [[16, 32]]})
     _, _, scored = network._first_stage(images(*sizes))
     anchors = scored.anchors
-    classes, references = network.rpn._assign(anchors, objects, sizes)
+    classes, references = network.rpn.anchor_targets(anchors, objects, sizes)
     for own, found, one, size, first in zip(classes, references, objects, sizes, (0, 1), strict=True):
         inside = plainly_inside(anchors, *size)
         assert 0 < inside.sum() < len(inside)
@@ -184,7 +184,7 @@ def test_anchors_that_cross_the_edge_do_not_train_in_the_papers_form():
         assert torch.equal(own[inside], kinds)
         assert torch.equal(found[inside], matched + first)
         assert {0, 1} <= set(kinds.tolist())
-    everywhere, _ = small_network("c4", anchors={"sizes": [[16, 32]]}).rpn._assign(anchors, objects, sizes)
+    everywhere, _ = small_network("c4", anchors={"sizes": [[16, 32]]}).rpn.anchor_targets(anchors, objects, sizes)
     assert any((own[~plainly_inside(anchors, *size)] >= 0).any() for own, size in zip(everywhere, sizes, strict=True))
 
 
@@ -193,7 +193,9 @@ def test_where_no_anchor_lies_inside_all_of_them_train():
     _, _, scored = network._first_stage(TWO[:1])
     assert not plainly_inside(scored.anchors, 100, 128).any()
     asked = scored.anchors, network_objects(TWO_TARGETS[:1]), [(100, 128)]
-    for own, expected in zip(network.rpn._assign(*asked), small_network("c4").rpn._assign(*asked), strict=True):
+    for own, expected in zip(
+        network.rpn.anchor_targets(*asked), small_network("c4").rpn.anchor_targets(*asked), strict=True
+    ):
         assert torch.equal(own[0], expected[0])
     assert network(TWO, TWO_TARGETS)["loss_rpn_box"] > 0
 
@@ -218,7 +220,7 @@ def test_classes_do_not_suppress_each_other_unless_asked():
     scores = torch.tensor([0.9, 0.8, 0.7])
     labels = torch.tensor([0, 1, 1])
     for options, kept in [({}, [0, 1, 2]), ({"nms": {"kind": "class_agnostic"}}, [0, 2])]:
-        found = detections(Candidates(boxes, scores, labels), small_network(**options).roi_heads.nms)
+        found = filter_detections(Candidates(boxes, scores, labels), small_network(**options).roi_heads.nms)
         assert torch.equal(found["boxes"], boxes[kept])
 
 
@@ -309,7 +311,7 @@ def test_spec_builds_the_same_structure(form):
     [
         ({"anchors": {"sizes": [[32], [64]]}}, "5 levels"),
         ({"anchors": {"sizes": [[32], [64], [128], [256], [512, 600]]}}, "same number"),
-        ({"rpn": {"bg_iou": 0.8}}, r"bg_iou 0\.8 <= fg_iou 0\.7"),
+        ({"rpn": {"bg_iou": 0.8}}, r"rpn: bg_iou=0\.8, fg_iou=0\.7 must rise"),
         ({"form": "fpm"}, "did you mean fpn"),
         ({"num_classes": 0}, "num_classes=0"),
     ],

@@ -154,7 +154,7 @@ def test_masks_are_decoded_a_part_at_a_time(monkeypatch, masks_at_once):
         for index, box in zip(objects.tolist(), boxes, strict=True)
     ]
     decoded = []
-    monkeypatch.setattr(mask_head, "MOST_PIXELS", masks_at_once * 50 * 64)
+    monkeypatch.setattr(mask_head, "MAX_DECODED_PIXELS", masks_at_once * 50 * 64)
     monkeypatch.setattr(np, "stack", lambda planes, stack=np.stack: decoded.append(len(planes)) or stack(planes))
     found = masks_in_regions(encoded(given), objects, boxes, WHOLE, 14)
     assert torch.equal(found, torch.cat(expected))

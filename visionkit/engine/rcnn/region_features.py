@@ -21,7 +21,7 @@ from visionkit.data.io.atomic_write import atomic_write
 from visionkit.engine.fingerprint import backbone_structure, fingerprint, weights_digest
 from visionkit.engine.fitting_stage import FittingContext
 from visionkit.errors import DataError
-from visionkit.models.detection.parts.batch import given_proposals, split_targets
+from visionkit.models.detection.parts.batch import check_proposals, split_targets
 from visionkit.models.detection.rcnn.rcnn import RCNN
 from visionkit.models.detection.rcnn.training_rules import regression_pairs
 from visionkit.ops.matching import Objects
@@ -129,7 +129,7 @@ class RegionFeatureFolder:
         geometry = self.pipeline.preprocessing.geometry(*image.shape[-2:])
         (resized,) = DetectionPreprocessing.resize_targets([target], [geometry])
         (objects,) = split_targets([resized], self.network.num_classes)
-        (proposals,) = given_proposals([resized.get("proposals")], 1)
+        (proposals,) = check_proposals([resized.get("proposals")], 1)
         regions = torch.cat([objects.boxes, proposals])
         content = (image.numpy(), regions.numpy(), np.array(len(objects.boxes)))
         name = digest(*map(digest_of_array, content)).hex()

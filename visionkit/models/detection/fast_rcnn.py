@@ -10,7 +10,7 @@ from visionkit.models.create import models
 from visionkit.models.detection.parts.batch import ImageBatch, check_images, pad_to_batch
 from visionkit.models.detection.parts.box_head import PooledRoIHeads, RoIMaxPool, TwoLayerHead
 from visionkit.models.detection.parts.external_proposals import ExternalProposalDetector
-from visionkit.models.detection.parts.faster_rcnn_variants import SINGLE_STAGE, Widths, single
+from visionkit.models.detection.parts.faster_rcnn_variants import SINGLE_STAGE, HeadSizes, single
 from visionkit.models.detection.parts.roi_heads import RoIOptions
 from visionkit.models.detection.parts.truncated_svd import TruncatedHead
 from visionkit.models.load_model import load_model_weights
@@ -71,20 +71,20 @@ class FastRCNN(ExternalProposalDetector):
         weights: str | None = None,
     ) -> None:
         super().__init__()
-        parts = single(backbone, Widths(0, head_channels, head_dropout, roi_size))
+        variant = single(backbone, HeadSizes(0, head_channels, head_dropout, roi_size))
         max_pool = RoIMaxPool({SINGLE_STAGE: backbone.stages[SINGLE_STAGE].stride}, roi_size)
         self.num_classes = num_classes
         self.backbone = backbone
-        self.neck = parts.neck
+        self.neck = variant.neck
         self.roi_heads = PooledRoIHeads(
-            max_pool if pooling == "max" else parts.pool,
-            TruncatedHead(cast(TwoLayerHead, parts.head), svd) if svd else parts.head,
-            parts.head_channels,
+            max_pool if pooling == "max" else variant.pool,
+            TruncatedHead(cast(TwoLayerHead, variant.head), svd) if svd else variant.head,
+            variant.head_channels,
             num_classes,
             options=roi,
             nms=nms,
-            smooth_l1_beta=parts.smooth_l1_beta,
-            initial_std=parts.initial_std,
+            smooth_l1_beta=variant.smooth_l1_beta,
+            initial_std=variant.initial_std,
         )
         if weights is not None:
             load_model_weights(self, backbone, weights, ("roi_heads.box_predictor.",))

@@ -10,7 +10,7 @@ from visionkit.errors import ConfigError
 from visionkit.models.create import models
 from visionkit.models.detection.parts.anchors import AnchorOptions, Anchors, check_anchor_levels
 from visionkit.models.detection.parts.box_head import PooledRoIHeads
-from visionkit.models.detection.parts.faster_rcnn_variants import FORMS, Widths
+from visionkit.models.detection.parts.faster_rcnn_variants import FORMS, HeadSizes
 from visionkit.models.detection.parts.roi_heads import RoIOptions
 from visionkit.models.detection.parts.rpn import RegionProposalNetwork, RPNOptions
 from visionkit.models.detection.parts.torchvision_weights import PYRAMID_RENAMED, PublishedDetector
@@ -95,19 +95,19 @@ class FasterRCNN(TwoStageDetector):
         super().__init__(backbone, num_classes)
         if form not in FORMS:
             raise ConfigError(f"form={form!r}{suggest(form, FORMS)}")
-        parts = FORMS[form](backbone, Widths(fpn_channels, head_channels, head_dropout, roi_size))
-        sizes = check_anchor_levels(anchors.sizes or parts.anchor_sizes, parts.anchor_sizes)
-        self.neck = parts.neck
-        self.rpn = RegionProposalNetwork(parts.channels, Anchors(sizes, anchors.ratios), rpn, parts.inside_only)
+        variant = FORMS[form](backbone, HeadSizes(fpn_channels, head_channels, head_dropout, roi_size))
+        sizes = check_anchor_levels(anchors.sizes or variant.anchor_sizes, variant.anchor_sizes)
+        self.neck = variant.neck
+        self.rpn = RegionProposalNetwork(variant.channels, Anchors(sizes, anchors.ratios), rpn, variant.inside_only)
         self.roi_heads = PooledRoIHeads(
-            parts.pool,
-            parts.head,
-            parts.head_channels,
+            variant.pool,
+            variant.head,
+            variant.head_channels,
             num_classes,
             options=roi,
             nms=nms,
-            smooth_l1_beta=parts.smooth_l1_beta,
-            initial_std=parts.initial_std,
+            smooth_l1_beta=variant.smooth_l1_beta,
+            initial_std=variant.initial_std,
         )
         if weights is not None:
             PUBLISHED.load(self, backbone, weights)

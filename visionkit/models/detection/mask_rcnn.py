@@ -14,7 +14,7 @@ from visionkit.models.detection.faster_rcnn import FasterRCNN
 from visionkit.models.detection.parts.anchors import AnchorOptions
 from visionkit.models.detection.parts.batch import ImageBatch
 from visionkit.models.detection.parts.box_head import MultiLevelRoIAlign
-from visionkit.models.detection.parts.fpn import FPN
+from visionkit.models.detection.parts.faster_rcnn_variants import pyramid_strides
 from visionkit.models.detection.parts.mask_head import MaskHead
 from visionkit.models.detection.parts.roi_heads import RoIOptions, RoISample
 from visionkit.models.detection.parts.rpn import RPNOptions
@@ -99,29 +99,31 @@ class MaskRCNN(FasterRCNN):
             head_dropout=head_dropout,
             roi_size=roi_size,
         )
-        assert isinstance(self.neck, FPN)
-        levels = {name: stage.stride for name, stage in backbone.stages.items() if name in self.neck.level_names}
-        self.mask_head = MaskHead(MultiLevelRoIAlign(levels, POOLED_CELLS), fpn_channels, mask_channels, num_classes)
+        pool = MultiLevelRoIAlign(pyramid_strides(backbone), POOLED_CELLS)
+        self.mask_head = MaskHead(pool, fpn_channels, mask_channels, num_classes)
         if weights is not None:
             PUBLISHED.load(self, backbone, weights)
         self.to(memory_format=torch.channels_last)
 
-    def _region_losses(
+    def _second_stage_losses(
         self, batch: ImageBatch, maps: dict[str, Tensor], sample: RoISample, objects: list[Objects]
     ) -> dict[str, Tensor]:
-        for number, one in enumerate(objects):
-            if len(one.boxes) and one.masks is None:
+        for number, image_objects in enumerate(objects):
+            if len(image_objects.boxes) and image_objects.masks is None:
                 raise DataError(
-                    f"image {number} of the batch has {len(one.boxes)} objects but no masks, which mask_rcnn needs\n"
-                    "use a card whose annotations have masks, or model.name=faster_rcnn"
+                    f"image {number} of the batch has {len(image_objects.boxes)} objects but no masks, which mask_rcnn "
+                    "needs\nuse a card whose annotations have masks, or model.name=faster_rcnn"
                 )
-        boxes = super()._region_losses(batch, maps, sample, objects)
-        return {**boxes, "loss_mask": self.mask_head.loss(maps, sample, objects, batch.sizes)}
+        losses = super()._second_stage_losses(batch, maps, sample, objects)
+        return {**losses, "loss_mask": self.mask_head.loss(maps, sample, objects, batch.sizes)}
 
-    def _detect_in_regions(
+    def _second_stage_predictions(
         self, batch: ImageBatch, maps: dict[str, Tensor], proposals: list[Tensor]
     ) -> list[Prediction]:
-        found = super()._detect_in_regions(batch, maps, proposals)
-        boxes, labels = ([prediction[key] for prediction in found] for key in ("boxes", "labels"))
+        predictions = super()._second_stage_predictions(batch, maps, proposals)
+        boxes, labels = ([prediction[key] for prediction in predictions] for key in ("boxes", "labels"))
         masks = self.mask_head.probabilities(maps, boxes, labels)
-        return [{**prediction, "mask_probabilities": own} for prediction, own in zip(found, masks, strict=True)]
+        return [
+            {**prediction, "mask_probabilities": image_masks}
+            for prediction, image_masks in zip(predictions, masks, strict=True)
+        ]

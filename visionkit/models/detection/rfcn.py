@@ -17,8 +17,8 @@ from visionkit.models.detection.parts.two_stage import TwoStageDetector
 from visionkit.models.load_model import load_model_weights
 from visionkit.ops.nms import NMSOptions
 
-LARGEST_STRIDE = 16
-"""Largest stride of the score maps (section 2: 16 by dilation instead of 32 gains 2.6 points of mAP)."""
+MAX_STRIDE = 16
+"""Maximum stride of the score maps (section 2: 16 by dilation instead of 32 gains 2.6 points of mAP)."""
 
 ANCHOR_SIZES = [[128, 256, 512]]
 """Ren et al. 2015, section 3.3."""
@@ -107,10 +107,10 @@ def _checked_deepest(backbone: Backbone) -> tuple[str, Stage]:
     """
     single_stage(backbone)
     *_, (name, deepest) = backbone.stages.items()
-    if deepest.stride > LARGEST_STRIDE:
+    if deepest.stride > MAX_STRIDE:
         dilated = "model.backbone.output_stride=16, or " if "output_stride" in backbone.spec else ""
         raise ConfigError(
-            f"rfcn needs a map of stride {LARGEST_STRIDE}; {name} of {backbone.name} has stride "
+            f"rfcn needs a map of stride {MAX_STRIDE}; {name} of {backbone.name} has stride "
             f"{deepest.stride}\nset {dilated}model.backbone.out_stages=[{SINGLE_STAGE}]"
         )
     return name, deepest

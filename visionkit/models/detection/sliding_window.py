@@ -21,7 +21,7 @@ from visionkit.models.fully_connected_weights import copy_fully_connected
 from visionkit.ops.box_coder import BoxCoder
 from visionkit.ops.matching import Matcher, Objects
 from visionkit.ops.nms import NMSOptions
-from visionkit.ops.sampling import draw
+from visionkit.ops.sampling import sample_with_hard_negatives
 from visionkit.registry import suggest
 
 FORMS = ("dense", "naive")
@@ -238,7 +238,7 @@ class SlidingWindow(OneStageDetector):
         targets = self.anchor_targets(output.anchors, objects)
         entropy = functional.cross_entropy(output.logits.mT, targets.classes, ignore_index=-1, reduction="none")
         options = self.sampling
-        drawn = draw(
+        drawn = sample_with_hard_negatives(
             targets.classes, entropy.detach(), options.per_image, options.positive_fraction, options.hard_fraction
         )
         losses = {"loss_classifier": entropy[drawn].sum() / drawn.sum().clamp(min=1)}

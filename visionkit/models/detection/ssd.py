@@ -19,7 +19,7 @@ from visionkit.models.detection.parts.torchvision_weights import PublishedDetect
 from visionkit.ops.box_coder import BoxCoder
 from visionkit.ops.matching import Objects, SSDMatcher
 from visionkit.ops.nms import NMSOptions
-from visionkit.ops.sampling import highest
+from visionkit.ops.sampling import topk_mask
 from visionkit.registry import suggest
 
 PUBLISHED = PublishedDetector(
@@ -130,7 +130,7 @@ class SSD(OneStageDetector):
         matched = max(len(targets.image), 1)
         entropy = functional.cross_entropy(output.logits.mT, targets.classes, ignore_index=-1, reduction="none")
         max_negatives = self.neg_to_pos_ratio * (targets.classes > 0).sum(dim=1)
-        hardest = highest(entropy.detach(), targets.classes == 0, max_negatives)
+        hardest = topk_mask(entropy.detach(), targets.classes == 0, max_negatives)
         predicted, wanted = self.matched_deltas(output, targets)
         return {
             "loss_classifier": (entropy[targets.image, targets.anchor].sum() + entropy[hardest].sum()) / matched,

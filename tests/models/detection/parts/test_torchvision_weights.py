@@ -192,7 +192,7 @@ def test_80_classes_are_torchvisions_in_the_order_of_their_ids(name, tmp_path, c
     torch.save(reference.state_dict(), path)
     with caplog.at_level(logging.INFO, "visionkit"):
         ours = create_model(name, create_backbone(backbone, weights="none"), 80, weights=str(path), **options).eval()
-    assert "of the file's 90 classes 80 are taken" in caplog.text
+    assert "80 of the file's 90 category ids are used" in caplog.text
     assert "stay new" not in caplog.text
     with torch.no_grad():
         (own,), (theirs,) = ours(images(size)), reference(images(size))

@@ -1,6 +1,6 @@
 import torch
 
-from visionkit.models.detection.rcnn.training_rules import class_overlaps, negatives, regression_pairs
+from visionkit.models.detection.rcnn.training_rules import class_ious, negatives, regression_pairs
 from visionkit.ops.matching import Objects
 
 EMPTY = torch.zeros(0, 4)
@@ -14,7 +14,7 @@ def objects(boxes, labels, crowds=EMPTY):
 
 
 def test_overlap_is_that_of_the_best_object_of_each_class():
-    found = class_overlaps(REGIONS, objects([[0, 0, 10, 10], [0, 0, 10, 20], [50, 50, 60, 60]], [2, 2, 0]), 3)
+    found = class_ious(REGIONS, objects([[0, 0, 10, 10], [0, 0, 10, 20], [50, 50, 60, 60]], [2, 2, 0]), 3)
     expected = [[0, 0, 1], [0, 0, 1], [0, 0, 0.5], [1, 0, 0], [0, 0, 0.5]]
     torch.testing.assert_close(found, torch.tensor(expected).float(), atol=1e-6, rtol=0)
 

@@ -1,26 +1,27 @@
-"""The second stage of Faster R-CNN (Girshick 2015; Ren et al. 2015): pool proposals, classify and refine them."""
+"""RoI pooling and box heads of Fast and Faster R-CNN (Girshick 2015; Ren et al. 2015)."""
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
+from torchvision.models.detection.faster_rcnn import FastRCNNPredictor
 from torchvision.ops import MultiScaleRoIAlign, roi_pool
-from torchvision.ops.poolers import initLevelMapper
+from torchvision.ops.poolers import LevelMapper
 
 from visionkit.models.detection.parts.roi_heads import RoIHeads, RoIOptions
 from visionkit.models.detection.parts.rpn import SMOOTH_L1_BETA
 from visionkit.ops.nms import NMSOptions
+from visionkit.ops.precision import full_precision
 from visionkit.ops.roi_align import SAMPLES, multi_level_roi_align
 
 
 class MultiLevelRoIAlign(MultiScaleRoIAlign):
     """RoIAlign (He et al. 2017) on the level that fits each region (Lin et al. 2016, equation 1).
 
-    The scales come from the backbone's strides; torchvision guesses them from the first batch, wrongly so where that
-    is small or padded much.
+    The scales are those of the backbone's strides. torchvision estimates them from the first batch, which fails if that
+    batch is small or heavily padded.
 
     Args:
-        strides: of the levels by name, in pixels, shallow to deep.
+        strides: stride in pixels of each level by name, shallow to deep.
         size: cells of the pooled map in each direction.
     """
 
@@ -29,33 +30,34 @@ class MultiLevelRoIAlign(MultiScaleRoIAlign):
         self.strides, self.size = strides, size
         self.scales = [1 / stride for stride in strides.values()]
         exponents = [stride.bit_length() - 1 for stride in strides.values()]
-        self.map_levels = initLevelMapper(exponents[0], exponents[-1])
+        self.level_mapper = self.map_levels = LevelMapper(exponents[0], exponents[-1])
 
     def forward(
         self, x: dict[str, Tensor], boxes: list[Tensor], image_shapes: list[tuple[int, int]] | None = None
     ) -> Tensor:
-        """Cut regions out of the maps.
+        """Pool regions.
 
         Args:
-            x: feature maps [B, C, h, w] by level, of any levels besides those it knows.
-            boxes: per image [S, 4] in pixels; R of them together.
-            image_shapes: not needed.
+            x: feature maps [B, C, h, w] by level; other levels than those of `strides` are not used.
+            boxes: per image [S, 4] in pixels; R in total.
+            image_shapes: not used.
 
         Returns:
             [R, C, size, size].
         """
-        exporting = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined]
+        exporting = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined]  # no stub
         if exporting or boxes[0].is_cuda or not any(map(len, boxes)):
-            return super().forward(x, boxes, image_shapes or [])  # type: ignore[no-any-return]
+            pooled: Tensor = super().forward(x, boxes, image_shapes or [])
+            return pooled
         maps, strides = [x[name] for name in self.strides], list(self.strides.values())
-        return multi_level_roi_align(maps, strides, boxes, self.map_levels(boxes), self.size)  # type: ignore[misc]
+        return multi_level_roi_align(maps, strides, boxes, self.level_mapper(boxes), self.size)
 
 
 class RoIMaxPool(nn.Module):
     """RoI max pooling on one map (Girshick 2015, section 2.1).
 
     Args:
-        strides: of the one level by name, in pixels.
+        strides: stride in pixels of the one level by name.
         size: cells of the pooled map in each direction.
     """
 
@@ -65,34 +67,38 @@ class RoIMaxPool(nn.Module):
         self.size = size
 
     def forward(self, maps: dict[str, Tensor], regions: list[Tensor]) -> Tensor:
-        """Cut regions [S, 4] of each image, R together, out of the maps [B, C, h, w]: [R, C, size, size]."""
-        return roi_pool(maps[self.level], regions, self.size, 1 / self.stride)
+        """Return [R, C, size, size] of maps [B, C, h, w] and regions [S, 4] per image, R in total."""
+        pooled: Tensor = roi_pool(maps[self.level], regions, self.size, 1 / self.stride)
+        return pooled
 
 
-class TwoLayerHead(TwoMLPHead):
+class TwoLayerHead(nn.Module):
     """Two fully connected layers on a pooled map.
 
     Args:
-        inputs: values of one pooled map.
-        channels: of both layers.
-        dropout: share of values dropped after each (VGG: .5).
+        inputs: number of values of a pooled map.
+        channels: channels of both layers.
+        dropout: share of values dropped after each layer (VGG: 0.5).
     """
 
     def __init__(self, inputs: int, channels: int, dropout: float) -> None:
-        super().__init__(inputs, channels)
-        self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
+        super().__init__()
+        self.fc6 = nn.Linear(inputs, channels)
+        self.fc7 = nn.Linear(channels, channels)
+        self.dropout: nn.Module = nn.Dropout(dropout) if dropout else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        """From [R, C, h, w] to [R, channels]."""
+        """Return [R, channels] of pooled maps [R, C, h, w]."""
         x = self.dropout(functional.relu(self.fc6(x.flatten(start_dim=1))))
-        return self.dropout(functional.relu(self.fc7(x)))  # type: ignore[no-any-return]
+        features: Tensor = self.dropout(functional.relu(self.fc7(x)))
+        return features
 
 
 class StageHead(nn.Module):
-    """The last stages of a backbone and the mean over the map (He et al. 2015: conv5 as box head).
+    """The last stages of a backbone and global average pooling (He et al. 2015: conv5 as box head).
 
     Args:
-        tail: what `Backbone.split` returned.
+        tail: result of `Backbone.split`.
     """
 
     def __init__(self, tail: nn.Module) -> None:
@@ -100,23 +106,24 @@ class StageHead(nn.Module):
         self.tail = tail
 
     def forward(self, x: Tensor) -> Tensor:
-        """From [R, C, h, w] to [R, channels of the last stage]."""
-        return self.tail(x.contiguous(memory_format=torch.channels_last)).mean(dim=(2, 3))  # type: ignore[no-any-return]
+        """Return [R, channels of the last stage] of pooled maps [R, C, h, w]."""
+        features: Tensor = self.tail(x.contiguous(memory_format=torch.channels_last))
+        return features.mean(dim=(2, 3))
 
 
 class PooledRoIHeads(RoIHeads):
-    """RoI heads that pool each region, and classify and refine it with a head of its own.
+    """RoI heads that pool regions, then classify and refine them.
 
     Args:
-        pool: module from feature maps and regions to [R, C, size, size].
-        head: module from that to [R, channels].
+        pool: from feature maps and regions to [R, C, size, size].
+        head: from that to [R, channels].
         channels: channels of the head's output.
         num_classes: K.
-        options: which proposals are trained on.
-        nms: how overlapping detections are filtered.
-        smooth_l1_beta: where the box loss changes from quadratic to linear.
-        initial_std: standard deviations of the normally distributed initial weights of the class and the box layer,
-            with zero biases; None keeps PyTorch's initialization.
+        options: matching and sampling of proposals.
+        nms: filter of overlapping detections.
+        smooth_l1_beta: difference from which the smooth L1 loss of the boxes is linear.
+        initial_std: standard deviations of the normal distributions that initialize the classification layer and the
+            box regression layer, with biases of 0. None keeps PyTorch's initialization.
     """
 
     def __init__(
@@ -141,9 +148,9 @@ class PooledRoIHeads(RoIHeads):
                 nn.init.zeros_(layer.bias)
 
     def forward(self, maps: dict[str, Tensor], regions: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """See `RoIHeads.forward`."""
+        """Return logits and deltas; see `RoIHeads.forward`."""
         dtype = next(iter(maps.values())).dtype
-        with torch.autocast(regions[0].device.type, enabled=False):
+        with full_precision(regions[0]):
             pooled = self.pool({name: level.float() for name, level in maps.items()}, regions)
         logits, deltas = self.box_predictor(self.box_head(pooled.to(dtype)))
         return logits.float(), deltas.float().view(*logits.shape, 4)

@@ -1,4 +1,4 @@
-"""What the detectors share that judge given proposals, and find none by themselves."""
+"""Base of the detectors that classify given proposals (Girshick et al. 2014; Girshick 2015)."""
 
 from typing import ClassVar
 
@@ -6,7 +6,7 @@ from torch import Tensor
 
 from visionkit.errors import VisionkitError
 from visionkit.models.base import DetectionModel
-from visionkit.models.detection.parts.batch import ImageBatch, given_proposals, split_targets
+from visionkit.models.detection.parts.batch import ImageBatch, check_proposals, split_targets
 from visionkit.models.detection.parts.box_head import PooledRoIHeads
 from visionkit.ops.matching import Objects
 from visionkit.ops.nms import NMSOptions
@@ -15,11 +15,11 @@ from visionkit.structures import Prediction, Target
 
 
 class ExternalProposalDetector(DetectionModel):
-    """Base of R-CNN and Fast R-CNN. A network fills the attributes and says what regions are cut from.
+    """Base of R-CNN and Fast R-CNN. Subclasses set the attributes and define `_features`.
 
     Attributes:
-        num_classes: K.
-        roi_heads: judges regions.
+        num_classes: K, without background.
+        roi_heads: scores and refines regions.
     """
 
     takes_proposals: ClassVar[bool] = True
@@ -31,27 +31,28 @@ class ExternalProposalDetector(DetectionModel):
         targets: list[Target] | None = None,
         proposals: list[Tensor] | None = None,
     ) -> dict[str, Tensor] | list[Prediction]:
-        """Learn from images, or detect in them.
+        """Return the losses in training mode, the predictions in evaluation mode.
 
         Args:
             images: normalized float [3, H, W] each, of any size.
-            targets: in training, as for `FasterRCNN`, and with `proposals` float32 [P, 4] xyxy in the image's pixels.
-            proposals: in evaluation, per image [P, 4]; P may be 0.
+            targets: in training, per image the same as for `FasterRCNN`, and `proposals` float32 [P, 4] xyxy in its
+                pixels.
+            proposals: in evaluation, per image float32 [P, 4] xyxy in its pixels; P may be 0.
 
         Returns:
-            In training the losses `loss_classifier` and `loss_box`. Else per image `boxes` float32 [M, 4] in its
-            pixels, `scores` [M] falling, `labels` int64 [M] in 0..K-1.
+            In training the losses `loss_classifier` and `loss_box`. In evaluation per image `boxes` float32 [M, 4] in
+            its pixels, `scores` [M] falling, `labels` int64 [M] in 0..K-1.
 
         Raises:
-            DataError: images, targets or proposals that cannot be right; names the image.
-            VisionkitError: in evaluation, when the network's output is not finite.
+            DataError: invalid images, targets or proposals; the message names the image.
+            VisionkitError: in evaluation, the output of the model is not finite.
         """
         if not self.training:
             batch, maps = self._features(images)
-            return self._detect(batch, maps, given_proposals(proposals, len(images)))
+            return self._predictions(batch, maps, check_proposals(proposals, len(images)))
         if targets is None:
             raise VisionkitError("a detector in training mode needs targets; call eval() to predict")
-        regions = given_proposals([target.get("proposals") for target in targets], len(images))
+        regions = check_proposals([target.get("proposals") for target in targets], len(images))
         _, maps = self._features(images)
         return self._losses(maps, regions, split_targets(targets, self.num_classes))
 
@@ -63,14 +64,14 @@ class ExternalProposalDetector(DetectionModel):
     def losses_and_predictions(
         self, images: list[Tensor], targets: list[Target]
     ) -> tuple[dict[str, Tensor], list[Prediction]]:
-        """Both results of `forward`, in the present mode, with the backbone run once."""
+        """Return both results of `forward` from one pass of the backbone, in the present mode."""
         objects = split_targets(targets, self.num_classes)
-        regions = given_proposals([target.get("proposals") for target in targets], len(images))
+        regions = check_proposals([target.get("proposals") for target in targets], len(images))
         batch, maps = self._features(images)
-        return self._losses(maps, regions, objects), self._detect(batch, maps, regions)
+        return self._losses(maps, regions, objects), self._predictions(batch, maps, regions)
 
     def _features(self, images: list[Tensor]) -> tuple[ImageBatch, dict[str, Tensor]]:
-        """The images as one batch, and the maps that `roi_heads` cuts regions from."""
+        """Return the padded batch, and the maps that `roi_heads` pools regions from."""
         raise NotImplementedError
 
     def _losses(self, maps: dict[str, Tensor], regions: list[Tensor], objects: list[Objects]) -> dict[str, Tensor]:
@@ -79,8 +80,8 @@ class ExternalProposalDetector(DetectionModel):
         with full_precision(deltas):
             return self.roi_heads.losses(logits, deltas, sample)
 
-    def _detect(self, batch: ImageBatch, maps: dict[str, Tensor], regions: list[Tensor]) -> list[Prediction]:
+    def _predictions(self, batch: ImageBatch, maps: dict[str, Tensor], regions: list[Tensor]) -> list[Prediction]:
         logits, deltas = self.roi_heads(maps, regions)
         check_finite(logits, deltas)
         with full_precision(deltas):
-            return self.roi_heads.detect(logits, deltas, regions, batch.sizes)
+            return self.roi_heads.predictions(logits, deltas, regions, batch.sizes)

@@ -1,4 +1,4 @@
-"""The three variants of Faster R-CNN: the modules between the backbone and the predictors of the two stages."""
+"""The three forms of Faster R-CNN: neck, RoI pooling and box head on a backbone."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,11 +14,11 @@ from visionkit.models.detection.parts.rpn import SMOOTH_L1_BETA
 from visionkit.models.fully_connected_weights import copy_fully_connected
 
 SINGLE_STAGE = "s16"
-"""The stage that "single" and "c4" work on: conv5_3 of VGG, C4 of ResNet."""
+"""Stage of the forms "single" and "c4": conv5_3 of VGG, C4 of ResNet."""
 
 
-class Widths(NamedTuple):
-    """Widths of the heads, see `FasterRCNN`; None is the published value of the variant."""
+class HeadSizes(NamedTuple):
+    """Sizes that the user may choose, see `FasterRCNN`. None is the published value of the form."""
 
     fpn_channels: int
     head_channels: int | None
@@ -27,15 +27,15 @@ class Widths(NamedTuple):
 
 
 @dataclass
-class Parts:
-    """The modules of a variant.
+class Variant:
+    """Parts of a form.
 
     Attributes:
-        neck: module from the backbone's maps to those of the RPN.
+        neck: from the backbone's maps to those of the RPN.
         channels: channels of the neck's maps.
         anchor_sizes: published sides of the anchors for each of the neck's maps, in pixels.
-        pool: RoI pooling on the neck's maps.
-        head: module from a pooled region to a vector.
+        pool: pools regions from the neck's maps.
+        head: from a pooled region to a vector.
         head_channels: length of that vector.
         inside_only: see `RegionProposalNetwork`.
         smooth_l1_beta: see `RoIHeads`.
@@ -45,7 +45,7 @@ class Parts:
     neck: nn.Module
     channels: int
     anchor_sizes: list[list[int]]
-    pool: MultiLevelRoIAlign
+    pool: nn.Module
     head: nn.Module
     head_channels: int
     inside_only: bool = False
@@ -53,44 +53,49 @@ class Parts:
     initial_std: tuple[float, float] | None = None
 
 
-def fpn(backbone: Backbone, widths: Widths) -> Parts:
-    """Feature pyramid over the stages from stride 4 to 32, two fully connected layers."""
-    stages = {name: stage for name, stage in backbone.stages.items() if 4 <= stage.stride <= 32}
-    if not stages:
-        raise ConfigError(f"form=fpn needs stages of stride 4 to 32; {backbone.name} has {_listed(backbone)}")
-    strides = {name: stage.stride for name, stage in stages.items()}
+def fpn(backbone: Backbone, sizes: HeadSizes) -> Variant:
+    """Return the form with a feature pyramid over the stages of stride 4 to 32 and two fully connected layers.
+
+    Raises:
+        ConfigError: the backbone has no such stage.
+    """
+    strides = pyramid_strides(backbone)
     *_, deepest = strides.values()
-    channels, size = widths.fpn_channels, widths.roi_size or 7
-    head_channels = widths.head_channels or 1024
-    return Parts(
-        neck=FPN(stages, channels),
+    channels, size = sizes.fpn_channels, sizes.roi_size or 7
+    head_channels = sizes.head_channels or 1024
+    return Variant(
+        neck=FPN({name: backbone.stages[name] for name in strides}, channels),
         channels=channels,
         anchor_sizes=[[8 * stride] for stride in (*strides.values(), 2 * deepest)],
         pool=MultiLevelRoIAlign(strides, size),
-        head=TwoLayerHead(channels * size**2, head_channels, widths.head_dropout or 0.0),
+        head=TwoLayerHead(channels * size**2, head_channels, sizes.head_dropout or 0.0),
         head_channels=head_channels,
     )
 
 
-def single(backbone: Backbone, widths: Widths) -> Parts:
-    """One map, two fully connected layers with dropout, initialized with those of the backbone's classifier, if any.
+def single(backbone: Backbone, sizes: HeadSizes) -> Variant:
+    """Return the form with one map and two fully connected layers with dropout.
 
-    With VGG's ImageNet weights, that is the initialization of Girshick 2015 (section 2.2). The box loss (equation 3)
-    and the initialization of the predictors (section 2.3) are from there too.
+    The layers are initialized with those of the classifier that the backbone's weights come from, if there is one. With
+    ImageNet weights of a VGG, this is Girshick's initialization (2015, section 2.2). The loss of the boxes (equation 3)
+    and the initialization of the prediction layers (section 2.3) are his, too.
+
+    Raises:
+        ConfigError: the backbone has no such stage, or trainable stages behind it, which would get no gradient.
     """
     stage = single_stage(backbone)
     stages = list(backbone.computed)
-    idle = [name for deeper in stages[stages.index(SINGLE_STAGE) + 1 :] for name in backbone.stage_modules[deeper]]
-    if any(parameter.requires_grad for name in idle for parameter in backbone.get_submodule(name).parameters()):
+    unused = [name for deeper in stages[stages.index(SINGLE_STAGE) + 1 :] for name in backbone.stage_modules[deeper]]
+    if any(parameter.requires_grad for name in unused for parameter in backbone.get_submodule(name).parameters()):
         raise ConfigError(
-            f"form=single uses {backbone.name} up to {SINGLE_STAGE}; the stages behind it would never train.\n"
-            f"Set model.backbone.out_stages=[{SINGLE_STAGE}], or use form=c4 with a ResNet"
+            f"form=single uses {backbone.name} up to {SINGLE_STAGE}; the stages behind it would get no gradient\n"
+            f"set model.backbone.out_stages=[{SINGLE_STAGE}], or use form=c4 with a ResNet"
         )
-    size, head_channels = widths.roi_size or 7, widths.head_channels or 4096
-    dropout = 0.5 if widths.head_dropout is None else widths.head_dropout
+    size, head_channels = sizes.roi_size or 7, sizes.head_channels or 4096
+    dropout = 0.5 if sizes.head_dropout is None else sizes.head_dropout
     head = TwoLayerHead(stage.channels * size**2, head_channels, dropout)
     copy_fully_connected(head, backbone)
-    return Parts(
+    return Variant(
         neck=SelectedMaps([SINGLE_STAGE]),
         channels=stage.channels,
         anchor_sizes=[[128, 256, 512]],
@@ -103,28 +108,44 @@ def single(backbone: Backbone, widths: Widths) -> Parts:
     )
 
 
-def c4(backbone: Backbone, widths: Widths) -> Parts:
-    """C4 for proposals and RoIs; the stages behind it, removed from the backbone, as box head."""
+def c4(backbone: Backbone, sizes: HeadSizes) -> Variant:
+    """Return the form with C4 as the map of both stages, and the backbone's stages behind it as box head.
+
+    Raises:
+        ConfigError: the backbone has no such stage.
+    """
     stage = single_stage(backbone)
     *_, last = backbone.computed.values()
-    return Parts(
+    return Variant(
         head=StageHead(backbone.split(SINGLE_STAGE)),
         head_channels=last.channels,
         neck=SelectedMaps([SINGLE_STAGE]),
         channels=stage.channels,
         anchor_sizes=[[32, 64, 128, 256, 512]],
-        pool=MultiLevelRoIAlign({SINGLE_STAGE: stage.stride}, widths.roi_size or 14),
+        pool=MultiLevelRoIAlign({SINGLE_STAGE: stage.stride}, sizes.roi_size or 14),
     )
 
 
-FORMS: dict[str, Callable[[Backbone, Widths], Parts]] = {"fpn": fpn, "single": single, "c4": c4}
+FORMS: dict[str, Callable[[Backbone, HeadSizes], Variant]] = {"fpn": fpn, "single": single, "c4": c4}
+
+
+def pyramid_strides(backbone: Backbone) -> dict[str, int]:
+    """Return the strides of the stages of stride 4 to 32, shallow to deep.
+
+    Raises:
+        ConfigError: the backbone has no such stage.
+    """
+    strides = {name: stage.stride for name, stage in backbone.stages.items() if 4 <= stage.stride <= 32}
+    if not strides:
+        raise ConfigError(f"form=fpn needs stages of stride 4 to 32; {backbone.name} has {_listed(backbone)}")
+    return strides
 
 
 def single_stage(backbone: Backbone) -> Stage:
-    """Return the stage `SINGLE_STAGE` of a backbone.
+    """Return the stage called `SINGLE_STAGE`.
 
     Raises:
-        ConfigError: the backbone does not have it.
+        ConfigError: the backbone does not return it.
     """
     if SINGLE_STAGE not in backbone.stages:
         raise ConfigError(f"this model needs the stage {SINGLE_STAGE}; {backbone.name} has {_listed(backbone)}")

@@ -1,4 +1,4 @@
-"""What lies between backbone and heads: a feature pyramid, or one map as it is."""
+"""Necks of detectors: a feature pyramid, or selected maps of the backbone."""
 
 from collections.abc import Mapping, Sequence
 
@@ -10,29 +10,30 @@ from visionkit.backbones.base import Stage
 
 
 class FPN(FeaturePyramidNetwork):
-    """Feature pyramid (Lin et al. 2016, section 3).
+    """Feature pyramid network (Lin et al. 2016, section 3).
 
     Args:
-        stages: of the backbone, the levels shallow to deep.
-        channels: of every level.
-        behind: makes the levels behind the deepest; None is one, subsampled, for the RPN (its section 4.1).
+        stages: stages of the backbone, shallow to deep; each is a level.
+        channels: channels of every level.
+        extra_blocks: computes further levels from the deepest one. None adds one subsampled level for the RPN (section
+            4.1).
     """
 
-    def __init__(self, stages: Mapping[str, Stage], channels: int, behind: ExtraFPNBlock | None = None) -> None:
-        super().__init__([stage.channels for stage in stages.values()], channels, behind or LastLevelMaxPool())
+    def __init__(self, stages: Mapping[str, Stage], channels: int, extra_blocks: ExtraFPNBlock | None = None) -> None:
+        super().__init__([stage.channels for stage in stages.values()], channels, extra_blocks or LastLevelMaxPool())
         self.level_names = list(stages)
 
     def forward(self, x: dict[str, Tensor]) -> dict[str, Tensor]:
-        """From maps [B, C, H/s, W/s] to levels [B, channels, H/s, W/s] and those behind."""
+        """Return levels [B, channels, H/s, W/s], and the extra levels, of maps [B, C, H/s, W/s]."""
         levels: dict[str, Tensor] = super().forward({name: x[name] for name in self.level_names})
         return levels
 
 
 class SelectedMaps(nn.Module):
-    """The maps of some stages, unchanged.
+    """Maps of some stages, unchanged.
 
     Args:
-        names: of the stages.
+        names: names of the stages.
     """
 
     def __init__(self, names: Sequence[str]) -> None:
@@ -40,5 +41,5 @@ class SelectedMaps(nn.Module):
         self.names = list(names)
 
     def forward(self, x: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Keep the maps called `names`."""
+        """Return the maps of the selected stages."""
         return {name: x[name] for name in self.names}

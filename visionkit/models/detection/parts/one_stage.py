@@ -12,7 +12,13 @@ from visionkit.backbones.base import Backbone
 from visionkit.errors import ConfigError, VisionkitError
 from visionkit.models.base import DetectionModel
 from visionkit.models.detection.parts.anchors import AnchorGrid
-from visionkit.models.detection.parts.batch import ImageBatch, check_images, detections, pad_to_batch, split_targets
+from visionkit.models.detection.parts.batch import (
+    ImageBatch,
+    check_images,
+    filter_detections,
+    pad_to_batch,
+    split_targets,
+)
 from visionkit.ops.matching import Matcher, Objects, assign
 from visionkit.ops.nms import Candidates, NMSOptions
 from visionkit.ops.precision import check_finite, full_precision
@@ -230,7 +236,7 @@ class OneStageDetector(DetectionModel):
         """Return the prediction of an image from its scores [A, K] and deltas [A, 4]."""
         indices, labels = self.select_candidates(scores, output.anchors_per_level)
         boxes = clip_boxes_to_image(self.box_coder.decode(deltas[indices], output.anchors[indices]), size)
-        return detections(Candidates(boxes, scores[indices, labels], labels), self.nms)
+        return filter_detections(Candidates(boxes, scores[indices, labels], labels), self.nms)
 
 
 def topk_per_level(

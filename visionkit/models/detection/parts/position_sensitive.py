@@ -1,57 +1,58 @@
-"""Position-sensitive score maps and what is read from them (Dai et al. 2016, section 2)."""
+"""Position-sensitive score maps and RoI heads (Dai et al. 2016, section 2)."""
 
 from collections.abc import Callable
 from functools import partial
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.ops import ps_roi_align, ps_roi_pool
 
 from visionkit.errors import ConfigError
 from visionkit.models.detection.parts.roi_heads import RoIHeads, RoIOptions, RoISample, mean_losses
-from visionkit.ops.hard_example_mining import hardest_of_each
+from visionkit.ops.hard_example_mining import hardest_per_image
 from visionkit.ops.nms import NMSOptions
+from visionkit.ops.precision import full_precision
 from visionkit.ops.roi_align import SAMPLES
 from visionkit.registry import suggest
 
 PROPOSALS, SCORES, BOXES = "proposals", "scores", "boxes"
-"""The maps by name: what the RPN sees, and those that regions are read from."""
+"""Names of the maps: input of the RPN, and the position-sensitive maps of classes and boxes."""
 
 
 def average_pool(maps: Tensor, regions: list[Tensor], size: int, scale: float) -> Tensor:
-    """`torchvision.ops.ps_roi_pool`, which never reads a map's last row and column, and here does.
+    """Pool regions with `torchvision.ops.ps_roi_pool`, which ignores the last row and column, on padded maps.
 
     Args:
         maps: [B, size size C, h, w].
-        regions: per image [S, 4] in pixels; R of them together.
+        regions: per image [S, 4] in pixels; R in total.
         size: cells of a region in each direction.
-        scale: places of the map in a pixel.
+        scale: positions of the map per pixel.
 
     Returns:
-        [R, C, size, size], the mean of the places that a cell covers, 0 where it covers none.
+        [R, C, size, size], mean of the positions in each cell, 0 for a cell without any.
     """
-    return ps_roi_pool(functional.pad(maps, (0, 1, 0, 1)), regions, size, scale)  # type: ignore[no-any-return]
+    pooled: Tensor = ps_roi_pool(functional.pad(maps, (0, 1, 0, 1)), regions, size, scale)
+    return pooled
 
 
 POOLINGS: dict[str, Callable[..., Tensor]] = {
     "average": average_pool,
     "align": partial(ps_roi_align, sampling_ratio=SAMPLES),
 }
-"""How a region reads its cells: their mean with edges rounded to cells of the map, or points between these."""
+"""Position-sensitive RoI pooling: the mean of a cell with rounded edges, or sampled points as in RoIAlign."""
 
 
 class ScoreMaps(nn.Module):
-    """For each of a region's k x k cells a map of each class and of each coordinate, over the whole image.
+    """Position-sensitive score maps: k x k maps for each class and each coordinate, over the whole image.
 
-    Channel (c k + row) k + column is what the cell in that row and column of a region says about class, or coordinate,
-    c. The layers begin as the authors' do: with a deviation of .01.
+    Channel (c k + row) k + column is the score of class, or coordinate, c for the cell in that row and column of a
+    region. The layers are initialized with a standard deviation of 0.01, as in the authors' code.
 
     Args:
-        proposals_stage: the stage that the RPN sees.
-        stage: the stage that the maps are made from.
-        inputs: its channels.
-        channels: of the 1x1 layer between (section 2: 1024).
+        proposals_stage: stage whose map the RPN uses.
+        stage: stage that the score maps are computed from.
+        inputs: channels of that stage.
+        channels: channels of the 1x1 convolution before the score maps (section 2: 1024).
         num_classes: K.
         cells: k.
     """
@@ -66,10 +67,11 @@ class ScoreMaps(nn.Module):
         self.boxes = nn.Conv2d(channels, cells**2 * 4, 1)
         for layer in (self.reduce, self.scores, self.boxes):
             nn.init.normal_(layer.weight, std=0.01)
-            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+            assert layer.bias is not None
+            nn.init.zeros_(layer.bias)
 
     def forward(self, maps: dict[str, Tensor]) -> dict[str, Tensor]:
-        """From the backbone's maps to `proposals`, `scores` [B, k k (K + 1), h, w] and `boxes` [B, k k 4, h, w]."""
+        """Return `proposals`, `scores` [B, k k (K + 1), h, w] and `boxes` [B, k k 4, h, w] of the backbone's maps."""
         reduced = functional.relu(self.reduce(maps[self.stage]))
         return {
             PROPOSALS: maps[self.proposals_stage],
@@ -78,29 +80,29 @@ class ScoreMaps(nn.Module):
         }
 
 
-def sample_all(classes: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-    """Return all positives and all negatives of the classes [N] of each image, for hard example mining."""
-    return [of_image > 0 for of_image in classes], [of_image == 0 for of_image in classes]
+def sample_all(classes: Tensor) -> tuple[Tensor, Tensor]:
+    """Return masks of all positives and of all background; hard example mining selects among them later."""
+    return classes > 0, classes == 0
 
 
 class PositionSensitiveRoIHeads(RoIHeads):
-    """RoI heads that average position-sensitive score maps; no layer follows (section 2). All classes share one box.
+    """RoI heads without layers: the logits are the mean over a region's cells (section 2). All classes share a box.
 
-    With online hard example mining (OHEM) all proposals are scored, and those of an image with the highest losses are
-    trained on. Shrivastava et al. 2016 first remove regions that overlap one with a higher loss by more than 0.7. The
-    NMS of the RPN has already done so, and nothing more is removed here.
+    With hard example mining the RoI heads score all proposals, and those of an image with the highest sums of both
+    losses train. Shrivastava et al. 2016 first drop regions that overlap a harder one by more than 0.7. Here the NMS of
+    the RPN has this threshold already.
 
     Args:
-        pooling: how the cells of a region are pooled, a name of `POOLINGS`.
+        pooling: "average" or "align", see `POOLINGS`.
         cells: k.
         stride: stride of the score maps in pixels.
         num_classes: K.
-        ohem: whether the `batch_size` regions with the highest losses are trained on, or as many random ones.
-        options: which proposals are trained on.
-        nms: how overlapping detections are filtered.
+        ohem: whether the `options.batch_size` regions with the highest losses train, or as many random ones.
+        options: matching and sampling of proposals.
+        nms: filter of overlapping detections.
 
     Raises:
-        ConfigError: no such pooling.
+        ConfigError: there is no such pooling.
     """
 
     def __init__(
@@ -117,25 +119,25 @@ class PositionSensitiveRoIHeads(RoIHeads):
         if pooling not in POOLINGS:
             raise ConfigError(f"pooling={pooling!r}{suggest(pooling, POOLINGS)}")
         self.pool = POOLINGS[pooling]
-        self.cells, self.stride, self.num_classes = cells, stride, num_classes
-        self.hardest = options.batch_size if ohem else None
+        self.cells, self.stride, self.num_classes, self.ohem = cells, stride, num_classes, ohem
         if ohem:
             self.sampler = sample_all
 
     def forward(self, maps: dict[str, Tensor], regions: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """See `RoIHeads.forward`; the deltas are the same for each class."""
-        with torch.autocast(regions[0].device.type, enabled=False):
-            logits, deltas = (self._vote(maps[name].float(), regions) for name in (SCORES, BOXES))
+        """Return logits and deltas, which are the same for each class; see `RoIHeads.forward`."""
+        with full_precision(regions[0]):
+            logits, deltas = (self._pooled_mean(maps[name].float(), regions) for name in (SCORES, BOXES))
         return logits, deltas[:, None].expand(-1, self.num_classes + 1, -1)
 
     def losses(self, logits: Tensor, deltas: Tensor, sample: RoISample) -> dict[str, Tensor]:
-        """See `RoIHeads.losses`; with OHEM the mean over the regions with the highest losses."""
-        classifier, box = self.losses_of_each(logits, deltas, sample)
-        if self.hardest is None:
+        """Compute the losses, with `ohem` of the hardest regions only; see `RoIHeads.losses`."""
+        classifier, box = self.losses_per_region(logits, deltas, sample)
+        if not self.ohem:
             return mean_losses(classifier, box)
-        chosen = hardest_of_each(classifier + box, [len(regions) for regions in sample.regions], self.hardest)
-        return mean_losses(classifier[chosen], box[chosen])
+        counts = [len(regions) for regions in sample.regions]
+        hardest = hardest_per_image(classifier + box, counts, self.options.batch_size)
+        return mean_losses(classifier[hardest], box[hardest])
 
-    def _vote(self, maps: Tensor, regions: list[Tensor]) -> Tensor:
-        """Return [R, C] from maps [B, k k C, h, w]."""
+    def _pooled_mean(self, maps: Tensor, regions: list[Tensor]) -> Tensor:
+        """Return [R, C] of maps [B, k k C, h, w]."""
         return self.pool(maps, regions, self.cells, 1 / self.stride).mean(dim=(2, 3))

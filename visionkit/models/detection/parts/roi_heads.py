@@ -1,8 +1,8 @@
-"""RoI heads: which proposals are trained on, and how scored proposals become detections (Girshick 2015).
+"""Base of the RoI heads: sampled regions, losses, and predictions (Girshick 2015; Ren et al. 2015).
 
-The results equal those of `torchvision.models.detection.roi_heads`. Differences: public labels are 0..K-1 (background
-is class 0 inside only), boxes are decoded for scores above the threshold only, crowd regions are not negatives, and
-losses and detections are separate methods.
+The results are those of `torchvision.models.detection.roi_heads`. Unlike there, public labels are 0..K-1 (background is
+class 0 inside only), boxes are decoded for scores above the threshold only, background in crowd regions is ignored in
+the loss, and losses and predictions are separate methods.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,29 +14,33 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.ops import clip_boxes_to_image
 
-from visionkit.errors import ConfigError
-from visionkit.models.detection.parts.batch import detections
-from visionkit.models.detection.parts.rpn import SMOOTH_L1_BETA, check_sampling
+from visionkit.models.detection.parts.batch import filter_detections
+from visionkit.models.detection.parts.option_checks import check_at_least_one, check_rising, check_within_one
+from visionkit.models.detection.parts.rpn import SMOOTH_L1_BETA
 from visionkit.ops.balanced_sampler import BalancedSampler
 from visionkit.ops.box_coder import BoxCoder
 from visionkit.ops.matching import BandMatcher, Objects, assign
 from visionkit.ops.nms import Candidates, NMSOptions
 from visionkit.structures import Prediction
 
+Sampler = Callable[[Tensor], tuple[Tensor, Tensor]]
+"""From the classes [N] of an image's proposals to masks of the sampled positives and the sampled background."""
+
 
 @dataclass(frozen=True)
 class RoIOptions:
-    """Which proposals the RoI heads are trained on.
+    """Options of how proposals are matched to objects and sampled for the loss.
 
     Attributes:
-        batch_size: proposals of each image in the loss.
-        positive_fraction: largest share of positives among them (Girshick 2015, section 2.3: 0.25).
-        fg_iou: IoU with an object from which a proposal is positive (the same: 0.5).
-        bg_iou: IoU below which a proposal is negative (the same: 0.5); proposals between are ignored in the loss.
-        min_bg_iou: IoU with an object that a negative has at least, in images with objects (the same: 0.1).
+        batch_size: number of sampled proposals per image.
+        positive_fraction: maximum share of matched proposals among them (Girshick 2015, section 2.3: 0.25).
+        fg_iou: a proposal with at least this IoU matches an object (the same section: 0.5).
+        bg_iou: a proposal with less than this IoU is background. Proposals between the two are ignored in the loss.
+        min_bg_iou: background with less than this IoU is ignored, too, if the image has objects (the same section:
+            0.1).
 
     Raises:
-        ConfigError: a number is out of its range.
+        ConfigError: a number is out of its range, or the IoUs do not rise.
     """
 
     batch_size: int = 512
@@ -46,125 +50,120 @@ class RoIOptions:
     min_bg_iou: float = 0.0
 
     def __post_init__(self) -> None:
-        check_sampling("roi", self.batch_size, self.positive_fraction, self.fg_iou, self.bg_iou)
-        if not 0 <= self.min_bg_iou <= self.bg_iou:
-            raise ConfigError(f"roi: 0 <= min_bg_iou {self.min_bg_iou} <= bg_iou {self.bg_iou} must hold")
+        check_at_least_one("roi", batch_size=self.batch_size)
+        check_within_one("roi", positive_fraction=self.positive_fraction)
+        check_rising("roi", min_bg_iou=self.min_bg_iou, bg_iou=self.bg_iou, fg_iou=self.fg_iou)
 
 
 class RoISample(NamedTuple):
-    """Proposals of a batch that enter the loss.
+    """Regions of a batch that enter the loss.
 
     Attributes:
         regions: per image float32 [S, 4].
         classes: int64 [sum of S], 0 for background, 1..K for objects.
-        references: float32 [P, 4], the matched object of each region whose class is above 0.
-        matched: per image int64, the index of that object in the image.
+        matched_boxes: float32 [P, 4], the matched object of each region whose class is above 0.
+        matched: per image int64, index of that object among the image's.
     """
 
     regions: list[Tensor]
     classes: Tensor
-    references: Tensor
+    matched_boxes: Tensor
     matched: list[Tensor]
 
 
 class RoIHeads(nn.Module):
-    """Base of RoI heads: samples proposals, computes losses, and turns scores into detections.
+    """Base of the second stage: samples regions, computes losses and makes predictions. Subclasses define `forward`.
 
     Args:
-        options: which proposals are trained on.
-        nms: how overlapping detections are filtered.
-        smooth_l1_beta: where the box loss changes from quadratic to linear.
+        options: matching and sampling of proposals.
+        nms: filter of overlapping detections.
+        smooth_l1_beta: difference from which the smooth L1 loss of the boxes is linear.
     """
 
     def __init__(self, options: RoIOptions, nms: NMSOptions, smooth_l1_beta: float = SMOOTH_L1_BETA) -> None:
         super().__init__()
         self.options, self.nms, self.smooth_l1_beta = options, nms, smooth_l1_beta
         self.matcher = BandMatcher(options.fg_iou, options.bg_iou, options.min_bg_iou)
-        self.sampler: Callable[[list[Tensor]], tuple[list[Tensor], list[Tensor]]] = BalancedSampler(
-            options.batch_size, options.positive_fraction
-        )
-        self.box_coder = BoxCoder(weights=(10.0, 10.0, 5.0, 5.0))  # normalization of the deltas by 0.1 and 0.2
+        self.sampler: Sampler = BalancedSampler(options.batch_size, options.positive_fraction)
+        self.box_coder = BoxCoder(weights=(10.0, 10.0, 5.0, 5.0))  # Girshick's normalization by 0.1 and 0.2
 
     def forward(self, maps: dict[str, Tensor], regions: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """Return scores and box deltas of regions.
+        """Score and refine regions.
 
         Args:
             maps: feature maps [B, C, h, w] by level.
-            regions: per image float32 [S, 4] in pixels; R of them together.
+            regions: per image float32 [S, 4] in pixels; R in total.
 
         Returns:
-            Logits float32 [R, K + 1], background first, and box deltas [R, K + 1, 4].
+            Logits float32 [R, K + 1], background first, and deltas [R, K + 1, 4].
         """
         raise NotImplementedError
 
     def sample(self, proposals: Sequence[Tensor], objects: Sequence[Objects]) -> RoISample:
-        """Return the regions that enter the loss, drawn from the proposals and the objects themselves."""
-        candidates = [torch.cat([found, one.boxes]) for found, one in zip(proposals, objects, strict=True)]
-        assigned = [assign(boxes, one, self.matcher) for boxes, one in zip(candidates, objects, strict=True)]
-        chosen = [
-            torch.where(positive | negative)[0]
-            for positive, negative in zip(*self.sampler([classes for classes, _ in assigned]), strict=True)
-        ]
-        matched = [
-            indices[picked][classes[picked] > 0] for (classes, indices), picked in zip(assigned, chosen, strict=True)
-        ]
-        return RoISample(
-            [boxes[picked] for boxes, picked in zip(candidates, chosen, strict=True)],
-            torch.cat([classes[picked] for (classes, _), picked in zip(assigned, chosen, strict=True)]),
-            torch.cat([one.boxes[indices] for one, indices in zip(objects, matched, strict=True)]),
-            matched,
-        )
+        """Sample the regions that enter the loss from the proposals and the boxes of the objects."""
+        regions, classes, matched = [], [], []
+        for image_proposals, image_objects in zip(proposals, objects, strict=True):
+            candidates = torch.cat([image_proposals, image_objects.boxes])
+            candidate_classes, candidate_matched = assign(candidates, image_objects, self.matcher)
+            positive, background = self.sampler(candidate_classes)
+            sampled = torch.where(positive | background)[0]
+            regions.append(candidates[sampled])
+            classes.append(candidate_classes[sampled])
+            matched.append(candidate_matched[sampled][classes[-1] > 0])
+        matched_boxes = [image_objects.boxes[indices] for image_objects, indices in zip(objects, matched, strict=True)]
+        return RoISample(regions, torch.cat(classes), torch.cat(matched_boxes), matched)
 
     def losses(self, logits: Tensor, deltas: Tensor, sample: RoISample) -> dict[str, Tensor]:
-        """Return the losses of a sample (Girshick 2015, equation 1).
+        """Compute the losses of a sample (Girshick 2015, equation 1).
 
         Returns:
-            `loss_classifier` (cross-entropy, mean over the sample) and `loss_box` (smooth L1, summed over the
-            objects' coordinates, divided by the sample's size).
+            `loss_classifier` (cross-entropy, mean over the sample) and `loss_box` (smooth L1, summed over coordinates
+            and matched regions, divided by the size of the sample).
         """
-        return mean_losses(*self.losses_of_each(logits, deltas, sample))
+        return mean_losses(*self.losses_per_region(logits, deltas, sample))
 
-    def losses_of_each(self, logits: Tensor, deltas: Tensor, sample: RoISample) -> tuple[Tensor, Tensor]:
-        """Return the cross-entropy [R] and the smooth L1 loss [R] (0 for background) of each region."""
+    def losses_per_region(self, logits: Tensor, deltas: Tensor, sample: RoISample) -> tuple[Tensor, Tensor]:
+        """Return cross-entropy [R] and smooth L1 summed over coordinates [R], which is 0 for background."""
         classifier = functional.cross_entropy(logits, sample.classes, reduction="none")
         positive = torch.where(sample.classes > 0)[0]
-        coding = self.box_coder.encode(sample.references, torch.cat(sample.regions)[positive])
+        expected = self.box_coder.encode(sample.matched_boxes, torch.cat(sample.regions)[positive])
         predicted = deltas[positive, sample.classes[positive]]
-        errors = functional.smooth_l1_loss(predicted, coding, beta=self.smooth_l1_beta, reduction="none").sum(dim=1)
-        return classifier, torch.zeros_like(classifier).index_put((positive,), errors)
+        box = functional.smooth_l1_loss(predicted, expected, beta=self.smooth_l1_beta, reduction="none").sum(dim=1)
+        return classifier, torch.zeros_like(classifier).index_put((positive,), box)
 
-    def detect(
+    def predictions(
         self, logits: Tensor, deltas: Tensor, proposals: Sequence[Tensor], sizes: Sequence[tuple[int, int]]
     ) -> list[Prediction]:
-        """Return detections from scored proposals.
+        """Turn the outputs for proposals into predictions.
 
         Args:
-            logits: [R, K + 1], output of `forward` for `proposals`.
-            deltas: [R, K + 1, 4], the same.
+            logits: [R, K + 1], of the proposals of all images, background first.
+            deltas: [R, K + 1, 4].
             proposals: per image float32 [S, 4].
             sizes: (height, width) of each image in pixels.
 
         Returns:
             Per image boxes [M, 4], scores [M] falling, labels [M] in 0..K-1.
         """
-        return self.detect_scored(functional.softmax(logits, dim=-1)[:, 1:], deltas[:, 1:], proposals, sizes)
+        scores = functional.softmax(logits, dim=-1)[:, 1:]
+        return self.predictions_from_scores(scores, deltas[:, 1:], proposals, sizes)
 
-    def detect_scored(
+    def predictions_from_scores(
         self, scores: Tensor, deltas: Tensor, proposals: Sequence[Tensor], sizes: Sequence[tuple[int, int]]
     ) -> list[Prediction]:
-        """Return the same as `detect` from scores [R, K] in 0..1 and box deltas [R, K, 4] of the classes."""
+        """Return the same as `predictions` from scores [R, K] in 0..1 and deltas [R, K, 4], without background."""
         counts = [len(regions) for regions in proposals]
         per_image = zip(scores.split(counts), deltas.split(counts), proposals, sizes, strict=True)
-        return [self._detect_in_image(*image) for image in per_image]
+        return [self._image_prediction(*image) for image in per_image]
 
-    def _detect_in_image(self, scores: Tensor, deltas: Tensor, proposals: Tensor, size: tuple[int, int]) -> Prediction:
+    def _image_prediction(self, scores: Tensor, deltas: Tensor, proposals: Tensor, size: tuple[int, int]) -> Prediction:
         regions, labels = torch.where(scores > self.nms.score_threshold)
         boxes = self.box_coder.decode(deltas[regions, labels], proposals[regions])
-        found = Candidates(clip_boxes_to_image(boxes, size), scores[regions, labels], labels)
-        return detections(found, self.nms)
+        candidates = Candidates(clip_boxes_to_image(boxes, size), scores[regions, labels], labels)
+        return filter_detections(candidates, self.nms)
 
 
 def mean_losses(classifier: Tensor, box: Tensor) -> dict[str, Tensor]:
-    """Return the losses of a sample from those of its regions [R]; 0 without regions."""
+    """Return the means of the losses [R] of the regions of a sample; 0 for an empty sample."""
     size = max(len(classifier), 1)
     return {"loss_classifier": classifier.sum() / size, "loss_box": box.sum() / size}

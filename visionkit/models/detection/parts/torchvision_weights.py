@@ -1,4 +1,4 @@
-"""Values of a whole detector: torchvision's COCO file, its training scripts' files, or our own checkpoints."""
+"""Weights of whole detectors: torchvision's COCO files, files of its training scripts, and visionkit checkpoints."""
 
 import hashlib
 import logging
@@ -14,6 +14,7 @@ from torchvision.models.detection import FasterRCNN_ResNet50_FPN_Weights
 from visionkit.backbones.base import Backbone
 from visionkit.backbones.published_weights import PublishedWeights
 from visionkit.backbones.weights_file import Normalization, StateDict
+from visionkit.models.base import Model
 from visionkit.models.load_model import load_model_weights
 
 logger = logging.getLogger("visionkit")
@@ -24,27 +25,27 @@ PYRAMID_RENAMED = (
     # Files from before torchvision 0.13 lack the inner index of its convolution blocks.
     (r"^(neck\.(?:inner|layer)_blocks\.\d+)\.(weight|bias)$", r"\1.0.\2"),
 )
-"""How torchvision's keys of a backbone with a feature pyramid read here: patterns and what replaces them."""
+"""Patterns of torchvision's keys of a backbone with a feature pyramid, and their replacements."""
 
 COCO = FasterRCNN_ResNet50_FPN_Weights.COCO_V1.meta["categories"][1:]
-"""For each of the ids 1 to 90 the class that it means in torchvision's files, "N/A" where COCO has left it out."""
+"""Class of each of the category ids 1 to 90 in torchvision's files; "N/A" for ids that COCO does not use."""
 
-USED = [place for place, name in enumerate(COCO) if name != "N/A"]
-"""Places among them of COCO's 80 classes."""
+USED = [index for index, name in enumerate(COCO) if name != "N/A"]
+"""Indices into `COCO` of the 80 classes."""
 
 
 @dataclass(frozen=True)
 class PublishedDetector:
-    """A detector whose values torchvision publishes.
+    """Weights of a detector that torchvision publishes.
 
     Attributes:
-        url: of the file trained on COCO.
-        hash_without_epsilon: beginning of its SHA-256, if torchvision runs it with BatchNorm's epsilon at 0, else None.
-        renamed: patterns of torchvision's keys and what replaces them.
-        predictors: beginnings of the keys whose rows follow from the number of classes, and how many rows of a class
-            follow each other, once or for each anchor.
-        background: rows of background before those of the classes, 0 or 1.
-        normalization: how torchvision normalizes its images.
+        url: address of the file trained on COCO.
+        hash_without_epsilon: start of its SHA-256 if torchvision runs it with a BatchNorm epsilon of 0, else None.
+        renamed: patterns of torchvision's keys and their replacements.
+        predictors: prefixes of the keys whose rows depend on the number of classes, and the number of consecutive rows
+            of a class, in total or for each anchor.
+        background: number of background rows before those of the classes, 0 or 1.
+        normalization: normalization of torchvision's images.
     """
 
     url: str
@@ -54,35 +55,35 @@ class PublishedDetector:
     background: int = 1
     normalization: Normalization = Normalization(Backbone.mean, Backbone.std)  # noqa: RUF009 (a constant)
 
-    def load(self, network: nn.Module, backbone: Backbone, weights: str) -> None:
-        """Load a whole detector into `network`.
+    def load(self, model: Model, backbone: Backbone, weights: str) -> None:
+        """Load the weights of a whole detector.
 
-        Of the 90 ids in torchvision's files a network of 80 classes takes those that COCO uses, in their order. Where
-        the file knows other classes, what predicts classes keeps its fresh values. Both are logged.
+        A model with 80 classes gets those of the 90 category ids in torchvision's files that COCO uses, in their order.
+        If the file is for another number of classes, the prediction layers keep their initialization. Both are logged.
 
         Args:
-            network: the detector.
+            model: the detector.
             backbone: its backbone.
             weights: "coco" for the published file, or the path of a file.
 
         Raises:
-            CheckpointError: the file cannot be had or read, or holds another network.
+            CheckpointError: the file cannot be downloaded or read, or is for another model.
         """
         file = PublishedWeights(self.url, (self.url.rsplit("/", 1)[-1],))
         path = file.obtain() if weights == "coco" else Path(weights).expanduser()
 
         def adapt(published: StateDict) -> StateDict:
             state = self.translate(published)
-            if state.keys() == published.keys():  # of a network of ours
+            if state.keys() == published.keys():  # the file has our keys
                 return published
             if self.hash_without_epsilon is not None and _hash(path).startswith(self.hash_without_epsilon):
                 _compensate_epsilon(state, backbone)
-            return self._of_cocos_classes(state, network)
+            return self._select_coco_classes(state, model)
 
-        load_model_weights(network, backbone, path, tuple(self.predictors), adapt, self.normalization)
+        load_model_weights(model, backbone, path, tuple(self.predictors), adapt, self.normalization)
 
     def translate(self, published: StateDict) -> StateDict:
-        """Rename torchvision's keys to those of our network."""
+        """Return the state with our keys."""
         return {self._rename(key): value for key, value in published.items()}
 
     def _rename(self, key: str) -> str:
@@ -90,21 +91,26 @@ class PublishedDetector:
             key = re.sub(pattern, replacement, key)
         return key
 
-    def _of_cocos_classes(self, state: StateDict, network: nn.Module) -> StateDict:
-        """`state`, of its classes for COCO's ids only those for COCO's classes, where the network knows as many."""
-        rows = {key: each for key in state for start, each in self.predictors.items() if key.startswith(start)}
-        kept = [*range(self.background), *(self.background + place for place in USED)]
-        own, known = network.state_dict(), self.background + len(COCO)
-        fits = (key in own and len(state[key]) * len(kept) == len(own[key]) * known for key in rows)
-        if network.num_classes != len(USED) or not rows or not all(fits):
+    def _select_coco_classes(self, state: StateDict, model: Model) -> StateDict:
+        """Return `state` with the rows of COCO's 80 classes only, if the model has 80 classes."""
+        rows_per_class = {
+            key: rows for key in state for prefix, rows in self.predictors.items() if key.startswith(prefix)
+        }
+        kept = [*range(self.background), *(self.background + index for index in USED)]
+        own, classes = model.state_dict(), self.background + len(COCO)
+        fits = (key in own and len(state[key]) * len(kept) == len(own[key]) * classes for key in rows_per_class)
+        if model.num_classes != len(USED) or not rows_per_class or not all(fits):
             return state
-        logger.info("of the file's %d classes %d are taken for COCO's in the order of their ids", len(COCO), len(USED))
-        chosen = {key: state[key].unflatten(0, (-1, known, each))[:, kept].flatten(0, 2) for key, each in rows.items()}
-        return {**state, **chosen}
+        logger.info("%d of the file's %d category ids are used, those of COCO's classes", len(USED), len(COCO))
+        selected = {
+            key: state[key].unflatten(0, (-1, classes, rows))[:, kept].flatten(0, 2)
+            for key, rows in rows_per_class.items()
+        }
+        return {**state, **selected}
 
 
 def _compensate_epsilon(state: StateDict, backbone: nn.Module) -> None:
-    """Take our epsilon off the variances: sqrt(var - eps + eps) is what the file was trained with."""
+    """Subtract our epsilon from the variances, so that sqrt(var - eps + eps) is the training's standard deviation."""
     for name, layer in backbone.named_modules():
         key = f"backbone.{name}.running_var"
         if isinstance(layer, _BatchNorm) and key in state:

@@ -1,4 +1,4 @@
-"""Base of the detectors with a region proposal network (Ren et al. 2015)."""
+"""Base of the two-stage detectors with a region proposal network (Ren et al. 2015)."""
 
 from torch import Tensor, nn
 
@@ -7,32 +7,32 @@ from visionkit.errors import ConfigError, VisionkitError
 from visionkit.models.base import DetectionModel
 from visionkit.models.detection.parts.batch import ImageBatch, check_images, pad_to_batch, split_targets
 from visionkit.models.detection.parts.roi_heads import RoIHeads, RoISample
-from visionkit.models.detection.parts.rpn import RegionProposalNetwork, ScoredAnchors
+from visionkit.models.detection.parts.rpn import RegionProposalNetwork, RPNOutput
 from visionkit.ops.matching import Objects
 from visionkit.ops.nms import NMSOptions
 from visionkit.ops.precision import check_finite, full_precision
 from visionkit.structures import Prediction, Target
 
 SIZE_MULTIPLE = 32
-"""The sides of the padded batch are multiples of this number of pixels, so that the deepest map has whole cells."""
+"""Pixels; height and width of the padded batch are multiples of it, so that the deepest map has whole cells."""
 
 
 class TwoStageDetector(DetectionModel):
-    """Base of Faster R-CNN and its relatives. A subclass fills the attributes.
+    """Base of Faster R-CNN and R-FCN. Subclasses set `neck`, `rpn` and `roi_heads`.
 
-    Both stages are trained together (Ren et al. 2015, section 3.2, approximate joint training).
+    Both stages train at once (Ren et al. 2015, section 3.2, approximate joint training).
 
     Args:
         backbone: source of the feature maps.
         num_classes: K, without background; labels are 0..K-1.
 
     Attributes:
-        neck: module from the backbone's maps to those of both stages.
-        rpn: region proposal network.
-        roi_heads: second stage.
+        neck: from the backbone's maps to those of the two stages.
+        rpn: first stage, proposes regions.
+        roi_heads: second stage, scores and refines them.
 
     Raises:
-        ConfigError: `num_classes` is below 1.
+        ConfigError: there is no class.
     """
 
     neck: nn.Module
@@ -52,38 +52,38 @@ class TwoStageDetector(DetectionModel):
         targets: list[Target] | None = None,
         proposals: list[Tensor] | None = None,
     ) -> dict[str, Tensor] | list[Prediction]:
-        """Learn from images, or detect in them.
+        """Return the losses in training mode, the predictions in evaluation mode.
 
         Args:
             images: normalized float [3, H, W] each, of any size.
             targets: in training, per image `boxes` float32 [N, 4] xyxy in its pixels, `labels` int64 [N] in 0..K-1,
-                and optionally `crowd` bool [N] (regions that train as nothing) and `image_id` (for messages).
+                and optionally `crowd` bool [N] (regions that are ignored in the loss) and `image_id` (for messages).
             proposals: not used.
 
         Returns:
-            In training the losses `loss_rpn_objectness`, `loss_rpn_box`, `loss_classifier`, `loss_box`. Else per
-            image `boxes` float32 [M, 4] in its pixels, `scores` [M] falling, `labels` int64 [M] in 0..K-1.
+            In training the losses `loss_rpn_objectness`, `loss_rpn_box`, `loss_classifier`, `loss_box`. In evaluation
+            per image `boxes` float32 [M, 4] in its pixels, `scores` [M] falling, `labels` int64 [M] in 0..K-1.
 
         Raises:
-            DataError: images or targets that cannot be right; names the image.
-            VisionkitError: in evaluation, when the network's output is not finite.
+            DataError: invalid images or targets; the message names the image.
+            VisionkitError: in evaluation, the output of the model is not finite.
         """
         if not self.training:
-            batch, maps, scored = self._first_stage(images)
-            return self._detect(batch, maps, scored)
+            batch, maps, rpn_output = self._first_stage(images)
+            return self._predictions(batch, maps, rpn_output)
         if targets is None:
             raise VisionkitError("a detector in training mode needs targets; call eval() to predict")
         objects = split_targets(targets, self.num_classes)
-        batch, maps, scored = self._first_stage(images)
-        return self._losses(batch, maps, scored, objects)
+        batch, maps, rpn_output = self._first_stage(images)
+        return self._losses(batch, maps, rpn_output, objects)
 
     def losses_and_predictions(
         self, images: list[Tensor], targets: list[Target]
     ) -> tuple[dict[str, Tensor], list[Prediction]]:
-        """Both results of `forward`, in the present mode, with backbone and RPN run once."""
+        """Return both results of `forward` from one pass of backbone and RPN, in the present mode."""
         objects = split_targets(targets, self.num_classes)
-        batch, maps, scored = self._first_stage(images)
-        return self._losses(batch, maps, scored, objects), self._detect(batch, maps, scored)
+        batch, maps, rpn_output = self._first_stage(images)
+        return self._losses(batch, maps, rpn_output, objects), self._predictions(batch, maps, rpn_output)
 
     @property
     def nms_options(self) -> NMSOptions:
@@ -91,10 +91,11 @@ class TwoStageDetector(DetectionModel):
         return self.roi_heads.nms
 
     def anchor_shapes(self, input_size: tuple[int, int] | None = None) -> Tensor:
-        """Width and height [A, 2], in pixels of the network's input, of every kind of anchor; on the CPU."""
+        """Return width and height [A, 2] of every kind of anchor, in input pixels, on the CPU."""
         return self.rpn.anchors.shapes(input_size)
 
-    def _first_stage(self, images: list[Tensor]) -> tuple[ImageBatch, dict[str, Tensor], ScoredAnchors]:
+    def _first_stage(self, images: list[Tensor]) -> tuple[ImageBatch, dict[str, Tensor], RPNOutput]:
+        """Return the padded batch, the maps of the neck and the output of the RPN."""
         batch = pad_to_batch(images, SIZE_MULTIPLE)
         check_images(batch, self.backbone.std)
         maps = self.neck(self.backbone(batch.tensor))
@@ -102,18 +103,19 @@ class TwoStageDetector(DetectionModel):
         return batch, maps, self.rpn(self._rpn_maps(maps), (height, width))
 
     def _rpn_maps(self, maps: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return the maps of the first stage."""
+        """Return those of the neck's maps that the RPN uses."""
         return maps
 
     def _losses(
-        self, batch: ImageBatch, maps: dict[str, Tensor], scored: ScoredAnchors, objects: list[Objects]
+        self, batch: ImageBatch, maps: dict[str, Tensor], rpn_output: RPNOutput, objects: list[Objects]
     ) -> dict[str, Tensor]:
-        with full_precision(scored.deltas):
-            rpn_losses = self.rpn.losses(scored, objects, batch.sizes)
-            sample = self.roi_heads.sample(self.rpn.propose(scored, batch.sizes, training=True), objects)
-        return {**rpn_losses, **self._region_losses(batch, maps, sample, objects)}
+        with full_precision(rpn_output.deltas):
+            rpn_losses = self.rpn.losses(rpn_output, objects, batch.sizes)
+            proposals = self.rpn.propose(rpn_output, batch.sizes, for_training=True)
+            sample = self.roi_heads.sample(proposals, objects)
+        return {**rpn_losses, **self._second_stage_losses(batch, maps, sample, objects)}
 
-    def _region_losses(
+    def _second_stage_losses(
         self, batch: ImageBatch, maps: dict[str, Tensor], sample: RoISample, objects: list[Objects]
     ) -> dict[str, Tensor]:
         """Return the losses of the second stage."""
@@ -121,17 +123,17 @@ class TwoStageDetector(DetectionModel):
         with full_precision(deltas):
             return self.roi_heads.losses(logits, deltas, sample)
 
-    def _detect(self, batch: ImageBatch, maps: dict[str, Tensor], scored: ScoredAnchors) -> list[Prediction]:
-        with full_precision(scored.deltas):
-            proposals = self.rpn.propose(scored, batch.sizes, training=False)
-        check_finite(scored.objectness, scored.deltas)
-        return self._detect_in_regions(batch, maps, proposals)
+    def _predictions(self, batch: ImageBatch, maps: dict[str, Tensor], rpn_output: RPNOutput) -> list[Prediction]:
+        with full_precision(rpn_output.deltas):
+            proposals = self.rpn.propose(rpn_output, batch.sizes, for_training=False)
+        check_finite(rpn_output.objectness, rpn_output.deltas)
+        return self._second_stage_predictions(batch, maps, proposals)
 
-    def _detect_in_regions(
+    def _second_stage_predictions(
         self, batch: ImageBatch, maps: dict[str, Tensor], proposals: list[Tensor]
     ) -> list[Prediction]:
-        """Return the detections of the second stage."""
+        """Return the predictions for proposals [P, 4] of each image."""
         logits, deltas = self.roi_heads(maps, proposals)
         check_finite(logits, deltas)
         with full_precision(deltas):
-            return self.roi_heads.detect(logits, deltas, proposals, batch.sizes)
+            return self.roi_heads.predictions(logits, deltas, proposals, batch.sizes)

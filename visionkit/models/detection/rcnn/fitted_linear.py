@@ -1,4 +1,4 @@
-"""Linear layers that a stage after fine-tuning fits, in place of gradients."""
+"""Linear layer that is fitted after the last epoch instead of trained with gradients."""
 
 import torch
 from torch import Tensor, nn
@@ -6,17 +6,18 @@ from torch.nn import functional
 
 
 class FittedLinear(nn.Module):
-    """A linear layer of buffers: they go into checkpoints, and no optimizer sees them.
+    """Linear layer with buffers instead of parameters: checkpoints save them, and no optimizer changes them.
 
     Args:
-        inputs: values of one region.
-        outputs: what it says of each.
+        inputs: number of inputs.
+        outputs: number of outputs.
 
     Attributes:
         weight: float32 [outputs, inputs].
         bias: float32 [outputs].
-        fitted: uint8 [], 1 where both are of use, else 0. No bool: a moving average of weights takes buffers along, and
-            what it keeps of the 1 of a network that has changed since is true as a bool, but 0 as a whole number.
+        fitted: uint8 [], 1 if weight and bias are fitted to the present network, else 0. It is not a bool because a
+            moving average of weights also averages buffers: the average of a 1 and later zeros would be true as a
+            bool, and is 0 as an integer.
     """
 
     weight: Tensor
@@ -30,15 +31,15 @@ class FittedLinear(nn.Module):
         self.register_buffer("fitted", torch.tensor(0, dtype=torch.uint8))
 
     def forward(self, x: Tensor) -> Tensor:
-        """From [R, inputs] to float32 [R, outputs]."""
+        """Return float32 [R, outputs] of [R, inputs]."""
         return functional.linear(x.float(), self.weight.float(), self.bias.float())
 
     def fit(self, weight: Tensor, bias: Tensor) -> None:
-        """Take values of the attributes' shapes."""
+        """Set weight and bias, and mark them as fitted."""
         self.weight.copy_(weight)
         self.bias.copy_(bias)
         self.fitted.fill_(1)
 
-    def forget(self) -> None:
-        """Say that the network below has changed, and the values are of no more use."""
+    def invalidate(self) -> None:
+        """Mark weight and bias as not fitted, after the network before this layer has changed."""
         self.fitted.fill_(0)

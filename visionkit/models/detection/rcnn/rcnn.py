@@ -14,9 +14,10 @@ from visionkit.models.create import models
 from visionkit.models.detection.parts.batch import ImageBatch, check_images, pad_to_batch
 from visionkit.models.detection.parts.box_head import PooledRoIHeads, TwoLayerHead
 from visionkit.models.detection.parts.external_proposals import ExternalProposalDetector
+from visionkit.models.detection.parts.option_checks import check_within_one
 from visionkit.models.detection.parts.roi_heads import RoIOptions
 from visionkit.models.detection.rcnn.fitted_linear import FittedLinear
-from visionkit.models.detection.rcnn.region_classifier import RegionClassifier, RegionFeatures, values_of_deepest
+from visionkit.models.detection.rcnn.region_classifier import RegionClassifier, RegionFeatures, deepest_map_values
 from visionkit.models.detection.rcnn.region_warp import RegionWarp
 from visionkit.models.fully_connected_weights import copy_fully_connected
 from visionkit.ops.matching import Objects
@@ -24,13 +25,13 @@ from visionkit.ops.nms import NMSOptions
 from visionkit.ops.precision import check_finite, full_precision
 from visionkit.structures import Prediction
 
-STEEPNESS = math.log(19)
-"""Of the sigmoid that turns SVM margins into scores: -1, 0 and 1 become 0.05, 0.5 and 0.95."""
+MARGIN_SCALE = math.log(19)
+"""Factor of SVM margins before the sigmoid: margins of -1, 0 and 1 become scores of 0.05, 0.5 and 0.95."""
 
 
 @dataclass(frozen=True)
 class SVMOptions:
-    """The linear SVM of each class on fc7 (Girshick et al. 2013, section 2.3).
+    """Options of the linear SVM of each class on fc7 (Girshick et al. 2013, section 2.3).
 
     Attributes:
         cost: C of the SVM (the author's code: 0.001, on features scaled to a mean length of 20).
@@ -45,17 +46,18 @@ class SVMOptions:
     negative_iou: float = 0.3
 
     def __post_init__(self) -> None:
-        if not (self.cost > 0 and 0 <= self.negative_iou <= 1):
-            raise ConfigError(f"svm: cost {self.cost} must be above 0, negative_iou {self.negative_iou} in 0..1")
+        if self.cost <= 0:
+            raise ConfigError(f"svm: cost={self.cost} must be above 0")
+        check_within_one("svm", negative_iou=self.negative_iou)
 
 
 @dataclass(frozen=True)
 class BoxRegressionOptions:
-    """The ridge regression of each class on the deepest map (Girshick et al. 2013, appendix C).
+    """Options of the ridge regression of each class on the deepest map (Girshick et al. 2013, appendix C).
 
     Attributes:
         enabled: whether boxes are refined at all.
-        iou: a proposal is trained to become the nearest object if it overlaps it by more (appendix C: 0.6).
+        iou: proposals with a higher IoU than this with their nearest object are used to fit it (appendix C: 0.6).
         penalty: lambda of the ridge regression (appendix C: 1000), on features scaled to a mean length of 20.
 
     Raises:
@@ -67,8 +69,9 @@ class BoxRegressionOptions:
     penalty: float = 1000.0
 
     def __post_init__(self) -> None:
-        if not (self.penalty > 0 and 0 <= self.iou <= 1):
-            raise ConfigError(f"box_regression: penalty {self.penalty} must be above 0, iou {self.iou} in 0..1")
+        if self.penalty <= 0:
+            raise ConfigError(f"box_regression: penalty={self.penalty} must be above 0")
+        check_within_one("box_regression", iou=self.iou)
 
 
 @models.register("rcnn")
@@ -129,7 +132,7 @@ class RCNN(ExternalProposalDetector):
         size = warp_size or backbone.native_size
         if not 0 <= 2 * context < size:
             raise ConfigError(f"context={context}: nothing is left of proposals warped to {size} pixels")
-        head = TwoLayerHead(values_of_deepest(backbone, size), head_channels, head_dropout)
+        head = TwoLayerHead(deepest_map_values(backbone, size), head_channels, head_dropout)
         copy_fully_connected(head, backbone)
         self.num_classes, self.chunk = num_classes, chunk
         self.svm_options, self.box_regression_options = svm, box_regression
@@ -158,10 +161,11 @@ class RCNN(ExternalProposalDetector):
             image: normalized float [3, H, W].
             regions: float32 [R, 4] in its pixels; R may be 0.
         """
-        maps, compute = {"image": image[None].float()}, self.roi_heads.box_head.describe
-        warped = (self.roi_heads.pool(maps, [part]).to(image.dtype) for part in regions.split(self.chunk))
-        parts = [compute(part) for part in warped]  # type: ignore[operator]
-        return RegionFeatures(*(torch.cat(column) for column in zip(*parts, strict=True)))
+        maps, network = {"image": image[None].float()}, self.roi_heads.box_head
+        assert isinstance(network, RegionClassifier)
+        warped = (self.roi_heads.pool(maps, [chunk]).to(image.dtype) for chunk in regions.split(self.chunk))
+        features = [network.compute_features(chunk) for chunk in warped]
+        return RegionFeatures(*(torch.cat(column) for column in zip(*features, strict=True)))
 
     def score_regions(self, features: RegionFeatures) -> tuple[Tensor, Tensor]:
         """Return scores float32 [R, K] in 0..1 and box deltas [R, K, 4] of features; the second step of detection.
@@ -170,20 +174,20 @@ class RCNN(ExternalProposalDetector):
             VisionkitError: features or weights are not finite.
         """
         with full_precision(features.fc7):
-            scores, coding = self._scores(features.fc7), self._coding(features.deepest)
-        check_finite(*features, scores, coding)
-        return scores, coding
+            scores, deltas = self._scores(features.fc7), self._deltas(features.deepest)
+        check_finite(*features, scores, deltas)
+        return scores, deltas
 
     def _scores(self, fc7: Tensor) -> Tensor:
-        svms = self._fitted("svm")
-        if svms is None:
+        svm = self._fitted("svm")
+        if svm is None:
             layer = self.roi_heads.box_predictor.cls_score
             return functional.softmax(layer(fc7.to(layer.weight.dtype)).float(), dim=-1)[:, 1:]
-        margins = svms(fc7)
+        margins = svm(fc7)
         check_finite(margins)  # the sigmoid would hide infinities
-        return torch.sigmoid(STEEPNESS * margins)
+        return torch.sigmoid(MARGIN_SCALE * margins)
 
-    def _coding(self, deepest: Tensor) -> Tensor:
+    def _deltas(self, deepest: Tensor) -> Tensor:
         regression = self._fitted("box_regression")
         if regression is None:
             return deepest.new_zeros(len(deepest), self.num_classes, 4, dtype=torch.float32)
@@ -191,13 +195,13 @@ class RCNN(ExternalProposalDetector):
 
     @property
     def fitted_layers(self) -> nn.ModuleDict:
-        """The linear SVMs and the box regression, where they are asked for."""
+        """The linear SVMs ("svm") and the box regression ("box_regression"), if they are enabled."""
         return self._fitted_layers
 
     def _fitted(self, stage: str) -> FittedLinear | None:
-        """Return the layer of a fitting stage; None if it is not fitted yet or not asked for."""
-        part = dict(self._fitted_layers.items()).get(stage)
-        return part if isinstance(part, FittedLinear) and part.fitted else None
+        """Return the layer of a fitting stage; None if it is not fitted yet or not enabled."""
+        layer = dict(self._fitted_layers.items()).get(stage)
+        return layer if isinstance(layer, FittedLinear) and layer.fitted else None
 
     def _features(self, images: list[Tensor]) -> tuple[ImageBatch, dict[str, Tensor]]:
         batch = pad_to_batch(images, 1)
@@ -206,14 +210,15 @@ class RCNN(ExternalProposalDetector):
 
     def _losses(self, maps: dict[str, Tensor], regions: list[Tensor], objects: list[Objects]) -> dict[str, Tensor]:
         if self.training:
-            for part in self._fitted_layers.children():
-                part.forget()  # type: ignore[operator]  # a FittedLinear, out of date after this step
+            for layer in self._fitted_layers.children():
+                assert isinstance(layer, FittedLinear)
+                layer.invalidate()
         losses = super()._losses(maps, regions, objects)
         return {"loss_classifier": losses["loss_classifier"]}
 
-    def _detect(self, batch: ImageBatch, maps: dict[str, Tensor], regions: list[Tensor]) -> list[Prediction]:
+    def _predictions(self, batch: ImageBatch, maps: dict[str, Tensor], regions: list[Tensor]) -> list[Prediction]:
         pairs = zip(maps["image"], regions, strict=True)
-        scored = [self.score_regions(self.compute_features(image, boxes)) for image, boxes in pairs]
-        scores, coding = (torch.cat(column) for column in zip(*scored, strict=True))
+        outputs = [self.score_regions(self.compute_features(image, boxes)) for image, boxes in pairs]
+        scores, deltas = (torch.cat(column) for column in zip(*outputs, strict=True))
         with full_precision(scores):
-            return self.roi_heads.detect_scored(scores, coding, regions, batch.sizes)
+            return self.roi_heads.predictions_from_scores(scores, deltas, regions, batch.sizes)
