@@ -19,3 +19,8 @@ def check_finite(*outputs: Tensor) -> None:
     """
     if not torch.stack([output.isfinite().all() for output in outputs]).all():
         raise VisionkitError("the model's scores or boxes are not finite: its weights or running statistics are broken")
+
+
+def at_least_float32(x: Tensor) -> Tensor:
+    """Return `x` in float32, or unchanged if it is float64."""
+    return x if x.dtype == torch.float64 else x.float()

@@ -10,7 +10,7 @@ from torchvision.ops.poolers import LevelMapper
 from visionkit.models.detection.parts.roi_heads import RoIHeads, RoIOptions
 from visionkit.models.detection.parts.rpn import SMOOTH_L1_BETA
 from visionkit.ops.nms import NMSOptions
-from visionkit.ops.precision import full_precision
+from visionkit.ops.precision import at_least_float32, full_precision
 from visionkit.ops.roi_align import SAMPLES, multi_level_roi_align
 
 
@@ -151,6 +151,6 @@ class PooledRoIHeads(RoIHeads):
         """Return logits and deltas; see `RoIHeads.forward`."""
         dtype = next(iter(maps.values())).dtype
         with full_precision(regions[0]):
-            pooled = self.pool({name: level.float() for name, level in maps.items()}, regions)
+            pooled = self.pool({name: at_least_float32(level) for name, level in maps.items()}, regions)
         logits, deltas = self.box_predictor(self.box_head(pooled.to(dtype)))
-        return logits.float(), deltas.float().view(*logits.shape, 4)
+        return at_least_float32(logits), at_least_float32(deltas).view(*logits.shape, 4)

@@ -13,7 +13,7 @@ from torchvision.ops import roi_align
 from visionkit.models.detection.parts.box_head import MultiLevelRoIAlign
 from visionkit.models.detection.parts.roi_heads import RoISample
 from visionkit.ops.matching import Objects
-from visionkit.ops.precision import full_precision
+from visionkit.ops.precision import at_least_float32, full_precision
 from visionkit.structures import Rle
 
 CONVOLUTIONS = 4
@@ -53,9 +53,9 @@ class MaskHead(nn.Module):
         """
         dtype = next(iter(maps.values())).dtype
         with full_precision(regions[0]):
-            pooled = self.pool({name: level.float() for name, level in maps.items()}, regions)
+            pooled = self.pool({name: at_least_float32(level) for name, level in maps.items()}, regions)
         logits: Tensor = self.predictor(self.tower(pooled.to(dtype)))
-        return logits.float()
+        return at_least_float32(logits)
 
     def loss(
         self,
@@ -131,7 +131,7 @@ def masks_in_regions(masks: Sequence[Rle] | None, indices: Tensor, regions: Tens
     cropped = regions.new_empty((len(regions), side, side))
     for part, objects in enumerate(used.split(chunk)):
         decoded = np.stack([rle.decode(masks[index]) for index in objects.tolist()])
-        planes = torch.from_numpy(decoded).to(regions.device).float()[:, None]
+        planes = torch.from_numpy(decoded).to(regions)[:, None]
         in_part = torch.where(places // chunk == part)[0]
         rows = torch.cat([places[in_part, None] % chunk, stored_regions[in_part]], dim=1)
         cropped[in_part] = roi_align(planes, rows, side)[:, 0]

@@ -21,7 +21,7 @@ from visionkit.models.detection.parts.batch import (
 )
 from visionkit.ops.matching import Matcher, Objects, assign
 from visionkit.ops.nms import Candidates, NMSOptions
-from visionkit.ops.precision import check_finite, full_precision
+from visionkit.ops.precision import at_least_float32, check_finite, full_precision
 from visionkit.structures import Prediction, Target
 
 
@@ -220,7 +220,7 @@ class OneStageDetector(DetectionModel):
     def _with_anchors(self, batch: ImageBatch, levels: Sequence[Tensor], logits: Tensor, deltas: Tensor) -> DenseOutput:
         height, width = batch.tensor.shape[-2:]
         anchors, anchors_per_level = self.anchors.grid((height, width), levels)
-        return DenseOutput(anchors, anchors_per_level, logits.float(), deltas.float())
+        return DenseOutput(anchors, anchors_per_level, at_least_float32(logits), at_least_float32(deltas))
 
     def _losses(self, output: DenseOutput, objects: Sequence[Objects]) -> dict[str, Tensor]:
         with full_precision(output.logits):

@@ -11,7 +11,7 @@ from visionkit.errors import ConfigError
 from visionkit.models.detection.parts.roi_heads import RoIHeads, RoIOptions, RoISample, mean_losses
 from visionkit.ops.hard_example_mining import hardest_per_image
 from visionkit.ops.nms import NMSOptions
-from visionkit.ops.precision import full_precision
+from visionkit.ops.precision import at_least_float32, full_precision
 from visionkit.ops.roi_align import SAMPLES
 from visionkit.registry import suggest
 
@@ -126,7 +126,7 @@ class PositionSensitiveRoIHeads(RoIHeads):
     def forward(self, maps: dict[str, Tensor], regions: list[Tensor]) -> tuple[Tensor, Tensor]:
         """Return logits and deltas, which are the same for each class; see `RoIHeads.forward`."""
         with full_precision(regions[0]):
-            logits, deltas = (self._pooled_mean(maps[name].float(), regions) for name in (SCORES, BOXES))
+            logits, deltas = (self._pooled_mean(at_least_float32(maps[name]), regions) for name in (SCORES, BOXES))
         return logits, deltas[:, None].expand(-1, self.num_classes + 1, -1)
 
     def losses(self, logits: Tensor, deltas: Tensor, sample: RoISample) -> dict[str, Tensor]:

@@ -21,6 +21,7 @@ from visionkit.ops.balanced_sampler import BalancedSampler
 from visionkit.ops.box_coder import BoxCoder
 from visionkit.ops.boxes import has_area
 from visionkit.ops.matching import BestMatcher, Objects, assign
+from visionkit.ops.precision import at_least_float32
 
 MIN_PROPOSAL_SIDE = 1e-3
 """Pixels; clipped proposals with a smaller side are dropped (torchvision's `min_size`)."""
@@ -128,8 +129,8 @@ class RegionProposalNetwork(nn.Module):
         return RPNOutput(
             anchors,
             anchors_per_level,
-            torch.cat([_per_anchor(level, 1) for level in objectness], dim=1).float().squeeze(2),
-            torch.cat([_per_anchor(level, 4) for level in deltas], dim=1).float(),
+            at_least_float32(torch.cat([_per_anchor(level, 1) for level in objectness], dim=1)).squeeze(2),
+            at_least_float32(torch.cat([_per_anchor(level, 4) for level in deltas], dim=1)),
         )
 
     def propose(self, output: RPNOutput, sizes: Sequence[tuple[int, int]], for_training: bool) -> list[Tensor]:
@@ -180,8 +181,9 @@ class RegionProposalNetwork(nn.Module):
         positive, negative = (torch.where(torch.cat(masks))[0] for masks in sampled)
         sample = torch.cat([positive, negative])
         size = max(len(sample), 1)
+        logits = output.objectness.flatten()[sample]
         objectness = functional.binary_cross_entropy_with_logits(
-            output.objectness.flatten()[sample], torch.cat(classes)[sample].float(), reduction="sum"
+            logits, torch.cat(classes)[sample].to(logits.dtype), reduction="sum"
         )
         deltas = self.box_coder.encode(
             torch.cat([image_objects.boxes for image_objects in objects])[torch.cat(matched)[positive]],
