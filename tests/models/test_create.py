@@ -109,3 +109,22 @@ def test_missing_options_of_a_group_keep_the_models_defaults(grouped):
     assert create_model("grouped", FakeBackbone(), 5, group={"ratios": [0.5]}).group == Group((0.5,), 7)
     with pytest.raises(ConfigError, match=r"group has no option 'numbr'.*number"):
         create_model("grouped", FakeBackbone(), 5, group={"numbr": 1})
+
+
+def test_an_unknown_option_points_to_the_nearest(grouped):
+    with pytest.raises(ConfigError, match="grouped has no option 'grup'; did you mean group"):
+        create_model("grouped", FakeBackbone(), 5, grup={})
+    assert create_model("grouped", FakeBackbone(), 5).group == Group(number=7)
+
+
+def test_options_that_are_passed_to_the_base_class_are_known(grouped):
+    @visionkit.models.create.models.register("passing")
+    class Passing(grouped):
+        def __init__(self, backbone, num_classes, *, width=2, **options):
+            super().__init__(backbone, num_classes, **options)
+
+    model = create_model("passing", FakeBackbone(), 5, width=3, group={"ratios": [2.0]})
+    assert model.group == Group((2.0,), 7)
+    assert (model.spec["width"], model.spec["group"]["number"]) == (3, 7)
+    with pytest.raises(ConfigError, match="no option 'widht'"):
+        create_model("passing", FakeBackbone(), 5, widht=3)

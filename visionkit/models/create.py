@@ -1,4 +1,4 @@
-"""The names of the networks, and what makes each network able to describe itself."""
+"""Registry of models by name, and their specs: the primitives from which `create_model` builds a model again."""
 
 import functools
 import inspect
@@ -11,97 +11,110 @@ from visionkit.errors import ConfigError
 from visionkit.models.base import Model
 from visionkit.registry import Registry, suggest
 
-Network = TypeVar("Network", bound=type[Model])
+ModelClass = TypeVar("ModelClass", bound=type[Model])
+VAR_KEYWORD = inspect.Parameter.VAR_KEYWORD
 
 
 class ModelRegistry(Registry[type[Model]]):
-    """Networks by name.
+    """Models by name.
 
-    A registered class takes `(backbone, num_classes, *, ...)`, keeps the backbone as `self.backbone` and carries its
-    task as class attribute (`task = "detection"`). Registering gives its instances a `spec`: the primitives from which
-    `create_model` builds them again.
+    A registered class takes `(backbone, num_classes, *, ...)`, sets both as attributes, and declares its task as a
+    class attribute (`task = "detection"`). Related options can be a group: a frozen dataclass, with an instance of it
+    as the parameter's default. Registration gives the instances a `spec`.
     """
 
-    def register(self, name: str) -> Callable[[Network], Network]:  # type: ignore[override]
-        """Enter the decorated class under `name`; the name goes into its instances' `spec`."""
-        enter = super().register(name)
+    def register(self, name: str) -> Callable[[ModelClass], ModelClass]:  # type: ignore[override]  # one name only
+        """Register the decorated class as `name`, which is part of the `spec` of its instances."""
+        add = super().register(name)
 
-        def enter_and_record(network: Network) -> Network:
-            _record_arguments(network, name)
-            enter(network)
-            return network
+        def add_and_record(model_class: ModelClass) -> ModelClass:
+            _record_arguments(model_class, name)
+            add(model_class)
+            return model_class
 
-        return enter_and_record
+        return add_and_record
 
 
 models = ModelRegistry("model", "visionkit.models")
 
 
 def create_model(name: str, backbone: Backbone, num_classes: int, **options: Any) -> Model:
-    """Build a network by name.
+    """Return a new model.
 
     Args:
         name: registered name ("faster_rcnn").
-        backbone: what `create_backbone` returns; it becomes part of the network.
+        backbone: result of `create_backbone`; it becomes a part of the model.
         num_classes: K, the number of classes without background.
-        **options: the network's own, see its class. A group of options (`nms`) is its dataclass, or a dict of some of
-            its fields; the others keep the model's defaults.
+        **options: options of the model, see its class. A group of options (`nms`) is its dataclass, or a dict of some
+            of its fields; the other fields keep the model's defaults.
 
     Raises:
-        ConfigError: there is no such model, or a group has no such option.
+        ConfigError: there is no such model, or it has no such option.
+
+    Example:
+        >>> import visionkit as vk
+        >>> backbone = vk.create_backbone("resnet18", weights="none")
+        >>> model = vk.create_model("faster_rcnn", backbone, num_classes=3, nms={"iou": 0.4})
+        >>> model.spec["nms"]["iou"], model.spec["nms"]["max_detections"]
+        (0.4, 100)
     """
     model_class = models.get(name)
-    return model_class(backbone, num_classes, **_with_option_groups(model_class, options))
+    defaults = _option_defaults(model_class)
+    for option in options:
+        if option not in defaults:
+            raise ConfigError(f"{name} has no option {option!r}{suggest(option, defaults)}")
+    return model_class(backbone, num_classes, **{key: _option(key, options[key], defaults[key]) for key in options})
 
 
-def _with_option_groups(model_class: type[Model], options: dict[str, Any]) -> dict[str, Any]:
-    """Return `options` with dicts replaced by the dataclass that is the default of their parameter."""
-    parameters = {
-        name: parameter
-        for base in reversed(model_class.__mro__)
-        if issubclass(base, Model)
-        for name, parameter in inspect.signature(base).parameters.items()
-    }
-    return {
-        name: _option_group(name, parameters[name].default, value)
-        if isinstance(value, Mapping) and name in parameters and is_dataclass(parameters[name].default)
-        else value
-        for name, value in options.items()
-    }
+def _option_defaults(model_class: type[Model]) -> dict[str, Any]:
+    """Return the default of each option, also of those that a class passes to its base class as `**options`."""
+    parameters = list(inspect.signature(model_class).parameters.values())
+    own = {parameter.name: parameter.default for parameter in parameters[2:] if parameter.kind is not VAR_KEYWORD}
+    base = model_class.__base__
+    if VAR_KEYWORD not in (parameter.kind for parameter in parameters) or base is None or not issubclass(base, Model):
+        return own
+    return {**_option_defaults(base), **own}
 
 
-def _option_group(name: str, default: Any, values: Mapping[str, Any]) -> Any:
+def _option(name: str, value: Any, default: Any) -> Any:
+    """Return `value`; a dict for a group of options becomes the model's default group with these fields."""
+    if not (isinstance(value, Mapping) and _is_group(default)):
+        return value
     known = [field.name for field in fields(default)]
-    for key in values:
+    for key in value:
         if key not in known:
             raise ConfigError(f"{name} has no option {key!r}{suggest(key, known)}")
-    return replace(default, **{key: _with_tuples(value) for key, value in values.items()})
+    return replace(default, **{key: _with_tuples(item) for key, item in value.items()})
 
 
-def _record_arguments(network: type[Model], name: str) -> None:
-    """Give `network` its registered name, and make its instances keep their constructor's arguments (`Model.spec`)."""
-    build = network.__init__
-    signature = inspect.signature(build)
-    kinds = {parameter.kind: name for name, parameter in signature.parameters.items()}
-    passed_on = kinds.get(inspect.Parameter.VAR_KEYWORD)  # to the registered base class, which has recorded them
+def _record_arguments(model_class: type[Model], name: str) -> None:
+    """Set the registered name of a class, and make its instances keep their constructor's arguments (`Model.spec`)."""
+    init = model_class.__init__
+    signature = inspect.signature(init)
+    passed_on = next((p.name for p in signature.parameters.values() if p.kind is VAR_KEYWORD), None)
 
-    @functools.wraps(build)
-    def build_and_record(self: Model, *args: Any, **kwargs: Any) -> None:
-        build(self, *args, **kwargs)
+    @functools.wraps(init)
+    def init_and_record(self: Model, *args: Any, **kwargs: Any) -> None:
+        init(self, *args, **kwargs)
         bound = signature.bind(self, *args, **kwargs)
         bound.apply_defaults()
-        _, _, *arguments = bound.arguments.items()
+        _, _, *arguments = bound.arguments.items()  # without self and the backbone
         own = {key: _primitive(value) for key, value in arguments if key != passed_on}
+        # The registered base class has recorded the options that are passed on to it.
         inherited = self.__dict__.get("constructor_arguments", {}) if passed_on is not None else {}
         self.__dict__["constructor_arguments"] = {**inherited, **own}
 
-    network.__init__ = build_and_record  # type: ignore[assignment,method-assign]  # wraps the class's own
-    network.registered_name = name
+    model_class.__init__ = init_and_record  # type: ignore[assignment,method-assign]  # wraps the class's own
+    model_class.registered_name = name
+
+
+def _is_group(value: Any) -> bool:
+    return is_dataclass(value) and not isinstance(value, type)
 
 
 def _primitive(value: Any) -> Any:
     """Return `value` with dicts in place of dataclasses, and lists in place of tuples."""
-    if is_dataclass(value) and not isinstance(value, type):
+    if _is_group(value):
         return {field.name: _primitive(getattr(value, field.name)) for field in fields(value)}
     return [_primitive(item) for item in value] if isinstance(value, (list, tuple)) else value
 

@@ -7,7 +7,7 @@ import torch
 
 from visionkit.backbones import create_backbone
 from visionkit.backbones.weights_file import read_tensors
-from visionkit.errors import CheckpointError
+from visionkit.errors import CheckpointError, ConfigError
 from visionkit.models import create_model
 from visionkit.models.base import Model
 from visionkit.pipelines.base import ModelPipeline, pipelines
@@ -103,7 +103,7 @@ def network_of(description: dict[str, Any], path: str | Path) -> Model:
         )
     try:
         return build_without_weights(description["model"])
-    except TypeError as error:  # an option that has been renamed since; the state dict would not tell
+    except ConfigError as error:  # an option that has been renamed since; the state dict would not tell
         name, written_by = description["model"]["name"], description.get("versions", {}).get("visionkit", "")
         raise CheckpointError(
             f"{path} was written by another visionkit ({written_by}): its {name} cannot be built here\n{error}"
