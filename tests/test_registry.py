@@ -1,3 +1,4 @@
+import json
 import sys
 
 import pytest
@@ -56,6 +57,17 @@ def test_an_unknown_name_is_matched_against_all_entries(things):
 
 def test_a_name_is_registered_once():
     registry = Registry("thing")
-    registry.register("a")(1)
-    with pytest.raises(ValueError, match="registered twice"):
-        registry.register("a")(2)
+    registry.register("a")(test_all_entries_are_listed)
+    with pytest.raises(ConfigError, match=r"'a' is registered twice: in tests\.test_registry and in json"):
+        registry.register("a")(json.loads)
+
+
+def test_a_definition_may_be_registered_again():
+    registry = Registry("thing")
+    for _ in range(2):  # as a cell of a notebook that is run twice
+
+        @registry.register("a")
+        def made():
+            return None
+
+    assert registry.get("a") is made

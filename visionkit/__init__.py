@@ -1,40 +1,281 @@
 """visionkit: classification, detection and segmentation with PyTorch Lightning.
 
-Importing the package imports nothing heavy; the names below are loaded when they are first used.
+`import visionkit` is fast: a name is imported when it is first used.
 """
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from visionkit.backbones.base import Backbone, Stage, register_backbone
+    from visionkit.backbones.create import create_backbone, list_backbones
+    from visionkit.backbones.sequential import SequentialBackbone
+    from visionkit.data.datamodule import VisionData
+    from visionkit.data.datasets.base import VisionDataset, register_format
+    from visionkit.data.proposals.source import ProposalOptions
+    from visionkit.data.splits import HoldoutOptions
+    from visionkit.data.transforms.create import register_transform
+    from visionkit.errors import CheckpointError, ConfigError, DataError, VisionkitError
+    from visionkit.metrics.detection import DetectionMetric, register_metric
+    from visionkit.metrics.results import MetricResults
+    from visionkit.models.base import ClassificationModel, DetectionModel, Model, SegmentationModel
+    from visionkit.models.classification.classifier import Classifier
+    from visionkit.models.create import create_model, list_models, register_model
+    from visionkit.models.detection.fast_rcnn import FastRCNN
+    from visionkit.models.detection.faster_rcnn import FasterRCNN
+    from visionkit.models.detection.mask_rcnn import MaskRCNN
+    from visionkit.models.detection.parts.anchors import AnchorOptions
+    from visionkit.models.detection.parts.roi_heads import RoIOptions
+    from visionkit.models.detection.parts.rpn import RPNOptions
+    from visionkit.models.detection.rcnn.rcnn import RCNN, BoxRegressionOptions, SVMOptions
+    from visionkit.models.detection.retinanet import RetinaNet
+    from visionkit.models.detection.rfcn import RFCN
+    from visionkit.models.detection.sliding_window import SlidingWindow, WindowOptions, WindowSamplingOptions
+    from visionkit.models.detection.ssd import SSD
+    from visionkit.models.detection.yolov1 import YOLOv1
+    from visionkit.models.detection.yolov2 import YOLOv2
+    from visionkit.models.segmentation.deconvnet import DeconvNet
+    from visionkit.models.segmentation.deeplabv3 import DeepLabV3
+    from visionkit.models.segmentation.fc_densenet import FCDenseNet
+    from visionkit.models.segmentation.fcn import FCN8s, FCN16s, FCN32s
+    from visionkit.models.segmentation.frrn import FRRN
+    from visionkit.models.segmentation.patch_classifier import PatchClassifier
+    from visionkit.models.segmentation.segnet import SegNet
+    from visionkit.models.segmentation.unet import UNet
+    from visionkit.ops.focal_loss import FocalLossOptions
+    from visionkit.ops.nms import NMSOptions
+    from visionkit.ops.segmentation_losses import register_segmentation_loss
+    from visionkit.pipelines.base import Pipeline
+    from visionkit.pipelines.checkpoint import load
+    from visionkit.pipelines.classification import ClassificationInferenceOptions, ClassificationPipeline
+    from visionkit.pipelines.detection import DetectionInferenceOptions, DetectionPipeline
+    from visionkit.pipelines.ensembles import (
+        ClassificationEnsemble,
+        DetectionEnsemble,
+        SegmentationEnsemble,
+        make_ensemble,
+    )
+    from visionkit.pipelines.results import ClassificationResult, DetectionResult, SegmentationResult
+    from visionkit.pipelines.segmentation import SegmentationInferenceOptions, SegmentationPipeline
+    from visionkit.preprocessing.classification import ClassificationPreprocessOptions
+    from visionkit.preprocessing.detection import DetectionPreprocessOptions
+    from visionkit.preprocessing.segmentation import SegmentationPreprocessOptions
+    from visionkit.structures import Annotation, Prediction, Sample, Target
+    from visionkit.tasks.base import Task
+    from visionkit.tasks.classification import (
+        Classification,
+        ClassificationEvaluationOptions,
+        ClassificationLossOptions,
+    )
+    from visionkit.tasks.detection import Detection, DetectionEvaluationOptions
+    from visionkit.tasks.mixing import MixingOptions
+    from visionkit.tasks.optimizers import OptimizerOptions, ScheduleOptions, register_optimizer, register_schedule
+    from visionkit.tasks.segmentation import Segmentation, SegmentationEvaluationOptions, SegmentationLossOptions
 
 __version__ = "0.1.0"
 
-_HOMES = {
-    "load": "visionkit.pipelines",
-    "create_backbone": "visionkit.backbones",
-    "create_model": "visionkit.models",
-    "VisionData": "visionkit.data.datamodule",
-}
-_REGISTRIES = {"models": "visionkit.models", "tasks": "visionkit.tasks"}
-"""Their classes are names of the package, too (FasterRCNN, Detection)."""
+__all__ = [
+    "FRRN",
+    "RCNN",
+    "RFCN",
+    "SSD",
+    "AnchorOptions",
+    "Annotation",
+    "Backbone",
+    "BoxRegressionOptions",
+    "CheckpointError",
+    "Classification",
+    "ClassificationEnsemble",
+    "ClassificationEvaluationOptions",
+    "ClassificationInferenceOptions",
+    "ClassificationLossOptions",
+    "ClassificationModel",
+    "ClassificationPipeline",
+    "ClassificationPreprocessOptions",
+    "ClassificationResult",
+    "Classifier",
+    "ConfigError",
+    "DataError",
+    "DeconvNet",
+    "DeepLabV3",
+    "Detection",
+    "DetectionEnsemble",
+    "DetectionEvaluationOptions",
+    "DetectionInferenceOptions",
+    "DetectionMetric",
+    "DetectionModel",
+    "DetectionPipeline",
+    "DetectionPreprocessOptions",
+    "DetectionResult",
+    "FCDenseNet",
+    "FCN8s",
+    "FCN16s",
+    "FCN32s",
+    "FastRCNN",
+    "FasterRCNN",
+    "FocalLossOptions",
+    "HoldoutOptions",
+    "MaskRCNN",
+    "MetricResults",
+    "MixingOptions",
+    "Model",
+    "NMSOptions",
+    "OptimizerOptions",
+    "PatchClassifier",
+    "Pipeline",
+    "Prediction",
+    "ProposalOptions",
+    "RPNOptions",
+    "RetinaNet",
+    "RoIOptions",
+    "SVMOptions",
+    "Sample",
+    "ScheduleOptions",
+    "SegNet",
+    "Segmentation",
+    "SegmentationEnsemble",
+    "SegmentationEvaluationOptions",
+    "SegmentationInferenceOptions",
+    "SegmentationLossOptions",
+    "SegmentationModel",
+    "SegmentationPipeline",
+    "SegmentationPreprocessOptions",
+    "SegmentationResult",
+    "SequentialBackbone",
+    "SlidingWindow",
+    "Stage",
+    "Target",
+    "Task",
+    "UNet",
+    "VisionData",
+    "VisionDataset",
+    "VisionkitError",
+    "WindowOptions",
+    "WindowSamplingOptions",
+    "YOLOv1",
+    "YOLOv2",
+    "__version__",
+    "create_backbone",
+    "create_model",
+    "list_backbones",
+    "list_models",
+    "load",
+    "make_ensemble",
+    "register_backbone",
+    "register_format",
+    "register_metric",
+    "register_model",
+    "register_optimizer",
+    "register_schedule",
+    "register_segmentation_loss",
+    "register_transform",
+]
 
-__all__ = ["__version__", *_HOMES]
+_MODULES = {
+    "Backbone": "visionkit.backbones.base",
+    "Stage": "visionkit.backbones.base",
+    "register_backbone": "visionkit.backbones.base",
+    "create_backbone": "visionkit.backbones.create",
+    "list_backbones": "visionkit.backbones.create",
+    "SequentialBackbone": "visionkit.backbones.sequential",
+    "VisionData": "visionkit.data.datamodule",
+    "VisionDataset": "visionkit.data.datasets.base",
+    "register_format": "visionkit.data.datasets.base",
+    "ProposalOptions": "visionkit.data.proposals.source",
+    "HoldoutOptions": "visionkit.data.splits",
+    "register_transform": "visionkit.data.transforms.create",
+    "CheckpointError": "visionkit.errors",
+    "ConfigError": "visionkit.errors",
+    "DataError": "visionkit.errors",
+    "VisionkitError": "visionkit.errors",
+    "DetectionMetric": "visionkit.metrics.detection",
+    "register_metric": "visionkit.metrics.detection",
+    "MetricResults": "visionkit.metrics.results",
+    "ClassificationModel": "visionkit.models.base",
+    "DetectionModel": "visionkit.models.base",
+    "Model": "visionkit.models.base",
+    "SegmentationModel": "visionkit.models.base",
+    "Classifier": "visionkit.models.classification.classifier",
+    "create_model": "visionkit.models.create",
+    "list_models": "visionkit.models.create",
+    "register_model": "visionkit.models.create",
+    "FastRCNN": "visionkit.models.detection.fast_rcnn",
+    "FasterRCNN": "visionkit.models.detection.faster_rcnn",
+    "MaskRCNN": "visionkit.models.detection.mask_rcnn",
+    "AnchorOptions": "visionkit.models.detection.parts.anchors",
+    "RoIOptions": "visionkit.models.detection.parts.roi_heads",
+    "RPNOptions": "visionkit.models.detection.parts.rpn",
+    "BoxRegressionOptions": "visionkit.models.detection.rcnn.rcnn",
+    "RCNN": "visionkit.models.detection.rcnn.rcnn",
+    "SVMOptions": "visionkit.models.detection.rcnn.rcnn",
+    "RetinaNet": "visionkit.models.detection.retinanet",
+    "RFCN": "visionkit.models.detection.rfcn",
+    "SlidingWindow": "visionkit.models.detection.sliding_window",
+    "WindowOptions": "visionkit.models.detection.sliding_window",
+    "WindowSamplingOptions": "visionkit.models.detection.sliding_window",
+    "SSD": "visionkit.models.detection.ssd",
+    "YOLOv1": "visionkit.models.detection.yolov1",
+    "YOLOv2": "visionkit.models.detection.yolov2",
+    "DeconvNet": "visionkit.models.segmentation.deconvnet",
+    "DeepLabV3": "visionkit.models.segmentation.deeplabv3",
+    "FCDenseNet": "visionkit.models.segmentation.fc_densenet",
+    "FCN8s": "visionkit.models.segmentation.fcn",
+    "FCN16s": "visionkit.models.segmentation.fcn",
+    "FCN32s": "visionkit.models.segmentation.fcn",
+    "FRRN": "visionkit.models.segmentation.frrn",
+    "PatchClassifier": "visionkit.models.segmentation.patch_classifier",
+    "SegNet": "visionkit.models.segmentation.segnet",
+    "UNet": "visionkit.models.segmentation.unet",
+    "FocalLossOptions": "visionkit.ops.focal_loss",
+    "NMSOptions": "visionkit.ops.nms",
+    "register_segmentation_loss": "visionkit.ops.segmentation_losses",
+    "Pipeline": "visionkit.pipelines.base",
+    "load": "visionkit.pipelines.checkpoint",
+    "ClassificationInferenceOptions": "visionkit.pipelines.classification",
+    "ClassificationPipeline": "visionkit.pipelines.classification",
+    "DetectionInferenceOptions": "visionkit.pipelines.detection",
+    "DetectionPipeline": "visionkit.pipelines.detection",
+    "ClassificationEnsemble": "visionkit.pipelines.ensembles",
+    "DetectionEnsemble": "visionkit.pipelines.ensembles",
+    "SegmentationEnsemble": "visionkit.pipelines.ensembles",
+    "make_ensemble": "visionkit.pipelines.ensembles",
+    "ClassificationResult": "visionkit.pipelines.results",
+    "DetectionResult": "visionkit.pipelines.results",
+    "SegmentationResult": "visionkit.pipelines.results",
+    "SegmentationInferenceOptions": "visionkit.pipelines.segmentation",
+    "SegmentationPipeline": "visionkit.pipelines.segmentation",
+    "ClassificationPreprocessOptions": "visionkit.preprocessing.classification",
+    "DetectionPreprocessOptions": "visionkit.preprocessing.detection",
+    "SegmentationPreprocessOptions": "visionkit.preprocessing.segmentation",
+    "Annotation": "visionkit.structures",
+    "Prediction": "visionkit.structures",
+    "Sample": "visionkit.structures",
+    "Target": "visionkit.structures",
+    "Task": "visionkit.tasks.base",
+    "Classification": "visionkit.tasks.classification",
+    "ClassificationEvaluationOptions": "visionkit.tasks.classification",
+    "ClassificationLossOptions": "visionkit.tasks.classification",
+    "Detection": "visionkit.tasks.detection",
+    "DetectionEvaluationOptions": "visionkit.tasks.detection",
+    "MixingOptions": "visionkit.tasks.mixing",
+    "OptimizerOptions": "visionkit.tasks.optimizers",
+    "ScheduleOptions": "visionkit.tasks.optimizers",
+    "register_optimizer": "visionkit.tasks.optimizers",
+    "register_schedule": "visionkit.tasks.optimizers",
+    "Segmentation": "visionkit.tasks.segmentation",
+    "SegmentationEvaluationOptions": "visionkit.tasks.segmentation",
+    "SegmentationLossOptions": "visionkit.tasks.segmentation",
+}
+"""Module of each name, the same as in the imports above, which only type checkers read."""
 
 
 def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(importlib.import_module(_HOMES[name]), name)
-    # a module's name is asked for here before it is imported, and must not import the networks
-    found = _registered().get(name) if name[:1].isupper() else None
-    if found is None:
+    if name not in _MODULES:
         raise AttributeError(f"module 'visionkit' has no attribute {name!r}")
-    return found
+    value = getattr(importlib.import_module(_MODULES[name]), name)
+    globals()[name] = value  # the next use of the name does not come here
+    return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES, *_registered()})
-
-
-def _registered() -> dict[str, type]:
-    """The classes of networks and tasks by their names."""
-    registries = [getattr(importlib.import_module(home), name) for name, home in _REGISTRIES.items()]
-    return {registry.get(name).__name__: registry.get(name) for registry in registries for name in registry}
+    return sorted({*globals(), *__all__})

@@ -1,27 +1,58 @@
-"""What visionkit says when something is wrong with the user's input.
+"""The errors that visionkit raises for mistakes in its input.
 
-Everything a user can cause (a wrong path, a broken file, a mistyped key) is raised as a `VisionkitError`;
-the command line prints its message without a traceback. Anything else is a bug of ours.
+Every mistake that a user can make (a wrong path, a broken file, a mistyped key) raises a `VisionkitError`. Its
+subclasses are also the built-in error that fits, so that `except ValueError` works as usual. The command line prints
+the message without a traceback. Any other exception is a bug of visionkit.
 """
 
 import re
 
 
 class VisionkitError(Exception):
-    """A mistake in the input, told in at most five lines: what is wrong, where, and what to do."""
+    """A mistake in the input. The message has at most five lines: what is wrong, where, and what to do.
+
+    Example:
+        >>> import visionkit as vk
+        >>> try:
+        ...     vk.create_backbone("resnet5")
+        ... except vk.VisionkitError as error:
+        ...     print(error)
+        unknown backbone 'resnet5'; did you mean resnet50 or resnet34 or resnet18?
+    """
 
     def __init__(self, message: str) -> None:
-        # A loader process hands its exception on as text with a traceback; the user is told the message alone.
+        # A loader process hands over its exception as text with a traceback; only the message is kept.
         super().__init__(re.sub(r"(?s)^Caught .*\n\S*Error: ", "", message).strip())
 
 
-class ConfigError(VisionkitError):
-    """A recipe, data card or command-line override that cannot be used."""
+class ConfigError(VisionkitError, ValueError):
+    """A recipe, data card, override or argument that cannot be used.
+
+    Example:
+        >>> import visionkit as vk
+        >>> issubclass(vk.ConfigError, ValueError)
+        True
+    """
 
 
-class DataError(VisionkitError):
-    """A data set whose files are missing, broken or contradict each other."""
+class DataError(VisionkitError, ValueError):
+    """A data set with missing, broken or contradictory files.
+
+    Example:
+        >>> import visionkit as vk
+        >>> issubclass(vk.DataError, ValueError)
+        True
+    """
 
 
-class CheckpointError(VisionkitError):
-    """A checkpoint or weights file that is broken, foreign, or made for something else."""
+class CheckpointError(VisionkitError, RuntimeError):
+    """A checkpoint or weights file that is missing, broken, foreign, or made for something else.
+
+    Example:
+        >>> import visionkit as vk
+        >>> try:
+        ...     vk.load("gone.ckpt")
+        ... except vk.CheckpointError as error:
+        ...     print(error)
+        there is no checkpoint gone.ckpt
+    """

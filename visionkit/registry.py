@@ -1,11 +1,13 @@
-"""Names for things: a class or function enters by decorator and is looked up by that name."""
+"""Registries: a class or function is registered by a decorator and looked up by its name."""
 
 import difflib
 import importlib
 import pkgutil
 from collections.abc import Callable, Iterable, Iterator
+from types import FunctionType
 from typing import Generic, TypeVar
 
+from visionkit import plugins
 from visionkit.errors import ConfigError
 
 T = TypeVar("T")
@@ -17,7 +19,17 @@ class Registry(Generic[T]):
     Args:
         kind: what it holds, in the singular, for error messages ("backbone").
         package: dotted name of the package whose modules register entries. A lookup imports the module that the name
-            begins with (`fcn` for "fcn8s"), and all modules if the entry is not there.
+            begins with (`fcn` for "fcn8s"), and all modules if the entry is not there. The plugins of installed
+            packages are imported last, see `visionkit.plugins`.
+
+    Example:
+        >>> from visionkit.registry import Registry
+        >>> colors = Registry("color")
+        >>> @colors.register("red")
+        ... def red():
+        ...     return 255, 0, 0
+        >>> colors.get("red")()
+        (255, 0, 0)
     """
 
     def __init__(self, kind: str, package: str | None = None) -> None:
@@ -26,13 +38,24 @@ class Registry(Generic[T]):
         self._entries: dict[str, T] = {}
 
     def register(self, *names: str) -> Callable[[T], T]:
-        """Enter the decorated object under each of `names`; a name that is taken raises ValueError."""
+        """Return a decorator that registers a class or function under each of `names`.
+
+        The same definition may be registered again, as when a cell of a notebook is run twice.
+
+        Raises:
+            ConfigError: the name belongs to another definition.
+        """
 
         def enter(entry: T) -> T:
             for name in names:
-                if name in self._entries:
-                    raise ValueError(f"{self.kind} {name!r} is registered twice")
+                taken = self._entries.get(name)
+                if taken is not None and not _is_redefined(taken, entry):
+                    raise ConfigError(
+                        f"{self.kind} {name!r} is registered twice: in {_module(taken)} and in {_module(entry)}"
+                    )
                 self._entries[name] = entry
+            if isinstance(entry, (type, FunctionType)):
+                plugins.note_registration(entry.__module__)
             return entry
 
         return enter
@@ -48,15 +71,17 @@ class Registry(Generic[T]):
             self._import_modules_like(name)
         if name not in self._entries:
             self._import_package()
+        if name not in self._entries:
+            plugins.import_installed()
         return name in self._entries
 
     def __iter__(self) -> Iterator[str]:
         self._import_package()
+        plugins.import_installed()
         return iter(sorted(self._entries))
 
     def __len__(self) -> int:
-        self._import_package()
-        return len(self._entries)
+        return sum(1 for _ in self)
 
     def _import_modules_like(self, name: str) -> None:
         """Import modules that `name` begins with until one registers it: loading one model should not import all."""
@@ -80,8 +105,20 @@ class Registry(Generic[T]):
         return [module.name for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")]
 
 
+def _module(entry: object) -> str:
+    """Return the module that defines a class or function, of any other object that of its class."""
+    return (entry if isinstance(entry, (type, FunctionType)) else type(entry)).__module__
+
+
+def _is_redefined(first: object, second: object) -> bool:
+    """Return whether both are the same class or function, defined again."""
+    if not isinstance(first, (type, FunctionType)) or not isinstance(second, (type, FunctionType)):
+        return False
+    return (first.__module__, first.__qualname__) == (second.__module__, second.__qualname__)
+
+
 def suggest(name: str, known: Iterable[str]) -> str:
-    """Phrase that points from a mistyped `name` to what is known: the near names, else the first few."""
+    """Return a phrase that leads from a mistyped `name` to known ones: the nearest, or else the first few."""
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=3)
     if near:

@@ -1,9 +1,9 @@
-"""How messages name several things at once."""
+"""Text of messages."""
 
 from collections.abc import Sequence
 
 
 def format_list(names: Sequence[str], most: int = 8) -> str:
-    """The first `most` names, and how many more there are."""
+    """Return the first `most` names, separated by commas, and how many more there are."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more

@@ -284,3 +284,5 @@ def _checked_stages(name: str, known: Mapping[str, Stage], asked: Sequence[str] 
 
 backbones: Registry[Callable[..., Backbone]] = Registry("backbone", "visionkit.backbones")
 """Each entry is called as `entry(name, out_stages=..., **options)` and returns a randomly initialized backbone."""
+
+register_backbone = backbones.register

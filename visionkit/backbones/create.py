@@ -57,9 +57,20 @@ def create_backbone(
     return backbone
 
 
+def list_backbones() -> list[str]:
+    """Return the names that `create_backbone` takes, sorted, with those of installed plugins but without timm's.
+
+    Example:
+        >>> import visionkit as vk
+        >>> "resnet50" in vk.list_backbones()
+        True
+    """
+    return [name for name in backbones if not name.endswith("/")]
+
+
 def _build(name: str, out_stages: list[str] | None, options: dict[str, Any]) -> Backbone:
-    family = f"{name.split('/')[0]}/"
-    builder = backbones.get(family if family in backbones else name)
+    family = f"{name.partition('/')[0]}/"
+    builder = backbones.get(family if "/" in name and family in backbones else name)
     try:
         inspect.signature(builder).bind(name, out_stages=out_stages, **options)
     except TypeError as error:

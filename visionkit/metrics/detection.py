@@ -84,3 +84,5 @@ def _plain_id(image_id: Any) -> int | str:
 
 detection_metrics: Registry[Callable[..., DetectionMetric]] = Registry("metric", "visionkit.metrics")
 """Metrics of `evaluation.metric`; each entry is called as `entry(class_names=...)`."""
+
+register_metric = detection_metrics.register

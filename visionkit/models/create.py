@@ -36,6 +36,21 @@ class ModelRegistry(Registry[type[Model]]):
 
 
 models = ModelRegistry("model", "visionkit.models")
+register_model = models.register
+
+
+def list_models(task: str | None = None) -> list[str]:
+    """Return the names that `create_model` takes, sorted, with those of installed plugins.
+
+    Args:
+        task: "classification", "detection" or "segmentation"; None for the models of all tasks.
+
+    Example:
+        >>> import visionkit as vk
+        >>> vk.list_models("classification")
+        ['classifier']
+    """
+    return [name for name in models if task in (None, models.get(name).task)]
 
 
 def create_model(name: str, backbone: Backbone, num_classes: int, **options: Any) -> Model:

@@ -130,6 +130,7 @@ def _rate_factors(network: Model, options: OptimizerOptions) -> dict[str, float]
 
 
 optimizers: Registry[Callable[[list[dict[str, Any]], OptimizerOptions], Optimizer]] = Registry("optimizer")
+register_optimizer = optimizers.register
 
 
 @optimizers.register("sgd")
@@ -174,6 +175,8 @@ def scaled_lr(options: OptimizerOptions, batch_size: int) -> float:
 ScheduleFactor = Callable[[ScheduleOptions, float, int], float]
 schedules: Registry[ScheduleFactor] = Registry("schedule")
 """Factor on the learning rate from (options, epoch as a fraction, total epochs)."""
+
+register_schedule = schedules.register
 
 
 @schedules.register("multistep")

@@ -9,12 +9,14 @@ from typing import Any
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from visionkit.cli.config.layers import WrongValueError
+from visionkit.errors import ConfigError
 
-MOST_LINES = 2
+MAX_LINES = 2
+"""Lines of another library's error message that are shown."""
 
 
 def parse_section(target: Callable[..., Any], values: dict[str, Any] | None, key: str, **given: Any) -> dict[str, Any]:
-    """The keyword arguments for a class or function: typed, with nested objects made.
+    """Return the keyword arguments for a class or function: typed, with nested objects made.
 
     Args:
         target: the class or function they are for.
@@ -36,6 +38,8 @@ def parse_section(target: Callable[..., Any], values: dict[str, Any] | None, key
         # a copy, since parsing puts jsonargparse's own objects into nested lists
         parsed = parser.parse_object(deepcopy({name: value for name, value in values.items() if name not in free}))
         made = parser.instantiate(parsed) if hasattr(parser, "instantiate") else parser.instantiate_classes(parsed)
+    except ConfigError as error:  # of an option dataclass
+        raise _located(error, values, key) from error
     except (ArgumentError, TypeError, ValueError) as error:
         raise _explained(str(error), values, key) from error
     return {name: _plain(value) for name, value in vars(made).items()} | free | given
@@ -43,23 +47,31 @@ def parse_section(target: Callable[..., Any], values: dict[str, Any] | None, key
 
 def instantiate(target: Callable[..., Any], values: dict[str, Any] | None, key: str, **given: Any) -> Any:
     """Call `target` with a section of a recipe and the `given` arguments; see `parse_section` and `call`."""
-    return call(target, parse_section(target, values, key, **given), key)
+    return call(target, parse_section(target, values, key, **given), key, values)
 
 
-def call(target: Callable[..., Any], arguments: dict[str, Any], key: str) -> Any:
+def call(target: Callable[..., Any], arguments: dict[str, Any], key: str, values: dict[str, Any] | None = None) -> Any:
     """Call `target` with the arguments that the section `key` of a recipe has led to.
 
+    Args:
+        target: a class or function.
+        arguments: its keyword arguments.
+        key: dotted path of the section, for messages.
+        values: the section as written; None takes the arguments.
+
     Raises:
-        WrongValueError: it refuses values that have the right type (an accelerator that does not exist).
+        WrongValueError: `target` refuses values that have the right type (an accelerator that does not exist).
     """
     from lightning.fabric.utilities.exceptions import MisconfigurationException
 
     try:
         return target(**arguments)
+    except ConfigError as error:
+        raise _located(error, arguments if values is None else values, key) from error
     except (TypeError, ValueError, MisconfigurationException) as error:
         reason = [line.strip() for line in str(error).splitlines() if line.strip()]
         raise WrongValueError(
-            "\n".join([f"{key} cannot be used:", *reason[:MOST_LINES]]), tuple(key.split("."))
+            "\n".join([f"{key} cannot be used:", *reason[:MAX_LINES]]), tuple(key.split("."))
         ) from error
 
 
@@ -68,24 +80,47 @@ def _plain(value: Any) -> Any:
 
 
 def _passed_on(target: Callable[..., Any], values: dict[str, Any]) -> dict[str, Any]:
-    """The values that a function with `**options` hands on to something that only it knows."""
-    known = inspect.signature(target).parameters
-    if isinstance(target, type) or not any(kind.kind is kind.VAR_KEYWORD for kind in known.values()):
+    """Return the values that a function with `**options` hands on to something that only it knows."""
+    parameters = inspect.signature(target).parameters
+    if isinstance(target, type) or not any(kind.kind is kind.VAR_KEYWORD for kind in parameters.values()):
         return {}
-    return {name: value for name, value in values.items() if name not in known}
+    return {name: value for name, value in values.items() if name not in parameters}
+
+
+def _located(error: ConfigError, values: dict[str, Any], key: str) -> WrongValueError:
+    """Return the error of library code, which begins with the argument's name, with the key of a recipe.
+
+    "iou=2 must be at most 1" of the section `model.nms` becomes "model.nms.iou=2 must be at most 1".
+    """
+    if isinstance(error, WrongValueError):
+        return error
+    message, path = str(error), tuple(key.split("."))
+    named = re.match(r"[\w.]+", message)
+    names = named[0].split(".") if named else []
+    if names and names[0] in values:
+        return WrongValueError(f"{key}.{message}", (*path, *names))
+    if message.startswith(f"{key}."):  # the message has the whole key
+        return WrongValueError(message, (*path, *names[len(path) :]))
+    return WrongValueError(message, path)
 
 
 def _explained(reason: str, values: dict[str, Any], key: str) -> WrongValueError:
-    """What jsonargparse has to say, in a line: the full key, its value, and the type it should have."""
+    """Return jsonargparse's message in one line: the full key, its value, and the type it should have."""
     named = re.search(r'[Kk]ey "([^"]+)"', reason)
     expected = re.search(r"Expected a (.+?)\. Got", reason) or re.search(r"Subtypes: [\[(](.+?)[\])]\n", reason + "\n")
     path = tuple(key.split("."))
     if named is None or expected is None:
         lines = [line.strip() for line in reason.splitlines() if line.strip()]
-        return WrongValueError("\n".join([f"{key} cannot be used:", *lines[:MOST_LINES]]), path)
-    path = (*path, named[1])
+        return WrongValueError("\n".join([f"{key} cannot be used:", *lines[:MAX_LINES]]), path)
+    path = (*path, *named[1].split("."))
     broken = re.search(r"Problem with given class_path '([^']+)':\s*(.+)", reason)
     if broken is not None:
         return WrongValueError(f"{'.'.join(path)}: {broken[1]} cannot be made: {broken[2].rstrip(':')}", path)
     kind = re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", expected[1]).replace("typing.", "")
-    return WrongValueError(f"{'.'.join(path)} is {values.get(named[1])!r}, and must be: {kind}", path)
+    return WrongValueError(f"{'.'.join(path)} is {_value_at(values, named[1])!r}, and must be: {kind}", path)
+
+
+def _value_at(values: Any, dotted: str) -> Any:
+    for key in dotted.split("."):
+        values = values.get(key) if isinstance(values, dict) else None
+    return values

@@ -73,3 +73,5 @@ class NoSemanticMasks:
 
 formats: Registry[type[VisionDataset]] = Registry("data format", "visionkit.data.datasets")
 """Each entry is called as `reader(root=..., **split_options)`, with `classes` where the card lists them."""
+
+register_format = formats.register

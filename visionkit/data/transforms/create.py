@@ -25,6 +25,8 @@ Schema = albumentations.BasicTransform.InitSchema
 transforms: Registry[Any] = Registry("transform")
 """Our own transforms; each works like one of albumentations', and is seeded by the pipeline that it stands in."""
 
+register_transform = transforms.register
+
 RESIZING_MODULES = {albumentations.Resize.__module__, albumentations.RandomResizedCrop.__module__}
 """Where albumentations has its transforms that resize; those of other modules warp."""
 
