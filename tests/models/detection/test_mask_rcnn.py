@@ -17,12 +17,7 @@ from visionkit.backbones import create_backbone
 from visionkit.errors import DataError
 from visionkit.models import create_model
 from visionkit.models.detection.mask_rcnn import PUBLISHED, MaskRCNN
-from visionkit.models.detection.parts import mask_head
-from visionkit.models.detection.parts.batch import split_targets
-from visionkit.models.detection.parts.mask_head import masks_in_regions
 from visionkit.models.load_model import load_strict
-from visionkit.preprocessing.detection import DetectionPreprocessing
-from visionkit.preprocessing.geometry import letterbox
 
 TWO = images((100, 128), (90, 70))
 BOXES = [[[10, 10, 60, 70], [30, 40, 90, 100], [5, 80, 25, 95]], [[20, 5, 69, 60]]]
@@ -106,59 +101,6 @@ def test_images_without_objects_give_finite_losses_and_zero_gradients():
     assert losses["loss_mask"].item() == 0
     sum(losses.values()).backward()
     assert all(parameter.grad is not None for parameter in network.mask_head.parameters())
-
-
-def test_crowds_teach_no_mask():
-    """The masks of what is no crowd stay with their boxes."""
-    crowd = torch.tensor([True, False, False])
-    with_crowd = [{**TARGETS[0], "crowd": crowd}]
-    without = [target(BOXES[0][1:], LABELS[0][1:], masks=TARGETS[0]["masks"][1:])]
-    boxes = torch.tensor(BOXES[0][1:], dtype=torch.float32)
-    shown = []
-    for targets in (with_crowd, without):
-        (objects,) = split_targets(targets, 3)
-        shown.append(masks_in_regions(objects.masks, torch.arange(2), boxes, WHOLE, 28))
-    torch.testing.assert_close(*shown)
-
-
-def test_regions_of_a_resized_image_show_the_stored_mask():
-    """A region of the image at twice the size sees what the region of the stored one sees."""
-    boxes = torch.tensor(BOXES[0], dtype=torch.float32)
-    same = masks_in_regions(TARGETS[0]["masks"], torch.arange(3), boxes, WHOLE, 14)
-    doubled = masks_in_regions(TARGETS[0]["masks"], torch.arange(3), 2 * boxes, 2 * WHOLE, 14)
-    torch.testing.assert_close(same, doubled)
-    assert same[:, 7, 7].tolist() == [1, 1, 1]
-    assert same[:, 0, 0].tolist() == [0, 0, 0]
-
-
-def test_masks_follow_their_image_into_a_letterbox():
-    """The loss of regions on the objects asks for the same pixels, whatever lies around the image."""
-    target = TARGETS[0]
-    geometry = letterbox(100, 128, 192, 192)
-    assert geometry.top > 0
-    (entered,) = DetectionPreprocessing.resize_targets([target], [geometry])
-    (objects,) = split_targets([entered], 3)
-    plain = masks_in_regions(target["masks"], torch.arange(3), target["boxes"], WHOLE, 14)
-    boxed = masks_in_regions(objects.masks, torch.arange(3), objects.boxes, objects.frame, 14)
-    torch.testing.assert_close(plain, boxed, atol=1e-4, rtol=0)
-
-
-@pytest.mark.parametrize("masks_at_once", [0, 1, 2, 3])
-def test_masks_are_decoded_a_part_at_a_time(monkeypatch, masks_at_once):
-    """Several regions of an object in any order, and an object without any; each reads its own mask."""
-    objects = torch.tensor([4, 0, 2, 0, 4, 3, 2])
-    boxes = torch.tensor([BOXES[0][0], *BOXES[0], [12.5, 3, 99, 78], [60, 60, 80, 90], [0, 0, 128, 100.0]])
-    given = [ellipse(box, (50, 64)) for box in ([3, 5, 60, 40], [9, 9, 20, 20], *np.array(BOXES[0]) / 2)]
-    expected = [
-        masks_in_regions([encoded([given[index]])[0]], torch.tensor([0]), box[None], WHOLE, 14)
-        for index, box in zip(objects.tolist(), boxes, strict=True)
-    ]
-    decoded = []
-    monkeypatch.setattr(mask_head, "MAX_DECODED_PIXELS", masks_at_once * 50 * 64)
-    monkeypatch.setattr(np, "stack", lambda planes, stack=np.stack: decoded.append(len(planes)) or stack(planes))
-    found = masks_in_regions(encoded(given), objects, boxes, WHOLE, 14)
-    assert torch.equal(found, torch.cat(expected))
-    assert (sum(decoded), max(decoded)) == (4, max(masks_at_once, 1))
 
 
 def test_objects_without_masks_are_refused():

@@ -2,7 +2,6 @@ import math
 
 import pytest
 import torch
-from torch.nn import functional
 
 from tests.helpers.options import merge_options
 from tests.models.detection.networks import THEIR_NAMES, images, target
@@ -10,9 +9,6 @@ from visionkit.backbones import create_backbone
 from visionkit.errors import CheckpointError, ConfigError
 from visionkit.models import create_model
 from visionkit.models.detection.parts.batch import split_targets
-from visionkit.models.detection.parts.position_sensitive import BOXES, SCORES, PositionSensitiveRoIHeads
-from visionkit.models.detection.parts.roi_heads import RoIOptions, RoISample
-from visionkit.ops.nms import NMSOptions
 
 LOSSES = list(THEIR_NAMES)
 SMALL = {
@@ -24,10 +20,6 @@ TWO = images((100, 128), (90, 70))
 TWO_TARGETS = [
     target([[10, 10, 60, 70], [30, 40, 90, 100], [5, 80, 25, 95]], [0, 2, 1]),
     target([[20, 5, 69, 60]], [1]),
-]
-REGIONS = [
-    torch.tensor([[0, 0, 64, 80], [13, 22, 70, 51], [30.0, 30, 33, 34], [-19, 60, 40, 200]]),
-    torch.tensor([[8, 4, 60.0, 44]]),
 ]
 
 
@@ -41,111 +33,6 @@ def without_values(name="resnet101", num_classes=20, **options):
     with torch.device("meta"):
         backbone = create_backbone(name, weights="checkpoint", **options)
         return create_model("rfcn", backbone, num_classes)
-
-
-def heads(batch_size=2, **options):
-    defaults = {"pooling": "average", "cells": 3, "stride": 8, "num_classes": 2, "ohem": True}
-    options = {**defaults, "options": RoIOptions(batch_size=batch_size), "nms": NMSOptions(), **options}
-    return PositionSensitiveRoIHeads(**options)
-
-
-def cells_by_hand(region, cells, stride, height, width):
-    """Rows and columns of the map that each cell of a region covers (section 2, equation 1), its edges rounded."""
-    x1, y1, x2, y2 = (math.floor(edge / stride + 0.5) for edge in region)
-    rows, columns = max(y2 - y1, 1), max(x2 - x1, 1)
-    for i in range(cells):
-        for j in range(cells):
-            top, bottom = y1 + math.floor(i * rows / cells), y1 + math.ceil((i + 1) * rows / cells)
-            left, right = x1 + math.floor(j * columns / cells), x1 + math.ceil((j + 1) * columns / cells)
-            yield i, j, range(max(top, 0), min(bottom, height)), range(max(left, 0), min(right, width))
-
-
-def votes_by_hand(scores, regions, classes, cells=3, stride=8):
-    """Map (c k + i) k + j speaks for class c in row i and column j of a region; the cells vote by their mean."""
-    _, _, height, width = scores.shape
-    rows = []
-    for image, boxes in enumerate(regions):
-        for region in boxes.tolist():
-            votes = [0.0] * classes
-            for i, j, ys, xs in cells_by_hand(region, cells, stride, height, width):
-                for c in range(classes):
-                    own = scores[image, (c * cells + i) * cells + j]
-                    values = [own[y, x].item() for y in ys for x in xs]
-                    votes[c] += sum(values) / len(values) / cells**2 if values else 0.0
-            rows.append(votes)
-    return torch.tensor(rows)
-
-
-def test_votes_equal_those_counted_by_hand():
-    torch.manual_seed(0)
-    maps = {SCORES: torch.randn(2, 27, 12, 10), BOXES: torch.randn(2, 36, 12, 10)}
-    logits, deltas = heads()(maps, REGIONS)
-    torch.testing.assert_close(logits, votes_by_hand(maps[SCORES], REGIONS, 3), atol=1e-5, rtol=1e-4)
-    boxes = votes_by_hand(maps[BOXES], REGIONS, 4)
-    assert deltas.shape == (5, 3, 4)
-    for label in range(3):
-        torch.testing.assert_close(deltas[:, label], boxes, atol=1e-5, rtol=1e-4)
-
-
-def test_the_last_row_and_column_of_a_map_vote():
-    ones = {SCORES: torch.ones(1, 27, 4, 4), BOXES: torch.ones(1, 36, 4, 4)}
-    logits, _ = heads()(ones, [torch.tensor([[24.0, 24, 32, 32], [0, 0, 32, 32]])])
-    torch.testing.assert_close(logits, torch.ones(2, 3))
-
-
-@pytest.mark.parametrize("pooling", ["average", "align"])
-def test_each_cell_reads_its_own_maps(pooling):
-    """Only the map of class 1, row 2, column 0 speaks: a ninth of its vote goes to class 1, nothing to the others."""
-    scores = torch.zeros(1, 27, 12, 12)
-    scores[:, (1 * 3 + 2) * 3 + 0] = 9.0
-    logits, _ = heads(pooling=pooling)(
-        {SCORES: scores, BOXES: torch.zeros(1, 36, 12, 12)}, [torch.tensor([[8.0, 8, 80, 80]])]
-    )
-    torch.testing.assert_close(logits, torch.tensor([[0.0, 1.0, 0.0]]))
-
-
-def test_aligned_cells_are_read_between_the_places_of_the_map():
-    """On a map that rises by one a column, the mean of all cells is the region's middle, to the fraction."""
-    ramp = torch.arange(16.0).expand(1, 27, 16, 16).contiguous()
-    regions = [torch.tensor([[20.0, 20, 83, 84], [21, 20, 84, 84]])]
-    logits, _ = heads(pooling="align")({SCORES: ramp, BOXES: torch.zeros(1, 36, 16, 16)}, regions)
-    middle = torch.tensor([51.5, 52.5]) / 8 - 0.5
-    torch.testing.assert_close(logits, middle[:, None].expand(-1, 3))
-
-
-def test_the_hardest_regions_of_each_image_are_learned_from():
-    """Background all of them; the loss of each is known by its logits, and only the two worst of an image move."""
-    logits = torch.zeros(7, 3)
-    logits[:, 0] = torch.tensor([4.0, -1.0, 3.0, -2.0, 0.5, 5.0, -3.0])
-    logits.requires_grad_()
-    sample = RoISample(
-        [torch.zeros(5, 4), torch.zeros(2, 4)],
-        torch.zeros(7, dtype=torch.int64),
-        torch.zeros(0, 4),
-        [torch.zeros(0)] * 2,
-    )
-    losses = heads().losses(logits, torch.zeros(7, 3, 4), sample)
-    each = functional.cross_entropy(logits, sample.classes, reduction="none")
-    assert losses["loss_classifier"].item() == pytest.approx(each[[1, 3, 5, 6]].mean().item())
-    losses["loss_classifier"].backward()
-    assert logits.grad.abs().sum(dim=1).nonzero().flatten().tolist() == [1, 3, 5, 6]
-    assert heads(ohem=False).losses(logits, torch.zeros(7, 3, 4), sample)["loss_classifier"].item() == pytest.approx(
-        each.mean().item()
-    )
-
-
-def test_a_wrong_box_is_hard_as_well():
-    """Of three objects with equal scores the one whose box is worst is taken."""
-    boxes = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 10], [0, 0, 10, 10]])
-    truth = torch.tensor([[0.0, 0, 10, 10], [0, 0, 20, 20], [0, 0, 11, 10]])
-    sample = RoISample([boxes], torch.tensor([1, 2, 1]), truth, [torch.arange(3)])
-    deltas = torch.zeros(3, 3, 4, requires_grad=True)
-    losses = heads(batch_size=1).losses(torch.zeros(3, 3), deltas, sample)
-    # center .5 of a side off, code 5; sides doubled, code 5 log 2; each over the bound of smooth L1, minus a half
-    assert losses["loss_box"].item() == pytest.approx(2 * (10 * 0.5 - 0.5) + 2 * (5 * math.log(2) - 0.5), rel=1e-5)
-    assert losses["loss_classifier"].item() == pytest.approx(math.log(3))
-    losses["loss_box"].backward()
-    assert deltas.grad.abs().sum(dim=(1, 2)).nonzero().flatten().tolist() == [1]
 
 
 def test_anchors_that_cross_the_edge_do_not_train():

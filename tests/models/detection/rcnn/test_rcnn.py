@@ -6,7 +6,6 @@ from tests.models.detection.networks import images, target
 from visionkit.backbones import create_backbone
 from visionkit.errors import ConfigError, VisionkitError
 from visionkit.models import create_model
-from visionkit.models.detection.rcnn.region_warp import RegionWarp
 
 PROPOSALS = torch.tensor([[0, 0, 40, 40], [10, 12, 50, 60], [30, 5, 64, 30], [2, 2, 60, 62], [16, 16, 48, 48.0]])
 TARGETS = [target([[10, 10, 50, 58]], [1], proposals=PROPOSALS), target(proposals=PROPOSALS[:3])]
@@ -19,21 +18,6 @@ def small_network(**options):
     torch.manual_seed(0)
     backbone = create_backbone("alexnet", weights="none")
     return create_model("rcnn", backbone, 3, **{"head_channels": 16, "warp_size": 67, "context": 4, **options})
-
-
-def test_a_region_fills_the_square_but_for_its_context():
-    image = torch.zeros(1, 1, 60, 80)
-    image[..., 20:40, 30:50] = 1
-    found = RegionWarp(52, 16)({"image": image}, [torch.tensor([[30.0, 20, 50, 40]])])[0, 0]
-    assert found.shape == (52, 52)
-    assert found[17:35, 17:35].min() > 0.99
-    assert found[:15].max() == found[:, 37:].max() == 0
-
-
-def test_what_lies_outside_of_the_image_is_the_mean_color():
-    found = RegionWarp(40, 10)({"image": torch.ones(1, 3, 30, 30)}, [torch.tensor([[0.0, 0, 30, 30]])])[0]
-    assert found[:, 11:29, 11:29].min() == 1
-    assert found[:, :7].max() == 0
 
 
 def test_alexnet_has_the_papers_layers():
