@@ -57,7 +57,7 @@ def _corners(low: Tensor, high: Tensor, length: Tensor, size: int) -> tuple[Tens
     Returns:
         int64 and float [R, size, 2 * SAMPLES].
     """
-    points = (torch.arange(size * SAMPLES, device=low.device) + 0.5) / (size * SAMPLES)
+    points = (torch.arange(size * SAMPLES, dtype=low.dtype, device=low.device) + 0.5) / (size * SAMPLES)
     position = low[:, None] + points * (high - low).clamp(min=1)[:, None]
     last = (length - 1)[:, None]
     inside = (position >= -1) & (position <= length[:, None])

@@ -30,18 +30,18 @@ def test_vgg16_has_the_papers_layers():
 
 
 @pytest.mark.parametrize(("model", "options"), [("fast_rcnn", {}), ("faster_rcnn", {"form": "single"})])
-def test_its_predictors_begin_as_in_the_paper(model, options):
+def test_prediction_layers_are_initialized_as_in_the_paper(model, options):
     torch.manual_seed(0)
     backbone = create_backbone("resnet18", weights="none", out_stages=["s16"])
     predictor = create_model(model, backbone, 20, head_channels=512, **options).roi_heads.box_predictor
-    for layer, deviation in ((predictor.cls_score, 0.01), (predictor.bbox_pred, 0.001)):
-        assert layer.weight.std().item() == pytest.approx(deviation, rel=0.05)
-        assert layer.weight.abs().max() > 3 * deviation, "normal, not uniform"
+    for layer, std in ((predictor.cls_score, 0.01), (predictor.bbox_pred, 0.001)):
+        assert layer.weight.std().item() == pytest.approx(std, rel=0.05)
+        assert layer.weight.abs().max() > 3 * std, "normal, not uniform"
         assert not layer.bias.any()
 
 
 @pytest.mark.parametrize("pooling", ["max", "align"])
-def test_it_learns_every_part_of_itself(pooling):
+def test_every_parameter_gets_a_gradient(pooling):
     network = small_network(pooling=pooling).train()
     losses = network(images((64, 64), (64, 80)), TARGETS)
     assert set(losses) == {"loss_classifier", "loss_box"}
@@ -53,15 +53,15 @@ def test_predictions_are_sorted_and_lie_in_the_image():
     network = small_network(nms={"score_threshold": 0.0}).eval()
     with torch.inference_mode():
         first, second = network(images((64, 64), (64, 64)), proposals=[PROPOSALS, PROPOSALS[:2]])
-    for found in (first, second):
-        assert len(found["boxes"]) > 2
-        assert found["scores"].diff().max() <= 0
-        assert found["boxes"].max() <= 64
-        assert set(found["labels"].tolist()) <= {0, 1, 2}
+    for prediction in (first, second):
+        assert len(prediction["boxes"]) > 2
+        assert prediction["scores"].diff().max() <= 0
+        assert prediction["boxes"].max() <= 64
+        assert set(prediction["labels"].tolist()) <= {0, 1, 2}
 
 
 @pytest.mark.parametrize(("model", "options"), [("fast_rcnn", {}), ("faster_rcnn", {"form": "single"})])
-def test_fc6_and_fc7_begin_with_those_of_the_classifier(tmp_path, model, options):
+def test_fc6_and_fc7_are_initialized_with_those_of_the_classifier(tmp_path, model, options):
     torch.manual_seed(0)
     backbone = create_backbone("vgg11", weights="none")
     state = dict(backbone.state_dict())
@@ -76,15 +76,15 @@ def test_fc6_and_fc7_begin_with_those_of_the_classifier(tmp_path, model, options
 
 
 @pytest.mark.parametrize("options", [{"svd": [4]}, {"svd": [4, 99]}, {"svd": [0, 4]}, {"roi": {"min_bg_iou": 0.7}}])
-def test_options_that_make_no_sense_are_refused(options):
+def test_invalid_options_are_refused(options):
     with pytest.raises(ConfigError, match=next(iter(options))):
         small_network(**options)
 
 
-def test_its_spec_builds_it_again():
+def test_the_spec_builds_the_same_structure():
     network = small_network(svd=[4, 4], pooling="align")
     again = create_model(**{**network.spec, "backbone": create_backbone(**network.spec["backbone"])})
     again.load_state_dict(network.state_dict())
     with torch.inference_mode():
-        both = [one.eval()(images((64, 64)), proposals=[PROPOSALS])[0] for one in (network, again)]
-    torch.testing.assert_close(both[0], both[1])
+        predictions = [model.eval()(images((64, 64)), proposals=[PROPOSALS])[0] for model in (network, again)]
+    torch.testing.assert_close(*predictions)

@@ -30,7 +30,7 @@ TWO_TARGETS = [
 
 @pytest.fixture
 def pair():
-    """torchvision's network and ours with its values."""
+    """Return torchvision's model and ours with the same weights."""
     reference = torchvision_reference(num_classes=3)
     ours = FasterRCNN(create_backbone("resnet50", weights="none"), 3)
     load_strict(ours, PUBLISHED.translate(reference.state_dict()), "torchvision")
@@ -42,14 +42,15 @@ def test_losses_and_their_gradients_equal_torchvision(pair):
 
 
 def test_predictions_equal_torchvision(pair):
-    reference, ours = (network.eval() for network in pair)
+    reference, ours = (network.double().eval() for network in pair)
+    inputs = [image.double() for image in TWO]
     with torch.no_grad():
-        expected, predictions = reference(TWO), ours(TWO)
+        expected, predictions = reference(inputs), ours(inputs)
     for theirs, own in zip(expected, predictions, strict=True):
         assert len(own["boxes"]) > 10
         assert len(set(own["labels"].tolist())) > 1
-        torch.testing.assert_close(own["boxes"], theirs["boxes"], atol=1e-3, rtol=1e-4)
-        torch.testing.assert_close(own["scores"], theirs["scores"], atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(own["boxes"], theirs["boxes"], atol=1e-4, rtol=1e-6)
+        torch.testing.assert_close(own["scores"], theirs["scores"], atol=1e-6, rtol=1e-6)
         assert own["labels"].tolist() == (theirs["labels"] - 1).tolist()
 
 
@@ -70,15 +71,15 @@ def test_every_parameter_gets_a_gradient(form):
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize(
-    "nothing",
+    "targets",
     [
         [target(), target()],
         [target([[0, 0, 128, 128]], [1], crowd=torch.tensor([True]))] * 2,  # no background is left either
     ],
 )
-def test_images_without_objects_give_finite_losses_and_all_gradients(form, nothing):
+def test_images_without_objects_give_finite_losses_and_all_gradients(form, targets):
     network = small_network(form).train()
-    losses = network(TWO, nothing)
+    losses = network(TWO, targets)
     sum(losses.values()).backward()
     assert all(math.isfinite(value.item()) for value in losses.values())
     assert losses["loss_rpn_box"].item() == losses["loss_box"].item() == 0
@@ -116,8 +117,8 @@ def test_spec_builds_the_same_structure(form):
     assert again.spec == spec
     again.load_state_dict(network.state_dict())
     with torch.no_grad():
-        one, other = network.eval()(TWO), again.eval()(TWO)
-    assert all(torch.equal(a["boxes"], b["boxes"]) for a, b in zip(one, other, strict=True))
+        predictions, expected = again.eval()(TWO), network.eval()(TWO)
+    assert all(torch.equal(own["boxes"], same["boxes"]) for own, same in zip(predictions, expected, strict=True))
 
 
 @pytest.mark.parametrize(
@@ -160,7 +161,7 @@ OVERFIT = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS)
-def test_one_image_is_learnt_with_its_classes(form):
+def test_one_image_is_overfitted(form):
     network = small_network(form, **OVERFIT[form])
     image = images((96, 96))[0] * 0.1
     image[0, 10:50, 10:50] += 2
@@ -173,6 +174,6 @@ def test_one_image_is_learnt_with_its_classes(form):
         sum(network([image, image], [truth, truth]).values()).backward()
         optimizer.step()
     with torch.no_grad():
-        (found,) = network.eval()([image])
-    best = torch.stack([found["boxes"][found["labels"] == label][0] for label in (2, 0)])
+        (prediction,) = network.eval()([image])
+    best = torch.stack([prediction["boxes"][prediction["labels"] == label][0] for label in (2, 0)])
     assert box_iou(best, truth["boxes"]).diag().min() > 0.7

@@ -14,7 +14,7 @@ from tests.models.detection.networks import (
     with_background,
 )
 from visionkit.backbones import create_backbone
-from visionkit.errors import DataError
+from visionkit.errors import ConfigError, DataError
 from visionkit.models import create_model
 from visionkit.models.detection.mask_rcnn import PUBLISHED, MaskRCNN
 from visionkit.models.load_model import load_strict
@@ -25,7 +25,7 @@ LABELS = [[0, 2, 1], [1]]
 
 
 def ellipse(box, size):
-    """An ellipse inside a box, uint8 of the given size."""
+    """Return an ellipse inside a box, uint8 of the given size."""
     rows, columns = np.mgrid[: size[0], : size[1]] + 0.5
     x1, y1, x2, y2 = box
     inside = ((columns - (x1 + x2) / 2) / (x2 - x1)) ** 2 + ((rows - (y1 + y2) / 2) / (y2 - y1)) ** 2
@@ -43,10 +43,6 @@ def encoded(masks):
 TARGETS = [target(BOXES[number], LABELS[number], masks=encoded(planes(number))) for number in range(2)]
 
 
-WHOLE = torch.tensor([0.0, 0.0, 128.0, 100.0])
-"""The first image, xyxy."""
-
-
 def small_mask_network(num_classes=3, **options):
     torch.manual_seed(0)
     backbone = create_backbone("resnet18", weights="none")
@@ -55,7 +51,7 @@ def small_mask_network(num_classes=3, **options):
 
 @pytest.fixture
 def pair():
-    """torchvision's network and ours with its values."""
+    """Return torchvision's model and ours with the same weights."""
     reference = torchvision_reference(num_classes=3, masks=True)
     ours = MaskRCNN(create_backbone("resnet50", weights="none"), 3)
     load_strict(ours, PUBLISHED.translate(reference.state_dict()), "torchvision")
@@ -72,7 +68,7 @@ def test_losses_and_their_gradients_equal_torchvision(pair):
 
 
 def test_predictions_equal_torchvision(pair):
-    reference, ours = (network.eval() for network in pair)
+    reference, ours = (network.double().eval() for network in pair)
     reference.roi_heads.mask_predictor.mask_fcn_logits.weight.data *= 20
     ours.mask_head.predictor.mask_fcn_logits.weight.data.copy_(
         reference.roi_heads.mask_predictor.mask_fcn_logits.weight
@@ -80,13 +76,13 @@ def test_predictions_equal_torchvision(pair):
     raw = {}
     reference.roi_heads.mask_predictor.register_forward_hook(lambda _, __, logits: raw.update(logits=logits.sigmoid()))
     with torch.no_grad():
-        expected, predictions = reference(TWO), ours(TWO)
-    labels = torch.cat([found["labels"] for found in expected])
+        expected, predictions = ([*network([image.double() for image in TWO])] for network in (reference, ours))
+    labels = torch.cat([prediction["labels"] for prediction in expected])
     masks = raw["logits"][torch.arange(len(labels)), labels]
-    own = torch.cat([found["mask_probabilities"] for found in predictions])
+    own = torch.cat([prediction["mask_probabilities"] for prediction in predictions])
     assert own.shape == masks.shape
     assert own.std() > 0.05
-    torch.testing.assert_close(own, masks, atol=1e-3, rtol=0)
+    torch.testing.assert_close(own, masks, atol=1e-6, rtol=0)
 
 
 def test_published_number_of_parameters():
@@ -110,7 +106,7 @@ def test_objects_without_masks_are_refused():
 
 def test_it_has_no_other_form():
     backbone = create_backbone("resnet18", weights="none")
-    with pytest.raises(TypeError, match="form"):
+    with pytest.raises(ConfigError, match="mask_rcnn has no option 'form'"):
         create_model("mask_rcnn", backbone, 3, form="single")
 
 

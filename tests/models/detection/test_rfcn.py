@@ -29,7 +29,7 @@ def small_network(**options):
     return create_model("rfcn", backbone, 3, **merge_options(SMALL, options))
 
 
-def without_values(name="resnet101", num_classes=20, **options):
+def meta_network(name="resnet101", num_classes=20, **options):
     with torch.device("meta"):
         backbone = create_backbone(name, weights="checkpoint", **options)
         return create_model("rfcn", backbone, num_classes)
@@ -45,16 +45,16 @@ def test_anchors_that_cross_the_edge_do_not_train():
 
 
 @pytest.mark.parametrize("ohem", [True, False])
-def test_all_proposals_are_judged_for_the_hardest_or_a_sample_of_them(ohem):
+def test_all_proposals_are_scored_with_ohem_and_a_sample_without(ohem):
     network = small_network(ohem=ohem, anchors={"sizes": [[16, 32, 64]]}).train()
-    judged = []
-    network.roi_heads.register_forward_hook(lambda _, inputs, __: judged.extend(map(len, inputs[1])))
+    num_regions = []
+    network.roi_heads.register_forward_hook(lambda _, inputs, __: num_regions.extend(map(len, inputs[1])))
     network(TWO, TWO_TARGETS)
-    assert (min(judged) > 16) if ohem else (judged == [16, 16])
+    assert (min(num_regions) > 16) if ohem else (num_regions == [16, 16])
 
 
 def test_resnet101_has_the_papers_layers():
-    network = without_values(output_stride=16, out_stages=["s16", "s32"])
+    network = meta_network(output_stride=16, out_stages=["s16", "s32"])
     assert network.neck.scores.out_channels == 9 * 21
     assert network.neck.boxes.out_channels == 9 * 4
     assert network.neck.reduce.weight.shape == (1024, 2048, 1, 1)
@@ -66,8 +66,8 @@ def test_resnet101_has_the_papers_layers():
     assert not list(network.roi_heads.parameters())
 
 
-def test_both_stages_see_maps_of_stride_16():
-    network = without_values("resnet50", output_stride=16)
+def test_both_stages_use_maps_of_stride_16():
+    network = meta_network("resnet50", output_stride=16)
     with torch.device("meta"):
         maps = network.neck(network.backbone(torch.zeros(1, 3, 96, 128)))
     assert {name: tuple(level.shape[1:]) for name, level in maps.items()} == {
@@ -78,8 +78,8 @@ def test_both_stages_see_maps_of_stride_16():
     assert network.roi_heads.stride == 16
 
 
-def test_dilation_keeps_what_conv5_computes():
-    """Every other place of the dilated map has the values of the map of stride 32: the hole algorithm."""
+def test_dilation_computes_the_same_at_every_other_position():
+    """Every other position of the dilated map equals the map of stride 32 (hole algorithm)."""
     torch.manual_seed(0)
     plain = create_backbone("resnet50", weights="none", out_stages=["s32"]).eval()
     dilated = create_backbone("resnet50", weights="none", out_stages=["s32"], output_stride=16).eval()
@@ -114,7 +114,7 @@ def test_losses_fall(ohem):
 
 
 @pytest.mark.parametrize("ohem", [True, False])
-def test_images_without_objects_teach_background_only(ohem):
+def test_images_without_objects_have_no_box_loss(ohem):
     network = small_network(ohem=ohem).train()
     losses = network(TWO, [target(), target()])
     sum(losses.values()).backward()
@@ -135,15 +135,15 @@ def test_images_of_any_size(size, pooling):
     losses = network.train()([image] * 2, [target([[0, 0, width, height]], [1]), target()])
     assert all(math.isfinite(value.item()) for value in losses.values())
     with torch.no_grad():
-        (found,) = network.eval()([image])
-    assert len(found["boxes"])
-    assert (found["boxes"] >= 0).all()
-    assert (found["boxes"] <= torch.tensor([width, height] * 2)).all()
-    assert (found["scores"].diff() <= 0).all()
-    assert set(found["labels"].tolist()) <= {0, 1, 2}
+        (prediction,) = network.eval()([image])
+    assert len(prediction["boxes"])
+    assert (prediction["boxes"] >= 0).all()
+    assert (prediction["boxes"] <= torch.tensor([width, height] * 2)).all()
+    assert (prediction["scores"].diff() <= 0).all()
+    assert set(prediction["labels"].tolist()) <= {0, 1, 2}
 
 
-def test_one_validation_forward_gives_what_forward_gives():
+def test_losses_and_predictions_equal_those_of_forward():
     network = small_network(nms={"score_threshold": 0.0}).eval()
     with torch.no_grad():
         losses, predictions = network.losses_and_predictions(TWO, TWO_TARGETS)
@@ -152,15 +152,14 @@ def test_one_validation_forward_gives_what_forward_gives():
     torch.testing.assert_close(predictions, alone)
 
 
-def test_classes_do_not_suppress_each_other_unless_asked():
-    kept = []
+def test_nms_is_per_class_by_default():
+    num_kept = []
     for kind in ("per_class", "class_agnostic"):
         network = small_network(nms={"score_threshold": 0.0, "max_detections": 1000, "kind": kind}).eval()
         with torch.no_grad():
-            (found,) = network(TWO[:1])
-        kept.append(found)
-    agnostic = kept[1]["boxes"]
-    assert len(kept[0]["boxes"]) > len(agnostic) > 0
+            (prediction,) = network(TWO[:1])
+        num_kept.append(len(prediction["boxes"]))
+    assert num_kept[0] > num_kept[1] > 0
 
 
 @pytest.mark.parametrize(
@@ -175,14 +174,14 @@ def test_classes_do_not_suppress_each_other_unless_asked():
         ("resnet18", ["s4"], "needs the stage s16; resnet18 has s4"),
     ],
 )
-def test_backbones_without_a_fine_map_are_refused(name, stages, remedy):
+def test_backbones_with_a_coarse_last_map_are_refused(name, stages, remedy):
     with pytest.raises(ConfigError, match=remedy):
-        without_values(name, out_stages=stages)
+        meta_network(name, out_stages=stages)
 
 
 @pytest.mark.parametrize(("name", "stages"), [("vgg16", ["s16"]), ("vgg16_atrous", None), ("densenet121", ["s16"])])
-def test_other_backbones_carry_both_stages_on_s16(name, stages):
-    network = without_values(name, out_stages=stages)
+def test_both_stages_use_s16_of_other_backbones(name, stages):
+    network = meta_network(name, out_stages=stages)
     assert network.neck.stage == network.neck.proposals_stage == "s16"
 
 
@@ -196,18 +195,18 @@ def test_other_backbones_carry_both_stages_on_s16(name, stages):
         ({"nms": {"kind": "class_agnostc"}}, "class_agnostic"),
     ],
 )
-def test_options_that_make_no_sense_are_refused(options, message):
+def test_invalid_options_are_refused(options, message):
     with pytest.raises(ConfigError, match=message):
         small_network(**options)
 
 
-def test_its_spec_and_its_checkpoint_build_it_again(tmp_path):
+def test_spec_and_weights_build_the_same_model(tmp_path):
     network = small_network(pooling="align", cells=2, nms={"score_threshold": 0.0})
     torch.save(network.state_dict(), tmp_path / "rfcn.pth")
     spec = {**network.spec, "weights": str(tmp_path / "rfcn.pth")}
     again = create_model(**{**spec, "backbone": create_backbone(**network.spec["backbone"])})
     with torch.no_grad():
-        both = [one.eval()(TWO) for one in (network, again)]
-    torch.testing.assert_close(*both)
+        predictions = [model.eval()(TWO) for model in (network, again)]
+    torch.testing.assert_close(*predictions)
     with pytest.raises(CheckpointError, match="does not fit RFCN"):
         small_network(weights=str(tmp_path / "rfcn.pth"))

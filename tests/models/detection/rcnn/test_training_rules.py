@@ -13,43 +13,43 @@ def objects(boxes, labels, crowds=EMPTY):
     )
 
 
-def test_overlap_is_that_of_the_best_object_of_each_class():
-    found = class_ious(REGIONS, objects([[0, 0, 10, 10], [0, 0, 10, 20], [50, 50, 60, 60]], [2, 2, 0]), 3)
+def test_iou_is_that_of_the_nearest_object_of_each_class():
+    ious = class_ious(REGIONS, objects([[0, 0, 10, 10], [0, 0, 10, 20], [50, 50, 60, 60]], [2, 2, 0]), 3)
     expected = [[0, 0, 1], [0, 0, 1], [0, 0, 0.5], [1, 0, 0], [0, 0, 0.5]]
-    torch.testing.assert_close(found, torch.tensor(expected).float(), atol=1e-6, rtol=0)
+    torch.testing.assert_close(ious, torch.tensor(expected).float(), atol=1e-6, rtol=0)
 
 
-def test_a_region_is_a_negative_of_each_class_it_hardly_overlaps_and_objects_are_of_other_classes():
-    found = negatives(REGIONS, objects([[0, 0, 10, 10], [50, 50, 60, 60]], [1, 0]), 3, iou=0.3)
-    assert found.tolist() == [
+def test_negatives_of_a_class_include_objects_of_other_classes():
+    is_negative = negatives(REGIONS, objects([[0, 0, 10, 10], [50, 50, 60, 60]], [1, 0]), 3, iou=0.3)
+    assert is_negative.tolist() == [
         [True, False, True],
-        [True, False, True],  # IoU .5
-        [True, True, True],  # IoU .25
+        [True, False, True],  # IoU 0.5
+        [True, True, True],  # IoU 0.25
         [False, True, True],
-        [True, True, True],  # IoU .25
+        [True, True, True],  # IoU 0.25
     ]
 
 
-def test_a_bound_of_the_overlap_is_no_negative():
+def test_an_iou_equal_to_the_bound_is_not_negative():
     assert not negatives(REGIONS[:1], objects([[0, 0, 10, 30]], [0]), 1, iou=1 / 3).any()
 
 
-def test_crowds_are_no_negatives():
-    found = negatives(REGIONS, objects([], [], torch.tensor([[0.0, 0, 12, 20]])), 2, iou=0.3)
-    assert found[:, 0].tolist() == [False, False, False, True, False]  # the third lies in it by half
-    assert (found[:, 0] == found[:, 1]).all()
+def test_regions_in_a_crowd_are_not_negatives():
+    is_negative = negatives(REGIONS, objects([], [], torch.tensor([[0.0, 0, 12, 20]])), 2, iou=0.3)
+    assert is_negative[:, 0].tolist() == [False, False, False, True, False]  # half of the third is in the crowd
+    assert (is_negative[:, 0] == is_negative[:, 1]).all()
 
 
-def test_without_objects_all_are_negatives_and_nothing_is_a_pair():
+def test_without_objects_all_regions_are_negatives_and_there_are_no_pairs():
     assert negatives(REGIONS, objects([], []), 2, iou=0.3).all()
     assert [len(column) for column in regression_pairs(REGIONS, objects([], []), 0.6)] == [0, 0]
     assert [len(column) for column in regression_pairs(EMPTY, objects([[0, 0, 1, 1]], [0]), 0.6)] == [0, 0]
 
 
 def test_pairs_are_of_the_nearest_object_above_the_bound():
-    found = objects([[0, 0, 10, 12], [0, 0, 10, 25], [51, 50, 61, 60], [0, 6, 10, 16]], [0, 1, 2, 0])
-    rows, nearest = regression_pairs(REGIONS, found, 0.6)
+    image_objects = objects([[0, 0, 10, 12], [0, 0, 10, 25], [51, 50, 61, 60], [0, 6, 10, 16]], [0, 1, 2, 0])
+    indices, nearest = regression_pairs(REGIONS, image_objects, 0.6)
     # IoU 10/12, 20/25, 25/40, 90/110, 1
-    assert list(zip(rows.tolist(), nearest.tolist(), strict=True)) == [(0, 0), (1, 1), (2, 1), (3, 2), (4, 3)]
-    assert regression_pairs(REGIONS, found, 0.7)[0].tolist() == [0, 1, 3, 4]
-    assert regression_pairs(REGIONS, found, 0.8)[0].tolist() == [0, 3, 4], "more than the bound"
+    assert list(zip(indices.tolist(), nearest.tolist(), strict=True)) == [(0, 0), (1, 1), (2, 1), (3, 2), (4, 3)]
+    assert regression_pairs(REGIONS, image_objects, 0.7)[0].tolist() == [0, 1, 3, 4]
+    assert regression_pairs(REGIONS, image_objects, 0.8)[0].tolist() == [0, 3, 4], "more than the bound"
