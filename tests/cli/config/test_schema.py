@@ -1,3 +1,4 @@
+import ast
 import dataclasses
 import inspect
 import typing
@@ -7,7 +8,16 @@ import pytest
 
 from visionkit.cli.config.compose import compose
 from visionkit.cli.config.layers import Layer
-from visionkit.cli.config.schema import check, check_data, recipe_schema
+from visionkit.cli.config.schema import (
+    Section,
+    _check_keys,
+    _transform_section,
+    check,
+    check_data,
+    recipe_section,
+    section_of,
+)
+from visionkit.cli.config.source import Expression, Module
 from visionkit.engine.callbacks import make_callbacks
 from visionkit.errors import ConfigError
 from visionkit.models import models
@@ -35,16 +45,126 @@ def parts(hint):
 
 
 def test_every_section_takes_what_its_code_takes(composed):
-    schema = recipe_schema(composed())
+    section = recipe_section(composed())
     options = {**Detection.sections(), **options_of(make_callbacks)}
-    del options["proposals"]  # a part of data
+    del options["proposals"]  # a section of data
     assert options.keys() >= {"ema", "early_stopping", "unfreeze"}
     for key, kind in options.items():
-        assert set(schema[key]) == {field.name for field in dataclasses.fields(kind)}
-    assert set(schema) == {"task", "seed", "model", "data", "trainer", *options}
-    assert set(schema["trainer"]) == set(inspect.signature(pl.Trainer.__init__).parameters) - {"self"}
+        assert set(section.keys[key].keys) == {field.name for field in dataclasses.fields(kind)}
+    assert set(section.keys) == {"task", "seed", "plugins", "model", "data", "trainer", *options}
+    trainer = set(inspect.signature(pl.Trainer.__init__).parameters) - {"self"}
+    assert set(section.keys["trainer"].keys) == trainer
     network = set(inspect.signature(models.get("faster_rcnn").__init__).parameters) - {"self", "num_classes"}
-    assert set(schema["model"]) == network | {"name"}
+    assert set(section.keys["model"].keys) == network | {"name"}
+
+
+TYPES = """
+from __future__ import annotations
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Optional, TypedDict, Union
+
+@dataclass
+class Inner:
+    share: float = 0.5
+
+@dataclasses.dataclass
+class Outer:
+    inner: Inner = Inner()
+    again: Outer | None = None
+
+class Parts(TypedDict, total=False):
+    first: Inner
+
+Alias = Inner | None
+
+class Options:
+    pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("annotation", "keys"),
+    [
+        ("Inner", {"share": None}),
+        ("Inner | None", {"share": None}),
+        ("Optional[Inner]", {"share": None}),
+        ("Union[Inner, None]", {"share": None}),
+        ("Annotated[Inner, 'about it']", {"share": None}),
+        ("'Inner | None'", {"share": None}),
+        ("Alias", {"share": None}),
+        ("list[Inner]", {"share": None}),
+        ("Sequence[Inner] | None", {"share": None}),
+        ("tuple[Inner, ...]", {"share": None}),
+        ("Outer", {"inner": {"share": None}, "again": None}),
+        ("Parts", {"first": {"share": None}}),
+        ("dict[str, Inner]", {"*": {"share": None}}),
+        ("Mapping[str, list[Outer]]", {"*": {"inner": {"share": None}, "again": None}}),
+        ("Inner | Outer", {"share": None, "inner": {"share": None}, "again": None}),
+        ("dict[str, Any]", None),
+        ("Literal['Inner']", None),
+        ("Options", None),
+        ("list[int]", None),
+        ("Unknown", None),
+    ],
+)
+def test_annotations_are_followed_into_dataclasses(annotation, keys, tmp_path):
+    path = tmp_path / "types_of_options.py"
+    path.write_text(TYPES)
+    module = Module("types_of_options", path)
+    found = section_of(Expression(module, ast.parse(annotation, mode="eval").body))
+    assert as_dict(found) == keys
+
+
+def as_dict(section):
+    if section is None:
+        return None
+    return {**{name: as_dict(inside) for name, inside in section.keys.items()}} | (
+        {"*": as_dict(section.inside)} if section.more else {}
+    )
+
+
+def test_a_union_with_another_type_also_takes_a_value():
+    section = Section({"optimizer": Section({"share": None}, required=False)})
+    _check_keys({"optimizer": "sgd"}, section, (), Layer())
+    with pytest.raises(ConfigError, match=r"unknown key optimizer\.shar"):
+        _check_keys({"optimizer": {"shar": 1}}, section, (), Layer())
+
+
+DEEP = {
+    "data.holdout.fracton=1": "data.holdout.fracton; did you mean fraction?",
+    "data.proposals.mod=x": "data.proposals.mod; did you mean mode?",
+    "model.nms.iuo=1": "model.nms.iuo; did you mean iou?",
+    "model.rpn.batchsize=1": "model.rpn.batchsize; did you mean batch_size?",
+    "data.augment=[{name: HorizontalFlip, q: 1}]": "data.augment.0.q; known: name, p",
+    "data.augment=[{name: ScaleJitter, min_sid: 1}]": "data.augment.0.min_sid; did you mean min_side or max_side?",
+    "data.splits.train.cuont=3": "data.splits.train.cuont; did you mean count?",
+    "unfreeze=[{epoch: 1}, {epch: 2}]": "unfreeze.1.epch; did you mean epoch?",
+    "unfreeze={epch: 2}": "unfreeze.epch; did you mean epoch?",
+}
+
+
+@pytest.mark.parametrize("word", DEEP)
+def test_keys_are_checked_at_every_depth(composed, word):
+    with pytest.raises(ConfigError) as error:
+        check(composed(word))
+    message = str(error.value)
+    assert f"unknown key {DEEP[word]}" in message
+    assert message.endswith("\n  the command line")
+
+
+def test_a_transform_takes_the_arguments_of_its_class(composed):
+    from visionkit.data.transforms.create import _albumentations
+
+    for name, kind in _albumentations().items():
+        static = _transform_section({"name": name})
+        taken = inspect.signature(kind.__init__).parameters.values()
+        arguments = {given.name for given in taken if given.kind not in (given.VAR_KEYWORD, given.VAR_POSITIONAL)}
+        if static is not None:
+            assert set(static.keys) - {"name", "self"} == arguments - {"self", "name"}, name
+    assert _transform_section({"name": "HorizontalFlip"}) is not None
+    check(composed("data.augment=[{name: Unknown, p: 1}]"))  # refused when albumentations is imported
 
 
 @pytest.mark.parametrize(
@@ -73,14 +193,14 @@ def test_the_parts_of_a_joined_split_are_checked_one_by_one(composed, tmp_path):
 
 
 def test_a_model_of_another_task_is_refused(composed, monkeypatch):
-    monkeypatch.setattr("visionkit.cli.config.schema.class_constant", lambda node, name: "segmentation")
+    monkeypatch.setattr("visionkit.cli.config.source.class_constant", lambda found, name: "segmentation")
     with pytest.raises(ConfigError, match=r"'faster_rcnn' is for the task 'segmentation', not 'detection'\n.*:3"):
         check(composed())
 
 
 @pytest.mark.parametrize("key", ["task", "model.name", "model.backbone.name", "data.format"])
 def test_what_must_be_said_is_asked_for(composed, key):
-    with pytest.raises(ConfigError, match=f"does not say {key}"):
+    with pytest.raises(ConfigError, match=f"{key} is missing in the recipe"):
         check(composed("data.format=coco", f"{key}="))
 
 

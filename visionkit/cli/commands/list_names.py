@@ -9,7 +9,7 @@ Listing = dict[str, str]
 
 
 def _from_registry(name: str) -> Callable[[], Listing]:
-    return lambda: {entry.name: entry.summary for entry in registered(name).values()}
+    return lambda: {entry.name: entry.definition.summary for entry in registered(name).values()}
 
 
 def _from_files(kind: str) -> Callable[[], Listing]:

@@ -1,165 +1,140 @@
-"""What the toolkit has, read from its source without importing it: torch alone takes seconds.
-
-Names are found in the text of the files; only the few files that a recipe asks for are parsed, however many there are.
-"""
+"""The names that visionkit and its plugins register, read from their source without importing it."""
 
 import ast
 import functools
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-PACKAGE = Path(__file__).resolve().parent.parent.parent
+from visionkit import plugins
+from visionkit.cli.config import source
+from visionkit.cli.config.source import Definition, Expression, Module, Variable, find_module, member, resolve
 
-_REGISTRATION = re.compile(
-    r"""
-    ^@(?P<registry>\w+)\.register\((?P<names>[^()]*)\)\n
-    (?=                              # what stands below is looked at only, since it may have several such decorators
-        (?:[@)\ ][^\n]*\n)*
-        (?:class|def)\ (?P<definition>\w+) .*? :\n
-        (?:\s+"{3}(?P<summary>.*?) (?:"{3}|\n))?
-    )
-    """,
-    re.MULTILINE | re.DOTALL | re.VERBOSE,
-)
-_NAME = re.compile(r"""["']([^"']+)["']""")
+REGISTRIES = {
+    "models": ("visionkit.models.create", "models"),
+    "backbones": ("visionkit.backbones.base", "backbones"),
+    "formats": ("visionkit.data.datasets.base", "formats"),
+    "transforms": ("visionkit.data.transforms.create", "transforms"),
+    "metrics": ("visionkit.metrics.detection", "detection_metrics"),
+    "losses": ("visionkit.ops.segmentation_losses", "losses"),
+    "optimizers": ("visionkit.tasks.optimizers", "optimizers"),
+    "schedules": ("visionkit.tasks.optimizers", "schedules"),
+    "tasks": ("visionkit.tasks.base", "tasks"),
+}
+"""Module and variable of each registry."""
+
+_plugin_files: dict[Path, None] = {}
 
 
-@dataclass
+@dataclass(frozen=True)
 class Entry:
-    """Something that a registry's decorator names.
+    """A class or function that is registered under a name.
 
     Attributes:
-        registry: variable of the registry ("backbones").
-        name: its name there.
-        summary: first line of its docstring.
-        path: its source file.
-        called: what the decorated class or function is called there.
+        name: its name in the registry.
+        definition: the class or function.
     """
 
-    registry: str
     name: str
-    summary: str
-    path: Path
-    called: str
+    definition: Definition
 
     @property
-    def node(self) -> ast.ClassDef | ast.FunctionDef:
-        """The decorated class or function."""
-        return definition(self.path, self.called)
+    def plugin(self) -> str:
+        """The module that registers it if that is not part of visionkit; otherwise ""."""
+        module = self.definition.module.name
+        return "" if module.partition(".")[0] == plugins.PACKAGE else module
 
 
-@functools.cache
-def entries() -> list[Entry]:
-    """Everything in visionkit's source that stands under a `@<registry>.register("name", ...)`."""
-    return [
-        entry for path, text in _sources(PACKAGE).items() if ".register(" in text for entry in _entries_of(path, text)
-    ]
+def add_plugin_file(path: Path) -> None:
+    """Show the names that a plugin file registers from now on. The file is read, not imported.
 
-
-def registered(registry: str) -> dict[str, Entry]:
-    """The entries of one registry by name."""
-    return {entry.name: entry for entry in entries() if entry.registry == registry}
-
-
-@functools.cache
-def class_called(name: str) -> ast.ClassDef | None:
-    """The class of visionkit's source that has this name; None where there is none."""
-    heads = (f"\nclass {name}:", f"\nclass {name}(")
-    path = next((path for path, text in _sources(PACKAGE).items() if any(head in text for head in heads)), None)
-    found = definition(path, name) if path is not None else None
-    return found if isinstance(found, ast.ClassDef) else None
-
-
-def options_class(name: str) -> ast.ClassDef | None:
-    """The dataclass of visionkit's source that has this name; None where there is none."""
-    node = class_called(name)
-    return node if node is not None and _is_dataclass(node) else None
-
-
-def definition(path: Path, *names: str) -> ast.ClassDef | ast.FunctionDef:
-    """The class or function called `names[-1]` inside those before it, in the source file `path`."""
-    body: list[ast.stmt] = _parse(path).body
-    for name in names:
-        node = next(found for found in body if isinstance(found, Definition) and found.name == name)
-        body = node.body
-    return node
-
-
-def parameters(node: ast.ClassDef | ast.FunctionDef) -> dict[str, ast.expr | None]:
-    """Annotation of each parameter of a function, or of each setting of a class (its fields or its __init__).
-
-    A class that passes further keywords on, or has no __init__ of its own, takes those of the classes it derives from.
+    Raises:
+        ConfigError: it does not exist, or is no Python file.
     """
-    if isinstance(node, ast.FunctionDef):
-        return {given.arg: given.annotation for given in [*node.args.args, *node.args.kwonlyargs]}
-    makers = [found for found in node.body if isinstance(found, ast.FunctionDef) and found.name == "__init__"]
-    if makers:
-        own = {name: kind for name, kind in parameters(makers[0]).items() if name != "self"}
-        return {**_inherited(node), **own} if takes_any(node) else own
-    if not _is_dataclass(node):
-        return _inherited(node)
-    fields = [found for found in node.body if isinstance(found, ast.AnnAssign)]
-    return {field.target.id: field.annotation for field in fields if isinstance(field.target, ast.Name)}
+    path = path.resolve()
+    if path not in _plugin_files:
+        source.ROOTS[plugins.module_name(path)] = path
+        _plugin_files[path] = None
+        forget()
 
 
-def _inherited(node: ast.ClassDef) -> dict[str, ast.expr | None]:
-    return {name: kind for base in _bases(node) for name, kind in parameters(base).items()}
+def forget_plugin_files() -> None:
+    """Show no more names of plugin files."""
+    for path in _plugin_files:
+        source.ROOTS.pop(path.stem, None)
+    _plugin_files.clear()
+    forget()
 
 
-def _is_dataclass(node: ast.ClassDef) -> bool:
-    return any(_called(mark) == "dataclass" for mark in node.decorator_list)
-
-
-def _bases(node: ast.ClassDef) -> list[ast.ClassDef]:
-    """The classes of visionkit's source that a class derives from."""
-    found = [class_called(base.id) for base in node.bases if isinstance(base, ast.Name)]
-    return [base for base in found if base is not None]
-
-
-def takes_any(node: ast.ClassDef | ast.FunctionDef) -> bool:
-    """Whether a function, or the `__init__` of a class, passes further keywords on (`**options`)."""
-    if isinstance(node, ast.FunctionDef):
-        return node.args.kwarg is not None
-    return any(
-        takes_any(found) for found in node.body if isinstance(found, ast.FunctionDef) and found.name == "__init__"
-    )
-
-
-def class_constant(node: ast.ClassDef | ast.FunctionDef, name: str) -> str | None:
-    """A string that the body of a class, or of one that it derives from, assigns to `name`."""
-    for found in node.body:
-        if not isinstance(found, ast.Assign | ast.AnnAssign) or not isinstance(found.value, ast.Constant):
-            continue
-        target = found.target if isinstance(found, ast.AnnAssign) else found.targets[0]
-        if isinstance(target, ast.Name) and target.id == name:
-            return str(found.value.value)
-    bases = _bases(node) if isinstance(node, ast.ClassDef) else []
-    return next((value for base in bases if (value := class_constant(base, name)) is not None), None)
-
-
-Definition = (ast.ClassDef, ast.FunctionDef)
+def forget() -> None:
+    """Read everything again that depends on plugins."""
+    for cached in (find_module, member, registered):
+        cached.cache_clear()
 
 
 @functools.cache
-def _sources(folder: Path) -> dict[Path, str]:
-    """The text of each Python file below a folder."""
-    return {path: path.read_text(encoding="utf-8") for path in sorted(folder.rglob("*.py"))}
+def registered(registry: str) -> dict[str, Entry]:
+    """Return the entries of a registry by name, those of plugins included.
+
+    Args:
+        registry: a key of `REGISTRIES`.
+    """
+    variable = member(_known_module(REGISTRIES[registry][0]), REGISTRIES[registry][1])
+    assert isinstance(variable, Variable)
+    entries: dict[str, Entry] = {}
+    for module in [*_own_modules(), *_plugin_modules()]:
+        for entry in _entries(module, variable):
+            entries.setdefault(entry.name, entry)
+    return entries
 
 
 @functools.cache
-def _parse(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"))
+def _own_modules() -> tuple[Module, ...]:
+    """Return the modules of visionkit that may register something. A search for the word spares parsing the others."""
+    root = source.ROOTS[plugins.PACKAGE]
+    files = [path for path in sorted(root.rglob("*.py")) if ".register(" in path.read_text(encoding="utf-8")]
+    return tuple(Module(".".join([root.name, *path.relative_to(root).with_suffix("").parts]), path) for path in files)
 
 
-def _entries_of(path: Path, text: str) -> Iterator[Entry]:
-    for found in _REGISTRATION.finditer(text):
-        for name in _NAME.findall(found["names"]):
-            yield Entry(found["registry"], name, found["summary"] or "", path, found["definition"])
+def _plugin_modules() -> Iterator[Module]:
+    """Yield the modules of installed plugins, with those that they import from their own package, and plugin files."""
+    names = [*plugins.installed_plugins(), *(path.stem for path in _plugin_files)]
+    waiting = [found for name in names if (found := find_module(name)) is not None]
+    seen: set[Module] = set()
+    while waiting:
+        module = waiting.pop(0)
+        if module not in seen:
+            seen.add(module)
+            yield module
+            top = module.name.partition(".")[0]
+            waiting += [other for other in source.imported_modules(module) if other.name.partition(".")[0] == top]
 
 
-def _called(mark: ast.expr) -> str | None:
-    """Name of a decorator, with or without arguments."""
-    function = mark.func if isinstance(mark, ast.Call) else mark
-    return function.id if isinstance(function, ast.Name) else None
+def _known_module(name: str) -> Module:
+    module = find_module(name)
+    assert module is not None, name
+    return module
+
+
+def _entries(module: Module, registry: Variable) -> Iterator[Entry]:
+    for node in module.tree.body:
+        if isinstance(node, source.Node):
+            for mark in node.decorator_list:
+                if isinstance(mark, ast.Call) and _registry(Expression(module, mark.func)) == registry:
+                    yield from (Entry(name, Definition(module, node)) for name in _literal_names(mark))
+
+
+def _literal_names(call: ast.Call) -> list[str]:
+    return [name.value for name in call.args if isinstance(name, ast.Constant) and isinstance(name.value, str)]
+
+
+def _registry(decorator: Expression) -> Variable | None:
+    """Return the registry of a decorator: `models.register`, or `register_model`, a variable that holds the same."""
+    node, module = decorator.node, decorator.module
+    if isinstance(node, ast.Attribute) and node.attr == "register":
+        owner = resolve(Expression(module, node.value))
+        return owner if isinstance(owner, Variable) else None
+    found = resolve(decorator)
+    if not isinstance(found, Variable) or not isinstance(found.value, ast.Attribute):
+        return None
+    return _registry(Expression(found.module, found.value))
