@@ -35,6 +35,24 @@ def test_values_get_the_types_of_the_code():
     assert isinstance(made.sizes[0], float)
 
 
+@dataclass(frozen=True)
+class Group:
+    ratios: tuple[float, ...] = (1.0,)
+    number: int = 3
+
+
+class WithGroup:
+    def __init__(self, *, group: Group = Group(number=7)) -> None:
+        self.group = group
+
+
+def test_missing_options_of_a_group_keep_the_defaults_of_the_class():
+    assert instantiate(WithGroup, {"group": {"ratios": [0.5, 2]}}, "model").group == Group((0.5, 2.0), 7)
+    assert instantiate(WithGroup, {}, "model").group == Group(number=7)
+    with pytest.raises(WrongValueError, match=r"model\.group\.number is 'x'"):
+        instantiate(WithGroup, {"group": {"number": "x"}}, "model")
+
+
 def test_what_is_given_needs_no_recipe():
     assert parse_section(Options, None, "options", name="b")["name"] == "b"
 
