@@ -1,5 +1,7 @@
 """Small models, images and targets of the detection tests."""
 
+import copy
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -95,7 +97,8 @@ def assert_learns_alike(
 ) -> None:
     """Assert equal losses, and equal gradients of every parameter, after a step of torchvision's model and ours.
 
-    The step is computed in float64, so that the result does not depend on the order in which a CPU computes sums.
+    The step is computed in float64 with copies of the models, so that the result does not depend on the order in which
+    a CPU computes sums.
 
     Args:
         reference: torchvision's model.
@@ -106,11 +109,12 @@ def assert_learns_alike(
         targets: our targets.
         their_targets: targets for torchvision; None derives them from `targets`.
     """
+    reference, ours = (copy.deepcopy(model).double().train() for model in (reference, ours))
     inputs = [image.double() for image in inputs]
     torch.manual_seed(11)
-    expected = reference.double().train()(inputs, their_targets or with_background(targets))
+    expected = reference(inputs, their_targets or with_background(targets))
     torch.manual_seed(11)
-    losses = ours.double().train()(inputs, targets)
+    losses = ours(inputs, targets)
     assert list(losses) == list(names)
     assert {names[name] for name in losses} == set(expected)
     for name, value in losses.items():
