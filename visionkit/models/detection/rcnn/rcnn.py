@@ -86,18 +86,18 @@ class RCNN(ExternalProposalDetector):
     The margin m of an SVM becomes the score sigmoid(ln 19 m), which keeps the order of the margins.
 
     Args:
-        backbone: of a classifier (the paper: AlexNet, VGG-16), with its deepest stage.
+        backbone: backbone of a classifier (the paper: AlexNet, VGG-16), with its deepest stage.
         num_classes: K, without background; labels are 0..K-1.
         classifier: "softmax", or "svm" for a linear SVM per class on fc7 (section 2.3).
         warp_size: side in pixels of warped proposals; None is the backbone's native size.
-        context: pixels of them on each side that show the surroundings of the proposal (section 2.1: 16).
+        context: pixels on each side of a warped proposal that show its surroundings (section 2.1: 16).
         head_channels: channels of fc6 and fc7 (AlexNet: 4096).
         head_dropout: dropout probability after each of them.
         roi: which proposals are trained on (section 2.3: 128 per step, a quarter positives).
         nms: how overlapping detections are filtered (the author's code: IoU 0.3).
         svm: how the linear SVMs are fitted.
         box_regression: whether and how the ridge regression refines boxes.
-        chunk: proposals that go through the network together in evaluation.
+        chunk: number of proposals in a forward pass of the network in evaluation; 2000 would not fit into memory.
 
     Raises:
         ConfigError: options that contradict each other or the backbone.
@@ -155,7 +155,7 @@ class RCNN(ExternalProposalDetector):
         self.to(memory_format=torch.channels_last)
 
     def compute_features(self, image: Tensor, regions: Tensor) -> RegionFeatures:
-        """Return the features of regions, computed in chunks; the first and by far the longest step of detection.
+        """Return the features of regions, computed in chunks. This step takes most of the time of a prediction.
 
         Args:
             image: normalized float [3, H, W].
@@ -168,7 +168,7 @@ class RCNN(ExternalProposalDetector):
         return RegionFeatures(*(torch.cat(column) for column in zip(*features, strict=True)))
 
     def score_regions(self, features: RegionFeatures) -> tuple[Tensor, Tensor]:
-        """Return scores float32 [R, K] in 0..1 and box deltas [R, K, 4] of features; the second step of detection.
+        """Return scores float32 [R, K] in 0..1 and box deltas [R, K, 4] of regions with these features.
 
         Raises:
             VisionkitError: features or weights are not finite.
