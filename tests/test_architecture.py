@@ -20,7 +20,7 @@ import socket
 def refuse(*args, **options): raise AssertionError("a socket was opened")
 socket.socket.connect = refuse
 socket.getaddrinfo = refuse
-from visionkit.cli.commands import data, evaluate, fit, predict, transfer
+from visionkit.cli import advice, data_tools, prediction, scoring, training
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -11,6 +11,8 @@ from PIL import Image
 
 from tests.cli.tiny import TINY
 from tests.data.datasets.test_voc import xml
+from visionkit.cli.commands.list import KINDS
+from visionkit.cli.data_tools import TOOLS
 from visionkit.cli.main import main
 from visionkit.data.datasets.shapes import Shapes
 from visionkit.errors import ConfigError
@@ -44,7 +46,7 @@ def recipe(tmp_path):
     return path
 
 
-@pytest.mark.parametrize("kind", ["models", "backbones", "recipes", "data", "formats"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_listing_needs_no_torch(kind):
     done = run("list", kind)
     assert done.returncode == 0
@@ -76,12 +78,16 @@ MISTAKES = {
     "model.name=faster_rcn": "unknown name 'faster_rcn'; did you mean faster_rcnn",
     "task=detektion": "unknown name 'detektion'; did you mean detection",
     "optimizer.lrate=1": "unknown key optimizer.lrate",
+    "data.holdout.fracton=1": "unknown key data.holdout.fracton; did you mean fraction",
+    "data.proposals.mod=x": "unknown key data.proposals.mod; did you mean mode",
+    "data.augment=[{name: HorizontalFlip, q: 1}]": "unknown key data.augment.0.q; known: name, p",
+    "epochs=100": "here it is trainer.max_epochs",
     "trainer.max_epoch=1": "unknown key trainer.max_epoch; did you mean max_epochs",
     "data.splits.train.sizes=3": "unknown key data.splits.train.sizes; did you mean size",
     "shedule.name=cosine": "unknown key shedule; did you mean schedule",
     "optimizer=3": "optimizer must hold keys",
     "data=3": "data must hold",
-    "model=": "the recipe does not say model.name",
+    "model=": "model.name is missing in the recipe",
     "data.splits=x": "data.splits must hold keys, not 'x'",
     "model.backbone.drop_path_rate=1": "unknown key model.backbone.drop_path_rate",
     "data.augment.7.p=1": "element 7 is not in a list",
@@ -184,15 +190,20 @@ def test_a_mistyped_option_needs_no_torch():
     assert done.returncode == 0, done.stderr
 
 
+WORK = {
+    "train": "visionkit.cli.training.train",
+    "score": "visionkit.cli.scoring.score",
+    "predict": "visionkit.cli.prediction.predict",
+}
+
+
 @pytest.fixture
-def bodies(monkeypatch):
-    """Stands in for the parts of the verbs that need torch; keeps what they are called with."""
+def calls(monkeypatch):
+    """Replaces the functions that do the work of the commands, and keeps what they are called with."""
     calls = []
-
-    def body(module, function):
-        return lambda *given, **named: calls.append((module, function, given, named))
-
-    monkeypatch.setattr("visionkit.cli.main._body", body)
+    for name, function in WORK.items():
+        monkeypatch.setattr(function, lambda *given, work=name, **named: calls.append((work, given, named)))
+    monkeypatch.setitem(TOOLS, "check", lambda *given, **named: calls.append(("check", given, named)))
     return calls
 
 
@@ -207,34 +218,34 @@ def bodies(monkeypatch):
         (["optimizer.lr=3", "--resume=a.ckpt", "RECIPE"], "a.ckpt", 3),
     ],
 )
-def test_resume_takes_a_checkpoint_and_leaves_the_other_words(words, resume, lr, recipe, bodies):
+def test_resume_takes_a_checkpoint_and_leaves_the_other_words(words, resume, lr, recipe, calls):
     main(["fit", *[str(recipe) if word == "RECIPE" else word for word in words]])
-    (module, function, (composed,), named) = bodies[0]
-    assert (module, function, named) == ("fit", "fit", {"name": "mine", "resume": resume})
+    (name, (composed,), named) = calls[0]
+    assert (name, named) == ("train", {"name": "mine", "resume": resume})
     assert composed["optimizer"]["lr"] == lr
 
 
-def test_words_may_stand_behind_options(bodies):
+def test_words_may_follow_options(calls):
     main(["predict", "a.ckpt", "b.png", "--output", "out", "c.png"])
     named = {"output": "out", "score_threshold": None}
-    assert bodies == [("predict", "predict", ("a.ckpt", ["b.png", "c.png"]), named)]
+    assert calls == [("predict", ("a.ckpt", ["b.png", "c.png"]), named)]
 
 
 @pytest.mark.parametrize("word", ["model.nms.iou=0.3", "preprocess.short_side=9", "optimizer.lr=1"])
-def test_what_a_finished_network_would_not_follow_is_refused(word, bodies, capsys):
+def test_keys_that_are_part_of_the_checkpoint_are_refused(word, calls, capsys):
     assert main(["test", "a.ckpt", word]) == 2
     assert "cannot be changed here" in capsys.readouterr().err
-    assert not bodies
+    assert not calls
     main(["test", "a.ckpt", "data.batch_size=1", "trainer.devices=1"])
-    assert len(bodies) == 1
+    assert len(calls) == 1
 
 
-def test_a_mistake_in_a_card_is_found_before_its_data_are_read(tmp_path, capsys, bodies):
+def test_a_mistake_in_a_card_is_found_before_its_data_are_read(tmp_path, capsys, calls):
     card = tmp_path / "card.yaml"
     card.write_text("data:\n  format: coco\n  rot: x\n")
     assert main(["data", "check", str(card)]) == 2
     assert f"unknown key data.rot; did you mean root?\n  {card}:3" in capsys.readouterr().err
-    assert not bodies
+    assert not calls
 
 
 def leave_as_lightning_does():
@@ -250,7 +261,7 @@ def interrupt():
 
 @pytest.mark.parametrize("end", [leave_as_lightning_does, interrupt])
 def test_an_interrupted_run_ends_with_130(end, recipe, capsys, monkeypatch):
-    monkeypatch.setattr("visionkit.cli.main._body", lambda *names: lambda *given, **named: end())
+    monkeypatch.setattr(WORK["train"], lambda *given, **named: end())
     assert main(["fit", str(recipe)]) == 130
     assert capsys.readouterr().err == "visionkit: interrupted\n"
 

@@ -1,4 +1,4 @@
-"""How the toolkit's messages reach the terminal."""
+"""Messages on the terminal."""
 
 import logging
 import warnings
@@ -13,7 +13,7 @@ EXPECTED = (
     ".*in eval mode at the start of training.*",  # frozen BatchNorm; the log says what trains
     ".*LeafSpec.*",
 )
-"""What Lightning warns of, though it is meant to be so, as patterns of the message."""
+"""Patterns of Lightning's warnings about what is intended."""
 
 
 def show_progress_messages() -> None:

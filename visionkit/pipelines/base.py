@@ -17,6 +17,7 @@ from visionkit.data.io.images import find_images, read_image, to_tensor
 from visionkit.errors import ConfigError, DataError
 from visionkit.models.base import Model
 from visionkit.pipelines.results import Colors, Result
+from visionkit.plugins import registering_modules
 from visionkit.registry import Registry
 
 Source = str | Path | NDArray[np.uint8]
@@ -161,6 +162,7 @@ class ModelPipeline(Pipeline[P, R]):
             "class_names": self.class_names,
             "category_ids": self.category_ids,
             "class_colors": self.class_colors,
+            "plugins": registering_modules(),
             **{name: _as_dict(getattr(self, f"{name}_options")) for name in self.option_types},
         }
 

@@ -1,5 +1,7 @@
 """Reading checkpoints, and rebuilding the pipeline inside. No object is unpickled, and nothing is downloaded."""
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from visionkit.models import create_model
 from visionkit.models.base import Model
 from visionkit.pipelines.base import ModelPipeline, pipelines
 from visionkit.pipelines.fast_loading import has_shared_parameters, load_weights, parameters_without_storage
+from visionkit.plugins import how_to_import
 
 FORMAT_VERSION = 2
 """Of the `visionkit` entry of a checkpoint."""
@@ -52,8 +55,9 @@ def load_pipeline(path: str | Path, model: Model | None = None) -> ModelPipeline
 def pipeline_from(checkpoint: dict[str, Any], path: str | Path, model: Model | None = None) -> ModelPipeline[Any, Any]:
     """Rebuild the pipeline of a checkpoint that has been read; see `load_pipeline`."""
     description = checkpoint["visionkit"]
-    network = network_of(description, path) if model is None else model
-    pipeline = pipelines.get(description["task"]).from_description(description, network)
+    with explain_missing_plugins(description, path):
+        network = network_of(description, path) if model is None else model
+        pipeline = pipelines.get(description["task"]).from_description(description, network)
     weights = {
         key.removeprefix(PREFIX): value for key, value in checkpoint["state_dict"].items() if key.startswith(PREFIX)
     }
@@ -63,6 +67,22 @@ def pipeline_from(checkpoint: dict[str, Any], path: str | Path, model: Model | N
         reason = "\n".join(str(error).splitlines()[1:3])
         raise CheckpointError(f"{path}: the weights do not fit the network it describes\n{reason}") from error
     return pipeline.eval()
+
+
+@contextmanager
+def explain_missing_plugins(description: Mapping[str, Any], path: str | Path) -> Iterator[None]:
+    """Add to the error of an unknown name how to import the plugins that the checkpoint was written with.
+
+    Raises:
+        CheckpointError: a plugin is not imported. A checkpoint never imports one itself.
+    """
+    try:
+        yield
+    except ConfigError as error:
+        advice = how_to_import(description.get("plugins", []))
+        if not advice:
+            raise
+        raise CheckpointError(f"{path}: {error}\n{advice}") from error
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from visionkit.metrics.base import EvaluationMetric
 from visionkit.metrics.results import MetricResults
 from visionkit.models.base import Model
 from visionkit.pipelines.base import ModelPipeline, Pipeline
-from visionkit.pipelines.checkpoint import FORMAT_VERSION, pipeline_from, read_checkpoint
+from visionkit.pipelines.checkpoint import FORMAT_VERSION, explain_missing_plugins, pipeline_from, read_checkpoint
 from visionkit.pipelines.results import Result
 from visionkit.registry import Registry
 from visionkit.tasks.optimizers import (
@@ -290,9 +290,9 @@ class Task(LightningModule):
         description = checkpoint["visionkit"]
         if tasks.get(description["task"]) is not cls and cls is not Task:
             raise CheckpointError(f"{checkpoint_path} is for the task {description['task']}, not {cls.name}")
-        task = tasks.get(description["task"]).from_description(
-            description, pipeline_from(checkpoint, checkpoint_path, model)
-        )
+        pipeline = pipeline_from(checkpoint, checkpoint_path, model)
+        with explain_missing_plugins(description, checkpoint_path):
+            task = tasks.get(description["task"]).from_description(description, pipeline)
         return cast(Self, task.to(map_location or "cpu").train())
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

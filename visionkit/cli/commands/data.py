@@ -1,99 +1,48 @@
-"""`visionkit data check`, `visionkit data proposals`, `visionkit data anchors` and `visionkit data download`."""
+"""`visionkit data`: check or download the data of a card, search proposals, choose anchors."""
 
-from pathlib import Path
+import argparse
 from typing import Any
 
-from rich.console import Console
-from rich.progress import track
+from visionkit.cli.arguments import WORDS_HELP, add_command, add_plugin_option, import_plugin_files, plugin_overrides
+from visionkit.cli.config.compose import compose
+from visionkit.cli.config.layers import saying_where
+from visionkit.cli.config.schema import check_data
 
-from visionkit.cli.logs import show_progress_messages
-from visionkit.errors import ConfigError
-
-
-def check(recipe: dict[str, Any]) -> int:
-    """Read every split of a card and print what is in it; 1 where images are missing or broken."""
-    from visionkit.cli.config.build import build_data
-    from visionkit.data.stats.check import check as check_dataset
-
-    show_progress_messages()
-    data = build_data(recipe)
-    broken = 0
-    for split in data.splits:
-        report = check_dataset(data.dataset(split))
-        Console().print(f"[bold]{split}[/bold]")
-        for line in report.lines():
-            Console().print(f"  {line}", soft_wrap=True)
-        broken += len(report.problems)
-    return 1 if broken else 0
+ACTIONS = ("check", "download", "proposals", "anchors")
+USAGE = f"{'|'.join(ACTIONS)} CARD [key=value ...] [--mode M] [--split S] [--count N] [--size P] [--plugin FILE.py]"
+EXAMPLES = """examples:
+  visionkit data check data/mine.yaml                                  before a night of training
+  visionkit data download coco2017 data.root=/data/coco
+  visionkit data proposals data/voc2007.yaml --mode quality --split train
+  visionkit data anchors data/bccd.yaml --count 5 --size 416           shapes for model.anchors of yolov2
+"""
+OPTIONS = {"mode": "proposals", "split": "proposals", "count": "anchors", "size": "anchors"}
+"""The action that each option is for."""
 
 
-def proposals(recipe: dict[str, Any], *, mode: str | None = None, split: str | None = None) -> int:
-    """Propose regions of a card's images, keep them for training, and print how many objects they reach.
-
-    Args:
-        recipe: the composed card.
-        mode: of selective search, in place of the card's.
-        split: the only one that is wanted; None takes all.
-    """
-    from visionkit.cli.config.build import build_data
-    from visionkit.data.proposals.recall_report import gathered, survey
-
-    show_progress_messages()
-    given = recipe["data"].get("proposals") or {}
-    recipe["data"]["proposals"] = {**given, **({"mode": mode} if mode else {})}
-    data = build_data(recipe)
-    source = data.proposals()
-    assert source is not None
-    for name in [split] if split else data.splits:
-        reader = data.dataset(name)
-        found = list(track(survey(reader, source, data.num_workers), description=name, total=len(reader)))
-        Console().print(f"[bold]{name}[/bold]")
-        for line in gathered(found).lines():
-            Console().print(f"  {line}", soft_wrap=True)
-    return 0
+def add(commands: Any) -> None:
+    """Add the command's parser."""
+    text = "check or download the data of a card, search proposals, choose anchors"
+    parser = add_command(commands, "data", run, text, USAGE, EXAMPLES)
+    parser.add_argument("action", choices=ACTIONS)
+    parser.add_argument("words", nargs="+", metavar="CARD | key=value", help=WORDS_HELP)
+    parser.add_argument("--mode", metavar="M", help="proposals: single, fast or quality selective search")
+    parser.add_argument("--split", metavar="S", help="proposals: only this split")
+    parser.add_argument("--count", type=int, metavar="N", help="anchors: how many (default 5)")
+    parser.add_argument("--size", type=int, metavar="P", help="anchors: side of the model's input in pixels (416)")
+    add_plugin_option(parser)
 
 
-def anchors(recipe: dict[str, Any], *, count: int = 5, size: int = 416) -> int:
-    """Print the shapes that fit the objects of the training split best, as a line of a recipe.
+def run(arguments: argparse.Namespace) -> int:
+    """Check the card, then do what was asked for."""
+    card = compose([*arguments.words, *plugin_overrides(arguments)])
+    check_data(card)
+    options = {name: value for name in OPTIONS if (value := vars(arguments)[name]) is not None}
+    for name in options:
+        if OPTIONS[name] != arguments.action:
+            arguments.parser.error(f"--{name} goes with `visionkit data {OPTIONS[name]}`")
+    from visionkit.cli import data_tools
 
-    Args:
-        recipe: the composed card.
-        count: of anchors.
-        size: height and width in pixels of the network's input, which images enter by "letterbox".
-
-    Raises:
-        ConfigError: fewer objects than anchors, or no such size.
-    """
-    from visionkit.cli.config.build import build_data
-    from visionkit.data.stats.object_sizes import object_sizes
-    from visionkit.ops.anchor_clusters import cluster_shapes
-    from visionkit.preprocessing.geometry import letterbox
-
-    show_progress_messages()
-    if size < 1 or count < 1:
-        raise ConfigError(f"--count {count} and --size {size} must be at least 1")
-    sizes = object_sizes(
-        build_data(recipe).dataset("train"), lambda height, width: letterbox(height, width, size, size)
-    )
-    if len(sizes) < count:
-        raise ConfigError(f"the training split has {len(sizes)} objects, too few for {count} anchors")
-    Console().print(f"{len(sizes)} objects of the training split, in pixels of an input of {size} x {size}")
-    for number in range(1, count + 1):
-        found = cluster_shapes(sizes, number)
-        Console().print(f"{number:>3} anchors: mean IoU {found.mean_iou:.3f}")
-    pairs = ", ".join(f"[{width:.1f}, {height:.1f}]" for width, height in found.shapes.tolist())
-    line = f"for: {{yolov2: {{model: {{anchor_shapes: [{pairs}]}}}}}}"
-    Console().print(line, soft_wrap=True, markup=False, highlight=False)
-    return 0
-
-
-def download(recipe: dict[str, Any]) -> int:
-    """Fetch the files that a card lists, verify and unpack them."""
-    from visionkit.data.io.download import download as fetch
-
-    show_progress_messages()
-    data = recipe["data"]
-    if not data.get("download") or not data.get("root"):
-        raise ConfigError("this card has nothing to download (data.download and data.root)")
-    fetch(data, Path(data["root"]))
-    return 0
+    import_plugin_files(card.values.get("plugins", []))
+    with saying_where(card):
+        return data_tools.TOOLS[arguments.action](card.values, **options)

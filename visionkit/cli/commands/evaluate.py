@@ -1,105 +1,60 @@
-"""`visionkit validate` and `visionkit test`: a checkpoint, or several, against a split of a card."""
+"""`visionkit validate` and `visionkit test`: score a checkpoint."""
 
-import json
-import logging
+import argparse
 from collections.abc import Sequence
-from pathlib import Path
+from typing import Any
 
-from rich.console import Console
+from visionkit.cli.arguments import add_command, add_plugin_option, import_plugin_files, plugin_overrides
+from visionkit.cli.config.compose import compose, is_override
+from visionkit.errors import ConfigError
 
-from visionkit.cli.config.build import build_data, build_trainer
-from visionkit.cli.config.compose import compose
-from visionkit.cli.config.layers import Layer, saying_where
-from visionkit.cli.config.schema import check
-from visionkit.cli.config.typed_options import instantiate
-from visionkit.cli.logs import show_progress_messages
-from visionkit.data.datamodule import VisionData
-from visionkit.errors import CheckpointError
-from visionkit.pipelines import make_ensemble
-from visionkit.report.tables import class_table, overall_table
-from visionkit.tasks import Task
-
-logger = logging.getLogger("visionkit")
-
-
-def validate(checkpoints: list[str], words: list[str], *, output: str | None = None) -> int:
-    """Score the `val` split; see `evaluate`."""
-    return evaluate(checkpoints, words, "val", output)
+USAGE = "CKPT [CKPT ...] [CARD] [key=value ...] [--output DIR] [--plugin FILE.py]"
+EXAMPLES = """examples:
+  visionkit {command} runs/faster_rcnn_resnet50/1/best.ckpt                 on the data it was trained with
+  visionkit {command} runs/faster_rcnn_resnet50/1/best.ckpt data/other.yaml data.batch_size=4
+  visionkit {command} runs/resnet50_imagenet/1/best.ckpt inference.views=ten      ten crops of each image
+  visionkit {command} runs/vgg16/1/best.ckpt runs/vgg19/1/best.ckpt               the mean of two classifiers
+"""
+SPLITS = {"validate": "val", "test": "test"}
+CHECKPOINT_SUFFIX = ".ckpt"
+SECTIONS = ("data", "inference", "evaluation", "trainer")
+"""The sections of a recipe that can be changed for a trained model; the others are part of the checkpoint."""
 
 
-def test(checkpoints: list[str], words: list[str], *, output: str | None = None) -> int:
-    """Score the `test` split; see `evaluate`."""
-    return evaluate(checkpoints, words, "test", output)
+def add(commands: Any) -> None:
+    """Add the parsers of both commands."""
+    for name, split in SPLITS.items():
+        text = f"score a checkpoint on the {split} split"
+        parser = add_command(commands, name, run, text, USAGE, EXAMPLES.format(command=name))
+        parser.set_defaults(split=split)
+        parser.add_argument("checkpoint", metavar="CKPT", help="a checkpoint that fit has written")
+        keys = ", ".join(f"{section}.*" for section in SECTIONS)
+        more = f"further checkpoints, whose predictions are averaged; another card; keys: {keys}"
+        parser.add_argument("words", nargs="*", metavar="CKPT | CARD | key=value", help=more)
+        parser.add_argument("--output", metavar="DIR", help="folder for metrics.json and predictions.json")
+        add_plugin_option(parser)
 
 
-def evaluate(checkpoints: list[str], words: list[str], split: str, output: str | None) -> int:
-    """Score a split, print the tables, write metrics.json and predictions.json.
+def run(arguments: argparse.Namespace) -> int:
+    """Check the words, then score."""
+    more = [word for word in arguments.words if word.endswith(CHECKPOINT_SUFFIX) and not is_override(word)]
+    words = [word for word in arguments.words if word not in more]
+    _check(words)  # mistakes are found before the checkpoint is opened, which imports torch
+    files = [word for word in words if not is_override(word)]
+    import_plugin_files(compose([*files, *plugin_overrides(arguments)]).values.get("plugins", []))
+    words = [*words, *plugin_overrides(arguments)]
+    from visionkit.cli.scoring import score
 
-    Args:
-        checkpoints: paths; of several, the mean of what they predict is scored.
-        words: cards and overrides to lay over the recipe inside each checkpoint. The data and the trainer are those
-            of the first.
-        split: val or test; test falls back to val, and says so, where the card has none.
-        output: folder for the files, by default beside the first checkpoint.
-    """
-    show_progress_messages()
-    members, recipes = zip(*[_load(checkpoint, words) for checkpoint in checkpoints], strict=True)
-    task, recipe = members[0] if len(members) == 1 else _ensemble(members), recipes[0]
-    with saying_where(recipe):
-        data = build_data(recipe.values)
-        trainer = build_trainer({"trainer": recipe.values.get("trainer", {})}, [], False)
-    if data.splits.evaluation_split(split) != split:
-        split = data.splits.evaluation_split(split)
-        logger.warning("the card has no test split: scoring %s instead", split)
-    _check_classes(task, data, checkpoints[0])
-    loader = data.val_dataloader() if split == "val" else data.test_dataloader()
-    trainer.test(task, loader, verbose=False)
-    if trainer.is_global_zero:
-        _print_tables(task, split)
-        _write(task, split, Path(output) if output else _usual_folder(checkpoints, split))
-    return 0
+    return score([arguments.checkpoint, *more], words, arguments.split, arguments.output)
 
 
-def _load(checkpoint: str, words: list[str]) -> tuple[Task, Layer]:
-    """A checkpoint's task, told to score as its recipe under the words says, and that recipe."""
-    task = Task.load_from_checkpoint(checkpoint)
-    layer = compose(words, onto=task.recipe)
-    check(layer)
-    with saying_where(layer):
-        sections = task.sections()
-        for name, apply in (("inference", task.model_pipeline.set_inference), ("evaluation", task.set_evaluation)):
-            apply(instantiate(sections[name], layer.values.get(name), name))
-    return task, layer
-
-
-def _ensemble(members: Sequence[Task]) -> Task:
-    """Return a task that scores the combined predictions of several, as the first is scored."""
-    first = members[0]
-    return type(first)(make_ensemble([member.model_pipeline for member in members]), **first.options).eval()
-
-
-def _usual_folder(checkpoints: list[str], split: str) -> Path:
-    first, averaged = Path(checkpoints[0]), f"-mean-of-{len(checkpoints)}" if len(checkpoints) > 1 else ""
-    return first.parent / f"{first.stem}{averaged}-{split}"
-
-
-def _check_classes(task: Task, data: VisionData, checkpoint: str) -> None:
-    if data.class_names != task.class_names:
-        raise CheckpointError(
-            f"{checkpoint} knows {len(task.class_names)} classes ({', '.join(task.class_names[:5])} ...), "
-            f"the data {len(data.class_names)} ({', '.join(data.class_names[:5])} ...)\n"
-            "give the card the network was trained on, or one with the same classes in the same order"
-        )
-
-
-def _print_tables(task: Task, split: str) -> None:
-    console = Console()
-    console.print(overall_table(task.results, f"{split} split"))
-    console.print(class_table(task.results, task.class_names))
-
-
-def _write(task: Task, split: str, folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "metrics.json").write_text(json.dumps({"split": split, **task.results.to_dict()}, indent=1))
-    (folder / "predictions.json").write_text(json.dumps(task.predictions_for_json()))
-    Console().print(f"written: {folder}/metrics.json, predictions.json", soft_wrap=True)
+def _check(words: Sequence[str]) -> None:
+    """Refuse overrides of what is part of the checkpoint."""
+    for word in filter(is_override, words):
+        key = word.partition("=")[0]
+        if key.split(".")[0] not in SECTIONS:
+            sections = " or ".join(f"{name}." for name in SECTIONS)
+            raise ConfigError(
+                f"{key} cannot be changed here: it is part of the checkpoint\n"
+                f"validate and test take keys that begin with {sections}"
+            )

@@ -1,102 +1,60 @@
-"""`visionkit fit`: from a composed recipe to a trained checkpoint."""
+"""`visionkit fit`: train a model."""
 
-import logging
-from pathlib import Path
+import argparse
+from collections.abc import Sequence
 from typing import Any
 
-import lightning.pytorch as pl
-from lightning_utilities.core.rank_zero import rank_zero_only
-from rich.console import Console
+from visionkit.cli.arguments import WORDS_HELP, add_command, add_plugin_option, import_plugin_files, plugin_overrides
+from visionkit.cli.config.compose import compose, is_override
+from visionkit.cli.config.layers import Layer, saying_where
+from visionkit.cli.config.schema import check
+from visionkit.errors import ConfigError
 
-from visionkit.cli.config.build import build_data, build_task, build_trainer
-from visionkit.cli.config.typed_options import instantiate
-from visionkit.cli.logs import show_progress_messages
-from visionkit.engine.after_training import AfterTrainingOptions
-from visionkit.engine.callbacks import EarlyStoppingOptions, EmaOptions, make_callbacks
-from visionkit.engine.feature_cache import FeatureCacheOptions
-from visionkit.engine.loggers import make_loggers
-from visionkit.engine.run_folder import latest_checkpoint, new_run_folder, write_recipe
-from visionkit.engine.unfreeze import UnfreezeStep
-from visionkit.report.tables import class_table, overall_table
-
-logger = logging.getLogger("visionkit")
+USAGE = "RECIPE [CARD ...] [key=value ...] [--resume [CKPT]] [--plugin FILE.py] [--dry-run]"
+EXAMPLES = """examples:
+  visionkit fit recipes/faster_rcnn_resnet50.yaml                      train on the built-in data
+  visionkit fit faster_rcnn_resnet50 coco2017 data.root=/data/coco     built-in recipes and cards by name
+  visionkit fit recipes/faster_rcnn_resnet50.yaml optimizer.lr=0.01 data.augment.0.p=0.3
+  visionkit fit recipes/faster_rcnn_resnet50.yaml --resume             continue the newest run
+  visionkit fit my_recipe.yaml --plugin my_model.py                    with a model of your own
+"""
 
 
-def fit(recipe: dict[str, Any], *, name: str, resume: str | None = None) -> int:
-    """Train as the recipe says and print the results, the best checkpoint and the next command.
-
-    Args:
-        recipe: the composed recipe.
-        name: of the recipe; its runs lie in `runs/<name>/`.
-        resume: a checkpoint to go on from, "last" for the newest run's, None to start anew.
-    """
-    show_progress_messages()
-    checkpoint = resumed_checkpoint(name, resume)
-    pl.seed_everything(recipe.get("seed", 0), workers=True, verbose=False)
-    data = build_data(recipe)
-    task = build_task(recipe, data)
-    folder = checkpoint.parent if checkpoint else run_folder(name)
-    if is_first_process():
-        write_recipe(recipe, folder)
-    callbacks = make_callbacks(
-        folder,
-        task.monitor,
-        _optional(EmaOptions, recipe, "ema"),
-        _optional(EarlyStoppingOptions, recipe, "early_stopping"),
-        _each(UnfreezeStep, recipe, "unfreeze"),
-        _optional(FeatureCacheOptions, recipe, "feature_cache"),
-        _optional(AfterTrainingOptions, recipe, "after_training"),
+def add(commands: Any) -> None:
+    """Add the command's parser."""
+    parser = add_command(commands, "fit", run, "train a model", USAGE, EXAMPLES)
+    parser.add_argument("words", nargs="+", metavar="RECIPE | CARD | key=value", help=WORDS_HELP)
+    parser.add_argument(
+        "--resume", nargs="?", const="last", metavar="CKPT", help="continue from a checkpoint, or from the newest run"
     )
-    trainer = build_trainer(recipe, callbacks, make_loggers(folder))
-    trainer.fit(task, data, ckpt_path=checkpoint, weights_only=True)
-    if trainer.is_global_zero:
-        _print_results(task, folder)
-    return 0
+    add_plugin_option(parser)
+    parser.add_argument("--dry-run", action="store_true", help="print the composed recipe and stop")
 
 
-def run_folder(name: str) -> Path:
-    """A new folder for this run; made by the first process only, the others write nothing into theirs."""
-    return new_run_folder(name) if is_first_process() else Path("runs") / name / "0"
+def run(arguments: argparse.Namespace) -> int:
+    """Check the recipe, then train."""
+    name = _run_name(arguments.words)
+    recipe = compose([*arguments.words, *plugin_overrides(arguments)])
+    check(recipe)
+    if arguments.dry_run:
+        _print_recipe(recipe)
+        return 0
+    from visionkit.cli.training import train
+
+    import_plugin_files(recipe.values.get("plugins", []))
+    with saying_where(recipe):
+        return train(recipe.values, name=name, resume=arguments.resume)
 
 
-def is_first_process() -> bool:
-    """Whether this process is the one of a distributed run that writes; always so in a run of one process."""
-    return getattr(rank_zero_only, "rank", 0) == 0
+def _run_name(words: Sequence[str]) -> str:
+    """Return the name of the run's folder: that of the first file."""
+    files = [word for word in words if not is_override(word)]
+    if not files:
+        raise ConfigError("fit needs a recipe: visionkit list recipes")
+    return files[0].replace("\\", "/").rsplit("/", 1)[-1].removesuffix(".yaml")
 
 
-def resumed_checkpoint(name: str, resume: str | None) -> Path | None:
-    """The checkpoint that `--resume` means."""
-    if resume is None:
-        return None
-    path = latest_checkpoint(name) if resume == "last" else Path(resume)
-    from visionkit.pipelines.checkpoint import read_checkpoint
+def _print_recipe(recipe: Layer) -> None:
+    import yaml
 
-    epoch = read_checkpoint(path)["epoch"]
-    logger.info("resuming %s in epoch %d: the order of its images is drawn anew", path, epoch)
-    return path
-
-
-def _optional(kind: type, recipe: dict[str, Any], key: str) -> Any:
-    return instantiate(kind, recipe[key], key) if recipe.get(key) else None
-
-
-def _each(kind: type, recipe: dict[str, Any], key: str) -> list[Any]:
-    """The entries of a section that is a list; one alone needs no brackets."""
-    given = recipe.get(key) or []
-    return [
-        instantiate(kind, values, f"{key}.{at}")
-        for at, values in enumerate(given if isinstance(given, list) else [given])
-    ]
-
-
-def _print_results(task: Any, folder: Path) -> None:
-    console = Console()
-    if task.results.overall:
-        console.print(overall_table(task.results, "last validation"))
-        console.print(class_table(task.results, task.class_names))
-    else:
-        console.print("no validation was run: see trainer.check_val_every_n_epoch and trainer.limit_val_batches")
-    best = next((path for path in (folder / "best.ckpt", folder / "last.ckpt") if path.is_file()), None)
-    if best is not None:
-        console.print(f"{best.stem} checkpoint: {best}", soft_wrap=True)
-        console.print(f"next: visionkit test {best}", soft_wrap=True)
+    print(yaml.safe_dump(recipe.values, sort_keys=False, allow_unicode=True), end="")

@@ -1,84 +1,33 @@
-"""`visionkit predict`: what is in images of one's own."""
+"""`visionkit predict`: predict on images."""
 
-import json
-import logging
-from pathlib import Path
+import argparse
+from typing import Any
 
-from PIL import Image
-from rich.console import Console
-from rich.progress import track
+from visionkit.cli.arguments import add_command, add_plugin_option, import_plugin_files
 
-from visionkit.cli.logs import show_progress_messages
-from visionkit.data.io.images import find_images, read_image
-from visionkit.errors import VisionkitError
-from visionkit.pipelines import load
-from visionkit.pipelines.results import Result
-from visionkit.report.draw import draw
-
-logger = logging.getLogger("visionkit")
+USAGE = "CKPT IMAGE|FOLDER ... [--output DIR] [--score-threshold S] [--plugin FILE.py]"
+EXAMPLES = """examples:
+  visionkit predict runs/faster_rcnn_resnet50/1/best.ckpt photo.jpg photos/ --output out/
+  visionkit predict runs/faster_rcnn_resnet50/1/best.ckpt photos/ --score-threshold 0.3
+"""
 
 
-def predict(
-    checkpoint: str, paths: list[str], *, output: str | None = None, score_threshold: float | None = None
-) -> int:
-    """Predict on files and folders; write drawn images and predictions.json.
+def add(commands: Any) -> None:
+    """Add the command's parser."""
+    parser = add_command(commands, "predict", run, "predict on your own images", USAGE, EXAMPLES)
+    parser.add_argument("checkpoint", metavar="CKPT", help="a checkpoint that fit has written")
+    parser.add_argument("words", nargs="+", metavar="IMAGE | FOLDER", help="image files, and folders of them")
+    parser.add_argument("--output", metavar="DIR", help="folder for the drawn images and predictions.json")
+    text = "draw and list predictions with at least this score"
+    parser.add_argument("--score-threshold", type=float, metavar="S", help=text)
+    add_plugin_option(parser)
 
-    Args:
-        checkpoint: path of the checkpoint.
-        paths: image files and folders.
-        output: folder for the results, by default `predictions`.
-        score_threshold: from which score (of a class of pixels: share) a prediction is drawn and listed; by default
-            the checkpoint's.
-    """
-    show_progress_messages()
-    pipeline = load(checkpoint)
-    chosen = pipeline.display_threshold if score_threshold is None else score_threshold
-    folder = _writable(Path(output or "predictions"))
-    images = find_images([Path(path) for path in paths])
-    names = _result_names(images)
-    if chosen < pipeline.min_score:
-        told = "the network itself tells only what has a score above %g: model.score_threshold when it was trained"
-        logger.warning(told, pipeline.min_score)
-    found, predictions = [], 0
-    for path, name in track(list(zip(images, names, strict=True)), description="predict"):
-        image = read_image(path)
-        result = pipeline.predict(image)[0].filter(chosen)
-        Image.fromarray(draw(result, image)).save(folder / name)
-        found.append({**result.to_dict(), "image": str(path), "drawn": name, **_write_images(result, folder, name)})
-        predictions += len(result)
-    (folder / "predictions.json").write_text(json.dumps(found, indent=1))
-    Console().print(
-        f"{len(found)} images, {predictions} {result.counted} of at least {chosen:g}: {folder}",
-        soft_wrap=True,
+
+def run(arguments: argparse.Namespace) -> int:
+    """Import the plugins, then predict."""
+    import_plugin_files(arguments.plugin)
+    from visionkit.cli.prediction import predict
+
+    return predict(
+        arguments.checkpoint, arguments.words, output=arguments.output, score_threshold=arguments.score_threshold
     )
-    return 0
-
-
-def _write_images(result: Result, folder: Path, name: str) -> dict[str, str]:
-    """Write what of an outcome is an image in itself; the files by kind, relative to `folder`."""
-    images = result.images()
-    for kind, image in images.items():
-        (folder / kind).mkdir(exist_ok=True)
-        image.save(folder / kind / name)
-    return {kind: f"{kind}/{name}" for kind in images}
-
-
-def _result_names(images: list[Path]) -> list[str]:
-    """A file name for each drawn image; equal names from different folders get a number."""
-    names: list[str] = []
-    for image in images:
-        name, copy = f"{image.stem}.png", 1
-        while name in names:
-            copy += 1
-            name = f"{image.stem}-{copy}.png"
-        names.append(name)
-    return names
-
-
-def _writable(folder: Path) -> Path:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "predictions.json").touch()
-    except OSError as error:
-        raise VisionkitError(f"the output folder {folder} cannot be written: {error.strerror}") from error
-    return folder

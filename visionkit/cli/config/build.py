@@ -14,7 +14,7 @@ from visionkit.tasks import Task, tasks
 
 
 def build_data(recipe: dict[str, Any]) -> VisionData:
-    """The datamodule of a recipe; the types of its readers' options are checked here, before a file is opened."""
+    """Return the datamodule of a recipe. The types of all options are checked before a file is opened."""
     required = None
     if "task" in recipe:  # a card alone has no task
         multi_label = bool((recipe.get("model") or {}).get("multi_label"))
@@ -28,23 +28,23 @@ def build_data(recipe: dict[str, Any]) -> VisionData:
 
 
 def build_task(recipe: dict[str, Any], data: VisionData) -> Task:
-    """The task of a recipe with a fresh network for the classes of `data`."""
+    """Return the task of a recipe with a new model for the classes of `data`."""
     model_keys = dict(recipe["model"])
     backbone_keys = dict(model_keys.pop("backbone"))
-    if model_keys.get("weights"):  # of the whole network: the backbone's own would be fetched in vain
+    if model_keys.get("weights"):  # of the whole model: those of the backbone would be downloaded in vain
         backbone_keys["weights"] = "checkpoint"
     backbone = instantiate(create_backbone, backbone_keys, "model.backbone")
-    network_class = models.get(model_keys.pop("name"))
-    network = instantiate(network_class, model_keys, "model", backbone=backbone, num_classes=len(data.class_names))
+    model_class = models.get(model_keys.pop("name"))
+    model = instantiate(model_class, model_keys, "model", backbone=backbone, num_classes=len(data.class_names))
     task_class = tasks.get(recipe["task"])
     options = {key: instantiate(kind, recipe[key], key) for key, kind in task_class.sections().items() if key in recipe}
-    task = task_class(network, **task_class.data_arguments(data), **options)
+    task = task_class(model, **task_class.data_arguments(data), **options)
     task.recipe = recipe
     return task
 
 
 def build_trainer(recipe: dict[str, Any], callbacks: list[pl.Callback], loggers: Any) -> pl.Trainer:
-    """Lightning's Trainer with the recipe's arguments beside visionkit's own callbacks and loggers."""
+    """Return Lightning's Trainer with the recipe's arguments, callbacks and loggers."""
     arguments = parse_section(pl.Trainer, recipe.get("trainer", {}), "trainer")
     bars = [] if arguments.get("enable_progress_bar") is False else [RichProgressBar()]
     arguments["callbacks"] = [*callbacks, *bars, *(arguments.get("callbacks") or [])]

@@ -1,11 +1,11 @@
-"""From the words after `fit` to one recipe: base, recipe, cards, `for:` sections, overrides."""
+"""Compose the words after `fit` to one recipe: bases, recipe, cards, `for:` sections, overrides."""
 
 import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from visionkit.cli.config.catalogue import registered
+from visionkit.cli.config.catalogue import add_plugin_file, registered
 from visionkit.cli.config.layers import KeyPath, Layer, merge, override_layer, read_layer
 from visionkit.errors import ConfigError
 from visionkit.registry import suggest
@@ -14,23 +14,25 @@ DEFAULT_CARD = "shapes"
 
 
 def compose(words: Sequence[str], onto: dict[str, Any] | None = None) -> Layer:
-    """Lay files and overrides over each other, from left to right.
+    """Merge files and overrides; later ones take precedence, and overrides over files.
 
     Args:
         words: paths or bare names of recipes and cards, and `key=value` overrides, in any order.
         onto: the recipe inside a checkpoint to start from, see `from_checkpoint`.
 
     Returns:
-        The composed recipe; where nothing names a data format, `data/shapes.yaml` lies below the overrides.
+        The composed recipe. If nothing names a data format, the overrides are merged into `data/shapes.yaml`. The names
+        that its plugins register are in the catalogue from now on.
 
     Raises:
         ConfigError: a file is missing or wrong, or `base:` goes round in circles.
     """
-    overrides = [with_named_backbone(override_layer(word)) for word in words if is_override(word)]
+    overrides = [_complete(override_layer(word), Path.cwd()) for word in words if is_override(word)]
     layer = Layer(from_checkpoint(onto or {}))
     for word in words:
         if not is_override(word):
             layer = with_card(layer, read_with_base(find_file(word)))
+    check_for_sections(layer)
     if not any("format" in section(given, "data") for given in (layer, *overrides)):
         layer = merge(layer, read_with_base(find_file(DEFAULT_CARD, "data")))
     for given in overrides:
@@ -41,13 +43,24 @@ def compose(words: Sequence[str], onto: dict[str, Any] | None = None) -> Layer:
 
 
 def from_checkpoint(recipe: dict[str, Any]) -> dict[str, Any]:
-    """What counts of the recipe inside a checkpoint when its network is scored: all but the trainer, save precision.
+    """Return the part of the recipe inside a checkpoint that is used to score its model.
 
-    Devices, limits and callbacks belong to the run that is over. Above all a checkpoint may come from anywhere, and
-    the class paths among them would be imported and run.
+    Plugins and the trainer, except its precision, are left out. Devices, limits and callbacks belong to the run that is
+    over. A checkpoint may come from anywhere, and must not name code that is imported and run.
     """
+    kept = {key: value for key, value in recipe.items() if key != "plugins"}
     trainer = {key: value for key, value in (recipe.get("trainer") or {}).items() if key == "precision"}
-    return {**recipe, "trainer": trainer} if "trainer" in recipe else dict(recipe)
+    return {**kept, "trainer": trainer} if "trainer" in recipe else kept
+
+
+def with_default_recipe(words: Sequence[str], default: str) -> Layer:
+    """Compose words that may have no recipe among them, but only cards and overrides; then `default` is the recipe."""
+    return compose(words if names_recipe(words) else [default, *words])
+
+
+def names_recipe(words: Sequence[str]) -> bool:
+    """Whether there is a recipe among the words."""
+    return "task" in compose(words).values
 
 
 def is_override(word: str) -> bool:
@@ -56,41 +69,41 @@ def is_override(word: str) -> bool:
 
 
 def section(layer: Layer, *path: str) -> dict[str, Any]:
-    """The mapping at `path` of a layer; empty where there is none.
+    """Return the mapping at `path` of a layer; empty where there is none.
 
     Raises:
-        ConfigError: something else stands there.
+        ConfigError: the value is no mapping.
     """
-    found: dict[str, Any] = layer.values
-    for at, key in enumerate(path, start=1):
-        found = found.get(key) or {}
-        if not isinstance(found, dict):
-            where = layer.origin(path[:at])
-            raise ConfigError(f"{'.'.join(path[:at])} must hold `key: value` lines, not {found!r}\n  {where}")
-    return found
+    values: dict[str, Any] = layer.values
+    for depth, key in enumerate(path, start=1):
+        values = values.get(key) or {}
+        if not isinstance(values, dict):
+            where = layer.origin(path[:depth])
+            raise ConfigError(f"{'.'.join(path[:depth])} must hold `key: value` lines, not {values!r}\n  {where}")
+    return values
 
 
 def only(layer: Layer, *keys: str) -> Layer:
-    """The layer with no more than these sections."""
+    """Return the layer with only these sections."""
     return Layer({key: value for key, value in layer.values.items() if key in keys}, layer.origins)
 
 
 def with_card(layer: Layer, card: Layer) -> Layer:
-    """A recipe or data card laid over a layer; one that names a data format brings all there is to say of its files."""
+    """Return the layer with a recipe or card merged into it; a card with a data format replaces the earlier source."""
     return merge(without_data_source(layer) if "format" in section(card, "data") else layer, card)
 
 
 def without_data_source(layer: Layer) -> Layer:
-    """The layer without what an earlier card said of its files: another format has other options."""
+    """Return the layer without the files of an earlier card: another format has other options."""
     source = ("format", "root", "splits", "classes", "download")
     data = {key: value for key, value in section(layer, "data").items() if key not in source}
     return Layer({**layer.values, "data": data}, layer.origins)
 
 
 def with_matching_sections(layer: Layer, names: Layer) -> Layer:
-    """The layer with its `for:` sections laid over it that are meant for `names`.
+    """Return the layer with those of its `for:` sections merged into it that are for `names`.
 
-    Their keys are a task ("segmentation"), a model ("unet"), or a model on one backbone ("unet/resnet50").
+    The keys of `for:` are a task ("segmentation"), a model ("unet"), or a model on one backbone ("unet/resnet50").
     """
     result = Layer({key: value for key, value in layer.values.items() if key != "for"}, layer.origins)
     named = with_named_backbone(names)
@@ -103,22 +116,51 @@ def with_matching_sections(layer: Layer, names: Layer) -> Layer:
 
 
 def check_for_sections(layer: Layer) -> None:
-    """Refuse `for:` sections that would never be looked at.
+    """Refuse `for:` sections that never apply.
 
     Raises:
         ConfigError: a section is for a task or model that does not exist, or holds no keys.
     """
-    known = {*registered("tasks"), *registered("models")}
+    if not section(layer, "for"):
+        return
+    names = {*registered("tasks"), *registered("models")}
     for name in section(layer, "for"):
-        if name.partition("/")[0] not in known:
+        if name.partition("/")[0] not in names:
             raise ConfigError(
-                f"for: {name!r} is no task or model{suggest(name, known)}\n  {layer.origin(('for', name))}"
+                f"for: {name!r} is no task or model{suggest(name, names)}\n  {layer.origin(('for', name))}"
             )
         section(layer, "for", name)
 
 
+def _complete(layer: Layer, folder: Path) -> Layer:
+    """Return the layer with shorthands written out; paths of plugins are relative to `folder`."""
+    return _with_plugins(with_named_backbone(layer), folder)
+
+
+def _with_plugins(layer: Layer, folder: Path) -> Layer:
+    """Return the layer with absolute paths of its plugins, whose names are added to the catalogue.
+
+    Raises:
+        ConfigError: a plugin is missing, or is no Python file.
+    """
+    if not layer.values.get("plugins"):
+        return layer
+    named = layer.values["plugins"]
+    files = [named] if isinstance(named, str) else named
+    where = layer.origin(("plugins",))
+    if not isinstance(files, list) or not all(isinstance(file, str) for file in files):
+        raise ConfigError(f"plugins takes a Python file or a list of them, not {named!r}\n  {where}")
+    paths = [(folder / file).resolve() for file in files]
+    for path in paths:
+        try:
+            add_plugin_file(path)
+        except ConfigError as error:
+            raise ConfigError(f"plugins: {error}\n  {where}") from error
+    return Layer({**layer.values, "plugins": [str(path) for path in paths]}, layer.origins)
+
+
 def with_named_backbone(layer: Layer) -> Layer:
-    """`model.backbone: name` written out as `model.backbone.name: name`."""
+    """Return the layer with `model.backbone: name` written out as `model.backbone.name: name`."""
     model = layer.values.get("model")
     if not isinstance(model, dict) or not isinstance(model.get("backbone"), str):
         return layer
@@ -128,7 +170,7 @@ def with_named_backbone(layer: Layer) -> Layer:
 
 
 def read_with_base(path: Path, above: tuple[Path, ...] = ()) -> Layer:
-    """A file laid over the files that its `base:` names, relative to itself.
+    """Return a file merged into the files that its `base:` names, relative to itself.
 
     Raises:
         ConfigError: a file is missing or wrong, or `base:` goes round in a circle.
@@ -136,12 +178,11 @@ def read_with_base(path: Path, above: tuple[Path, ...] = ()) -> Layer:
     if path.resolve() in above:
         chain = " -> ".join(str(file) for file in (*above, path.resolve()))
         raise ConfigError(f"base: goes round in a circle: {chain}")
-    layer = with_named_backbone(read_layer(path))
+    layer = _complete(read_layer(path), path.parent)
     named = layer.values.pop("base", [])
     bases = [named] if isinstance(named, str) else named
     if not isinstance(bases, list) or not all(isinstance(base, str) for base in bases):
         raise ConfigError(f"base: takes a file or a list of files, not {named!r}\n  {layer.origin(('base',))}")
-    check_for_sections(layer)
     below = [read_with_base(_base_file(path, base), (*above, path.resolve())) for base in bases]
     return functools.reduce(merge, [*below, layer])
 
@@ -154,7 +195,7 @@ def _base_file(path: Path, base: str) -> Path:
 
 
 def find_file(word: str, *kinds: str) -> Path:
-    """The YAML file that a word means: a path, or the bare name of a shipped recipe or card.
+    """Return the YAML file that a word means: a path, or the bare name of a shipped recipe or card.
 
     Raises:
         ConfigError: there is none; names the nearest shipped ones.
@@ -169,12 +210,12 @@ def find_file(word: str, *kinds: str) -> Path:
 
 
 def shipped_files(kind: str) -> list[Path]:
-    """The recipes or data cards that come with visionkit, in order of their names."""
+    """Return the recipes or data cards that come with visionkit, sorted by name."""
     return sorted(file for file in _share(kind).rglob("*.yaml") if "_base" not in file.parts)
 
 
 def _share(kind: str) -> Path:
-    """Folder of the shipped recipes or cards: inside the package in a wheel, beside it in a checkout."""
+    """Return the folder of the shipped recipes or cards: inside the package in a wheel, beside it in a checkout."""
     package = Path(__file__).resolve().parent.parent.parent
     inside = package / "_share" / kind
     return inside if inside.is_dir() else package.parent / kind

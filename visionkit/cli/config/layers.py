@@ -1,4 +1,4 @@
-"""One layer of a recipe: a YAML file or a word of the command line, with the place each value stands at."""
+"""One layer of a recipe: a YAML file or a word of the command line, with the origin of each value."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -17,7 +17,7 @@ COMMAND_LINE = "the command line"
 
 @dataclass
 class Layer:
-    """Nested settings and where each of them stands.
+    """Nested settings and the origin of each.
 
     Attributes:
         values: nested mappings down to scalars and lists.
@@ -28,7 +28,7 @@ class Layer:
     origins: dict[KeyPath, str] = field(default_factory=dict)
 
     def origin(self, path: KeyPath) -> str:
-        """Where the setting at `path`, or the nearest one around it, stands."""
+        """Return where the setting at `path` is from, or else the nearest one around it."""
         while path and path not in self.origins:
             path = path[:-1]
         return self.origins.get(path, "the recipe")
@@ -38,7 +38,7 @@ class WrongValueError(ConfigError):
     """A value that does not fit the code it goes to.
 
     Attributes:
-        path: its keys, so that who knows the layers can say where it stands.
+        path: its keys, from which the layers find its origin.
     """
 
     def __init__(self, message: str, path: KeyPath) -> None:
@@ -48,7 +48,7 @@ class WrongValueError(ConfigError):
 
 @contextmanager
 def saying_where(recipe: Layer) -> Iterator[None]:
-    """Adds to what is said of a wrong value the file and line, or the word, that it comes from."""
+    """Add to the error of a wrong value the file and line that it is from, or the command line."""
     try:
         yield
     except WrongValueError as error:
@@ -56,14 +56,14 @@ def saying_where(recipe: Layer) -> Iterator[None]:
 
 
 class _RefusedError(yaml.MarkedYAMLError):
-    """YAML that is well-formed, but that no recipe may hold."""
+    """YAML that is well-formed, but not allowed in a recipe."""
 
     def __init__(self, problem: str, node: yaml.Node) -> None:
         super().__init__(problem=problem, problem_mark=node.start_mark)
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe YAML that reads 1e-4 as a number, as people write it and YAML 1.2 says, and dates as words."""
+    """Safe YAML that reads 1e-4 as a number, as YAML 1.2 does, and dates as text."""
 
     yaml_implicit_resolvers = {  # noqa: RUF012  (PyYAML's own attribute)
         first: [(tag, form) for tag, form in resolvers if tag != "tag:yaml.org,2002:timestamp"]
@@ -71,7 +71,7 @@ class _Loader(yaml.SafeLoader):
     }
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
-        """A mapping of the file; refused where a key is no word or stands twice."""
+        """Return a mapping of the file; a key must be a word, and must not be there twice."""
         node = super().compose_mapping_node(anchor)
         seen = set()
         for key, _ in node.value:
@@ -133,7 +133,7 @@ def override_layer(word: str) -> Layer:
 
 
 def _read(text: str, where: Callable[[int], str], path: KeyPath, origins: dict[KeyPath, str]) -> Any:
-    """The value that a YAML text stands for; `origins` gets the place of everything inside it."""
+    """Return the value of a YAML text; the origin of everything inside is added to `origins`."""
     loader = _Loader(text)
     try:
         node = loader.get_single_node()
@@ -150,7 +150,7 @@ def _plain(
     origins: dict[KeyPath, str],
     around: tuple[yaml.Node, ...],
 ) -> Any:
-    """Mappings, lists and scalars of a YAML node that lies inside the nodes `around`."""
+    """Return mappings, lists and scalars of a YAML node that is inside the nodes `around`."""
     if isinstance(node, yaml.ScalarNode):
         return _scalar(loader, node)
     if node in around:
@@ -178,20 +178,23 @@ def _scalar(loader: _Loader, node: yaml.ScalarNode) -> Any:
 
 
 def _problem(error: yaml.YAMLError) -> str:
-    """What is wrong, in a line; PyYAML's own text shows the place over several."""
+    """Return what is wrong in one line; PyYAML's own message has several."""
     problem = str(getattr(error, "problem", None) or getattr(error, "reason", error))
     return problem if isinstance(error, _RefusedError) else f"this is not YAML: {problem}"
 
 
 def merge(lower: Layer, upper: Layer) -> Layer:
-    """`upper` laid over `lower`: mappings are merged, everything else is replaced.
+    """Return `upper` merged into `lower`: mappings are merged, everything else is replaced.
 
-    Keys that are numbers, laid over a list, change those of its elements: `data.augment.0.p=0.3`.
+    Keys that are numbers change the elements of a list: `data.augment.0.p=0.3`. Plugins of both are kept.
 
     Raises:
         ConfigError: the list has no such element.
     """
-    return Layer(merge_values(lower.values, upper.values), {**lower.origins, **upper.origins})
+    values = merge_values(lower.values, upper.values)
+    if "plugins" in lower.values and "plugins" in upper.values:
+        values["plugins"] = list(dict.fromkeys([*(lower.values["plugins"] or []), *(upper.values["plugins"] or [])]))
+    return Layer(values, {**lower.origins, **upper.origins})
 
 
 def merge_values(lower: dict[str, Any], upper: dict[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from visionkit.cli.config import source
 from visionkit.cli.config.catalogue import Entry, registered
+from visionkit.cli.config.hints import key_hint
 from visionkit.cli.config.layers import KeyPath, Layer
 from visionkit.cli.config.source import Definition, Expression, Variable, definition, parameters, takes_any
 from visionkit.errors import ConfigError
@@ -202,7 +203,9 @@ def _check_keys(values: Any, section: Section | None, path: KeyPath, recipe: Lay
     for key, value in values.items():
         if key not in section.keys and not section.more:
             full = ".".join((*path, key))
-            raise ConfigError(f"unknown key {full}{suggest(key, section.keys)}\n  {recipe.origin((*path, key))}")
+            hint = key_hint(full)
+            nearest = f"\n{hint}" if hint else suggest(key, section.keys)
+            raise ConfigError(f"unknown key {full}{nearest}\n  {recipe.origin((*path, key))}")
         _check_keys(value, section.keys.get(key, section.inside), (*path, key), recipe)
 
 

@@ -1,0 +1,178 @@
+"""How well pretrained weights fit a data set, and the commands to train with, for `visionkit transfer advise`."""
+
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console
+
+from visionkit.backbones import create_backbone
+from visionkit.cli.config.build import build_data
+from visionkit.cli.config.compose import compose, is_override, names_recipe, shipped_files
+from visionkit.cli.config.typed_options import instantiate
+from visionkit.cli.logs import show_progress_messages
+from visionkit.engine.transfer_statistics import (
+    EXAMPLES,
+    LARGE_FROM,
+    SIMILAR_BELOW,
+    native_preprocess,
+    task_of,
+    transfer_statistics,
+)
+from visionkit.text import format_list
+
+HEAD, FINETUNE = "transfer_head", "transfer_finetune"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One of the four cases.
+
+    Attributes:
+        name: in words.
+        reason: what to do and why.
+        classifier: recipe and words for a classifier.
+        other: words for the recipes of the other tasks.
+    """
+
+    name: str
+    reason: str
+    classifier: tuple[str, ...]
+    other: tuple[str, ...]
+
+
+CASES: dict[tuple[bool, bool], Case] = {
+    (False, True): Case(
+        "few images, similar domain",
+        "the features fit as they are, and few images would spoil them: train what is behind them",
+        (HEAD,),
+        ("model.backbone.norm=frozen", "model.backbone.frozen_stages=all"),
+    ),
+    (True, True): Case(
+        "many images, similar domain",
+        "enough to change all layers, the earlier the less",
+        (FINETUNE,),
+        ("model.backbone.norm=frozen", "model.backbone.frozen_stages=1", "optimizer.stage_lr_decay=0.7"),
+    ),
+    (False, False): Case(
+        "few images, different domain",
+        "late features are too special: keep the first stages, which are general, and let the rest learn slowly",
+        (FINETUNE, "model.backbone.frozen_stages=2"),
+        ("model.backbone.norm=frozen", "model.backbone.frozen_stages=2", "optimizer.stage_lr_decay=0.7"),
+    ),
+    (True, False): Case(
+        "many images, different domain",
+        "pretrained weights are a good start, no more: all stages learn at one rate",
+        (FINETUNE, "optimizer.stage_lr_decay=1"),
+        ("model.backbone.norm=frozen", "model.backbone.frozen_stages=0"),
+    ),
+}
+"""By two answers: are there many images, and is their domain similar?"""
+
+HEAD_FIRST = ("model.backbone.frozen_stages=all", "unfreeze=[{epoch: 5, frozen_stages: 2, warmup_steps: 100}]")
+"""Train the head first, then all but the first two stages."""
+
+
+def advise(recipe: dict[str, Any], words: Sequence[str]) -> int:
+    """Print which case of transfer the card is, the numbers behind it, and the commands to use.
+
+    Args:
+        recipe: the composed recipe, of `words` and of a shipped recipe where they name none.
+        words: as typed.
+    """
+    show_progress_messages()
+    backbone = instantiate(create_backbone, recipe["model"]["backbone"], "model.backbone")
+    reader = build_data({"data": recipe["data"]}).dataset("train")
+    task = recipe["task"] if names_recipe(words) else task_of(reader)
+    statistics = transfer_statistics(reader, backbone, task)
+    native = native_preprocess(backbone)
+    for line in [
+        *_about_size(statistics, task),
+        *_about_domain(statistics, backbone),
+        *_verdict(statistics, task, words, [*_weights(task, words), *_size_words(recipe, task, native)]),
+    ]:
+        Console().print(line, soft_wrap=True, highlight=False, markup=False)
+    return 0
+
+
+def _about_size(statistics: Any, task: str) -> Iterator[str]:
+    height, width = statistics.median_size
+    yield f"task: {task}, {statistics.images} training images, median size {width} x {height}"
+    counts = format_list([f"{name} {count}" for name, count in statistics.examples.items()], 12)
+    yield f"{EXAMPLES[task]} of each of {len(statistics.examples)} classes: {counts}"
+    size = "many" if statistics.is_large else "few"
+    yield f"median of the classes: {statistics.median_examples:g}, that is {size} (many from {LARGE_FROM})"
+
+
+def _about_domain(statistics: Any, backbone: Any) -> Iterator[str]:
+    for what, own, source in (("mean", statistics.mean, backbone.mean), ("std", statistics.std, backbone.std)):
+        yield f"{what} of red, green, blue: {_numbers(own)}; {backbone.name} is normalized with {_numbers(source)}"
+    if statistics.mean_distance is None:
+        yield f"{backbone.name} has no BatchNorm layers, which alone keep statistics of the images it was trained on:"
+        yield "how far yours are from them cannot be said; try model.backbone=resnet50, or judge by eye"
+        return
+    stages = ", ".join(f"{stage} {value:.3f}" for stage, value in statistics.distance.items())
+    yield f"distance of the features to the network's own, {statistics.sample_size} images, by stage: {stages}"
+    near = "similar" if statistics.is_similar else "different"
+    yield f"mean: {statistics.mean_distance:.3f}, that is {near} (similar below {SIMILAR_BELOW}; 0 the same, 1 foreign)"
+
+
+def _verdict(statistics: Any, task: str, start: Sequence[str], common: Sequence[str]) -> Iterator[str]:
+    """The case, or both that it may be, with the commands.
+
+    Args:
+        statistics: what was measured.
+        task: of the card.
+        start: the words as they were typed.
+        common: words that every command needs.
+    """
+    open_ends = {True: " (if they look alike)", False: " (if they do not)"} if statistics.is_similar is None else {}
+    for similar in open_ends or [statistics.is_similar]:
+        case = CASES[statistics.is_large, similar]
+        yield f"\ncase: {case.name}{open_ends.get(similar, '')}"
+        yield f"  {case.reason}"
+        recipe, words = _recipe_for(task, case)
+        if not (recipe or names_recipe(start)):
+            yield f"  no recipe for {task} is shipped; add to your own: {' '.join(words)}"
+            continue
+        files = list(start) if names_recipe(start) else [recipe, *start]
+        yield f"  {_command([*files, *common, *words])}"
+        if not (statistics.is_large or similar):
+            yield "  or the head first:"
+            yield f"  {_command([*files, *common, *words, *HEAD_FIRST])}"
+
+
+def _recipe_for(task: str, case: Case) -> tuple[str, Sequence[str]]:
+    """A shipped recipe, empty if there is none, and the words that make it fit a case."""
+    if task == "classification":
+        return case.classifier[0], case.classifier[1:]
+    usual = compose([HEAD]).values["model"]["backbone"]["name"]
+    found = {file.stem: compose([str(file)]).values for file in shipped_files("recipes")}
+    fitting = {name: values["model"]["backbone"]["name"] for name, values in found.items() if values["task"] == task}
+    with_usual = [name for name, backbone in fitting.items() if backbone == usual]
+    return next(iter([*with_usual, *fitting]), ""), case.other
+
+
+def _weights(task: str, words: Sequence[str]) -> list[str]:
+    """Recipes for detection and segmentation do without pretrained weights where there are none."""
+    given = any(word.startswith("model.backbone.weights=") for word in words)
+    return [] if given or task == "classification" else ["model.backbone.weights=imagenet"]
+
+
+def _size_words(recipe: dict[str, Any], task: str, native: Any) -> list[str]:
+    """A card may ask for a crop as small as its images, in which deep networks see next to nothing."""
+    asked = (recipe.get("preprocess") or {}).get("crop", native.crop)
+    if task != "classification" or asked >= native.crop:
+        return []
+    return [f"preprocess.short_side={native.short_side}", f"preprocess.crop={native.crop}"]
+
+
+def _command(words: Sequence[str]) -> str:
+    """The command with these words; of several overrides of one key the last stays."""
+    last = {word.partition("=")[0] if is_override(word) else word: word for word in words}
+    return shlex.join(["visionkit", "fit", *last.values()])
+
+
+def _numbers(values: Sequence[float]) -> str:
+    return ", ".join(f"{value:.2f}" for value in values)

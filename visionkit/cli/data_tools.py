@@ -1,0 +1,109 @@
+"""What `visionkit data` does with a card: check, download, proposals and anchors."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import track
+
+from visionkit.cli.logs import show_progress_messages
+from visionkit.errors import ConfigError
+
+
+def check(recipe: dict[str, Any]) -> int:
+    """Read every split of a card and print a report; return 1 if images are missing or broken."""
+    from visionkit.cli.config.build import build_data
+    from visionkit.data.stats.check import check as check_dataset
+
+    show_progress_messages()
+    data = build_data(recipe)
+    broken = 0
+    for split in data.splits:
+        report = check_dataset(data.dataset(split))
+        Console().print(f"[bold]{split}[/bold]")
+        for line in report.lines():
+            Console().print(f"  {line}", soft_wrap=True)
+        broken += len(report.problems)
+    return 1 if broken else 0
+
+
+def proposals(recipe: dict[str, Any], *, mode: str | None = None, split: str | None = None) -> int:
+    """Search proposals for the images of a card, keep them for training, and print their recall.
+
+    Args:
+        recipe: the composed card.
+        mode: of selective search, instead of the card's.
+        split: the only split to search; None searches all.
+    """
+    from visionkit.cli.config.build import build_data
+    from visionkit.data.proposals.recall_report import gathered, survey
+
+    show_progress_messages()
+    given = recipe["data"].get("proposals") or {}
+    recipe["data"]["proposals"] = {**given, **({"mode": mode} if mode else {})}
+    data = build_data(recipe)
+    source = data.proposals()
+    assert source is not None
+    for name in [split] if split else data.splits:
+        reader = data.dataset(name)
+        found = list(track(survey(reader, source, data.num_workers), description=name, total=len(reader)))
+        Console().print(f"[bold]{name}[/bold]")
+        for line in gathered(found).lines():
+            Console().print(f"  {line}", soft_wrap=True)
+    return 0
+
+
+def anchors(recipe: dict[str, Any], *, count: int = 5, size: int = 416) -> int:
+    """Print the anchor shapes that fit the objects of the training split best, as a line of a recipe.
+
+    Args:
+        recipe: the composed card.
+        count: number of anchors.
+        size: height and width in pixels of the model's input; images are resized to it by "letterbox".
+
+    Raises:
+        ConfigError: there are fewer objects than anchors, or the size is below 1.
+    """
+    from visionkit.cli.config.build import build_data
+    from visionkit.data.stats.object_sizes import object_sizes
+    from visionkit.ops.anchor_clusters import cluster_shapes
+    from visionkit.preprocessing.geometry import letterbox
+
+    show_progress_messages()
+    if size < 1 or count < 1:
+        raise ConfigError(f"--count {count} and --size {size} must be at least 1")
+    sizes = object_sizes(
+        build_data(recipe).dataset("train"), lambda height, width: letterbox(height, width, size, size)
+    )
+    if len(sizes) < count:
+        raise ConfigError(f"the training split has {len(sizes)} objects, too few for {count} anchors")
+    Console().print(f"{len(sizes)} objects of the training split, in pixels of an input of {size} x {size}")
+    for number in range(1, count + 1):
+        found = cluster_shapes(sizes, number)
+        Console().print(f"{number:>3} anchors: mean IoU {found.mean_iou:.3f}")
+    pairs = ", ".join(f"[{width:.1f}, {height:.1f}]" for width, height in found.shapes.tolist())
+    line = f"for: {{yolov2: {{model: {{anchor_shapes: [{pairs}]}}}}}}"
+    Console().print(line, soft_wrap=True, markup=False, highlight=False)
+    return 0
+
+
+def download(recipe: dict[str, Any]) -> int:
+    """Download the files that a card lists, verify and unpack them."""
+    from visionkit.data.io.download import download as fetch
+
+    show_progress_messages()
+    data = recipe["data"]
+    if not data.get("download") or not data.get("root"):
+        raise ConfigError("this card has nothing to download (data.download and data.root)")
+    fetch(data, Path(data["root"]))
+    return 0
+
+
+TOOLS: dict[str, Callable[..., int]] = {
+    "check": check,
+    "download": download,
+    "proposals": proposals,
+    "anchors": anchors,
+}
+"""By action of `visionkit data`; each takes the composed card and the action's options."""

@@ -1,0 +1,95 @@
+"""Metrics of a checkpoint, or of several together, for `visionkit validate` and `visionkit test`."""
+
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from visionkit.cli.config.build import build_data, build_trainer
+from visionkit.cli.config.compose import compose
+from visionkit.cli.config.layers import Layer, saying_where
+from visionkit.cli.config.schema import check
+from visionkit.cli.config.typed_options import instantiate
+from visionkit.cli.logs import show_progress_messages
+from visionkit.data.datamodule import VisionData
+from visionkit.errors import CheckpointError
+from visionkit.pipelines import make_ensemble
+from visionkit.report.tables import class_table, overall_table
+from visionkit.tasks import Task
+
+logger = logging.getLogger("visionkit")
+
+
+def score(checkpoints: list[str], words: list[str], split: str, output: str | None) -> int:
+    """Score a split, print the tables, and write metrics.json and predictions.json.
+
+    Args:
+        checkpoints: paths; the predictions of several are combined.
+        words: cards and overrides to merge into the recipe inside each checkpoint. The data and the trainer are
+            those of the first.
+        split: "val" or "test". If the card has no test split, val is scored instead, with a warning.
+        output: folder for the files; None puts it beside the first checkpoint.
+    """
+    show_progress_messages()
+    members, recipes = zip(*[_load(checkpoint, words) for checkpoint in checkpoints], strict=True)
+    task, recipe = members[0] if len(members) == 1 else _ensemble(members), recipes[0]
+    with saying_where(recipe):
+        data = build_data(recipe.values)
+        trainer = build_trainer({"trainer": recipe.values.get("trainer", {})}, [], False)
+    if data.splits.evaluation_split(split) != split:
+        split = data.splits.evaluation_split(split)
+        logger.warning("the card has no test split: scoring %s instead", split)
+    _check_classes(task, data, checkpoints[0])
+    loader = data.val_dataloader() if split == "val" else data.test_dataloader()
+    trainer.test(task, loader, verbose=False)
+    if trainer.is_global_zero:
+        _print_tables(task, split)
+        _write(task, split, Path(output) if output else _usual_folder(checkpoints, split))
+    return 0
+
+
+def _load(checkpoint: str, words: list[str]) -> tuple[Task, Layer]:
+    """Return the task of a checkpoint with the inference and evaluation options of the words, and the recipe."""
+    task = Task.load_from_checkpoint(checkpoint)
+    layer = compose(words, onto=task.recipe)
+    check(layer)
+    with saying_where(layer):
+        sections = task.sections()
+        for name, apply in (("inference", task.model_pipeline.set_inference), ("evaluation", task.set_evaluation)):
+            apply(instantiate(sections[name], layer.values.get(name), name))
+    return task, layer
+
+
+def _ensemble(members: Sequence[Task]) -> Task:
+    """Return a task that scores the combined predictions of several, as the first is scored."""
+    first = members[0]
+    return type(first)(make_ensemble([member.model_pipeline for member in members]), **first.options).eval()
+
+
+def _usual_folder(checkpoints: list[str], split: str) -> Path:
+    first, averaged = Path(checkpoints[0]), f"-mean-of-{len(checkpoints)}" if len(checkpoints) > 1 else ""
+    return first.parent / f"{first.stem}{averaged}-{split}"
+
+
+def _check_classes(task: Task, data: VisionData, checkpoint: str) -> None:
+    if data.class_names != task.class_names:
+        raise CheckpointError(
+            f"{checkpoint} has {len(task.class_names)} classes ({', '.join(task.class_names[:5])} ...), "
+            f"the data {len(data.class_names)} ({', '.join(data.class_names[:5])} ...)\n"
+            "give the card that the model was trained on, or one with the same classes in the same order"
+        )
+
+
+def _print_tables(task: Task, split: str) -> None:
+    console = Console()
+    console.print(overall_table(task.results, f"{split} split"))
+    console.print(class_table(task.results, task.class_names))
+
+
+def _write(task: Task, split: str, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "metrics.json").write_text(json.dumps({"split": split, **task.results.to_dict()}, indent=1))
+    (folder / "predictions.json").write_text(json.dumps(task.predictions_for_json()))
+    Console().print(f"written: {folder}/metrics.json, predictions.json", soft_wrap=True)
