@@ -55,8 +55,8 @@ def load_pipeline(path: str | Path, model: Model | None = None) -> ModelPipeline
 def pipeline_from(checkpoint: dict[str, Any], path: str | Path, model: Model | None = None) -> ModelPipeline[Any, Any]:
     """Rebuild the pipeline of a checkpoint that has been read; see `load_pipeline`."""
     description = checkpoint["visionkit"]
+    network = network_of(description, path) if model is None else model
     with explain_missing_plugins(description, path):
-        network = network_of(description, path) if model is None else model
         pipeline = pipelines.get(description["task"]).from_description(description, network)
     weights = {
         key.removeprefix(PREFIX): value for key, value in checkpoint["state_dict"].items() if key.startswith(PREFIX)
@@ -122,7 +122,8 @@ def network_of(description: dict[str, Any], path: str | Path) -> Model:
             "build it yourself and give it: load_from_checkpoint(path, model=...)"
         )
     try:
-        return build_without_weights(description["model"])
+        with explain_missing_plugins(description, path):
+            return build_without_weights(description["model"])
     except ConfigError as error:  # an option that has been renamed since; the state dict would not tell
         name, written_by = description["model"]["name"], description.get("versions", {}).get("visionkit", "")
         raise CheckpointError(

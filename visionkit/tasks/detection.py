@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -35,10 +35,16 @@ class DetectionEvaluationOptions:
 
     Attributes:
         metric: coco (AP over IoU 0.50 to 0.95), coco_masks (box and mask AP), voc07 (11-point AP) or voc10 (all-point
-            AP), the last two at IoU 0.5.
+            AP), the last two at IoU 0.5; or one that a plugin registers.
+
+    Raises:
+        ConfigError: there is no such metric.
     """
 
-    metric: Literal["coco", "coco_masks", "voc07", "voc10"] = "coco"
+    metric: str = "coco"
+
+    def __post_init__(self) -> None:
+        detection_metrics.get(self.metric)
 
 
 @tasks.register("detection")

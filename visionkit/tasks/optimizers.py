@@ -4,7 +4,7 @@ import logging
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from torch import nn
 from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
@@ -22,7 +22,7 @@ class OptimizerOptions:
     """Which optimizer, and its rates (Faster R-CNN with FPN: SGD, .02 for 16 images, momentum .9, 1e-4).
 
     Attributes:
-        name: sgd, adam, adamw or rmsprop.
+        name: sgd, adam, adamw or rmsprop, or one that a plugin registers.
         lr: learning rate at `base_batch_size` images a step.
         momentum: of SGD; the other optimizers refuse it when it is not the default.
         nesterov: look-ahead momentum of SGD (Sutskever 2013).
@@ -35,7 +35,7 @@ class OptimizerOptions:
         scale_lr: scale `lr` in proportion when the effective batch differs (Goyal 2017); False only warns.
     """
 
-    name: Literal["sgd", "adam", "adamw", "rmsprop"] = "sgd"
+    name: str = "sgd"
     lr: float = 0.02
     momentum: float = 0.9
     nesterov: bool = False
@@ -46,13 +46,16 @@ class OptimizerOptions:
     base_batch_size: int = 16
     scale_lr: bool = True
 
+    def __post_init__(self) -> None:
+        optimizers.get(self.name)
+
 
 @dataclass
 class ScheduleOptions:
     """How the learning rate moves over the run.
 
     Attributes:
-        name: multistep, exponential, poly, cosine, constant or plateau.
+        name: multistep, exponential, poly, cosine, constant or plateau, or one that a plugin registers.
         warmup_steps: optimizer steps of linear rise at the start.
         warmup_factor: share of the rate at the first step.
         milestones: epochs after which multistep multiplies the rate by `gamma`.
@@ -62,7 +65,7 @@ class ScheduleOptions:
         patience: evaluations without a better main metric before plateau acts.
     """
 
-    name: Literal["multistep", "exponential", "poly", "cosine", "constant", "plateau"] = "multistep"
+    name: str = "multistep"
     warmup_steps: int = 500
     warmup_factor: float = 0.001
     milestones: list[float] = field(default_factory=lambda: [8, 11])
@@ -71,6 +74,13 @@ class ScheduleOptions:
     final_factor: float = 0.0
     patience: int = 3
 
+    def __post_init__(self) -> None:
+        if self.name != PLATEAU:
+            schedules.get(self.name)
+
+
+PLATEAU = "plateau"
+"""The schedule that follows the main metric; the others are factors by step."""
 
 HEAD = "head"
 """Name of the parameter groups of all that is no backbone."""
@@ -217,7 +227,7 @@ def make_scheduler(
         epochs: epochs of the whole run.
         monitor: name under which the main metric is logged, watched by plateau (higher is better).
     """
-    if options.name == "plateau":
+    if options.name == PLATEAU:
         return _plateau(optimizer, options, monitor)
     if options.name == "multistep" and any(milestone >= epochs for milestone in options.milestones):
         logger.warning("schedule.milestones %s are not all reached in %d epochs", options.milestones, epochs)

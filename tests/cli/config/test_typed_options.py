@@ -82,6 +82,34 @@ def test_wrong_values_are_explained(values, message, path):
     assert len(str(error.value).splitlines()) <= 4, "a line is left for the place"
 
 
+@dataclass
+class Checked:
+    name: str = "a"
+    share: float = 0.5
+
+    def __post_init__(self) -> None:
+        if self.name != "a":
+            raise ConfigError(f"unknown thing {self.name!r}; did you mean a?")
+        if self.share > 1:
+            raise ConfigError(f"share={self.share} must be at most 1")
+        if self.share < 0:
+            raise ConfigError("what is asked for is impossible")
+
+
+@pytest.mark.parametrize(
+    ("values", "message", "path"),
+    [
+        ({"name": "b"}, "options.name: unknown thing 'b'; did you mean a?", ("options", "name")),
+        ({"share": 2.0}, "options.share=2.0 must be at most 1", ("options", "share")),
+        ({"share": -1.0}, "what is asked for is impossible", ("options",)),
+    ],
+)
+def test_errors_of_library_code_get_the_key_of_the_recipe(values, message, path):
+    with pytest.raises(WrongValueError) as error:
+        instantiate(Checked, values, "options")
+    assert (str(error.value), error.value.path) == (message, path)
+
+
 def test_callbacks_and_loggers_are_made_and_the_recipe_stays_as_it_was():
     values = {
         "max_epochs": 2,

@@ -88,9 +88,10 @@ def _passed_on(target: Callable[..., Any], values: dict[str, Any]) -> dict[str, 
 
 
 def _located(error: ConfigError, values: dict[str, Any], key: str) -> WrongValueError:
-    """Return the error of library code, which begins with the argument's name, with the key of a recipe.
+    """Return the error of library code, which knows the names of arguments, with the key of a recipe.
 
-    "iou=2 must be at most 1" of the section `model.nms` becomes "model.nms.iou=2 must be at most 1".
+    "iou=2 must be at most 1" of the section `model.nms` becomes "model.nms.iou=2 must be at most 1", and "unknown
+    schedule 'cosinus'" becomes "schedule.name: unknown schedule 'cosinus'".
     """
     if isinstance(error, WrongValueError):
         return error
@@ -101,6 +102,9 @@ def _located(error: ConfigError, values: dict[str, Any], key: str) -> WrongValue
         return WrongValueError(f"{key}.{message}", (*path, *names))
     if message.startswith(f"{key}."):  # the message has the whole key
         return WrongValueError(message, (*path, *names[len(path) :]))
+    quoted = [name for name, value in values.items() if isinstance(value, str) and repr(value) in message]
+    if len(quoted) == 1:
+        return WrongValueError(f"{key}.{quoted[0]}: {message}", (*path, quoted[0]))
     return WrongValueError(message, path)
 
 
