@@ -69,7 +69,7 @@ class TinyFlip(albumentations.HorizontalFlip):
     """A flip under another name."""
 
 
-@vk.register_segmentation_loss("tiny_loss")
+@vk.register_loss("tiny_loss")
 def tiny_loss(logits, classes, class_weights, settings):
     """Cross-entropy."""
     return torch.nn.functional.cross_entropy(logits, classes, ignore_index=255)

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from visionkit.models.segmentation.unet import UNet
     from visionkit.ops.focal_loss import FocalLossOptions
     from visionkit.ops.nms import NMSOptions
-    from visionkit.ops.segmentation_losses import register_segmentation_loss
+    from visionkit.ops.segmentation_losses import register_loss
     from visionkit.pipelines.base import Pipeline
     from visionkit.pipelines.checkpoint import load
     from visionkit.pipelines.classification import ClassificationInferenceOptions, ClassificationPipeline
@@ -163,11 +163,11 @@ __all__ = [
     "make_ensemble",
     "register_backbone",
     "register_format",
+    "register_loss",
     "register_metric",
     "register_model",
     "register_optimizer",
     "register_schedule",
-    "register_segmentation_loss",
     "register_transform",
 ]
 
@@ -228,7 +228,7 @@ _MODULES = {
     "UNet": "visionkit.models.segmentation.unet",
     "FocalLossOptions": "visionkit.ops.focal_loss",
     "NMSOptions": "visionkit.ops.nms",
-    "register_segmentation_loss": "visionkit.ops.segmentation_losses",
+    "register_loss": "visionkit.ops.segmentation_losses",
     "Pipeline": "visionkit.pipelines.base",
     "load": "visionkit.pipelines.checkpoint",
     "ClassificationInferenceOptions": "visionkit.pipelines.classification",
@@ -269,12 +269,14 @@ _MODULES = {
 """Module of each name, the same as in the imports above, which only type checkers read."""
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module 'visionkit' has no attribute {name!r}")
-    value = getattr(importlib.import_module(_MODULES[name]), name)
-    globals()[name] = value  # the next use of the name does not come here
-    return value
+if not TYPE_CHECKING:  # type checkers would take any name for one of the package
+
+    def __getattr__(name: str) -> Any:
+        if name not in _MODULES:
+            raise AttributeError(f"module 'visionkit' has no attribute {name!r}")
+        value = getattr(importlib.import_module(_MODULES[name]), name)
+        globals()[name] = value  # the next use of the name does not come here
+        return value
 
 
 def __dir__() -> list[str]:

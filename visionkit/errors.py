@@ -17,7 +17,7 @@ class VisionkitError(Exception):
         ...     vk.create_backbone("resnet5")
         ... except vk.VisionkitError as error:
         ...     print(error)
-        unknown backbone 'resnet5'; did you mean resnet50 or resnet34 or resnet18?
+        unknown backbone 'resnet5'; did you mean resnet50 or resnet152 or resnet34?
     """
 
     def __init__(self, message: str) -> None:

@@ -86,6 +86,13 @@ def test_an_ensemble_is_tested_but_not_trained_or_saved(fitted, tmp_path):
         trainer.save_checkpoint(tmp_path / "a.ckpt")
 
 
+def test_a_run_may_be_limited_by_steps_alone():
+    data = small_data()
+    trainer = small_trainer(max_epochs=-1, max_steps=3)
+    trainer.fit(small_task(data.class_names), data)
+    assert trainer.global_step == 3
+
+
 def test_a_pipeline_has_its_own_options(fitted):
     kind, task, _, _, _ = fitted
     assert kind(task.model_pipeline).class_names == task.class_names

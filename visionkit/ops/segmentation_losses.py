@@ -29,7 +29,7 @@ losses: Registry[Loss] = Registry("segmentation loss")
 """Called with float32 logits [B, K, H, W], classes int64 [B, H, W], weights of the classes float32 [K] or None, and
 settings; each gives a scalar."""
 
-register_segmentation_loss = losses.register
+register_loss = losses.register
 
 
 def segmentation_loss(

@@ -65,7 +65,7 @@ class ClassificationPipeline(ModelPipeline[Tensor, ClassificationResult]):
     Example:
         >>> import numpy as np
         >>> import visionkit as vk
-        >>> network = vk.Classifier(vk.create_backbone("resnet20_cifar", weights="none"), num_classes=2)
+        >>> network = vk.Classifier(vk.create_backbone("cifar_resnet20", weights="none"), num_classes=2)
         >>> options = vk.ClassificationPreprocessOptions(short_side=32, crop=32)
         >>> pipeline = vk.ClassificationPipeline(network, ["cat", "dog"], preprocess=options)
         >>> sorted(pipeline.predict(np.zeros((48, 64, 3), np.uint8))[0].names)

@@ -92,7 +92,7 @@ class ClassificationEnsemble(Ensemble[Tensor, ClassificationResult, Classificati
     Example:
         >>> import numpy as np
         >>> import visionkit as vk
-        >>> network = vk.Classifier(vk.create_backbone("resnet20_cifar", weights="none"), num_classes=2)
+        >>> network = vk.Classifier(vk.create_backbone("cifar_resnet20", weights="none"), num_classes=2)
         >>> options = vk.ClassificationPreprocessOptions(short_side=32, crop=32)
         >>> member = vk.ClassificationPipeline(network, ["cat", "dog"], preprocess=options)
         >>> len(vk.ClassificationEnsemble([member, member]).predict(np.zeros((48, 64, 3), np.uint8))[0])

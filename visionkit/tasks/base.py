@@ -13,6 +13,7 @@ from typing import Any, ClassVar, cast
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 from typing_extensions import Self
 
 from visionkit.backbones import Backbone
@@ -205,13 +206,22 @@ class Task(LightningModule):
 
         The learning rate is scaled to the effective batch, see `OptimizerOptions.scale_lr`.
         """
-        steps = int(self.trainer.estimated_stepping_batches)  # also sets the training loader up
-        loader: Any = self.trainer.train_dataloader
-        effective = (loader.batch_size or 1) * self.trainer.world_size * self.trainer.accumulate_grad_batches
+        trainer = self.trainer
+        if trainer.train_dataloader is None:
+            trainer.fit_loop.setup_data()
+        loader = trainer.train_dataloader
+        batch_size = (loader.batch_size or 1) if isinstance(loader, DataLoader) else 1
+        effective = batch_size * trainer.world_size * trainer.accumulate_grad_batches
         options = dataclasses.replace(self.optimizer_options, lr=scaled_lr(self.optimizer_options, effective))
         optimizer = optimizers.get(options.name)(parameter_groups(self.network, options), options)
-        epochs = self.trainer.max_epochs if self.trainer.max_epochs and self.trainer.max_epochs > 0 else 1
+        steps = int(trainer.estimated_stepping_batches)
+        epochs = trainer.max_epochs if trainer.max_epochs and trainer.max_epochs > 0 else self._epochs(steps)
         return [optimizer], make_scheduler(optimizer, self.schedule_options, steps, epochs, self.monitor)
+
+    def _epochs(self, steps: int) -> int:
+        """Return the epochs of a run whose length is given in optimizer steps."""
+        steps_per_epoch = self.trainer.num_training_batches / self.trainer.accumulate_grad_batches
+        return max(math.ceil(steps / steps_per_epoch), 1)
 
     def on_fit_start(self) -> None:
         """Log the number of trainable parameters, so that a network that is frozen by mistake is noticed."""

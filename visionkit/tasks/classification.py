@@ -78,7 +78,7 @@ class Classification(LogitsTask):
 
     Example:
         >>> import visionkit as vk
-        >>> model = vk.Classifier(vk.create_backbone("resnet20_cifar", weights="none"), num_classes=2)
+        >>> model = vk.Classifier(vk.create_backbone("cifar_resnet20", weights="none"), num_classes=2)
         >>> vk.Classification(model, ["cat", "dog"]).monitor
         'val/top1'
     """

@@ -2,6 +2,7 @@ import re
 
 import pytest
 
+from tests.real_data import REPOSITORY
 from visionkit.cli.config.compose import compose
 from visionkit.cli.config.hints import HINTS, check_words, key_hint, markdown_table, option_hint
 from visionkit.cli.config.schema import check
@@ -88,6 +89,17 @@ def _exists(key, recipe):
     except ConfigError as error:
         return "unknown key" not in str(error)
     return True
+
+
+PAGE = REPOSITORY / "docs" / "coming-from.md"
+
+
+@pytest.mark.skipif(not PAGE.is_file(), reason="the page is being written")
+def test_every_option_in_the_tables_of_the_documentation_has_a_hint():
+    for section in PAGE.read_text().split("\n## "):
+        if section.split("\n")[0].lower() in ("ultralytics", "detectron2", "mmdetection"):
+            for word in re.findall(r"^\| `(?:--)?([\w.-]+)(?: FILE)?(?:=[^`]*)?` \|", section, re.MULTILINE):
+                assert key_hint(word), word
 
 
 def test_hints_are_a_table_of_the_documentation():

@@ -54,6 +54,7 @@ HINTS: dict[str, tuple[Hint, ...]] = {
         Hint("multi_scale", "`preprocess.multi_scale`"),
         Hint("source", "the images after the checkpoint: `visionkit predict CKPT IMAGE`"),
         Hint("resume", "--resume"),
+        Hint("val", "another command: `visionkit validate CKPT`"),
         Hint("project", "not needed: a run is written to runs/<recipe>/<number>"),
         Hint("name", "not needed: a run is written to runs/<recipe>/<number>"),
     ),
@@ -101,6 +102,7 @@ HINTS: dict[str, tuple[Hint, ...]] = {
         Hint("data_root", "`data.root`"),
         Hint("load_from", "`model.weights`"),
         Hint("work_dir", "not needed: a run is written to runs/<recipe>/<number>"),
+        Hint("auto_scale_lr", "`optimizer.base_batch_size` and `optimizer.scale_lr`"),
         Hint("cfg-options", "key=value after the recipe, without an option"),
     ),
     "torchvision's references": (
