@@ -65,17 +65,17 @@ def test_255_is_learned_scored_and_predicted_as_the_class_it_is(here):
 
 @pytest.mark.parametrize("workers", [0, 1])
 @pytest.mark.parametrize(
-    ("mask", "said"),
+    ("mask", "message"),
     [
         (np.full((SIDE, SIDE), 7, np.uint8), ["3.png", "7"]),
         (np.zeros((SIDE, SIDE + 1), np.uint8), ["3.png", "33", "32"]),
     ],
     ids=["value", "size"],
 )
-def test_a_mask_that_does_not_fit_is_named_in_a_few_lines(here, mask, said, workers, capfd):
+def test_a_mask_that_does_not_fit_is_named_in_a_few_lines(here, mask, message, workers, capfd):
     Image.fromarray(mask).save(here / "masks" / "3.png")
     assert main(["fit", "mine.yaml", f"data.num_workers={workers}", "trainer.max_epochs=1"]) == 2
     told = capfd.readouterr().err.partition("visionkit: ")[2]
-    assert all(word in told for word in said), told
+    assert all(word in told for word in message), told
     assert len(told.strip().splitlines()) <= 5
     assert "Traceback" not in told

@@ -67,7 +67,7 @@ def predicted(checkpoint, images, folder):
 def agree(found, rows):
     """Whether `predict` says of each image what `test` says."""
     for entry, row in zip(found, rows, strict=True):
-        names, scores = zip(*[(said["name"], said["score"]) for said in entry["classes"][:5]], strict=True)
+        names, scores = zip(*[(printed["name"], printed["score"]) for printed in entry["classes"][:5]], strict=True)
         assert list(names) == row["classes"]
         np.testing.assert_allclose(scores, row["scores"], atol=1e-5)
 
@@ -89,7 +89,7 @@ def test_predict_and_test_agree_image_for_image(checkpoint, images, tmp_path, ca
     assert height > 40, "a strip with the classes stands below"
 
 
-def test_validate_says_what_the_last_epoch_said(checkpoint, tmp_path):
+def test_validate_repeats_the_metrics_of_the_last_epoch(checkpoint, tmp_path):
     known = torch.load(checkpoint, weights_only=True)["visionkit"]["metrics"]
     assert main(["validate", checkpoint, "--output", str(tmp_path)]) == 0
     metrics = json.loads((tmp_path / "metrics.json").read_text())
@@ -101,7 +101,7 @@ def test_what_is_meant_to_be_so_is_not_warned_of(checkpoint, tmp_path, recwarn):
     assert [str(warning.message) for warning in recwarn if "lightning" in warning.filename] == []
 
 
-def test_a_wrong_value_is_said_with_the_place_it_stands_at(checkpoint, tmp_path, capsys):
+def test_the_error_of_a_wrong_value_has_its_place(checkpoint, tmp_path, capsys):
     (tmp_path / "card.yaml").write_text("data:\n  batch_size: many\n")
     for words, wrong, where in (
         (["evaluation.metric=nonsense"], "evaluation.metric is 'nonsense'", "the command line"),
@@ -109,10 +109,10 @@ def test_a_wrong_value_is_said_with_the_place_it_stands_at(checkpoint, tmp_path,
         ([str(tmp_path / "card.yaml")], "data.batch_size is 'many'", "card.yaml:2"),
     ):
         assert main(["test", checkpoint, *words]) == 2
-        said = capsys.readouterr().err.splitlines()
-        assert wrong in said[0]
-        assert said[-1].endswith(where)
-        assert len(said) <= 5
+        printed = capsys.readouterr().err.splitlines()
+        assert wrong in printed[0]
+        assert printed[-1].endswith(where)
+        assert len(printed) <= 5
 
 
 def test_views_are_asked_for_on_the_command_line(checkpoint, tmp_path, capsys):
@@ -121,16 +121,16 @@ def test_views_are_asked_for_on_the_command_line(checkpoint, tmp_path, capsys):
     scales = ["inference.views=dense", "inference.short_sides=[32, 40]", "inference.flip=false"]
     assert scored([checkpoint], tmp_path / "dense", *scales)[0]["overall"]["top1"] >= 0
     capsys.readouterr()
-    for word, said in [
+    for word, printed in [
         ("inference.views=tenn", "did you mean ten"),
         ("inference.short_sides=[20]", "below preprocess.crop 28"),
         ("inference.short_sides=all", "inference.short_sides is 'all'"),
     ]:
         assert main(["test", checkpoint, word]) == 2
-        assert said in capsys.readouterr().err
+        assert printed in capsys.readouterr().err
 
 
-def test_predict_looks_as_the_recipe_says(images, tmp_path):
+def test_predict_uses_the_views_of_the_recipe(images, tmp_path):
     checkpoint = fit(tmp_path, "inference.views=ten", "inference.short_sides=[32, 40]")
     _, rows = scored([checkpoint], tmp_path / "scores")
     agree(predicted(checkpoint, images[0], tmp_path / "out"), rows)

@@ -122,7 +122,7 @@ WRONG_VALUES = {
     "schedule.name=cosinus": "name",
     "model.backbone.norm=trainde": "norm",
 }
-REFUSED_BY_THE_CODE = {
+REFUSED_VALUES = {
     "data.splits.train.count=many": "data.splits.train.count is 'many', and must be: int",
     "trainer.accelerator=banana": "accelerator",
     "data.batch_size=0": "batch_size",
@@ -143,12 +143,12 @@ def test_wrong_values_are_answered_in_five_lines(word, recipe, capsys, tmp_path,
     assert "Traceback" not in message
 
 
-@pytest.mark.parametrize("word", REFUSED_BY_THE_CODE)
+@pytest.mark.parametrize("word", REFUSED_VALUES)
 def test_values_of_the_right_type_that_cannot_be_used_are_named(word, recipe, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main(["fit", str(recipe), *TINY, word]) == 2
     message = capsys.readouterr().err.strip()
-    assert REFUSED_BY_THE_CODE[word] in message
+    assert REFUSED_VALUES[word] in message
     assert len(message.splitlines()) <= 5
 
 
@@ -278,7 +278,7 @@ def test_freezing_random_weights_is_refused(recipe, capsys, tmp_path, monkeypatc
     assert "random values" in capsys.readouterr().err
 
 
-def test_a_run_folder_that_cannot_be_written_is_said(recipe, capsys, tmp_path, monkeypatch):
+def test_a_run_folder_that_cannot_be_written_is_an_error(recipe, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "runs").write_text("a file, not a folder")
     assert main(["fit", str(recipe), *TINY]) == 2
@@ -305,9 +305,9 @@ def test_a_round_of_fit_test_and_predict(trained, tmp_path, capsys, monkeypatch)
     monkeypatch.chdir(tmp_path)
     checkpoint = str(trained / "best.ckpt")
     assert main(["test", checkpoint, "--output", "scores"]) == 0
-    said = capsys.readouterr()
-    assert "AP50" in said.out
-    assert "detections with a score above 0, at most 100 per image" in " ".join((said.out + said.err).split())
+    printed = capsys.readouterr()
+    assert "AP50" in printed.out
+    assert "detections with a score above 0, at most 100 per image" in " ".join((printed.out + printed.err).split())
     scores = json.loads((tmp_path / "scores" / "metrics.json").read_text())
     rows = json.loads((tmp_path / "scores" / "predictions.json").read_text())
     assert {"AP", "AP50", "F1"} <= set(scores["overall"])
@@ -330,14 +330,14 @@ def test_a_round_of_fit_test_and_predict(trained, tmp_path, capsys, monkeypatch)
         assert Image.open(tmp_path / "out" / entry["drawn"]).size == (64, 64)
 
 
-def test_a_threshold_below_the_networks_own_is_told(trained, tmp_path, capsys, monkeypatch):
+def test_a_threshold_below_that_of_the_model_warns(trained, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("visionkit.pipelines.DetectionPipeline.min_score", 0.25)
     Image.fromarray(Shapes(split="val", count=1, size=64)[0].image).save("a.png")
-    for threshold, told in ((0.2, True), (0.25, False)):
+    for threshold, warned in ((0.2, True), (0.25, False)):
         assert main(["predict", str(trained / "best.ckpt"), "a.png", "--score-threshold", str(threshold)]) == 0
-        said = capsys.readouterr()
-        assert ("a score above 0.25" in " ".join((said.out + said.err).split())) == told
+        printed = capsys.readouterr()
+        assert ("a score above 0.25" in " ".join((printed.out + printed.err).split())) == warned
 
 
 def test_validate_takes_another_card_and_refuses_other_classes(trained, tmp_path, capsys, monkeypatch):
@@ -361,7 +361,7 @@ def test_resume_goes_on_from_the_last_checkpoint(trained, monkeypatch):
     assert (before, after) == (2, 4)
 
 
-def test_an_output_folder_that_cannot_be_written_is_said(trained, tmp_path, capsys):
+def test_an_output_folder_that_cannot_be_written_is_an_error(trained, tmp_path, capsys):
     (tmp_path / "out").write_text("a file, not a folder")
     Image.new("RGB", (32, 32)).save(tmp_path / "a.png")
     status = main(["predict", str(trained / "best.ckpt"), str(tmp_path / "a.png"), "--output", str(tmp_path / "out")])
@@ -403,7 +403,7 @@ def test_two_processes_share_one_run_folder(recipe, tmp_path):
     assert done.stdout.count("best checkpoint") == 1
 
 
-def test_nothing_to_resume_is_said(recipe, capsys, tmp_path, monkeypatch):
+def test_nothing_to_resume_is_an_error(recipe, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main(["fit", str(recipe), "--resume"]) == 2
     assert "nothing to resume" in capsys.readouterr().err
@@ -416,9 +416,9 @@ def test_data_check_prints_metrics(capsys, tmp_path):
     assert "5 images" in capsys.readouterr().out
 
 
-def test_a_run_without_validation_says_so_and_names_the_checkpoint_there_is(recipe, capsys, tmp_path, monkeypatch):
+def test_a_run_without_validation_reports_it_and_names_its_checkpoint(recipe, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main(["fit", str(recipe), *TINY, "trainer.check_val_every_n_epoch=2"]) == 0
-    said = capsys.readouterr().out
-    assert "no validation was run" in said
-    assert "next: visionkit test runs/mine/1/last.ckpt" in said
+    printed = capsys.readouterr().out
+    assert "no validation was run" in printed
+    assert "next: visionkit test runs/mine/1/last.ckpt" in printed

@@ -66,7 +66,7 @@ def test_metrics_and_shares_are_written(checkpoint, tmp_path, words):
     assert all(sum(row["shares"].values()) == pytest.approx(1) for row in rows)
 
 
-def test_predict_writes_masks_and_says_what_test_says(checkpoint, images, tmp_path):
+def test_predict_writes_masks_and_agrees_with_test(checkpoint, images, tmp_path):
     out = tmp_path / "out"
     assert main(["predict", checkpoint, *images, "--output", str(out)]) == 0
     found = json.loads((out / "predictions.json").read_text())
@@ -83,6 +83,6 @@ def test_predict_writes_masks_and_says_what_test_says(checkpoint, images, tmp_pa
         assert np.asarray(Image.open(out / entry["drawn"])).shape[1:] == (56, 3)
 
 
-def test_the_mean_of_a_network_with_itself_is_what_it_says(checkpoint, tmp_path):
+def test_the_mean_of_a_model_with_itself_is_its_own_result(checkpoint, tmp_path):
     alone = scored([checkpoint], tmp_path / "alone")
     assert scored([checkpoint, checkpoint], tmp_path / "both") == alone

@@ -106,7 +106,7 @@ def test_a_frozen_network_learns_in_its_head_alone(trained, tmp_path):
     assert len(moments) == 2, "weight and bias of the last layer"
 
 
-def test_stages_are_unfrozen_as_the_recipe_says(trained, tmp_path):
+def test_stages_are_unfrozen_as_in_the_recipe(trained, tmp_path):
     words = ["model.backbone.frozen_stages=all", "trainer.max_epochs=3"]
     steps = "unfreeze=[{epoch: 1, frozen_stages: 3, warmup_steps: 2}, {epoch: 2, frozen_stages: 2}]"
     path = fit("classification", tmp_path, f"model.backbone.weights={trained['detection']}", *words, steps)
@@ -116,7 +116,7 @@ def test_stages_are_unfrozen_as_the_recipe_says(trained, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("word", "said"),
+    ("word", "message"),
     [
         ("unfreeze=[{epoch: 1, frozen_stage: 3}]", "unknown key unfreeze.0.frozen_stage; did you mean frozen_stages"),
         ("unfreeze=[{epoch: soon, frozen_stages: 3}]", "unfreeze.0.epoch is 'soon'"),
@@ -125,13 +125,13 @@ def test_stages_are_unfrozen_as_the_recipe_says(trained, tmp_path):
         ("model.backbone.frozen_stages=most", "frozen_stages is 'most'"),
     ],
 )
-def test_mistakes_are_told(word, said, trained, tmp_path, monkeypatch, capsys):
+def test_mistakes_are_errors(word, message, trained, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.yaml").write_text(RECIPES["classification"])
     words = [f"model.backbone.weights={trained['detection']}", "model.backbone.frozen_stages=all"]
     assert main(["fit", "mine.yaml", *words, word]) == 2
     told = capsys.readouterr().err
-    assert said in told
+    assert message in told
     assert len(told.strip().splitlines()) <= 5
 
 

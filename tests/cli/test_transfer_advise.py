@@ -93,12 +93,12 @@ def test_a_crop_too_small_for_the_network_is_put_right(desk, capsys):
 def test_without_batchnorm_the_domain_stays_open(desk, capsys):
     text = said(["mine.yaml", "model.backbone=vgg11"], capsys)
     assert "vgg11 has no BatchNorm layers" in text
-    assert "case: few images, similar domain (if they look alike)" in text
-    assert "case: few images, different domain (if they do not)" in text
+    assert "case: few images, similar domain (if the images are alike)" in text
+    assert "case: few images, different domain (if they are not)" in text
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (["mine.yaml", "model.backbone=resnet18", "model.backbone.weights=none"], "would fix the random values"),
         (["mine.yaml", "model.backbone=resnet19"], "unknown name 'resnet19'; did you mean resnet18"),
@@ -108,7 +108,7 @@ def test_without_batchnorm_the_domain_stays_open(desk, capsys):
         (["nowhere.yaml"], "there is no recipe or data card nowhere.yaml"),
     ],
 )
-def test_mistakes_are_told(words, told, desk, capsys):
+def test_mistakes_are_errors(words, message, desk, capsys):
     text = said(words, capsys, status=2)
-    assert told in text
+    assert message in text
     assert len(text.strip().splitlines()) <= 5

@@ -45,25 +45,25 @@ class Case:
 CASES: dict[tuple[bool, bool], Case] = {
     (False, True): Case(
         "few images, similar domain",
-        "the features fit as they are, and few images would spoil them: train what is behind them",
+        "the features fit, and few images would make them worse: train only the layers after them",
         (HEAD,),
         ("model.backbone.norm=frozen", "model.backbone.frozen_stages=all"),
     ),
     (True, True): Case(
         "many images, similar domain",
-        "enough to change all layers, the earlier the less",
+        "enough images to train all layers, the first ones with lower learning rates",
         (FINETUNE,),
         ("model.backbone.norm=frozen", "model.backbone.frozen_stages=1", "optimizer.stage_lr_decay=0.7"),
     ),
     (False, False): Case(
         "few images, different domain",
-        "late features are too special: keep the first stages, which are general, and let the rest learn slowly",
+        "late features are too specific: freeze the first stages, which are general, and train the others slowly",
         (FINETUNE, "model.backbone.frozen_stages=2"),
         ("model.backbone.norm=frozen", "model.backbone.frozen_stages=2", "optimizer.stage_lr_decay=0.7"),
     ),
     (True, False): Case(
         "many images, different domain",
-        "pretrained weights are a good start, no more: all stages learn at one rate",
+        "pretrained weights are only a good start: train all stages with one learning rate",
         (FINETUNE, "optimizer.stage_lr_decay=1"),
         ("model.backbone.norm=frozen", "model.backbone.frozen_stages=0"),
     ),
@@ -109,8 +109,8 @@ def _about_domain(statistics: Any, backbone: Any) -> Iterator[str]:
     for what, own, source in (("mean", statistics.mean, backbone.mean), ("std", statistics.std, backbone.std)):
         yield f"{what} of red, green, blue: {_numbers(own)}; {backbone.name} is normalized with {_numbers(source)}"
     if statistics.mean_distance is None:
-        yield f"{backbone.name} has no BatchNorm layers, which alone keep statistics of the images it was trained on:"
-        yield "how far yours are from them cannot be said; try model.backbone=resnet50, or judge by eye"
+        yield f"{backbone.name} has no BatchNorm layers, so there are no statistics of the images it was trained on:"
+        yield "the distance to your images is unknown; try model.backbone=resnet50, or compare by eye"
         return
     stages = ", ".join(f"{stage} {value:.3f}" for stage, value in statistics.distance.items())
     yield f"distance of the features to the network's own, {statistics.sample_size} images, by stage: {stages}"
@@ -127,7 +127,9 @@ def _verdict(statistics: Any, task: str, start: Sequence[str], common: Sequence[
         start: the words as they were typed.
         common: words that every command needs.
     """
-    open_ends = {True: " (if they look alike)", False: " (if they do not)"} if statistics.is_similar is None else {}
+    open_ends = (
+        {True: " (if the images are alike)", False: " (if they are not)"} if statistics.is_similar is None else {}
+    )
     for similar in open_ends or [statistics.is_similar]:
         case = CASES[statistics.is_large, similar]
         yield f"\ncase: {case.name}{open_ends.get(similar, '')}"

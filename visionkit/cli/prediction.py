@@ -37,18 +37,18 @@ def predict(
     images = find_images([Path(path) for path in paths])
     names = _result_names(images)
     if threshold < pipeline.min_score:
-        told = "the network itself tells only what has a score above %g: model.score_threshold when it was trained"
-        logger.warning(told, pipeline.min_score)
-    found, predictions = [], 0
+        text = "the model returns only predictions with a score above %g: model.nms.score_threshold of its recipe"
+        logger.warning(text, pipeline.min_score)
+    rows, predictions = [], 0
     for path, name in track(list(zip(images, names, strict=True)), description="predict"):
         image = read_image(path)
         result = pipeline.predict(image)[0].filter(threshold)
         Image.fromarray(draw(result, image)).save(folder / name)
-        found.append({**result.to_dict(), "image": str(path), "drawn": name, **_write_images(result, folder, name)})
+        rows.append({**result.to_dict(), "image": str(path), "drawn": name, **_write_images(result, folder, name)})
         predictions += len(result)
-    (folder / "predictions.json").write_text(json.dumps(found, indent=1))
+    (folder / "predictions.json").write_text(json.dumps(rows, indent=1))
     Console().print(
-        f"{len(found)} images, {predictions} {result.counted} of at least {threshold:g}: {folder}",
+        f"{len(rows)} images, {predictions} {result.counted} of at least {threshold:g}: {folder}",
         soft_wrap=True,
     )
     return 0

@@ -199,7 +199,7 @@ def test_a_model_of_another_task_is_refused(composed, monkeypatch):
 
 
 @pytest.mark.parametrize("key", ["task", "model.name", "model.backbone.name", "data.format"])
-def test_what_must_be_said_is_asked_for(composed, key):
+def test_missing_names_are_asked_for(composed, key):
     with pytest.raises(ConfigError, match=f"{key} is missing in the recipe"):
         check(composed("data.format=coco", f"{key}="))
 

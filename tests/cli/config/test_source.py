@@ -124,7 +124,7 @@ def test_what_is_not_found_has_no_meaning(made_up, text):
     assert meaning("made_up.shapes", text) is None
 
 
-def test_variables_and_modules_are_told_apart(made_up):
+def test_variables_and_modules_are_distinguished(made_up):
     assert isinstance(meaning("made_up.shapes", "size"), Variable)
     assert meaning("made_up", "a").name == "made_up.a"
 

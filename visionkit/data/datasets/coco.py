@@ -137,9 +137,9 @@ def to_rle(segmentation: Any, size: tuple[int, int]) -> Rle:
         DataError: it is none of these.
     """
     if isinstance(segmentation, list) and segmentation:
-        return rle.merge(rle.frPyObjects(segmentation, *size))  # type: ignore[no-any-return]
+        return rle.merge(rle.frPyObjects(segmentation, *size))
     if isinstance(segmentation, dict) and isinstance(segmentation.get("counts"), list):
-        return rle.frPyObjects(segmentation, *size)  # type: ignore[no-any-return]
+        return rle.frPyObjects(segmentation, *size)
     if isinstance(segmentation, dict) and "counts" in segmentation:
         counts = segmentation["counts"]
         return {"size": list(size), "counts": counts.encode() if isinstance(counts, str) else counts}

@@ -103,7 +103,7 @@ def _read_xml(path: Path) -> Element:
         raise DataError(
             f"{path} defines entities, which no annotation needs; refused ({type(error).__name__})"
         ) from error
-    return root  # type: ignore[no-any-return]
+    return root
 
 
 def _text(node: Element, key: str, image: str) -> str:

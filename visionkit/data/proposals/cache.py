@@ -36,7 +36,7 @@ class BoxCache:
         """The boxes of an image, float32 [P, 4]; computed and kept where they are not yet there, or broken."""
         path = self.path(image)
         try:
-            return np.load(path).astype(np.float32).reshape(-1, 4)  # type: ignore[no-any-return]
+            return np.load(path).astype(np.float32).reshape(-1, 4)
         except (OSError, ValueError, EOFError):
             boxes = compute()
         with atomic_write(path) as file:

@@ -98,7 +98,7 @@ def _albumentations() -> dict[str, Any]:
 
 
 @transforms.register("RandomResizedCrop")
-class RandomResizedCrop(albumentations.RandomResizedCrop):  # type: ignore[misc]
+class RandomResizedCrop(albumentations.RandomResizedCrop):
     """Albumentations' own, resizing as evaluation does unless the recipe asks for another way.
 
     Its arguments are those of albumentations; with `interpolation` or `area_for_downscale` OpenCV resizes.
@@ -107,13 +107,13 @@ class RandomResizedCrop(albumentations.RandomResizedCrop):  # type: ignore[misc]
     def apply(self, img: ImageArray, crop_coords: tuple[int, int, int, int], **params: Any) -> ImageArray:
         """Crop uint8 [H, W, 3] to xyxy pixels, and resize."""
         if self.interpolation != cv2.INTER_LINEAR or self.area_for_downscale is not None:
-            return super().apply(img, crop_coords, **params)  # type: ignore[no-any-return]
+            return super().apply(img, crop_coords, **params)
         x1, y1, x2, y2 = crop_coords
         return resize_image(img[y1:y2, x1:x2], *self.size)
 
 
 @transforms.register("ScaleJitter")
-class ScaleJitter(albumentations.SmallestMaxSize):  # type: ignore[misc]
+class ScaleJitter(albumentations.SmallestMaxSize):
     """Resize so that the short side has a length drawn evenly from a range (Simonyan 2014, section 3.1).
 
     A random crop is meant to follow.
@@ -146,7 +146,7 @@ class ScaleJitter(albumentations.SmallestMaxSize):  # type: ignore[misc]
 
 
 @transforms.register("PcaColorShift")
-class PcaColorShift(albumentations.ImageOnlyTransform):  # type: ignore[misc]
+class PcaColorShift(albumentations.ImageOnlyTransform):
     """Add one color to all pixels, drawn along the principal axes of the training set's colors.
 
     The color is the sum over the axes of axis x eigenvalue x a number drawn from N(0, sigma) (Krizhevsky 2012,

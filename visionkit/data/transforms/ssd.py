@@ -18,7 +18,7 @@ MEAN_COLOR = (123, 117, 104)
 
 
 @transforms.register("ZoomOut")
-class ZoomOut(albumentations.Pad):  # type: ignore[misc]
+class ZoomOut(albumentations.Pad):
     """Lay the image on a larger ground of one color, so that its objects are small (section 3.6).
 
     Args:
@@ -48,7 +48,7 @@ class ZoomOut(albumentations.Pad):  # type: ignore[misc]
 
 
 @transforms.register("IouCrop")
-class IouCrop(BaseCrop):  # type: ignore[misc]
+class IouCrop(BaseCrop):
     """Cut out a part whose IoU with an object reaches a bound that is drawn first (section 2.2, data augmentation).
 
     Objects stay if their center does. Crowds stay with any part of them, so that it trains as nothing.

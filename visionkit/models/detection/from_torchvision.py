@@ -78,7 +78,7 @@ class FromTorchvision(DetectionModel):
         own_transform = network.transform
         self.network, self.num_classes = network, num_classes
         self._mean, self._std = tuple(own_transform.image_mean), tuple(own_transform.image_std)
-        self.backbone = network.backbone  # type: ignore[assignment]  # not a Backbone; has a learning rate of its own
+        self.backbone = network.backbone  # not a Backbone; has a learning rate of its own
         network.transform = BatchOnlyTransform(own_transform.size_divisible)
 
     @property
