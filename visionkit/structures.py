@@ -28,6 +28,13 @@ class Annotation:
         difficult: bool [N], neither rewarded nor punished in evaluation (VOC difficult).
         area: float32 [N], square pixels of the object (of its mask where there is one, else of its box).
         masks: one compressed RLE per object, or None when the format has no masks.
+
+    Example:
+        >>> import visionkit as vk
+        >>> import numpy as np
+        >>> boxes = np.array([[10, 20, 50, 60]], np.float32)
+        >>> len(vk.Annotation(boxes=boxes, labels=np.array([0])))
+        1
     """
 
     boxes: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 4), np.float32))
@@ -54,6 +61,12 @@ class Sample:
         label: index of the image's class, or None.
         tags: int64, indices of all classes that hold for the image, rising; None where that is not known.
         proposals: float32 [P, 4], xyxy, regions that may hold an object, the best first; None where none are given.
+
+    Example:
+        >>> import visionkit as vk
+        >>> import numpy as np
+        >>> vk.Sample(np.zeros((48, 64, 3), np.uint8), image_id=7, file_name="7.jpg", label=1).size
+        (48, 64)
     """
 
     image: NDArray[np.uint8]
@@ -75,6 +88,11 @@ class Target(TypedDict, total=False):
     """What models and metrics are told about one image, as tensors; boxes are xyxy in pixels of the image they go with.
 
     N objects. `boxes` to `size` are always there, the others where the data set has them.
+
+    Example:
+        >>> import visionkit as vk
+        >>> import torch
+        >>> target: vk.Target = {"boxes": torch.tensor([[10.0, 20.0, 50.0, 60.0]]), "labels": torch.tensor([0])}
     """
 
     boxes: Tensor
@@ -105,7 +123,17 @@ class Target(TypedDict, total=False):
 
 
 class Prediction(TypedDict, total=False):
-    """What a detector finds in one image; M boxes, xyxy in pixels, best first."""
+    """What a detector finds in one image; M boxes, xyxy in pixels, best first.
+
+    Example:
+        >>> import visionkit as vk
+        >>> import torch
+        >>> model = vk.RetinaNet(vk.create_backbone("resnet18", weights="none"), num_classes=2).eval()
+        >>> with torch.no_grad():
+        ...     prediction: vk.Prediction = model([torch.zeros(3, 64, 64)])[0]
+        >>> prediction["boxes"].shape[1]
+        4
+    """
 
     boxes: Tensor
     """float32 [M, 4]"""

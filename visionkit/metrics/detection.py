@@ -26,6 +26,17 @@ class DetectionMetric(Metric):
     Attributes:
         main_metric: name of the metric that selects the best checkpoint; higher is better.
         records: record of each image of this process, by image id.
+
+    Example:
+        >>> import visionkit as vk
+        >>> import torch
+        >>> from visionkit.metrics.coco import CocoAP
+        >>> metric = CocoAP(class_names=["cat"])
+        >>> boxes, labels = torch.tensor([[10.0, 20.0, 50.0, 60.0]]), torch.tensor([0])
+        >>> prediction = {"boxes": boxes, "scores": torch.tensor([0.9]), "labels": labels}
+        >>> metric.update([prediction], [{"boxes": boxes, "labels": labels, "image_id": 1, "size": (80, 80)}])
+        >>> round(metric.compute().overall["AP50"], 3)
+        1.0
     """
 
     full_state_update = False

@@ -19,6 +19,12 @@ class Model(nn.Module):
         task: name of the task that trains it.
         backbone: source of the feature maps.
         num_classes: K, without background.
+
+    Example:
+        >>> import visionkit as vk
+        >>> model = vk.RetinaNet(vk.create_backbone("resnet18", weights="none"), num_classes=2)
+        >>> isinstance(model, vk.Model), model.task, model.spec["name"]
+        (True, 'detection', 'retinanet')
     """
 
     task: ClassVar[str]
@@ -61,6 +67,15 @@ class DetectionModel(Model):
         takes_proposals: whether the model finds no regions by itself. Its targets then have `proposals`, and in
             evaluation it is called as `model(images, proposals=...)`.
         predicts_masks: whether predictions have `mask_probabilities`.
+
+    Example:
+        >>> import visionkit as vk
+        >>> import torch
+        >>> model = vk.RetinaNet(vk.create_backbone("resnet18", weights="none"), num_classes=2).eval()
+        >>> with torch.no_grad():
+        ...     predictions = model([torch.zeros(3, 64, 64)])
+        >>> sorted(predictions[0])
+        ['boxes', 'labels', 'scores']
     """
 
     task: ClassVar[str] = "detection"
@@ -118,6 +133,24 @@ class ClassificationModel(Model):
     Attributes:
         multi_label: whether an image has any number of classes. Each logit then goes through a sigmoid of its own, and
             the loss is binary cross-entropy; otherwise a softmax goes over all of them.
+
+    Example:
+        >>> import visionkit as vk
+        >>> import torch
+        >>> from torch import nn
+        >>> class Linear(vk.ClassificationModel):
+        ...     def __init__(self, backbone, num_classes):
+        ...         super().__init__()
+        ...         self.backbone, self.num_classes = backbone, num_classes
+        ...         *_, deepest = backbone.stages.values()
+        ...         self.head = nn.Linear(deepest.channels, num_classes)
+        ...
+        ...     def forward(self, x):
+        ...         *_, deepest = self.backbone(x).values()
+        ...         return self.head(deepest.mean(dim=(2, 3)))
+        >>> model = Linear(vk.create_backbone("resnet18", weights="none"), num_classes=2)
+        >>> model(torch.zeros(2, 3, 64, 64)).shape
+        torch.Size([2, 2])
     """
 
     task: ClassVar[str] = "classification"
@@ -160,6 +193,13 @@ class SegmentationModel(Model):
     Attributes:
         stride: the padded sides are multiples of it; as a rule the total stride. 1 pads nothing.
         min_size: smallest height and width in pixels, a multiple of `stride`.
+
+    Example:
+        >>> import visionkit as vk
+        >>> import torch
+        >>> model = vk.UNet(vk.create_backbone("resnet18", weights="none"), num_classes=2)
+        >>> model(torch.zeros(2, 3, 50, 70)).shape
+        torch.Size([2, 2, 50, 70])
     """
 
     task: ClassVar[str] = "segmentation"

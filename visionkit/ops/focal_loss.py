@@ -19,6 +19,11 @@ class FocalLossOptions:
 
     Raises:
         ConfigError: a value is out of its range.
+
+    Example:
+        >>> import visionkit as vk
+        >>> vk.FocalLossOptions(gamma=1.5).gamma
+        1.5
     """
 
     alpha: float = 0.25

@@ -50,6 +50,13 @@ class Pipeline(nn.Module, Generic[P, R]):
         category_ids: the data set's own ids of the classes, for result files.
         class_colors: RGB of each class in drawings; None for default colors.
         preprocessing: resizes and normalizes images.
+
+    Example:
+        >>> import visionkit as vk
+        >>> model = vk.UNet(vk.create_backbone("resnet18", weights="none"), num_classes=2)
+        >>> pipeline = vk.SegmentationPipeline(model, ["road", "sky"])
+        >>> isinstance(pipeline, vk.Pipeline), pipeline.class_names
+        (True, ['road', 'sky'])
     """
 
     task: ClassVar[str]

@@ -33,6 +33,11 @@ class ClassificationInferenceOptions:
 
     Raises:
         ConfigError: unknown views, or a number is out of its range.
+
+    Example:
+        >>> import visionkit as vk
+        >>> vk.ClassificationInferenceOptions(views="ten").views
+        'ten'
     """
 
     views: str = "center"

@@ -35,6 +35,11 @@ class DetectionInferenceOptions:
 
     Raises:
         ConfigError: a number is out of its range.
+
+    Example:
+        >>> import visionkit as vk
+        >>> vk.DetectionInferenceOptions(flip=True, tta_scales=[1.0, 1.5]).flip
+        True
     """
 
     tta_scales: list[float] = field(default_factory=lambda: [1.0])

@@ -37,6 +37,11 @@ class SegmentationInferenceOptions:
 
     Raises:
         ConfigError: a number is out of its range.
+
+    Example:
+        >>> import visionkit as vk
+        >>> vk.SegmentationInferenceOptions(tile=512).overlap
+        64
     """
 
     tta_scales: list[float] = field(default_factory=lambda: [1.0])

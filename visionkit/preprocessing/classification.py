@@ -24,6 +24,11 @@ class ClassificationPreprocessOptions:
 
     Raises:
         ConfigError: the crop is larger than the resized image.
+
+    Example:
+        >>> import visionkit as vk
+        >>> vk.ClassificationPreprocessOptions(short_side=36, crop=32).crop
+        32
     """
 
     short_side: int = 256

@@ -37,6 +37,11 @@ class DetectionPreprocessOptions:
 
     Raises:
         ConfigError: the sides contradict each other, or a size or fit does not exist.
+
+    Example:
+        >>> import visionkit as vk
+        >>> vk.DetectionPreprocessOptions(short_side=480).long_side
+        1333
     """
 
     short_side: int = 800

@@ -27,6 +27,11 @@ class SegmentationPreprocessOptions:
 
     Raises:
         ConfigError: a side or the scale is not positive, or they contradict each other.
+
+    Example:
+        >>> import visionkit as vk
+        >>> vk.SegmentationPreprocessOptions(short_side=512).scale
+        1.0
     """
 
     short_side: int | None = None

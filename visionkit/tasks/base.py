@@ -99,6 +99,13 @@ class Task(LightningModule):
         metric: metric of the split that is being scored.
         results: metrics of the split that was scored last.
         recipe: the recipe that the task was made from, as a record in checkpoints; nothing depends on it.
+
+    Example:
+        >>> import visionkit as vk
+        >>> model = vk.UNet(vk.create_backbone("resnet18", weights="none"), num_classes=2)
+        >>> task = vk.Segmentation(model, ["road", "sky"])
+        >>> isinstance(task, vk.Task), task.class_names
+        (True, ['road', 'sky'])
     """
 
     name: ClassVar[str]

@@ -37,6 +37,11 @@ class ClassificationLossOptions:
 
     Raises:
         ConfigError: the smoothing is not in [0, 1).
+
+    Example:
+        >>> import visionkit as vk
+        >>> vk.ClassificationLossOptions(label_smoothing=0.1).class_weights
+        'none'
     """
 
     label_smoothing: float = 0.0
@@ -54,6 +59,11 @@ class ClassificationEvaluationOptions:
     Attributes:
         metric: the metric that selects best.ckpt: top1, top5, mean_recall, or for several labels per image mAP, F1;
             None is top1 or mAP.
+
+    Example:
+        >>> import visionkit as vk
+        >>> vk.ClassificationEvaluationOptions(metric="top5").metric
+        'top5'
     """
 
     metric: Literal["top1", "top5", "mean_recall", "mAP", "F1"] | None = None

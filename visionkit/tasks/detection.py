@@ -39,6 +39,11 @@ class DetectionEvaluationOptions:
 
     Raises:
         ConfigError: there is no such metric.
+
+    Example:
+        >>> import visionkit as vk
+        >>> vk.DetectionEvaluationOptions(metric="voc07").metric
+        'voc07'
     """
 
     metric: str = "coco"

@@ -23,6 +23,11 @@ class MixingOptions:
 
     Raises:
         ConfigError: one is negative or not finite.
+
+    Example:
+        >>> import visionkit as vk
+        >>> vk.MixingOptions(mixup_alpha=0.2).cutmix_alpha
+        0.0
     """
 
     mixup_alpha: float = 0.0

@@ -33,6 +33,11 @@ class OptimizerOptions:
             the first as often as there are stages (Howard & Ruder 2018, section 3.2: 1/2.6; Bao 2021: .65 a layer).
         base_batch_size: images a step, over all devices and accumulated batches, that `lr` is meant for.
         scale_lr: scale `lr` in proportion when the effective batch differs (Goyal 2017); False only warns.
+
+    Example:
+        >>> import visionkit as vk
+        >>> vk.OptimizerOptions(name="adamw", lr=0.001, momentum=0.9).name
+        'adamw'
     """
 
     name: str = "sgd"
@@ -63,6 +68,11 @@ class ScheduleOptions:
         power: of the remaining share of the run, for poly (Chen et al. 2016, section 4.1.1: .9).
         final_factor: share of the rate that cosine ends on.
         patience: evaluations without a better main metric before plateau acts.
+
+    Example:
+        >>> import visionkit as vk
+        >>> vk.ScheduleOptions(name="cosine", warmup_steps=100).name
+        'cosine'
     """
 
     name: str = "multistep"

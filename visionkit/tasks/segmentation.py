@@ -37,6 +37,11 @@ class SegmentationLossOptions:
 
     Raises:
         ConfigError: an unknown term, not one weight per term, or a number out of its range.
+
+    Example:
+        >>> import visionkit as vk
+        >>> vk.SegmentationLossOptions(terms=["cross_entropy", "dice"], term_weights=[1.0, 0.5]).weighted_terms
+        {'cross_entropy': 1.0, 'dice': 0.5}
     """
 
     terms: list[str] = field(default_factory=lambda: ["cross_entropy"])
@@ -76,6 +81,11 @@ class SegmentationEvaluationOptions:
 
     Raises:
         ConfigError: `metric` is boundary_F1 without `boundaries`.
+
+    Example:
+        >>> import visionkit as vk
+        >>> vk.SegmentationEvaluationOptions(metric="mIoU", boundaries=True).boundaries
+        True
     """
 
     metric: Literal["mIoU", "pixel_accuracy", "mean_accuracy", "fwIoU", "mean_dice", "boundary_F1"] = "mIoU"

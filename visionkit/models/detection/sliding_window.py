@@ -46,6 +46,11 @@ class WindowOptions:
 
     Raises:
         ConfigError: there is no size or ratio, or a value is out of its range.
+
+    Example:
+        >>> import visionkit as vk
+        >>> vk.WindowOptions(sizes=(64.0, 128.0)).context
+        16
     """
 
     cells: int | None = None
@@ -77,6 +82,11 @@ class WindowSamplingOptions:
 
     Raises:
         ConfigError: a value is out of its range.
+
+    Example:
+        >>> import visionkit as vk
+        >>> vk.WindowSamplingOptions(per_image=32).fg_iou
+        0.5
     """
 
     per_image: int = 64

@@ -24,6 +24,13 @@ class AnchorOptions:
 
     Raises:
         ConfigError: a size or ratio is not above 0, or there is none.
+
+    Example:
+        >>> import visionkit as vk
+        >>> anchors = vk.AnchorOptions(sizes=[[16], [32], [64], [128], [256]])
+        >>> backbone = vk.create_backbone("resnet18", weights="none")
+        >>> vk.FasterRCNN(backbone, num_classes=2, anchors=anchors).task
+        'detection'
     """
 
     sizes: tuple[tuple[int, ...], ...] | None = None

@@ -41,6 +41,11 @@ class RoIOptions:
 
     Raises:
         ConfigError: a number is out of its range, or the IoUs do not rise.
+
+    Example:
+        >>> import visionkit as vk
+        >>> vk.RoIOptions(batch_size=64).positive_fraction
+        0.25
     """
 
     batch_size: int = 512

@@ -50,6 +50,11 @@ class RPNOptions:
 
     Raises:
         ConfigError: a number is out of its range, or `bg_iou` is above `fg_iou`.
+
+    Example:
+        >>> import visionkit as vk
+        >>> vk.RPNOptions(nms_iou=0.6).batch_size
+        256
     """
 
     pre_nms_top_n_train: int = 2000

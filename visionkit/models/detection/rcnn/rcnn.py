@@ -40,6 +40,11 @@ class SVMOptions:
 
     Raises:
         ConfigError: a number is out of its range.
+
+    Example:
+        >>> import visionkit as vk
+        >>> vk.SVMOptions(cost=0.01).negative_iou
+        0.3
     """
 
     cost: float = 0.001
@@ -62,6 +67,11 @@ class BoxRegressionOptions:
 
     Raises:
         ConfigError: a number is out of its range.
+
+    Example:
+        >>> import visionkit as vk
+        >>> vk.BoxRegressionOptions(enabled=True).iou
+        0.6
     """
 
     enabled: bool = False
