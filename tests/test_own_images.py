@@ -62,5 +62,5 @@ def test_transfer_refuses_random_values(desk, monkeypatch, capsys):
     monkeypatch.setenv("TORCH_HOME", str(desk))
     assert main(["fit", "recipes/transfer_head.yaml", *SMALL]) == 2
     said = capsys.readouterr().err
-    assert "could not be fetched" in said
+    assert "could not be downloaded" in said
     assert len(said.strip().splitlines()) <= 5

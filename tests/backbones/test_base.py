@@ -427,7 +427,7 @@ def test_vgg_tells_where_its_pools_found_their_maxima(name, out_stages, numbers)
         ({"name": "resnet18", "frozen_stages": 4, "out_stages": ["s16"]}, "3 stages"),
         ({"name": "resnet18", "memory_efficient": True}, "memory_efficient"),
         ({"name": "resnet18", "output_stride": 8}, "resnet50 or a deeper one"),
-        ({"name": "resnet50", "output_stride": 4}, "8, 16 or 32"),
+        ({"name": "resnet50", "output_stride": 4}, "8, 16 and 32"),
     ],
 )
 @pytest.mark.parametrize("weights", ["checkpoint", "auto"])

@@ -144,4 +144,4 @@ def test_transfer_without_weights_is_refused(recipe, tmp_path, monkeypatch, caps
     assert "resnet50" in capsys.readouterr().err
     if recipe == "transfer_head":
         assert main(["fit", recipe, "model.backbone.weights=none"]) == 2
-        assert "would fix the random values of resnet50" in capsys.readouterr().err
+        assert "would freeze the randomly initialized weights of resnet50" in capsys.readouterr().err

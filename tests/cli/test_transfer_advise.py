@@ -100,7 +100,10 @@ def test_without_batchnorm_the_domain_stays_open(desk, capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["mine.yaml", "model.backbone=resnet18", "model.backbone.weights=none"], "would fix the random values"),
+        (
+            ["mine.yaml", "model.backbone=resnet18", "model.backbone.weights=none"],
+            "would freeze the randomly initialized weights",
+        ),
         (["mine.yaml", "model.backbone=resnet19"], "unknown name 'resnet19'; did you mean resnet18"),
         (["mine.yaml", "model.backbone=resnet18", "model.backbone.weights=gone.pth"], "there is no weights file"),
         (["mine.yaml", "model.backbone=resnet18", "data.splits.train.path=gone"], "gone"),

@@ -1,4 +1,4 @@
-"""Networks that turn images into feature maps: one contract, one file per family."""
+"""Backbones: networks that compute feature maps of images, one file per family."""
 
 from visionkit.backbones.base import Backbone, Stage, backbones
 from visionkit.backbones.create import create_backbone

@@ -1,4 +1,4 @@
-"""AlexNet (Krizhevsky et al. 2012), the one network that the paper spreads over two GPUs."""
+"""AlexNet (Krizhevsky et al. 2012)."""
 
 from collections.abc import Sequence
 
@@ -18,11 +18,11 @@ _STAGES = {
 
 @backbones.register("alexnet")
 class AlexNet(SequentialBackbone):
-    """Stages s4, s8 and s16 are the maps before each pool (conv1 and conv2 normalized, conv5), s32 after the last.
+    """AlexNet. Stages s4, s8 and s16 are the maps before each pool (conv1 and conv2 normalized, conv5), s32 the last.
 
-    The groups of conv2, conv4 and conv5 are the halves that saw only their own GPU (figure 2). Neither conv1 nor
-    the pools are padded: an image of 227 x 227 gives 6 x 6 cells, and the smallest that passes is 67 x 67. The paper
-    says 224, which does not give its map of 55 x 55 after conv1.
+    The groups of conv2, conv4 and conv5 are the halves of the paper's two GPUs (figure 2). Neither conv1 nor the
+    pools are padded: an input of 227 x 227 gives 6 x 6 cells, and the smallest valid input is 67 x 67. The paper's
+    input size, 224, does not give its map of 55 x 55 after conv1.
 
     Args:
         name: registered name.
@@ -59,7 +59,7 @@ class AlexNet(SequentialBackbone):
 
 
 def _initialize(parts: dict[str, nn.Sequential]) -> None:
-    """Section 5: weights from N(0, .01); biases 1 in conv2, conv4 and conv5, so that ReLUs start alive, else 0."""
+    """Initialize as section 5: weights normal with std 0.01, biases 1 in conv2, conv4 and conv5, else 0."""
     for part in parts.values():
         for name, layer in part.named_children():
             if isinstance(layer, nn.Conv2d) and layer.bias is not None:

@@ -1,4 +1,4 @@
-"""What every backbone promises: named stages, a forward that returns them, and one policy for what trains."""
+"""Base class of all backbones: named stages, a forward that returns their maps, and one policy for what trains."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,14 +13,14 @@ from visionkit.errors import ConfigError
 from visionkit.registry import Registry, suggest
 
 Norm = Literal["trained", "frozen", "eval"]
-"""BatchNorm policy. "trained": batch statistics and affine train. "frozen": running statistics, affine fixed.
-"eval": running statistics, affine trains."""
+"""BatchNorm policy: "trained" uses batch statistics and trains the affine parameters; "frozen" uses running statistics
+and fixes the affine parameters; "eval" uses running statistics and trains the affine parameters."""
 
 FrozenStages = int | Literal["all"]
-"""How many of a network's first stages are fixed."""
+"""Number of a network's first stages that are frozen."""
 
 RANDOM = "random"
-"""`Backbone.initialized_from` of a network that no weights were loaded into."""
+"""`Backbone.initialized_from` of a randomly initialized network."""
 
 
 @dataclass(frozen=True)
@@ -28,11 +28,11 @@ class Stage:
     """One feature map of a backbone.
 
     Attributes:
-        channels: depth of the map.
+        channels: number of channels.
         stride: pixels of the input per cell of the map.
-        margin: pixels of the input, both borders together, that have no cell because convolutions are not padded.
-            For an input of height H the map has between floor((H - margin) / stride) and ceil((H - margin) / stride)
-            rows: which of the two is the family's own rounding.
+        margin: pixels of the input, both borders together, that unpadded convolutions cut off. For an input of height
+            H the map has between floor((H - margin) / stride) and ceil((H - margin) / stride) rows; how it is rounded
+            depends on the family.
     """
 
     channels: int
@@ -41,35 +41,46 @@ class Stage:
 
 
 class Backbone(nn.Module):
-    """A classification network without its head, as a source of feature maps.
+    """Classification network without its head, which returns feature maps.
 
-    Subclasses build the modules up to `computed`'s last stage and say in `stage_modules` which belong to
-    which stage; freezing, the BatchNorm policy and the description for checkpoints are the same for all.
+    A subclass builds the modules up to the last stage of `computed` and lists them by stage in `stage_modules`.
+    Freezing, the BatchNorm policy and `spec` work the same way for all.
 
     Args:
-        name: the registered name ("resnet50").
-        network_stages: every stage the whole network has, shallow to deep.
-        out_stages: the stages `forward` returns, or None for all. What only deeper stages need is not built.
-        **options: further constructor arguments of the subclass, repeated in `spec`.
+        name: registered name ("resnet50").
+        network_stages: all stages of the full network, shallow to deep.
+        out_stages: the stages that `forward` returns; None for all. Layers that only deeper stages need are not built.
+        **options: further constructor arguments of the subclass, which `spec` repeats.
 
     Attributes:
-        stages: what `forward` returns, shallow to deep; names carry the stride ("s4", "s8"), that of the usual form
-            where a network can be told not to halve its maps (ResNet's `output_stride`).
-        computed: the stages that are run, a superset of `stages`: all up to the deepest one asked.
-        stage_modules: for each stage of `computed` the dotted names of the submodules it needs beyond those
-            of the stages before it. The stem belongs to the first.
-        mean, std: normalization of RGB in 0..1 that the network's values were trained with: that of its ImageNet
-            weights, or of the data it was published for, until a file of values or a task brings its own.
-        default_head: name of the classifier that the network was published with, see `visionkit.models.classification`.
+        stages: the stages that `forward` returns, shallow to deep. Names carry the stride ("s4", "s8"). A dilated
+            network (ResNet's `output_stride`) keeps the names of its usual form.
+        computed: the stages that are computed: all up to the deepest of `stages`.
+        stage_modules: for each stage of `computed` the dotted names of the submodules that it adds to the stages
+            before it. The stem belongs to the first.
+        mean, std: normalization of RGB in 0..1 that the weights were trained with. Before weights are loaded, that of
+            the ImageNet weights or of the data set that the network was published for.
+        default_head: name of the classifier head that the network was published with, see
+            `visionkit.models.classification`.
         native_size: height and width in pixels of the input that the classifier was published for.
-        inner_channels: depth of each map inside the computed stages that auxiliary heads look at in training.
+        inner_channels: number of channels of each map inside the computed stages that auxiliary heads read in training.
         norm: BatchNorm policy, see `Norm`.
-        frozen_stages: how many of the network's first stages are fixed.
-        initialized_from: "imagenet", "random" or the path of the file the values came from.
-        holds_random_values: True until weights have been loaded.
+        frozen_stages: number of the network's first stages that are frozen.
+        initialized_from: "imagenet", "random" or the path of the file that the weights come from.
+        is_randomly_initialized: True until weights have been loaded.
 
     Raises:
         ConfigError: `out_stages` is empty or names a stage that the network does not have.
+
+    Example:
+        >>> import torch
+        >>> import visionkit as vk
+        >>> backbone = vk.create_backbone("resnet18", weights="none").eval()
+        >>> maps = backbone(torch.zeros(1, 3, 64, 64))
+        >>> {stage: tuple(map_.shape) for stage, map_ in maps.items()}
+        {'s4': (1, 64, 16, 16), 's8': (1, 128, 8, 8), 's16': (1, 256, 4, 4), 's32': (1, 512, 2, 2)}
+        >>> backbone.stages["s16"]
+        Stage(channels=256, stride=16, margin=0)
     """
 
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
@@ -81,12 +92,12 @@ class Backbone(nn.Module):
         self, name: str, network_stages: Mapping[str, Stage], out_stages: Sequence[str] | None = None, **options: Any
     ) -> None:
         super().__init__()
-        asked = _checked_stages(name, network_stages, out_stages)
+        requested = _checked_stages(name, network_stages, out_stages)
         names = list(network_stages)
-        depth = max(names.index(stage) for stage in asked) + 1
+        depth = max(names.index(stage) for stage in requested) + 1
         self.name = name
         self.computed = {stage: network_stages[stage] for stage in names[:depth]}
-        self.stages = {stage: network_stages[stage] for stage in names if stage in asked}
+        self.stages = {stage: network_stages[stage] for stage in names if stage in requested}
         self.stage_modules: dict[str, list[str]] = {}
         self.inner_channels: dict[str, int] = {}
         self.norm: Norm = "trained"
@@ -109,7 +120,7 @@ class Backbone(nn.Module):
         raise NotImplementedError
 
     def forward_with_inner_maps(self, x: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Compute the feature maps and those that auxiliary heads look at.
+        """Compute the feature maps and the inner maps that auxiliary heads read.
 
         Args:
             x: [B, 3, H, W], normalized with `mean` and `std`.
@@ -121,10 +132,10 @@ class Backbone(nn.Module):
 
     @property
     def spec(self) -> dict[str, Any]:
-        """Primitives from which `create_backbone(**spec)` builds this structure and policy again.
+        """Primitives from which `create_backbone(**spec)` builds the same structure and policy.
 
-        Its values are not loaded then (`weights` is "checkpoint"): the caller does that. A `split` is not part
-        of it either: whoever split the network does so again.
+        It does not load weights (`weights` is "checkpoint"): the caller does. `split` is not part of it either: the
+        model that splits the network does so again.
         """
         return {
             "name": self.name,
@@ -137,10 +148,10 @@ class Backbone(nn.Module):
         }
 
     def check_policy(self, norm: str, frozen_stages: FrozenStages) -> None:
-        """Refuse a policy that no values could make sense of.
+        """Check a BatchNorm policy and a number of frozen stages.
 
         Raises:
-            ConfigError: no such BatchNorm policy, or a number of stages that the network does not have.
+            ConfigError: there is no such BatchNorm policy, or the network has fewer stages.
         """
         if norm not in get_args(Norm):
             raise ConfigError(f"norm={norm!r}: use one of {', '.join(get_args(Norm))}")
@@ -151,62 +162,62 @@ class Backbone(nn.Module):
             )
 
     def freeze(self, stages: FrozenStages) -> None:
-        """Fix parameters and BatchNorm statistics of all that the network's first `stages` stages need.
+        """Freeze the parameters and BatchNorm statistics of the network's first `stages` stages.
 
-        Counted on the network's own stages, whether or not `forward` returns them. The rest trains, as far as
-        the BatchNorm policy allows, so a smaller number unfreezes. What is fixed drops nothing in training, and no
-        gradients are computed for it.
+        All stages of the network count, also those that `forward` does not return. The other stages train, as far as
+        the BatchNorm policy allows, so a smaller number unfreezes. Frozen layers apply no dropout, and no gradients
+        are computed for them.
 
         Raises:
-            ConfigError: more stages than there are, or the values are random.
+            ConfigError: there are fewer stages, or the network is randomly initialized.
         """
         self.check_policy(self.norm, stages)
         number = self._number_of(stages)
         if number and self.is_randomly_initialized:
-            raise ConfigError(refusal(self.name, f"frozen_stages={stages}"))
+            raise ConfigError(random_freeze_message(self.name, f"frozen_stages={stages}"))
         self.frozen_stages = number
         self._apply_policy()
 
     def set_norm(self, norm: Norm) -> None:
-        """Set the BatchNorm policy; it outlives train(), eval() and load_state_dict().
+        """Set the BatchNorm policy, which stays in force after train(), eval() and load_state_dict().
 
         Raises:
-            ConfigError: no such policy, or it would fix random values.
+            ConfigError: there is no such policy, or it would freeze randomly initialized weights.
         """
         self.check_policy(norm, self.frozen_stages)
         if norm != "trained" and self.is_randomly_initialized:
-            raise ConfigError(refusal(self.name, f"norm={norm}"))
+            raise ConfigError(random_freeze_message(self.name, f"norm={norm}"))
         self.norm = norm
         self._apply_policy()
 
     def train(self, mode: bool = True) -> "Backbone":
-        """Set the mode; fixed parts, and BatchNorm layers that the policy keeps still, stay in eval mode."""
+        """Set the mode; frozen parts, and BatchNorm layers with running statistics, stay in eval mode."""
         super().train(mode)
         eval_norms(self, self.norm)
         eval_frozen_parts(self)
         return self
 
     def split(self, last_stage: str) -> nn.Module:
-        """Take away all after `last_stage` and return it as one module from that map to the deepest one.
+        """Remove the stages after `last_stage` and return them as one module, from that map to the deepest one.
 
         Raises:
             ConfigError: this network cannot be split there.
         """
-        raise ConfigError(f"{self.name} cannot lend its last stages to a head: use a ResNet, or another head")
+        raise ConfigError(f"{self.name} cannot be split, so a head cannot use its last stages: use a ResNet")
 
     def published_weights(self) -> PublishedWeights | None:
-        """Where this network's ImageNet weights are to be had; None when nobody publishes any."""
+        """Return where this network's ImageNet weights are published; None if there are none."""
         return None
 
     def full_network_keys(self) -> set[str]:
-        """State-dict keys that this backbone would have with all its stages."""
+        """Return the state-dict keys that this backbone has with all its stages."""
         with torch.device("meta"):
             return set(type(self)(self.name, **self._options).state_dict())
 
     def translate(self, published: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Rename the keys of a published state dict of the whole network to this backbone's, without its head.
+        """Return a published state dict of the whole network under this backbone's keys, without the head's entries.
 
-        A network that nobody publishes has no names but its own.
+        By default the keys are the same.
         """
         return dict(published)
 
@@ -225,7 +236,7 @@ class Backbone(nn.Module):
 
 
 class Tail(nn.Sequential):
-    """Stages taken off a backbone by `Backbone.split`; keeps the backbone's BatchNorm policy."""
+    """Stages that `Backbone.split` has removed from a backbone, with the backbone's BatchNorm policy."""
 
     def __init__(self, stages: Mapping[str, nn.Module], norm: Norm) -> None:
         super().__init__()
@@ -234,52 +245,52 @@ class Tail(nn.Sequential):
         self.norm: Norm = norm
 
     def train(self, mode: bool = True) -> "Tail":
-        """Set the mode; BatchNorm layers that the policy keeps still stay in eval mode."""
+        """Set the mode; BatchNorm layers with running statistics stay in eval mode."""
         super().train(mode)
         eval_norms(self, self.norm)
         return self
 
 
 def norm_layers(network: nn.Module) -> Iterator[_BatchNorm]:
-    """All BatchNorm layers of `network`, also those that were converted to synchronised ones."""
+    """Return all BatchNorm layers of `network`, synchronized ones too."""
     return (module for module in network.modules() if isinstance(module, _BatchNorm))
 
 
 def eval_norms(network: nn.Module, norm: Norm) -> None:
-    """Put BatchNorm layers into eval mode that must not gather statistics: all of them, or the fixed ones."""
+    """Set BatchNorm layers to eval mode: the frozen ones, and all of them unless the policy is "trained"."""
     for layer in norm_layers(network):
-        fixed = layer.weight is not None and not layer.weight.requires_grad
-        if norm != "trained" or fixed:
+        frozen = layer.weight is not None and not layer.weight.requires_grad
+        if norm != "trained" or frozen:
             layer.eval()
 
 
 def eval_frozen_parts(network: nn.Module) -> None:
-    """Put the parts of `network` into eval mode whose parameters are all fixed: their dropout would blur features."""
-    nothing_learns = not any(parameter.requires_grad for parameter in network.parameters())
-    for part in network.modules():
-        learns = [parameter.requires_grad for parameter in part.parameters()]
-        # not the network itself: its mode says whether what is unfrozen later trains
-        if part is not network and (nothing_learns or (learns and not any(learns))):
-            part.eval()
+    """Set the modules of `network` whose parameters are all frozen to eval mode, which turns their dropout off."""
+    all_frozen = not any(parameter.requires_grad for parameter in network.parameters())
+    for module in network.modules():
+        trains = [parameter.requires_grad for parameter in module.parameters()]
+        # The network itself keeps its mode: modules that are unfrozen later take it over.
+        if module is not network and (all_frozen or (trains and not any(trains))):
+            module.eval()
 
 
-def refusal(name: str, what: str) -> str:
-    """Message for a policy that would fix random values."""
+def random_freeze_message(name: str, what: str) -> str:
+    """Return the error message for a policy `what` that would freeze randomly initialized weights."""
     return (
-        f"{what} would fix the random values of {name}, which then never learn.\n"
-        "Give it weights (weights=imagenet, or the path of a file), or set norm=trained and frozen_stages=0."
+        f"{what} would freeze the randomly initialized weights of {name}, which then never train.\n"
+        "Load weights (weights=imagenet, or the path of a file), or set norm=trained and frozen_stages=0."
     )
 
 
-def _checked_stages(name: str, known: Mapping[str, Stage], asked: Sequence[str] | None) -> Sequence[str]:
-    if asked is None:
-        return list(known)
-    if not asked:
-        raise ConfigError(f"out_stages is empty: {name} has the stages {', '.join(known)}")
-    for stage in asked:
-        if stage not in known:
-            raise ConfigError(f"{name} has no stage {stage!r}{suggest(stage, known)}")
-    return asked
+def _checked_stages(name: str, available: Mapping[str, Stage], requested: Sequence[str] | None) -> Sequence[str]:
+    if requested is None:
+        return list(available)
+    if not requested:
+        raise ConfigError(f"out_stages is empty: {name} has the stages {', '.join(available)}")
+    for stage in requested:
+        if stage not in available:
+            raise ConfigError(f"{name} has no stage {stage!r}{suggest(stage, available)}")
+    return requested
 
 
 backbones: Registry[Callable[..., Backbone]] = Registry("backbone", "visionkit.backbones")

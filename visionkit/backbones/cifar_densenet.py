@@ -20,10 +20,10 @@ from visionkit.backbones.sequential import SequentialBackbone, named_sequential
     "cifar_densenet_bc_190_40",
 )
 class CifarDenseNet(SequentialBackbone):
-    """Stages s1, s2 and s4 are the outputs of the dense blocks after the norm and ReLU that follow them.
+    """DenseNet for CIFAR. Stages s1, s2 and s4 are the outputs of the dense blocks after their norm and ReLU.
 
-    The plain form starts with 16 channels and keeps all at a transition. -BC starts with 2k, puts a 1x1 convolution
-    of 4k before every 3x3 one, and halves the channels at a transition. Sizes round down.
+    The plain form starts with 16 channels, and its transitions keep the number of channels. -BC starts with 2k, has a
+    1x1 convolution of 4k channels before each 3x3 one, and halves the channels in transitions. Sizes are rounded down.
 
     Args:
         name: registered name; the numbers are the layers L and the growth rate k.
@@ -50,15 +50,15 @@ class CifarDenseNet(SequentialBackbone):
         per_block = (layers - 4) // (6 if with_bottleneck else 3)
         parts, stages = {}, {}
         channels = 2 * growth if with_bottleneck else 16
-        opening: nn.Module = nn.Conv2d(3, channels, 3, padding=1, bias=False)
+        entry: nn.Module = nn.Conv2d(3, channels, 3, padding=1, bias=False)
         for stride in cifar.STRIDES:
             block = CifarDenseBlock(channels, growth, per_block, with_bottleneck, dropout, memory_efficient)
             channels = block.channels
             norm = nn.BatchNorm2d(channels)
-            parts[f"s{stride}"] = named_sequential(opening=opening, block=block, norm=norm, relu=nn.ReLU(inplace=True))
+            parts[f"s{stride}"] = named_sequential(entry=entry, block=block, norm=norm, relu=nn.ReLU(inplace=True))
             stages[f"s{stride}"] = Stage(channels, stride)
             before, channels = channels, channels // 2 if with_bottleneck else channels
-            opening = _transition(before, channels, dropout)
+            entry = _transition(before, channels, dropout)
         super().__init__(name, stages, parts, out_stages, dropout=dropout, memory_efficient=memory_efficient)
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d):
@@ -66,46 +66,46 @@ class CifarDenseNet(SequentialBackbone):
 
 
 class CifarDenseBlock(nn.Module):
-    """Layers that each take the maps of all before them (equation 2).
+    """Dense block with or without bottlenecks: each layer takes the maps of all layers before it (equation 2).
 
     Args:
-        channels: of the map that comes in.
-        growth: k, maps that each layer adds.
-        layers: in the block.
-        with_bottleneck: whether a layer reduces to 4k maps before its 3x3 convolution.
+        channels: number of input channels.
+        growth: k, number of channels that each layer adds.
+        layers: number of layers.
+        with_bottleneck: whether each layer has a 1x1 convolution to 4k channels before its 3x3 convolution.
         dropout: see `CifarDenseNet`.
-        memory_efficient: the same.
+        memory_efficient: see `CifarDenseNet`.
 
     Attributes:
-        channels: of the map that comes out.
+        channels: number of output channels.
     """
 
     def __init__(
         self, channels: int, growth: int, layers: int, with_bottleneck: bool, dropout: float, memory_efficient: bool
     ) -> None:
         super().__init__()
-        make = _bottleneck_layer if with_bottleneck else _layer
-        self.layers = nn.ModuleList(make(channels + number * growth, growth, dropout) for number in range(layers))
+        create_layer = _bottleneck_layer if with_bottleneck else _layer
+        self.layers = nn.ModuleList(create_layer(channels + index * growth, growth, dropout) for index in range(layers))
         self.channels = channels + layers * growth
         self.memory_efficient = memory_efficient
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, C, H, W] to [B, channels, H, W], the input first."""
+        """Return [B, channels, H, W] of [B, C, H, W]; the first C channels are the input."""
         if self.memory_efficient and torch.is_grad_enabled():
             return self._recomputing(x)
         for layer in self.layers:
-            x = torch.cat([x, layer(x)], 1)  # in channels-last, a third faster than a list that each layer joins anew
+            x = torch.cat([x, layer(x)], 1)  # in channels-last a third faster than concatenating a list in each layer
         return x
 
     def _recomputing(self, x: Tensor) -> Tensor:
-        """Keep for the backward pass what each layer adds, but not the maps joined for it."""
+        """Keep each layer's output for the backward pass, but not the concatenated maps that it reads."""
         maps = [x]
         for layer in self.layers:
-            maps.append(checkpoint(_join_and_run, layer, *maps, use_reentrant=False))
+            maps.append(checkpoint(_concatenate_and_run, layer, *maps, use_reentrant=False))
         return torch.cat(maps, 1)
 
 
-def _join_and_run(layer: nn.Module, *maps: Tensor) -> Tensor:
+def _concatenate_and_run(layer: nn.Module, *maps: Tensor) -> Tensor:
     return layer(torch.cat(maps, 1))
 
 
@@ -132,7 +132,7 @@ def _bottleneck_layer(channels: int, growth: int, dropout: float) -> nn.Sequenti
 
 
 def _transition(channels: int, kept: int, dropout: float) -> nn.Sequential:
-    """From a block's normalized map to the next block's input."""
+    """Return the transition from a block's normalized map to the next block."""
     return named_sequential(
         conv=nn.Conv2d(channels, kept, 1, bias=False), drop=nn.Dropout(dropout), pool=nn.AvgPool2d(2)
     )

@@ -1,4 +1,4 @@
-"""ResNet for CIFAR (He et al. 2015, section 4.2): 6n + 2 layers, widths 16, 32 and 64, shortcuts without weights."""
+"""ResNet for CIFAR (He et al. 2015, section 4.2): 6n + 2 layers, widths 16, 32 and 64, parameter-free shortcuts."""
 
 from collections.abc import Sequence
 
@@ -23,10 +23,10 @@ _STAGES = {f"s{stride}": Stage(channels, stride) for channels, stride in zip(_WI
     "cifar_resnet1202",
 )
 class CifarResNet(SequentialBackbone):
-    """Stages s1, s2 and s4 are the outputs of the three groups of 2n layers; sizes round up at each halving.
+    """ResNet for CIFAR. Stages s1, s2 and s4 are the outputs of the three groups of 2n layers; sizes are rounded up.
 
     Args:
-        name: registered name; the number is that of the layers.
+        name: registered name with the number of layers.
         out_stages: see `Backbone`.
     """
 
@@ -51,10 +51,10 @@ class CifarResNet(SequentialBackbone):
 
 
 class HalvingShortcut(nn.Module):
-    """The identity at every second row and column, with zeros for the channels that are new (option A).
+    """Shortcut that takes every second row and column, and adds channels of zeros (option A).
 
     Args:
-        new_channels: how many.
+        new_channels: number of channels that are added.
     """
 
     def __init__(self, new_channels: int) -> None:
@@ -62,12 +62,12 @@ class HalvingShortcut(nn.Module):
         self.new_channels = new_channels
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, C, H, W] to [B, C + new_channels, ceil(H / 2), ceil(W / 2)]."""
+        """Return [B, C + new_channels, ceil(H / 2), ceil(W / 2)] of [B, C, H, W]."""
         return functional.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, 0, self.new_channels))
 
 
 def _group(before: int, channels: int, blocks: int) -> nn.Sequential:
-    """Blocks of one width; where it differs from that before, the first halves the map."""
+    """Return blocks of one width; the first halves the map if the width differs from that before."""
     if channels == before:
         first = BasicBlock(before, channels)
     else:

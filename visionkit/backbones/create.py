@@ -1,4 +1,4 @@
-"""Backbones by name, with weights and a policy for what trains."""
+"""Create a backbone by name, with weights and a policy for what trains."""
 
 import inspect
 import logging
@@ -20,25 +20,36 @@ def create_backbone(
     out_stages: list[str] | None = None,
     **options: Any,
 ) -> Backbone:
-    """Build a backbone.
+    """Create a backbone.
 
     Args:
         name: a name of `visionkit list backbones`, or `timm/<model>`.
-        weights: `auto` (ImageNet weights if they are at hand or can be fetched, otherwise a loud warning and random
-            values, all of which train), `imagenet` (or an error), `none`, or the path of a published state dict of
-            this network or of a visionkit checkpoint of any task. `checkpoint` leaves the values to the caller,
-            who is about to load them.
-        norm: BatchNorm policy: trained, frozen (statistics and affine fixed) or eval (statistics fixed).
-        frozen_stages: how many of the first stages are fixed, or `all`; the stem belongs to the first.
-        out_stages: the stages wanted, None for all; what only deeper ones need is not built.
-        **options: the family's own.
+        weights: where the weights come from.
+            "auto": ImageNet weights if they are on disk or can be downloaded. Otherwise a warning is logged, and the
+            network is randomly initialized and trains completely.
+            "imagenet": the same, with an error instead of the warning.
+            "none": randomly initialized.
+            "checkpoint": the caller loads the weights afterwards.
+            Anything else is the path of a published state dict of this network, or of a visionkit checkpoint of any
+            task.
+        norm: BatchNorm policy: "trained", "frozen" (fixed statistics and affine parameters) or "eval" (fixed
+            statistics).
+        frozen_stages: number of the first stages that are frozen, or "all". The stem belongs to the first.
+        out_stages: the stages that `forward` returns, None for all. Layers that only deeper stages need are not built.
+        **options: options of the backbone's family.
 
     Returns:
-        The backbone in training mode; its `spec` says what came of the arguments.
+        The backbone in training mode. Its `spec` records the arguments that are in force.
 
     Raises:
-        ConfigError: unknown name, stage, option or policy, or something would be frozen over random values.
-        CheckpointError: the weights cannot be had or do not fit.
+        ConfigError: unknown name, stage, option or policy, or randomly initialized weights would be frozen.
+        CheckpointError: the weights are not available or do not fit.
+
+    Example:
+        >>> import visionkit as vk
+        >>> backbone = vk.create_backbone("resnet18", weights="none", out_stages=["s8", "s32"])
+        >>> {name: (stage.channels, stage.stride) for name, stage in backbone.stages.items()}
+        {'s8': (128, 8), 's32': (512, 32)}
     """
     recorded_source = options.pop("initialized_from", None)
     backbone = _build(name, out_stages, options)
@@ -79,12 +90,10 @@ def _build(name: str, out_stages: list[str] | None, options: dict[str, Any]) -> 
 
 
 def _warn_randomly_initialized(name: str, norm: Norm, frozen_stages: FrozenStages, reason: UnavailableError) -> None:
-    dropped = (
-        f"; norm={norm} and frozen_stages={frozen_stages} are given up" if norm != "trained" or frozen_stages else ""
-    )
+    policy = f", despite norm={norm} and frozen_stages={frozen_stages}" if norm != "trained" or frozen_stages else ""
     logger.warning(
-        "NO PRETRAINED WEIGHTS: %s starts from random values and learns far more slowly. Everything trains%s.\n%s",
+        "NO PRETRAINED WEIGHTS: %s is randomly initialized and learns far more slowly. All of it trains%s.\n%s",
         name,
-        dropped,
+        policy,
         reason,
     )

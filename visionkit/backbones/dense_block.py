@@ -1,4 +1,4 @@
-"""Dense block of 3x3 convolutions alone (Huang et al. 2016, equation 2), in one buffer."""
+"""Dense block of 3x3 convolutions (Huang et al. 2016, equation 2), computed in one buffer."""
 
 import torch
 from torch import Tensor, nn
@@ -8,19 +8,21 @@ from visionkit.ops.dense_layers import DenseLayer, DenseOptions, dense_layers
 
 
 class DenseBlock(nn.Module):
-    """Layers of BatchNorm, ReLU, 3x3 convolution with bias and dropout that each read the maps of all before them.
+    """Dense block: layers of BatchNorm, ReLU, 3x3 convolution with bias, and dropout.
+
+    Each layer takes the maps of all layers before it.
 
     Args:
-        channels: of the map that comes in.
-        growth: k, maps that each layer adds.
-        layers: in the block.
-        dropout: share of the new values that are dropped in training.
-        memory_efficient: compute what the convolutions read again in the backward pass: memory grows with the number
-            of layers instead of its square; training is a little slower.
+        channels: number of input channels.
+        growth: k, number of channels that each layer adds.
+        layers: number of layers.
+        dropout: dropout probability of the new maps in training.
+        memory_efficient: recompute the inputs of the convolutions in the backward pass. Memory then grows linearly
+            with the number of layers instead of quadratically; training is a little slower.
 
     Attributes:
-        channels: of the map that comes out.
-        new_channels: of these, the last ones, which the layers have added.
+        channels: number of output channels.
+        new_channels: number of the last output channels, which the layers have added.
     """
 
     def __init__(self, channels: int, growth: int, layers: int, dropout: float, memory_efficient: bool) -> None:
@@ -32,31 +34,32 @@ class DenseBlock(nn.Module):
         self.memory_efficient = memory_efficient
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, C, H, W] to [B, channels, H, W], the input first."""
+        """Return [B, channels, H, W] of [B, C, H, W]; the first C channels are the input."""
         norms = self._norms()
         modes = {norm.training for norm in norms}
-        # Synchronised norms need their own forward pass; a compiler joins the plain loop's operations itself.
+        # Synchronized norms need their own forward pass; a compiler fuses the plain loop's operations itself.
         if len(modes) > 1 or any(type(norm) is not nn.BatchNorm2d for norm in norms) or torch.compiler.is_compiling():
             return self.plain(x)
-        (by_batch,) = modes
+        (training,) = modes
         values = x.numel() // x.shape[1]
-        if by_batch and values == 1:
+        if training and values == 1:
             raise ValueError(f"Expected more than 1 value per channel when training, got {list(x.shape)}")  # as torch
-        result = dense_layers(x, [_values_of(layer) for layer in self.layers], self._options())
-        if by_batch:
+        result = dense_layers(x, [_parameters_of(layer) for layer in self.layers], self._options())
+        if training:
             for norm in norms:
-                _follow(norm, result.mean, result.variance * values / (values - 1))
+                _update_running_statistics(norm, result.mean, result.variance * values / (values - 1))
         return result.maps
 
     def plain(self, x: Tensor) -> Tensor:
-        """What `forward` gives, layer by layer and by copying; `memory_efficient` has no effect on it."""
+        """Compute the same as `forward` layer by layer, with a copy for each; ignores `memory_efficient`."""
         for layer in self.layers:
-            added = layer(x)
-            x = torch.cat([x, nn.functional.dropout(added, self.dropout, self.training)], 1)
+            new = layer(x)
+            x = torch.cat([x, nn.functional.dropout(new, self.dropout, self.training)], 1)
         return x
 
     def _norms(self) -> list[nn.BatchNorm2d]:
-        return [layer.get_submodule("norm") for layer in self.layers]  # type: ignore[misc]
+        norms = [layer.get_submodule("norm") for layer in self.layers]
+        return [norm for norm in norms if isinstance(norm, nn.BatchNorm2d)]
 
     def _options(self) -> DenseOptions:
         return DenseOptions(
@@ -72,7 +75,7 @@ def _layer(channels: int, growth: int) -> nn.Sequential:
     )
 
 
-def _values_of(layer: nn.Module) -> DenseLayer:
+def _parameters_of(layer: nn.Module) -> DenseLayer:
     norm, conv = layer.get_submodule("norm"), layer.get_submodule("conv")
     return DenseLayer(
         norm.get_parameter("weight"),
@@ -85,12 +88,12 @@ def _values_of(layer: nn.Module) -> DenseLayer:
 
 
 @torch.no_grad()
-def _follow(norm: nn.BatchNorm2d, mean: Tensor, variance: Tensor) -> None:
-    """Move the running statistics towards the batch's, as BatchNorm does in training."""
+def _update_running_statistics(norm: nn.BatchNorm2d, mean: Tensor, variance: Tensor) -> None:
+    """Update the running statistics with those of a batch, as BatchNorm does in training."""
     momentum = norm.momentum
     assert momentum is not None
-    for running, seen in ((norm.running_mean, mean), (norm.running_var, variance)):
+    for running, batch in ((norm.running_mean, mean), (norm.running_var, variance)):
         assert running is not None
-        running.lerp_(seen[: norm.num_features].to(running.dtype), momentum)
+        running.lerp_(batch[: norm.num_features].to(running.dtype), momentum)
     assert norm.num_batches_tracked is not None
     norm.num_batches_tracked.add_(1)

@@ -12,21 +12,21 @@ from visionkit.backbones.published_weights import PublishedWeights, torchvision_
 
 _STRIDES = (4, 8, 16, 32)
 _OLD_KEY = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.(?=[12]\.)")
-"""torchvision's published files are older than its module names: `denselayer1.norm.1.weight` is `norm1` today."""
+"""Keys of torchvision's published files, older than its modules: `denselayer1.norm.1.weight` is `norm1` now."""
 
 
 @backbones.register("densenet121", "densenet161", "densenet169", "densenet201")
 class DenseNet(Backbone):
-    """Stages s4..s32 are the outputs of the dense blocks after the norm and ReLU that follow them.
+    """DenseNet-BC. Stages s4..s32 are the outputs of the dense blocks after the norm and ReLU that follow them.
 
-    For the first three blocks these are the first half of the transition, whose 1x1 convolution and pool then
-    continue from the very map that is returned. Sizes round up in the stem and down in the transitions.
-    State-dict keys are torchvision's own (`features.conv0.weight`).
+    For the first three blocks, this norm and ReLU belong to the transition, whose 1x1 convolution and pool then take
+    the returned map. Sizes are rounded up in the stem and down in the transitions. State-dict keys are torchvision's
+    own (`features.conv0.weight`).
 
     Args:
         name: registered name.
         out_stages: see `Backbone`.
-        memory_efficient: recompute the concatenations in the backward pass: less memory, slower training.
+        memory_efficient: recompute the concatenations in the backward pass, which takes less memory and more time.
     """
 
     def __init__(self, name: str, out_stages: Sequence[str] | None = None, memory_efficient: bool = False) -> None:
@@ -63,7 +63,7 @@ class DenseNet(Backbone):
         return without_head({_OLD_KEY.sub(r"\1", key): value for key, value in published.items()}, "classifier.")
 
     def _drop_deeper_than(self, depth: int) -> None:
-        """Take away all behind the norm that gives the map of block number `depth` of the four."""
+        """Remove all modules after the norm of dense block number `depth`, from 1 to 4."""
         if depth == 4:
             return
         last = getattr(self.features, f"transition{depth}")

@@ -1,4 +1,4 @@
-"""The way down of FC-DenseNet (Jégou et al. 2016, "The One Hundred Layers Tiramisu", table 2), with its bottleneck."""
+"""Encoder of FC-DenseNet with its bottleneck (Jégou et al. 2016, "The One Hundred Layers Tiramisu", table 2)."""
 
 from collections.abc import Sequence
 
@@ -20,17 +20,19 @@ _GROWTH_AND_LAYERS = {
 
 @backbones.register("fc_densenet56", "fc_densenet67", "fc_densenet103")
 class FCDenseNetEncoder(SequentialBackbone):
-    """Stages s1..s16 are the outputs of the dense blocks, input first, s32 that of the bottleneck; sizes round down.
+    """Encoder of FC-DenseNet. Stages s1..s16 are the outputs of the dense blocks, s32 that of the bottleneck.
+
+    An output begins with the input of its block. Sizes are rounded down.
 
     Args:
-        name: registered name; the number is that of the layers of the whole network.
+        name: registered name; the number is that of the layers of the segmentation network.
         out_stages: see `Backbone`.
-        dropout: share of the values dropped after each convolution but the first (section 4.1: .2).
+        dropout: dropout probability after each convolution but the first (section 4.1: 0.2).
         memory_efficient: see `DenseBlock`.
 
     Attributes:
-        growth: k, maps that each layer adds.
-        layers: of the block of each stage that the network has.
+        growth: k, number of channels that each layer adds.
+        layers: number of layers in the block of each stage.
     """
 
     def __init__(
@@ -43,13 +45,13 @@ class FCDenseNetEncoder(SequentialBackbone):
         growth, layers = _GROWTH_AND_LAYERS[name]
         parts, stages = {}, {}
         channels = _FIRST_CHANNELS
-        opening: nn.Module = nn.Conv2d(3, channels, 3, padding=1)
+        entry: nn.Module = nn.Conv2d(3, channels, 3, padding=1)
         for stride, length in zip(_STRIDES, layers, strict=True):
             block = DenseBlock(channels, growth, length, dropout, memory_efficient)
             channels = block.channels
-            parts[f"s{stride}"] = named_sequential(opening=opening, block=block)
+            parts[f"s{stride}"] = named_sequential(entry=entry, block=block)
             stages[f"s{stride}"] = Stage(channels, stride)
-            opening = _transition_down(channels, dropout)
+            entry = _transition_down(channels, dropout)
         super().__init__(name, stages, parts, out_stages, dropout=dropout, memory_efficient=memory_efficient)
         self.growth = growth
         self.layers = dict(zip(stages, layers, strict=True))
@@ -57,7 +59,7 @@ class FCDenseNetEncoder(SequentialBackbone):
 
 
 def _transition_down(channels: int, dropout: float) -> nn.Sequential:
-    """Keeps the channels and halves the map (table 1)."""
+    """Return the transition to the next block, which halves the map and keeps its channels (table 1)."""
     return named_sequential(
         norm=nn.BatchNorm2d(channels),
         relu=nn.ReLU(inplace=True),

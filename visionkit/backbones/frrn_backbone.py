@@ -1,9 +1,9 @@
-"""Trunks of the full-resolution residual networks (Pohlen et al. 2016, table 1).
+"""Backbones of the full-resolution residual networks (Pohlen et al. 2016, table 1).
 
-What the table leaves open follows the authors' code: the pooling stream is enlarged bilinearly and what the residual
-stream gains by nearest neighbors, a norm stands where the streams part, and where they have met the first residual
-unit narrows them by itself, with a 1x1 convolution beside it. The numbers of parameters are the paper's then, 17.7 and
-24.8 million with 19 classes.
+Details that the table leaves open follow the authors' code. The pooling stream is upsampled bilinearly, and what is
+added to the residual stream by nearest neighbors. A norm follows the convolution that splits off the residual stream.
+The first residual unit after the streams are merged reduces the channels, with a 1x1 convolution as its shortcut.
+The numbers of parameters then are those of the paper, 17.7 and 24.8 million with 19 classes.
 """
 
 from collections.abc import Sequence
@@ -23,10 +23,10 @@ _BASE = 48
 _RESIDUAL = 32
 """Channels of the residual stream."""
 
-_ENDS = 3
-"""Residual units before the streams part, and after they have met."""
+_END_UNITS = 3
+"""Number of residual units before the streams are split, and after they are merged."""
 
-# (channels of the pooling stream, units) of each level, from half resolution on down, and then up again.
+# (channels of the pooling stream, units) of each level, from half resolution down, and then up again.
 _DOWN_AND_UP = {
     "frrn_a": (((96, 3), (192, 4), (384, 2), (384, 2)), ((192, 2), (192, 2), (96, 2))),
     "frrn_b": (((96, 3), (192, 4), (384, 2), (384, 2), (384, 2)), ((192, 2), (192, 2), (192, 2), (96, 2))),
@@ -35,10 +35,10 @@ _DOWN_AND_UP = {
 
 @backbones.register("frrn_a", "frrn_b")
 class FRRNBackbone(Backbone):
-    """One stage, s1: what the residual units give that follow the meeting of the streams.
+    """Two-stream backbone of FRRN with one stage, s1: the output of the residual units after the streams are merged.
 
-    The residual stream stays at full resolution and is only added to. The pooling stream is halved four times
-    (frrn_a) or five times (frrn_b) and sees what it needs of the other, pooled, at each unit. Sizes round down; the
+    The residual stream stays at full resolution, and units only add to it. The pooling stream is halved four times
+    (frrn_a) or five times (frrn_b), and each of its units reads the pooled residual stream. Sizes are rounded down; the
     input is at least 16 (32) pixels high and wide.
 
     Args:
@@ -46,7 +46,7 @@ class FRRNBackbone(Backbone):
         out_stages: see `Backbone`.
 
     Attributes:
-        deepest_stride: of the pooling stream where it is smallest.
+        deepest_stride: greatest stride of the pooling stream.
     """
 
     def __init__(self, name: str, out_stages: Sequence[str] | None = None) -> None:
@@ -56,8 +56,8 @@ class FRRNBackbone(Backbone):
         self.stem = named_sequential(
             **_normed(nn.Conv2d(3, _BASE, 5, padding=2, bias=False)), relu=nn.ReLU(inplace=True)
         )
-        self.before = nn.Sequential(*(_ResidualUnit(_BASE, _BASE) for _ in range(_ENDS)))
-        self.part = named_sequential(**_normed(nn.Conv2d(_BASE, _RESIDUAL, 1, bias=False)))
+        self.before = nn.Sequential(*(_ResidualUnit(_BASE, _BASE) for _ in range(_END_UNITS)))
+        self.to_residual = named_sequential(**_normed(nn.Conv2d(_BASE, _RESIDUAL, 1, bias=False)))
         channels = _BASE
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
         for levels, strides, units in (
@@ -67,7 +67,7 @@ class FRRNBackbone(Backbone):
             for stride, (width, length) in zip(strides, units, strict=True):
                 levels.append(_Level(channels, width, length, stride))
                 channels = width
-        widths = [channels + _RESIDUAL, *[_BASE] * _ENDS]
+        widths = [channels + _RESIDUAL, *[_BASE] * _END_UNITS]
         self.after = nn.Sequential(*(_ResidualUnit(before, after) for before, after in pairwise(widths)))
         self.stage_modules = {"s1": [module for module, _ in self.named_children()]}
         initialize(self, "he_uniform")
@@ -75,24 +75,24 @@ class FRRNBackbone(Backbone):
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """See `Backbone.forward`."""
         pooling = self.before(self.stem(x))
-        residual = self.part(pooling)
+        residual = self.to_residual(pooling)
         for level in self.down:
             pooling, residual = level(functional.max_pool2d(pooling, 2), residual)
         for level in self.up:
             size = [extent // level.stride for extent in residual.shape[-2:]]
-            pooling, residual = level(_enlarged(pooling, size), residual)
-        pooling = _enlarged(pooling, residual.shape[-2:])
+            pooling, residual = level(_upsample(pooling, size), residual)
+        pooling = _upsample(pooling, residual.shape[-2:])
         return {"s1": self.after(torch.cat([pooling, residual], 1))}
 
 
 class _Level(nn.Module):
-    """The full-resolution residual units between two changes of the pooling stream's size.
+    """Full-resolution residual units at one size of the pooling stream.
 
     Args:
-        channels: of the pooling stream that comes in.
-        width: of the one that goes out.
-        units: how many.
-        stride: of the pooling stream.
+        channels: number of input channels of the pooling stream.
+        width: number of its output channels.
+        units: number of units.
+        stride: stride of the pooling stream.
     """
 
     def __init__(self, channels: int, width: int, units: int, stride: int) -> None:
@@ -101,15 +101,15 @@ class _Level(nn.Module):
         self.stride = stride
 
     def forward(self, pooling: Tensor, residual: Tensor) -> tuple[Tensor, Tensor]:
-        """[B, channels, H / stride, W / stride] and [B, 32, H, W] to the same, of `width` and 32 channels."""
+        """Return the pooling stream [B, width, H / stride, W / stride] and the residual stream [B, 32, H, W]."""
         for unit in self.units:
-            pooling, added = unit(pooling, functional.max_pool2d(residual, self.stride))
-            residual = residual + functional.interpolate(added, residual.shape[-2:])
+            pooling, residue = unit(pooling, functional.max_pool2d(residual, self.stride))
+            residual = residual + functional.interpolate(residue, residual.shape[-2:])
         return pooling, residual
 
 
 class _FullResolutionUnit(nn.Module):
-    """Figure 3: two convolutions over both streams give the pooling stream, and from it what the other gains."""
+    """Full-resolution residual unit (figure 3): two convolutions on both streams, one back to the residual stream."""
 
     def __init__(self, channels: int, width: int) -> None:
         super().__init__()
@@ -122,13 +122,13 @@ class _FullResolutionUnit(nn.Module):
         self.residual = nn.Conv2d(width, _RESIDUAL, 1)
 
     def forward(self, pooling: Tensor, residual: Tensor) -> tuple[Tensor, Tensor]:
-        """Both streams at the pooling stream's size to both, the second as what is to be added."""
+        """Return the new pooling stream, and what is added to the residual stream, both at the same size."""
         pooling = self.convs(torch.cat([pooling, residual], 1))
         return pooling, self.residual(pooling)
 
 
 class _ResidualUnit(nn.Module):
-    """Two 3x3 convolutions with norms, added to what came in, with nothing behind (section 3.2)."""
+    """Residual unit: two 3x3 convolutions with norms, without a ReLU after the addition (section 3.2)."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -140,12 +140,12 @@ class _ResidualUnit(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, inputs, H, W] to [B, outputs, H, W]."""
+        """Return [B, outputs, H, W] of [B, inputs, H, W]."""
         return self.shortcut(x) + self.convs(x)
 
 
-def _enlarged(x: Tensor, size: Sequence[int]) -> Tensor:
-    """[B, C, h, w] to [B, C, *size]."""
+def _upsample(x: Tensor, size: Sequence[int]) -> Tensor:
+    """Return [B, C, *size] of [B, C, h, w], bilinearly."""
     return functional.interpolate(x, list(size), mode="bilinear", align_corners=False)
 
 

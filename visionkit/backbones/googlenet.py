@@ -1,4 +1,4 @@
-"""GoogLeNet (Szegedy et al. 2014, table 1), torchvision's form: with BatchNorm, its 5x5 branches are 3x3."""
+"""GoogLeNet (Szegedy et al. 2014, table 1), torchvision's form: with BatchNorm, and 3x3 instead of 5x5 branches."""
 
 from collections.abc import Mapping, Sequence
 
@@ -27,10 +27,11 @@ _INNER_CHANNELS = {"inception4a": 512, "inception4d": 528}
 
 @backbones.register("googlenet")
 class GoogLeNet(Backbone):
-    """Stages are the maps before each pool: conv1, conv3, inception 3b, 4e and 5b.
+    """GoogLeNet. Stages are the maps before each pool: conv1, conv3, inception 3b, 4e and 5b.
 
-    Sizes round up in the stem and at the last pool, down at the others. The published weights expect -1..1, which
-    torchvision's network computes inside and `mean` and `std` say here. State-dict keys are torchvision's own
+    Sizes are rounded up in the stem and at the last pool, and down at the other pools. The published weights expect
+    inputs in -1..1: `mean` and `std` give that range, which torchvision's network computes itself.
+    State-dict keys are torchvision's own
     (`inception4a.branch1.conv.weight`).
 
     Args:
@@ -48,7 +49,8 @@ class GoogLeNet(Backbone):
         self.stage_modules = {stage: _MODULES[stage] for stage in self.computed}
         for module in (module for modules in self.stage_modules.values() for module in modules):
             self.add_module(module, getattr(network, module))
-        self.inner_channels = {name: _INNER_CHANNELS[name] for name in _INNER_CHANNELS if hasattr(self, name)}
+        built = dict(self.named_children())
+        self.inner_channels = {name: channels for name, channels in _INNER_CHANNELS.items() if name in built}
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """See `Backbone.forward`."""

@@ -1,4 +1,4 @@
-"""LeNet-5 (LeCun et al. 1998, section II.B) and the plainer form that is taught under its name today."""
+"""LeNet-5 (LeCun et al. 1998, section II.B) and the simpler form that is called LeNet-5 today."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from torch.nn import functional
 from visionkit.backbones.base import Stage, backbones
 from visionkit.backbones.sequential import SequentialBackbone, named_sequential
 
-# C1 and C3 are not padded: they take 4 cells of stride 1 and 4 of stride 2 off the image.
+# C1 and C3 are not padded: they cut off 4 cells of stride 1 and 4 cells of stride 2.
 _STAGES = {"s1": Stage(6, 1, margin=4), "s2": Stage(16, 2, margin=12), "s4": Stage(16, 4, margin=12)}
 
 _MNIST_MEAN = (0.1307, 0.1307, 0.1307)
@@ -21,15 +21,15 @@ C3_INPUTS = (
     *((first, (first + 1) % 6, (first + 3) % 6, (first + 4) % 6) for first in range(3)),
     (0, 1, 2, 3, 4, 5),
 )
-"""Table I: which maps of S2 each of the 16 maps of C3 sees; different ones, so that they learn different things."""
+"""Maps of S2 that each of the 16 maps of C3 reads (table I)."""
 
 
 @backbones.register("lenet5")
 class LeNet5(SequentialBackbone):
-    """The network of 1998: trainable subsampling, a partly connected C3, scaled tanh; 60,000 weights with C5 and F6.
+    """LeNet-5 of 1998: trainable subsampling, a partly connected C3, scaled tanh.
 
-    Stages: s1 is C1, s2 is C3, s4 is S4. An image of 32 x 32, the paper's 28 x 28 digit with a border, gives S4
-    5 x 5 cells; the smallest that passes is 16 x 16.
+    Stage s1 is C1, s2 is C3, s4 is S4. An input of 32 x 32, the paper's 28 x 28 digit with a border, gives 5 x 5 cells
+    in S4; the smallest valid input is 16 x 16. With C5 and F6 it has 60,000 parameters.
 
     Args:
         name: registered name.
@@ -52,9 +52,9 @@ class LeNet5(SequentialBackbone):
 
 @backbones.register("lenet5_modern")
 class LeNet5Modern(SequentialBackbone):
-    """Full C3, max pooling and ReLU; 61,706 weights with the head for 10 classes.
+    """LeNet-5 with a full C3, max pooling and ReLU; 61,706 parameters with the head for 10 classes.
 
-    Stages and sizes as those of `LeNet5`.
+    Stages and sizes are those of `LeNet5`.
 
     Args:
         name: registered name.
@@ -76,30 +76,28 @@ class LeNet5Modern(SequentialBackbone):
 
 
 class ToGray(nn.Module):
-    """[B, 3, H, W] to [B, 1, H, W], the mean of the channels.
-
-    Every backbone of the toolkit takes three channels, LeNet's C1 has weights for one. A gray image was read as
-    three equal channels, whose mean is the image again; a colored one (SVHN) becomes gray.
-    """
+    """Mean over the channels: every backbone takes three, and C1 has weights for one."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Average the channels."""
+        """Return [B, 1, H, W] of [B, 3, H, W]."""
         return x.mean(dim=1, keepdim=True)
 
 
 class ScaledTanh(nn.Module):
-    """f(a) = 1.7159 tanh(2a / 3) (appendix A): f(1) = 1 and f(-1) = -1, the targets of the output codes."""
+    """Scaled tanh, f(a) = 1.7159 tanh(2a / 3), with f(1) = 1 and f(-1) = -1 (appendix A)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Squash."""
+        """Return f(x)."""
         return 1.7159 * torch.tanh(x * (2 / 3))
 
 
 class Subsampling(nn.Module):
-    """Sums 2 x 2 cells, multiplies and shifts by two trained numbers a channel, and squashes; starts as the mean.
+    """Trainable subsampling: the sum of 2 x 2 cells times a weight, plus a bias, and a scaled tanh.
+
+    Each channel has its own weight and bias; they are initialized so that the sum becomes the mean.
 
     Args:
-        channels: of input and output.
+        channels: number of input and output channels.
     """
 
     def __init__(self, channels: int) -> None:
@@ -109,31 +107,31 @@ class Subsampling(nn.Module):
         self.squash = ScaledTanh()
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, C, H, W] to [B, C, H // 2, W // 2]."""
+        """Return [B, C, H // 2, W // 2] of [B, C, H, W]."""
         sums = functional.avg_pool2d(x, 2, divisor_override=1)
         return self.squash(sums * self.weight[:, None, None] + self.bias[:, None, None])
 
 
 class PartialConv(nn.Module):
-    """A convolution whose output maps see some of the input maps.
+    """Convolution whose output maps read only some of the input maps.
 
     Args:
-        channels: of the input.
-        inputs: for each output map the input maps that it sees.
-        size: of the kernel.
+        channels: number of input channels.
+        inputs: indices of the input maps that each output map reads.
+        size: height and width of the kernel.
     """
 
     def __init__(self, channels: int, inputs: Sequence[Sequence[int]], size: int) -> None:
         super().__init__()
         self.shape = (len(inputs), channels, size, size)
         self.inputs = inputs
-        self.maps = nn.ModuleList(initialize_lecun(nn.Conv2d(len(seen), 1, size)) for seen in inputs)
+        self.maps = nn.ModuleList(initialize_lecun(nn.Conv2d(len(sources), 1, size)) for sources in inputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, channels, H, W] to [B, maps, H - size + 1, W - size + 1]; all maps in one convolution."""
+        """Return [B, maps, H - size + 1, W - size + 1] of [B, channels, H, W], computed as one full convolution."""
         kernel = x.new_zeros(self.shape)
-        for row, (seen, map_) in enumerate(zip(self.inputs, self.maps, strict=True)):
-            kernel[row, list(seen)] = map_.get_parameter("weight")[0].to(kernel.dtype)
+        for row, (sources, map_) in enumerate(zip(self.inputs, self.maps, strict=True)):
+            kernel[row, list(sources)] = map_.get_parameter("weight")[0].to(kernel.dtype)
         return functional.conv2d(x, kernel, torch.cat([map_.get_parameter("bias") for map_ in self.maps]))
 
 
@@ -141,7 +139,7 @@ Layer = nn.Conv2d | nn.Linear
 
 
 def initialize_lecun(layer: Layer) -> Layer:
-    """Weights uniform in +-2.4 / fan_in (appendix A), biases 0."""
+    """Initialize a layer in place: weights uniform in ±2.4 / fan_in (appendix A), biases 0. Return the layer."""
     bound = 2.4 / layer.weight[0].numel()
     nn.init.uniform_(layer.weight, -bound, bound)
     if layer.bias is not None:

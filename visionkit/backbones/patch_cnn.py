@@ -1,4 +1,4 @@
-"""Small networks that tell what the center pixel of a patch shows (Cireşan et al. 2012, tables 1 and 2)."""
+"""Small networks that classify the center pixel of a patch (Cireşan et al. 2012, tables 1 and 2)."""
 
 from collections.abc import Sequence
 
@@ -16,10 +16,10 @@ _KERNELS = {"patch_cnn_33": (4, 4, 3), "patch_cnn_65": (4, 4, 3, 3), "patch_cnn_
 
 @backbones.register("patch_cnn_33", "patch_cnn_65", "patch_cnn_95")
 class PatchCNN(SequentialBackbone):
-    """Unpadded convolutions of 48 maps, each with a ReLU and a 2x2 pool behind it; sizes round down at each pool.
+    """Unpadded convolutions of 48 channels, each followed by a ReLU and a 2x2 pool; sizes are rounded down.
 
-    Stage s2 is the map after the first pool, and so on. patch_cnn_95 has the layers of the paper's network N4, the
-    others are smaller ones of the same kind.
+    Stage s2 is the map after the first pool, s4 that after the second, and so on. patch_cnn_95 has the layers of the
+    paper's network N4; the others are smaller networks of the same kind.
 
     Args:
         name: registered name; the number is the side of the patch in pixels.
@@ -45,24 +45,24 @@ class PatchCNN(SequentialBackbone):
         initialize(self, "he")
 
     def dense(self, x: Tensor) -> tuple[Tensor, int]:
-        """Compute the deepest map for every place of a patch, not only for every stride-th.
+        """Compute the deepest map of the patches at all positions.
 
-        The pools move on by one pixel, and what follows reads with gaps: each value is used by all patches that it
-        belongs to, where the patches one by one compute it anew for each.
+        The pools have stride 1 and the layers after them are dilated, so what overlapping patches share is computed
+        once.
 
         Args:
             x: [B, 3, H, W].
 
         Returns:
-            Map [B, 48, h, w] and the gap d: the map of the patch at row y and column x is `map[:, :, y::d, x::d]`, of
-            which it has the first rows and columns.
+            Map [B, 48, h, w] and the dilation d. The map of the patch at row y and column x is the first rows and
+            columns of `map[:, :, y::d, x::d]`.
         """
-        gap = 1
+        dilation = 1
         for part in self.parts.values():
             conv, pool = part.get_submodule("conv"), part.get_submodule("pool")
             assert isinstance(conv, nn.Conv2d)
             assert isinstance(pool, nn.MaxPool2d)
-            x = functional.relu(functional.conv2d(x, conv.weight, conv.bias, dilation=gap))
-            x = functional.max_pool2d(x, pool.kernel_size, stride=1, dilation=gap)
-            gap *= 2
-        return x, gap
+            x = functional.relu(functional.conv2d(x, conv.weight, conv.bias, dilation=dilation))
+            x = functional.max_pool2d(x, pool.kernel_size, stride=1, dilation=dilation)
+            dilation *= 2
+        return x, dilation

@@ -1,4 +1,4 @@
-"""Where published ImageNet weights lie: in folders of this machine, or at an address to fetch them from."""
+"""Published ImageNet weights: where they are on disk, and where they can be downloaded."""
 
 import functools
 import os
@@ -16,22 +16,22 @@ from torch import Tensor
 from visionkit.errors import CheckpointError
 
 PROBE_SECONDS = 4.0
-"""How long an address may take to answer before the network counts as absent."""
+"""Seconds without a response after which a server counts as unreachable."""
 
 
 class UnavailableError(CheckpointError):
-    """Published weights that are neither on disk nor can be fetched now."""
+    """Published weights are neither on disk nor can they be downloaded."""
 
 
 @dataclass(frozen=True)
 class PublishedWeights:
-    """One published file.
+    """One published weights file.
 
     Attributes:
         url: its address.
-        file_names: names it may have on disk; a download gets the first. A name with a hash
-            ("resnet50-11ad3fa6.pth") is checked against it when it is downloaded.
-        cached: the file in another library's own cache, if it is there.
+        file_names: names that it may have on disk; a download gets the first. A hash in this name
+            ("resnet50-11ad3fa6.pth") is compared with that of the downloaded file.
+        cached: path of the file in another library's cache, if it is there.
     """
 
     url: str
@@ -39,46 +39,46 @@ class PublishedWeights:
     cached: Path | None = None
 
     def on_disk(self) -> Path | None:
-        """The file in $VISIONKIT_WEIGHTS, torch hub's folder or the other cache, in this order; None if nowhere."""
-        places = [folder / name for folder in weight_folders() for name in self.file_names]
+        """Return the file in $VISIONKIT_WEIGHTS, torch hub's folder or the other cache, in this order, or None."""
+        paths = [folder / name for folder in weight_folders() for name in self.file_names]
         if self.cached is not None:
-            places.append(self.cached)
-        return next((place for place in places if place.is_file()), None)
+            paths.append(self.cached)
+        return next((path for path in paths if path.is_file()), None)
 
     def obtain(self) -> Path:
-        """The file on disk, fetched into torch hub's folder where it is missing.
+        """Return the path of the file, which is downloaded into torch hub's folder if it is not on disk.
 
         Raises:
-            UnavailableError: it can neither be found nor fetched; the message says where it was looked for.
+            UnavailableError: it is not on disk and cannot be downloaded; the message names the folders.
         """
-        found = self.on_disk()
-        if found is not None:
-            return found
+        path = self.on_disk()
+        if path is not None:
+            return path
         try:
-            return self._fetch()
+            return self._download()
         except (OSError, HTTPException, RuntimeError) as reason:  # a wrong hash is a RuntimeError
             folders = ", ".join(str(folder) for folder in weight_folders())
             raise UnavailableError(
                 f"{self.file_names[0]} is not in {folders}\n"
-                f"and could not be fetched from {self.url}: {reason}\n"
-                "Put the file into one of these folders, or name one in $VISIONKIT_WEIGHTS."
+                f"and could not be downloaded from {self.url}: {reason}\n"
+                "Put the file into one of these folders, or set $VISIONKIT_WEIGHTS to its folder."
             ) from reason
 
-    def _fetch(self) -> Path:
+    def _download(self) -> Path:
         if os.environ.get("VISIONKIT_OFFLINE", "0") not in ("", "0"):
-            raise OSError("VISIONKIT_OFFLINE forbids it")
+            raise OSError("VISIONKIT_OFFLINE is set")
         problem = unreachable(self.url)
         if problem is not None:
             raise OSError(problem)
         target = _hub_folder() / self.file_names[0]
         target.parent.mkdir(parents=True, exist_ok=True)
-        stated_hash = torch.hub.HASH_REGEX.search(target.name)
-        torch.hub.download_url_to_file(self.url, str(target), stated_hash.group(1) if stated_hash else None)
+        expected_hash = torch.hub.HASH_REGEX.search(target.name)
+        torch.hub.download_url_to_file(self.url, str(target), expected_hash.group(1) if expected_hash else None)
         return target
 
 
 def weight_folders() -> list[Path]:
-    """Folders in which published weights are looked for: $VISIONKIT_WEIGHTS if set, then torch hub's own.
+    """Return the folders that are searched for published weights: $VISIONKIT_WEIGHTS if set, then torch hub's.
 
     Raises:
         CheckpointError: $VISIONKIT_WEIGHTS is set but is not a folder.
@@ -87,39 +87,39 @@ def weight_folders() -> list[Path]:
     if not own:
         return [_hub_folder()]
     if not Path(own).is_dir():
-        raise CheckpointError(f"$VISIONKIT_WEIGHTS is {own!r}, which is not a folder: correct or unset it")
+        raise CheckpointError(f"$VISIONKIT_WEIGHTS is {own!r}, which is not a folder: change or unset it")
     return [Path(own), _hub_folder()]
 
 
 @functools.cache
 def unreachable(url: str) -> str | None:
-    """Why `url` does not answer within `PROBE_SECONDS`, or None if it does.
+    """Return why `url` does not respond within `PROBE_SECONDS`, or None if it does.
 
-    Asked in a thread of its own, because a name server that does not answer keeps to no timeout.
+    The request runs in a thread, because the timeout does not cover the name server.
     """
-    answer = [f"no answer within {PROBE_SECONDS:g} s"]
+    problems = [f"no response within {PROBE_SECONDS:g} s"]
 
-    def ask() -> None:
+    def request() -> None:
         try:
             with urlopen(Request(url, method="HEAD"), timeout=PROBE_SECONDS):
-                answer.append("")
+                problems.append("")
         except (OSError, HTTPException) as reason:
-            answer.append(str(reason))
+            problems.append(str(reason))
 
-    asking = threading.Thread(target=ask, daemon=True)
-    asking.start()
-    asking.join(PROBE_SECONDS)
-    return answer[-1] or None
+    thread = threading.Thread(target=request, daemon=True)
+    thread.start()
+    thread.join(PROBE_SECONDS)
+    return problems[-1] or None
 
 
 def torchvision_weights(name: str) -> PublishedWeights:
-    """Torchvision's default ImageNet weights of `name`: the V2 recipe where there is one, else the original."""
+    """Return torchvision's default ImageNet weights of `name`: those of the V2 recipe if there are any."""
     url = torchvision.models.get_model_weights(name)["DEFAULT"].url
     return PublishedWeights(url, (url.rsplit("/", 1)[-1], f"{name}-imagenet.pth"))
 
 
 def without_head(state: Mapping[str, Tensor], head: str) -> dict[str, Tensor]:
-    """`state` without the entries whose key starts with `head`."""
+    """Return `state` without the entries whose keys start with `head`."""
     return {key: value for key, value in state.items() if not key.startswith(head)}
 
 

@@ -1,4 +1,4 @@
-"""ResNet (He et al. 2015, table 1), torchvision's form: the stride of a bottleneck sits in its 3x3 convolution."""
+"""ResNet (He et al. 2015, table 1), torchvision's form: a bottleneck's 3x3 convolution has the stride."""
 
 from collections.abc import Mapping, Sequence
 from typing import Literal
@@ -15,19 +15,19 @@ _LAYERS = {"s4": "layer1", "s8": "layer2", "s16": "layer3", "s32": "layer4"}
 
 @backbones.register("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
 class ResNet(Backbone):
-    """Stages s4..s32 are C2..C5, the outputs of the paper's conv2_x..conv5_x; sizes round up at each halving.
+    """ResNet. Stages s4..s32 are C2..C5, the outputs of the paper's conv2_x..conv5_x; sizes are rounded up.
 
     State-dict keys are torchvision's own (`conv1.weight`, `layer1.0.conv1.weight`).
 
     Args:
         name: registered name.
         out_stages: see `Backbone`.
-        output_stride: at 16 or 8, s32, or s16 and s32, are not halved but read with gaps (dilation; Chen et al. 2017,
-            section 3.1). Stages keep their names then, so that s16 stays C4 with its weights and channels; how many
-            pixels a cell spans is what `Stage.stride` says.
+        output_stride: 16 replaces the stride of s32 by dilation, 8 those of s16 and s32 (Chen et al. 2017, section
+            3.1). Stages keep their names: s16 is still C4, with the same weights and channels, and `Stage.stride` is
+            its true stride.
 
     Raises:
-        ConfigError: a smaller output stride for a network without bottlenecks, whose form nobody has published.
+        ConfigError: an output stride below 32 for a network without bottlenecks: there is no published form.
     """
 
     def __init__(
@@ -55,18 +55,18 @@ class ResNet(Backbone):
         return features
 
     def split(self, last_stage: str) -> Tail:
-        """See `Backbone.split`; `split("s16")` gives the fifth stage, the box head of Faster R-CNN on C4.
+        """See `Backbone.split`; `split("s16")` returns C5, the box head of Faster R-CNN on C4.
 
-        The tail takes the map of `last_stage`, [B, C, h, w], and keeps the names `layer4`, ... in its state dict.
+        The returned module takes the map of `last_stage`, [B, C, h, w]; its state-dict keys begin with `layer4`, ...
         """
         kept = list(self.computed)[: list(self.computed).index(last_stage) + 1] if last_stage in self.computed else []
-        lent = [stage for stage in self.computed if stage not in kept]
-        if not kept or not lent:
+        removed = [stage for stage in self.computed if stage not in kept]
+        if not kept or not removed:
             raise ConfigError(
                 f"{self.name} cannot be split after {last_stage!r}: it has the stages {', '.join(self.computed)}"
             )
-        tail = Tail({_LAYERS[stage]: getattr(self, _LAYERS[stage]) for stage in lent}, self.norm)
-        for stage in lent:
+        tail = Tail({_LAYERS[stage]: getattr(self, _LAYERS[stage]) for stage in removed}, self.norm)
+        for stage in removed:
             delattr(self, _LAYERS[stage])
             del self.stage_modules[stage]
         self.stages = {s: self.computed[s] for s in kept if s in self.stages or s == last_stage}
@@ -83,9 +83,9 @@ class ResNet(Backbone):
 
 
 def _dilation(name: str, output_stride: int) -> dict[str, list[bool]]:
-    """The argument for torchvision: whether layer2, layer3 and layer4 keep the size of the map before."""
+    """Return torchvision's argument: whether layer2, layer3 and layer4 have dilation instead of stride."""
     if output_stride not in (8, 16, 32):
-        raise ConfigError(f"output_stride={output_stride}: {name} can have 8, 16 or 32")
+        raise ConfigError(f"output_stride={output_stride}: {name} supports 8, 16 and 32")
     if output_stride == 32:
         return {}
     if name in ("resnet18", "resnet34"):

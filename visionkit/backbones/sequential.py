@@ -1,4 +1,4 @@
-"""Backbones whose stages simply follow each other, each of them one module."""
+"""Base class of backbones whose stages are modules that are applied one after the other."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,12 +9,12 @@ from visionkit.backbones.base import Backbone, Stage
 
 
 class SequentialBackbone(Backbone):
-    """A backbone that sends the image through one part a stage; the keys of its state dict are `parts.s4.…`.
+    """Backbone with one module per stage; the keys of its state dict are `parts.s4.…`.
 
     Args:
         name: registered name.
         network_stages: see `Backbone`.
-        parts: for each of them the module from the map before it (the image, for the first) to its own.
+        parts: for each stage the module that computes its map from that of the stage before, or from the image.
         out_stages: see `Backbone`.
         **options: see `Backbone`.
     """
@@ -41,7 +41,7 @@ class SequentialBackbone(Backbone):
 
 
 def named_sequential(**layers: nn.Module) -> nn.Sequential:
-    """A sequence whose layers carry the names of the paper."""
+    """Return a sequence whose layers have the given names, as a rule those of the paper."""
     sequence = nn.Sequential()
     for name, layer in layers.items():
         sequence.add_module(name, layer)

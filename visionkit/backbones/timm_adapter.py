@@ -1,4 +1,4 @@
-"""Any timm model that can give feature maps, under the name `timm/<model>`."""
+"""Adapter for timm models with feature maps, under the name `timm/<model>`."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,10 +16,10 @@ from visionkit.registry import suggest
 
 @backbones.register("timm/")
 class TimmBackbone(Backbone):
-    """The `features_only` form of a timm model, with timm's own strides, normalization and published weights.
+    """The `features_only` form of a timm model, with timm's strides, normalization and published weights.
 
-    Where several of its maps have one stride (the inner blocks of a transformer) the deepest gives the stage.
-    State-dict keys are those of timm's feature form under `body.`.
+    If several maps have the same stride (the blocks of a transformer), the stage is the deepest of them. State-dict
+    keys are those of timm's `features_only` form after `body.`.
 
     Args:
         name: `timm/<model>`.
@@ -27,7 +27,7 @@ class TimmBackbone(Backbone):
         **options: for `timm.create_model` (`drop_path_rate=0.1`, `dynamic_img_size=True`).
 
     Raises:
-        ConfigError: timm is not installed, does not know the model, or cannot take features from it.
+        ConfigError: timm is not installed, has no such model, or cannot extract features from it.
     """
 
     def __init__(self, name: str, out_stages: Sequence[str] | None = None, **options: Any) -> None:
@@ -38,9 +38,9 @@ class TimmBackbone(Backbone):
         channels = body.feature_info.channels()
         stages = {stage: Stage(int(channels[at]), int(strides[at])) for stage, at in deepest.items()}
         super().__init__(name, stages, out_stages, **options)
-        wanted = [body.feature_info.out_indices[deepest[stage]] for stage in self.computed]
-        if wanted != list(body.feature_info.out_indices):
-            body = _create(model_name, features_only=True, out_indices=wanted, **options)
+        out_indices = [body.feature_info.out_indices[deepest[stage]] for stage in self.computed]
+        if out_indices != list(body.feature_info.out_indices):
+            body = _create(model_name, features_only=True, out_indices=out_indices, **options)
         self.body = body
         self._channels_come_last = getattr(body, "output_fmt", "NCHW") == "NHWC"
         self._published = body.pretrained_cfg
@@ -49,7 +49,7 @@ class TimmBackbone(Backbone):
         owners = self._owners_by_stage()
         _cut_unused(body, {owner for names in owners.values() for owner in names})
         self.stage_modules = {stage: [f"body.{owner}" for owner in names] for stage, names in owners.items()}
-        self._apply_policy()  # what no stage needs and timm keeps nevertheless does not train
+        self._apply_policy()  # timm may keep modules that no stage needs; they do not train
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """See `Backbone.forward`."""
@@ -61,7 +61,7 @@ class TimmBackbone(Backbone):
     def published_weights(self) -> PublishedWeights | None:
         """See `Backbone.published_weights`; timm's default weights for this model.
 
-        From its hub if they are there, since files elsewhere may have the keys of another library.
+        The file on timm's hub is preferred: files elsewhere may have the keys of another library.
         """
         name, hub_id, url = self.name.removeprefix("timm/"), self._published["hf_hub_id"], self._published["url"]
         names = (f"{name}-imagenet.safetensors", f"{name}-imagenet.pth")
@@ -70,7 +70,7 @@ class TimmBackbone(Backbone):
         return PublishedWeights(url, (url.rpartition("/")[2], *names)) if url else None
 
     def translate(self, published: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """See `Backbone.translate`; leaves aside what the whole model has and its feature form does not."""
+        """See `Backbone.translate`; drops entries of the whole model that its `features_only` form does not have."""
         own = self.body.state_dict().keys()
         with torch.device("meta"):
             whole = _create(self.name.removeprefix("timm/"), **self._options).state_dict().keys()
@@ -80,9 +80,9 @@ class TimmBackbone(Backbone):
         }
 
     def _owners_by_stage(self) -> dict[str, list[str]]:
-        """Modules whose own parameters a stage needs beyond the stages before it, read off the autograd graph.
+        """Return for each stage the modules that own parameters which the stages before it do not need.
 
-        The body runs on the meta device: shapes and the graph, but no numbers and no time.
+        They are found in the autograd graph. The body runs on the meta device, which takes hardly any time.
         """
         body, size = self.body, self._published["input_size"][1:]
         parameters = {
@@ -99,36 +99,36 @@ class TimmBackbone(Backbone):
 
 
 def _leaves(node: Any, seen: set[Any]) -> set[int]:
-    """Ids of the parameters that the autograd graph reaches from `node` through nodes not in `seen`, which grows."""
-    found, waiting = set(), [node]
+    """Return the ids of the parameters that are reached from `node` through nodes not in `seen`, which is extended."""
+    parameters, waiting = set(), [node]
     while waiting:
         node = waiting.pop()
         if node is None or node in seen:
             continue
         seen.add(node)
-        if hasattr(node, "variable"):
-            found.add(id(node.variable))
+        if hasattr(node, "variable"):  # a leaf of the graph
+            parameters.add(id(node.variable))
         waiting += [before for before, _ in node.next_functions]
-    return found
+    return parameters
 
 
 def _create(model_name: str, **options: Any) -> Any:
     try:
         import timm
     except ImportError as error:
-        raise ConfigError("backbones timm/... need timm: pip install 'visionkit[timm]'") from error
+        raise ConfigError("backbones timm/... need the package timm: pip install 'visionkit[timm]'") from error
     if not timm.is_model(model_name):
         raise ConfigError(f"timm has no model {model_name!r}{suggest(model_name, timm.list_models())}")
     try:
         return timm.create_model(model_name, pretrained=False, **options)
     except (RuntimeError, AttributeError, TypeError) as error:
-        raise ConfigError(f"timm cannot make a backbone of {model_name}: {error}") from error
+        raise ConfigError(f"timm cannot extract features from {model_name}: {error}") from error
 
 
 def _cut_unused(body: nn.Module, owners: set[str]) -> None:
-    """Drop the last parts of the body's sequences that have parameters, but none of `owners`.
+    """Remove the last children of the body's sequences that have parameters, but none of `owners`.
 
-    timm itself does this for most models; EfficientNet's and MobileNet's feature forms always keep all blocks.
+    timm does this itself for most models, but EfficientNet and MobileNet always keep all blocks.
     """
     for path, sequence in body.named_children():
         if not isinstance(sequence, nn.Sequential):
@@ -141,12 +141,12 @@ def _cut_unused(body: nn.Module, owners: set[str]) -> None:
 
 
 def _key_in_feature_form(key: str, own: Any) -> str:
-    """`key` of a whole model as its feature form has it: the same, or with a container taken apart or put around."""
+    """Return the key of the `features_only` form for the whole model's `key`: containers may be added or flattened."""
     return next((form for form in (key, key.replace(".", "_", 1), f"model.{key}") if form in own), key)
 
 
 def _on_hub(hub_id: str, names: tuple[str, ...]) -> PublishedWeights:
-    from huggingface_hub import hf_hub_url, try_to_load_from_cache  # comes with timm
+    from huggingface_hub import hf_hub_url, try_to_load_from_cache  # installed with timm
 
     file = "model.safetensors"
     cached = try_to_load_from_cache(hub_id, file)

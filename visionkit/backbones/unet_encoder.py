@@ -14,19 +14,19 @@ _STRIDES = (1, 2, 4, 8, 16)
 
 @backbones.register("unet")
 class UNetEncoder(SequentialBackbone):
-    """Two 3x3 convolutions for each of the stages s1..s16, and a 2x2 pool before all but the first.
+    """Contracting path of U-Net: two 3x3 convolutions per stage, s1 to s16, and a 2x2 pool before each but the first.
 
-    The widths double from stage to stage, 64 to 1024 in the paper. The convolutions are padded, where the paper's are
-    not and its 572 pixels give a map of 388: maps keep their size here. Sizes round down at each pool.
+    The widths double from stage to stage, from 64 to 1024 in the paper. The convolutions are padded, so maps keep
+    their size; the paper's are not, and 572 pixels give a map of 388. Sizes are rounded down at each pool.
 
     Args:
         name: registered name.
         out_stages: see `Backbone`.
-        in_channels: 3, or 1 to see the mean of the three (the paper's images are gray).
+        in_channels: 3, or 1 to use the mean of the three (the paper's images are gray).
         width: channels of the first stage.
-        batch_norm: whether each convolution has a norm instead of a bias.
-        dropout: share of the deepest map's values dropped (section 3.1: "at the end of the contracting path"; .5 in
-            the authors' code).
+        batch_norm: whether each convolution has a BatchNorm instead of a bias.
+        dropout: dropout probability of the deepest map (section 3.1: "at the end of the contracting path"; 0.5 in the
+            authors' code).
     """
 
     def __init__(
@@ -40,33 +40,34 @@ class UNetEncoder(SequentialBackbone):
     ) -> None:
         parts, stages = {}, {}
         channels: int = in_channels
-        opening: nn.Module = nn.Identity() if in_channels == 3 else _Gray()
+        entry: nn.Module = nn.Identity() if in_channels == 3 else _Gray()
         for depth, stride in enumerate(_STRIDES):
             convs = two_convolutions(channels, width << depth, batch_norm)
-            channels, share = width << depth, dropout if stride == _STRIDES[-1] else 0.0
-            parts[f"s{stride}"] = named_sequential(opening=opening, convs=convs, drop=nn.Dropout(share))
+            channels = width << depth
+            drop = nn.Dropout(dropout if stride == _STRIDES[-1] else 0.0)
+            parts[f"s{stride}"] = named_sequential(entry=entry, convs=convs, drop=drop)
             stages[f"s{stride}"] = Stage(channels, stride)
-            opening = nn.MaxPool2d(2)
+            entry = nn.MaxPool2d(2)
         options = {"in_channels": in_channels, "width": width, "batch_norm": batch_norm, "dropout": dropout}
         super().__init__(name, stages, parts, out_stages, **options)
         initialize(self, "he")
 
 
 class _Gray(nn.Module):
-    """The mean of the channels."""
+    """Mean over the channels."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, 3, H, W] to [B, 1, H, W]."""
+        """Return [B, 1, H, W] of [B, 3, H, W]."""
         return x.mean(1, keepdim=True)
 
 
 def two_convolutions(inputs: int, width: int, batch_norm: bool) -> nn.Sequential:
-    """What U-Net has at every level, on both ways: twice a 3x3 convolution and a ReLU.
+    """Return the two 3x3 convolutions with ReLU of one level of U-Net, for the encoder and the decoder.
 
     Args:
-        inputs: channels that come in.
-        width: channels of both convolutions.
-        batch_norm: whether each convolution has a norm instead of a bias.
+        inputs: number of input channels.
+        width: number of output channels of both convolutions.
+        batch_norm: whether each convolution has a BatchNorm instead of a bias.
     """
     layers: list[nn.Module] = []
     for channels in (inputs, width):

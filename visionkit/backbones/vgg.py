@@ -24,18 +24,18 @@ _STAGES = {
 }
 
 
-vgg_forms: Registry[Callable[[str], nn.Sequential]] = Registry("form of VGG")
-"""What stands behind a name's underscore: from the name's column, as torchvision calls it, to all layers."""
+vgg_variants: Registry[Callable[[str], nn.Sequential]] = Registry("variant of VGG")
+"""Variants by what follows the underscore of a name; each builds all layers of a column, as torchvision names it."""
 
 
 @backbones.register(
     "vgg11", "vgg11_lrn", "vgg13", "vgg16", "vgg16_c", "vgg19", "vgg11_bn", "vgg13_bn", "vgg16_bn", "vgg19_bn"
 )
 class VGG(Backbone):
-    """Stages s1..s16 are the maps before each pool (conv1_x..conv5_x after ReLU), s32 after the last pool.
+    """VGG. Stages s1..s16 are the maps before each pool (conv1_x..conv5_x after ReLU), s32 is that after the last.
 
-    vgg11 is column A of the paper's table 1, vgg11_lrn A-LRN, vgg13 B, vgg16_c C, vgg16 D, vgg19 E. Sizes round down
-    at each pool. State-dict keys are torchvision's own (`features.0.weight`).
+    vgg11 is column A of the paper's table 1, vgg11_lrn A-LRN, vgg13 B, vgg16_c C, vgg16 D, vgg19 E. Sizes are rounded
+    down at each pool. State-dict keys are torchvision's own (`features.0.weight`).
 
     Args:
         name: registered name.
@@ -46,8 +46,8 @@ class VGG(Backbone):
 
     def __init__(self, name: str, out_stages: Sequence[str] | None = None) -> None:
         super().__init__(name, _STAGES, out_stages)
-        column, _, form = name.partition("_")
-        layers = vgg_forms.get(form or "plain")(_COLUMNS[column])
+        column, _, variant = name.partition("_")
+        layers = vgg_variants.get(variant or "plain")(_COLUMNS[column])
         pools = [index for index, layer in enumerate(layers) if isinstance(layer, nn.MaxPool2d)]
         self._ends = dict(zip([*pools, len(layers)], _STAGES, strict=True))
         self.features = layers[: {stage: end for end, stage in self._ends.items()}[list(self.computed)[-1]]]
@@ -61,13 +61,13 @@ class VGG(Backbone):
         return self._run(x, lambda before: functional.max_pool2d(before, 2))
 
     def forward_with_indices(self, x: Tensor) -> tuple[dict[str, Tensor], list[Tensor]]:
-        """Compute the feature maps and where each pool found its maxima, for max unpooling.
+        """Compute the feature maps and the indices of the pools' maxima, for max unpooling.
 
         Args:
             x: [B, 3, H, W], normalized with `mean` and `std`.
 
         Returns:
-            What `forward` returns, and for each pool that was run, shallow to deep, the int64 indices
+            What `forward` returns, and for each computed pool, shallow to deep, the int64 indices
             [B, C, h // 2, w // 2] into the flat h * w map before it (as of `torch.nn.MaxUnpool2d`).
         """
         indices: list[Tensor] = []
@@ -80,21 +80,21 @@ class VGG(Backbone):
         return self._run(x, pool), indices
 
     def layers_by_name(self) -> dict[str, list[str]]:
-        """For each convolution, by the paper's name ("conv3_2"), its module and that of the BatchNorm behind it."""
-        places: dict[str, list[str]] = {}
+        """Return for each convolution, by the paper's name ("conv3_2"), its module name and that of its BatchNorm."""
+        layers: dict[str, list[str]] = {}
         stages, orders = list(self.computed), Counter[str]()
         for index, stage in enumerate(self._stage_of_each_layer()):
             layer = self.features[index]
             if isinstance(layer, nn.Conv2d):
                 orders[stage] += 1
-                place = f"conv{stages.index(stage) + 1}_{orders[stage]}"
-                places[place] = [f"features.{index}"]
+                name = f"conv{stages.index(stage) + 1}_{orders[stage]}"
+                layers[name] = [f"features.{index}"]
             elif isinstance(layer, nn.BatchNorm2d):
-                places[place].append(f"features.{index}")
-        return places
+                layers[name].append(f"features.{index}")
+        return layers
 
     def published_weights(self) -> PublishedWeights | None:
-        """See `Backbone.published_weights`; nobody publishes any of A-LRN and C."""
+        """See `Backbone.published_weights`; there are none for A-LRN and C."""
         return torchvision_weights(self.name) if self.name in torchvision.models.list_models() else None
 
     def translate(self, published: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -113,14 +113,14 @@ class VGG(Backbone):
     def _stage_of_each_layer(self) -> list[str]:
         stages = list(self.computed)
         pools_before = 0
-        answer = []
+        stage_of_layer = []
         for layer in self.features:
-            pools_before += isinstance(layer, nn.MaxPool2d)  # a pool opens the stage after it
-            answer.append(stages[pools_before])
-        return answer
+            pools_before += isinstance(layer, nn.MaxPool2d)  # a pool belongs to the stage after it
+            stage_of_layer.append(stages[pools_before])
+        return stage_of_layer
 
     def _initialize(self) -> None:
-        """He initialization over fan out and zero biases, as torchvision's VGG has them."""
+        """Initialize by He over fan out, with zero biases, as torchvision's VGG."""
         for layer in self.features:
             if isinstance(layer, nn.Conv2d):
                 nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
@@ -128,26 +128,26 @@ class VGG(Backbone):
                     nn.init.zeros_(layer.bias)
 
 
-@vgg_forms.register("plain")
+@vgg_variants.register("plain")
 def _plain(column: str) -> nn.Sequential:
     return make_layers(cfgs[column])
 
 
-@vgg_forms.register("bn")
+@vgg_variants.register("bn")
 def _with_batch_norm(column: str) -> nn.Sequential:
     return make_layers(cfgs[column], batch_norm=True)
 
 
-@vgg_forms.register("lrn")
+@vgg_variants.register("lrn")
 def _with_response_norm(column: str) -> nn.Sequential:
-    """A-LRN: one local response normalization, after the first convolution and its ReLU."""
+    """Return the layers of A-LRN: a local response normalization follows the first convolution and its ReLU."""
     convolution, relu, *rest = _plain(column)
     return nn.Sequential(convolution, relu, ResponseNorm(), *rest)
 
 
-@vgg_forms.register("c")
+@vgg_variants.register("c")
 def _with_pointwise(column: str) -> nn.Sequential:
-    """C: D with 1x1 convolutions as the last of stages 3 to 5, which are those of three convolutions."""
+    """Return the layers of C: D with 1x1 convolutions as the third of stages 3 to 5."""
     layers = _plain(column)
     pools = [index for index, layer in enumerate(layers) if isinstance(layer, nn.MaxPool2d)]
     for pool in pools[2:]:

@@ -6,10 +6,11 @@ from torch import Tensor, nn
 from torchvision.models.vgg import cfgs, make_layers
 
 from visionkit.backbones.base import Backbone, Stage, backbones
+from visionkit.backbones.initialization import initialize
 from visionkit.backbones.published_weights import PublishedWeights, torchvision_weights, without_head
 
 WIDTH = 1024
-"""Of fc6 and fc7 as convolutions; the fully connected layers have 4 times as many."""
+"""Output channels of fc6 and fc7 as convolutions; the fully connected layers have 4 times as many."""
 
 _STAGES = {
     "s1": Stage(64, 1),
@@ -22,11 +23,11 @@ _STAGES = {
 
 @backbones.register("vgg16_atrous")
 class VGGAtrous(Backbone):
-    """Stages s1..s8 are the maps before each pool (s8 is conv4_3 after ReLU), s16 is fc7.
+    """VGG-16 of SSD. Stages s1..s8 are the maps before each pool (s8 is conv4_3 after ReLU), s16 is fc7.
 
-    As SSD has it: the third pool rounds up (38 cells of 300 pixels), the fifth keeps the size, fc6 is a 3 x 3
-    convolution of dilation 6. ImageNet values of fc6 and fc7 are every third place and every fourth channel of the
-    fully connected layers'.
+    The third pool rounds up (38 cells for 300 pixels), the fifth keeps the size, and fc6 is a 3 x 3 convolution with
+    dilation 6. The ImageNet weights of fc6 and fc7 are subsampled from the fully connected layers: every third
+    position and every fourth channel.
 
     Args:
         name: registered name.
@@ -62,8 +63,8 @@ class VGGAtrous(Backbone):
             maps[stage] = x
         return {stage: maps[stage] for stage in self.stages}
 
-    def published_weights(self) -> PublishedWeights | None:
-        """See `Backbone.published_weights`: VGG-16's."""
+    def published_weights(self) -> PublishedWeights:
+        """See `Backbone.published_weights`; the weights are those of VGG-16."""
         return torchvision_weights("vgg16")
 
     def translate(self, published: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -71,21 +72,21 @@ class VGGAtrous(Backbone):
         state = without_head(published, "classifier.")
         for own, theirs, shape in (("fc6", "classifier.0", (-1, 512, 7, 7)), ("fc7", "classifier.3", (-1, 4096, 1, 1))):
             if f"{theirs}.weight" in published:
-                kernel = published[f"{theirs}.weight"].view(shape)[::4, :: kernel_step(shape), ::3, ::3]
+                kernel = published[f"{theirs}.weight"].view(shape)[::4, :: _channel_step(shape), ::3, ::3]
                 state |= {f"{own}.weight": kernel.clone(), f"{own}.bias": published[f"{theirs}.bias"][::4].clone()}
         return state
 
     def _initialize(self) -> None:
-        """He initialization over fan out as torchvision's VGG; Glorot for fc6 and fc7."""
+        """Initialize by He over fan out, as torchvision's VGG, and fc6 and fc7 by Glorot."""
         for layer in self.features:
             if isinstance(layer, nn.Conv2d):
                 nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
-                nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
-        for layer in (getattr(self, name) for name in ("fc6", "fc7") if hasattr(self, name)):
-            nn.init.xavier_uniform_(layer.weight)
-            nn.init.zeros_(layer.bias)
+                nn.init.zeros_(layer.get_parameter("bias"))
+        if "s16" in self.computed:
+            initialize(self.fc6, "glorot")
+            initialize(self.fc7, "glorot")
 
 
-def kernel_step(shape: tuple[int, ...]) -> int:
-    """Every how many input channels are kept: all of the 512 of conv5_3, every fourth of the 4096 of fc6."""
+def _channel_step(shape: tuple[int, ...]) -> int:
+    """Return the step between kept input channels: 1 for the 512 of conv5_3, 4 for the 4096 of fc6."""
     return 4 if shape[1] == 4 * WIDTH else 1

@@ -1,4 +1,4 @@
-"""ZFNet (Zeiler & Fergus 2013, figure 3): AlexNet with a finer first layer, and on one GPU."""
+"""ZFNet (Zeiler & Fergus 2013, figure 3): AlexNet with a smaller first kernel and stride, without groups."""
 
 from collections.abc import Sequence
 
@@ -19,10 +19,10 @@ _STAGES = {
 
 @backbones.register("zfnet")
 class ZFNet(SequentialBackbone):
-    """Stages: s2 is conv1, s4 its pooled and normalized map, s8 is conv2, s16 is conv5, s32 its pooled map.
+    """ZFNet. Stage s2 is conv1, s4 its pooled and normalized map, s8 conv2, s16 conv5, s32 its pooled map.
 
-    The pools round up, which gives the figure's 110, 55, 26, 13 and 6 cells for 224 pixels; the smallest image that
-    passes is 47 x 47.
+    The pools round up, which gives the figure's 110, 55, 26, 13 and 6 cells for 224 pixels. The smallest valid input
+    is 47 x 47.
 
     Args:
         name: registered name.
@@ -53,7 +53,7 @@ class ZFNet(SequentialBackbone):
 
 
 def _initialize(parts: dict[str, nn.Sequential]) -> None:
-    """Section 3.1: weights of the size .01 (normal here, the paper does not say), biases 0."""
+    """Initialize with weights of scale 0.01 and biases 0 (section 3.1); the paper names no distribution, so normal."""
     for layer in nn.ModuleList(parts.values()).modules():
         if isinstance(layer, nn.Conv2d) and layer.bias is not None:
             nn.init.normal_(layer.weight, std=0.01)

@@ -1,4 +1,4 @@
-"""Networks: plain torch modules without Lightning, one file per paper."""
+"""Models: plain torch modules without Lightning, one file per paper."""
 
 from visionkit.models.create import create_model, models
 

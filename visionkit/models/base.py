@@ -1,4 +1,4 @@
-"""The contracts of the three kinds of models; every optional ability has its default here."""
+"""Base classes of all models: the contract of each task, with a default for every optional feature."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
@@ -13,11 +13,11 @@ from visionkit.structures import Prediction, Target
 
 
 class Model(nn.Module):
-    """Base of every model: a backbone, and what makes predictions from its feature maps.
+    """Base of all models: a backbone, and layers that make predictions from its feature maps.
 
     Attributes:
-        task: name of the task that trains it.
-        backbone: source of the feature maps.
+        task: name of the task that trains the model.
+        backbone: computes the feature maps.
         num_classes: K, without background.
 
     Example:
@@ -37,7 +37,7 @@ class Model(nn.Module):
         """Primitives from which `create_model` builds the same structure; None for a class without a registered name.
 
         `models.register` gives a class its name, and makes its instances keep their arguments. A subclass that is not
-        registered itself has no `spec`: the name would build something else.
+        registered itself has no `spec`, because the name would build its base class.
         """
         name = type(self).__dict__.get("registered_name")
         if name is None:
@@ -64,8 +64,8 @@ class DetectionModel(Model):
     """Base of detectors: boxes, scores and labels for each image, as in torchvision.
 
     Attributes:
-        takes_proposals: whether the model finds no regions by itself. Its targets then have `proposals`, and in
-            evaluation it is called as `model(images, proposals=...)`.
+        takes_proposals: whether the model needs external region proposals. In training the targets then have
+            `proposals`, and in evaluation it is called as `model(images, proposals=...)`.
         predicts_masks: whether predictions have `mask_probabilities`.
 
     Example:
@@ -110,19 +110,19 @@ class DetectionModel(Model):
 
     @property
     def nms_options(self) -> NMSOptions | None:
-        """How overlapping predictions are filtered; None where the model does not say."""
+        """Options of the NMS that filters predictions; None if the model declares none."""
         return None
 
     @property
     def fitted_layers(self) -> nn.ModuleDict:
-        """Layers that are fitted after the last epoch, by the name of their fitting stage; empty for most models."""
+        """Layers that are fitted after the last epoch, by the name of the stage that fits them; empty by default."""
         return nn.ModuleDict()
 
     def anchor_shapes(self, input_size: tuple[int, int] | None = None) -> Tensor | None:
-        """Return width and height [A, 2] of every kind of anchor, in input pixels, on the CPU; None without anchors.
+        """Return width and height [A, 2] of all anchor shapes, in input pixels, on the CPU; None without anchors.
 
         Args:
-            input_size: height and width of the model's input, which some anchors depend on.
+            input_size: height and width of the model's input, on which the anchors of some models depend.
         """
         return None
 
@@ -163,20 +163,20 @@ class ClassificationModel(Model):
     def weighted_logits(self, x: Tensor) -> list[tuple[float, Tensor]]:
         """Return loss weight and logits [B, K] of every head; the main head comes first, with weight 1.
 
-        Auxiliary heads take part in training mode only.
+        Auxiliary heads are included in training mode only.
         """
         return [(1.0, self(x))]
 
     def classify_features(self, features: Tensor) -> Tensor:
-        """Return logits [B, K] of features that were computed before, see `visionkit.engine.feature_cache`.
+        """Return logits [B, K] of cached features, see `visionkit.engine.feature_cache`.
 
         Raises:
-            ConfigError: the model has no head that works on features alone.
+            ConfigError: the model has no head that takes features alone.
         """
         raise ConfigError(f"{type(self).__name__} cannot classify cached features")
 
     def dense(self, x: Tensor) -> Tensor:
-        """Return logits [B, K, h, w] at every position of larger images [B, 3, H, W].
+        """Return logits [B, K, h, w] at every position of larger images [B, 3, H, W], fully convolutionally.
 
         Raises:
             ConfigError: the model has no fully convolutional form.
@@ -187,12 +187,12 @@ class ClassificationModel(Model):
 class SegmentationModel(Model):
     """Base of segmentation models: logits [B, K, H, W] of images [B, 3, H, W] of any size.
 
-    A model that halves and doubles its maps needs sides that are multiples of `stride`. Zeros, the mean color after
-    normalization, are added at the right and at the bottom, and the logits there are cut off.
+    `forward` pads images at the right and at the bottom with zeros, the mean color after normalization, so that height
+    and width are multiples of `stride`. The logits of the padding are cropped.
 
     Attributes:
-        stride: the padded sides are multiples of it; as a rule the total stride. 1 pads nothing.
-        min_size: smallest height and width in pixels, a multiple of `stride`.
+        stride: divisor of the padded height and width, as a rule the greatest stride of the model; 1 for no padding.
+        min_size: smallest padded height and width in pixels, a multiple of `stride`.
 
     Example:
         >>> import visionkit as vk
@@ -217,7 +217,7 @@ class SegmentationModel(Model):
     def weighted_logits(self, x: Tensor) -> list[tuple[float, Tensor]]:
         """Return loss weight and logits [B, K, H, W] of every head; the main head comes first, with weight 1.
 
-        Auxiliary heads take part in training mode only.
+        Auxiliary heads are included in training mode only.
         """
         return [(1.0, self(x))]
 

@@ -1,4 +1,4 @@
-"""Reading the values of a whole network from a file: never unpickled, never copied in parts that do not fit."""
+"""Load the weights of a whole model from a file, without unpickling objects; all of them must fit."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -28,47 +28,46 @@ def load_model_weights(
     translate: Callable[[StateDict], StateDict] = dict,
     normalization: Normalization | None = None,
 ) -> None:
-    """Load a whole network, and how its images are normalized.
+    """Load the weights of a whole model in place, and set its backbone's normalization.
 
-    Where the file knows another number of classes, what predicts them keeps its fresh values; this is logged, and no
-    row of it is copied.
+    If the file has another number of classes, the predictors stay randomly initialized, which is logged.
 
     Args:
-        network: filled in place.
+        network: the model.
         backbone: its backbone.
         path: see `read_model_weights`.
-        predictors: beginnings of the keys whose first dimension follows from the number of classes ("classifier.").
+        predictors: prefixes of the keys whose first dimension depends on the number of classes ("classifier.").
         translate: see `read_model_weights`.
-        normalization: likewise.
+        normalization: see `read_model_weights`.
 
     Raises:
-        CheckpointError: the file cannot be read, or holds another network; nothing has been changed then.
+        CheckpointError: the file cannot be read, or holds another model; the model is unchanged.
     """
-    values, own = read_model_weights(path, translate, normalization), network.state_dict()
-    shared = [key for key in values.state if key in own and key.startswith(predictors)]
-    shapes = {key: (values.state[key].shape, own[key].shape) for key in shared}
-    new = [key for key, (theirs, ours) in shapes.items() if theirs != ours and theirs[1:] == ours[1:]]
-    if new:
-        layers = dict.fromkeys(key.rpartition(".")[0] for key in new)
-        logger.warning("%s knows another number of classes: %s stay new", path, ", ".join(layers))
+    weights, own = read_model_weights(path, translate, normalization), network.state_dict()
+    shared = [key for key in weights.state if key in own and key.startswith(predictors)]
+    shapes = {key: (weights.state[key].shape, own[key].shape) for key in shared}
+    kept = [key for key, (theirs, ours) in shapes.items() if theirs != ours and theirs[1:] == ours[1:]]
+    if kept:
+        layers = dict.fromkeys(key.rpartition(".")[0] for key in kept)
+        logger.warning("%s has another number of classes: %s stay randomly initialized", path, ", ".join(layers))
     else:
-        logger.info("%s: the whole network is loaded, with what predicts its classes", path)
-    load_strict(network, {**values.state, **{key: own[key] for key in new}}, values.source)
-    values.record(backbone)
+        logger.info("%s: loaded all weights of the model", path)
+    load_strict(network, {**weights.state, **{key: own[key] for key in kept}}, weights.source)
+    weights.record(backbone)
 
 
 def read_model_weights(
     path: str | Path, translate: Callable[[StateDict], StateDict] = dict, normalization: Normalization | None = None
 ) -> LoadedWeights:
-    """Read the values of a whole network onto the CPU.
+    """Read the weights of a whole model from a file onto the CPU.
 
     Args:
-        path: of a checkpoint of visionkit, or of a plain state dict.
-        translate: renames the keys of a plain state dict; those of our own checkpoint need none.
-        normalization: of the images behind a plain state dict whose keys had to be renamed.
+        path: path of a visionkit checkpoint, or of a plain state dict.
+        translate: renames the keys of a plain state dict; those of a visionkit checkpoint are not renamed.
+        normalization: normalization that belongs to a plain state dict whose keys were renamed.
 
     Raises:
-        CheckpointError: the file is missing, broken, or holds anything but tensors under names.
+        CheckpointError: the file is missing, broken, or holds anything but named tensors.
     """
     path = Path(path).expanduser()
     content = read_tensors(path)
@@ -85,12 +84,12 @@ def read_model_weights(
 
 
 def load_strict(network: nn.Module, state: StateDict, source: str) -> None:
-    """Load `state` into `network`; every parameter must be in it, and nothing else.
+    """Load `state` into `network`; it must have all parameters of the network and no others.
 
-    BatchNorm's counter of batches may be missing: frozen layers do not save it, and it takes no part in the result.
+    BatchNorm's counter of batches may be missing: frozen layers do not save it, and the result does not depend on it.
 
     Raises:
-        CheckpointError: keys are missing, unknown, or of another shape; nothing has been changed then.
+        CheckpointError: keys are missing, unknown, or of another shape; the network is unchanged.
     """
     own = network.state_dict()
     shapes = {key: f"{key} {list(state[key].shape)}" for key in own.keys() & state.keys()}
@@ -99,7 +98,7 @@ def load_strict(network: nn.Module, state: StateDict, source: str) -> None:
         "unknown": sorted(state.keys() - own.keys()),
         "of another shape": sorted(text for key, text in shapes.items() if own[key].shape != state[key].shape),
     }
-    found = [f"{kind} ({len(keys)}): {', '.join(keys[:3])}" for kind, keys in problems.items() if keys]
-    if found:
-        raise CheckpointError("\n".join([f"{source} does not fit {type(network).__name__}", *found]))
+    lines = [f"{kind} ({len(keys)}): {', '.join(keys[:3])}" for kind, keys in problems.items() if keys]
+    if lines:
+        raise CheckpointError("\n".join([f"{source} does not fit {type(network).__name__}", *lines]))
     network.load_state_dict(state, strict=False)

@@ -181,9 +181,9 @@ def test_a_wrong_argument_is_named(options, words):
     assert len(str(caught.value).splitlines()) <= 5
 
 
-def test_a_shortened_googlenet_has_no_place_for_the_auxiliary_heads():
+def test_a_googlenet_with_fewer_stages_has_no_maps_for_the_auxiliary_heads():
     backbone = create_backbone("googlenet", weights="none", out_stages=["s8"])
-    with pytest.raises(ConfigError, match="as it is built"):
+    with pytest.raises(ConfigError, match="as built"):
         create_model("classifier", backbone, 3)
     image = torch.randn(1, 3, 40, 40)
     assert create_model("classifier", backbone, 3, head="average").eval()(image).shape == (1, 3)

@@ -45,7 +45,7 @@ def test_a_published_file_gives_its_logits(resnet, published, caplog):
     image = torch.randn(2, 3, 40, 50)
     with torch.no_grad():
         torch.testing.assert_close(network(image), resnet(image), rtol=1e-5, atol=1e-5)
-    assert told(caplog, logging.INFO) == [f"{published}: it gave all of the head's layers, fc"]
+    assert told(caplog, logging.INFO) == [f"{published}: copied all layers of the head (fc)"]
     assert network.backbone.initialized_from == network.spec["backbone"]["initialized_from"] == str(published)
     network.backbone.freeze(1)
 
@@ -53,7 +53,7 @@ def test_a_published_file_gives_its_logits(resnet, published, caplog):
 def test_other_classes_keep_a_new_layer(resnet, published, caplog):
     network = classifier("resnet18", 3, weights=str(published))
     assert same(network.backbone.layer4, resnet.layer4)
-    assert "none; fc stay new" in told(caplog, logging.WARNING)[0]
+    assert "copied none of the head's layers; fc stay randomly initialized" in told(caplog, logging.WARNING)[0]
 
 
 def test_vgg_keeps_fc6_and_fc7_for_other_classes(narrow, tmp_path, caplog):
@@ -66,7 +66,7 @@ def test_vgg_keeps_fc6_and_fc7_for_other_classes(narrow, tmp_path, caplog):
     network = classifier("vgg11", 3, weights=str(path))
     assert same(network.head.layers.fc6, known.head.layers.fc6)
     assert same(network.head.layers.fc7, known.head.layers.fc7)
-    assert "gave fc6, fc7; fc8 stay new" in told(caplog, logging.WARNING)[0]
+    assert "copied fc6, fc7 of the head's layers; fc8 stay randomly initialized" in told(caplog, logging.WARNING)[0]
     assert same(classifier("vgg11", 7, weights=str(path)), known)
 
 
@@ -81,7 +81,7 @@ def test_googlenet_for_other_classes_keeps_its_auxiliary_trunks(tmp_path, caplog
     known = classifier("googlenet", 4)
     network = classifier("googlenet", 6, weights=str(checkpoint(known, tmp_path / "best.ckpt")))
     assert same(network.head.aux2.fc1, known.head.aux2.fc1)
-    assert "fc, aux1.fc2, aux2.fc2 stay new" in told(caplog, logging.WARNING)[0]
+    assert "fc, aux1.fc2, aux2.fc2 stay randomly initialized" in told(caplog, logging.WARNING)[0]
 
 
 def test_a_detectors_checkpoint_gives_its_backbone(resnet, tmp_path, caplog):
@@ -91,7 +91,7 @@ def test_a_detectors_checkpoint_gives_its_backbone(resnet, tmp_path, caplog):
         {"visionkit": {}, "state_dict": {**state, "pipeline.network.rpn.w": torch.zeros(1)}}, tmp_path / "best.ckpt"
     )
     assert same(classifier("resnet18", 4, weights=str(path)).backbone, known.backbone)
-    assert "stay new" in caplog.text
+    assert "stay randomly initialized" in caplog.text
 
 
 def test_imagenet_is_found_on_disk(resnet, tmp_path, monkeypatch):
@@ -111,7 +111,7 @@ def test_imagenet_is_found_on_disk(resnet, tmp_path, monkeypatch):
         ("resnet18", "no/such.pth", CheckpointError, ["no/such.pth"]),
         ("resnet18", "auto", ConfigError, ["model.weights=auto", "model.backbone.weights=auto"]),
         ("resnet18", {"form": "x"}, ConfigError, ["form", "from: path"]),
-        ("resnet18", {"from": "x"}, ConfigError, ["grows a VGG", "resnet18"]),
+        ("resnet18", {"from": "x"}, ConfigError, ["initializes a VGG", "resnet18"]),
     ],
 )
 def test_what_cannot_be_is_told(name, weights, error, words, published, narrow):

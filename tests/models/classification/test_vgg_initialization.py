@@ -40,8 +40,8 @@ def test_vgg16_takes_four_convolutions_and_the_head_of_vgg11(tmp_path, caplog):
     random = (2, 7, 14, 17, 19, 21, 24, 26, 28)
     assert all(float(features(deep)[index].weight.detach().std()) > 0.01 for index in random)
     assert not any(torch.equal(features(deep)[17].weight, value) for value in features(shallow).state_dict().values())
-    assert "(vgg11) gave conv1_1, conv2_1, conv3_1, conv3_2; conv1_2, conv2_2, conv3_3" in caplog.text
-    assert "all of the head's layers, fc6, fc7, fc8" in caplog.text
+    assert "copied conv1_1, conv2_1, conv3_1, conv3_2 of vgg11; conv1_2, conv2_2, conv3_3" in caplog.text
+    assert "copied all layers of the head (fc6, fc7, fc8)" in caplog.text
     assert deep.backbone.initialized_from == str(path)
 
 
@@ -72,13 +72,13 @@ def test_a_published_file_serves_as_well(tmp_path, caplog):
     assert same(features(deep)[2], features(shallow)[2])  # conv1_2
     assert same(features(deep)[7], features(shallow)[7])  # conv2_2, the fourth
     assert not torch.equal(features(deep)[10].weight, features(shallow)[10].weight)
-    assert "none; fc6, fc7, fc8 stay new" in caplog.text
+    assert "copied none of the head's layers; fc6, fc7, fc8 stay randomly initialized" in caplog.text
 
 
 @pytest.mark.parametrize(("source", "target"), [("vgg11", "vgg13_bn"), ("vgg11_bn", "vgg13"), ("vgg13", "vgg11")])
 def test_what_has_no_place_is_refused(source, target, tmp_path):
     path = checkpoint(classifier(source, 4), tmp_path / "shallow.ckpt")
-    with pytest.raises(CheckpointError, match=f"{target} cannot grow from {source}"):
+    with pytest.raises(CheckpointError, match=f"{target} cannot be initialized from {source}"):
         grown(target, path)
 
 
@@ -92,7 +92,7 @@ def test_a_file_of_another_network_is_refused(tmp_path):
 def test_random_layers_are_not_fixed(policy, tmp_path):
     path = checkpoint(classifier("vgg11", 4), tmp_path / "shallow.ckpt")
     backbone = create_backbone("vgg13", weights="checkpoint", **policy)
-    with pytest.raises(ConfigError, match="random values"):
+    with pytest.raises(ConfigError, match="randomly initialized weights"):
         Classifier(backbone, 4, weights={"from": str(path)})
 
 

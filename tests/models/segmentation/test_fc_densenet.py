@@ -32,7 +32,7 @@ def by_the_paper(net, x):
 
     skips = []
     for part in net.backbone.parts.values():
-        x, added = block(part.block, part.opening(x))
+        x, added = block(part.block, part.entry(x))
         skips.append(x)
     for up, skip in zip(net.ups, skips[-2::-1], strict=True):
         enlarged = up.transition(added)
@@ -133,5 +133,5 @@ def test_spec_rebuilds_the_network():
 
 @pytest.mark.parametrize("options", [{"name": "resnet18"}, {"name": "fc_densenet56", "out_stages": ["s16"]}])
 def test_another_backbone_is_refused(options):
-    with pytest.raises(ConfigError, match="is not its way down"):
+    with pytest.raises(ConfigError, match="as built is not its encoder"):
         create_model("fc_densenet", create_backbone(weights="none", **options), 4)

@@ -48,8 +48,8 @@ def test_the_maps_that_are_added_are_pool4_and_pool3():
         _, _, pool3, pool4, pool5 = maps
         fc6 = functional.relu(functional.conv2d(pool5, net.head.fc6.weight, net.head.fc6.bias, padding=3))
         fc7 = functional.relu(net.head.fc7(fc6))
-        expected = net.enlarge.to_s16(net.scores.deepest(fc7)) + net.scores.s16(pool4)
-        expected = net.enlarge.to_s1(net.enlarge.to_s8(expected) + net.scores.s8(pool3))
+        expected = net.upsample.to_s16(net.scores.deepest(fc7)) + net.scores.s16(pool4)
+        expected = net.upsample.to_s1(net.upsample.to_s8(expected) + net.scores.s8(pool3))
         torch.testing.assert_close(net(x), expected)
 
 
@@ -60,7 +60,7 @@ def test_it_starts_at_zero_and_bilinear(name):
     assert not net(x).any()
     with torch.no_grad():
         map_ = torch.randn(1, 2, 6, 6)
-        for layer in net.enlarge.values():
+        for layer in net.upsample.values():
             factor = layer.stride[0]
             inside = (..., slice(factor, -factor), slice(factor, -factor))
             torch.testing.assert_close(layer(map_)[inside], bilinear(map_, factor)[inside])
@@ -113,8 +113,8 @@ def test_8s_begins_with_a_trained_16s(tmp_path, caplog):
         net = network("fcn8s", weights=str(tmp_path / "16s.pth"))
     own, given = net.state_dict(), before.state_dict()
     taken = {key for key, value in given.items() if key in own and torch.equal(own[key], value)}
-    assert set(given) - taken == {"enlarge.to_s1.weight"}
-    new = "enlarge.to_s8.weight, enlarge.to_s1.weight stay new"
+    assert set(given) - taken == {"upsample.to_s1.weight"}
+    new = "upsample.to_s8.weight, upsample.to_s1.weight stay randomly initialized"
     assert new in caplog.text
     assert "scores.s8.weight" in caplog.text
     assert not net.scores["s8"].weight.any()

@@ -56,7 +56,7 @@ def test_the_streams_run_as_the_paper_says(name):
     x = torch.randn(1, 3, 32, 64)
     with torch.no_grad():
         y = trunk.before(trunk.stem(x))
-        z = trunk.part(y)
+        z = trunk.to_residual(y)
         stride_before = 1
         for level, (stride, _, _) in zip((*trunk.down, *trunk.up), LEVELS[name], strict=True):
             y = functional.max_pool2d(y, 2) if stride > stride_before else bilinear(y)
@@ -84,7 +84,7 @@ def test_a_file_gives_all_but_the_last_layer_for_other_classes(tmp_path):
     net = network()
     torch.save(net.state_dict(), tmp_path / "net.pth")
     other = network(num_classes=5, weights=str(tmp_path / "net.pth"))
-    assert torch.equal(other.backbone.part.conv.weight, net.backbone.part.conv.weight)
+    assert torch.equal(other.backbone.to_residual.conv.weight, net.backbone.to_residual.conv.weight)
     assert other.classifier.weight.shape[0] == 5
 
 

@@ -125,5 +125,5 @@ def test_another_backbone_is_refused(name):
 
 
 def test_an_empty_head_is_refused():
-    with pytest.raises(ConfigError, match="must be 1 at least"):
+    with pytest.raises(ConfigError, match="must be at least 1"):
         network("deconvnet", head_size=0)

@@ -44,9 +44,9 @@ def test_the_paths_run_as_the_figure_says():
             expected = twice(expected, part.convs)
             skips.append(expected)
         for up, skip in zip(net.ups, skips[-2::-1], strict=True):
-            expected = twice(torch.cat([skip, up.enlarge(expected)], 1), up.convs)
+            expected = twice(torch.cat([skip, up.upsample(expected)], 1), up.convs)
         torch.testing.assert_close(net(x), net.classifier(expected))
-    assert [up.enlarge.out_channels for up in net.ups] == [32, 16, 8, 4]
+    assert [up.upsample.out_channels for up in net.ups] == [32, 16, 8, 4]
 
 
 def test_one_channel_is_the_mean_of_the_three():
@@ -109,7 +109,7 @@ def test_norms_stand_on_both_ways_or_on_none():
     ("backbone", "options", "match"),
     [
         ("patch_cnn_33", {}, "powers of two"),
-        ("resnet18", {"decoder": "paper"}, "use light"),
+        ("resnet18", {"decoder": "paper"}, "use decoder=light"),
         ("resnet18", {"decoder_channels": (16, 8)}, "needs 5 numbers"),
     ],
 )
@@ -122,5 +122,5 @@ def test_a_file_gives_all_but_the_last_layer_for_other_classes(tmp_path):
     net = network()
     torch.save(net.state_dict(), tmp_path / "net.pth")
     other = network(num_classes=7, weights=str(tmp_path / "net.pth"))
-    assert torch.equal(other.ups[0].enlarge.weight, net.ups[0].enlarge.weight)
+    assert torch.equal(other.ups[0].upsample.weight, net.ups[0].upsample.weight)
     assert other.classifier.weight.shape[0] == 7

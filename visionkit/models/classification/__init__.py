@@ -1,1 +1,1 @@
-"""Classification networks: one label for each image."""
+"""Classification models: one label per image, or any number of them."""

@@ -1,4 +1,4 @@
-"""A backbone with a classifier head: one class, or any number of them, for an image."""
+"""Classifier: a backbone with a classification head."""
 
 from collections.abc import Mapping
 
@@ -15,18 +15,18 @@ from visionkit.models.create import models
 
 @models.register("classifier")
 class Classifier(ClassificationModel):
-    """Classification network: a head on the backbone's deepest map.
+    """Classifier: a head on the deepest map of a backbone.
 
     Args:
-        backbone: any; only its deepest stage is used.
+        backbone: any backbone; only its deepest stage is used.
         num_classes: K.
-        head: name of the head; auto takes the one that the backbone was published with.
-        dropout: share of values that the head drops in training; None is the published one.
-        initialization: how what no file fills starts: auto leaves the network's own published way; else fan_in,
-            glorot, he, each normal or uniform, see `visionkit.backbones.initialization`.
-        weights: values for the whole network: imagenet, the path of such a published state dict, the path of a
-            visionkit checkpoint, {"from": path} to grow a VGG from a shallower one, or None. Head layers of another
-            shape, as the last where the classes differ, stay new.
+        head: name of the head; "auto" is the head that the backbone was published with.
+        dropout: dropout probability of the head; None is the published one.
+        initialization: how layers without pretrained weights are initialized. "auto" is the network's published way;
+            for other names see `visionkit.backbones.initialization`.
+        weights: weights of the whole model: "imagenet", the path of a published state dict or of a visionkit
+            checkpoint, {"from": path} to initialize a VGG from a shallower one, or None. Head layers with another
+            shape, such as the last for another number of classes, stay randomly initialized.
         multi_label: whether an image has any number of classes, see `ClassificationModel`.
 
     Attributes:
@@ -34,7 +34,16 @@ class Classifier(ClassificationModel):
 
     Raises:
         ConfigError: unknown head or initialization, or arguments that contradict each other.
-        CheckpointError: `weights` cannot be had or does not fit.
+        CheckpointError: `weights` is not available or does not fit.
+
+    Example:
+        >>> import torch
+        >>> import visionkit as vk
+        >>> model = vk.Classifier(vk.create_backbone("resnet18", weights="none"), num_classes=10).eval()
+        >>> model(torch.zeros(2, 3, 64, 64)).shape
+        torch.Size([2, 10])
+        >>> model.dense(torch.zeros(2, 3, 256, 288)).shape
+        torch.Size([2, 10, 2, 3])
     """
 
     def __init__(
@@ -63,43 +72,22 @@ class Classifier(ClassificationModel):
             load_classifier(backbone, self.head, weights)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Classify.
-
-        Args:
-            x: [B, 3, H, W], normalized with the backbone's `mean` and `std`.
-
-        Returns:
-            Logits [B, K].
-        """
+        """Return logits [B, K] of images [B, 3, H, W], normalized with the backbone's `mean` and `std`."""
         return self.head(_deepest(self.backbone(x)))
 
     def weighted_logits(self, x: Tensor) -> list[tuple[float, Tensor]]:
-        """Logits of the main head and, in training, of auxiliary ones, each with the weight of its loss.
-
-        Args:
-            x: as of `forward`.
-
-        Returns:
-            Weight and logits [B, K] for each head, the main one with weight 1 first.
-        """
+        """See `ClassificationModel.weighted_logits`; the head may have auxiliary heads."""
         if not (self.training and self.backbone.inner_channels):
             return [(1.0, self(x))]
         maps, inner = self.backbone.forward_with_inner_maps(x)
         return [(1.0, self.head(_deepest(maps))), *self.head.auxiliary_logits(inner)]
 
     def classify_features(self, features: Tensor) -> Tensor:
-        """Return logits [B, K] of what `Head.pool` made of the deepest map."""
+        """Return logits [B, K] of features that `Head.pool` has computed from the deepest map."""
         return self.head(features)
 
     def dense(self, x: Tensor) -> Tensor:
-        """Classify at every place of larger images.
-
-        Args:
-            x: [B, 3, H, W], at least as large as the network's native size.
-
-        Returns:
-            Logits [B, K, h', w'], see `Head.dense`.
-        """
+        """Return logits [B, K, h', w'] at every position of images of at least the native size, see `Head.dense`."""
         return self.head.dense(_deepest(self.backbone(x)))
 
 

@@ -1,4 +1,4 @@
-"""GoogLeNet's end: the average, and the two auxiliary classifiers of training."""
+"""Head of GoogLeNet, with two auxiliary heads in training."""
 
 from collections.abc import Mapping
 from typing import ClassVar
@@ -11,17 +11,18 @@ from visionkit.errors import ConfigError
 from visionkit.models.classification.heads import AverageHead, heads
 
 AUXILIARY_WEIGHT = 0.3
+"""Weight of the auxiliary losses (Szegedy et al. 2014, section 5)."""
 
 
 @heads.register("googlenet")
 class GoogLeNetHead(AverageHead):
-    """The mean of the map and one linear layer, with two auxiliary heads in training (Szegedy et al. 2014, section 5).
+    """Average pooling and one linear layer, with two auxiliary heads in training (Szegedy et al. 2014, section 5).
 
     Args:
         backbone: a GoogLeNet.
         num_classes: K.
-        dropout: share of the means that is dropped; None is .2 (the paper has .4, torchvision's network .2). The
-            auxiliary heads drop .7.
+        dropout: dropout probability of the pooled map; None is 0.2 as in torchvision (the paper: 0.4). The auxiliary
+            heads have 0.7.
 
     Raises:
         ConfigError: the backbone has no maps for auxiliary heads.
@@ -33,8 +34,7 @@ class GoogLeNetHead(AverageHead):
         super().__init__(backbone, num_classes, 0.2 if dropout is None else dropout)
         if len(backbone.inner_channels) != 2:
             raise ConfigError(
-                f"head googlenet looks into two inner maps, which {backbone.name} does not have as it is built: "
-                "use head=average"
+                f"head=googlenet needs two inner maps, which {backbone.name} as built does not have: use head=average"
             )
         self.inner_maps = list(backbone.inner_channels)
         self.aux1, self.aux2 = (InceptionAux(channels, num_classes) for channels in backbone.inner_channels.values())
@@ -43,7 +43,7 @@ class GoogLeNetHead(AverageHead):
                 nn.init.trunc_normal_(layer.weight, std=0.01, a=-2, b=2)
 
     def auxiliary_logits(self, inner: Mapping[str, Tensor]) -> list[tuple[float, Tensor]]:
-        """See `Head.auxiliary_logits`; the shallower of the two first."""
+        """See `Head.auxiliary_logits`; that of the shallower map comes first."""
         return [
             (AUXILIARY_WEIGHT, auxiliary(inner[name]))
             for name, auxiliary in zip(self.inner_maps, (self.aux1, self.aux2), strict=True)

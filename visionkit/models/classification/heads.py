@@ -1,4 +1,4 @@
-"""Classifier heads: from a backbone's deepest map to logits, for one answer an image or one at each place."""
+"""Classification heads: logits from a backbone's deepest map, for the whole image or at each position."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -13,19 +13,19 @@ from visionkit.registry import Registry
 
 
 class Head(nn.Module):
-    """What turns a backbone's deepest map into logits.
+    """Base of classification heads, which compute logits from a backbone's deepest map.
 
-    A registered head is built as `head(backbone, num_classes, dropout)`, where a dropout of None is the published one.
+    A registered head is built as `head(backbone, num_classes, dropout)`; a dropout of None is the published one.
 
     Attributes:
-        published_layers: how the layers are called in published state dicts of whole networks: beginning of a key
-            there, beginning of it here.
+        published_layers: prefixes of the head's keys in published state dicts of the whole network, and the prefixes
+            that replace them here.
     """
 
     published_layers: ClassVar[Mapping[str, str]] = {}
 
     def forward(self, deepest: Tensor) -> Tensor:
-        """Classify whole images.
+        """Compute logits of whole images.
 
         Args:
             deepest: [B, C, h, w], the backbone's deepest map.
@@ -36,41 +36,41 @@ class Head(nn.Module):
         raise NotImplementedError
 
     def pool(self, deepest: Tensor) -> Tensor:
-        """What of the map whole images are classified by: `forward` gives the same for it as for the map.
+        """Reduce the map to the features that `forward` needs: it returns the same logits for both.
 
         Args:
             deepest: [B, C, h, w], the backbone's deepest map.
 
         Returns:
-            [B, C, h', w'], the map itself where all of it counts.
+            [B, C, h', w']; by default the map itself.
         """
         return deepest
 
     def dense(self, deepest: Tensor) -> Tensor:
-        """Classify at every place, with fully connected layers as convolutions (Sermanet et al. 2013, section 3.5).
+        """Compute logits at every position, with fully connected layers as convolutions (Sermanet et al. 2013, 3.5).
 
         Args:
             deepest: [B, C, h, w], the backbone's deepest map.
 
         Returns:
-            Logits [B, K, h', w']: at each place what `forward` gives for the part of the map that an image of the
-            network's native size has.
+            Logits [B, K, h', w']: at each position those of `forward` for a window of the map, as large as the map of
+            an image of the network's native size.
         """
         raise NotImplementedError
 
     def auxiliary_logits(self, inner: Mapping[str, Tensor]) -> list[tuple[float, Tensor]]:
-        """What auxiliary heads say in training.
+        """Compute the logits of auxiliary heads, which are used in training.
 
         Args:
             inner: maps inside the backbone, see `Backbone.forward_with_inner_maps`.
 
         Returns:
-            Weight of the loss and logits [B, K] of each; most heads have none.
+            Loss weight and logits [B, K] of each auxiliary head; most heads have none.
         """
         return []
 
     def translate(self, published: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The entries of a published state dict that belong to this head, under its own keys."""
+        """Return the entries of a published state dict that belong to this head, under its own keys."""
         return {
             own + key.removeprefix(theirs): value
             for key, value in published.items()
@@ -80,19 +80,19 @@ class Head(nn.Module):
 
 
 FULL_WIDTH = 4096
-"""Units of fc6 and fc7, in AlexNet as in VGG."""
+"""Number of units of fc6 and fc7, in AlexNet and VGG."""
 
 heads: Registry[Callable[[Backbone, int, float | None], Head]] = Registry("head", "visionkit.models.classification")
 
 
 @heads.register("average")
 class AverageHead(Head):
-    """The mean of the map and one linear layer (Lin et al. 2013; ResNet, DenseNet).
+    """Global average pooling and one linear layer (Lin et al. 2013; ResNet, DenseNet).
 
     Args:
-        backbone: whose deepest map is taken.
+        backbone: the backbone that the head is for.
         num_classes: K.
-        dropout: share of the means that is dropped; None is 0.
+        dropout: dropout probability of the pooled map; None is 0.
     """
 
     published_layers: ClassVar[Mapping[str, str]] = {"fc.": "fc.", "classifier.": "fc."}
@@ -109,11 +109,11 @@ class AverageHead(Head):
         return self.fc(self.dropout(self.pool(deepest).flatten(1)))
 
     def pool(self, deepest: Tensor) -> Tensor:
-        """See `Head.pool`; the mean, of which the mean is the same."""
+        """See `Head.pool`; the mean over all positions."""
         return functional.adaptive_avg_pool2d(deepest, 1)
 
     def dense(self, deepest: Tensor) -> Tensor:
-        """See `Head.dense`; a map below the native size gives one answer."""
+        """See `Head.dense`; a map smaller than that of the native size has one position."""
         height, width = deepest.shape[2:]
         window = (min(self.cells, height), min(self.cells, width))
         means = self.dropout(functional.avg_pool2d(deepest, window, stride=1))
@@ -121,13 +121,13 @@ class AverageHead(Head):
 
 
 class FullyConnectedHead(Head):
-    """Layers on the flattened map, the first of them linear or preceded by dropout alone.
+    """Fully connected layers on the flattened map; before the first linear layer there may be dropout.
 
-    Maps of another size than the network's own are first averaged down or spread to it, as torchvision does.
+    Maps of another size are resized to that of the first layer by adaptive average pooling, as in torchvision.
 
     Args:
-        cells: rows and columns of the map that the first linear layer takes.
-        layers: in their order, by name.
+        cells: height and width of the map that the first linear layer takes.
+        layers: layers by name, in order.
     """
 
     def __init__(self, cells: int, layers: Mapping[str, nn.Module]) -> None:
@@ -143,19 +143,19 @@ class FullyConnectedHead(Head):
         """See `Head.dense`.
 
         Raises:
-            ConfigError: the map is smaller than that of an image of the native size.
+            ConfigError: the map is smaller than that of the native size.
         """
         if min(deepest.shape[2:]) < self.cells:
             height, width = deepest.shape[2:]
             raise ConfigError(
                 f"dense classification needs a map of at least {self.cells}x{self.cells} cells, not {height}x{width}: "
-                "give larger images"
+                "use larger images"
             )
         x, windows = deepest, True
         for layer in self.layers:
             if windows and isinstance(layer, nn.Linear):
                 kernel = layer.weight.unflatten(1, (-1, self.cells, self.cells))
-                # From here on the channels stand last, where linear layers and all others find them.
+                # The channels are last from here on: linear layers need that, the others allow it.
                 x, windows = functional.conv2d(x, kernel, layer.bias).movedim(1, -1), False
             else:
                 x = layer(x)
@@ -164,12 +164,12 @@ class FullyConnectedHead(Head):
 
 @heads.register("vgg")
 class VGGHead(FullyConnectedHead):
-    """Two layers of 4096 with dropout and an output layer (Simonyan & Zisserman 2014, table 1).
+    """Two layers of 4096 units with dropout, and an output layer (Simonyan & Zisserman 2014, table 1).
 
     Args:
-        backbone: whose deepest map is taken.
+        backbone: the backbone that the head is for.
         num_classes: K.
-        dropout: share of fc6's and fc7's values that is dropped; None is .5 (section 3.1).
+        dropout: dropout probability after fc6 and fc7; None is 0.5 (section 3.1).
     """
 
     published_layers: ClassVar[Mapping[str, str]] = {
@@ -179,14 +179,14 @@ class VGGHead(FullyConnectedHead):
     }
 
     def __init__(self, backbone: Backbone, num_classes: int, dropout: float | None = None) -> None:
-        share = 0.5 if dropout is None else dropout
+        probability = 0.5 if dropout is None else dropout
         layers = {
             "fc6": normal_linear(deepest_stage(backbone).channels * 7 * 7, FULL_WIDTH),
             "relu6": nn.ReLU(inplace=True),
-            "drop6": nn.Dropout(share),
+            "drop6": nn.Dropout(probability),
             "fc7": normal_linear(FULL_WIDTH, FULL_WIDTH),
             "relu7": nn.ReLU(inplace=True),
-            "drop7": nn.Dropout(share),
+            "drop7": nn.Dropout(probability),
             "fc8": normal_linear(FULL_WIDTH, num_classes),
         }
         super().__init__(7, layers)
@@ -194,23 +194,23 @@ class VGGHead(FullyConnectedHead):
 
 @heads.register("alexnet")
 class AlexNetHead(FullyConnectedHead):
-    """Two layers of 4096 behind dropout, and an output layer (Krizhevsky et al. 2012, sections 3.5 and 4.2).
+    """Two layers of 4096 units after dropout, and an output layer (Krizhevsky et al. 2012, sections 3.5 and 4.2).
 
-    The two begin with biases of 1 (section 5). ZFNet takes the same head.
+    The biases of the two layers are initialized to 1 (section 5). ZFNet has the same head.
 
     Args:
-        backbone: whose deepest map is taken.
+        backbone: the backbone that the head is for.
         num_classes: K.
-        dropout: share of fc6's and fc7's inputs that is dropped; None is .5.
+        dropout: dropout probability before fc6 and fc7; None is 0.5.
     """
 
     def __init__(self, backbone: Backbone, num_classes: int, dropout: float | None = None) -> None:
-        share = 0.5 if dropout is None else dropout
+        probability = 0.5 if dropout is None else dropout
         layers = {
-            "drop6": nn.Dropout(share),
+            "drop6": nn.Dropout(probability),
             "fc6": normal_linear(deepest_stage(backbone).channels * 6 * 6, FULL_WIDTH, bias=1.0),
             "relu6": nn.ReLU(inplace=True),
-            "drop7": nn.Dropout(share),
+            "drop7": nn.Dropout(probability),
             "fc7": normal_linear(FULL_WIDTH, FULL_WIDTH, bias=1.0),
             "relu7": nn.ReLU(inplace=True),
             "fc8": normal_linear(FULL_WIDTH, num_classes),
@@ -219,12 +219,12 @@ class AlexNetHead(FullyConnectedHead):
 
 
 def deepest_stage(backbone: Backbone) -> Stage:
-    """The deepest of the stages that `backbone` returns."""
+    """Return the deepest of the stages that `backbone` returns."""
     return list(backbone.stages.values())[-1]
 
 
 def normal_linear(inputs: int, outputs: int, bias: float = 0.0) -> nn.Linear:
-    """A linear layer as VGG (section 3.1) and AlexNet (section 5) start it: normal weights, one value as bias."""
+    """Return a linear layer with normal weights and equal biases, as in VGG (section 3.1) and AlexNet (section 5)."""
     layer = nn.Linear(inputs, outputs)
     nn.init.normal_(layer.weight, std=0.01)
     nn.init.constant_(layer.bias, bias)

@@ -1,4 +1,4 @@
-"""The fully connected end of LeNet-5, with the output units of 1998 and with today's."""
+"""Heads of LeNet-5: with the radial output units of 1998, and with a linear output layer."""
 
 import torch
 from torch import Tensor, nn
@@ -9,20 +9,22 @@ from visionkit.backbones.lenet import ScaledTanh, initialize_lecun
 from visionkit.models.classification.heads import FullyConnectedHead, deepest_stage, heads
 
 CELLS = 5
+"""Height and width of the map that C5 takes."""
+
 CODE_LENGTH = 84
-"""The 7 x 12 pixels of the bitmaps that served the paper as codes."""
+"""Number of pixels of the 7 x 12 bitmaps that are the paper's codes."""
 
 CODE_SEED = 1998
 
 
 @heads.register("lenet5")
 class LeNet5Head(FullyConnectedHead):
-    """C5 with 120 units, F6 with 84, and one radial unit a class (LeCun et al. 1998, section II.B).
+    """C5 with 120 units, F6 with 84, and one radial unit per class (LeCun et al. 1998, section II.B).
 
     Args:
-        backbone: whose deepest map is taken.
+        backbone: the backbone that the head is for.
         num_classes: K.
-        dropout: share of C5's and F6's values that is dropped; None is 0.
+        dropout: dropout probability after C5 and F6; None is 0.
     """
 
     def __init__(self, backbone: Backbone, num_classes: int, dropout: float | None = None) -> None:
@@ -40,12 +42,12 @@ class LeNet5Head(FullyConnectedHead):
 
 @heads.register("lenet5_modern")
 class LeNet5ModernHead(FullyConnectedHead):
-    """Layers of 120 and 84 with ReLU, and a linear output.
+    """Layers of 120 and 84 units with ReLU, and a linear output layer.
 
     Args:
-        backbone: whose deepest map is taken.
+        backbone: the backbone that the head is for.
         num_classes: K.
-        dropout: share of the two layers' values that is dropped; None is 0.
+        dropout: dropout probability after both layers; None is 0.
     """
 
     def __init__(self, backbone: Backbone, num_classes: int, dropout: float | None = None) -> None:
@@ -62,12 +64,12 @@ class LeNet5ModernHead(FullyConnectedHead):
 
 
 class RadialUnits(nn.Module):
-    """One Euclidean radial basis function a class (equation 7): how far F6 is from the code of the class.
+    """One Euclidean radial basis function per class: the distance of F6 to the code of the class (equation 7).
 
-    The paper draws the codes by hand, as bitmaps of the characters, so that characters that look alike have codes
-    that are alike. These are codes of +-1, too, and fixed, too, but drawn at random once for all: they serve any
-    number and kind of classes, and lie far apart. Logits are the negative squared distances, so that cross-entropy on
-    them is the paper's discriminative criterion (equation 9) without its constant rubbish class.
+    Codes are fixed vectors of ±1. The paper designs them by hand, as bitmaps of the characters, so that similar
+    characters have similar codes. Here they are drawn at random with a fixed seed, which works for any number and kind
+    of classes. Logits are the negative squared distances: cross-entropy on them is the paper's discriminative
+    criterion (equation 9) without its constant rubbish class.
 
     Args:
         num_classes: K.
@@ -77,11 +79,11 @@ class RadialUnits(nn.Module):
 
     def __init__(self, num_classes: int) -> None:
         super().__init__()
-        dice = torch.Generator(device="cpu").manual_seed(CODE_SEED)
-        bits = torch.randint(0, 2, (num_classes, CODE_LENGTH), generator=dice, device="cpu")
+        generator = torch.Generator(device="cpu").manual_seed(CODE_SEED)
+        bits = torch.randint(0, 2, (num_classes, CODE_LENGTH), generator=generator, device="cpu")
         self.register_buffer("codes", bits.float() * 2 - 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[..., 84] to logits [..., K]."""
-        # |x - c|^2 = |x|^2 - 2 x c + |c|^2: no [..., K, 84] of differences.
+        """Return logits [..., K] of [..., 84]."""
+        # |x - c|^2 = |x|^2 - 2 x c + |c|^2 needs no [..., K, 84] of differences.
         return 2 * functional.linear(x, self.codes) - x.square().sum(-1, keepdim=True) - CODE_LENGTH

@@ -1,4 +1,4 @@
-"""A deeper VGG from a trained shallower one (Simonyan & Zisserman 2014, section 3.1)."""
+"""Initialize a deep VGG with layers of a trained shallower one (Simonyan & Zisserman 2014, section 3.1)."""
 
 import logging
 from pathlib import Path
@@ -6,63 +6,68 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from visionkit.backbones.base import Backbone, backbones, refusal
+from visionkit.backbones.base import Backbone, backbones, random_freeze_message
 from visionkit.backbones.load_backbone import read_backbone_weights
 from visionkit.backbones.vgg import VGG
 from visionkit.errors import CheckpointError, ConfigError
 
 CONVOLUTIONS = 4
-"""How many the paper takes over, from the image on; the fully connected layers come besides."""
+"""Number of first convolutions that the paper copies, besides the fully connected layers."""
 
 logger = logging.getLogger("visionkit")
 
 
 def initialize_from_shallower_vgg(backbone: Backbone, path: Path) -> None:
-    """Take the first four convolutions of the VGG in a file, with their BatchNorms; the rest stays random.
+    """Copy the first four convolutions of the VGG in a file, with their BatchNorms, into `backbone`.
 
-    A layer goes where the paper's table 1 has it: conv3_1 to conv3_1, whatever stands before it.
+    A layer is copied to the layer of the same name in the paper's table 1: conv3_1 to conv3_1. The other layers stay
+    randomly initialized.
 
     Args:
-        backbone: a VGG, all of which trains.
+        backbone: a VGG without frozen layers.
         path: a published state dict or a visionkit checkpoint of another VGG.
 
     Raises:
-        ConfigError: `backbone` is no VGG, or some of it would be fixed over random values.
-        CheckpointError: the file cannot be read, or holds no VGG, or one that lacks what this one has or the reverse.
+        ConfigError: `backbone` is not a VGG, or randomly initialized weights would be frozen.
+        CheckpointError: the file cannot be read or holds no VGG, or one of the four layers is missing in `backbone`.
     """
     if not isinstance(backbone, VGG):
-        raise ConfigError(f"model.weights={{from: {path}}} grows a VGG from a shallower one, not {backbone.name}")
+        raise ConfigError(f"model.weights={{from: {path}}} initializes a VGG from a shallower one, not {backbone.name}")
     if backbone.frozen_stages or backbone.norm != "trained":
-        raise ConfigError(refusal(backbone.name, f"frozen_stages={backbone.frozen_stages}, norm={backbone.norm}"))
-    values = read_backbone_weights(backbone, path)
-    source = _vgg_of(values.state, path)
+        raise ConfigError(
+            random_freeze_message(backbone.name, f"frozen_stages={backbone.frozen_stages}, norm={backbone.norm}")
+        )
+    weights = read_backbone_weights(backbone, path)
+    source = _vgg_of(weights.state, path)
     targets = backbone.layers_by_name()
-    places = dict(list(source.layers_by_name().items())[:CONVOLUTIONS])
-    for place, modules in places.items():
-        if len(targets.get(place, [])) != len(modules):
+    layers = dict(list(source.layers_by_name().items())[:CONVOLUTIONS])
+    for name, modules in layers.items():
+        if len(targets.get(name, [])) != len(modules):
             raise CheckpointError(
-                f"{backbone.name} cannot grow from {source.name} in {path}: {place} is not the same in both.\n"
-                "Take a shallower VGG, with BatchNorm or without as this one"
+                f"{backbone.name} cannot be initialized from {source.name} in {path}: {name} is not the same in both.\n"
+                "Use a shallower VGG, with BatchNorm if this one has it"
             )
-    for place, modules in places.items():
-        for theirs, own in zip(modules, targets[place], strict=True):
-            _copy(values.state, f"{theirs}.", backbone.get_submodule(own))
-    values.record(backbone)
-    backbone.is_randomly_initialized = True  # most of them are
-    rest = [place for place in targets if place not in places]
-    logger.info("%s (%s) gave %s; %s stay random", path, source.name, ", ".join(places), ", ".join(rest))
+    for name, modules in layers.items():
+        for theirs, own in zip(modules, targets[name], strict=True):
+            _copy(weights.state, f"{theirs}.", backbone.get_submodule(own))
+    weights.record(backbone)
+    backbone.is_randomly_initialized = True  # most of its layers are
+    rest = [name for name in targets if name not in layers]
+    logger.info(
+        "%s: copied %s of %s; %s stay randomly initialized", path, ", ".join(layers), source.name, ", ".join(rest)
+    )
 
 
 def _vgg_of(state: dict[str, Tensor], path: Path) -> VGG:
-    """The VGG whose values `state` holds, without values of its own; told by its keys and their shapes."""
+    """Return the VGG that the keys and shapes of `state` belong to, on the meta device."""
     shapes = {key: value.shape for key, value in state.items()}
     for name in backbones:
         if backbones.get(name) is VGG:
             with torch.device("meta"):
-                known = VGG(name)
-            if {key: value.shape for key, value in known.state_dict().items()} == shapes:
-                return known
-    raise CheckpointError(f"{path} holds no VGG whose layers could be taken over")
+                network = VGG(name)
+            if {key: value.shape for key, value in network.state_dict().items()} == shapes:
+                return network
+    raise CheckpointError(f"{path} holds no VGG whose layers could be copied")
 
 
 def _copy(state: dict[str, Tensor], prefix: str, layer: torch.nn.Module) -> None:

@@ -1,1 +1,1 @@
-"""Segmentation networks: one label for each pixel."""
+"""Segmentation models: one label for each pixel."""

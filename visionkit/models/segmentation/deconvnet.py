@@ -16,26 +16,35 @@ from visionkit.models.segmentation.mirrored_decoder import MirroredDecoder, chec
 
 @models.register("deconvnet")
 class DeconvNet(SegmentationModel):
-    """A VGG down to fc6 and fc7, and its mirror image: transposed convolutions, unpooling, norms everywhere.
+    """DeconvNet: a VGG with fc6 and fc7, and its mirror image of transposed convolutions and unpooling, all with norms.
 
-    fc6 and fc7 are convolutions and begin with the values of the classifier that the backbone's come from, where those
-    are at hand. fc6 is not padded: with the paper's images of 224 pixels its map is one cell, and smaller images
-    are filled up to that.
+    fc6 and fc7 are convolutions. They are initialized with those of the classifier that the backbone's weights come
+    from, if its file is on disk. fc6 is not padded: for the paper's images of 224 pixels its map is one cell, and
+    smaller images are padded to that size.
 
     Args:
         backbone: vgg16_bn in the paper, or another VGG with norms.
         num_classes: K.
-        head_channels: of fc6 and fc7 (VGG: 4096).
-        head_size: rows and columns of fc6's kernel (VGG: 7); images have at least 32 pixels for each.
-        weights: values for the whole network: the path of a checkpoint, or None. With other classes the last layer
-            stays new.
+        head_channels: number of output channels of fc6 and fc7 (VGG: 4096).
+        head_size: height and width of fc6's kernel (VGG: 7). Images are padded to 32 times this size.
+        weights: path of a checkpoint of the whole model, or None. With another number of classes the last layer stays
+            randomly initialized.
 
     Attributes:
         spec: primitives from which `create_model` builds the same structure.
 
     Raises:
-        ConfigError: the backbone is no whole VGG, or a number is below 1.
-        CheckpointError: `weights` cannot be had or does not fit.
+        ConfigError: the backbone is not a VGG with all stages, or a number is below 1.
+        CheckpointError: `weights` is not available or does not fit.
+
+    Example:
+        >>> import torch
+        >>> import visionkit as vk
+        >>> backbone = vk.create_backbone("vgg11_bn", weights="none")
+        >>> model = vk.DeconvNet(backbone, num_classes=21, head_channels=8, head_size=1).eval()
+        >>> with torch.inference_mode():
+        ...     model(torch.zeros(1, 3, 50, 70)).shape
+        torch.Size([1, 21, 50, 70])
     """
 
     backbone: VGG
@@ -52,7 +61,7 @@ class DeconvNet(SegmentationModel):
     ) -> None:
         super().__init__()
         if min(head_channels, head_size) < 1:
-            raise ConfigError(f"head_channels={head_channels}, head_size={head_size}: both must be 1 at least")
+            raise ConfigError(f"head_channels={head_channels}, head_size={head_size}: both must be at least 1")
         self.backbone = check_full_vgg(backbone, "deconvnet")
         self.num_classes = num_classes
         self.min_size = 32 * head_size
@@ -74,7 +83,7 @@ class DeconvNet(SegmentationModel):
 
 
 def _head(inputs: int, width: int, size: int) -> nn.Sequential:
-    """fc6, fc7 and the mirror image of fc6, each with a norm."""
+    """Return fc6, fc7 and the transposed convolution that mirrors fc6, each with a norm."""
     layers: dict[str, nn.Module] = {
         "fc6": nn.Conv2d(inputs, width, size),
         "fc7": nn.Conv2d(width, width, 1),

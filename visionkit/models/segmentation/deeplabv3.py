@@ -17,7 +17,7 @@ from visionkit.models.create import models
 from visionkit.models.load_model import load_model_weights
 
 AUXILIARY_WEIGHT = 0.5
-"""As in torchvision's training script."""
+"""Weight of the auxiliary loss, as in torchvision's training script."""
 
 _PREFIX = "deeplabv3_"
 _FILE = "COCO_WITH_VOC_LABELS_V1"
@@ -25,27 +25,36 @@ _FILE = "COCO_WITH_VOC_LABELS_V1"
 
 @models.register("deeplabv3")
 class DeepLabV3(SegmentationModel):
-    """Convolutions with gaps of several sizes on a dilated network's deepest map, enlarged bilinearly.
+    """DeepLabV3: atrous spatial pyramid pooling on the deepest map of a dilated backbone, upsampled bilinearly.
 
-    State-dict keys are those of torchvision's `deeplabv3_resnet50`, whose results it repeats with a backbone of
+    State-dict keys are those of torchvision's `deeplabv3_resnet50`, and so are the logits with a backbone of
     `output_stride` 8.
 
     Args:
-        backbone: with two stages at least, the deepest of stride 8 or 16: a ResNet from 50 layers on with
+        backbone: backbone with at least two stages, the deepest of stride 8 or 16: resnet50 or a deeper ResNet with
             `output_stride`.
         num_classes: K.
-        atrous_rates: gaps of the parallel 3x3 convolutions (section 3.3: (12, 24, 36) for stride 8, half for 16).
-        auxiliary: whether a second head on the stage before the deepest learns along.
-        weights: values for the whole network: "coco_voc" (torchvision's file for ResNet-50 or -101: COCO's images,
-            the 21 classes of VOC), the path of such a file or of a visionkit checkpoint, or None. With other classes
-            the last layers stay new.
+        atrous_rates: dilations of the parallel 3x3 convolutions (section 3.3: (12, 24, 36) for stride 8, half for 16).
+        auxiliary: whether there is an auxiliary head, on the stage before the deepest.
+        weights: weights of the whole model: "coco_voc" (torchvision's file for ResNet-50 or -101, trained on COCO with
+            the 21 classes of VOC), the path of such a file or of a visionkit checkpoint, or None. With another number
+            of classes the last layers stay randomly initialized.
 
     Attributes:
         spec: primitives from which `create_model` builds the same structure.
 
     Raises:
-        ConfigError: the backbone has one stage only, or no file is published for it.
-        CheckpointError: `weights` cannot be had or does not fit.
+        ConfigError: the backbone has fewer than two stages, or no file is published for it.
+        CheckpointError: `weights` is not available or does not fit.
+
+    Example:
+        >>> import torch
+        >>> import visionkit as vk
+        >>> backbone = vk.create_backbone("resnet50", weights="none", output_stride=16)
+        >>> model = vk.DeepLabV3(backbone, num_classes=21).eval()
+        >>> with torch.inference_mode():
+        ...     model(torch.zeros(1, 3, 33, 40)).shape
+        torch.Size([1, 21, 33, 40])
     """
 
     def __init__(
@@ -59,7 +68,7 @@ class DeepLabV3(SegmentationModel):
     ) -> None:
         super().__init__()
         if len(backbone.stages) < 2:
-            raise ConfigError(f"model deeplabv3 needs two stages, {backbone.name} is built with one")
+            raise ConfigError(f"model=deeplabv3 needs a backbone with two stages, {backbone.name} is built with one")
         *_, inner, deepest = backbone.stages.values()
         self.backbone = backbone
         self.num_classes = num_classes
@@ -72,31 +81,24 @@ class DeepLabV3(SegmentationModel):
 
     def _logits(self, x: Tensor) -> Tensor:
         *_, deepest = self.backbone(x).values()
-        return _enlarged(self.classifier(deepest), x)
+        return _upsample(self.classifier(deepest), x)
 
     def weighted_logits(self, x: Tensor) -> list[tuple[float, Tensor]]:
-        """Logits of the main head and, in training, of the auxiliary one, each with the weight of its loss.
-
-        Args:
-            x: as of `forward`.
-
-        Returns:
-            Weight and logits [B, K, H, W] for each head, the main one with weight 1 first.
-        """
+        """See `SegmentationModel.weighted_logits`."""
         if not self.training or self.aux_classifier is None:
             return [(1.0, self(x))]
         *_, inner, deepest = self.backbone(x).values()
         return [
-            (1.0, _enlarged(self.classifier(deepest), x)),
-            (AUXILIARY_WEIGHT, _enlarged(self.aux_classifier(inner), x)),
+            (1.0, _upsample(self.classifier(deepest), x)),
+            (AUXILIARY_WEIGHT, _upsample(self.aux_classifier(inner), x)),
         ]
 
     def _translate(self, published: StateDict) -> StateDict:
-        """The keys are torchvision's already; its files hold the auxiliary head, wanted or not."""
+        """Drop the auxiliary head of torchvision's files where there is none here; the keys are the same."""
         return {key: value for key, value in published.items() if self.aux_classifier or not key.startswith("aux_")}
 
 
-def _enlarged(logits: Tensor, x: Tensor) -> Tensor:
+def _upsample(logits: Tensor, x: Tensor) -> Tensor:
     return functional.interpolate(logits, x.shape[-2:], mode="bilinear", align_corners=False)
 
 
@@ -104,10 +106,9 @@ def _path_of(backbone: Backbone, weights: str) -> Path:
     if weights != "coco_voc":
         return Path(weights)
     name = _PREFIX + backbone.name
-    published = [known for known in torchvision.models.list_models(torchvision.models.segmentation) if known == name]
-    if not published:
+    if name not in torchvision.models.list_models(torchvision.models.segmentation):
         raise ConfigError(
-            f"model.weights=coco_voc: no file is published for {backbone.name}, but for resnet50, resnet101"
+            f"model.weights=coco_voc: no file is published for {backbone.name}, only for resnet50 and resnet101"
         )
     url = torchvision.models.get_model_weights(name)[_FILE].url
     return PublishedWeights(url, (url.rsplit("/", 1)[-1],)).obtain()

@@ -15,22 +15,31 @@ from visionkit.models.load_model import load_model_weights
 
 @models.register("fc_densenet")
 class FCDenseNet(SegmentationModel):
-    """Dense blocks down and up again; on the way up only what a block has added goes on (section 3.2).
+    """FC-DenseNet: dense blocks in encoder and decoder; a decoder block upsamples only its new maps (section 3.2).
 
     Args:
-        backbone: fc_densenet56, fc_densenet67 or fc_densenet103, which is the way down with the bottleneck.
+        backbone: fc_densenet56, fc_densenet67 or fc_densenet103, the encoder with the bottleneck.
         num_classes: K.
-        dropout: share of the values dropped after each convolution on the way up (section 4.1: .2).
-        memory_efficient: of the blocks on the way up, see `DenseBlock`; that of the way down is the backbone's own.
-        weights: values for the whole network: the path of a checkpoint, or None. With other classes the last layer
-            stays new.
+        dropout: dropout probability after each convolution of the decoder (section 4.1: 0.2).
+        memory_efficient: see `DenseBlock`; for the decoder's blocks. The encoder has an option of the same name.
+        weights: path of a checkpoint of the whole model, or None. With another number of classes the last layer stays
+            randomly initialized.
 
     Attributes:
         spec: primitives from which `create_model` builds the same structure.
 
     Raises:
-        ConfigError: the backbone is no whole FC-DenseNet.
-        CheckpointError: `weights` cannot be had or does not fit.
+        ConfigError: the backbone is not an FC-DenseNet with all stages.
+        CheckpointError: `weights` is not available or does not fit.
+
+    Example:
+        >>> import torch
+        >>> import visionkit as vk
+        >>> backbone = vk.create_backbone("fc_densenet56", weights="none")
+        >>> model = vk.FCDenseNet(backbone, num_classes=11).eval()
+        >>> with torch.inference_mode():
+        ...     model(torch.zeros(1, 3, 50, 70)).shape
+        torch.Size([1, 11, 50, 70])
     """
 
     def __init__(
@@ -45,20 +54,20 @@ class FCDenseNet(SegmentationModel):
         super().__init__()
         if not isinstance(backbone, FCDenseNetEncoder) or list(backbone.stages) != list(backbone.layers):
             raise ConfigError(
-                f"model fc_densenet: {backbone.name} as it is built is not its way down; "
+                f"model=fc_densenet: {backbone.name} as built is not its encoder; "
                 "use fc_densenet56, fc_densenet67 or fc_densenet103 with all its stages"
             )
         self.backbone = backbone
         self.num_classes = num_classes
         *skips, bottleneck = backbone.stages
         self.stride = backbone.stages[bottleneck].stride
-        added = backbone.layers[bottleneck] * backbone.growth
+        new_channels = backbone.layers[bottleneck] * backbone.growth
         ups = []
         for stage in reversed(skips):
-            channels = added + backbone.stages[stage].channels
+            channels = new_channels + backbone.stages[stage].channels
             block = DenseBlock(channels, backbone.growth, backbone.layers[stage], dropout, memory_efficient)
-            ups.append(_Up(added, block))
-            added = block.new_channels
+            ups.append(_Up(new_channels, block))
+            new_channels = block.new_channels
         self.ups = nn.ModuleList(ups)
         self.classifier = nn.Conv2d(block.channels, num_classes, 1)
         for part in (self.ups, self.classifier):
@@ -74,21 +83,21 @@ class FCDenseNet(SegmentationModel):
 
 
 class _Up(nn.Module):
-    """Transition up and the dense block behind it.
+    """Decoder level: transition up and dense block.
 
     Args:
-        added: channels at the end of the map below, those that its block has added.
-        block: reads these, enlarged, and the skip's map.
+        new_channels: number of the last channels of the map below, those that its block has added.
+        block: dense block on these channels, upsampled, and the skip connection.
     """
 
-    def __init__(self, added: int, block: DenseBlock) -> None:
+    def __init__(self, new_channels: int, block: DenseBlock) -> None:
         super().__init__()
-        self.transition = nn.ConvTranspose2d(added, added, 3, stride=2)
+        self.transition = nn.ConvTranspose2d(new_channels, new_channels, 3, stride=2)
         self.block = block
 
     def forward(self, below: Tensor, skip: Tensor) -> Tensor:
-        """[B, c, h, w] and [B, C, 2h, 2w] to [B, C', 2h, 2w]."""
-        added = below[:, -self.transition.in_channels :]
-        # The last row and column have seen one tap each and are cut, as in the authors' code.
-        enlarged = self.transition(added)[:, :, : skip.shape[2], : skip.shape[3]]
-        return self.block(torch.cat([enlarged, skip], 1))
+        """Return [B, C', 2h, 2w] of the map below [B, c, h, w] and the skip connection [B, C, 2h, 2w]."""
+        new = below[:, -self.transition.in_channels :]
+        # The last row and column are cropped, as in the authors' code.
+        upsampled = self.transition(new)[:, :, : skip.shape[2], : skip.shape[3]]
+        return self.block(torch.cat([upsampled, skip], 1))

@@ -17,35 +17,35 @@ from visionkit.models.create import models
 from visionkit.models.fully_connected_weights import copy_fully_connected
 from visionkit.models.segmentation.load_matching import load_matching
 
-_HEAD = "deepest"
-"""What scores and enlarging layers of the head are called, whatever its stride."""
+_DEEPEST = "deepest"
+"""Name of the deepest map's score layer, whatever its stride."""
 
 
 class FCN(SegmentationModel):
-    """Scores of the deepest map, enlarged step by step; at each step the scores of a shallower map are added.
+    """FCN: scores of the deepest map, upsampled in steps; each step adds the scores of a shallower map.
 
-    On a VGG the classifier's fc6 and fc7 are convolutions of 7x7 and 1x1 behind the last pool, and begin with the
-    values of the classifier that the backbone's come from, where those are at hand. Other backbones are scored on their
-    deepest map. Scores begin at zero, transposed convolutions as bilinear enlarging, all of them learn.
+    On a VGG, fc6 and fc7 are convolutions of 7x7 and 1x1 after the last pool. They are initialized with those of the
+    classifier that the backbone's weights come from, if its file is on disk. Other backbones have no fc6 and fc7.
+    Score layers are initialized with zeros, transposed convolutions with bilinear upsampling, and all of them train.
 
-    The paper pads images by 100 pixels, convolves fc6 without padding and crops; here fc6 is padded, so that its map
-    stands where the image stands.
+    The paper pads images by 100 pixels, does not pad fc6, and crops the result. Here fc6 is padded, so its map is
+    aligned with the image.
 
     Args:
-        backbone: a VGG as in the paper, or any other with maps of the strides that are added.
+        backbone: a VGG as in the paper, or another backbone with maps of the strides that are added.
         num_classes: K.
-        head_channels: of fc6 and fc7, on a VGG only (VGG: 4096).
-        head_dropout: share of their values dropped (VGG: .5).
-        weights: values to begin with: the path of a checkpoint, from which all that fits is taken, so that FCN-8s can
-            begin with a trained FCN-16s (section 4.2); or None.
+        head_channels: number of output channels of fc6 and fc7, on a VGG only (VGG: 4096).
+        head_dropout: their dropout probability (VGG: 0.5).
+        weights: path of a checkpoint, or None. All weights that fit are loaded, so that FCN-8s can be initialized from
+            a trained FCN-16s (section 4.2).
 
     Attributes:
-        skips: strides of the maps that are added, deep to shallow.
+        skips: strides of the maps whose scores are added, deep to shallow.
         spec: primitives from which `create_model` builds the same structure.
 
     Raises:
-        ConfigError: the backbone has no map of a stride, or its maps are not padded.
-        CheckpointError: `weights` cannot be had or does not fit.
+        ConfigError: the backbone lacks a map of one of these strides, or its maps are not padded.
+        CheckpointError: `weights` is not available or does not fit.
     """
 
     skips: ClassVar[tuple[int, ...]] = ()
@@ -62,21 +62,21 @@ class FCN(SegmentationModel):
         super().__init__()
         *_, deepest = backbone.stages.values()
         if deepest.margin or deepest.stride % 2:
-            raise ConfigError(f"FCN needs padded maps of even strides, and {backbone.name} has others")
+            raise ConfigError(f"FCN needs padded maps of even strides, which {backbone.name} does not have")
         self.backbone = backbone
         self.num_classes = num_classes
         self.stride = deepest.stride
         self._stages = {stride: _stage_of(backbone, stride) for stride in self.skips}
         self.head = _fully_connected(deepest.channels, head_channels, head_dropout) if _is_vgg(backbone) else None
-        channels = {_HEAD: head_channels if self.head else deepest.channels}
+        channels = {_DEEPEST: head_channels if self.head else deepest.channels}
         channels |= {f"s{stride}": backbone.stages[stage].channels for stride, stage in self._stages.items()}
         self.scores = nn.ModuleDict({name: nn.Conv2d(count, num_classes, 1) for name, count in channels.items()})
         steps = pairwise([self.stride, *self.skips, 1])
-        self.enlarge = nn.ModuleDict({f"to_s{to}": _enlarging(num_classes, since // to) for since, to in steps})
+        self.upsample = nn.ModuleDict({f"to_s{new}": _upsampling(num_classes, old // new) for old, new in steps})
         for score in self.scores.values():
             nn.init.zeros_(score.get_parameter("weight"))
             nn.init.zeros_(score.get_parameter("bias"))
-        initialize(self.enlarge, "bilinear")
+        initialize(self.upsample, "bilinear")
         if self.head is not None:
             copy_fully_connected(self.head, backbone)
         if weights is not None:
@@ -85,54 +85,84 @@ class FCN(SegmentationModel):
     def _logits(self, x: Tensor) -> Tensor:
         maps = self.backbone(x)
         *_, deepest = maps.values()
-        scores = self.scores[_HEAD](deepest if self.head is None else self.head(deepest))
+        scores = self.scores[_DEEPEST](deepest if self.head is None else self.head(deepest))
         for stride, stage in self._stages.items():
             skip = maps[stage]
             if self.backbone.stages[stage].stride < stride:
                 skip = functional.max_pool2d(skip, 2)
-            scores = self.enlarge[f"to_s{stride}"](scores) + self.scores[f"s{stride}"](skip)
-        return self.enlarge["to_s1"](scores)
+            scores = self.upsample[f"to_s{stride}"](scores) + self.scores[f"s{stride}"](skip)
+        return self.upsample["to_s1"](scores)
 
 
 @models.register("fcn32s")
 class FCN32s(FCN):
-    """FCN-32s: the scores of the deepest map, enlarged at once."""
+    """FCN-32s: the scores of the deepest map, upsampled in one step; see `FCN` for the arguments.
+
+    Example:
+        >>> import torch
+        >>> import visionkit as vk
+        >>> backbone = vk.create_backbone("vgg11", weights="none")
+        >>> model = vk.FCN32s(backbone, num_classes=21, head_channels=16).eval()
+        >>> with torch.inference_mode():
+        ...     model(torch.zeros(1, 3, 50, 70)).shape
+        torch.Size([1, 21, 50, 70])
+    """
 
 
 @models.register("fcn16s")
 class FCN16s(FCN):
-    """FCN-16s: with the scores of a map of stride 16 (VGG: pool4)."""
+    """FCN-16s: adds the scores of a map of stride 16 (VGG: pool4); see `FCN` for the arguments.
+
+    Example:
+        >>> import torch
+        >>> import visionkit as vk
+        >>> backbone = vk.create_backbone("vgg11", weights="none")
+        >>> model = vk.FCN16s(backbone, num_classes=21, head_channels=16).eval()
+        >>> with torch.inference_mode():
+        ...     model(torch.zeros(1, 3, 50, 70)).shape
+        torch.Size([1, 21, 50, 70])
+    """
 
     skips: ClassVar[tuple[int, ...]] = (16,)
 
 
 @models.register("fcn8s")
 class FCN8s(FCN):
-    """FCN-8s: with those of stride 16 and 8 (VGG: pool4 and pool3)."""
+    """FCN-8s: adds the scores of maps of stride 16 and 8 (VGG: pool4 and pool3); see `FCN` for the arguments.
+
+    Example:
+        >>> import torch
+        >>> import visionkit as vk
+        >>> backbone = vk.create_backbone("vgg11", weights="none")
+        >>> model = vk.FCN8s(backbone, num_classes=21, head_channels=16).eval()
+        >>> with torch.inference_mode():
+        ...     model(torch.zeros(1, 3, 50, 70)).shape
+        torch.Size([1, 21, 50, 70])
+    """
 
     skips: ClassVar[tuple[int, ...]] = (16, 8)
 
 
 def _is_vgg(backbone: Backbone) -> bool:
-    """Whether the maps are those of a VGG: taken before the pools, but for the deepest, which is the last pool's."""
+    """Return whether the maps are a VGG's: those before the pools, except the deepest, that after the last pool."""
     return isinstance(backbone, VGG)
 
 
 def _stage_of(backbone: Backbone, stride: int) -> str:
-    """The stage that is added at `stride`; of a VGG the one before, which is pooled then."""
-    *before, deepest = backbone.stages
+    """Return the stage that is added at `stride`; for a VGG that of half the stride, which is pooled."""
+    *shallower, deepest = backbone.stages
     wanted = stride // 2 if _is_vgg(backbone) else stride
-    found = [stage for stage in before if backbone.stages[stage].stride == wanted]
-    if not found or backbone.stages[deepest].stride <= stride:
+    matching = [stage for stage in shallower if backbone.stages[stage].stride == wanted]
+    if not matching or backbone.stages[deepest].stride <= stride:
         raise ConfigError(
-            f"FCN adds a map of stride {stride} to a deeper one: {backbone.name} as it is built has none, "
+            f"FCN adds a map of stride {stride} to a deeper one: {backbone.name} as built has none, "
             f"only {', '.join(backbone.stages)}"
         )
-    return found[-1]
+    return matching[-1]
 
 
 def _fully_connected(inputs: int, width: int, dropout: float) -> nn.Sequential:
-    """VGG's fc6 and fc7 as convolutions."""
+    """Return VGG's fc6 and fc7 as convolutions."""
     layers = {
         "fc6": nn.Conv2d(inputs, width, 7, padding=3),
         "relu6": nn.ReLU(inplace=True),
@@ -146,6 +176,6 @@ def _fully_connected(inputs: int, width: int, dropout: float) -> nn.Sequential:
     return head
 
 
-def _enlarging(channels: int, factor: int) -> nn.ConvTranspose2d:
-    """From [B, K, h, w] to [B, K, factor * h, factor * w]; `factor` is even."""
+def _upsampling(channels: int, factor: int) -> nn.ConvTranspose2d:
+    """Return a layer from [B, K, h, w] to [B, K, factor * h, factor * w]; `factor` is even."""
     return nn.ConvTranspose2d(channels, channels, 2 * factor, stride=factor, padding=factor // 2, bias=False)

@@ -13,26 +13,35 @@ from visionkit.models.load_model import load_model_weights
 
 @models.register("frrn")
 class FRRN(SegmentationModel):
-    """A 1x1 convolution on the trunk of two streams (table 1); with 19 classes 17.7 M parameters (A), 24.8 M (B).
+    """FRRN: a 1x1 convolution on a two-stream backbone (table 1); 17.7 M (A) or 24.8 M (B) parameters for 19 classes.
 
     Args:
         backbone: frrn_a or frrn_b.
         num_classes: K.
-        weights: values for the whole network: the path of a checkpoint, or None. With other classes the last layer
-            stays new.
+        weights: path of a checkpoint of the whole model, or None. With another number of classes the last layer stays
+            randomly initialized.
 
     Attributes:
         spec: primitives from which `create_model` builds the same structure.
 
     Raises:
-        ConfigError: the backbone is another network.
-        CheckpointError: `weights` cannot be had or does not fit.
+        ConfigError: the backbone is not that of an FRRN.
+        CheckpointError: `weights` is not available or does not fit.
+
+    Example:
+        >>> import torch
+        >>> import visionkit as vk
+        >>> backbone = vk.create_backbone("frrn_a", weights="none")
+        >>> model = vk.FRRN(backbone, num_classes=19).eval()
+        >>> with torch.inference_mode():
+        ...     model(torch.zeros(1, 3, 33, 40)).shape
+        torch.Size([1, 19, 33, 40])
     """
 
     def __init__(self, backbone: Backbone, num_classes: int, *, weights: str | None = None) -> None:
         super().__init__()
         if not isinstance(backbone, FRRNBackbone):
-            raise ConfigError(f"model frrn: {backbone.name} is not its trunk; use frrn_a or frrn_b")
+            raise ConfigError(f"model=frrn: {backbone.name} is not its backbone; use frrn_a or frrn_b")
         self.backbone = backbone
         self.num_classes = num_classes
         self.stride = backbone.deepest_stride

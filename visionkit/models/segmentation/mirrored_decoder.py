@@ -1,4 +1,4 @@
-"""A VGG in reverse: unpooling where the encoder pooled, convolutions where it convolved (SegNet, DeconvNet)."""
+"""Decoder that mirrors a VGG: unpooling for each pool and a layer for each convolution (SegNet, DeconvNet)."""
 
 from collections.abc import Callable
 
@@ -11,36 +11,36 @@ from visionkit.ops.upsampling import max_unpooling
 
 
 class MirroredDecoder(nn.Module):
-    """For each pool of a VGG, deepest first, max unpooling with its indices and the mirrored convolutions before it.
+    """Mirror image of a VGG: for each pool, deepest first, max unpooling and the mirrored convolutions before the pool.
 
     Args:
-        backbone: whose layers are mirrored, all but the first, conv1_1.
-        layer: builds one layer from its channels in and out.
-        at_full_size: whether convolutions are mirrored that have no pool before them.
+        backbone: the VGG; all its convolutions except the first, conv1_1, are mirrored.
+        layer: builds one layer from its numbers of input and output channels.
+        at_full_size: whether the convolutions before the first pool are mirrored.
 
     Attributes:
-        channels: of the map that comes out, those of conv1_1.
+        channels: number of output channels, those of conv1_1.
     """
 
     def __init__(self, backbone: VGG, layer: Callable[[int, int], nn.Module], at_full_size: bool = True) -> None:
         super().__init__()
         self.channels = next(iter(backbone.computed.values())).channels
         stages: dict[str, list[nn.Module]] = {}
-        for place, (name, *_) in reversed(list(backbone.layers_by_name().items())):
-            conv = backbone.get_submodule(name)
+        for name, (module, *_) in reversed(list(backbone.layers_by_name().items())):
+            conv = backbone.get_submodule(module)
             assert isinstance(conv, nn.Conv2d)
-            number = place.removeprefix("conv").partition("_")[0]
+            number = name.removeprefix("conv").partition("_")[0]
             stage = stages.setdefault(number, [])
-            if place != "conv1_1" and (at_full_size or number != "1"):
+            if name != "conv1_1" and (at_full_size or number != "1"):
                 stage.append(layer(conv.out_channels, conv.in_channels))
         self.stages = nn.ModuleList(nn.Sequential(*layers) for layers in stages.values())
 
     def forward(self, x: Tensor, indices: list[Tensor]) -> Tensor:
-        """Go back up.
+        """Compute the map at full size.
 
         Args:
-            x: [B, C, h, w], of the size of the map after the last pool.
-            indices: of `VGG.forward_with_indices`; every pool has halved a map of even sides.
+            x: [B, C, h, w], with the size of the map after the last pool.
+            indices: the indices of `VGG.forward_with_indices`, of maps with even height and width.
 
         Returns:
             [B, channels, 32 * h, 32 * w].
@@ -51,13 +51,13 @@ class MirroredDecoder(nn.Module):
 
 
 def check_full_vgg(backbone: Backbone, model: str) -> VGG:
-    """The backbone as what it must be: a VGG with all its pools.
+    """Return `backbone` if it is a VGG with all its pools.
 
     Raises:
         ConfigError: it is another network, or stops before the last pool.
     """
     if not isinstance(backbone, VGG) or list(backbone.computed)[-1] != "s32":
         raise ConfigError(
-            f"model {model} mirrors a VGG with all its pools, and {backbone.name} as it is built is none: use vgg16_bn"
+            f"model={model} needs a VGG with all its pools, which {backbone.name} as built is not: use vgg16_bn"
         )
     return backbone

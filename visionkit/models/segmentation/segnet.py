@@ -14,28 +14,35 @@ from visionkit.models.segmentation.mirrored_decoder import MirroredDecoder, chec
 
 @models.register("segnet")
 class SegNet(SegmentationModel):
-    """The convolutions of a VGG and their mirror image, which unpools by the encoder's indices (section 3).
+    """SegNet: a VGG and a mirrored decoder, which unpools with the encoder's indices (section 3).
 
-    Two readings are in use, which differ in one layer of 64 channels at full size, the mirror image of conv1_2. The
-    paper's words ("the decoder network has 13 layers") and the authors' CamVid network have it before the convolution
-    to the classes: 13 + 13 convolutions, with 11 classes 29,449,355 parameters. The count that is usually quoted,
-    29,412,299, is that of 13 + 12, without it, and of nothing else: no choice of biases, of learned norms, of the last
-    kernel or of where a stage narrows gives that number with 26 convolutions (all biases, scales and shifts together
-    are fewer than the 37,056 between the two).
+    Two forms are in use. They differ in the mirror image of conv1_2, a layer of 64 channels at full size. With it
+    there are 13 + 13 convolutions and 29,449,355 parameters for 11 classes, as the paper's text ("the decoder network
+    has 13 layers") and the authors' CamVid network have it. Without it there are 13 + 12 convolutions and 29,412,299
+    parameters, the number that is usually quoted.
 
     Args:
-        backbone: vgg16_bn in the paper, or another VGG; the way up has norms in any case.
+        backbone: vgg16_bn in the paper, or another VGG. The decoder always has norms.
         num_classes: K.
-        mirror_conv1_2: whether the mirror image has that layer: 26 convolutions instead of 25.
-        weights: values for the whole network: the path of a checkpoint, or None. With other classes the last layer
-            stays new.
+        mirror_conv1_2: whether the decoder mirrors conv1_2, for 26 convolutions instead of 25.
+        weights: path of a checkpoint of the whole model, or None. With another number of classes the last layer stays
+            randomly initialized.
 
     Attributes:
         spec: primitives from which `create_model` builds the same structure.
 
     Raises:
-        ConfigError: the backbone is no whole VGG.
-        CheckpointError: `weights` cannot be had or does not fit.
+        ConfigError: the backbone is not a VGG with all stages.
+        CheckpointError: `weights` is not available or does not fit.
+
+    Example:
+        >>> import torch
+        >>> import visionkit as vk
+        >>> backbone = vk.create_backbone("vgg11_bn", weights="none")
+        >>> model = vk.SegNet(backbone, num_classes=11).eval()
+        >>> with torch.inference_mode():
+        ...     model(torch.zeros(1, 3, 50, 70)).shape
+        torch.Size([1, 11, 50, 70])
     """
 
     backbone: VGG

@@ -1,4 +1,4 @@
-"""U-Net (Ronneberger et al. 2015): the paper's, and one on any backbone."""
+"""U-Net (Ronneberger et al. 2015), with the paper's decoder or a light one for any backbone."""
 
 from collections.abc import Callable
 from itertools import pairwise
@@ -20,27 +20,38 @@ from visionkit.registry import Registry
 
 @models.register("unet")
 class UNet(SegmentationModel):
-    """A way up that joins at each level what the backbone has seen at that size.
+    """U-Net: a decoder that concatenates the backbone's map of the same size at each level.
 
-    The paper's convolutions are not padded, so that it crops what it joins; here they are, and nothing is cropped.
+    The paper's convolutions are not padded, and skip connections are cropped. Here they are padded, and nothing is
+    cropped.
 
     Args:
-        backbone: `unet` for the paper's network, or any other whose strides are powers of two. Where it has no map of
-            a stride (a ResNet of torchvision has none of 1 and 2), the way up goes on without.
+        backbone: `unet` for the paper's network, or any other whose strides are powers of two. A level without a map of
+            its stride (a ResNet has none of stride 1 and 2) has no skip connection.
         num_classes: K.
-        decoder: form of the way up. "paper": 2x2 transposed convolutions that halve the channels, and two convolutions
-            as wide as the map that is joined, which is needed at each level. "light": nearest neighbors and two
-            convolutions with norms, as is usual on classification networks. "auto": the paper's for `unet`, else light.
-        decoder_channels: widths of the light form, for each doubling from the deepest map on; further ones are unused.
-        weights: values for the whole network: the path of a checkpoint, or None. With other classes the last layer
-            stays new.
+        decoder: kind of decoder. "paper": 2x2 transposed convolutions that halve the channels, and two convolutions
+            with as many channels as the skip connection, which each level must have. "light": nearest-neighbor
+            upsampling and two convolutions with norms. "auto": "paper" for `unet`, else "light".
+        decoder_channels: output channels of each level of the light decoder, from the deepest on; further ones are
+            ignored.
+        weights: path of a checkpoint of the whole model, or None. With another number of classes the last layer stays
+            randomly initialized.
 
     Attributes:
         spec: primitives from which `create_model` builds the same structure.
 
     Raises:
-        ConfigError: the backbone's maps do not halve from one to the next, or the form lacks a map or a width.
-        CheckpointError: `weights` cannot be had or does not fit.
+        ConfigError: a stride is not a power of two, or the decoder lacks a skip connection or a number of channels.
+        CheckpointError: `weights` is not available or does not fit.
+
+    Example:
+        >>> import torch
+        >>> import visionkit as vk
+        >>> backbone = vk.create_backbone("resnet18", weights="none")
+        >>> model = vk.UNet(backbone, num_classes=2).eval()
+        >>> with torch.inference_mode():
+        ...     model(torch.zeros(1, 3, 50, 70)).shape
+        torch.Size([1, 2, 50, 70])
     """
 
     def __init__(
@@ -59,15 +70,15 @@ class UNet(SegmentationModel):
         self.num_classes = num_classes
         strides = [self.stride >> level for level in range(1, self.stride.bit_length())]
         skips = [channels.get(stride, 0) for stride in strides]
-        form = ("paper" if backbone.name == "unet" else "light") if decoder == "auto" else decoder
-        widths = _widths(backbone, form, skips, decoder_channels)
-        below = [channels[self.stride], *widths]
+        kind = ("paper" if backbone.name == "unet" else "light") if decoder == "auto" else decoder
+        widths = _widths(backbone, kind, skips, decoder_channels)
+        inputs = [channels[self.stride], *widths]
         norm = any(isinstance(layer, nn.BatchNorm2d) for layer in backbone.modules())
-        build = forms.get(form)
+        build = decoders.get(kind)
         self.ups = nn.ModuleList(
-            build(inputs, skip, width, norm) for (inputs, width), skip in zip(pairwise(below), skips, strict=True)
+            build(below, skip, width, norm) for (below, width), skip in zip(pairwise(inputs), skips, strict=True)
         )
-        self.classifier = nn.Conv2d(below[-1], num_classes, 1)
+        self.classifier = nn.Conv2d(inputs[-1], num_classes, 1)
         for part in (self.ups, self.classifier):
             initialize(part, "he")
         if weights is not None:
@@ -84,21 +95,21 @@ class UNet(SegmentationModel):
 
 
 class _Up(nn.Module):
-    """One level of the way up.
+    """One level of the decoder.
 
     Args:
-        enlarge: doubles the map from below.
-        convs: reads the joined maps.
+        upsample: doubles the size of the map below.
+        convs: convolutions on the concatenated maps.
     """
 
-    def __init__(self, enlarge: nn.Module, convs: nn.Module) -> None:
+    def __init__(self, upsample: nn.Module, convs: nn.Module) -> None:
         super().__init__()
-        self.enlarge = enlarge
+        self.upsample = upsample
         self.convs = convs
 
     def forward(self, below: Tensor, skip: Tensor | None) -> Tensor:
-        """[B, c, h, w] and [B, C, 2h, 2w], if there is one, to [B, C', 2h, 2w]."""
-        x = self.enlarge(below)
+        """Return [B, C', 2h, 2w] of the map below [B, c, h, w] and the skip connection [B, C, 2h, 2w], if any."""
+        x = self.upsample(below)
         return self.convs(x if skip is None else torch.cat([skip, x], 1))
 
 
@@ -106,37 +117,41 @@ class _Nearest(nn.Module):
     """Nearest unpooling as a module."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, C, h, w] to [B, C, 2h, 2w]."""
+        """Return [B, C, 2h, 2w] of [B, C, h, w]."""
         return nearest_unpooling(x)
 
 
-forms: Registry[Callable[[int, int, int, bool], _Up]] = Registry("form of U-Net's way up")
-"""Each builds a level of given channels from below, of the skip and of its own, with the backbone's choice of norms."""
+decoders: Registry[Callable[[int, int, int, bool], _Up]] = Registry("decoder of U-Net")
+"""Each builds a level from the channels below, of the skip connection and of the level, and whether it has norms."""
 
 
-@forms.register("paper")
+@decoders.register("paper")
 def _paper(below: int, skip: int, width: int, norm: bool) -> _Up:
     return _Up(nn.ConvTranspose2d(below, width, 2, stride=2), two_convolutions(width + skip, width, norm))
 
 
-@forms.register("light")
+@decoders.register("light")
 def _light(below: int, skip: int, width: int, norm: bool) -> _Up:
     return _Up(_Nearest(), two_convolutions(below + skip, width, batch_norm=True))
 
 
 def _checked_stride(backbone: Backbone) -> int:
-    """The stride of the deepest map."""
+    """Return the stride of the deepest map."""
     strides = [stage.stride for stage in backbone.stages.values()]
     if any(stride & (stride - 1) for stride in strides) or any(stage.margin for stage in backbone.stages.values()):
-        raise ConfigError(f"model unet needs padded maps whose strides are powers of two; {backbone.name} has others")
+        raise ConfigError(
+            f"model=unet needs padded maps whose strides are powers of two, which {backbone.name} does not have"
+        )
     return max(strides)
 
 
-def _widths(backbone: Backbone, form: str, skips: list[int], light: tuple[int, ...]) -> list[int]:
-    """Channels of each level of the way up."""
-    if form == "paper":
+def _widths(backbone: Backbone, kind: str, skips: list[int], light: tuple[int, ...]) -> list[int]:
+    """Return the output channels of each level of the decoder."""
+    if kind == "paper":
         if 0 in skips:
-            raise ConfigError(f"decoder: paper needs a map of every stride, which {backbone.name} has not; use light")
+            raise ConfigError(
+                f"decoder=paper needs a map of every stride, which {backbone.name} does not have; use decoder=light"
+            )
         return skips
     if len(light) < len(skips):
         raise ConfigError(f"decoder_channels: {backbone.name} needs {len(skips)} numbers, not {len(light)}")
