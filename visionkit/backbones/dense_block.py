@@ -1,5 +1,7 @@
 """Dense block of 3x3 convolutions (Huang et al. 2016, equation 2), computed in one buffer."""
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
@@ -58,8 +60,8 @@ class DenseBlock(nn.Module):
         return x
 
     def _norms(self) -> list[nn.BatchNorm2d]:
-        norms = [layer.get_submodule("norm") for layer in self.layers]
-        return [norm for norm in norms if isinstance(norm, nn.BatchNorm2d)]
+        """Return the norms of the layers; multi-GPU training may have replaced them by `nn.SyncBatchNorm`."""
+        return [cast(nn.BatchNorm2d, layer.get_submodule("norm")) for layer in self.layers]
 
     def _options(self) -> DenseOptions:
         return DenseOptions(
