@@ -25,7 +25,7 @@ import visionkit as vk
 from tests.benchmarks.schedules import fill, fit_and_test, last_run, processor_seconds
 from visionkit.cli.config.build import build_data
 from visionkit.cli.main import main
-from visionkit.data.proposals.source import SearchedProposals
+from visionkit.data.proposals.source import SelectiveSearchProposals
 from visionkit.ops.nms import NMSOptions
 from visionkit.pipelines import DetectionPipeline
 
@@ -99,7 +99,7 @@ def stage_seconds(pipeline: DetectionPipeline, images: list[Path]) -> Counter[st
     network.backbone.forward = watch.around("features", network.backbone.forward)
     if rpn := getattr(network, "rpn", None):
         rpn.forward, rpn.propose = (watch.around("proposals", step) for step in (rpn.forward, rpn.propose))
-    kinds = {SearchedProposals: "proposals", NMSOptions: "NMS"}
+    kinds = {SelectiveSearchProposals: "proposals", NMSOptions: "NMS"}
     plain = {kind: kind.__call__ for kind in kinds}
     try:
         for kind, stage in kinds.items():

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from visionkit.backbones import create_backbone
-from visionkit.data.datasets.arrays import Arrays
+from visionkit.data.datasets.arrays import ArrayDataset
 from visionkit.data.datasets.base import NoSemanticMasks
 from visionkit.data.io.images import read_image
 from visionkit.engine.transfer_statistics import transfer_statistics
@@ -59,7 +59,7 @@ def table(data: Path, weights: Path) -> Iterator[str]:
     backbone = create_backbone("timm/tf_efficientnet_lite0", weights=str(weights))
     readers = {name: Images(data / folder) for name, folder in FOLDERS.items()}
     readers["VOC 2007, made gray"] = Images(data / "voc2007-mini/JPEGImages", gray=True)
-    readers["CIFAR-10 (32 x 32, enlarged)"] = Arrays(data / "cifar10", "train_jpeg.npz")
+    readers["CIFAR-10 (32 x 32, enlarged)"] = ArrayDataset(data / "cifar10", "train_jpeg.npz")
     yield "| set | " + " | ".join(backbone.stages) + " | mean |"
     yield "|---" * (len(backbone.stages) + 2) + "|"
     for name, reader in readers.items():

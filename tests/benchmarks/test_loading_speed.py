@@ -15,8 +15,8 @@ from torchvision.datasets import ImageFolder
 from torchvision.io import ImageReadMode, decode_jpeg, read_file
 from torchvision.transforms import v2
 
-from visionkit.data.batch import TaskDataset
-from visionkit.data.datasets.folder import Folder
+from visionkit.data.batch import TargetDataset
+from visionkit.data.datasets.folder import FolderDataset
 from visionkit.data.datasets.shapes import Shapes
 from visionkit.data.transforms.augmentation import Augmentation
 
@@ -51,7 +51,7 @@ def one_thread():
 
 def ours(folder):
     crop = {"name": "RandomResizedCrop", "size": [SIDE, SIDE]}
-    return TaskDataset(Folder(folder), Augmentation([crop, {"name": "HorizontalFlip", "p": 0.5}]))
+    return TargetDataset(FolderDataset(folder), Augmentation([crop, {"name": "HorizontalFlip", "p": 0.5}]))
 
 
 def torchvisions(folder):

@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 from visionkit.cli.main import main
-from visionkit.data.datasets.arrays import Arrays
+from visionkit.data.datasets.arrays import ArrayDataset
 from visionkit.data.datasets.voc import Voc
 
 TRAIN_PER_CLASS, SCORED_PER_CLASS = 40, 100
@@ -50,7 +50,7 @@ WAYS = {
 
 def cifar(root: Path, split: str) -> Iterator[tuple[str, Image.Image]]:
     """Images of CIFAR-10 with their class; those to validate on are the last of the training set."""
-    reader = Arrays(root / "cifar10", f"{'test' if split == 'test' else 'train'}_jpeg.npz")
+    reader = ArrayDataset(root / "cifar10", f"{'test' if split == 'test' else 'train'}_jpeg.npz")
     for index in range(len(reader))[:: -1 if split == "val" else 1]:
         yield reader.class_names[int(reader.labels[index])], Image.fromarray(reader[index].image)
 

@@ -3,7 +3,7 @@ import pytest
 import torch
 from PIL import Image
 
-from visionkit.data.batch import TaskDataset, collate, to_target
+from visionkit.data.batch import TargetDataset, collate, to_target
 from visionkit.data.datamodule import VisionData
 from visionkit.data.datasets.concatenated import ConcatenatedDataset
 from visionkit.data.datasets.shapes import Shapes
@@ -109,10 +109,10 @@ def test_masks_of_classes_come_with_their_images_and_are_void_where_padded(tmp_p
 
 
 def test_ranks_draw_different_augmentations():
-    from visionkit.data.batch import WorkerStart
+    from visionkit.data.batch import WorkerInit
 
-    assert WorkerStart(0).rank != WorkerStart(1).rank
-    dataset = TaskDataset(
+    assert WorkerInit(0).rank != WorkerInit(1).rank
+    dataset = TargetDataset(
         _Repeated(Shapes(count=1, size=48)[0]), Augmentation([{"name": "RandomCrop", "height": 20, "width": 20}])
     )
 

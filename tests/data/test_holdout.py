@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from visionkit.data.datasets.shapes import Shapes
-from visionkit.data.holdout import Subset, stratified_holdout
+from visionkit.data.datasets.subset import SubsetDataset
+from visionkit.data.holdout import stratified_holdout
 from visionkit.errors import ConfigError
 
 labels = some.lists(some.integers(-1, 5), min_size=2, max_size=60).map(
@@ -60,7 +61,7 @@ def test_nothing_to_hold_out_is_refused(labels):
 
 def test_a_subset_answers_as_its_reader_does():
     shapes = Shapes(count=9, size=48)
-    subset = Subset(shapes, [7, 2, 2])
+    subset = SubsetDataset(shapes, [7, 2, 2])
     assert len(subset) == 3
     assert (subset.class_names, subset.category_ids) == (shapes.class_names, shapes.category_ids)
     for inner, outer in enumerate([7, 2, 2]):

@@ -3,8 +3,8 @@ import pytest
 
 from visionkit.data.datasets.concatenated import ConcatenatedDataset
 from visionkit.data.datasets.shapes import Shapes
-from visionkit.data.holdout import Subset
-from visionkit.data.splits import HoldoutOptions, Splits, labels_of
+from visionkit.data.datasets.subset import SubsetDataset
+from visionkit.data.splits import HoldoutOptions, Splits, read_labels
 from visionkit.data.stats.pixel_counts import count_pixels
 from visionkit.errors import ConfigError, DataError
 
@@ -17,9 +17,9 @@ def splits(options=None, **further):
 
 def test_images_without_what_the_task_needs_are_left_out_and_counted(caplog):
     whole, useful = splits().dataset("train"), splits(required="label").dataset("train")
-    labels = labels_of(whole)
+    labels = read_labels(whole)
     assert (labels == -1).sum() == len(whole) - len(useful) > 0
-    assert labels_of(useful).tolist() == labels[labels >= 0].tolist()
+    assert read_labels(useful).tolist() == labels[labels >= 0].tolist()
     assert f"{(labels == -1).sum()} images without one class are left out" in caplog.text
     assert len(splits(required="tags").dataset("train")) == len(whole), "an empty list of classes is one, too"
 
@@ -41,7 +41,7 @@ def test_counts_are_those_of_labels_or_of_all_tags():
     expected = np.bincount([reader.label(index) for index in range(len(reader))], minlength=6)
     assert given.class_counts("train").tolist() == expected.tolist()
 
-    class WithTagsAlone(Subset):
+    class WithTagsAlone(SubsetDataset):
         def label(self, index):
             return None
 
@@ -61,7 +61,7 @@ def test_pixels_are_counted_by_class_and_by_image():
 
 
 def test_void_counts_nowhere_and_unknown_values_are_named():
-    class OneMask(Subset):
+    class OneMask(SubsetDataset):
         mask = np.array([[0, 0, 255, 2]], np.uint8)
 
         def semantic(self, index):
@@ -114,7 +114,7 @@ def test_validation_images_are_held_out_of_training_where_there_are_none():
     given = splits(holdout=HoldoutOptions(fraction=0.25), required="label")
     train, val = given.dataset("train"), given.dataset("val")
     names = {reader[index].file_name for reader in (train, val) for index in range(len(reader))}
-    assert len(names) == len(train) + len(val) == (labels_of(splits().dataset("train")) >= 0).sum()
+    assert len(names) == len(train) + len(val) == (read_labels(splits().dataset("train")) >= 0).sum()
     assert list(given) == ["train", "val"]
     assert given.evaluation_split("test") == "val"
     with pytest.raises(ConfigError, match=r"data.holdout: the card has a val split"):

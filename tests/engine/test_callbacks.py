@@ -3,7 +3,7 @@ import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, EMAWeightAveraging
 
 from tests.tasks.small import small_data, small_task, small_trainer
-from visionkit.data.datasets.shapes import FORMS
+from visionkit.data.datasets.shapes import SHAPE_OUTLINES
 from visionkit.engine.callbacks import EarlyStoppingOptions, EmaOptions, make_callbacks
 from visionkit.engine.loggers import make_loggers
 from visionkit.metrics.results import MetricResults
@@ -25,7 +25,7 @@ def train(tmp_path, resumed=None, **options):
         log_every_n_steps=1,
         **options,
     )
-    trainer.fit(small_task(list(FORMS)), small_data(), ckpt_path=resumed, weights_only=True)
+    trainer.fit(small_task(list(SHAPE_OUTLINES)), small_data(), ckpt_path=resumed, weights_only=True)
     return trainer
 
 
@@ -49,7 +49,7 @@ def test_ctrl_c_leaves_a_last_checkpoint_that_can_be_resumed(tmp_path):
     saved = torch.load(tmp_path / "last.ckpt", weights_only=True)
     assert saved["global_step"] == 3
     trainer = small_trainer(max_epochs=3)
-    trainer.fit(small_task(list(FORMS)), small_data(), ckpt_path=tmp_path / "last.ckpt", weights_only=True)
+    trainer.fit(small_task(list(SHAPE_OUTLINES)), small_data(), ckpt_path=tmp_path / "last.ckpt", weights_only=True)
     assert trainer.global_step == 6
 
 
@@ -60,7 +60,7 @@ def test_steps_after_the_last_validation_are_saved(tmp_path):
 
 def test_a_network_that_is_not_trained_is_saved_too(tmp_path):
     train(tmp_path, max_epochs=0)
-    assert Task.load_from_checkpoint(tmp_path / "last.ckpt").class_names == list(FORMS)
+    assert Task.load_from_checkpoint(tmp_path / "last.ckpt").class_names == list(SHAPE_OUTLINES)
 
 
 def test_the_sanity_check_before_training_leaves_no_results(tmp_path):

@@ -5,14 +5,14 @@ import torch
 from torch import nn
 
 from tests.tasks.small import small_data, small_trainer
-from visionkit.data.datasets.shapes import FORMS
+from visionkit.data.datasets.shapes import SHAPE_OUTLINES
 from visionkit.engine.callbacks import make_callbacks
 from visionkit.engine.fitting_stage import FittingContext, FittingStage, fitting_stages
 from visionkit.errors import VisionkitError
 from visionkit.models.base import DetectionModel
 from visionkit.tasks import Detection
 
-NAMES = list(FORMS)
+NAMES = list(SHAPE_OUTLINES)
 
 
 class Constant(nn.Module):

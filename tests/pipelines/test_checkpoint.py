@@ -5,12 +5,12 @@ import torch
 
 from tests.tasks.small import small_data, small_task, small_trainer
 from visionkit import load
-from visionkit.data.datasets.shapes import FORMS, Shapes
+from visionkit.data.datasets.shapes import SHAPE_OUTLINES, Shapes
 from visionkit.errors import CheckpointError
 from visionkit.pipelines.checkpoint import FORMAT_VERSION, read_checkpoint
 from visionkit.tasks import Task
 
-NAMES = list(FORMS)
+NAMES = list(SHAPE_OUTLINES)
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from torch import nn
 from torchvision.transforms.v2 import functional as transforms
 
 from tests.tasks.small_classifier import small_classification, small_network
-from visionkit.data.datasets.shapes import FORMS
+from visionkit.data.datasets.shapes import SHAPE_OUTLINES
 from visionkit.errors import ConfigError
 from visionkit.models.base import ClassificationModel
 from visionkit.ops.crops import crop_kinds
@@ -15,7 +15,7 @@ from visionkit.pipelines.crop_views import CROPS_PER_BATCH, batched, crop_scheme
 from visionkit.preprocessing.classification import ClassificationPreprocessOptions
 from visionkit.tasks import Task
 
-NAMES = list(FORMS)
+NAMES = list(SHAPE_OUTLINES)
 COUNTS = {"center": 1, "ten": 10, "grid": 50, "squares": 6, "googlenet": 36}
 SHORT_SIDE, CROP = 40, 32
 

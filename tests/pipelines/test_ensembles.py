@@ -9,7 +9,7 @@ from tests.tasks.small_classifier import small_classification, small_network
 from tests.tasks.small_segmenter import SmallSegmenter, small_segmentation
 from visionkit.backbones import create_backbone
 from visionkit.cli.main import main
-from visionkit.data.datasets.shapes import FORMS, Shapes
+from visionkit.data.datasets.shapes import SHAPE_OUTLINES, Shapes
 from visionkit.data.io.images import to_tensor
 from visionkit.errors import CheckpointError, ConfigError
 from visionkit.models import create_model
@@ -27,7 +27,7 @@ from visionkit.preprocessing.detection import DetectionPreprocessOptions
 from visionkit.preprocessing.segmentation import SegmentationPreprocessOptions
 from visionkit.tasks import Detection
 
-NAMES = list(FORMS)
+NAMES = list(SHAPE_OUTLINES)
 
 
 def members():

@@ -3,13 +3,13 @@ import pytest
 from PIL import Image
 
 from tests.tasks.small import small_task
-from visionkit.data.datasets.shapes import FORMS, Shapes
+from visionkit.data.datasets.shapes import SHAPE_OUTLINES, Shapes
 from visionkit.errors import DataError
 
 
 @pytest.fixture(scope="module")
 def predictor():
-    return small_task(list(FORMS)).pipeline.eval()
+    return small_task(list(SHAPE_OUTLINES)).pipeline.eval()
 
 
 def test_paths_folders_arrays_and_lists_give_the_same(predictor, tmp_path):
@@ -34,7 +34,7 @@ def test_a_threshold_keeps_boxes_names_and_scores_together(predictor):
     kept = found.filter(threshold)
     assert 0 < len(kept) < len(found)
     assert (kept.scores >= threshold).all()
-    assert kept.names == [list(FORMS)[label] for label in kept.labels]
+    assert kept.names == [list(SHAPE_OUTLINES)[label] for label in kept.labels]
     assert len(kept.to_dict()["detections"]) == len(kept)
 
 

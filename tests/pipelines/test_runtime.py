@@ -3,10 +3,10 @@ import torch
 
 from tests.tasks.small import small_trainer
 from tests.tasks.small_classifier import small_classification, small_images, small_network
-from visionkit.data.datasets.shapes import FORMS
+from visionkit.data.datasets.shapes import SHAPE_OUTLINES
 from visionkit.pipelines import ClassificationPipeline, RuntimeOptions
 
-NAMES = list(FORMS)
+NAMES = list(SHAPE_OUTLINES)
 
 
 @pytest.mark.parametrize("channels_last", [True, False])

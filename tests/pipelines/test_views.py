@@ -8,7 +8,7 @@ from tests.models.detection.networks import small_network
 from tests.models.detection.test_bad_input import SMALL, small
 from tests.tasks.small import SIZE, small_data, small_task, small_trainer
 from visionkit.backbones import create_backbone
-from visionkit.data.datasets.shapes import FORMS
+from visionkit.data.datasets.shapes import SHAPE_OUTLINES
 from visionkit.errors import ConfigError
 from visionkit.models import create_model
 from visionkit.models.base import DetectionModel
@@ -18,7 +18,7 @@ from visionkit.ops.nms import Candidates, NMSOptions
 from visionkit.pipelines.detection import DetectionInferenceOptions, DetectionPipeline
 from visionkit.preprocessing.detection import DetectionPreprocessOptions
 
-NAMES = list(FORMS)
+NAMES = list(SHAPE_OUTLINES)
 OBJECT = [8.0, 4.0, 24.0, 28.0]
 """Of an image 64 pixels wide, nearer to its left side; its sides fall on whole pixels at every scale below."""
 

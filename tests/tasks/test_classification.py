@@ -7,7 +7,7 @@ from torch.nn import functional
 
 from tests.tasks.small import small_trainer
 from tests.tasks.small_classifier import SIDE, small_classification, small_images, small_network
-from visionkit.data.datasets.shapes import FORMS
+from visionkit.data.datasets.shapes import SHAPE_OUTLINES
 from visionkit.errors import ConfigError, VisionkitError
 from visionkit.models.base import ClassificationModel
 from visionkit.preprocessing.classification import ClassificationPreprocessOptions
@@ -19,7 +19,7 @@ from visionkit.tasks import (
     Task,
 )
 
-NAMES = list(FORMS)
+NAMES = list(SHAPE_OUTLINES)
 FAST = OptimizerOptions(name="adamw", lr=0.003, base_batch_size=16, weight_decay=0.0)
 
 

@@ -4,14 +4,14 @@ from torch import nn
 
 from tests.tasks.small import small_data, small_task, small_trainer
 from visionkit.backbones import create_backbone
-from visionkit.data.datasets.shapes import FORMS
+from visionkit.data.datasets.shapes import SHAPE_OUTLINES
 from visionkit.errors import CheckpointError, ConfigError, VisionkitError
 from visionkit.models.base import DetectionModel
 from visionkit.preprocessing.detection import DetectionPreprocessOptions
 from visionkit.tasks import Detection, DetectionEvaluationOptions, OptimizerOptions, ScheduleOptions
 from visionkit.tasks.base import DivergedError
 
-NAMES = list(FORMS)
+NAMES = list(SHAPE_OUTLINES)
 
 
 def test_it_trains_under_a_plain_trainer_and_logs_losses_and_metrics(tmp_path):

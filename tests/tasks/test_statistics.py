@@ -7,12 +7,12 @@ import torch
 
 from tests.tasks.small import small_task
 from visionkit.backbones import create_backbone
-from visionkit.data.datasets.shapes import FORMS
+from visionkit.data.datasets.shapes import SHAPE_OUTLINES
 from visionkit.errors import DataError
 from visionkit.models import create_model
 from visionkit.preprocessing.detection import DetectionPreprocessOptions
 
-NAMES = list(FORMS)
+NAMES = list(SHAPE_OUTLINES)
 MEAN, STD = (0.5, 0.4, 0.3), (0.25, 0.125, 0.25)
 
 

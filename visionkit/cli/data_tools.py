@@ -37,7 +37,7 @@ def proposals(recipe: dict[str, Any], *, mode: str | None = None, split: str | N
         split: the only split to search; None searches all.
     """
     from visionkit.cli.config.build import build_data
-    from visionkit.data.proposals.recall_report import gathered, survey
+    from visionkit.data.proposals.recall_report import measure_proposals, summarize_proposals
 
     show_progress_messages()
     given = recipe["data"].get("proposals") or {}
@@ -47,9 +47,9 @@ def proposals(recipe: dict[str, Any], *, mode: str | None = None, split: str | N
     assert source is not None
     for name in [split] if split else data.splits:
         reader = data.dataset(name)
-        found = list(track(survey(reader, source, data.num_workers), description=name, total=len(reader)))
+        found = list(track(measure_proposals(reader, source, data.num_workers), description=name, total=len(reader)))
         Console().print(f"[bold]{name}[/bold]")
-        for line in gathered(found).lines():
+        for line in summarize_proposals(found).lines():
             Console().print(f"  {line}", soft_wrap=True)
     return 0
 
@@ -96,7 +96,7 @@ def download(recipe: dict[str, Any]) -> int:
     data = recipe["data"]
     if not data.get("download") or not data.get("root"):
         raise ConfigError("this card has nothing to download (data.download and data.root)")
-    fetch(data, Path(data["root"]))
+    fetch(data["download"], Path(data["root"]))
     return 0
 
 

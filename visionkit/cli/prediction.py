@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.progress import track
 
 from visionkit.cli.logs import show_progress_messages
-from visionkit.data.io.images import find_images, read_image
+from visionkit.data.io.images import read_image
+from visionkit.data.io.list_images import find_images
 from visionkit.errors import VisionkitError
 from visionkit.pipelines import load
 from visionkit.pipelines.results import Result

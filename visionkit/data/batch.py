@@ -34,7 +34,7 @@ class Batch(NamedTuple):
         return self.images[0].is_floating_point()
 
 
-class TaskDataset(Dataset[tuple[Tensor, Target]]):
+class TargetDataset(Dataset[tuple[Tensor, Target]]):
     """A reader's samples as tensors, with proposals and augmented where these are given."""
 
     def __init__(
@@ -100,7 +100,7 @@ def collate(items: list[tuple[Tensor, Target]]) -> Batch:
     return Batch(list(images), list(targets))
 
 
-class WorkerStart:
+class WorkerInit:
     """What a loader process does first. A class, because it must survive pickling to spawned workers."""
 
     def __init__(self, rank: int) -> None:

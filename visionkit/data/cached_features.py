@@ -1,41 +1,25 @@
 """Images by what a fixed network sees in them: computed once, kept on disk, found again by the image's content."""
 
-import hashlib
 import logging
 import pickle
 from collections.abc import Iterable
 from pathlib import Path
 from typing import cast
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from visionkit.data.batch import TaskDataset
+from visionkit.data.batch import TargetDataset
 from visionkit.data.datasets.base import VisionDataset
+from visionkit.data.digest import digest, digest_array
 from visionkit.data.io.atomic_write import atomic_write
 from visionkit.structures import Target
 
 FORMAT_VERSION = 1
-DIGEST_BYTES = 16
-KEPT_OF_TARGETS = ("image_id", "label", "tags", "size")
+TARGET_KEYS = ("image_id", "label", "tags", "size")
 
 logger = logging.getLogger("visionkit")
-
-
-def digest(*parts: bytes) -> bytes:
-    """BLAKE2b of several parts, each with its length, so that their borders count."""
-    found = hashlib.blake2b(digest_size=DIGEST_BYTES)
-    for part in parts:
-        found.update(len(part).to_bytes(8, "little"))
-        found.update(part)
-    return found.digest()
-
-
-def digest_of_array(array: np.ndarray) -> bytes:
-    """Digest of an array's kind, shape and values."""
-    return digest(str(array.dtype).encode(), str(array.shape).encode(), np.ascontiguousarray(array).tobytes())
 
 
 class FeatureFile:
@@ -86,15 +70,15 @@ class UncachedImages(Dataset[tuple[bytes, Target, Tensor | None]]):
     """
 
     def __init__(self, reader: VisionDataset, known: Iterable[bytes]) -> None:
-        self.images, self.known = TaskDataset(reader), frozenset(known)
+        self.images, self.known = TargetDataset(reader), frozenset(known)
 
     def __len__(self) -> int:
         return len(self.images)
 
     def __getitem__(self, index: int) -> tuple[bytes, Target, Tensor | None]:
         image, target = self.images[index]
-        key = digest_of_array(image.numpy())
-        kept = cast(Target, {name: value for name, value in target.items() if name in KEPT_OF_TARGETS})
+        key = digest_array(image.numpy())
+        kept = cast(Target, {name: value for name, value in target.items() if name in TARGET_KEYS})
         return key, kept, None if key in self.known else image
 
 

@@ -10,12 +10,12 @@ from lightning.pytorch import LightningDataModule
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
-from visionkit.data.batch import Batch, TaskDataset, WorkerStart, collate
+from visionkit.data.batch import Batch, TargetDataset, WorkerInit, collate
 from visionkit.data.cached_features import FeatureDataset
 from visionkit.data.datasets.base import VisionDataset
-from visionkit.data.proposals.source import ProposalOptions, ProposalSource, proposal_source
+from visionkit.data.proposals.source import ProposalOptions, ProposalSource, create_proposal_source
 from visionkit.data.samplers import ClassBalancedSampler, EvaluationSampler
-from visionkit.data.splits import HoldoutOptions, RequiredAnnotation, Splits, labels_of
+from visionkit.data.splits import HoldoutOptions, RequiredAnnotation, Splits, read_labels
 from visionkit.data.stats.pixel_counts import PixelCounts
 from visionkit.data.transforms.augmentation import Augmentation
 from visionkit.errors import ConfigError
@@ -25,7 +25,7 @@ Sampling = Literal["shuffled", "balanced"]
 
 ORDERS: dict[Sampling, Callable[[VisionDataset, int, int], dict[str, Any]]] = {
     "shuffled": lambda reader, rank, processes: {"shuffle": True},  # Lightning deals it out to the processes
-    "balanced": lambda reader, rank, processes: {"sampler": ClassBalancedSampler(labels_of(reader), rank, processes)},
+    "balanced": lambda reader, rank, processes: {"sampler": ClassBalancedSampler(read_labels(reader), rank, processes)},
 }
 """The loader's arguments for each order of the training images."""
 
@@ -113,14 +113,14 @@ class VisionData(LightningDataModule):
     def proposals(self) -> ProposalSource | None:
         """What gives images their proposals, opened once; None where the recipe asks for none."""
         if self.proposal_options is not None and self._proposals is None:
-            self._proposals = proposal_source(self.proposal_options)
+            self._proposals = create_proposal_source(self.proposal_options)
         return self._proposals
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Shuffled, augmented batches of `train`; a last incomplete batch is left out."""
         reader = self.dataset("train")
         self.augmentation.fit(reader)
-        dataset = self.cached_features.get("train") or TaskDataset(
+        dataset = self.cached_features.get("train") or TargetDataset(
             reader, self.augmentation, self._proposals_of("train", "val")
         )
         order = ORDERS[self.sampling](reader, *self._process())
@@ -135,7 +135,7 @@ class VisionData(LightningDataModule):
         return self._evaluation_loader(self.splits.evaluation_split("test"))
 
     def _evaluation_loader(self, split: str) -> DataLoader[Batch]:
-        dataset = self.cached_features.get(split) or TaskDataset(
+        dataset = self.cached_features.get(split) or TargetDataset(
             self.dataset(split), proposals=self._proposals_of(split)
         )
         return self._loader(dataset, sampler=EvaluationSampler(len(dataset), *self._process()))
@@ -153,7 +153,7 @@ class VisionData(LightningDataModule):
         """Which process of how many this is."""
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer is not None else (0, 1)
 
-    def _loader(self, dataset: TaskDataset | FeatureDataset, **options: Any) -> DataLoader[Batch]:
+    def _loader(self, dataset: TargetDataset | FeatureDataset, **options: Any) -> DataLoader[Batch]:
         rank, _ = self._process()
         if self.num_workers == 0:
             dataset.seed(torch.initial_seed() + rank)
@@ -162,7 +162,7 @@ class VisionData(LightningDataModule):
             batch_size=self.batch_size,
             num_workers=self.num_workers,
             collate_fn=collate,
-            worker_init_fn=WorkerStart(rank),
+            worker_init_fn=WorkerInit(rank),
             pin_memory=torch.cuda.is_available(),
             persistent_workers=self.num_workers > 0,
             **options,

@@ -1,13 +1,9 @@
 """Part of a data set kept aside for validation, and the reader of such a part."""
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
-from visionkit.data.datasets.base import VisionDataset
 from visionkit.errors import ConfigError
-from visionkit.structures import Annotation, Sample
 
 Indices = NDArray[np.int64]
 
@@ -70,51 +66,3 @@ def block_fold(count: int, folds: int | None, fold: int, held_out: bool) -> Indi
         raise ConfigError(f"fold {fold} of {folds} with {count} images: folds is 2 to {count}, fold from 0")
     blocks = np.array_split(np.arange(count), folds)
     return blocks[fold] if held_out else np.concatenate([*blocks[:fold], *blocks[fold + 1 :]])
-
-
-class Subset:
-    """Some of the images of a reader.
-
-    Args:
-        reader: the whole.
-        indices: which of its images, in the order they are to have.
-    """
-
-    def __init__(self, reader: VisionDataset, indices: Indices | Sequence[int]) -> None:
-        self.reader, self.indices = reader, np.asarray(indices, np.int64)
-        self.class_names, self.category_ids, self.report = reader.class_names, reader.category_ids, reader.report
-        self.class_colors = reader.class_colors
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def __getitem__(self, index: int) -> Sample:
-        return self.reader[int(self.indices[index])]
-
-    def image_id(self, index: int) -> int | str:
-        """See `VisionDataset`."""
-        return self.reader.image_id(int(self.indices[index]))
-
-    def annotation(self, index: int) -> Annotation:
-        """See `VisionDataset`."""
-        return self.reader.annotation(int(self.indices[index]))
-
-    def image_size(self, index: int) -> tuple[int, int]:
-        """See `VisionDataset`."""
-        return self.reader.image_size(int(self.indices[index]))
-
-    def label(self, index: int) -> int | None:
-        """See `VisionDataset`."""
-        return self.reader.label(int(self.indices[index]))
-
-    def tags(self, index: int) -> NDArray[np.int64] | None:
-        """See `VisionDataset`."""
-        return self.reader.tags(int(self.indices[index]))
-
-    def has_semantic(self, index: int) -> bool:
-        """See `VisionDataset`."""
-        return self.reader.has_semantic(int(self.indices[index]))
-
-    def semantic(self, index: int) -> NDArray[np.uint8] | None:
-        """See `VisionDataset`."""
-        return self.reader.semantic(int(self.indices[index]))

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visionkit.data.datasets.base import VisionDataset, formats
-from visionkit.data.datasets.class_names import refuse_different_classes
-from visionkit.data.datasets.concatenated import ConcatenatedDataset, refuse_repeated_ids
-from visionkit.data.holdout import Subset, stratified_holdout
+from visionkit.data.datasets.class_checks import check_same_classes
+from visionkit.data.datasets.concatenated import ConcatenatedDataset, check_unique_image_ids
+from visionkit.data.datasets.subset import SubsetDataset
+from visionkit.data.holdout import stratified_holdout
 from visionkit.data.stats.pixel_counts import PixelCounts, count_pixels
 from visionkit.errors import ConfigError, DataError
 from visionkit.registry import suggest
@@ -106,9 +107,9 @@ class Splits:
         if split not in self._read:
             read = self._useful(split, self._open(split))
             if split != "train":
-                refuse_repeated_ids(read, split)
+                check_unique_image_ids(read, split)
             self._read[split] = read
-            refuse_different_classes({name: read.class_names for name, read in self._read.items()})
+            check_same_classes({name: read.class_names for name, read in self._read.items()})
         return self._read[split]
 
     def class_counts(self, split: str) -> NDArray[np.int64]:
@@ -137,8 +138,8 @@ class Splits:
         if self.holdout is None or split not in ("train", "val"):
             return self._read_split(split)
         whole = self._read_split("train")
-        kept, held_out = stratified_holdout(labels_of(whole), self.holdout.fraction, self.holdout.seed)
-        return Subset(whole, kept if split == "train" else held_out)
+        kept, held_out = stratified_holdout(read_labels(whole), self.holdout.fraction, self.holdout.seed)
+        return SubsetDataset(whole, kept if split == "train" else held_out)
 
     def _useful(self, split: str, reader: VisionDataset) -> VisionDataset:
         """The images of a reader that have what the task required."""
@@ -151,7 +152,7 @@ class Splits:
             logger.warning(
                 "%s: %d images without %s are left out", split, len(reader) - len(useful), _IN_WORDS[self.required]
             )
-            return Subset(reader, useful)
+            return SubsetDataset(reader, useful)
         return reader
 
     def _read_split(self, split: str) -> VisionDataset:
@@ -171,7 +172,7 @@ class Splits:
         return reader
 
 
-def labels_of(reader: VisionDataset) -> NDArray[np.int64]:
+def read_labels(reader: VisionDataset) -> NDArray[np.int64]:
     """Class of each image, int64 [images]; -1 where it has none."""
     found = (reader.label(index) for index in range(len(reader)))
     return np.array([-1 if label is None else label for label in found], np.int64)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from visionkit.backbones import Backbone
-from visionkit.data.cached_features import digest, digest_of_array
+from visionkit.data.digest import digest, digest_array
 
 NOT_STRUCTURE = ("weights", "norm", "frozen_stages", "initialized_from")
 """Entries of a backbone's spec about its weights and their training, which `weights_digest` covers."""
@@ -36,7 +36,7 @@ def backbone_structure(backbone: Backbone) -> dict[str, Any]:
 def weights_digest(network: nn.Module) -> bytes:
     """Return a digest of all parameters and buffers of a network."""
     state = network.state_dict()
-    return digest(*(part for name in sorted(state) for part in (name.encode(), digest_of_array(_array(state[name])))))
+    return digest(*(part for name in sorted(state) for part in (name.encode(), digest_array(_array(state[name])))))
 
 
 def _array(values: Tensor) -> NDArray[Any]:

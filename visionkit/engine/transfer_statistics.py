@@ -16,7 +16,7 @@ from torch import Tensor
 from visionkit.backbones import Backbone
 from visionkit.data.datasets.base import VisionDataset
 from visionkit.data.io.images import to_tensor
-from visionkit.data.splits import labels_of
+from visionkit.data.splits import read_labels
 from visionkit.engine.domain_distance import domain_distance
 from visionkit.errors import DataError
 from visionkit.ops.ignore import IGNORE
@@ -180,7 +180,7 @@ def _examples_per_class(reader: VisionDataset, task: str) -> NDArray[np.int64]:
     elif reader.label(0) is None:
         labels = [tags for index in indices if (tags := reader.tags(index)) is not None]
     else:
-        labels = [of_images[of_images >= 0] for of_images in [labels_of(reader)]]
+        labels = [of_images[of_images >= 0] for of_images in [read_labels(reader)]]
     return _count(labels, len(reader.class_names))
 
 

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from visionkit.backbones.base import Backbone
-from visionkit.data.io.images import find_images, read_image, to_tensor
+from visionkit.data.io.images import read_image, to_tensor
+from visionkit.data.io.list_images import find_images
 from visionkit.errors import ConfigError, DataError
 from visionkit.models.base import Model
 from visionkit.pipelines.results import Colors, Result

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, cast
 import torch
 from torch import Tensor
 
-from visionkit.data.proposals.source import ProposalOptions, SearchedProposals
+from visionkit.data.proposals.source import ProposalOptions, SelectiveSearchProposals
 from visionkit.errors import ConfigError
 from visionkit.models.base import DetectionModel
 from visionkit.ops.box_fusion import fuse_boxes
@@ -200,7 +200,7 @@ class DetectionPipeline(ModelPipeline[Prediction, DetectionResult]):
     def _proposals(self, images: Sequence[Tensor], targets: Sequence[Target] | None) -> list[Tensor]:
         """Return float32 [P, 4] of each image in its pixels: those of `targets`, or of selective search."""
         options = self.proposals_options or ProposalOptions()
-        search = SearchedProposals(ProposalOptions(mode=options.mode, count=options.count, folder=""))
+        search = SelectiveSearchProposals(ProposalOptions(mode=options.mode, count=options.count, folder=""))
         proposals = []
         for image, target in zip(images, targets or [Target()] * len(images), strict=True):
             boxes = target.get("proposals")

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from tests.real_data import real_data
-from visionkit.data.datasets.arrays import Arrays
+from visionkit.data.datasets.arrays import ArrayDataset
 from visionkit.errors import DataError
 
 COLORS = [(250, 0, 0), (0, 250, 0), (0, 0, 250)]
@@ -38,7 +38,7 @@ def small(tmp_path):
 
 
 def test_images_are_decoded_one_at_a_time(small):
-    arrays = Arrays(small(), "set.npz")
+    arrays = ArrayDataset(small(), "set.npz")
     assert arrays.class_names == ["frog", "ship"]
     for index, color in enumerate(COLORS):
         assert (arrays[index].image == color).all()
@@ -68,7 +68,7 @@ BAD = {
 def test_bad_files_are_refused_with_the_reason(small, case):
     changes, message = BAD[case]
     with pytest.raises(DataError, match=message) as caught:
-        Arrays(small(**changes), "set.npz")
+        ArrayDataset(small(**changes), "set.npz")
     assert len(str(caught.value).splitlines()) <= 5
 
 
@@ -80,9 +80,9 @@ def test_a_file_that_is_no_archive_is_refused(tmp_path, small):
     (tmp_path / "single.npz.npy").rename(tmp_path / "single.npz")
     for name in ("text.npz", "cut.npz", "single.npz"):
         with pytest.raises(DataError, match=f"{name} cannot be read as an .npz"):
-            Arrays(tmp_path, name)
+            ArrayDataset(tmp_path, name)
     with pytest.raises(DataError, match="no annotation file"):
-        Arrays(tmp_path, "gone.npz")
+        ArrayDataset(tmp_path, "gone.npz")
 
 
 def test_a_damaged_byte_is_noticed(small):
@@ -91,20 +91,20 @@ def test_a_damaged_byte_is_noticed(small):
     data[data.index(b"jpeg.npy") + 60] ^= 255
     path.write_bytes(data)
     with pytest.raises(DataError, match="cannot be read"):
-        Arrays(path.parent, "set.npz")
+        ArrayDataset(path.parent, "set.npz")
 
 
 def test_a_broken_image_is_named_by_its_number(small):
     garbled = np.concatenate([encoded(COLORS[0]), np.zeros(20, np.uint8)])
     root = small(jpeg=garbled, offsets=np.array([0, len(garbled) - 20, len(garbled)]), labels=np.array([0, 1]))
     with pytest.raises(DataError, match="image set/1 cannot be read"):
-        Arrays(root, "set.npz")[1]
+        ArrayDataset(root, "set.npz")[1]
 
 
 def test_other_class_names_are_refused(small):
-    assert Arrays(small(), "set.npz", classes=["frog", "ship"])
+    assert ArrayDataset(small(), "set.npz", classes=["frog", "ship"])
     with pytest.raises(DataError, match=r"data\.classes must be left out or equal"):
-        Arrays(small(), "set.npz", classes=["ship", "frog"])
+        ArrayDataset(small(), "set.npz", classes=["ship", "frog"])
 
 
 CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
@@ -113,7 +113,7 @@ CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "hors
 def test_cifar10_as_its_readme_describes_it():
     root = real_data("cifar10")
     for name, each in (("train", 5000), ("test", 1000)):
-        arrays = Arrays(root, f"{name}_jpeg.npz")
+        arrays = ArrayDataset(root, f"{name}_jpeg.npz")
         assert arrays.class_names == CLASSES
         assert np.bincount(arrays.labels).tolist() == [each] * 10
         assert arrays[len(arrays) - 1].size == (32, 32)
@@ -121,7 +121,7 @@ def test_cifar10_as_its_readme_describes_it():
 
 def test_cifar10_shows_what_its_lossless_sheets_show():
     root = real_data("cifar10")
-    arrays = Arrays(root, "train_jpeg.npz")
+    arrays = ArrayDataset(root, "train_jpeg.npz")
     stated = np.loadtxt(root / "lossless" / "train_labels.txt", dtype=np.int64)
     np.testing.assert_array_equal(arrays.labels[: len(stated)], stated)
     sheet = np.asarray(Image.open(root / "lossless" / "train_2.png"))

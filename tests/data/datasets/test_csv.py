@@ -4,7 +4,7 @@ import pickle
 import pytest
 from PIL import Image
 
-from visionkit.data.datasets.csv import Csv
+from visionkit.data.datasets.csv import CsvDataset
 from visionkit.errors import ConfigError, DataError
 
 TABLE = "path,label\nb.png,dog\na.png,cat\ninner/c.png,dog\n"
@@ -25,7 +25,7 @@ def small(tmp_path):
 
 
 def read(root, **options):
-    return Csv(root, "labels.csv", **{"images": "images", **options})
+    return CsvDataset(root, "labels.csv", **{"images": "images", **options})
 
 
 def test_images_keep_the_order_of_the_table_and_classes_that_of_the_alphabet(small):
@@ -107,7 +107,7 @@ def test_signs_that_cannot_separate_are_refused(small, wrong):
 
 def test_a_missing_table_is_named(small):
     with pytest.raises(DataError, match=r"no annotation file .*other\.csv"):
-        Csv(small(), "other.csv")
+        CsvDataset(small(), "other.csv")
 
 
 def test_a_link_out_of_the_folder_is_refused(small, tmp_path_factory):

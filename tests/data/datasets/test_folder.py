@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from visionkit.data.datamodule import VisionData
-from visionkit.data.datasets.folder import Folder
+from visionkit.data.datasets.folder import FolderDataset
 from visionkit.data.stats.check import check
 from visionkit.errors import DataError
 
@@ -24,7 +24,7 @@ def root(tmp_path):
 
 
 def test_each_image_has_the_class_of_its_folder(root):
-    folder = Folder(root)
+    folder = FolderDataset(root)
     assert folder.class_names == ["cat", "dog"]
     assert [folder.name(index) for index in range(3)] == ["cat/b.png", "cat/more/a.PNG", "dog/a.png"]
     assert [folder.label(index) for index in range(3)] == [0, 0, 1]
@@ -48,23 +48,23 @@ def test_a_split_is_a_folder_below_the_root(root):
     (root / "train").mkdir()
     for name in ("cat", "dog"):
         (root / name).rename(root / "train" / name)
-    assert len(Folder(root, "train")) == 3
+    assert len(FolderDataset(root, "train")) == 3
     with pytest.raises(DataError, match=r"does not exist"):
-        Folder(root, "val")
+        FolderDataset(root, "val")
 
 
 def test_listed_classes_have_their_order_and_others_are_left_out_and_counted(root):
     Image.new("RGB", (4, 4)).save(_made(root / "cow") / "a.png")
-    folder = Folder(root, classes=["dog", "cat"])
+    folder = FolderDataset(root, classes=["dog", "cat"])
     assert (folder.class_names, folder.labels.tolist()) == (["dog", "cat"], [0, 1, 1])
     assert folder.report == {"folders of other classes left out": 1}
 
 
 def test_a_listed_class_may_be_empty_and_is_counted(root):
     _made(root / "cow")
-    assert Folder(root, classes=["cat", "cow", "dog"]).report == {"classes without an image": 1}
+    assert FolderDataset(root, classes=["cat", "cow", "dog"]).report == {"classes without an image": 1}
     (root / "cow").rmdir()
-    assert Folder(root, classes=["cat", "cow", "dog"]).labels.tolist() == [0, 0, 2]
+    assert FolderDataset(root, classes=["cat", "cow", "dog"]).labels.tolist() == [0, 0, 2]
 
 
 def test_what_is_no_image_is_left_out_and_counted(root):
@@ -72,7 +72,7 @@ def test_what_is_no_image_is_left_out_and_counted(root):
     for name in ("cat/notes.txt", "cat/Thumbs.db", "cat/README", "dog/._a.png", "list.csv"):
         (root / name).write_text("no image")
     (root / "dog" / "round").symlink_to(root, target_is_directory=True)
-    folder = Folder(root)
+    folder = FolderDataset(root)
     assert len(folder) == 3
     assert folder.report == {
         "hidden files and folders left out": 2,
@@ -88,7 +88,7 @@ def test_a_class_folder_may_be_a_link(root, tmp_path_factory):
     elsewhere = tmp_path_factory.mktemp("cows")
     Image.new("RGB", (4, 4)).save(elsewhere / "a.png")
     (root / "cow").symlink_to(elsewhere, target_is_directory=True)
-    assert Folder(root).class_names == ["cat", "cow", "dog"]
+    assert FolderDataset(root).class_names == ["cat", "cow", "dog"]
 
 
 def no_folders(root):
@@ -117,15 +117,15 @@ def test_bad_folders_are_refused_with_the_reason(root, case):
     spoil, classes, message = BAD[case]
     spoil(root)
     with pytest.raises(DataError, match=message) as caught:
-        Folder(root, classes=classes)
+        FolderDataset(root, classes=classes)
     assert len(str(caught.value).splitlines()) <= 5
 
 
 def test_a_missing_root_is_named(tmp_path):
     with pytest.raises(DataError, match="gone does not exist"):
-        Folder(tmp_path / "gone")
+        FolderDataset(tmp_path / "gone")
     with pytest.raises(DataError, match=r"needs data\.root"):
-        Folder(None)
+        FolderDataset(None)
 
 
 @pytest.fixture
@@ -140,7 +140,7 @@ def broken(root):
 
 
 def test_a_bad_file_raises_by_name_when_it_is_asked_for_and_the_check_lists_all(broken):
-    folder = Folder(broken)
+    folder = FolderDataset(broken)
     with pytest.raises(DataError, match=r"cut\.jpg cannot be read"):
         folder[1]
     problems = check(folder).problems
@@ -152,7 +152,7 @@ def test_a_bad_file_raises_by_name_when_it_is_asked_for_and_the_check_lists_all(
 
 def test_bad_files_are_skipped_by_policy_counted_and_named(broken, caplog):
     with caplog.at_level(logging.WARNING):
-        folder = Folder(broken, on_bad_file="skip")
+        folder = FolderDataset(broken, on_bad_file="skip")
     assert folder.report == {"images that cannot be read left out": 3}
     assert folder.labels.tolist() == [0, 0, 1]
     assert not check(folder).problems
@@ -163,7 +163,7 @@ def test_bad_files_are_skipped_by_policy_counted_and_named(broken, caplog):
 def test_a_class_of_nothing_but_bad_files_is_empty(broken):
     (broken / "dog" / "a.png").write_bytes(b"")
     with pytest.raises(DataError, match="no images of dog"):
-        Folder(broken, on_bad_file="skip")
+        FolderDataset(broken, on_bad_file="skip")
 
 
 def test_stored_forms_become_what_they_show(root):
@@ -173,7 +173,7 @@ def test_stored_forms_become_what_they_show(root):
     exif[0x0112] = 6
     Image.new("RGB", (30, 20)).save(root / "cat" / "1.jpg", exif=exif)
     Image.new("RGBA", (5, 4), (0, 0, 0, 0)).save(root / "cat" / "2.png")
-    folder = Folder(root)
+    folder = FolderDataset(root)
     assert folder[0].image.max() == 255
     assert folder[1].size == folder.image_size(1) == (30, 20)
     assert folder[2].image.min() == 255
@@ -186,7 +186,7 @@ def test_memory_does_not_grow_with_python_objects(tmp_path):
             (tmp_path / name / f"{number:05}.jpg").touch()
     gc.collect()
     before = len(gc.get_objects())
-    folder = Folder(tmp_path)
+    folder = FolderDataset(tmp_path)
     gc.collect()
     assert len(gc.get_objects()) - before < 500
     assert folder.name(2999) == "b/01499.jpg"

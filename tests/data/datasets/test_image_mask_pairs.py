@@ -3,7 +3,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from visionkit.data.datasets.image_mask_pairs import Side, natural, pairs_by_name, pairs_in_list
+from visionkit.data.datasets.image_mask_pairs import FilePattern, natural_sort_key, pair_by_list, pair_by_name
 from visionkit.errors import DataError
 
 
@@ -15,13 +15,13 @@ def touched(folder, *names):
 
 
 def by_name(images, masks):
-    pairs = pairs_by_name(images, masks, Counter())
+    pairs = pair_by_name(images, masks, Counter())
     return list(zip(pairs.images, pairs.masks, strict=True))
 
 
 def test_files_of_one_name_belong_together_and_numbers_count(tmp_path):
     touched(tmp_path, "p/10.jpg", "p/2.jpg", "p/deep/1.JPG", "m/2.png", "m/10.png", "m/deep/1.png")
-    assert by_name(Side(tmp_path / "p"), Side(tmp_path / "m")) == [
+    assert by_name(FilePattern(tmp_path / "p"), FilePattern(tmp_path / "m")) == [
         ("2.jpg", "2.png"),
         ("10.jpg", "10.png"),
         ("deep/1.JPG", "deep/1.png"),
@@ -30,12 +30,14 @@ def test_files_of_one_name_belong_together_and_numbers_count(tmp_path):
 
 def test_suffixes_tell_images_and_masks_of_one_folder_apart(tmp_path):
     touched(tmp_path, "a_image.png", "a_labels.png", "a_labels_colored.png", "notes.txt")
-    assert by_name(Side(tmp_path, "_image.png"), Side(tmp_path, "_labels.png")) == [("a_image.png", "a_labels.png")]
+    assert by_name(FilePattern(tmp_path, "_image.png"), FilePattern(tmp_path, "_labels.png")) == [
+        ("a_image.png", "a_labels.png")
+    ]
 
 
 def test_masks_in_a_folder_below_the_images_are_no_images(tmp_path):
     touched(tmp_path, "a.jpg", "labels/a.png", "labels_old/b.jpg", "labels/labels_old/b.png")
-    assert by_name(Side(tmp_path), Side(tmp_path / "labels")) == [
+    assert by_name(FilePattern(tmp_path), FilePattern(tmp_path / "labels")) == [
         ("a.jpg", "a.png"),
         ("labels_old/b.jpg", "labels_old/b.png"),
     ]
@@ -44,22 +46,22 @@ def test_masks_in_a_folder_below_the_images_are_no_images(tmp_path):
 def test_what_has_no_counterpart_is_listed(tmp_path):
     touched(tmp_path, *(f"p/{number}.jpg" for number in range(9)), "m/0.png")
     with pytest.raises(DataError, match=r"8 of 9 images have no mask below .*m: 1.jpg, 2.jpg, 3.jpg, 4.jpg, 5.jpg and"):
-        by_name(Side(tmp_path / "p"), Side(tmp_path / "m"))
+        by_name(FilePattern(tmp_path / "p"), FilePattern(tmp_path / "m"))
     with pytest.raises(DataError, match=r"8 of 9 masks have no image"):
-        by_name(Side(tmp_path / "m"), Side(tmp_path / "p"))
+        by_name(FilePattern(tmp_path / "m"), FilePattern(tmp_path / "p"))
     with pytest.raises(DataError, match=r"has no images; looked for files ending in _x.png"):
-        by_name(Side(tmp_path / "p", "_x.png"), Side(tmp_path / "m"))
+        by_name(FilePattern(tmp_path / "p", "_x.png"), FilePattern(tmp_path / "m"))
 
 
 def test_two_files_of_one_name_are_refused(tmp_path):
     touched(tmp_path, "p/a.jpg", "p/a.png", "m/a.png")
     with pytest.raises(DataError, match=r"a.jpg and a.png, of one name"):
-        by_name(Side(tmp_path / "p"), Side(tmp_path / "m"))
+        by_name(FilePattern(tmp_path / "p"), FilePattern(tmp_path / "m"))
 
 
 def in_list(root, text, *sides):
     (root / "list.txt").write_text(text)
-    return pairs_in_list(root / "list.txt", *(sides or (Side(root), Side(root))))
+    return pair_by_list(root / "list.txt", *(sides or (FilePattern(root), FilePattern(root))))
 
 
 def test_a_list_gives_pairs_in_its_order(tmp_path):
@@ -72,7 +74,7 @@ def test_a_list_gives_pairs_in_its_order(tmp_path):
 
 def test_a_list_of_names_takes_the_suffixes(tmp_path):
     touched(tmp_path, "p/b.jpg", "m/b_L.png")
-    pairs = in_list(tmp_path, "b\n", Side(tmp_path / "p", ".jpg"), Side(tmp_path / "m", "_L.png"))
+    pairs = in_list(tmp_path, "b\n", FilePattern(tmp_path / "p", ".jpg"), FilePattern(tmp_path / "m", "_L.png"))
     assert (pairs.images, pairs.masks) == (["b.jpg"], ["b_L.png"])
 
 
@@ -97,4 +99,4 @@ def test_mistakes_in_a_list_are_named(tmp_path, text, message):
 
 def test_numbers_in_names_are_sorted_as_numbers():
     names = ["x10", "x9b", "x9a", "2x", "10x", "x", "x\u0662"]
-    assert sorted(names, key=natural) == ["2x", "10x", "x", "x\u0662", "x9a", "x9b", "x10"]
+    assert sorted(names, key=natural_sort_key) == ["2x", "10x", "x", "x\u0662", "x9a", "x9b", "x10"]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from visionkit.data.datasets.masks import Masks
+from visionkit.data.datasets.masks import MaskDataset
 from visionkit.errors import ConfigError, DataError
 
 VALUES = {0: "membrane", 255: "cell"}
@@ -24,7 +24,7 @@ def root(tmp_path):
 
 
 def opened(root, **options):
-    return Masks(root, **{"images": "images", "masks": "labels", "values": VALUES, **options})
+    return MaskDataset(root, **{"images": "images", "masks": "labels", "values": VALUES, **options})
 
 
 def test_images_and_masks_come_together(root):

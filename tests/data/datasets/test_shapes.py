@@ -107,7 +107,7 @@ def test_nothing_visible_is_without_annotation():
 @pytest.mark.parametrize("label", range(6))
 def test_a_form_covers_the_pixels_that_lie_inside_its_outline(label):
     """Against the even-odd rule at 8 x 8 points of each pixel."""
-    outlines = [polygon * 20 + (23.3, 26.8) for polygon in list(shapes_render.FORMS.values())[label]]
+    outlines = [polygon * 20 + (23.3, 26.8) for polygon in list(shapes_render.SHAPE_OUTLINES.values())[label]]
     reference = _even_odd(outlines, 50).reshape(50, 8, 50, 8).mean(axis=(1, 3))
     coverage = shapes_render._coverage(outlines, 0, 0, 50, 50)
     # OpenCV's filling takes in the outline itself, which is half a fine pixel on every side.

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from visionkit.data.io.masks import MaskCoding, palette_colors, read_mask
+from visionkit.data.io.masks import MaskDecoder, read_mask, read_palette
 from visionkit.errors import DataError
 
 INDICES = np.array([[0, 1, 2], [3, 11, 255]], np.uint8)
@@ -21,8 +21,8 @@ def test_a_palettes_indices_are_kept_and_not_its_brightness(tmp_path):
     path = saved(tmp_path, INDICES, "P", palette=palette)
     assert read_mask(path).tolist() == INDICES.tolist()
     assert np.asarray(Image.open(path).convert("L")).tolist() != INDICES.tolist(), "what must not be read"
-    assert palette_colors(path)[:4] == [(0, 0, 0), (255, 255, 255), (7, 7, 7), (9, 100, 200)]
-    assert palette_colors(saved(tmp_path, INDICES, name="gray.png")) is None
+    assert read_palette(path)[:4] == [(0, 0, 0), (255, 255, 255), (7, 7, 7), (9, 100, 200)]
+    assert read_palette(saved(tmp_path, INDICES, name="gray.png")) is None
 
 
 @pytest.mark.parametrize("bits", [1, 2, 4, 8])
@@ -59,35 +59,35 @@ def test_a_mask_is_turned_by_its_own_exif_tag(tmp_path):
 
 def test_values_stand_for_classes_and_255_for_what_the_card_says(tmp_path):
     path = saved(tmp_path, np.array([[0, 255]], np.uint8))
-    assert MaskCoding({0: 0, 255: 1}).read(path).tolist() == [[0, 1]]
-    assert MaskCoding({0: 0, 255: 255}).read(path).tolist() == [[0, 255]]
+    assert MaskDecoder({0: 0, 255: 1}).read(path).tolist() == [[0, 1]]
+    assert MaskDecoder({0: 0, 255: 255}).read(path).tolist() == [[0, 255]]
     wide = saved(tmp_path, np.array([[7, 4000]], np.uint16), name="wide.png")
-    assert MaskCoding({4000: 1, 7: 255}).read(wide).tolist() == [[255, 1]]
+    assert MaskDecoder({4000: 1, 7: 255}).read(wide).tolist() == [[255, 1]]
 
 
 def test_colors_stand_for_classes_also_several_for_one(tmp_path):
     red, dark, blue, black = (255, 0, 0), (128, 0, 0), (0, 0, 255), (0, 0, 0)
     path = saved(tmp_path, np.array([[red, blue], [dark, black]], np.uint8))
-    coding = MaskCoding({}, {red: 0, dark: 0, blue: 1, black: 255})
+    coding = MaskDecoder({}, {red: 0, dark: 0, blue: 1, black: 255})
     assert coding.read(path).tolist() == [[0, 1], [0, 255]]
 
 
 def test_gray_stored_as_rgb_is_read_by_its_values(tmp_path):
     path = saved(tmp_path, np.repeat(np.array([[0, 255]], np.uint8)[..., None], 3, axis=2))
-    assert MaskCoding({0: 1, 255: 0}).read(path).tolist() == [[1, 0]]
+    assert MaskDecoder({0: 1, 255: 0}).read(path).tolist() == [[1, 0]]
 
 
 @pytest.mark.parametrize(
     ("values", "coding", "message"),
     [
-        ([[0, 3, 77]], MaskCoding({0: 0, 1: 1}), r"mask.png has the values 0, 3, 77; no class or `ignore` has 3, 77"),
-        ([[0, 255]], MaskCoding({0: 0, 1: 1}), r"has the values 0, 255; no class or `ignore` has 255"),
+        ([[0, 3, 77]], MaskDecoder({0: 0, 1: 1}), r"mask.png has the values 0, 3, 77; no class or `ignore` has 3, 77"),
+        ([[0, 255]], MaskDecoder({0: 0, 1: 1}), r"has the values 0, 255; no class or `ignore` has 255"),
         (
             [[[0, 0, 0], [1, 2, 3]]],
-            MaskCoding({0: 0}, {(0, 0, 0): 0}),
+            MaskDecoder({0: 0}, {(0, 0, 0): 0}),
             r"has the colors \(0, 0, 0\), \(1, 2, 3\); no class or `ignore` has \(1, 2, 3\)",
         ),
-        ([[[0, 0, 0], [1, 2, 3]]], MaskCoding({0: 0}), "is in colors: say in the card"),
+        ([[[0, 0, 0], [1, 2, 3]]], MaskDecoder({0: 0}), "is in colors: say in the card"),
     ],
 )
 def test_what_has_no_meaning_is_named_with_the_file(tmp_path, values, coding, message):

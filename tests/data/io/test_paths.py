@@ -1,6 +1,6 @@
 import pytest
 
-from visionkit.data.io.paths import leads_out, missing
+from visionkit.data.io.paths import find_missing, find_outside
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def folder(tmp_path):
     "name", ["a.png", "gone.png", "deep/b.png", "deep/../a.png", "to_a.png", "to_deep/b.png", "a..png", "."]
 )
 def test_names_that_stay(folder, name):
-    assert leads_out(folder, [name]) == []
+    assert find_outside(folder, [name]) == []
 
 
 @pytest.mark.parametrize(
@@ -30,8 +30,11 @@ def test_names_that_stay(folder, name):
      "to_outside", "deep/../..", "a\0.png", "../set2/a.png"],
 )  # fmt: skip
 def test_names_that_lead_out(folder, name):
-    assert leads_out(folder, ["a.png", name, "deep/b.png"]) == [1]
+    assert find_outside(folder, ["a.png", name, "deep/b.png"]) == [1]
 
 
 def test_what_is_missing_is_told_by_number(folder):
-    assert missing([folder / "a.png", folder / "gone.png", folder / "nowhere" / "a.png", folder / "deep"]) == [1, 2]
+    assert find_missing([folder / "a.png", folder / "gone.png", folder / "nowhere" / "a.png", folder / "deep"]) == [
+        1,
+        2,
+    ]

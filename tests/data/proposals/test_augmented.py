@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from visionkit.data.batch import TaskDataset, to_target
+from visionkit.data.batch import TargetDataset, to_target
 from visionkit.data.datasets.shapes import Shapes
 from visionkit.data.transforms.augmentation import Augmentation
 from visionkit.errors import ConfigError
@@ -81,7 +81,7 @@ def test_the_data_set_asks_for_proposals_before_augmenting():
         return BOXES
 
     reader = Shapes(split="train", count=5, size=[48, 64])
-    _, target = TaskDataset(reader, Augmentation([{"name": "HorizontalFlip", "p": 1.0}]), source)[3]
+    _, target = TargetDataset(reader, Augmentation([{"name": "HorizontalFlip", "p": 1.0}]), source)[3]
     assert asked == [((48, 64, 3), reader[3].image_id)]
     assert target["proposals"][0].tolist() == pytest.approx([54, 0, 64, 20])
 

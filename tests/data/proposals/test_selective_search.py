@@ -11,9 +11,15 @@ from tests.real_data import real_data
 from visionkit.data.datasets.shapes import Shapes
 from visionkit.data.datasets.voc import Voc
 from visionkit.data.proposals.color_spaces import color_spaces
-from visionkit.data.proposals.hierarchical_grouping import COLOR_TEXTURE_SIZE_FILL, FILL, SIZE, Similarity, group
-from visionkit.data.proposals.segments import Regions, bins_of, describe, segment
-from visionkit.data.proposals.selective_search import modes, selective_search
+from visionkit.data.proposals.hierarchical_grouping import (
+    COLOR_TEXTURE_SIZE_FILL,
+    FILL,
+    SIZE,
+    Similarity,
+    group_regions,
+)
+from visionkit.data.proposals.initial_regions import Regions, compute_bins, measure_regions, segment
+from visionkit.data.proposals.selective_search import search_modes, selective_search
 from visionkit.errors import VisionkitError
 from visionkit.ops.proposal_recall import best_overlaps, recall_at
 
@@ -48,8 +54,8 @@ def slow_neighbors(labels):
 
 def test_regions_are_measured_as_pixel_by_pixel():
     labels = np.random.default_rng(0).integers(0, 6, (9, 11))
-    bins = bins_of(image()[:9, :11])
-    regions = describe(labels, bins)
+    bins = compute_bins(image()[:9, :11])
+    regions = measure_regions(labels, bins)
     for index, (size, box, colors, textures) in enumerate(slow_description(labels, bins)):
         assert regions.sizes[index] == size
         assert regions.boxes[index].tolist() == box
@@ -101,12 +107,12 @@ def slow_group(regions: Regions, chosen):
 @pytest.mark.parametrize("chosen", [COLOR_TEXTURE_SIZE_FILL, FILL, SIZE, Similarity(size=False, fill=False)])
 def test_grouping_equals_comparing_all_pairs_at_each_step(chosen):
     seen = color_spaces.get("lab")(image())
-    regions = describe(segment(seen, 10), bins_of(seen))
+    regions = measure_regions(segment(seen, 10), compute_bins(seen))
     assert 20 < len(regions.sizes) < 200
     # random sizes of histogram values leave no ties, where either choice would be right
     noise = np.random.default_rng(1)
     regions.sizes = regions.sizes + noise.random(len(regions.sizes))
-    np.testing.assert_array_equal(group(regions, chosen), slow_group(regions, chosen))
+    np.testing.assert_array_equal(group_regions(regions, chosen), slow_group(regions, chosen))
 
 
 def test_proposals_lie_in_the_image_once_each_and_are_the_same_again():
@@ -132,7 +138,7 @@ def test_tiny_and_uniform_images_propose_the_whole(size):
 def test_quality_looks_with_more_strategies_than_fast_and_fast_than_single():
     numbers = [len(selective_search(image(), mode)) for mode in ("single", "fast", "quality")]
     assert numbers == sorted(set(numbers))
-    mode = modes.get("quality")
+    mode = search_modes.get("quality")
     assert len(mode.spaces) * len(mode.scales) * len(mode.similarities) == 80
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from visionkit.data.datamodule import VisionData
 from visionkit.data.proposals import source as source_module
-from visionkit.data.proposals.source import ProposalOptions, proposal_source
+from visionkit.data.proposals.source import ProposalOptions, create_proposal_source
 from visionkit.errors import ConfigError, DataError
 
 IMAGE = np.zeros((30, 40, 3), np.uint8)
@@ -20,7 +20,7 @@ def written(folder, name, content):
         np.savez(path, **{key: np.array(value) for key, value in content.items()})
     else:
         path.write_text(json.dumps(content))
-    return proposal_source(ProposalOptions(file=str(path)))
+    return create_proposal_source(ProposalOptions(file=str(path)))
 
 
 @pytest.mark.parametrize("name", ["found.npz", "found.json"])
@@ -46,7 +46,7 @@ def test_boxes_take_sixteen_bytes_of_memory(tmp_path, name):
 def test_only_the_best_are_taken(tmp_path):
     path = tmp_path / "found.json"
     path.write_text(json.dumps({"1": BOXES}))
-    assert proposal_source(ProposalOptions(file=str(path), count=2))(IMAGE, 1).tolist() == BOXES[:2]
+    assert create_proposal_source(ProposalOptions(file=str(path), count=2))(IMAGE, 1).tolist() == BOXES[:2]
 
 
 def test_a_file_for_other_images_is_refused_by_their_ids(tmp_path):
@@ -82,19 +82,19 @@ def test_rounding_is_clipped_and_what_encloses_nothing_left_out(tmp_path):
 def test_files_without_ids_or_sense_are_refused(tmp_path, content):
     (tmp_path / "found.json").write_text(content)
     with pytest.raises(DataError, match=r"found\.json"):
-        proposal_source(ProposalOptions(file=str(tmp_path / "found.json")))
+        create_proposal_source(ProposalOptions(file=str(tmp_path / "found.json")))
 
 
 def test_a_missing_or_broken_npz_is_refused(tmp_path):
     (tmp_path / "found.npz").write_bytes(b"PK nonsense")
     for name in ("found.npz", "nowhere.npz"):
         with pytest.raises(DataError, match=name):
-            proposal_source(ProposalOptions(file=str(tmp_path / name)))
+            create_proposal_source(ProposalOptions(file=str(tmp_path / name)))
 
 
 @pytest.fixture
 def searches(monkeypatch):
-    """The modes that were searched with; the search itself is replaced."""
+    """The search_modes that were searched with; the search itself is replaced."""
     asked = []
 
     def search(image, mode):
@@ -106,7 +106,9 @@ def searches(monkeypatch):
 
 
 def test_a_image_is_searched_once_for_each_mode(tmp_path, searches):
-    fast, single = (proposal_source(ProposalOptions(mode=mode, folder=str(tmp_path))) for mode in ("fast", "single"))
+    fast, single = (
+        create_proposal_source(ProposalOptions(mode=mode, folder=str(tmp_path))) for mode in ("fast", "single")
+    )
     for _ in range(2):
         np.testing.assert_array_equal(fast(IMAGE, "a"), np.array(BOXES, np.float32))
         np.testing.assert_array_equal(fast(IMAGE.copy(), "another name of the same image"), BOXES)
@@ -117,7 +119,7 @@ def test_a_image_is_searched_once_for_each_mode(tmp_path, searches):
 
 
 def test_what_was_cut_short_on_disk_is_searched_anew(tmp_path, searches):
-    source = proposal_source(ProposalOptions(folder=str(tmp_path)))
+    source = create_proposal_source(ProposalOptions(folder=str(tmp_path)))
     source(IMAGE, "a")
     (kept,) = tmp_path.rglob("*.npy")
     kept.write_bytes(kept.read_bytes()[:90])
@@ -127,16 +129,16 @@ def test_what_was_cut_short_on_disk_is_searched_anew(tmp_path, searches):
 
 
 def test_the_number_wanted_does_not_change_what_is_kept(tmp_path, searches):
-    assert len(proposal_source(ProposalOptions(folder=str(tmp_path), count=1))(IMAGE, "a")) == 1
-    assert len(proposal_source(ProposalOptions(folder=str(tmp_path)))(IMAGE, "a")) == 3
+    assert len(create_proposal_source(ProposalOptions(folder=str(tmp_path), count=1))(IMAGE, "a")) == 1
+    assert len(create_proposal_source(ProposalOptions(folder=str(tmp_path)))(IMAGE, "a")) == 3
     assert len(searches) == 1
 
 
 def test_impossible_options_are_refused():
     with pytest.raises(ConfigError, match="unknown mode of selective search 'fats'; did you mean fast"):
-        proposal_source(ProposalOptions(mode="fats"))
+        create_proposal_source(ProposalOptions(mode="fats"))
     with pytest.raises(ConfigError, match="count=0"):
-        proposal_source(ProposalOptions(count=0))
+        create_proposal_source(ProposalOptions(count=0))
 
 
 def shapes_with(tmp_path, proposals):

@@ -2,9 +2,9 @@ import numpy as np
 from PIL import Image
 
 from tests.data.datasets.test_voc import CAT, xml
-from visionkit.data.datasets.csv import Csv
-from visionkit.data.datasets.folder import Folder
-from visionkit.data.datasets.masks import Masks
+from visionkit.data.datasets.csv import CsvDataset
+from visionkit.data.datasets.folder import FolderDataset
+from visionkit.data.datasets.masks import MaskDataset
 from visionkit.data.datasets.shapes import Shapes
 from visionkit.data.datasets.voc import Voc
 from visionkit.data.stats.check import check
@@ -51,7 +51,7 @@ def test_images_by_class_are_counted_and_the_smallest_and_largest_named(tmp_path
         for number in range(count):
             Image.new("RGB", (6, 4)).save(tmp_path / name / f"{number}.png")
     (tmp_path / "cat" / "2.png").write_text("no image")
-    lines = check(Folder(tmp_path, classes=["cat", "cow", "dog"])).lines()
+    lines = check(FolderDataset(tmp_path, classes=["cat", "cow", "dog"])).lines()
     assert lines[:5] == [
         "4 images",
         "images of each class: cat 3, cow 0, dog 1",
@@ -67,7 +67,7 @@ def test_images_with_several_classes_count_for_each(tmp_path):
     for name in "abc":
         Image.new("RGB", (6, 4)).save(tmp_path / f"{name}.png")
     (tmp_path / "labels.csv").write_text("path,label\na.png,wet|red\nb.png,red\nc.png,\n")
-    lines = check(Csv(tmp_path, "labels.csv", separator="|")).lines()
+    lines = check(CsvDataset(tmp_path, "labels.csv", separator="|")).lines()
     assert lines == [
         "3 images",
         "images of each class: red 2, wet 1",
@@ -100,7 +100,7 @@ def test_shares_of_the_masks_and_what_is_wrong_with_them(tmp_path):
         Image.fromarray(np.uint8([mask])).save(tmp_path / "masks" / f"{name}.png")
     (tmp_path / "images" / "e.png").write_text("no image")
     Image.new("L", (4, 1)).save(tmp_path / "masks" / "e.png")
-    data = Masks(tmp_path, "images", "masks", values={0: "road", 1: "pole", 2: "car", 9: "ignore"})
+    data = MaskDataset(tmp_path, "images", "masks", values={0: "road", 1: "pole", 2: "car", 9: "ignore"})
     lines = check(data).lines()
     assert lines[:3] == [
         "5 images",

@@ -6,9 +6,9 @@ import pytest
 
 from tests.data.transforms.test_augmentation import sample
 from visionkit.data.datasets.shapes import Shapes
-from visionkit.data.stats.color import rgb_principal_axes, sample_pixels
+from visionkit.data.stats.color_statistics import rgb_principal_axes, sample_pixels
 from visionkit.data.transforms.augmentation import Augmentation
-from visionkit.data.transforms.create import IMAGENET_AXES, make_transform
+from visionkit.data.transforms.create import IMAGENET_AXES, create_transform
 from visionkit.data.transforms.resize import resize_image
 from visionkit.errors import ConfigError
 from visionkit.structures import Annotation, Sample
@@ -125,7 +125,7 @@ def test_what_needs_no_measuring_reads_no_image():
 )
 def test_mistakes_are_named(step, message):
     with pytest.raises(ConfigError, match=message) as raised:
-        make_transform(step)
+        create_transform(step)
     assert len(str(raised.value).splitlines()) <= 5
 
 

@@ -9,13 +9,13 @@ from torchvision.models import detection
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 
 from tests.tasks.small import small_data, small_trainer
-from visionkit.data.datasets.shapes import FORMS
+from visionkit.data.datasets.shapes import SHAPE_OUTLINES
 from visionkit.errors import ConfigError, VisionkitError
 from visionkit.models.detection.from_torchvision import FromTorchvision
 from visionkit.preprocessing.detection import DetectionPreprocessOptions
 from visionkit.tasks import Detection
 
-NAMES = list(FORMS)
+NAMES = list(SHAPE_OUTLINES)
 PREPROCESS = DetectionPreprocessOptions(short_side=64, long_side=128)
 
 

@@ -1,4 +1,4 @@
-"""What every dataset reader offers, and the names of the formats."""
+"""The contract of every dataset, and the registry of data formats."""
 
 from typing import Protocol
 
@@ -10,13 +10,16 @@ from visionkit.structures import Annotation, Color, Sample
 
 
 class VisionDataset(Protocol):
-    """What a format's reader offers; `data/formats/` has one file for each.
+    """A map-style dataset of `Sample`s whose annotations can be read without decoding the images.
+
+    Every format in `visionkit/data/datasets/` is such a class. A class need not inherit from this one; it must have
+    all attributes and methods.
 
     Attributes:
         class_names: K names, in label order.
-        category_ids: the data set's own id of each class, K of them, in label order (COCO's gappy ids).
-        report: what was repaired or dropped while reading, by reason ("degenerate boxes": 2).
-        class_colors: how masks of the K classes are drawn where the data set says so; None where it does not.
+        category_ids: the dataset's own id of each class, K of them, in label order (COCO's ids have gaps).
+        report: what was repaired or skipped while reading, by reason ("boxes without area dropped": 2).
+        class_colors: RGB colors in which masks of the K classes are drawn; None if the dataset defines none.
     """
 
     class_names: list[str]
@@ -29,49 +32,49 @@ class VisionDataset(Protocol):
     def __getitem__(self, index: int) -> Sample: ...
 
     def image_id(self, index: int) -> int | str:
-        """The data set's own id of the image, without decoding it."""
+        """Return the dataset's own id of the image."""
         ...
 
     def annotation(self, index: int) -> Annotation:
-        """The annotation alone, without decoding the image."""
+        """Return the objects of the image, in its pixels; an empty annotation if the dataset has no objects."""
         ...
 
     def image_size(self, index: int) -> tuple[int, int]:
-        """(height, width) in pixels as the annotation file states it, without decoding the image."""
+        """Return (height, width) of the image in pixels, after EXIF rotation."""
         ...
 
     def label(self, index: int) -> int | None:
-        """The image's class, without decoding the image; None where it has none."""
+        """Return the class of the image, 0..K-1; None if it has no single class."""
         ...
 
     def tags(self, index: int) -> NDArray[np.int64] | None:
-        """Indices of all classes that hold for the image, rising; None where that is not known."""
+        """Return the indices of all classes in the image, ascending; None if they are unknown."""
         ...
 
     def has_semantic(self, index: int) -> bool:
-        """Whether the image has a mask of classes, without reading it."""
+        """Return whether the image has a semantic mask, without reading the mask."""
         ...
 
     def semantic(self, index: int) -> NDArray[np.uint8] | None:
-        """The mask of classes alone, uint8 [H, W] as in `Sample`, without decoding the image; None without one."""
+        """Return the semantic mask, uint8 [H, W] with 255 = ignore; None if the image has none."""
         ...
 
 
 class NoSemanticMasks:
-    """What readers of images without masks of classes answer about them."""
+    """Mixin of datasets without semantic masks."""
 
     class_colors: list[Color] | None = None
 
     def has_semantic(self, index: int) -> bool:
-        """No."""
+        """Return False."""
         return False
 
     def semantic(self, index: int) -> NDArray[np.uint8] | None:
-        """None."""
+        """Return None."""
         return None
 
 
 formats: Registry[type[VisionDataset]] = Registry("data format", "visionkit.data.datasets")
-"""Each entry is called as `reader(root=..., **split_options)`, with `classes` where the card lists them."""
+"""Dataset classes by format name, called as `cls(root=..., **split_options)`, with `classes` if the card lists them."""
 
 register_format = formats.register

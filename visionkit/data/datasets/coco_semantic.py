@@ -1,4 +1,4 @@
-"""Masks of classes from COCO's instances: objects painted over each other."""
+"""The `coco_semantic` format: semantic masks from COCO's instances."""
 
 from pathlib import Path
 from typing import Literal
@@ -7,32 +7,32 @@ import numpy as np
 from pycocotools import mask as rle
 
 from visionkit.data.datasets.base import formats
+from visionkit.data.datasets.base_segmentation import BACKGROUND, SegmentationDataset
 from visionkit.data.datasets.coco import Coco
-from visionkit.data.datasets.segmentation import BACKGROUND, SegmentationDataset
 from visionkit.data.io.masks import Mask
 from visionkit.ops.ignore import IGNORE
 
-Uncovered = Literal["background", "ignore"]
-"""What pixels of no object are: a class of their own, the first, or nothing to be learned or scored."""
+UncoveredPixels = Literal["background", "ignore"]
+"""Class of the pixels that belong to no object: `background`, which is then class 0, or `ignore`."""
 
 
 @formats.register("coco_semantic")
 class CocoSemantic(SegmentationDataset):
-    """Images with the class of the object seen at each pixel; where two overlap, of the smaller.
+    """Images with semantic masks that are drawn from instance masks. Where objects overlap, the smallest is drawn.
 
-    COCO does not say which object is in front; a small one inside a large one mostly is (a tie on a shirt). Crowds are
-    ignored, save where an object lies over them.
+    COCO does not state which object is in front. A small object inside a large one mostly is (a tie on a shirt).
+    Pixels of crowds are ignored, except where an object overlaps them.
 
     Args:
-        root: folder of the data set.
+        root: folder of the dataset.
         annotations: the JSON file of instances, relative to `root`.
-        images: folder that the file names in it are relative to, relative to `root`.
-        uncovered: what pixels of no object are: `background`, or to be ignored.
-        classes: names to keep, in label order (`background` may stand first); objects of other categories are left
-            out and counted. None keeps all.
+        images: folder of the image files, relative to `root`.
+        uncovered: class of pixels that belong to no object: `background` or `ignore`.
+        classes: categories to keep, in label order, optionally with `background` first; objects of other
+            categories are skipped and counted. None keeps all.
 
     Raises:
-        DataError: as for the coco format.
+        DataError: see `Coco`.
     """
 
     def __init__(
@@ -40,48 +40,47 @@ class CocoSemantic(SegmentationDataset):
         root: Path | None,
         annotations: str,
         images: str = "",
-        uncovered: Uncovered = "background",
+        uncovered: UncoveredPixels = "background",
         classes: list[str] | None = None,
     ) -> None:
-        self._objects = Coco(root, annotations, images, without_background(classes, uncovered), masks=True)
-        self.report = self._objects.report
-        self._first, self._ground = ground_of(uncovered)
-        names, ids = self._objects.class_names, self._objects.category_ids
-        self.name_classes([BACKGROUND] * self._first + names, [0] * self._first + ids, None)
+        self._instances = Coco(root, annotations, images, without_background(classes, uncovered), masks=True)
+        self.report = self._instances.report
+        self._first, self._uncovered = first_and_uncovered_class(uncovered)
+        names, ids = self._instances.class_names, self._instances.category_ids
+        self.set_classes([BACKGROUND] * self._first + names, [0] * self._first + ids, None)
 
     def __len__(self) -> int:
-        return len(self._objects)
+        return len(self._instances)
 
     def path(self, index: int) -> Path:
         """See `SegmentationDataset`."""
-        return self._objects.images / self.name(index)
+        return self._instances.image_folder / self.name(index)
 
     def name(self, index: int) -> str:
         """See `SegmentationDataset`."""
-        return str(self._objects.names[index])
+        return self._instances.file_names[index]
 
     def image_id(self, index: int) -> int | str:
-        """COCO's id of the image."""
-        image_id: int | str = self._objects.ids[index]
-        return image_id
+        """Return COCO's id of the image."""
+        return self._instances.image_id(index)
 
     def semantic(self, index: int) -> Mask:
         """See `VisionDataset`."""
-        objects = self._objects.annotation(index)
-        mask = np.full(self._objects.image_size(index), self._ground, np.uint8)
-        painted = np.where(objects.crowd, IGNORE, objects.labels + self._first)
-        for number in np.lexsort((-objects.area, ~objects.crowd)):  # crowds first, then from large to small
+        objects = self._instances.annotation(index)
+        mask = np.full(self._instances.image_size(index), self._uncovered, np.uint8)
+        classes = np.where(objects.crowd, IGNORE, objects.labels + self._first)
+        for number in np.lexsort((-objects.area, ~objects.crowd)):  # crowds first, then objects from large to small
             assert objects.masks is not None
-            mask[rle.decode(objects.masks[number]).astype(bool)] = painted[number]
+            mask[rle.decode(objects.masks[number]).astype(bool)] = classes[number]
         return mask
 
 
-def without_background(classes: list[str] | None, uncovered: Uncovered) -> list[str] | None:
-    """The categories among `data.classes`, which may name the background first."""
+def without_background(classes: list[str] | None, uncovered: UncoveredPixels) -> list[str] | None:
+    """Return `data.classes` without the background, which may come first."""
     has_background = uncovered == "background" and (classes or [""])[0] == BACKGROUND
     return classes[1:] if classes is not None and has_background else classes
 
 
-def ground_of(uncovered: Uncovered) -> tuple[int, int]:
-    """The number of the first category's class, and what the pixels of no object are."""
+def first_and_uncovered_class(uncovered: UncoveredPixels) -> tuple[int, int]:
+    """Return the class index of the first category, and the class index of pixels that belong to no object."""
     return (1, 0) if uncovered == "background" else (0, IGNORE)

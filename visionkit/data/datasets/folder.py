@@ -1,4 +1,4 @@
-"""One folder for each class: the layout of ImageNet, and of most images that people have lying about."""
+"""The `folder` format: one folder per class, as in ImageNet."""
 
 import os
 from collections import Counter
@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from visionkit.data.datasets.base import formats
-from visionkit.data.datasets.classification import ClassificationFiles, refuse_single_class
-from visionkit.data.io.bad_files import BadFiles
+from visionkit.data.datasets.base_classification import ClassificationFileDataset
+from visionkit.data.datasets.class_checks import check_at_least_two_classes
+from visionkit.data.io.bad_files import BadFilePolicy
 from visionkit.data.io.images import SUFFIXES
-from visionkit.data.io.list_images import list_images, visible
-from visionkit.data.io.paths import existing_folder
+from visionkit.data.io.list_images import is_visible, list_images
+from visionkit.data.io.paths import require_folder
 from visionkit.errors import DataError
 from visionkit.text import format_list
 
@@ -19,22 +20,35 @@ SPLIT_NAMES = {"train", "training", "val", "valid", "validation", "test", "testi
 
 
 @formats.register("folder")
-class Folder(ClassificationFiles):
-    """Images `root/<path>/<class>/**`, at any depth inside their class's folder.
+class FolderDataset(ClassificationFileDataset):
+    """Images `root/<path>/<class>/**`, at any depth in the folder of their class.
 
-    Hidden files and folders (`.ipynb_checkpoints`, `._photo.jpg`) and files of other endings are left out and counted.
-    Opening the set reads no image: ImageNet's 1.2 million names take seconds, its headers would take minutes.
+    Hidden files and folders (`.ipynb_checkpoints`, `._photo.jpg`) and files that are not images are skipped and
+    counted. Only the file names are read at the start: for ImageNet this takes seconds, not minutes.
 
     Args:
-        root: folder of the data set.
-        path: folder below `root` that holds the class folders ("train").
-        classes: class names in label order; folders of other names are left out and counted, and a class may
-            have no image. None takes all folders, in alphabetical order.
-        on_bad_file: raise when an image that cannot be read is asked for (`visionkit data check` finds them all
-            beforehand), or skip: read every image once at opening, leave out and count those that cannot be.
+        root: folder of the dataset.
+        path: folder with the class folders, relative to `root` ("train").
+        classes: class names in label order; other folders are skipped and counted, and a class may have no
+            images. None takes all folders, in alphabetical order.
+        on_bad_file: what to do with unreadable files, see `find_readable`.
 
     Raises:
-        DataError: there are no class folders or only one, a class has no image, or a listed class has no folder.
+        DataError: there are fewer than two class folders, a class has no image, or a class of `classes` has no
+            folder.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from PIL import Image
+        >>> from visionkit.data.datasets.folder import FolderDataset
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> for name in ("cat", "dog"):
+        ...     (folder / name).mkdir()
+        ...     Image.new("RGB", (8, 8)).save(folder / name / "a.png")
+        >>> dataset = FolderDataset(folder)
+        >>> dataset.class_names, dataset.image_id(1)
+        (['cat', 'dog'], 'dog/a.png')
     """
 
     def __init__(
@@ -42,55 +56,56 @@ class Folder(ClassificationFiles):
         root: Path | None,
         path: str = "",
         classes: list[str] | None = None,
-        on_bad_file: BadFiles = "raise",
+        on_bad_file: BadFilePolicy = "raise",
     ) -> None:
-        folder = existing_folder(root, "the folder format")
-        folder = existing_folder(folder / path, "the folder format")
+        folder = require_folder(root, "the folder format")
+        folder = require_folder(folder / path, "the folder format")
         counts: Counter[str] = Counter()
-        self.name_classes(_classes(folder, classes, counts))
+        self.set_class_names(_classes(folder, classes, counts))
         names = [list_images(folder, name, counts) for name in self.class_names]
-        labels = np.repeat(np.arange(len(names)), [len(of_class) for of_class in names])
-        super().__init__(folder, [name for of_class in names for name in of_class], labels, on_bad_file, dict(counts))
-        self._refuse_empty(allowed=classes is not None)
+        labels = np.repeat(np.arange(len(names)), [len(names_of_class) for names_of_class in names])
+        flat_names = [name for names_of_class in names for name in names_of_class]
+        super().__init__(folder, flat_names, labels, on_bad_file, dict(counts))
+        self._check_empty_classes(allowed=classes is not None)
 
-    def _refuse_empty(self, allowed: bool) -> None:
+    def _check_empty_classes(self, allowed: bool) -> None:
         counts = np.bincount(self.labels, minlength=len(self.class_names))
         empty = [name for name, count in zip(self.class_names, counts, strict=True) if not count]
         if empty and (not allowed or not len(self)):
             raise DataError(
-                f"{self.folder}: no images of {format_list(empty)}; looked for files ending in "
-                f"{', '.join(sorted(SUFFIXES))}\nremove an empty folder, or list data.classes to keep it as a class"
+                f"{self.folder}: no images of {format_list(empty)}; the searched file types are "
+                f"{', '.join(sorted(SUFFIXES))}\nremove empty folders, or list data.classes to keep them as classes"
             )
         if empty:
-            self.report["classes without an image"] = len(empty)
+            self.report["classes without images"] = len(empty)
 
 
-def _classes(folder: Path, wanted: list[str] | None, counts: Counter[str]) -> list[str]:
-    """Names of the classes in label order."""
-    entries = [entry for entry in os.scandir(folder) if visible(entry.name, counts)]
-    found = sorted(entry.name for entry in entries if entry.is_dir())
-    loose = len(entries) - len(found)
+def _classes(folder: Path, requested: list[str] | None, counts: Counter[str]) -> list[str]:
+    """Return the class names in label order, after checking the class folders."""
+    entries = [entry for entry in os.scandir(folder) if is_visible(entry.name, counts)]
+    names = sorted(entry.name for entry in entries if entry.is_dir())
+    loose = len(entries) - len(names)
     if loose:
-        counts["files outside the class folders left out"] += loose
-    if not found:
-        raise DataError(f"{folder} has no folders; images are looked for as {folder}/<class>/<image>")
-    if {name.lower() for name in found} <= SPLIT_NAMES:
+        counts["files outside the class folders skipped"] += loose
+    if not names:
+        raise DataError(f"{folder} has no folders; the expected layout is {folder}/<class>/<image>")
+    if {name.lower() for name in names} <= SPLIT_NAMES:
         raise DataError(
-            f"{folder} has the folders {format_list(found)}, which are splits and no classes\n"
-            "name one for each split of the card: train: {path: train}"
+            f"{folder} has the folders {format_list(names)}, which are splits, not classes\n"
+            "set one of them for each split of the card: train: {path: train}"
         )
-    class_names = found if wanted is None else _chosen(folder, found, wanted, counts)
-    refuse_single_class(class_names, folder)
+    class_names = names if requested is None else _select_folders(folder, names, requested, counts)
+    check_at_least_two_classes(class_names, folder)
     return class_names
 
 
-def _chosen(folder: Path, found: list[str], wanted: list[str], counts: Counter[str]) -> list[str]:
-    others, absent = sorted(set(found) - set(wanted)), [name for name in wanted if name not in found]
-    if others and absent:  # each alone is a choice; both together are two spellings of the same classes
+def _select_folders(folder: Path, names: list[str], requested: list[str], counts: Counter[str]) -> list[str]:
+    others, missing = sorted(set(names) - set(requested)), [name for name in requested if name not in names]
+    if others and missing:  # each alone is a choice; both together are probably two spellings of the same classes
         raise DataError(
-            f"{folder} has no folder for {format_list(absent)} of data.classes, but others: {format_list(others)}\n"
-            "spell data.classes as the folders, or make an empty folder for a class without images"
+            f"{folder} has no folder for {format_list(missing)} of data.classes, but others: {format_list(others)}\n"
+            "spell data.classes like the folders, or make an empty folder for a class without images"
         )
     if others:
-        counts["folders of other classes left out"] += len(others)
-    return list(wanted)
+        counts["folders of other classes skipped"] += len(others)
+    return list(requested)

@@ -1,4 +1,4 @@
-"""What a card says of the values and colors of its masks, held to sense."""
+"""Class names, stored values and colors of the `masks` format, checked for consistency."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,97 +10,97 @@ from visionkit.registry import suggest
 from visionkit.structures import Color
 from visionkit.text import format_list
 
-IGNORED = "ignore"
-"""The name in a card for what is of no class."""
+IGNORE_NAME = "ignore"
+"""Name in a card for pixels that belong to no class."""
 
 Values = Mapping[int, str]
 Colors = Mapping[str, Sequence[Any]]
 
 
-def class_names_of(values: Values | None, colors: Colors | None, classes: Sequence[str] | None) -> list[str]:
-    """Names of the classes in label order: as listed, or in the order in which `values`, else `colors`, name them.
+def resolve_class_names(values: Values | None, colors: Colors | None, classes: Sequence[str] | None) -> list[str]:
+    """Return the class names in label order: `classes`, or the names in the order of `values`, else of `colors`.
 
     Raises:
-        ConfigError: nothing names a class, or `values` or `colors` name others or not all of those listed.
+        ConfigError: there are no class names, or `values` or `colors` have unknown names or lack some.
     """
-    named = {"values": list((values or {}).values()), "colors": list(colors or ())}
-    found = {key: [name for name in dict.fromkeys(names) if name != IGNORED] for key, names in named.items()}
-    names = list(classes or found["values"] or found["colors"])
-    if not names:
-        raise ConfigError("masks: nothing names the classes; set data.classes, or values or colors of the split")
-    for key, given in found.items():
-        _check_known_names(key, given, names)
-    return names
+    given = {"values": list((values or {}).values()), "colors": list(colors or ())}
+    unique = {key: [name for name in dict.fromkeys(names) if name != IGNORE_NAME] for key, names in given.items()}
+    class_names = list(classes or unique["values"] or unique["colors"])
+    if not class_names:
+        raise ConfigError("masks: the class names are unknown; set data.classes, or values or colors of the split")
+    for key, names in unique.items():
+        _check_names(key, names, class_names)
+    return class_names
 
 
-def value_meanings(values: Values | None, class_names: Sequence[str]) -> dict[int, int]:
-    """Class index, or 255 for what is ignored, by stored value.
+def classes_by_value(values: Values | None, class_names: Sequence[str]) -> dict[int, int]:
+    """Return the class index, or 255 for ignored pixels, by stored value.
 
-    Where `values` names no class, value k is class k.
+    If `values` has no class, only ignored values, then value k is class k.
 
     Raises:
-        ConfigError: a value is out of its range, or both a class and ignored.
+        ConfigError: a value is out of range, or is both a class and ignored.
     """
-    number = {name: index for index, name in enumerate(class_names)} | {IGNORED: IGNORE}
-    given = {_value(key): number[name] for key, name in (values or {}).items()}
-    if any(meaning != IGNORE for meaning in given.values()):
+    index = {name: number for number, name in enumerate(class_names)} | {IGNORE_NAME: IGNORE}
+    given = {_check_value(value): index[name] for value, name in (values or {}).items()}
+    if any(class_index != IGNORE for class_index in given.values()):
         return given
     both = [value for value in given if value < len(class_names)]
     if both:
         raise ConfigError(
             f"masks: values ignores {both[0]}, which would be the class {class_names[both[0]]!r}\n"
-            "say for each value which class it is: values: {0: ignore, 1: ...}"
+            "set the class of each value: values: {0: ignore, 1: ...}"
         )
-    return {index: index for index in range(len(class_names))} | given
+    return {number: number for number in range(len(class_names))} | given
 
 
-def value_ids(meanings: Mapping[int, int], classes: int) -> list[int]:
-    """The first stored value of each class: what the data set calls it."""
-    first = {meaning: value for value, meaning in list(meanings.items())[::-1]}
-    return [first.get(index, index) for index in range(classes)]
+def first_values(by_value: Mapping[int, int], num_classes: int) -> list[int]:
+    """Return the first stored value of each class, which serves as its category id."""
+    first = {class_index: value for value, class_index in list(by_value.items())[::-1]}
+    return [first.get(index, index) for index in range(num_classes)]
 
 
-def color_meanings(colors: Colors, class_names: Sequence[str]) -> dict[Color, int]:
-    """Class index, or 255 for what is ignored, by color; a class's first color comes first.
+def classes_by_color(colors: Colors, class_names: Sequence[str]) -> dict[Color, int]:
+    """Return the class index, or 255 for ignored pixels, by color; in the order of `colors`.
 
     Raises:
-        ConfigError: a color is none, or stands for two classes.
+        ConfigError: a color is malformed, or belongs to two classes.
     """
-    number = {name: index for index, name in enumerate(class_names)} | {IGNORED: IGNORE}
-    meanings: dict[Color, int] = {}
+    index = {name: number for number, name in enumerate(class_names)} | {IGNORE_NAME: IGNORE}
+    by_color: dict[Color, int] = {}
     for name, given in colors.items():
-        for color in _colors(name, given):
-            if color in meanings:
-                raise ConfigError(f"masks: colors: {list(color)} stands twice, the second time for {name!r}")
-            meanings[color] = number[name]
-    return meanings
+        for color in _parse_colors(name, given):
+            if color in by_color:
+                raise ConfigError(f"masks: colors: {list(color)} occurs twice, the second time for {name!r}")
+            by_color[color] = index[name]
+    return by_color
 
 
-def first_colors(meanings: Mapping[Color, int], classes: int) -> list[Color]:
-    """The first color of each class: what it is drawn in."""
-    first = {meaning: color for color, meaning in list(meanings.items())[::-1]}
-    return [first[index] for index in range(classes)]
+def first_colors(by_color: Mapping[Color, int], num_classes: int) -> list[Color]:
+    """Return the first color of each class, in which it is drawn."""
+    first = {class_index: color for color, class_index in list(by_color.items())[::-1]}
+    return [first[index] for index in range(num_classes)]
 
 
-def _check_known_names(key: str, given: Sequence[str], names: Sequence[str]) -> None:
-    unknown = [name for name in given if name not in names]
+def _check_names(key: str, names: Sequence[str], class_names: Sequence[str]) -> None:
+    unknown = [name for name in names if name not in class_names]
     if unknown:
-        raise ConfigError(f"masks: {key} names the class {unknown[0]!r}{suggest(unknown[0], names)}; not among them")
-    lacking = [name for name in names if name not in given]
-    if given and lacking:
-        raise ConfigError(f"masks: {key} says nothing of {format_list(lacking)}; name all classes or none")
+        raise ConfigError(f"masks: {key} has the unknown class {unknown[0]!r}{suggest(unknown[0], class_names)}")
+    missing = [name for name in class_names if name not in names]
+    if names and missing:
+        raise ConfigError(f"masks: {key} has no entry for {format_list(missing)}; list all classes or none")
 
 
-def _value(key: object) -> int:
-    if isinstance(key, bool) or not str(key).isdecimal() or int(str(key)) > LARGEST_VALUE:
-        raise ConfigError(f"masks: values: {key!r} is no whole number from 0 to {LARGEST_VALUE}")
-    return int(str(key))
+def _check_value(value: object) -> int:
+    if isinstance(value, bool) or not str(value).isdecimal() or int(str(value)) > LARGEST_VALUE:
+        raise ConfigError(f"masks: values: {value!r} must be an integer from 0 to {LARGEST_VALUE}")
+    return int(str(value))
 
 
-def _colors(name: str, given: Sequence[Any]) -> list[Color]:
-    """One color [r, g, b], or a list of such."""
-    several = given if given and isinstance(given[0], (list, tuple)) else [given]
-    for color in several:
+def _parse_colors(name: str, given: Sequence[Any]) -> list[Color]:
+    """Return the colors of a class, given as one color [r, g, b] or a list of colors."""
+    colors = given if given and isinstance(given[0], (list, tuple)) else [given]
+    for color in colors:
         if len(color) != 3 or not all(type(part) is int and 0 <= part <= 255 for part in color):
-            raise ConfigError(f"masks: colors: {name} must be [red, green, blue] from 0 to 255 or a list of such")
-    return [(red, green, blue) for red, green, blue in several]
+            raise ConfigError(f"masks: colors: {name} must be [red, green, blue] from 0 to 255, or a list of colors")
+    return [(red, green, blue) for red, green, blue in colors]

@@ -1,49 +1,66 @@
-"""Images and masks in folders, or in a list: index, palette and color masks; CamVid's layout among others."""
+"""The `masks` format: image files and semantic mask files in folders or in a list, such as CamVid."""
 
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from visionkit.data.datasets.base import formats
-from visionkit.data.datasets.image_mask_pairs import Pairs, Side, pairs_by_name, pairs_in_list
-from visionkit.data.datasets.mask_classes import class_names_of, color_meanings, first_colors, value_ids, value_meanings
-from visionkit.data.datasets.segmentation import SegmentationFiles
+from visionkit.data.datasets.base_segmentation import SegmentationFileDataset
+from visionkit.data.datasets.image_mask_pairs import FilePattern, ImageMaskPairs, pair_by_list, pair_by_name
+from visionkit.data.datasets.mask_classes import (
+    classes_by_color,
+    classes_by_value,
+    first_colors,
+    first_values,
+    resolve_class_names,
+)
 from visionkit.data.holdout import block_fold
-from visionkit.data.io.bad_files import BadFiles
-from visionkit.data.io.masks import MaskCoding, palette_colors
-from visionkit.data.io.paths import existing_folder
+from visionkit.data.io.bad_files import BadFilePolicy
+from visionkit.data.io.masks import MaskDecoder, read_palette
+from visionkit.data.io.paths import require_folder
 from visionkit.errors import ConfigError, DataError
 from visionkit.structures import Color
 
 
 @formats.register("masks")
-class Masks(SegmentationFiles):
-    """A mask file for each image: of the same name in another folder, or beside it in a list.
+class MaskDataset(SegmentationFileDataset):
+    """Images with a semantic mask file each, which has the same name in another folder, or is listed with the image.
 
-    A mask's values stay as stored, also those of a palette; a mask in colors is read by `colors`. A value or color
-    that the card gives no meaning is an error, 255 like any other.
+    Gray and palette masks are read by their stored values, RGB masks by `colors`. A value or color without a class is
+    an error; 255 is no exception.
 
     Args:
-        root: folder of the data set.
-        images, masks: folders below `root`, searched to any depth; "" is `root` itself.
-        image_suffix, mask_suffix: how the file names end ("_image.png", "_labels.png"); what comes before is
-            equal for an image and its mask. "" takes every image whatever its ending.
-        list_file: below `root`, one "image mask" a line, relative to `images` and `masks`, in the order that the
-            set is to have; or one name a line, to which the suffixes are added. None takes all files there are.
-        values: class name, or `ignore`, by stored value ({0: membrane, 255: cell}). Where it names no class
+        root: folder of the dataset.
+        images, masks: folders relative to `root`, searched at any depth; "" is `root` itself.
+        image_suffix, mask_suffix: endings of the file names ("_image.png", "_labels.png"); the part before is the
+            same for an image and its mask. "" matches all image files.
+        list_file: text file relative to `root` with one "image mask" per line, relative to `images` and `masks`; or
+            with one name per line, to which the suffixes are appended. None takes all files.
+        values: class name, or `ignore`, by stored value ({0: membrane, 255: cell}). If it has no class
             ({11: ignore}), value k is class k.
-        colors: color [r, g, b] by class name or `ignore`, or a list of colors; for masks in colors, and to
-            draw with.
+        colors: color [r, g, b], or a list of colors, by class name or `ignore`; for RGB masks and for drawing.
         classes: class names in label order; None takes them from `values` or `colors`.
-        folds: blocks of neighbors to split the images into for cross-validation; None does not.
-        fold: which block is held out, from 0.
-        held_out: whether this split is that block, or all the others.
-        on_bad_file: raise when a file that cannot be read is asked for, or skip: read all files once at opening,
-            leave out and count those that cannot be.
+        folds: number of blocks of consecutive images for cross-validation; None does not split.
+        fold: index of the held-out block, from 0.
+        held_out: whether this split is the held-out block, or all others.
+        on_bad_file: what to do with unreadable files, see `find_readable`.
 
     Raises:
-        DataError: files or their counterparts are missing.
+        DataError: files are missing, or have no counterpart.
         ConfigError: the options contradict each other.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from PIL import Image
+        >>> from visionkit.data.datasets.masks import MaskDataset
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> for name, mode in (("images", "RGB"), ("masks", "L")):
+        ...     (folder / name).mkdir()
+        ...     Image.new(mode, (8, 6)).save(folder / name / "a.png")
+        >>> dataset = MaskDataset(folder, "images", "masks", classes=["road", "sky"])
+        >>> dataset[0].semantic.shape
+        (6, 8)
     """
 
     def __init__(
@@ -60,39 +77,39 @@ class Masks(SegmentationFiles):
         folds: int | None = None,
         fold: int = 0,
         held_out: bool = False,
-        on_bad_file: BadFiles = "raise",
+        on_bad_file: BadFilePolicy = "raise",
     ) -> None:
-        top = existing_folder(root, "the masks format")
-        image_side = Side(existing_folder(top / images, "the masks format"), image_suffix)
-        mask_side = Side(existing_folder(top / masks, "the masks format"), mask_suffix)
-        class_names = class_names_of(values, colors, classes)
-        by_value = value_meanings(values, class_names)
-        by_color = None if colors is None else color_meanings(colors, class_names)
+        top = require_folder(root, "the masks format")
+        image_pattern = FilePattern(require_folder(top / images, "the masks format"), image_suffix)
+        mask_pattern = FilePattern(require_folder(top / masks, "the masks format"), mask_suffix)
+        class_names = resolve_class_names(values, colors, classes)
+        by_value = classes_by_value(values, class_names)
+        by_color = None if colors is None else classes_by_color(colors, class_names)
         report: Counter[str] = Counter()
         if list_file is not None:
-            pairs = pairs_in_list(top / list_file, image_side, mask_side)
+            pairs = pair_by_list(top / list_file, image_pattern, mask_pattern)
         else:
-            _refuse_one_side(image_side, mask_side)
-            pairs = pairs_by_name(image_side, mask_side, report)
-        pairs = pairs.chosen(block_fold(len(pairs), folds, fold, held_out))
-        super().__init__(pairs, MaskCoding(by_value, by_color), on_bad_file, report)
-        ids = value_ids(by_value, len(class_names))
-        drawn = first_colors(by_color, len(class_names)) if by_color else _palette(pairs, ids)
-        self.name_classes(class_names, ids, drawn)
+            _check_different_patterns(image_pattern, mask_pattern)
+            pairs = pair_by_name(image_pattern, mask_pattern, report)
+        pairs = pairs.select(block_fold(len(pairs), folds, fold, held_out))
+        super().__init__(pairs, MaskDecoder(by_value, by_color), on_bad_file, report)
+        ids = first_values(by_value, len(class_names))
+        drawing = first_colors(by_color, len(class_names)) if by_color else _palette(pairs, ids)
+        self.set_classes(class_names, ids, drawing)
 
 
-def _refuse_one_side(images: Side, masks: Side) -> None:
+def _check_different_patterns(images: FilePattern, masks: FilePattern) -> None:
     if images == masks:
         raise ConfigError(
-            f"masks: images and masks both lie in {images.folder} and end alike\n"
-            "say in which folders (images, masks), or how their names end (image_suffix, mask_suffix)"
+            f"masks: images and masks have the same folder {images.folder} and the same ending\n"
+            "set different folders (images, masks) or different endings (image_suffix, mask_suffix)"
         )
 
 
-def _palette(pairs: Pairs, ids: list[int]) -> list[Color] | None:
-    """Colors of the classes from the palette of the first mask, where it has one."""
+def _palette(pairs: ImageMaskPairs, ids: list[int]) -> list[Color] | None:
+    """Return the colors of the classes from the palette of the first mask; None if it has no palette."""
     try:
-        palette = palette_colors(pairs.mask_folder / pairs.masks[0])
-    except DataError:  # a broken file is told of by whoever wants its mask
+        palette = read_palette(pairs.mask_folder / pairs.masks[0])
+    except DataError:  # a broken file is reported when its mask is read
         return None
     return [palette[value] for value in ids] if palette is not None and max(ids) < len(palette) else None

@@ -1,107 +1,109 @@
-"""MNIST's idx files (LeCun 1998, yann.lecun.com/exdb/mnist), in which Fashion-MNIST and others come too."""
+"""The `mnist` format: idx files of MNIST, Fashion-MNIST and others (LeCun 1998, yann.lecun.com/exdb/mnist)."""
 
 import gzip
 import math
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from visionkit.data.datasets.base import formats
-from visionkit.data.datasets.classification import ClassificationDataset, refuse_single_class, refuse_wrong_labels
+from visionkit.data.datasets.base_classification import ClassificationDataset
+from visionkit.data.datasets.class_checks import check_at_least_two_classes, check_labels
 from visionkit.data.io.images import ImageArray
-from visionkit.data.io.paths import existing_file, existing_folder
+from visionkit.data.io.paths import require_file, require_folder
 from visionkit.errors import DataError
 
-UNSIGNED_BYTES = 8
-"""The third byte of an idx file: its values are uint8."""
+UINT8_CODE = 8
+"""Third byte of an idx file with uint8 values."""
 
-CHUNK = 1 << 24
-"""Bytes read at a time."""
+CHUNK_BYTES = 1 << 24
+"""Number of bytes that are read at a time."""
 
 DIGITS = [str(digit) for digit in range(10)]
 
 
 @formats.register("mnist")
 class Mnist(ClassificationDataset):
-    """Gray images of one size, white on black as stored, and their labels; each file plain or with `.gz`.
+    """Gray images of one size and their labels, from two idx files, plain or gzipped. The values are not inverted.
 
     Args:
-        root: folder of the data set.
-        images: idx file of the images, relative to `root`; where it is not there, `<images>.gz` is read.
+        root: folder of the dataset.
+        images: idx file of the images, relative to `root`; if it does not exist, `<images>.gz` is read.
         labels: idx file of the labels, likewise.
-        classes: class names in label order, which idx files do not hold; None: the digits.
+        classes: class names in label order, which idx files do not have; None takes the digits.
 
     Raises:
-        DataError: a file is missing, its magic number or size is wrong, or the two do not fit each other.
+        DataError: a file is missing, its magic number or size is wrong, or the two files do not match.
     """
 
     def __init__(self, root: Path | None, images: str, labels: str, classes: list[str] | None = None) -> None:
-        folder = existing_folder(root, "the mnist format")
-        source = _plain_or_packed(folder / images)
+        folder = require_folder(root, "the mnist format")
+        source = _plain_or_gzipped(folder / images)
         self.report: dict[str, int] = {}
-        self._images = read_idx(source, axes=3)
+        self._images = read_idx(source, num_dims=3)
         self._stem = images
-        self.labels = read_idx(_plain_or_packed(folder / labels), axes=1).astype(np.int64)
-        self.name_classes(DIGITS if classes is None else list(classes))
-        refuse_single_class(self.class_names, "data.classes")
-        refuse_wrong_labels(self.labels, len(self._images), self.class_names, source)
+        self.labels = read_idx(_plain_or_gzipped(folder / labels), num_dims=1).astype(np.int64)
+        self.set_class_names(DIGITS if classes is None else list(classes))
+        check_at_least_two_classes(self.class_names, "data.classes")
+        check_labels(self.labels, len(self._images), self.class_names, source)
 
     def image(self, index: int) -> ImageArray:
-        """See `ClassificationDataset`; three equal channels."""
+        """See `ClassificationDataset`; the three channels are equal."""
         return np.repeat(self._images[index][..., None], 3, axis=2)
 
     def name(self, index: int) -> str:
-        """The images' file and the number in it."""
+        """Return the file name and the index of the image, such as "train-images-idx3-ubyte/3"."""
         return f"{self._stem}/{index}"
 
 
-def read_idx(path: Path, axes: int) -> NDArray[np.uint8]:
-    """Values of an idx file.
+def read_idx(path: Path, num_dims: int) -> NDArray[np.uint8]:
+    """Return the array of an idx file.
 
-    The file begins with two zero bytes, the type of its values, the number of axes, and the length of each as a
-    big-endian 32-bit number; the values follow.
+    The header has two zero bytes, the type of the values, the number of dimensions, and the length of each as a
+    big-endian 32-bit number. The values follow.
 
     Args:
-        path: the file; a name that ends in `.gz` is unpacked.
-        axes: how many there must be.
+        path: the file; it is decompressed if its name ends in `.gz`.
+        num_dims: expected number of dimensions.
 
     Raises:
-        DataError: the file is none of unsigned bytes with so many axes, or its size is not what its head says.
+        DataError: the file has another type or number of dimensions, or its size does not match its header.
     """
     try:
-        with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
-            lengths = _lengths(file.read(4 + 4 * axes), axes, path)
-            # One byte more would be too many; of a file that unpacks to far more, no more than that is unpacked.
-            values = _at_most(file, math.prod(lengths) + 1)
+        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
+            shape = _shape(file.read(4 + 4 * num_dims), num_dims, path)
+            # One extra byte shows that the file is too long; the rest of a far larger file is not decompressed.
+            values = _read_at_most(file, math.prod(shape) + 1)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise DataError(f"{path} cannot be unpacked: {error}") from error
-    expected = math.prod(lengths)
+        raise DataError(f"{path} cannot be decompressed: {error}") from error
+    expected = math.prod(shape)
     if len(values) != expected:
         size = "more" if len(values) > expected else f"{len(values)}"
-        raise DataError(f"{path}: its head says {lengths}, which makes {expected} bytes, but there are {size}")
-    return np.frombuffer(values, np.uint8).reshape(lengths)
+        raise DataError(f"{path}: the header has the shape {shape}, which needs {expected} bytes, but there are {size}")
+    return np.frombuffer(values, np.uint8).reshape(shape)
 
 
-def _lengths(head: bytes, axes: int, path: Path) -> list[int]:
-    """Length of each axis as the head of an idx file says."""
-    if head[:4] != bytes([0, 0, UNSIGNED_BYTES, axes]) or len(head) < 4 + 4 * axes:
-        raise DataError(f"{path} is no idx file of {axes} axes: it begins with the bytes {head[:4].hex(' ')}")
-    lengths: list[int] = np.frombuffer(head[4:], ">u4").tolist()
-    return lengths
+def _shape(header: bytes, num_dims: int, path: Path) -> list[int]:
+    """Return the shape that is stored in the header of an idx file."""
+    if header[:4] != bytes([0, 0, UINT8_CODE, num_dims]) or len(header) < 4 + 4 * num_dims:
+        start = header[:4].hex(" ")
+        raise DataError(f"{path} is not an idx file with {num_dims} dimensions: its first bytes are {start}")
+    shape: list[int] = np.frombuffer(header[4:], ">u4").tolist()
+    return shape
 
 
-def _at_most(file: Any, size: int) -> bytes:
-    """The next `size` bytes, or what there is; piece by piece, for a wrong head may promise more than memory holds."""
+def _read_at_most(file: BinaryIO | gzip.GzipFile, size: int) -> bytes:
+    """Return up to `size` bytes, read in chunks: a wrong header may state a size that does not fit in memory."""
     pieces = []
-    while size and (piece := file.read(min(size, CHUNK))):
+    while size and (piece := file.read(min(size, CHUNK_BYTES))):
         pieces.append(piece)
         size -= len(piece)
     return b"".join(pieces)
 
 
-def _plain_or_packed(path: Path) -> Path:
-    packed = path.with_name(path.name + ".gz")
-    return packed if packed.is_file() and not path.is_file() else existing_file(path)
+def _plain_or_gzipped(path: Path) -> Path:
+    gzipped = path.with_name(path.name + ".gz")
+    return gzipped if gzipped.is_file() and not path.is_file() else require_file(path)

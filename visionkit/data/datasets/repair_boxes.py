@@ -1,6 +1,7 @@
-"""What happens to boxes that cannot be right, the same for every format: repaired or dropped, and counted."""
+"""Clipping and dropping of invalid boxes, the same for every format."""
 
 import logging
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -10,77 +11,81 @@ from visionkit.errors import DataError
 
 logger = logging.getLogger("visionkit")
 
-BadBoxes = Literal["drop", "raise"]
+BadBoxPolicy = Literal["drop", "raise"]
+"""What to do with boxes without area: drop and count them, or raise DataError."""
 
-ROUNDING = 2.0
-"""Pixels beyond the border that are taken for rounding; more is reported loudly."""
-SMALLEST_SIDE = 0.5
-"""Pixels: a box that is thinner encloses nothing."""
+Names = Sequence[str] | NDArray[np.str_]
+
+ROUNDING_TOLERANCE = 2.0
+"""Pixels by which a box may exceed the image because of rounding; boxes that exceed it by more cause a warning."""
+MIN_SIDE = 0.5
+"""Minimum width and height of a box in pixels; a smaller box counts as one without area."""
 
 
 def repair_boxes(
     boxes: NDArray[np.float32],
     sizes: NDArray[np.int64],
-    names: list[str] | NDArray[np.str_],
-    policy: BadBoxes,
+    names: Names,
+    policy: BadBoxPolicy,
     report: dict[str, int],
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Clip boxes to their images and say which can be kept.
+    """Clip boxes to their images, and return which boxes to keep.
 
     Args:
         boxes: float32 [N, 4], xyxy in pixels.
         sizes: [N, 2], (height, width) of each box's image.
-        names: the image's name for each box, for messages.
-        policy: what to do with boxes that enclose nothing: drop (and count) or raise.
-        report: counts by reason, added to.
+        names: name of the image of each box, for messages.
+        policy: what to do with boxes without area inside the image: drop and count them, or raise.
+        report: counts by reason, which are added to.
 
     Returns:
-        The clipped boxes [N, 4] and which to keep, bool [N].
+        The clipped boxes, float32 [N, 4], and which boxes to keep, bool [N].
 
     Raises:
-        DataError: a coordinate is NaN or infinite; or a box encloses nothing and the policy is raise.
+        DataError: a coordinate is NaN or infinite; or a box has no area inside the image and the policy is raise.
     """
-    _refuse(_any(~np.isfinite(boxes)), boxes, names, "has NaN or infinite coordinates")
+    _raise_for(_any(~np.isfinite(boxes)), boxes, names, "has NaN or infinite coordinates")
     bounds = np.tile(sizes[:, ::-1], 2).astype(np.float32)
-    empty = _any((boxes[:, 2:] - boxes[:, :2]) < SMALLEST_SIDE)
+    empty = _any((boxes[:, 2:] - boxes[:, :2]) < MIN_SIDE)
     overshoot = np.maximum(np.maximum(-boxes, boxes - bounds), 0).max(axis=1, initial=0)
     clipped = np.clip(boxes, 0, bounds)
-    outside = ~empty & _any((clipped[:, 2:] - clipped[:, :2]) < SMALLEST_SIDE)
+    outside = ~empty & _any((clipped[:, 2:] - clipped[:, :2]) < MIN_SIDE)
     bad = empty | outside
     if policy == "raise":
-        _refuse(bad, boxes, names, "encloses no pixel of its image")
-    slight, gross = ~bad & (overshoot > 0) & (overshoot <= ROUNDING), ~bad & (overshoot > ROUNDING)
+        _raise_for(bad, boxes, names, "has no area inside its image")
+    rounding = ~bad & (overshoot > 0) & (overshoot <= ROUNDING_TOLERANCE)
+    large = ~bad & (overshoot > ROUNDING_TOLERANCE)
     counts = {
         "boxes without area dropped": empty,
         "boxes outside their image dropped": outside,
-        "boxes clipped by up to 2 px": slight,
-        "boxes clipped by more than 2 px": gross,
+        "boxes clipped by up to 2 px": rounding,
+        "boxes clipped by more than 2 px": large,
     }
     for reason, which in counts.items():
         if which.any():
             report[reason] = report.get(reason, 0) + int(which.sum())
-    _warn_of_gross(gross | outside, boxes, names)
+    _warn_of_large_overshoot(large | outside, boxes, names)
     return clipped, ~bad
 
 
 def _any(flags: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Whether any flag of a row is set, [N] of [N, C]."""
+    """Return whether any flag of a row is set, [N, C] to [N]."""
     return np.asarray(flags.any(axis=1))
 
 
-def _refuse(which: NDArray[np.bool_], boxes: NDArray[np.float32], names: object, problem: str) -> None:
+def _raise_for(which: NDArray[np.bool_], boxes: NDArray[np.float32], names: Names, problem: str) -> None:
     if which.any():
         index = int(which.argmax())
         more = f" ({int(which.sum())} such boxes)" if which.sum() > 1 else ""
-        raise DataError(f"image {names[index]}: box {boxes[index].tolist()} {problem}{more}")  # type: ignore[index]
+        raise DataError(f"image {names[index]}: box {boxes[index].tolist()} {problem}{more}")
 
 
-def _warn_of_gross(which: NDArray[np.bool_], boxes: NDArray[np.float32], names: object) -> None:
+def _warn_of_large_overshoot(which: NDArray[np.bool_], boxes: NDArray[np.float32], names: Names) -> None:
     if which.any():
         index = int(which.argmax())
         share = 100 * which.mean()
         logger.warning(
-            "%d boxes (%.1f %%) reach more than %g px out of their image, first %s %s: is the box format right "
-            "(corners or corner and size)?",
-            which.sum(), share, ROUNDING, names[index], boxes[index].tolist(),  # type: ignore[index]
+            "%d boxes (%.1f %%) end more than %g px outside their image, first %s %s: is the box format right "
+            "(two corners, or corner and size)?",
+            which.sum(), share, ROUNDING_TOLERANCE, names[index], boxes[index].tolist(),
         )  # fmt: skip

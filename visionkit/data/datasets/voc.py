@@ -1,4 +1,4 @@
-"""Pascal VOC's XML (devkit, section 4): one file an image, difficult and truncated flags, nested parts."""
+"""The `voc` format: Pascal VOC's XML annotations, one file per image (VOC devkit, section 4)."""
 
 from pathlib import Path
 from typing import Any
@@ -8,31 +8,32 @@ import defusedxml.ElementTree
 import numpy as np
 from defusedxml.common import DefusedXmlException
 
-from visionkit.data.datasets.annotation_table import AnnotationTable, PackedSequence
+from visionkit.data.datasets.annotation_table import AnnotationTable
 from visionkit.data.datasets.base import formats
-from visionkit.data.datasets.detection import DetectionFiles
-from visionkit.data.datasets.repair_boxes import BadBoxes, repair_boxes
-from visionkit.data.io.paths import existing_file, existing_folder, inside, refuse_duplicates, refuse_missing
+from visionkit.data.datasets.base_detection import DetectionDataset
+from visionkit.data.datasets.packed_sequence import PackedSequence
+from visionkit.data.datasets.repair_boxes import BadBoxPolicy, repair_boxes
+from visionkit.data.io.paths import check_files_exist, check_unique, require_file, require_folder, resolve_inside
 from visionkit.errors import DataError
 
 
 @formats.register("voc")
-class Voc(DetectionFiles):
+class Voc(DetectionDataset):
     """Images of an image set with the objects of their XML files.
 
-    VOC counts pixels from 1 and includes the last one; boxes become edges by taking 1 from xmin and ymin. Parts
-    inside an object (head, hand, foot) are not objects.
+    VOC counts pixels from 1 and includes the last pixel, so 1 is subtracted from xmin and ymin to get the edges of a
+    box. Parts inside an object (head, hand, foot) are not objects.
 
     Args:
         root: folder with `Annotations`, `JPEGImages` and `ImageSets/Main`.
-        image_set: name of the list of images in `ImageSets/Main`.
-        folder: a folder below `root` that holds those three ("VOCdevkit/VOC2007").
-        classes: class names in label order; an object of another class is an error. None takes the names found,
-            in alphabetical order, from all annotations of the folder so that the splits agree.
-        on_bad_box: drop boxes that enclose nothing, or raise.
+        image_set: name of the image list in `ImageSets/Main`.
+        folder: folder with these three, relative to `root` ("VOCdevkit/VOC2007").
+        classes: class names in label order; an object of another class is an error. None takes the names in all
+            annotations of the folder, in alphabetical order, so that the splits agree.
+        on_bad_box: drop boxes without area, or raise; see `repair_boxes`.
 
     Raises:
-        DataError: files are missing or malformed, an image is listed twice, or no object is left.
+        DataError: files are missing or malformed, an image is listed twice, or no object remains.
     """
 
     def __init__(
@@ -41,67 +42,69 @@ class Voc(DetectionFiles):
         image_set: str,
         folder: str = "",
         classes: list[str] | None = None,
-        on_bad_box: BadBoxes = "drop",
+        on_bad_box: BadBoxPolicy = "drop",
     ) -> None:
-        self.folder = existing_folder(root, "the voc format") / folder
-        self.source = existing_file(self.folder / "ImageSets" / "Main" / f"{image_set}.txt")
+        self.folder = require_folder(root, "the voc format") / folder
+        self.source = require_file(self.folder / "ImageSets" / "Main" / f"{image_set}.txt")
         self.report: dict[str, int] = {}
         ids = [line.split()[0] for line in self.source.read_text(encoding="utf-8").splitlines() if line.strip()]
-        refuse_duplicates(ids, "images", self.source)
+        check_unique(ids, "images", self.source)
         roots = [
-            _read_xml(path) for path in inside(self.folder / "Annotations", map("{}.xml".format, ids), self.source)
+            _read_xml(path)
+            for path in resolve_inside(self.folder / "Annotations", map("{}.xml".format, ids), self.source)
         ]
         self.class_names = classes or self._all_names()
         self.category_ids = list(range(1, len(self.class_names) + 1))
-        self.ids = PackedSequence(ids)
+        self.image_ids = PackedSequence(ids)
         self.sizes = np.array([_size(ids[i], root_) for i, root_ in enumerate(roots)], np.int64).reshape(-1, 2)
-        names = [_file_name(ids[index], root_) for index, root_ in enumerate(roots)]
-        self.images = self.folder / "JPEGImages"
-        refuse_missing(inside(self.images, names, self.source), self.source)
-        self.names = PackedSequence(names)
+        names = [_file_name(ids[i], root_) for i, root_ in enumerate(roots)]
+        self.image_folder = self.folder / "JPEGImages"
+        check_files_exist(resolve_inside(self.image_folder, names, self.source), self.source)
+        self.file_names = PackedSequence(names)
         self._read_objects(ids, roots, on_bad_box)
 
     def _all_names(self) -> list[str]:
-        found = {
+        names = {
             _text(node, "name", path.stem)
             for path in sorted((self.folder / "Annotations").glob("*.xml"))
             for node in _read_xml(path).findall("object")
         }
-        return sorted(found)
+        return sorted(names)
 
-    def _read_objects(self, ids: list[str], roots: list[Element], on_bad_box: BadBoxes) -> None:
+    def _read_objects(self, ids: list[str], roots: list[Element], on_bad_box: BadBoxPolicy) -> None:
         label = {name: index for index, name in enumerate(self.class_names)}
-        found = [(i, node) for i, root in enumerate(roots) for node in root.findall("object")]
-        if not found:
-            raise DataError(f"{self.source}: no image of this set has an object")
-        names = [_text(node, "name", ids[i]) for i, node in found]
-        for (i, _), name in zip(found, names, strict=True):
+        objects = [(i, node) for i, root in enumerate(roots) for node in root.findall("object")]
+        if not objects:
+            raise DataError(f"{self.source}: no image of this image set has objects")
+        names = [_text(node, "name", ids[i]) for i, node in objects]
+        for (i, _), name in zip(objects, names, strict=True):
             if name not in label:
-                known = ", ".join(self.class_names)
-                raise DataError(f"{ids[i]}.xml: unknown class {name!r}; data.classes has {known}"[:400])
-        owner = np.array([i for i, _ in found], np.int64)
-        boxes = np.array([_box(node, ids[i]) for i, node in found], np.float32).reshape(-1, 4)
-        boxes, good = repair_boxes(boxes, self.sizes[owner], [ids[i] for i, _ in found], on_bad_box, self.report)
+                known_names = ", ".join(self.class_names)
+                raise DataError(f"{ids[i]}.xml: unknown class {name!r}; data.classes has {known_names}"[:400])
+        image_index = np.array([i for i, _ in objects], np.int64)
+        boxes = np.array([_box(node, ids[i]) for i, node in objects], np.float32).reshape(-1, 4)
+        image_names = [ids[i] for i, _ in objects]
+        boxes, good = repair_boxes(boxes, self.sizes[image_index], image_names, on_bad_box, self.report)
         boxes = boxes[good]
-        self.columns = AnnotationTable(
-            owner=owner[good],
-            images=len(ids),
+        self.objects = AnnotationTable(
+            image_index=image_index[good],
+            num_images=len(ids),
             boxes=boxes,
             labels=np.array([label[name] for name in names], np.int64)[good],
             crowd=np.zeros(len(boxes), bool),
-            difficult=np.array([_flag(node, "difficult") for _, node in found])[good],
+            difficult=np.array([_flag(node, "difficult") for _, node in objects])[good],
             area=(boxes[:, 2:] - boxes[:, :2]).prod(axis=1),
         )
 
 
 def _read_xml(path: Path) -> Element:
     try:
-        root: Any = defusedxml.ElementTree.parse(existing_file(path)).getroot()
+        root: Any = defusedxml.ElementTree.parse(require_file(path)).getroot()
     except ParseError as error:
         raise DataError(f"{path} is not well-formed XML: {error}") from error
     except DefusedXmlException as error:
         raise DataError(
-            f"{path} defines entities, which no annotation needs; refused ({type(error).__name__})"
+            f"{path} defines XML entities, which annotations must not have ({type(error).__name__})"
         ) from error
     return root
 
@@ -109,7 +112,7 @@ def _read_xml(path: Path) -> Element:
 def _text(node: Element, key: str, image: str) -> str:
     text = node.findtext(key)
     if text is None or not text.strip():
-        raise DataError(f"{image}.xml: <{node.tag}> lacks <{key}>")
+        raise DataError(f"{image}.xml: <{node.tag}> has no <{key}>")
     return text.strip()
 
 
@@ -122,10 +125,10 @@ def _number(node: Element, key: str, image: str) -> float:
 
 
 def _child(node: Element, key: str, image: str) -> Element:
-    found = node.find(key)
-    if found is None:
-        raise DataError(f"{image}.xml: <{node.tag}> lacks <{key}>")
-    return found
+    child = node.find(key)
+    if child is None:
+        raise DataError(f"{image}.xml: <{node.tag}> has no <{key}>")
+    return child
 
 
 def _size(image: str, root: Element) -> tuple[int, int]:
@@ -134,16 +137,16 @@ def _size(image: str, root: Element) -> tuple[int, int]:
 
 
 def _file_name(image: str, root: Element) -> str:
-    """The image's file: as the XML names it where that fits the XML's own name, else that name with .jpg."""
+    """Return the file name in the XML if its stem is the image's id, else the id with .jpg."""
     named = (root.findtext("filename") or "").strip()
     return named if named and Path(named).stem == image else f"{image}.jpg"
 
 
 def _box(node: Element, image: str) -> tuple[float, float, float, float]:
-    """Edges of an object's own box; a `find` from the object does not descend into its parts."""
+    """Return the edges of an object's box; `find` does not descend into the parts of the object."""
     box = _child(node, "bndbox", image)
     xmin, ymin, xmax, ymax = (_number(box, key, image) for key in ("xmin", "ymin", "xmax", "ymax"))
-    # Without inverting: a box of zero size stays recognizable as one, and is dropped and counted.
+    # An empty box must not become inverted: it is recognized later, dropped and counted.
     return xmin - (xmax > xmin), ymin - (ymax > ymin), xmax, ymax
 
 

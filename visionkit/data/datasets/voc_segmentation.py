@@ -1,4 +1,4 @@
-"""Pascal VOC's segmentation of classes (devkit, section 4.2): palette PNGs, the border of objects is void."""
+"""The `voc_segmentation` format: Pascal VOC's palette masks of classes (VOC devkit, section 4.2)."""
 
 from collections import Counter
 from pathlib import Path
@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 
 from visionkit.data.datasets.base import formats
-from visionkit.data.datasets.image_mask_pairs import Pairs
-from visionkit.data.datasets.segmentation import BACKGROUND, SegmentationFiles
-from visionkit.data.io.bad_files import BadFiles
-from visionkit.data.io.masks import MaskCoding
-from visionkit.data.io.paths import existing_file, existing_folder, inside, refuse_duplicates
+from visionkit.data.datasets.base_segmentation import BACKGROUND, SegmentationFileDataset
+from visionkit.data.datasets.image_mask_pairs import ImageMaskPairs
+from visionkit.data.io.bad_files import BadFilePolicy
+from visionkit.data.io.masks import MaskDecoder
+from visionkit.data.io.paths import check_unique, require_file, require_folder, resolve_inside
 from visionkit.errors import DataError
 from visionkit.ops.ignore import IGNORE
 from visionkit.structures import Color
@@ -22,16 +22,18 @@ CLASSES = (
 
 
 @formats.register("voc_segmentation")
-class VocSegmentation(SegmentationFiles):
-    """Images of an image set with their masks in `SegmentationClass`; value k is class k, 255 is ignored.
+class VocSegmentation(SegmentationFileDataset):
+    """Images of an image set with semantic masks from `SegmentationClass`.
+
+    Value k is class k. The border of objects has the value 255 and is ignored.
 
     Args:
         root: folder with `JPEGImages`, `SegmentationClass` and `ImageSets/Segmentation`.
-        image_set: name of the list of images in `ImageSets/Segmentation`.
-        folder: a folder below `root` that holds those three ("VOCdevkit/VOC2012").
-        masks: folder of the masks ("SegmentationClassAug" for those of Hariharan 2011, where they lie there).
-        classes: class names in label order, `background` among them; None takes VOC's 21.
-        on_bad_file: as for the masks format.
+        image_set: name of the image list in `ImageSets/Segmentation`.
+        folder: folder with these three, relative to `root` ("VOCdevkit/VOC2012").
+        masks: folder of the masks ("SegmentationClassAug" for the masks of Hariharan et al. 2011).
+        classes: class names in label order, including `background`; None takes VOC's 21 classes.
+        on_bad_file: what to do with unreadable files, see `find_readable`.
 
     Raises:
         DataError: files are missing, or an image is listed twice.
@@ -44,29 +46,33 @@ class VocSegmentation(SegmentationFiles):
         folder: str = "",
         masks: str = "SegmentationClass",
         classes: list[str] | None = None,
-        on_bad_file: BadFiles = "raise",
+        on_bad_file: BadFilePolicy = "raise",
     ) -> None:
-        top = existing_folder(root, "the voc_segmentation format") / folder
-        source = existing_file(top / "ImageSets" / "Segmentation" / f"{image_set}.txt")
+        top = require_folder(root, "the voc_segmentation format") / folder
+        source = require_file(top / "ImageSets" / "Segmentation" / f"{image_set}.txt")
         ids = source.read_text(encoding="utf-8").split()
-        refuse_duplicates(ids, "images", source)
+        check_unique(ids, "images", source)
         if not ids:
-            raise DataError(f"{source} lists no image")
-        inside(top / masks, ids, source)
+            raise DataError(f"{source} lists no images")
+        resolve_inside(top / masks, ids, source)
         names = classes or [BACKGROUND, *CLASSES]
-        self.name_classes(names, list(range(len(names))), voc_colors(len(names)))
-        pairs = Pairs(top / "JPEGImages", top / masks, [f"{name}.jpg" for name in ids], [f"{name}.png" for name in ids])
-        pairs.refuse_missing(source)
+        self.set_classes(names, list(range(len(names))), voc_colors(len(names)))
+        pairs = ImageMaskPairs(
+            top / "JPEGImages", top / masks, [f"{name}.jpg" for name in ids], [f"{name}.png" for name in ids]
+        )
+        pairs.check_files_exist(source)
         values = {index: index for index in range(len(names))} | {IGNORE: IGNORE}
-        super().__init__(pairs, MaskCoding(values), on_bad_file, Counter())
+        super().__init__(pairs, MaskDecoder(values), on_bad_file, Counter())
 
     def image_id(self, index: int) -> str:
-        """VOC's name of the image."""
+        """Return VOC's id of the image, the stem of its file name."""
         return Path(self.name(index)).stem
 
 
 def voc_colors(count: int) -> list[Color]:
-    """The colors of VOC's palette: the bits of a class's number, three by three, from the highest bit of R, G, B down.
+    """Return the colors of VOC's palette.
+
+    The bits of a class index, in groups of three, become the bits of R, G and B from the highest bit down.
 
     Args:
         count: number of classes.

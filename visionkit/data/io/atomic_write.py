@@ -1,4 +1,4 @@
-"""Files that are there as a whole or not at all."""
+"""Writing files atomically."""
 
 import os
 from collections.abc import Iterator
@@ -9,15 +9,26 @@ from typing import BinaryIO
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[BinaryIO]:
-    """Open a file that takes the place of `path` once all of it is written; its folder is made.
+    """Open a temporary file for writing that replaces `path` when the block ends without an error.
 
-    Another process may read meanwhile, and this one be stopped: nobody ever sees half a file.
+    Other processes never see a partly written file, also if this process is stopped. The folder is created if it
+    does not exist.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from visionkit.data.io.atomic_write import atomic_write
+        >>> path = Path(tempfile.mkdtemp()) / "new_folder" / "data.bin"
+        >>> with atomic_write(path) as file:
+        ...     _ = file.write(b"content")
+        >>> path.read_bytes()
+        b'content'
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
-        with unfinished.open("wb") as file:
+        with temporary.open("wb") as file:
             yield file
-        unfinished.replace(path)
+        temporary.replace(path)
     finally:
-        unfinished.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""What happens to image files that cannot be read, the same for every format that has files."""
+"""Finding unreadable files, the same for every format that has files."""
 
 import functools
 import logging
@@ -15,51 +15,52 @@ from visionkit.errors import DataError
 
 logger = logging.getLogger("visionkit")
 
-BadFiles = Literal["raise", "skip"]
+BadFilePolicy = Literal["raise", "skip"]
+"""What to do with unreadable files: raise DataError when one is read, or skip and count them at the start."""
 
-MOST_NAMED = 5
+MAX_LISTED = 5
 
 
-def readable(
+def find_readable(
     folder: Path,
     names: Sequence[str],
-    policy: BadFiles,
+    policy: BadFilePolicy,
     report: dict[str, int],
     read: Callable[[Path], object] = read_image,
-    what: str = "images",
+    kind: str = "images",
 ) -> NDArray[np.bool_]:
-    """Which image files are to be kept.
+    """Return which files to keep.
 
-    Under `raise` nothing is read here, for a large set would take minutes: a bad file raises when its image is asked
-    for, and `visionkit data check` finds them all beforehand. `skip` has to read every image once to keep its
-    promise, which takes as long as `data check`.
+    With the policy `raise`, nothing is read here, because that would take minutes for a large dataset. An unreadable
+    file raises DataError later, when its image is asked for; `visionkit data check` finds all of them. With the
+    policy `skip`, every file is read once, which takes as long as `visionkit data check`.
 
     Args:
-        folder: where the images lie.
+        folder: folder of the files.
         names: file names relative to `folder`.
         policy: raise or skip.
-        report: counts by reason, added to.
+        report: counts by reason, which are added to.
         read: reads a file, or raises DataError.
-        what: what to call the files in messages.
+        kind: what the files are, for messages.
 
     Returns:
         bool [names].
     """
     if policy == "raise":
         return np.ones(len(names), bool)
-    logger.info("reading %d %s below %s once, because on_bad_file is skip", len(names), what, folder)
+    logger.info("reading %d %s in %s once, because on_bad_file is skip", len(names), kind, folder)
     with ThreadPoolExecutor() as pool:
         problems = list(pool.map(functools.partial(_problem, read), (folder / name for name in names)))
     bad = [problem for problem in problems if problem is not None]
     if bad:
-        report[f"{what} that cannot be read left out"] = len(bad)
-        more = f"\n  and {len(bad) - MOST_NAMED} more" if len(bad) > MOST_NAMED else ""
-        logger.warning("%d %s are left out:\n  %s%s", len(bad), what, "\n  ".join(bad[:MOST_NAMED]), more)
+        report[f"unreadable {kind} skipped"] = len(bad)
+        more = f"\n  and {len(bad) - MAX_LISTED} more" if len(bad) > MAX_LISTED else ""
+        logger.warning("unreadable %s skipped: %d\n  %s%s", kind, len(bad), "\n  ".join(bad[:MAX_LISTED]), more)
     return np.array([problem is None for problem in problems], bool)
 
 
 def _problem(read: Callable[[Path], object], path: Path) -> str | None:
-    """What is wrong with a file, or None."""
+    """Return why a file is unreadable; None if it is readable."""
     try:
         read(path)
     except DataError as error:

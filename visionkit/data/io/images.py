@@ -1,7 +1,6 @@
-"""Reading images from disk: one rule for fit, validate, test and predict."""
+"""Reading images from disk, the same way in training, evaluation and prediction."""
 
 import io
-from collections.abc import Iterable
 from pathlib import Path
 
 import cv2
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from visionkit.data.io.jpeg import is_plain_jpeg
+from visionkit.data.io.jpeg_header import is_plain_jpeg
 from visionkit.errors import DataError
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif"}
@@ -19,44 +18,54 @@ ORIENTATION_TAG = 0x0112
 SIXTEEN_BIT_MODES = {"I", "I;16", "I;16B", "I;16L", "I;16N"}
 
 UNREADABLE = (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError)
-"""What Pillow raises on files that are broken, foreign or absurdly large."""
+"""Exceptions of Pillow for files that are broken, are not images, or are extremely large."""
 
 ImageArray = NDArray[np.uint8]
 
 
 def read_image(path: Path) -> ImageArray:
-    """Read an image as it is meant to be seen.
+    """Return an image file as an RGB array.
 
-    The EXIF orientation is applied. Gray becomes three equal channels; 16-bit values are divided by 257 (65535 is 255);
-    transparent pixels are laid over white; palette, 1-bit and CMYK images are converted to RGB.
+    The EXIF orientation is applied. Gray images get three equal channels. 16-bit values are divided by 257 (65535
+    becomes 255). Transparent pixels are blended with white. Palette, 1-bit and CMYK images are converted to RGB.
 
     Returns:
         uint8 [H, W, 3], RGB.
 
     Raises:
-        DataError: no such file, not an image, or truncated.
+        DataError: the file does not exist, is not an image, or is truncated.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from PIL import Image
+        >>> from visionkit.data.io.images import read_image
+        >>> path = Path(tempfile.mkdtemp()) / "a.png"
+        >>> Image.new("L", (8, 6)).save(path)
+        >>> read_image(path).shape
+        (6, 8, 3)
     """
     try:
         data = path.read_bytes()
     except FileNotFoundError as error:
-        raise DataError(f"there is no image {path}") from error
+        raise DataError(f"the image {path} does not exist") from error
     except OSError as error:
         raise unreadable(path, error) from error
     return decode_image(data, path)
 
 
 def decode_image(data: bytes, name: object) -> ImageArray:
-    """Decode an image file that is already in memory, by the rules of `read_image`.
+    """Return an encoded image as an RGB array, see `read_image`.
 
     Args:
-        data: the whole file.
-        name: what to call it in messages.
+        data: content of the file.
+        name: name of the image, for messages.
 
     Returns:
         uint8 [H, W, 3], RGB.
 
     Raises:
-        DataError: not an image, or truncated.
+        DataError: the data is not an image, or is truncated.
     """
     decoded = _decode_jpeg(data) if is_plain_jpeg(data) else None
     if decoded is not None:
@@ -75,51 +84,31 @@ def to_tensor(image: ImageArray) -> Tensor:
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """(height, width) in pixels after EXIF rotation, from the file's header.
+    """Return (height, width) in pixels after EXIF rotation, from the file's header.
 
     Raises:
-        DataError: no such file, or not an image.
+        DataError: the file does not exist, or is not an image.
     """
     try:
         with Image.open(path) as image:
             width, height = image.size
-            turned = image.getexif().get(ORIENTATION_TAG, 1) >= 5
+            is_rotated = image.getexif().get(ORIENTATION_TAG, 1) >= 5
     except FileNotFoundError as error:
-        raise DataError(f"there is no image {path}") from error
+        raise DataError(f"the image {path} does not exist") from error
     except UNREADABLE as error:
         raise unreadable(path, error) from error
-    return (width, height) if turned else (height, width)
-
-
-def find_images(paths: Iterable[Path]) -> list[Path]:
-    """The images that files and folders stand for; folders are searched to any depth, in order of names.
-
-    Raises:
-        DataError: a path does not exist, or nothing is an image.
-    """
-    found: list[Path] = []
-    for path in paths:
-        if not path.exists():
-            raise DataError(f"there is no file or folder {path}")
-        found += sorted(file for file in path.rglob("*") if _is_image(file)) if path.is_dir() else [path]
-    if not found:
-        raise DataError(f"no images found; looked for files ending in {', '.join(sorted(SUFFIXES))}")
-    return found
-
-
-def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES and path.is_file()
+    return (width, height) if is_rotated else (height, width)
 
 
 def unreadable(name: object, reason: object) -> DataError:
-    """What to raise for an image that cannot be read, and why."""
-    if isinstance(reason, UnidentifiedImageError):  # Pillow's own words name a buffer in memory
-        reason = "it is no image of a known format"
+    """Return the error to raise for an unreadable image."""
+    if isinstance(reason, UnidentifiedImageError):  # Pillow's message would name a buffer in memory
+        reason = "unknown image format"
     return DataError(f"the image {name} cannot be read: {(str(reason).splitlines() or [''])[0][:160]}")
 
 
 def _decode_jpeg(data: bytes) -> ImageArray | None:
-    """Decode with OpenCV, which takes two thirds of Pillow's time; None where it cannot."""
+    """Return a JPEG decoded by OpenCV, which takes two thirds of Pillow's time; None if OpenCV fails."""
     decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
     return None if decoded is None else np.asarray(decoded, np.uint8)
 
@@ -130,7 +119,7 @@ def _to_rgb(image: Image.Image) -> ImageArray:
         gray = np.clip(values // 257 if values.max(initial=0) > 255 else values, 0, 255).astype(np.uint8)
         return np.repeat(gray[..., None], 3, axis=2)
     if image.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in image.info:
-        layered = image.convert("RGBA")
-        ground = Image.new("RGBA", layered.size, "white")
-        image = Image.alpha_composite(ground, layered)
+        with_alpha = image.convert("RGBA")
+        background = Image.new("RGBA", with_alpha.size, "white")
+        image = Image.alpha_composite(background, with_alpha)
     return np.array(image.convert("RGB"))

@@ -1,49 +1,70 @@
-"""Images below a folder, at any depth; what is left out is counted."""
+"""Finding image files in folders."""
 
 import os
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 from visionkit.data.io.images import SUFFIXES
+from visionkit.errors import DataError
+
+
+def find_images(paths: Iterable[Path]) -> list[Path]:
+    """Return the images that files and folders stand for. Folders are searched at any depth, sorted by name.
+
+    Raises:
+        DataError: a path does not exist, or there are no images.
+    """
+    images: list[Path] = []
+    for path in paths:
+        if not path.exists():
+            raise DataError(f"the file or folder {path} does not exist")
+        if path.is_dir():
+            images += sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+        else:
+            images.append(path)
+    if not images:
+        raise DataError(f"no images found; the searched file types are {', '.join(sorted(SUFFIXES))}")
+    return images
 
 
 def list_images(folder: Path, inner: str, counts: Counter[str]) -> list[str]:
-    """Names, relative to `folder`, of the images below `folder / inner`, in alphabetical order.
+    """Return the names of the images in `folder / inner` at any depth, relative to `folder`, sorted.
 
-    Hidden files and folders, links to folders and files of other endings are left out.
+    Hidden files and folders, links to folders, and files that are not images are skipped and counted.
 
     Args:
-        folder: what the names are relative to.
+        folder: folder that the names are relative to.
         inner: a folder in it; "" is `folder` itself.
-        counts: what was left out by reason, added to.
+        counts: skipped files by reason, which are added to.
     """
-    found = []
-    for at, folders, files in os.walk(folder / inner):
-        folders[:] = [name for name in folders if visible(name, counts) and _is_no_link(os.path.join(at, name), counts)]
-        here = os.path.relpath(at, folder)
-        names = [name for name in files if visible(name, counts) and _is_image(name, counts)]
-        found += [os.path.normpath(os.path.join(here, name)) for name in names]
-    return sorted(found)
+    images = []
+    for path, folders, files in os.walk(folder / inner):
+        folders[:] = [name for name in folders if is_visible(name, counts) and _is_no_link(path, name, counts)]
+        relative = os.path.relpath(path, folder)
+        names = [name for name in files if is_visible(name, counts) and _is_image(name, counts)]
+        images += [os.path.normpath(os.path.join(relative, name)) for name in names]
+    return sorted(images)
 
 
-def visible(name: str, counts: Counter[str]) -> bool:
-    """Whether a file or folder is none of those that systems and programs leave behind (`.DS_Store`)."""
+def is_visible(name: str, counts: Counter[str]) -> bool:
+    """Return whether a file or folder is not hidden and not a leftover such as `.DS_Store`; hidden ones are counted."""
     hidden = name.startswith(".") or name == "__MACOSX"
     if hidden:
-        counts["hidden files and folders left out"] += 1
+        counts["hidden files and folders skipped"] += 1
     return not hidden
 
 
-def _is_no_link(path: str, counts: Counter[str]) -> bool:
-    """A link to a folder may lead round in a circle; os.walk does not enter it, and here it is counted."""
-    linked = os.path.islink(path)
-    if linked:
-        counts["links to folders not followed"] += 1
-    return not linked
+def _is_no_link(path: str, name: str, counts: Counter[str]) -> bool:
+    """Return whether a folder is not a link. `os.walk` skips links, which could form a circle; this counts them."""
+    is_link = os.path.islink(os.path.join(path, name))
+    if is_link:
+        counts["links to folders skipped"] += 1
+    return not is_link
 
 
 def _is_image(name: str, counts: Counter[str]) -> bool:
     suffix = os.path.splitext(name)[1].lower()
     if suffix not in SUFFIXES:
-        counts[f"files that are no images left out ({suffix or 'no ending'})"] += 1
+        counts[f"files that are not images skipped ({suffix or 'no extension'})"] += 1
     return suffix in SUFFIXES

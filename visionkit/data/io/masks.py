@@ -1,4 +1,4 @@
-"""Mask files: what is stored in them, to the last index, and which class it stands for."""
+"""Reading semantic mask files, and mapping their stored values to classes."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,37 +16,38 @@ from visionkit.text import format_list
 Mask = NDArray[np.uint8]
 
 UNKNOWN = 254
-"""In a table: no class has this value. Classes lie below it, 255 is for what is ignored."""
+"""Entry of the lookup tables for values without a class. Classes are below it; 255 is ignored."""
 
-MOST_CLASSES = UNKNOWN
+MAX_CLASSES = UNKNOWN
 
 LARGEST_VALUE = 2**16 - 1
+"""Largest value that a mask file can store."""
 
 
 def read_mask(path: Path) -> NDArray[Any]:
-    """Read a mask with the values that are stored in it.
+    """Return the values that are stored in a mask file.
 
-    A palette's indices and 16-bit values stay as they are; a 1-bit mask has 0 and 1. Pillow spreads gray of 2 and 4
-    bits over 0..255. The file's own EXIF orientation is applied, as it is to images.
+    Palette indices and 16-bit values are not converted. A 1-bit mask has the values 0 and 1. Pillow scales 2-bit and
+    4-bit gray values to 0..255. The EXIF orientation is applied, as for images.
 
     Returns:
-        uint8 or uint16 [H, W], or the colors of an RGB mask, uint8 [H, W, 3].
+        uint8 or uint16 [H, W]; for an RGB mask its colors, uint8 [H, W, 3].
 
     Raises:
-        DataError: no such file, not an image, truncated, or of a kind that no mask is.
+        DataError: the file does not exist, is not an image, is truncated, or has an unsupported mode.
     """
     try:
         with Image.open(path) as opened:
             opened.load()
-            return _stored(ImageOps.exif_transpose(opened), path)
+            return _stored_values(ImageOps.exif_transpose(opened), path)
     except FileNotFoundError as error:
-        raise DataError(f"there is no mask {path}") from error
+        raise DataError(f"the mask {path} does not exist") from error
     except UNREADABLE as error:
         raise unreadable(path, error) from error
 
 
-def _stored(mask: Image.Image, path: Path) -> NDArray[Any]:
-    """The values of an opened mask, unconverted: `convert("L")` would turn a palette's indices into brightness."""
+def _stored_values(mask: Image.Image, path: Path) -> NDArray[Any]:
+    """Return the values of a mask without conversion; `convert("L")` would turn palette indices into brightness."""
     values = np.array(mask)
     if mask.mode in ("L", "P", "1"):
         return values.astype(np.uint8)
@@ -56,14 +57,14 @@ def _stored(mask: Image.Image, path: Path) -> NDArray[Any]:
         return values.astype(np.uint16)
     if mask.mode in ("RGB", "RGBA", "LA") and (mask.mode == "RGB" or (values[..., -1] == 255).all()):
         return values[..., 0] if mask.mode == "LA" else np.ascontiguousarray(values[..., :3])
-    raise DataError(f"the mask {path} is of Pillow's mode {mask.mode}; save it as gray, palette or opaque RGB")
+    raise DataError(f"the mask {path} has the Pillow mode {mask.mode}; save it as gray, palette or opaque RGB")
 
 
-def palette_colors(path: Path) -> list[Color] | None:
-    """The colors of a palette mask's indices; None where the file is of another kind.
+def read_palette(path: Path) -> list[Color] | None:
+    """Return the palette of a mask file; None if it has no palette.
 
     Raises:
-        DataError: no such file, or not an image.
+        DataError: the file does not exist, or is not an image.
     """
     try:
         with Image.open(path) as opened:
@@ -75,13 +76,23 @@ def palette_colors(path: Path) -> list[Color] | None:
     return [(red, green, blue) for red, green, blue in np.reshape(palette, (-1, 3)).tolist()]
 
 
-class MaskCoding:
-    """Which class a value, or a color, of a mask file stands for.
+class MaskDecoder:
+    """Maps the stored values or colors of mask files to classes.
 
     Args:
-        values: class index (or 255 for what is ignored) by stored value, 0..65535.
-        colors: likewise by RGB; None where RGB masks are not expected. A mask whose three channels are equal is
-            then read by `values`.
+        values: class index, or 255 for ignored pixels, by stored value in 0..65535.
+        colors: class index, or 255, by RGB color; None if RGB masks are not expected. An RGB mask with three equal
+            channels is then read by `values`.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from PIL import Image
+        >>> from visionkit.data.io.masks import MaskDecoder
+        >>> path = Path(tempfile.mkdtemp()) / "mask.png"
+        >>> Image.new("L", (2, 1), 200).save(path)
+        >>> MaskDecoder({200: 1}).read(path)
+        array([[1, 1]], dtype=uint8)
     """
 
     def __init__(self, values: Mapping[int, int], colors: Mapping[Color, int] | None = None) -> None:
@@ -89,47 +100,45 @@ class MaskCoding:
         self._by_value[list(values.keys())] = list(values.values())
         self._by_color = np.full(0 if colors is None else 2**24, UNKNOWN, np.uint8)
         if colors:
-            self._by_color[packed_colors(np.array(list(colors), np.uint8))] = list(colors.values())
+            self._by_color[pack_colors(np.array(list(colors), np.uint8))] = list(colors.values())
 
     def read(self, path: Path) -> Mask:
-        """Read a mask file; returns uint8 [H, W], class of each pixel, 255 = ignore.
+        """Return the class of each pixel of a mask file, uint8 [H, W] with 255 = ignore.
 
         Raises:
-            DataError: it cannot be read, or holds what stands for no class; the values found are named.
+            DataError: the file is unreadable, or has values without a class; the message lists all values.
         """
         stored = read_mask(path)
         if stored.ndim == 3 and not len(self._by_color):
             stored = _one_channel(stored, path)
-        classes = self._by_color[packed_colors(stored)] if stored.ndim == 3 else self._by_value[stored]
+        classes = self._by_color[pack_colors(stored)] if stored.ndim == 3 else self._by_value[stored]
         if (classes == UNKNOWN).any():
-            raise _unknown(stored, classes == UNKNOWN, path)
+            raise _unknown_values(stored, classes == UNKNOWN, path)
         return classes
 
 
-def packed_colors(colors: NDArray[np.uint8]) -> NDArray[np.int32]:
-    """RGB [..., 3] as one number each, red highest."""
+def pack_colors(colors: NDArray[np.uint8]) -> NDArray[np.int32]:
+    """Return RGB colors [..., 3] as integers, with red in the highest bits."""
     red, green, blue = np.moveaxis(colors.astype(np.int32), -1, 0)
     return (red << 16) | (green << 8) | blue
 
 
 def _one_channel(stored: NDArray[np.uint8], path: Path) -> NDArray[np.uint8]:
     if not (stored == stored[..., :1]).all():
-        raise DataError(f"the mask {path} is in colors: say in the card which class each color is (colors: ...)")
+        raise DataError(f"the mask {path} is an RGB image: set the class of each color in the card (colors: ...)")
     return stored[..., 0]
 
 
-def _unknown(stored: NDArray[Any], wrong: NDArray[np.bool_], path: Path) -> DataError:
-    """What to raise for a mask with values that stand for no class."""
-    what = "colors" if stored.ndim == 3 else "values"
+def _unknown_values(stored: NDArray[Any], wrong: NDArray[np.bool_], path: Path) -> DataError:
+    """Return the error to raise for a mask with values or colors that belong to no class."""
+    kind = "colors" if stored.ndim == 3 else "values"
 
-    def named(pixels: NDArray[Any]) -> str:
-        return format_list([str(tuple(value) if stored.ndim == 3 else value) for value in _distinct(pixels).tolist()])
+    def list_values(pixels: NDArray[Any]) -> str:
+        distinct = np.unique(pixels, axis=0).tolist()
+        return format_list([str(tuple(value) if stored.ndim == 3 else value) for value in distinct])
 
-    whole = stored.reshape(-1, *stored.shape[2:])
+    pixels = stored.reshape(-1, *stored.shape[2:])
     return DataError(
-        f"the mask {path} has the {what} {named(whole)}; no class or `ignore` has {named(whole[wrong.ravel()])}"
+        f"the mask {path} has the {kind} {list_values(pixels)}\n"
+        f"neither a class nor `ignore` has {list_values(pixels[wrong.ravel()])}"
     )
-
-
-def _distinct(pixels: NDArray[Any]) -> NDArray[Any]:
-    return np.unique(pixels, axis=0)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from visionkit.data.proposals.segments import Regions
+from visionkit.data.proposals.initial_regions import Regions
 
 
 @dataclass
@@ -64,7 +64,7 @@ class _Growing:
         return new
 
 
-def group(regions: Regions, similarity: Similarity) -> NDArray[np.int64]:
+def group_regions(regions: Regions, similarity: Similarity) -> NDArray[np.int64]:
     """Join neighbors until the whole image is one region.
 
     Each step costs as much as the new region has neighbors: the similarities of a pair never change, so they wait

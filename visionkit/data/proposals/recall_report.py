@@ -16,7 +16,7 @@ COUNTS = (10, 100, 300, 500, 1000, 2000, 5000, 10000)
 
 
 @dataclass
-class Survey:
+class ProposalReport:
     """What is known of a split's proposals.
 
     Attributes:
@@ -61,7 +61,7 @@ class _Surveyed(Dataset[tuple[int, Tensor]]):
         return len(proposals), best_overlaps(proposals, objects, COUNTS)
 
 
-def survey(reader: VisionDataset, source: ProposalSource, processes: int) -> Iterator[tuple[int, Tensor]]:
+def measure_proposals(reader: VisionDataset, source: ProposalSource, processes: int) -> Iterator[tuple[int, Tensor]]:
     """Go through a split; what is computed is kept wherever `source` keeps it.
 
     Args:
@@ -78,9 +78,9 @@ def survey(reader: VisionDataset, source: ProposalSource, processes: int) -> Ite
     yield from loader
 
 
-def gathered(found: Sequence[tuple[int, Tensor]]) -> Survey:
-    """What `survey` yielded, in one."""
-    return Survey([number for number, _ in found], [overlaps for _, overlaps in found])
+def summarize_proposals(found: Sequence[tuple[int, Tensor]]) -> ProposalReport:
+    """What `measure_proposals` yielded, in one."""
+    return ProposalReport([number for number, _ in found], [overlaps for _, overlaps in found])
 
 
 def _one_core_each(worker: int) -> None:

@@ -15,19 +15,19 @@ from visionkit.data.proposals.hierarchical_grouping import (
     SIZE,
     TEXTURE_SIZE_FILL,
     Similarity,
-    group,
+    group_regions,
 )
-from visionkit.data.proposals.segments import bins_of, describe, segment
+from visionkit.data.proposals.initial_regions import compute_bins, measure_regions, segment
 from visionkit.registry import Registry
 
-SMALLEST_SIDE = 12
+MIN_SIDE = 12
 """Pixels: proposals that are narrower or lower are left out (20 in the authors' code, which loses small objects)."""
 NEAR_DUPLICATE_IOU = 0.75
 """Of two proposals that overlap by more the better ranked one stays; so as many of them cover more of the image."""
 
 
 @dataclass
-class Mode:
+class SearchMode:
     """Which strategies are run: every color space with every k and every similarity.
 
     Attributes:
@@ -41,11 +41,11 @@ class Mode:
     similarities: tuple[Similarity, ...]
 
 
-modes: Registry[Mode] = Registry("mode of selective search")
-modes.register("single")(Mode(("hsv",), (100,), (COLOR_TEXTURE_SIZE_FILL,)))
-modes.register("fast")(Mode(("hsv", "lab", "intensity"), (50, 100), (COLOR_TEXTURE_SIZE_FILL, FILL)))
-modes.register("quality")(
-    Mode(
+search_modes: Registry[SearchMode] = Registry("mode of selective search")
+search_modes.register("single")(SearchMode(("hsv",), (100,), (COLOR_TEXTURE_SIZE_FILL,)))
+search_modes.register("fast")(SearchMode(("hsv", "lab", "intensity"), (50, 100), (COLOR_TEXTURE_SIZE_FILL, FILL)))
+search_modes.register("quality")(
+    SearchMode(
         ("hsv", "lab", "rgi", "hue", "intensity"),
         (50, 100, 150, 300),
         (COLOR_TEXTURE_SIZE_FILL, TEXTURE_SIZE_FILL, FILL, SIZE),
@@ -72,26 +72,26 @@ def selective_search(image: ImageArray, mode: str = "fast", seed: int = 0) -> ND
         ConfigError: there is no such mode.
         VisionkitError: scikit-image is not installed.
     """
-    hierarchies = _hierarchies(image, modes.get(mode))
+    hierarchies = _hierarchies(image, search_modes.get(mode))
     boxes = np.concatenate(hierarchies)
     order = np.argsort(_ranks([len(found) for found in hierarchies], seed), kind="stable")
     boxes = boxes[order]
     height, width = image.shape[:2]
     sides = boxes[:, 2:] - boxes[:, :2]
-    boxes = boxes[(sides >= np.minimum(SMALLEST_SIDE, (width, height))).all(axis=1)]
+    boxes = boxes[(sides >= np.minimum(MIN_SIDE, (width, height))).all(axis=1)]
     ranked = torch.from_numpy(boxes.astype(np.float32))
     return ranked[nms(ranked, torch.arange(len(ranked), 0, -1).float(), NEAR_DUPLICATE_IOU)].numpy()
 
 
-def _hierarchies(image: ImageArray, mode: Mode) -> list[NDArray[np.int64]]:
+def _hierarchies(image: ImageArray, mode: SearchMode) -> list[NDArray[np.int64]]:
     """The boxes of each strategy's regions, in the order in which they came to be."""
     found = []
     for space in mode.spaces:
         seen = color_spaces.get(space)(image)
-        bins = bins_of(seen)
+        bins = compute_bins(seen)
         for scale in mode.scales:
-            regions = describe(segment(seen, scale), bins)
-            found += [group(regions, similarity) for similarity in mode.similarities]
+            regions = measure_regions(segment(seen, scale), bins)
+            found += [group_regions(regions, similarity) for similarity in mode.similarities]
     return found
 
 

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from visionkit.data.datasets.base import VisionDataset
 from visionkit.data.io.images import ImageArray
-from visionkit.data.proposals.cache import BoxCache
-from visionkit.data.proposals.file import ProposalFile
-from visionkit.data.proposals.selective_search import modes, selective_search
+from visionkit.data.proposals.box_cache import BoxCache
+from visionkit.data.proposals.proposal_file import ProposalFile
+from visionkit.data.proposals.selective_search import search_modes, selective_search
 from visionkit.errors import ConfigError
 
 Boxes = NDArray[np.float32]
@@ -53,7 +53,7 @@ class ProposalSource(Protocol):
         ...
 
 
-class SearchedProposals:
+class SelectiveSearchProposals:
     """Selective search, on each image once where a folder is given.
 
     Args:
@@ -74,7 +74,7 @@ class SearchedProposals:
         """See `ProposalSource`; every image can be searched."""
 
 
-class ReadProposals:
+class FileProposals:
     """Proposals from a file.
 
     Args:
@@ -93,14 +93,14 @@ class ReadProposals:
         self.file.check(reader, split)
 
 
-def proposal_source(options: ProposalOptions) -> ProposalSource:
+def create_proposal_source(options: ProposalOptions) -> ProposalSource:
     """What `options` describe.
 
     Raises:
         ConfigError: there is no such mode, or fewer than one proposal is wanted.
         DataError: the file is missing or no file of proposals.
     """
-    modes.get(options.mode)
+    search_modes.get(options.mode)
     if options.count < 1:
         raise ConfigError(f"data.proposals.count={options.count}: at least one region of each image is needed")
-    return ReadProposals(options) if options.file else SearchedProposals(options)
+    return FileProposals(options) if options.file else SelectiveSearchProposals(options)

@@ -13,8 +13,8 @@ from visionkit.errors import DataError
 from visionkit.ops.ignore import IGNORE
 from visionkit.text import format_list
 
-MOST_NAMED = 10
-MOST_CLASSES = 100
+MAX_LISTED = 10
+MAX_CLASSES = 100
 """Classes whose counts are printed one by one."""
 
 QUANTILES = [0.05, 0.25, 0.5, 0.75, 0.95]
@@ -93,7 +93,7 @@ class DataReport:
             return
         whole = max(sum(self.pixels.values()) + self.void, 1)
         shares = [f"{name} {100 * count / whole:.2f} %" for name, count in self.pixels.items()]
-        yield f"pixels per class: {format_list(shares, MOST_CLASSES)}; ignored {100 * self.void / whole:.2f} %"
+        yield f"pixels per class: {format_list(shares, MAX_CLASSES)}; ignored {100 * self.void / whole:.2f} %"
         yield from _absent(self.pixels, "classes without a pixel")
         if self.masked < self.images - len(self.problems):
             yield f"images without a mask: {self.images - len(self.problems) - self.masked}"
@@ -101,10 +101,10 @@ class DataReport:
     def _about_faults(self) -> Iterator[str]:
         for reason, count in self.repaired.items():
             yield f"{reason}: {count}"
-        for problem in self.problems[:MOST_NAMED]:
+        for problem in self.problems[:MAX_LISTED]:
             yield f"PROBLEM {problem}"
-        if len(self.problems) > MOST_NAMED:
-            yield f"PROBLEM ... and {len(self.problems) - MOST_NAMED} more images"
+        if len(self.problems) > MAX_LISTED:
+            yield f"PROBLEM ... and {len(self.problems) - MAX_LISTED} more images"
 
 
 def check(dataset: VisionDataset) -> DataReport:
@@ -166,10 +166,10 @@ def _label_metrics(dataset: VisionDataset, with_tags: bool) -> dict[str, Any]:
 
 
 def _counts(counts: Mapping[str, int]) -> str:
-    return format_list([f"{name} {count}" for name, count in counts.items()], MOST_CLASSES)
+    return format_list([f"{name} {count}" for name, count in counts.items()], MAX_CLASSES)
 
 
 def _absent(counts: Mapping[str, int], what: str) -> Iterator[str]:
     absent = [name for name, count in counts.items() if not count]
     if absent:
-        yield f"{what}: {format_list(absent, MOST_CLASSES)}"
+        yield f"{what}: {format_list(absent, MAX_CLASSES)}"

@@ -1,4 +1,4 @@
-"""Random augmentation of training samples, by albumentations' rules."""
+"""Random augmentation of training samples with albumentations."""
 
 import dataclasses
 import random
@@ -8,31 +8,37 @@ from typing import Any
 
 import numpy as np
 
-import visionkit.data.transforms.ssd  # noqa: F401 (its transforms enter by name)
 from visionkit.data.datasets.base import VisionDataset
-from visionkit.data.transforms.create import Measuring, make_transform
+from visionkit.data.transforms.create import FittedTransform, create_transform
 from visionkit.data.transforms.quiet_albumentations import albumentations
 from visionkit.errors import ConfigError
 from visionkit.structures import Annotation, Sample
 
-MINIMUM_SIDE = 1.0
-"""Pixels: what is left of a box after a crop must be at least this wide and high."""
+MIN_SIDE = 1.0
+"""Minimum width and height in pixels of a box after a crop."""
 
-
-# Proposals go through as points: as boxes, those transforms would count them as objects that crop around objects.
+# Proposals are passed as points: if they were boxes, transforms that crop around objects would treat them as objects.
 CORNERS = albumentations.KeypointParams(format="xy", remove_invisible=False)
 
 
 class Augmentation:
-    """A pipeline of albumentations transforms that keeps a sample's parts together.
+    """Random transforms of a sample: its image, boxes, masks, semantic mask and proposals together.
 
     Args:
-        steps: the recipe's list: each a mapping with `name`, a transform of albumentations or of
-            `visionkit.data.transforms.create`, and its arguments ({"name": "HorizontalFlip", "p": 0.5}).
-        min_visibility: share of a box's area that must survive a crop for the object to stay (0..1).
+        steps: transforms in order, see `create_transform` ({"name": "HorizontalFlip", "p": 0.5}).
+        min_visibility: minimum share of a box's area, 0..1, that must remain after a crop to keep the object.
 
     Raises:
-        ConfigError: an unknown transform, or arguments it does not have.
+        ConfigError: a transform or one of its arguments is unknown or invalid.
+
+    Example:
+        >>> from visionkit.data.datasets.shapes import Shapes
+        >>> from visionkit.data.transforms.augmentation import Augmentation
+        >>> augmentation = Augmentation([{"name": "HorizontalFlip", "p": 1.0}])
+        >>> augmentation.seed(0)
+        >>> sample = Shapes(size=64)[0]
+        >>> bool((augmentation(sample).image == sample.image[:, ::-1]).all())
+        True
     """
 
     def __init__(self, steps: Sequence[Mapping[str, Any]], min_visibility: float = 0.1) -> None:
@@ -40,10 +46,10 @@ class Augmentation:
             format="pascal_voc",
             label_fields=["object_index", "crowd"],
             min_visibility=min_visibility,
-            min_width=MINIMUM_SIDE,
-            min_height=MINIMUM_SIDE,
+            min_width=MIN_SIDE,
+            min_height=MIN_SIDE,
         )
-        self._transforms = [make_transform(step) for step in steps]
+        self._transforms = [create_transform(step) for step in steps]
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Got processor for bboxes, but no transform to process it")
             warnings.filterwarnings("ignore", message="Got processor for keypoints, but no transform to process it")
@@ -52,36 +58,36 @@ class Augmentation:
             )
 
     def __bool__(self) -> bool:
-        """Whether there is any step."""
+        """Return whether there are any steps."""
         return self._pipeline is not None
 
     def seed(self, seed: int) -> None:
-        """Start the pipeline's own random stream: it does not follow the seeds of numpy or torch."""
+        """Seed the random generator of the transforms, which does not depend on the seeds of numpy and torch."""
         if self._pipeline is not None:
-            # One stream for all. albumentations' set_random_seed gives each transform an equal one, and then a
-            # horizontal and a vertical flip with p = .5 always happen together.
+            # One generator for all transforms. With albumentations' set_random_seed, every transform would have an
+            # equal generator, and a horizontal and a vertical flip with p=0.5 would always occur together.
             self._pipeline.set_random_state(np.random.default_rng(seed % 2**32), random.Random(seed % 2**32))
 
-    def fit(self, reader: VisionDataset) -> None:
-        """Measure on the training images what a step wants to know of them; called before training."""
+    def fit(self, dataset: VisionDataset) -> None:
+        """Fit the transforms that depend on the training images (`FittedTransform`); called before training."""
         for transform in self._transforms:
-            if isinstance(transform, Measuring):
-                transform.measure(reader)
+            if isinstance(transform, FittedTransform):
+                transform.fit(dataset)
 
     def __call__(self, sample: Sample) -> Sample:
-        """Return the augmented sample; objects that left the image leave every array alike.
+        """Return the augmented sample. Objects outside the new image are removed from all arrays.
 
         Raises:
-            ConfigError: a step cannot carry the proposals along.
+            ConfigError: a transform cannot be applied to proposals.
         """
         if self._pipeline is None:
             return sample
-        given = sample.annotation
+        original = sample.annotation
         inputs: dict[str, Any] = {
             "image": sample.image,
-            "bboxes": given.boxes.astype(np.float64),
-            "object_index": np.arange(len(given)),
-            "crowd": given.crowd.astype(np.float64),
+            "bboxes": original.boxes.astype(np.float64),
+            "object_index": np.arange(len(original)),
+            "crowd": original.crowd.astype(np.float64),
         }
         planes = _mask_planes(sample)
         if planes is not None:
@@ -94,9 +100,9 @@ class Augmentation:
         masks, semantic = _unpack_planes(result.get("masks"), sample, kept)
         annotation = Annotation(
             boxes=boxes,
-            labels=given.labels[kept],
-            crowd=given.crowd[kept],
-            difficult=given.difficult[kept],
+            labels=original.labels[kept],
+            crowd=original.crowd[kept],
+            difficult=original.difficult[kept],
             area=(boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]),
             masks=masks,
         )
@@ -107,43 +113,43 @@ class Augmentation:
             proposals = _boxes_around(result["keypoints"], *image.shape[:2])
         return dataclasses.replace(sample, image=image, annotation=annotation, semantic=semantic, proposals=proposals)
 
-    def _check_corners(self, left: int, given: int) -> None:
-        """Refuse steps that drop points, and with them most proposals; which corners are left would not tell."""
-        if left != given:
+    def _check_corners(self, remaining: int, expected: int) -> None:
+        """Raise if a transform dropped points: the remaining points could not be assigned to proposals."""
+        if remaining != expected:
             steps = ", ".join(type(transform).__name__ for transform in self._transforms)
             raise ConfigError(
-                f"data.augment: {left} of the {given} corners of the proposals came through {steps}\n"
-                "a warp like GridDistortion drops points that share a pixel; leave it out where proposals are given"
+                f"data.augment: only {remaining} of {expected} corners of the proposals remain after {steps}\n"
+                "warps such as GridDistortion drop points; remove them from data.augment if data.proposals is set"
             )
 
 
 def _corners(boxes: np.ndarray) -> np.ndarray:
-    """The corners of boxes [P, 4] as points [4 P, 2]: pixel indices, which are half a pixel from the edges."""
+    """Return the corners of boxes [P, 4] as points [4 P, 2], in pixel indices (edges minus half a pixel)."""
     return boxes[:, [0, 1, 2, 1, 2, 3, 0, 3]].reshape(-1, 2).astype(np.float64) - 0.5
 
 
 def _boxes_around(corners: Any, height: int, width: int) -> np.ndarray:
-    """The boxes float32 [P, 4] around each four points that lie in the image; those that have left it are gone."""
+    """Return the boxes, float32 [P, 4], around each four points, clipped; boxes outside the image are dropped."""
     points = np.asarray(corners, np.float64).reshape(-1, 4, 2) + 0.5
     boxes = np.concatenate([points.min(axis=1), points.max(axis=1)], axis=1).clip(0, [width, height, width, height])
-    return boxes[((boxes[:, 2:] - boxes[:, :2]) >= MINIMUM_SIDE).all(axis=1)].astype(np.float32)
+    return boxes[((boxes[:, 2:] - boxes[:, :2]) >= MIN_SIDE).all(axis=1)].astype(np.float32)
 
 
 def _mask_planes(sample: Sample) -> np.ndarray | None:
-    """Instance masks and the semantic mask as one stack [N (+ 1), H, W], or None where there are neither."""
+    """Return instance masks and the semantic mask as one stack [N (+ 1), H, W]; None if there are no masks."""
     from pycocotools import mask as rle
 
-    planes = [rle.decode(code) for code in sample.annotation.masks or []]
+    planes = [rle.decode(mask) for mask in sample.annotation.masks or []]
     if sample.semantic is not None:
         planes.append(sample.semantic)
     return np.stack(planes) if planes else None
 
 
 def _unpack_planes(planes: Any, sample: Sample, kept: np.ndarray) -> tuple[list[Any] | None, np.ndarray | None]:
-    """Instance masks that are kept, and the semantic mask.
+    """Return the instance masks of the kept objects, and the semantic mask.
 
-    What a transform uncovers has the value to be ignored in every plane: no class in the semantic mask, and in an
-    instance's mask, where only 1 is the object, ground.
+    Pixels that a transform adds have the value 255 in all planes: ignored in the semantic mask, and background in an
+    instance mask, in which only 1 is the object.
     """
     from pycocotools import mask as rle
 

@@ -1,8 +1,8 @@
-"""Albumentations without its call home: the package is imported from here and nowhere else."""
+"""Import of albumentations without its check for updates. Other modules import albumentations from here."""
 
 import os
 
-# Without this albumentations asks its package index for a newer release when it is imported.
+# Otherwise albumentations asks its package index for a newer version when it is imported.
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 import albumentations
 

@@ -1,4 +1,4 @@
-"""SSD's augmentation of scale (Liu et al. 2015, sections 2.2 and 3.6): zooming out, and crops around objects."""
+"""Augmentation of SSD (Liu et al. 2015, sections 2.2 and 3.6): zooming out, and crops around objects."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,61 +7,76 @@ import numpy as np
 from albumentations.augmentations.crops.transforms import BaseCrop
 from numpy.typing import NDArray
 
-from visionkit.data.transforms.create import Schema, transforms
+from visionkit.data.transforms.create import BaseSchema, transforms
 from visionkit.data.transforms.quiet_albumentations import albumentations
 
-TRIALS = 50
-"""Crops that are tried for one overlap before the image is left whole (the authors' code)."""
+MAX_TRIALS = 50
+"""Number of random crops per IoU bound; if none fits, the image is not cropped (as in the authors' code)."""
 
 MEAN_COLOR = (123, 117, 104)
-"""ImageNet's, RGB."""
+"""Mean RGB color of ImageNet."""
 
 
 @transforms.register("ZoomOut")
 class ZoomOut(albumentations.Pad):
-    """Lay the image on a larger ground of one color, so that its objects are small (section 3.6).
+    """Place the image on a larger background of one color, so that its objects become small (section 3.6).
 
     Args:
-        max_scale: sides of the ground at most, as multiples of the image's; drawn evenly from 1.
-        fill: RGB in 0..255 of the ground.
+        max_scale: maximum size of the background relative to the image; uniform from 1.
+        fill: RGB color of the background, in 0..255.
         p: probability.
+
+    Example:
+        >>> from visionkit.data.transforms.augmentation import Augmentation
+        >>> from visionkit.data.datasets.shapes import Shapes
+        >>> augmentation = Augmentation([{"name": "ZoomOut", "p": 1.0}])
+        >>> augmentation(Shapes(size=64)[0]).size >= (64, 64)
+        True
     """
 
-    class InitSchema(Schema):  # type: ignore[misc, valid-type]
-        """What albumentations holds the arguments to."""
+    class InitSchema(BaseSchema):
+        """Types of the arguments, which albumentations checks."""
 
         max_scale: float
         fill: Sequence[float]
 
     def __init__(self, max_scale: float = 4.0, fill: Sequence[float] = MEAN_COLOR, p: float = 0.5) -> None:
         if max_scale < 1:
-            raise ValueError(f"max_scale {max_scale} must be at least 1")
+            raise ValueError(f"max_scale={max_scale} must be at least 1")
         super().__init__(fill=tuple(fill), p=p)
         self.max_scale = max_scale
 
     def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
-        """Draw the ground's size and the image's place on it."""
+        """Draw the size of the background and the position of the image on it."""
         scale = self.py_random.uniform(1, self.max_scale)
-        more = [round(side * scale) - side for side in params["shape"][:2]]
-        top, left = (self.py_random.randint(0, free) for free in more)
-        return {"pad_top": top, "pad_left": left, "pad_bottom": more[0] - top, "pad_right": more[1] - left}
+        added = [round(side * scale) - side for side in params["shape"][:2]]
+        top, left = (self.py_random.randint(0, free) for free in added)
+        return {"pad_top": top, "pad_left": left, "pad_bottom": added[0] - top, "pad_right": added[1] - left}
 
 
 @transforms.register("IouCrop")
 class IouCrop(BaseCrop):
-    """Cut out a part whose IoU with an object reaches a bound that is drawn first (section 2.2, data augmentation).
+    """Crop a random region whose IoU with an object is at least a random bound (section 2.2, data augmentation).
 
-    Objects stay if their center does. Crowds stay with any part of them, so that it trains as nothing.
+    An object is kept if its center is inside the crop. A crowd is kept if any part of it is inside, so that this part
+    is ignored in the loss.
 
     Args:
-        min_ious: bounds to draw from; besides them, the image may stay whole.
-        min_side: sides of the part at least, as shares of the image's.
-        max_ratio: of its longer to its shorter side, both as shares of the image's.
+        min_ious: IoU bounds, one of which is drawn; with the same probability the image is not cropped.
+        min_side: minimum height and width of the crop, relative to the image.
+        max_ratio: maximum ratio of the crop's longer to its shorter side, both relative to the image.
         p: probability.
+
+    Example:
+        >>> from visionkit.data.transforms.augmentation import Augmentation
+        >>> from visionkit.data.datasets.shapes import Shapes
+        >>> augmentation = Augmentation([{"name": "IouCrop", "min_side": 0.5}])
+        >>> augmentation(Shapes(size=64)[0]).size >= (32, 32)
+        True
     """
 
-    class InitSchema(Schema):  # type: ignore[misc, valid-type]
-        """What albumentations holds the arguments to."""
+    class InitSchema(BaseSchema):
+        """Types of the arguments, which albumentations checks."""
 
         min_ious: Sequence[float]
         min_side: float
@@ -75,53 +90,53 @@ class IouCrop(BaseCrop):
         p: float = 1.0,
     ) -> None:
         if not 0 < min_side <= 1 <= max_ratio:
-            raise ValueError(f"0 < min_side {min_side} <= 1 <= max_ratio {max_ratio} must hold")
+            raise ValueError(f"min_side={min_side} must be above 0 and at most 1, max_ratio={max_ratio} at least 1")
         super().__init__(p=p)
         self.min_ious, self.min_side, self.max_ratio = tuple(min_ious), min_side, max_ratio
 
     def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
-        """Draw the part, xyxy in pixels."""
+        """Draw the crop, xyxy in pixels."""
         height, width = params["shape"][:2]
         objects = data.get("bboxes")
         boxes = np.zeros((0, 4)) if objects is None or not len(objects) else np.asarray(objects, np.float64)[:, :4]
-        part = self._draw(boxes)
-        x1, y1, x2, y2 = (part * [width, height, width, height]).round().astype(int).tolist()
+        crop = self._draw(boxes)
+        x1, y1, x2, y2 = (crop * [width, height, width, height]).round().astype(int).tolist()
         return {"crop_coords": (x1, y1, max(x2, x1 + 1), max(y2, y1 + 1))}
 
     def apply_to_bboxes(self, bboxes: Any, crop_coords: tuple[int, int, int, int], **params: Any) -> Any:
-        """From boxes [N, 5 or 6] in shares of the image to those in shares of the part; the sixth column: crowds."""
+        """Return boxes relative to the crop from boxes [N, 5 or 6] relative to the image; column 6 marks crowds."""
         height, width = params["shape"][:2]
         x1, y1, x2, y2 = crop_coords
-        part = np.array([[x1 / width, y1 / height, x2 / width, y2 / height]])
-        stays = _centers_inside(part, bboxes)[0] | bboxes[:, 5:6].any(axis=1)
-        return super().apply_to_bboxes(bboxes[stays], crop_coords, **params)
+        crop = np.array([[x1 / width, y1 / height, x2 / width, y2 / height]])
+        kept = _centers_inside(crop, bboxes)[0] | bboxes[:, 5:6].any(axis=1)
+        return super().apply_to_bboxes(bboxes[kept], crop_coords, **params)
 
     def _draw(self, boxes: NDArray[np.float64]) -> NDArray[np.float64]:
-        """A part of the image, all in shares of its sides; the whole where none is found."""
+        """Return a crop, xyxy relative to the image; the whole image if no crop fits."""
         whole = np.array([0.0, 0.0, 1.0, 1.0])
         bound = self.py_random.choice([None, *self.min_ious])
         if bound is None or not len(boxes):
             return whole
-        sides = self.random_generator.uniform(self.min_side, 1, (TRIALS, 2))
-        corners = self.random_generator.uniform(0, 1, (TRIALS, 2)) * (1 - sides)
-        parts = np.concatenate([corners, corners + sides], axis=1)
-        fits = (sides.max(axis=1) <= self.max_ratio * sides.min(axis=1)) & _reaches(parts, boxes, bound)
-        return parts[fits.argmax()] if fits.any() else whole
+        sides = self.random_generator.uniform(self.min_side, 1, (MAX_TRIALS, 2))
+        corners = self.random_generator.uniform(0, 1, (MAX_TRIALS, 2)) * (1 - sides)
+        crops = np.concatenate([corners, corners + sides], axis=1)
+        fits = (sides.max(axis=1) <= self.max_ratio * sides.min(axis=1)) & _reaches(crops, boxes, bound)
+        return crops[fits.argmax()] if fits.any() else whole
 
 
-def _reaches(parts: NDArray[np.float64], boxes: NDArray[np.float64], bound: float) -> NDArray[np.bool_]:
-    """Which parts [T, 4] hold the center of a box of [N, 4] whose IoU with them is at least `bound`; bool [T]."""
-    common = np.minimum(parts[:, None, 2:], boxes[:, 2:]) - np.maximum(parts[:, None, :2], boxes[:, :2])
-    both = common.clip(0).prod(axis=2)
-    areas = [(one[:, 2:] - one[:, :2]).prod(axis=1) for one in (parts, boxes)]
-    iou = both / (areas[0][:, None] + areas[1] - both).clip(1e-12)
-    result: NDArray[np.bool_] = (_centers_inside(parts, boxes) & (iou >= bound)).any(axis=1)
+def _reaches(crops: NDArray[np.float64], boxes: NDArray[np.float64], bound: float) -> NDArray[np.bool_]:
+    """Return which crops [T, 4] contain the center of a box [N, 4] and have an IoU of `bound` with it; bool [T]."""
+    sides = np.minimum(crops[:, None, 2:], boxes[:, 2:]) - np.maximum(crops[:, None, :2], boxes[:, :2])
+    intersection = sides.clip(0).prod(axis=2)
+    crop_areas, box_areas = ((corners[:, 2:] - corners[:, :2]).prod(axis=1) for corners in (crops, boxes))
+    iou = intersection / (crop_areas[:, None] + box_areas - intersection).clip(1e-12)
+    result: NDArray[np.bool_] = (_centers_inside(crops, boxes) & (iou >= bound)).any(axis=1)
     return result
 
 
-def _centers_inside(parts: NDArray[np.float64], boxes: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Whose center, of boxes [N, 4 or more], lies in which part [T, 4]; bool [T, N]."""
+def _centers_inside(crops: NDArray[np.float64], boxes: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return which crops [T, 4] contain the centers of which boxes [N, 4 or more]; bool [T, N]."""
     centers = (boxes[:, :2] + boxes[:, 2:4]) / 2
-    between: NDArray[np.bool_] = (parts[:, None, :2] < centers) & (centers < parts[:, None, 2:])
+    between: NDArray[np.bool_] = (crops[:, None, :2] < centers) & (centers < crops[:, None, 2:])
     inside: NDArray[np.bool_] = np.all(between, axis=2)
     return inside

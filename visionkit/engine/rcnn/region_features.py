@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from visionkit.data.batch import TaskDataset, WorkerStart
-from visionkit.data.cached_features import digest, digest_of_array
+from visionkit.data.batch import TargetDataset, WorkerInit
 from visionkit.data.datamodule import VisionData
+from visionkit.data.digest import digest, digest_array
 from visionkit.data.io.atomic_write import atomic_write
 from visionkit.engine.fingerprint import backbone_structure, fingerprint, weights_digest
 from visionkit.engine.fitting_stage import FittingContext
@@ -96,7 +96,7 @@ def collect_regions(context: FittingContext) -> TrainingRegions:
             logger.info("region features: %d of %d images", len(files), len(context.data.dataset("train")))
     logger.info("region features: %d of %d images computed, in %s", folder.computed, len(files), folder.path)
     names = (path.stem.encode() for path in files)
-    labels = (digest_of_array(part.numpy()) for found in objects for part in (found.labels, found.crowds))
+    labels = (digest_array(part.numpy()) for found in objects for part in (found.labels, found.crowds))
     return TrainingRegions(files, objects, digest(folder.path.name.encode(), *names, *labels))
 
 
@@ -132,7 +132,7 @@ class RegionFeatureFolder:
         (proposals,) = check_proposals([resized.get("proposals")], 1)
         regions = torch.cat([objects.boxes, proposals])
         content = (image.numpy(), regions.numpy(), np.array(len(objects.boxes)))
-        name = digest(*map(digest_of_array, content)).hex()
+        name = digest(*map(digest_array, content)).hex()
         path = self.path / name[:2] / f"{name}.npz"
         if not zipfile.is_zipfile(path):  # missing or truncated
             arrays = self._compute(image, regions, objects)
@@ -178,11 +178,11 @@ class RegionFeatureFolder:
 
 def _training_images(data: VisionData) -> Iterator[tuple[Tensor, Target]]:
     loader = DataLoader(
-        TaskDataset(data.dataset("train"), proposals=data.proposals()),
+        TargetDataset(data.dataset("train"), proposals=data.proposals()),
         batch_size=data.batch_size,
         num_workers=data.num_workers,
         collate_fn=list,
-        worker_init_fn=WorkerStart(0),  # proposals may have to be searched
+        worker_init_fn=WorkerInit(0),  # proposals may have to be searched
     )
     for items in loader:
         yield from items

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from visionkit.data.cached_features import digest
+from visionkit.data.digest import digest
 from visionkit.engine.fitting_stage import FittingContext, FittingStage
 from visionkit.engine.rcnn.region_features import TrainingRegions, collect_regions
 from visionkit.models.detection.rcnn.rcnn import RCNN

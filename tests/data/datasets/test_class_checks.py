@@ -2,7 +2,7 @@ import pytest
 from PIL import Image
 
 from visionkit.data.datamodule import VisionData
-from visionkit.data.datasets.class_names import refuse_different_classes
+from visionkit.data.datasets.class_checks import check_same_classes
 from visionkit.errors import DataError
 
 CASES = {
@@ -21,13 +21,13 @@ CASES = {
 def test_what_differs_is_named(case):
     named, message = CASES[case]
     with pytest.raises(DataError, match=message) as caught:
-        refuse_different_classes(named)
+        check_same_classes(named)
     assert len(str(caught.value).splitlines()) <= 5
     assert r"data.classes" in str(caught.value)
 
 
 def test_equal_classes_pass():
-    refuse_different_classes({"train": ["a", "b"], "val": ("a", "b")})
+    check_same_classes({"train": ["a", "b"], "val": ("a", "b")})
 
 
 def test_a_class_that_training_lacks_is_named_and_the_advice_helps(tmp_path):

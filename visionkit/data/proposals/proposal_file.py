@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visionkit.data.datasets.base import VisionDataset
-from visionkit.data.datasets.repair_boxes import ROUNDING, SMALLEST_SIDE
+from visionkit.data.datasets.repair_boxes import MIN_SIDE, ROUNDING_TOLERANCE
 from visionkit.errors import DataError
 from visionkit.text import format_list
 
@@ -66,7 +66,7 @@ class ProposalFile:
             raise DataError(f"{self.path} has no proposals for the image {image_id!r}\n{self._what_it_has()}")
         boxes = self._checked(image_id, self._by_id[str(image_id)])
         bound = np.array([width, height, width, height], np.float32)
-        outside = (boxes < -ROUNDING) | (boxes > bound + ROUNDING)
+        outside = (boxes < -ROUNDING_TOLERANCE) | (boxes > bound + ROUNDING_TOLERANCE)
         if outside.any():
             wrong = boxes[outside.any(axis=1)][0].tolist()
             raise DataError(
@@ -74,7 +74,7 @@ class ProposalFile:
                 f"{height} high\nis the order of its coordinates x1 y1 x2 y2, and is it for these images?"
             )
         clipped = np.clip(boxes, 0, bound)
-        return clipped[((clipped[:, 2:] - clipped[:, :2]) >= SMALLEST_SIDE).all(axis=1)]
+        return clipped[((clipped[:, 2:] - clipped[:, :2]) >= MIN_SIDE).all(axis=1)]
 
     def _what_it_has(self) -> str:
         return (

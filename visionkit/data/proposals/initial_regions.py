@@ -16,7 +16,7 @@ SMOOTHING = 0.8
 """Sigma in pixels of the Gaussian before segmenting (Uijlings et al. 2013, section 5)."""
 DERIVATIVE_SIGMA = 1.0
 """Sigma in pixels of the Gaussian derivatives of the texture (section 3.2)."""
-STRONGEST_EDGE = 100.0
+MAX_DERIVATIVE = 100.0
 """Derivative, in gray values a pixel, that would fall beyond the last bin; the sharpest edge has about 90."""
 
 
@@ -40,7 +40,7 @@ class Regions:
 
 
 @dataclass
-class Bins:
+class PixelBins:
     """For each pixel and kind of value the bin it falls into, the same for every segmentation of an image.
 
     Attributes:
@@ -76,12 +76,12 @@ def segment(image: ImageArray, scale: float) -> NDArray[np.int64]:
     return labels
 
 
-def bins_of(image: ImageArray) -> Bins:
+def compute_bins(image: ImageArray) -> PixelBins:
     """Sort colors and Gaussian derivatives in eight directions of an image uint8 [H, W, C] into bins."""
     channels = [np.ascontiguousarray(image[..., channel]) for channel in range(image.shape[2])]
     colors = [(channel.astype(np.uint16) * COLOR_BINS // 256).astype(np.uint8) for channel in channels]
     textures = [_derivative_bins(channel) for channel in channels]
-    return Bins(np.stack(colors).reshape(len(channels), -1), np.concatenate(textures))
+    return PixelBins(np.stack(colors).reshape(len(channels), -1), np.concatenate(textures))
 
 
 def _derivative_bins(channel: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -90,10 +90,10 @@ def _derivative_bins(channel: NDArray[np.uint8]) -> NDArray[np.uint8]:
     across, down = (cv2.Sobel(smooth, cv2.CV_32F, *order, ksize=1, scale=0.5) for order in ((1, 0), (0, 1)))
     angles = 2 * np.pi * np.arange(ORIENTATIONS, dtype=np.float32) / ORIENTATIONS
     found = np.cos(angles)[:, None] * across.reshape(1, -1) + np.sin(angles)[:, None] * down.reshape(1, -1)
-    return (found * (TEXTURE_BINS / STRONGEST_EDGE)).clip(0, TEXTURE_BINS - 1).astype(np.uint8)
+    return (found * (TEXTURE_BINS / MAX_DERIVATIVE)).clip(0, TEXTURE_BINS - 1).astype(np.uint8)
 
 
-def describe(labels: NDArray[np.int64], bins: Bins) -> Regions:
+def measure_regions(labels: NDArray[np.int64], bins: PixelBins) -> Regions:
     """Measure segments.
 
     Args:
@@ -132,7 +132,7 @@ def _boxes(labels: NDArray[np.int64], count: int) -> NDArray[np.int64]:
 
 
 def _touching(labels: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """Pairs of regions with pixels side by side, also corner to corner, as segments are joined over corners too."""
+    """Return the pairs of regions that touch, also at a corner, because segments are joined across corners too."""
     sides = [
         (labels[:, :-1], labels[:, 1:]),
         (labels[:-1], labels[1:]),

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from visionkit.data.datasets.shapes import Shapes
-from visionkit.data.stats.color import rgb_principal_axes, sample_pixels
+from visionkit.data.stats.color_statistics import rgb_principal_axes, sample_pixels
 
 pixels = hnp.arrays(np.uint8, st.tuples(st.integers(1, 30), st.just(3)))
 

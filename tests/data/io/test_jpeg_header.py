@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from visionkit.data.io.images import decode_image
-from visionkit.data.io.jpeg import Frame, find_frame, is_plain_jpeg
+from visionkit.data.io.jpeg_header import Frame, find_frame_header, is_plain_jpeg
 
 VALUES = np.random.default_rng(0).integers(0, 256, (21, 34, 3), np.uint8)
 
@@ -22,19 +22,19 @@ def jpeg(mode="RGB", **options):
 @pytest.mark.parametrize(("mode", "components"), [("L", 1), ("RGB", 3), ("CMYK", 4)])
 def test_the_frame_is_found_in_every_kind_of_file(mode, components, options):
     data = jpeg(mode, **options)
-    assert find_frame(data) == Frame(8, 21, 34, components)
+    assert find_frame_header(data) == Frame(8, 21, 34, components)
     assert is_plain_jpeg(data) == (components != 4)
 
 
 def test_fill_bytes_before_a_marker_are_passed_over():
     data = jpeg()
-    assert find_frame(data[:2] + b"\xff\xff\xff" + data[2:]) == find_frame(data)
+    assert find_frame_header(data[:2] + b"\xff\xff\xff" + data[2:]) == find_frame_header(data)
 
 
 @given(st.binary(max_size=60))
 def test_no_bytes_make_it_fail(data):
     assert is_plain_jpeg(data) in (True, False)
-    find_frame(b"\xff\xd8" + data)
+    find_frame_header(b"\xff\xd8" + data)
 
 
 @given(st.integers(0, 400))

@@ -1,0 +1,111 @@
+"""Base classes of the formats that have one class per image and no objects (folder, csv, cifar, mnist, arrays)."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visionkit.data.datasets.base import NoSemanticMasks
+from visionkit.data.datasets.packed_sequence import PackedSequence
+from visionkit.data.io.bad_files import BadFilePolicy, find_readable
+from visionkit.data.io.images import ImageArray, image_size, read_image
+from visionkit.structures import Annotation, Sample
+
+
+class ClassificationDataset(NoSemanticMasks, ABC):
+    """Base class: images with one class each, from any source.
+
+    A subclass sets the attributes in its constructor.
+
+    Attributes:
+        labels: int64 [images], 0..K-1; -1 if the image has no single class.
+        class_names, category_ids, report: see `VisionDataset`.
+    """
+
+    labels: NDArray[np.int64]
+    class_names: list[str]
+    category_ids: list[int]
+    report: dict[str, int]
+
+    @abstractmethod
+    def image(self, index: int) -> ImageArray:
+        """Return the image, uint8 [H, W, 3], RGB."""
+
+    @abstractmethod
+    def name(self, index: int) -> str:
+        """Return the name of the image, which is also its id; it must be the same in every run."""
+
+    def set_class_names(self, names: list[str]) -> None:
+        """Set the class names; the category ids become 1..K, because these formats store none."""
+        self.class_names, self.category_ids = names, list(range(1, len(names) + 1))
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> Sample:
+        name, image_id = self.name(index), self.image_id(index)
+        return Sample(self.image(index), image_id, name, label=self.label(index), tags=self.tags(index))
+
+    def image_id(self, index: int) -> str:
+        """Return the name of the image."""
+        return self.name(index)
+
+    def label(self, index: int) -> int | None:
+        """See `VisionDataset`."""
+        label = int(self.labels[index])
+        return None if label < 0 else label
+
+    def tags(self, index: int) -> NDArray[np.int64] | None:
+        """Return the image's class as the only tag; see `VisionDataset`."""
+        return None if self.labels[index] < 0 else self.labels[index : index + 1].copy()
+
+    def annotation(self, index: int) -> Annotation:
+        """Return an empty annotation: the objects are unknown."""
+        return Annotation()
+
+    def image_size(self, index: int) -> tuple[int, int]:
+        """Return (height, width) in pixels; this decodes the image, because its size is stored nowhere else."""
+        height, width = self.image(index).shape[:2]
+        return height, width
+
+
+class ClassificationFileDataset(ClassificationDataset):
+    """Base class: image files with one class each.
+
+    Args:
+        folder: folder of the images.
+        names: file name of each image, relative to `folder`.
+        labels: int64 [images], class of each image.
+        on_bad_file: what to do with unreadable files, see `find_readable`.
+        report: counts by reason, which are added to.
+
+    Attributes:
+        kept: bool, one per name given: whether the image is part of the dataset.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        names: Sequence[str],
+        labels: NDArray[np.int64],
+        on_bad_file: BadFilePolicy,
+        report: dict[str, int],
+    ) -> None:
+        self.folder, self.report = folder, report
+        self.kept = find_readable(folder, names, on_bad_file, report)
+        self.names = PackedSequence([name for name, keep in zip(names, self.kept, strict=True) if keep])
+        self.labels = labels[self.kept]
+
+    def image(self, index: int) -> ImageArray:
+        """See `ClassificationDataset`."""
+        return read_image(self.folder / self.names[index])
+
+    def name(self, index: int) -> str:
+        """Return the file name relative to `folder`."""
+        return self.names[index]
+
+    def image_size(self, index: int) -> tuple[int, int]:
+        """Return (height, width) in pixels after EXIF rotation, from the file's header."""
+        return image_size(self.folder / self.names[index])
