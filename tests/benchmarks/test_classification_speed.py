@@ -16,8 +16,9 @@ from torch.nn import functional
 from visionkit.backbones import create_backbone
 from visionkit.data.batch import Batch
 from visionkit.models import create_model
+from visionkit.pipelines import RuntimeOptions
 from visionkit.preprocessing.classification import ClassificationPreprocessOptions
-from visionkit.tasks import Classification, RuntimeOptions
+from visionkit.tasks import Classification
 
 ON_GPU = torch.cuda.is_available()
 DEVICE = torch.device("cuda" if ON_GPU else "cpu")

@@ -10,7 +10,6 @@ import sys
 import pytest
 
 from tests.real_data import REPOSITORY
-from visionkit.cli.config.catalogue import PACKAGE
 
 ROUNDS = 9
 NOTHING = ["-c", "pass"]
@@ -53,7 +52,7 @@ def test_many_more_models_cost_next_to_nothing(words, tmp_path, capsys):
     for folder in (few, many):
         for part in ("recipes", "data"):
             shutil.copytree(REPOSITORY / part, folder / part)
-        shutil.copytree(PACKAGE, folder / "visionkit", ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(REPOSITORY / "visionkit", folder / "visionkit", ignore=shutil.ignore_patterns("__pycache__"))
     models = many / "visionkit" / "models" / "detection"
     text = (models / "faster_rcnn.py").read_text()
     for number in range(MORE_MODELS):

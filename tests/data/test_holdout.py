@@ -3,8 +3,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from visionkit.data.datasets.shapes import Shapes
-from visionkit.data.datasets.subset import SubsetDataset
 from visionkit.data.holdout import stratified_holdout
 from visionkit.errors import ConfigError
 
@@ -57,18 +55,3 @@ def test_a_share_that_leaves_one_side_empty_is_refused(fraction):
 def test_nothing_to_hold_out_is_refused(labels):
     with pytest.raises(ConfigError, match="none can be held out"):
         stratified_holdout(np.array(labels, np.int64), 0.5, 0)
-
-
-def test_a_subset_answers_as_its_reader_does():
-    shapes = Shapes(count=9, size=48)
-    subset = SubsetDataset(shapes, [7, 2, 2])
-    assert len(subset) == 3
-    assert (subset.class_names, subset.category_ids) == (shapes.class_names, shapes.category_ids)
-    for inner, outer in enumerate([7, 2, 2]):
-        assert subset[inner].image_id == outer
-        assert subset.label(inner) == shapes.label(outer)
-        np.testing.assert_array_equal(subset.tags(inner), shapes.tags(outer))
-        np.testing.assert_array_equal(subset.annotation(inner).boxes, shapes.annotation(outer).boxes)
-        assert subset.image_size(inner) == shapes.image_size(outer)
-    with pytest.raises(IndexError):
-        subset[3]

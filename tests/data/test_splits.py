@@ -102,7 +102,7 @@ def test_images_that_share_an_id_train_and_are_not_scored():
     assert len(splits({"train": parts}).dataset("train")) == 23
     for split in ("val", "test"):
         with pytest.raises(
-            DataError, match=rf"{split}: 3 image ids stand for several .*: 0, 1, 2\n.*data\.splits\.{split}"
+            DataError, match=rf"{split}: 3 image ids occur more than once: 0, 1, 2\n.*data\.splits\.{split}"
         ):
             splits({split: parts}).dataset(split)
     held_out = splits({"train": [parts[0], parts[0]]}, holdout=HoldoutOptions(fraction=0.9))

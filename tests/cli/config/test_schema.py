@@ -155,9 +155,9 @@ def test_keys_are_checked_at_every_depth(composed, word):
 
 
 def test_a_transform_takes_the_arguments_of_its_class(composed):
-    from visionkit.data.transforms.create import _albumentations
+    from visionkit.data.transforms.create import _albumentations_transforms
 
-    for name, kind in _albumentations().items():
+    for name, kind in _albumentations_transforms().items():
         static = _transform_section({"name": name})
         taken = inspect.signature(kind.__init__).parameters.values()
         arguments = {given.name for given in taken if given.kind not in (given.VAR_KEYWORD, given.VAR_POSITIONAL)}

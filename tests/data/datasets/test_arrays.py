@@ -50,14 +50,14 @@ def test_images_are_decoded_one_at_a_time(small):
 
 LENGTH = sum(len(encoded(color)) for color in COLORS)
 BAD = {
-    "array missing": ({"labels": None}, "lacks the arrays labels"),
-    "label too high": ({"labels": np.array([1, 2, 1])}, "image 1 has the label 2; the classes are 0 to 1"),
+    "array missing": ({"labels": None}, "has no arrays labels"),
+    "label too high": ({"labels": np.array([1, 2, 1])}, "image 1 has the label 2; labels must be 0 to 1"),
     "label below zero": ({"labels": np.array([1, -1, 1])}, "image 1 has the label -1"),
     "a label too few": ({"labels": np.array([1, 0])}, "3 images and 2 labels"),
     "labels as numbers with points": ({"labels": np.array([1.0, 0.0, 1.0])}, "array labels is float64"),
-    "offsets beyond the end": ({"offsets": np.array([0, 5, 9, LENGTH + 1])}, "offsets must rise from 0"),
-    "falling offsets": ({"offsets": np.array([0, 9, 5, LENGTH])}, "offsets must rise"),
-    "nothing": ({"offsets": np.array([0])}, "offsets must rise"),
+    "offsets beyond the end": ({"offsets": np.array([0, 5, 9, LENGTH + 1])}, "offsets must increase from 0"),
+    "falling offsets": ({"offsets": np.array([0, 9, 5, LENGTH])}, "offsets must increase"),
+    "nothing": ({"offsets": np.array([0])}, "offsets must increase"),
     "pickled names": ({"class_names": np.array(["frog", 1], object)}, "cannot be read as an .npz file"),
     "one class": ({"class_names": np.array(["frog"]), "labels": np.zeros(3, int)}, "has 1 class"),
     "images in the open": ({"jpeg": np.zeros((3, 4, 6, 3), np.uint8)}, r"array jpeg is uint8 \[3, 4, 6, 3\]"),
@@ -81,7 +81,7 @@ def test_a_file_that_is_no_archive_is_refused(tmp_path, small):
     for name in ("text.npz", "cut.npz", "single.npz"):
         with pytest.raises(DataError, match=f"{name} cannot be read as an .npz"):
             ArrayDataset(tmp_path, name)
-    with pytest.raises(DataError, match="no annotation file"):
+    with pytest.raises(DataError, match=r"the annotation file .*gone.npz does not exist"):
         ArrayDataset(tmp_path, "gone.npz")
 
 

@@ -41,7 +41,7 @@ def test_a_class_that_training_lacks_is_named_and_the_advice_helps(tmp_path):
         data.dataset("val")
     listed = VisionData(**card, classes=["cat", "dog"])
     assert [len(listed.dataset(name)) for name in ("train", "val")] == [2, 2]
-    assert listed.dataset("val").report == {"folders of other classes left out": 1}
+    assert listed.dataset("val").report == {"folders of other classes skipped": 1}
 
 
 def test_a_class_that_validation_lacks_may_be_listed(tmp_path):

@@ -78,12 +78,12 @@ def test_chosen_classes_have_their_order_with_or_without_the_background_named(tm
         assert data.class_names == ["background", "tie", "shirt"]
         assert np.unique(data.semantic(0)).tolist() == [0, 1, 2]
     assert opened(tmp_path, [TIE, SHIRT, CROWD], classes=["tie", "shirt"]).report == {
-        "objects of other classes left out": 1
+        "objects of other classes skipped": 1
     }
 
 
 def test_a_image_of_another_size_than_stated_is_refused(tmp_path):
     data = opened(tmp_path, [TIE])
     Image.new("RGB", (SIDE, SIDE + 1)).save(tmp_path / "1.png")
-    with pytest.raises(DataError, match=r"11 x 10 pixels .*, its mask 10 x 10"):
+    with pytest.raises(DataError, match=r"11 x 10 pixels .*, but its mask has 10 x 10"):
         data[0]

@@ -68,13 +68,13 @@ def lines(*rows):
 
 
 BAD = {
-    "no header": ("a.png,cat\nb.png,dog\n", {}, "no column path and label, but 'a.png, cat'"),
+    "no header": ("a.png,cat\nb.png,dog\n", {}, "no column path and label; its columns are 'a.png, cat'"),
     "other signs": (TABLE.replace(",", ";"), {}, "(?s)has no column path and label.*set delimiter: ';'"),
     "one column": ("path\na.png\n", {}, "no column label"),
     "nothing": ("", {}, "no column path and label"),
-    "header alone": ("path,label\n", {}, "no line below its header"),
-    "short line": (lines("a.png,cat", "b.png"), {}, "line 3: the header names 2 columns"),
-    "long line": (lines("a.png,cat", "b.png,dog,3"), {}, "line 3: the header names 2 columns"),
+    "header alone": ("path,label\n", {}, "no rows below its header"),
+    "short line": (lines("a.png,cat", "b.png"), {}, "line 3: the number of columns is not 2"),
+    "long line": (lines("a.png,cat", "b.png,dog,3"), {}, "line 3: the number of columns is not 2"),
     "open quote": (lines('a.png,"cat'), {}, "cannot be read as a UTF-8 CSV"),
     "Latin-1": ("path,label\na.png,B\xe4r\n".encode("latin-1"), {}, "cannot be read as a UTF-8 CSV"),
     "empty label": (lines("a.png,cat", "b.png,"), {}, "line 3: the label is empty"),
@@ -82,11 +82,11 @@ BAD = {
     "half a list": (lines("a.png,wet|", "b.png,red"), {"separator": "|"}, "line 2: the label is empty"),
     "unknown label": (lines("a.png,cat", "b.png,dgo"), {"classes": ["cat", "dog"]}, "line 3: .*'dgo'; did you mean"),
     "unknown tag": (lines("a.png,cat|cow"), {"classes": ["cat"], "separator": "|"}, "line 2: unknown label 'cow'"),
-    "missing file": (lines("a.png,cat", "x.png,dog", "y.png,dog"), {}, r"line 3: there is no image .*x\.png; 2"),
-    "climbing path": (lines("../labels.csv,cat", "a.png,dog"), {}, "line 2: the path '../labels.csv' leads out"),
-    "absolute path": (lines("a.png,dog", "/etc/passwd,cat"), {}, "line 3: the path '/etc/passwd' leads out"),
-    "zero byte": (lines("a.png,dog", "a\0.png,cat"), {}, "leads out|cannot be read"),
-    "repeated": (lines("a.png,cat", "b.png,dog", "./a.png,dog"), {}, "line 4: ./a.png stands in line 2 already"),
+    "missing file": (lines("a.png,cat", "x.png,dog", "y.png,dog"), {}, r"line 3: the image .*x\.png does not exist; 2"),
+    "climbing path": (lines("../labels.csv,cat", "a.png,dog"), {}, "line 2: the path '../labels.csv' is outside"),
+    "absolute path": (lines("a.png,dog", "/etc/passwd,cat"), {}, "line 3: the path '/etc/passwd' is outside"),
+    "zero byte": (lines("a.png,dog", "a\0.png,cat"), {}, "is outside"),
+    "repeated": (lines("a.png,cat", "b.png,dog", "./a.png,dog"), {}, "line 4: ./a.png is already in line 2"),
     "one class": (lines("a.png,cat", "b.png,cat"), {}, r"has 1 class \(cat\)"),
 }  # fmt: skip
 
@@ -106,7 +106,7 @@ def test_signs_that_cannot_separate_are_refused(small, wrong):
 
 
 def test_a_missing_table_is_named(small):
-    with pytest.raises(DataError, match=r"no annotation file .*other\.csv"):
+    with pytest.raises(DataError, match=r"annotation file .*other\.csv does not exist"):
         CsvDataset(small(), "other.csv")
 
 
@@ -115,7 +115,7 @@ def test_a_link_out_of_the_folder_is_refused(small, tmp_path_factory):
     Image.new("RGB", (4, 4)).save(elsewhere)
     root = small(lines("a.png,cat", "x.png,dog"))
     os.symlink(elsewhere, root / "images" / "x.png")
-    with pytest.raises(DataError, match=r"line 3: the path 'x\.png' leads out"):
+    with pytest.raises(DataError, match=r"line 3: the path 'x\.png' is outside"):
         read(root)
 
 
@@ -126,6 +126,6 @@ def test_bad_files_are_skipped_by_policy_with_their_labels_and_tags(small):
         read(root)[1]
     table = read(root, on_bad_file="skip")
     assert (len(table), table.name(1), table.label(1)) == (2, "inner/c.png", 1)
-    assert table.report == {"images that cannot be read left out": 1}
+    assert table.report == {"unreadable images skipped": 1}
     tagged = read(root, on_bad_file="skip", separator="|")
     assert [tagged.tags(index).tolist() for index in range(2)] == [[2], [1]]

@@ -57,12 +57,12 @@ def test_listed_classes_have_their_order_and_others_are_left_out_and_counted(roo
     Image.new("RGB", (4, 4)).save(_made(root / "cow") / "a.png")
     folder = FolderDataset(root, classes=["dog", "cat"])
     assert (folder.class_names, folder.labels.tolist()) == (["dog", "cat"], [0, 1, 1])
-    assert folder.report == {"folders of other classes left out": 1}
+    assert folder.report == {"folders of other classes skipped": 1}
 
 
 def test_a_listed_class_may_be_empty_and_is_counted(root):
     _made(root / "cow")
-    assert FolderDataset(root, classes=["cat", "cow", "dog"]).report == {"classes without an image": 1}
+    assert FolderDataset(root, classes=["cat", "cow", "dog"]).report == {"classes without images": 1}
     (root / "cow").rmdir()
     assert FolderDataset(root, classes=["cat", "cow", "dog"]).labels.tolist() == [0, 0, 2]
 
@@ -75,12 +75,12 @@ def test_what_is_no_image_is_left_out_and_counted(root):
     folder = FolderDataset(root)
     assert len(folder) == 3
     assert folder.report == {
-        "hidden files and folders left out": 2,
-        "files outside the class folders left out": 1,
-        "files that are no images left out (.txt)": 1,
-        "files that are no images left out (.db)": 1,
-        "files that are no images left out (no ending)": 1,
-        "links to folders not followed": 1,
+        "hidden files and folders skipped": 2,
+        "files outside the class folders skipped": 1,
+        "files that are not images skipped (.txt)": 1,
+        "files that are not images skipped (.db)": 1,
+        "files that are not images skipped (no extension)": 1,
+        "links to folders skipped": 1,
     }
 
 
@@ -102,11 +102,11 @@ def splits_for_classes(root):
 
 
 BAD = {
-    "empty class": (lambda root: _made(root / "cow"), None, "no images of cow; looked for files ending in .*jpg"),
+    "empty class": (lambda root: _made(root / "cow"), None, "no images of cow; the searched file types are .*jpg"),
     "class of texts": (lambda root: (_made(root / "cow") / "a.txt").touch(), None, "no images of cow"),
     "one class": (lambda root: (root / "dog").rename(root / ".dog"), None, r"has 1 class \(cat\)"),
     "one listed class": (lambda root: None, ["cat"], r"has 1 class \(cat\)"),
-    "no folders": (no_folders, None, "has no folders; images are looked for as"),
+    "no folders": (no_folders, None, "has no folders; the expected layout is"),
     "splits": (splits_for_classes, None, "which are splits.*(?s:.)*path: train"),
     "misspelt": (lambda root: None, ["cat", "dogs"], "no folder for dogs of data.classes, but others: dog"),
 }
@@ -153,7 +153,7 @@ def test_a_bad_file_raises_by_name_when_it_is_asked_for_and_the_check_lists_all(
 def test_bad_files_are_skipped_by_policy_counted_and_named(broken, caplog):
     with caplog.at_level(logging.WARNING):
         folder = FolderDataset(broken, on_bad_file="skip")
-    assert folder.report == {"images that cannot be read left out": 3}
+    assert folder.report == {"unreadable images skipped": 3}
     assert folder.labels.tolist() == [0, 0, 1]
     assert not check(folder).problems
     assert "cut.jpg" in caplog.text

@@ -45,17 +45,17 @@ def test_masks_in_a_folder_below_the_images_are_no_images(tmp_path):
 
 def test_what_has_no_counterpart_is_listed(tmp_path):
     touched(tmp_path, *(f"p/{number}.jpg" for number in range(9)), "m/0.png")
-    with pytest.raises(DataError, match=r"8 of 9 images have no mask below .*m: 1.jpg, 2.jpg, 3.jpg, 4.jpg, 5.jpg and"):
+    with pytest.raises(DataError, match=r"8 of 9 images have no mask in .*m: 1.jpg, 2.jpg, 3.jpg, 4.jpg, 5.jpg and"):
         by_name(FilePattern(tmp_path / "p"), FilePattern(tmp_path / "m"))
     with pytest.raises(DataError, match=r"8 of 9 masks have no image"):
         by_name(FilePattern(tmp_path / "m"), FilePattern(tmp_path / "p"))
-    with pytest.raises(DataError, match=r"has no images; looked for files ending in _x.png"):
+    with pytest.raises(DataError, match=r"has no images; the searched file names end in _x.png"):
         by_name(FilePattern(tmp_path / "p", "_x.png"), FilePattern(tmp_path / "m"))
 
 
 def test_two_files_of_one_name_are_refused(tmp_path):
     touched(tmp_path, "p/a.jpg", "p/a.png", "m/a.png")
-    with pytest.raises(DataError, match=r"a.jpg and a.png, of one name"):
+    with pytest.raises(DataError, match=r"a.jpg and a.png, which would have the same counterpart"):
         by_name(FilePattern(tmp_path / "p"), FilePattern(tmp_path / "m"))
 
 
@@ -68,7 +68,7 @@ def test_a_list_gives_pairs_in_its_order(tmp_path):
     touched(tmp_path, "p/b.jpg", "p/a c.jpg", "m/x.png", "m/y.png")
     pairs = in_list(tmp_path, "p/b.jpg m/x.png\n\np/a c.jpg\tm/y.png\n")
     assert (pairs.images, pairs.masks) == (["p/b.jpg", "p/a c.jpg"], ["m/x.png", "m/y.png"])
-    chosen = pairs.chosen(np.array([False, True]))
+    chosen = pairs.select(np.array([False, True]))
     assert (chosen.images, chosen.masks) == (["p/a c.jpg"], ["m/y.png"])
 
 
@@ -82,11 +82,11 @@ def test_a_list_of_names_takes_the_suffixes(tmp_path):
     ("text", "message"),
     [
         ("", "lists no image"),
-        ("a.jpg b.png c.png\n", "neither an image and its mask nor one name"),
-        ("a\n", "one name a line .*image_suffix"),
+        ("a.jpg b.png c.png\n", "must be an image and its mask, or one name"),
+        ("a\n", "one name per line .*set image_suffix"),
         ("a.jpg a.png\na.jpg a.png\n", "1 images occur more than once: a.jpg"),
-        ("../a.jpg a.png\n", "leads out of"),
-        ("a.jpg /a.png\n", "leads out of"),
+        ("../a.jpg a.png\n", "is outside"),
+        ("a.jpg /a.png\n", "is outside"),
         ("b.jpg a.png\n", "1 images are missing: .*b.jpg"),
         ("a.jpg b.png\n", "1 masks are missing: .*b.png"),
     ],

@@ -38,18 +38,18 @@ def test_colors_may_be_several_for_a_class_and_the_first_draws_it():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: resolve_class_names(None, None, None), "nothing names the classes"),
-        (lambda: resolve_class_names({0: "ignore"}, None, None), "nothing names the classes"),
+        (lambda: resolve_class_names(None, None, None), "the class names are unknown"),
+        (lambda: resolve_class_names({0: "ignore"}, None, None), "the class names are unknown"),
         (lambda: resolve_class_names({0: "car", 1: "rode"}, None, ["car", "road"]), "'rode'; did you mean road"),
-        (lambda: resolve_class_names({0: "car"}, None, ["car", "road"]), "values says nothing of road"),
-        (lambda: resolve_class_names({0: "car", 1: "road"}, {"car": [1, 2, 3]}, None), "colors says nothing of road"),
+        (lambda: resolve_class_names({0: "car"}, None, ["car", "road"]), "values has no entry for road"),
+        (lambda: resolve_class_names({0: "car", 1: "road"}, {"car": [1, 2, 3]}, None), "colors has no entry for road"),
         (lambda: classes_by_value({0: "ignore"}, ["a", "b"]), "ignores 0, which would be the class 'a'"),
-        (lambda: classes_by_value({-1: "a"}, ["a"]), "-1 is no whole number from 0 to 65535"),
-        (lambda: classes_by_value({"x": "a"}, ["a"]), "'x' is no whole number"),
-        (lambda: classes_by_value({65536: "a"}, ["a"]), "65536 is no whole number"),
+        (lambda: classes_by_value({-1: "a"}, ["a"]), "-1 must be an integer from 0 to 65535"),
+        (lambda: classes_by_value({"x": "a"}, ["a"]), "'x' must be an integer"),
+        (lambda: classes_by_value({65536: "a"}, ["a"]), "65536 must be an integer"),
         (lambda: classes_by_color({"a": [0, 0, 256]}, ["a"]), "a must be"),
         (lambda: classes_by_color({"a": [0, 0]}, ["a"]), "a must be"),
-        (lambda: classes_by_color({"a": [0, 0, 1], "b": [[0, 0, 1]]}, ["a", "b"]), "stands twice, .* for 'b'"),
+        (lambda: classes_by_color({"a": [0, 0, 1], "b": [[0, 0, 1]]}, ["a", "b"]), "occurs twice, .* for 'b'"),
     ],
 )
 def test_contradictions_are_named(call, message):

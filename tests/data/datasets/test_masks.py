@@ -45,7 +45,7 @@ def test_images_and_masks_come_together(root):
 
 
 def test_255_is_no_class_and_not_ignored_unless_the_card_says_so(root):
-    with pytest.raises(DataError, match=r"labels/0.png has the values 0, 255; no class or `ignore` has 255"):
+    with pytest.raises(DataError, match=r"labels/0.png has the values 0, 255; neither a class nor `ignore` has 255"):
         opened(root, values=None, classes=["membrane", "cell"]).semantic(0)
     ignoring = opened(root, values={255: "ignore"}, classes=["membrane", "cell"])
     assert ignoring.semantic(0).tolist() == MASK.tolist()
@@ -72,7 +72,7 @@ def test_masks_in_colors_are_read_by_the_colors_of_the_card(root):
 
 def test_a_image_and_a_mask_of_different_size_are_refused(root):
     Image.new("L", (2, 3)).save(root / "labels" / "4.png")
-    with pytest.raises(DataError, match=r"images/4.png is 2 x 3 pixels .*, its mask 3 x 2"):
+    with pytest.raises(DataError, match=r"images/4.png has 2 x 3 pixels .*, but its mask has 3 x 2"):
         opened(root)[4]
 
 
@@ -82,7 +82,7 @@ def test_a_mask_must_lie_over_the_upright_image(root):
     Image.new("L", (2, 3)).save(root / "images" / "0.png", exif=exif)
     assert opened(root)[0].semantic.tolist() == CLASSES.tolist()
     Image.new("L", (3, 2)).save(root / "images" / "0.png", exif=exif)
-    with pytest.raises(DataError, match=r"3 x 2 pixels .*after EXIF rotation.*, its mask 2 x 3"):
+    with pytest.raises(DataError, match=r"3 x 2 pixels .*after EXIF rotation.*, but its mask has 2 x 3"):
         opened(root)[0]
 
 
@@ -96,7 +96,7 @@ def test_files_that_cannot_be_read_raise_when_asked_for_or_are_skipped_and_count
     assert len(kept) == 11
     assert kept.name(7) == "8.png"
     what = {"images": "images", "labels": "masks"}[folder]
-    assert kept.report == {f"{what} that cannot be read left out": 1}
+    assert kept.report == {f"unreadable {what} skipped": 1}
 
 
 def test_folds_are_blocks_that_cover_all_images_once(root):
@@ -116,11 +116,11 @@ def test_folds_are_blocks_that_cover_all_images_once(root):
         ({"held_out": True}, ConfigError, "need folds"),
         ({"folds": 5, "fold": 5}, ConfigError, "fold 5 of 5 with 12 images"),
         ({"folds": 13}, ConfigError, "folds is 2 to 12"),
-        ({"masks": "images"}, ConfigError, "both lie in .* and end alike"),
+        ({"masks": "images"}, ConfigError, "have the same folder .* and the same ending"),
         ({"masks": "absent"}, DataError, "absent does not exist"),
-        ({"values": {0: "all"}}, DataError, "from 2 to 254 classes"),
-        ({"values": {n: f"c{n}" for n in range(255)}}, DataError, "from 2 to 254 classes"),
-        ({"list_file": "absent.txt"}, DataError, "there is no annotation file .*absent.txt"),
+        ({"values": {0: "all"}}, DataError, "has 2 to 254 classes"),
+        ({"values": {n: f"c{n}" for n in range(255)}}, DataError, "has 2 to 254 classes"),
+        ({"list_file": "absent.txt"}, DataError, "annotation file .*absent.txt does not exist"),
     ],
 )
 def test_options_that_contradict_each_other_are_refused(root, options, error, message):

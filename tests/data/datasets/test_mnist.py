@@ -41,16 +41,16 @@ def test_classes_name_the_labels(tmp_path):
 
 
 BAD = {
-    "labels for images": ({"images": idx(LABELS)}, "is no idx file of 3 axes: it begins with .* 08 01"),
-    "images for labels": ({"labels": idx(IMAGES)}, r"labels(\.gz)? is no idx file of 1 axes"),
-    "other values": ({"images": idx(IMAGES, kind=0x0D)}, "no idx file of 3 axes"),
-    "no idx": ({"images": b"\x89PNG and so on"}, "no idx file"),
-    "half a head": ({"images": idx(IMAGES)[:9]}, "is no idx file of 3 axes"),
-    "cut": ({"images": idx(IMAGES)[:-1]}, r"head says \[3, 5, 4\], which makes 60 bytes, but there are 59"),
-    "too long": ({"images": idx(IMAGES) + b"0"}, "makes 60 bytes, but there are more"),
+    "labels for images": ({"images": idx(LABELS)}, "not an idx file with 3 dimensions: its first bytes are .* 08 01"),
+    "images for labels": ({"labels": idx(IMAGES)}, r"labels(\.gz)? is not an idx file with 1 dimensions"),
+    "other values": ({"images": idx(IMAGES, kind=0x0D)}, "not an idx file with 3 dimensions"),
+    "no idx": ({"images": b"\x89PNG and so on"}, "not an idx file"),
+    "half a head": ({"images": idx(IMAGES)[:9]}, "is not an idx file with 3 dimensions"),
+    "cut": ({"images": idx(IMAGES)[:-1]}, r"header has the shape \[3, 5, 4\], which needs 60 bytes, but there are 59"),
+    "too long": ({"images": idx(IMAGES) + b"0"}, "needs 60 bytes, but there are more"),
     "a label too few": ({"labels": idx(LABELS[:2])}, "has 3 images and 2 labels"),
     "no images": ({"images": idx(IMAGES[:0]), "labels": idx(LABELS[:0])}, "0 images"),
-    "label too high": ({"labels": idx(LABELS + np.uint8(1))}, "image 2 has the label 10; the classes are 0 to 9"),
+    "label too high": ({"labels": idx(LABELS + np.uint8(1))}, "image 2 has the label 10; labels must be 0 to 9"),
 }  # fmt: skip
 
 
@@ -68,9 +68,9 @@ def test_broken_packing_and_missing_files_are_refused(tmp_path):
     whole = (tmp_path / "images.gz").read_bytes()
     for damaged in (whole[:-12], b"no gzip", whole[:12] + bytes(20) + whole[32:]):
         (tmp_path / "images.gz").write_bytes(damaged)
-        with pytest.raises(DataError, match=r"images\.gz (cannot be unpacked|is no idx file|: its head says)"):
+        with pytest.raises(DataError, match=r"images\.gz (cannot be decompressed|is not an idx file|: the header has)"):
             Mnist(tmp_path, "images", "labels")
-    with pytest.raises(DataError, match=r"no annotation file .*gone"):
+    with pytest.raises(DataError, match=r"annotation file .*gone does not exist"):
         Mnist(tmp_path, "gone", "labels")
 
 
@@ -82,5 +82,5 @@ def test_a_file_that_unpacks_to_far_more_than_it_says_is_not_unpacked(tmp_path):
 
 def test_a_head_that_promises_more_than_there_is_takes_no_memory(tmp_path):
     write(tmp_path, images=idx(IMAGES, lengths=(2**31, 2**15, 2**15)))
-    with pytest.raises(DataError, match="images: its head says"):
+    with pytest.raises(DataError, match="images: the header has"):
         Mnist(tmp_path, "images", "labels")

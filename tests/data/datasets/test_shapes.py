@@ -94,7 +94,7 @@ def test_nothing_visible_is_without_annotation():
         shapes = Shapes(count=60, size=64, max_objects=8, semantic=True)
         random = shapes._generator(index)
         scene = shapes._scene(index, random)
-        ground = shapes_render.background(random, shapes.size, shapes.texture)
+        ground = shapes_render.random_background(random, shapes.size, shapes.texture)
         changed = np.abs(shapes[index].image - np.clip(ground, 0, 255)).max(axis=2) > 1
         annotated = (shapes[index].semantic > 0).astype(np.uint8)
         # An edge or tip may run on for up to two pixels of which the object covers less than half each.

@@ -47,7 +47,7 @@ def test_colors_are_those_of_the_devkit():
 
 def test_own_classes_in_voc_s_layout(root):
     with pytest.raises(
-        DataError, match=r"000002.png has the values 0, 1, 15, 20, 255; no class or `ignore` has 15, 20"
+        DataError, match=r"000002.png has the values 0, 1, 15, 20, 255; neither a class nor `ignore` has 15, 20"
     ):
         opened(root, classes=["background", "cat"]).semantic(0)
 
@@ -57,7 +57,7 @@ def test_what_is_missing_or_listed_twice_is_named(root):
     (top / "SegmentationClass" / "2007_000001.png").unlink()
     with pytest.raises(DataError, match=r"1 masks are missing: .*000001.png"):
         opened(root)
-    with pytest.raises(DataError, match=r"there is no annotation file .*train.txt"):
+    with pytest.raises(DataError, match=r"the annotation file .*train.txt does not exist"):
         opened(root, image_set="train")
     (top / "ImageSets" / "Segmentation" / "val.txt").write_text("2007_000002\n2007_000002\n")
     with pytest.raises(DataError, match="occur more than once"):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from visionkit.data.io.images import find_images, image_size, read_image
+from visionkit.data.io.images import image_size, read_image
 from visionkit.errors import DataError
 
 RAMP = np.arange(48, dtype=np.uint8).reshape(6, 8) * 5
@@ -79,21 +79,5 @@ def test_broken_and_missing_images_are_named(tmp_path):
     (tmp_path / "text.jpg").write_text("no image")
     with pytest.raises(DataError, match=r"text\.jpg cannot be read"):
         read_image(tmp_path / "text.jpg")
-    with pytest.raises(DataError, match="there is no image"):
+    with pytest.raises(DataError, match=r"the image .*gone\.jpg does not exist"):
         read_image(tmp_path / "gone.jpg")
-
-
-def test_folders_are_searched_and_missing_paths_named(tmp_path):
-    (tmp_path / "inner").mkdir()
-    first, second = save(tmp_path / "b.png", RAMP), save(tmp_path / "inner" / "a.PNG", RAMP)
-    (tmp_path / "notes.txt").touch()
-    assert find_images([tmp_path]) == [first, second]
-    with pytest.raises(DataError, match="no file or folder"):
-        find_images([tmp_path / "gone"])
-    with pytest.raises(DataError, match="no images found"):
-        find_images([_empty(tmp_path)])
-
-
-def _empty(tmp_path):
-    (tmp_path / "empty").mkdir()
-    return tmp_path / "empty"

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from visionkit.data.io.images import decode_image
-from visionkit.data.io.jpeg_header import Frame, find_frame_header, is_plain_jpeg
+from visionkit.data.io.jpeg_header import FrameHeader, find_frame_header, is_plain_jpeg
 
 VALUES = np.random.default_rng(0).integers(0, 256, (21, 34, 3), np.uint8)
 
@@ -22,7 +22,7 @@ def jpeg(mode="RGB", **options):
 @pytest.mark.parametrize(("mode", "components"), [("L", 1), ("RGB", 3), ("CMYK", 4)])
 def test_the_frame_is_found_in_every_kind_of_file(mode, components, options):
     data = jpeg(mode, **options)
-    assert find_frame_header(data) == Frame(8, 21, 34, components)
+    assert find_frame_header(data) == FrameHeader(8, 21, 34, components)
     assert is_plain_jpeg(data) == (components != 4)
 
 

@@ -80,14 +80,18 @@ def test_gray_stored_as_rgb_is_read_by_its_values(tmp_path):
 @pytest.mark.parametrize(
     ("values", "coding", "message"),
     [
-        ([[0, 3, 77]], MaskDecoder({0: 0, 1: 1}), r"mask.png has the values 0, 3, 77; no class or `ignore` has 3, 77"),
-        ([[0, 255]], MaskDecoder({0: 0, 1: 1}), r"has the values 0, 255; no class or `ignore` has 255"),
+        (
+            [[0, 3, 77]],
+            MaskDecoder({0: 0, 1: 1}),
+            r"mask.png has the values 0, 3, 77; neither a class nor `ignore` has 3, 77",
+        ),
+        ([[0, 255]], MaskDecoder({0: 0, 1: 1}), r"has the values 0, 255; neither a class nor `ignore` has 255"),
         (
             [[[0, 0, 0], [1, 2, 3]]],
             MaskDecoder({0: 0}, {(0, 0, 0): 0}),
-            r"has the colors \(0, 0, 0\), \(1, 2, 3\); no class or `ignore` has \(1, 2, 3\)",
+            r"has the colors \(0, 0, 0\), \(1, 2, 3\); neither a class nor `ignore` has \(1, 2, 3\)",
         ),
-        ([[[0, 0, 0], [1, 2, 3]]], MaskDecoder({0: 0}), "is in colors: say in the card"),
+        ([[[0, 0, 0], [1, 2, 3]]], MaskDecoder({0: 0}), "is an RGB image: set the class of each color in the card"),
     ],
 )
 def test_what_has_no_meaning_is_named_with_the_file(tmp_path, values, coding, message):
@@ -96,7 +100,7 @@ def test_what_has_no_meaning_is_named_with_the_file(tmp_path, values, coding, me
 
 
 def test_missing_and_broken_masks_are_named(tmp_path):
-    with pytest.raises(DataError, match=r"there is no mask .*nothing.png"):
+    with pytest.raises(DataError, match=r"the mask .*nothing.png does not exist"):
         read_mask(tmp_path / "nothing.png")
     (tmp_path / "text.png").write_text("no image")
     with pytest.raises(DataError, match=r"text.png cannot be read"):

@@ -62,7 +62,7 @@ TWICE = np.array([[10, 10, 40, 30]] * 2, np.float32)
 def test_a_warp_that_drops_corners_is_refused(name, proposals):
     """Those of two boxes that are the same become four, which would make one box without complaint."""
     steps = {"name": "HorizontalFlip", "p": 1.0}, {"name": name, "p": 1.0}
-    with pytest.raises(ConfigError, match=rf"of the {4 * len(proposals)} corners .* HorizontalFlip, {name}\n"):
+    with pytest.raises(ConfigError, match=rf"of {4 * len(proposals)} corners .* HorizontalFlip, {name}\n"):
         augmented(*steps, proposals=proposals)
     assert augmented(*steps, proposals=proposals[:0]).proposals.shape == (0, 4)
 

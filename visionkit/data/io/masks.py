@@ -139,6 +139,6 @@ def _unknown_values(stored: NDArray[Any], wrong: NDArray[np.bool_], path: Path) 
 
     pixels = stored.reshape(-1, *stored.shape[2:])
     return DataError(
-        f"the mask {path} has the {kind} {list_values(pixels)}\n"
+        f"the mask {path} has the {kind} {list_values(pixels)}; "
         f"neither a class nor `ignore` has {list_values(pixels[wrong.ravel()])}"
     )
