@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from visionkit.models.create import create_model, list_models, register_model
     from visionkit.models.detection.fast_rcnn import FastRCNN
     from visionkit.models.detection.faster_rcnn import FasterRCNN
+    from visionkit.models.detection.from_torchvision import FromTorchvision
     from visionkit.models.detection.mask_rcnn import MaskRCNN
     from visionkit.models.detection.parts.anchors import AnchorOptions
     from visionkit.models.detection.parts.roi_heads import RoIOptions
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
         make_ensemble,
     )
     from visionkit.pipelines.results import ClassificationResult, DetectionResult, SegmentationResult
+    from visionkit.pipelines.runtime import RuntimeOptions
     from visionkit.pipelines.segmentation import SegmentationInferenceOptions, SegmentationPipeline
     from visionkit.preprocessing.classification import ClassificationPreprocessOptions
     from visionkit.preprocessing.detection import DetectionPreprocessOptions
@@ -114,6 +116,7 @@ __all__ = [
     "FastRCNN",
     "FasterRCNN",
     "FocalLossOptions",
+    "FromTorchvision",
     "HoldoutOptions",
     "MaskRCNN",
     "MetricResults",
@@ -128,6 +131,7 @@ __all__ = [
     "RPNOptions",
     "RetinaNet",
     "RoIOptions",
+    "RuntimeOptions",
     "SVMOptions",
     "Sample",
     "ScheduleOptions",
@@ -201,6 +205,7 @@ _MODULES = {
     "register_model": "visionkit.models.create",
     "FastRCNN": "visionkit.models.detection.fast_rcnn",
     "FasterRCNN": "visionkit.models.detection.faster_rcnn",
+    "FromTorchvision": "visionkit.models.detection.from_torchvision",
     "MaskRCNN": "visionkit.models.detection.mask_rcnn",
     "AnchorOptions": "visionkit.models.detection.parts.anchors",
     "RoIOptions": "visionkit.models.detection.parts.roi_heads",
@@ -242,6 +247,7 @@ _MODULES = {
     "ClassificationResult": "visionkit.pipelines.results",
     "DetectionResult": "visionkit.pipelines.results",
     "SegmentationResult": "visionkit.pipelines.results",
+    "RuntimeOptions": "visionkit.pipelines.runtime",
     "SegmentationInferenceOptions": "visionkit.pipelines.segmentation",
     "SegmentationPipeline": "visionkit.pipelines.segmentation",
     "ClassificationPreprocessOptions": "visionkit.preprocessing.classification",

@@ -14,6 +14,11 @@ class RuntimeOptions:
         channels_last: keep the channels of each pixel together in memory: faster on CPUs and GPUs.
         compile: compile the network with torch.compile when training starts; pays off in long runs on a GPU. A loaded
             checkpoint is not compiled, because that takes a minute before the first image.
+
+    Example:
+        >>> import visionkit as vk
+        >>> vk.RuntimeOptions(channels_last=False).memory_format
+        torch.contiguous_format
     """
 
     channels_last: bool = True

@@ -94,12 +94,9 @@ def _exists(key, recipe):
 PAGE = REPOSITORY / "docs" / "coming-from.md"
 
 
-@pytest.mark.skipif(not PAGE.is_file(), reason="the page is being written")
-def test_every_option_in_the_tables_of_the_documentation_has_a_hint():
-    for section in PAGE.read_text().split("\n## "):
-        if section.split("\n")[0].lower() in ("ultralytics", "detectron2", "mmdetection"):
-            for word in re.findall(r"^\| `(?:--)?([\w.-]+)(?: FILE)?(?:=[^`]*)?` \|", section, re.MULTILINE):
-                assert key_hint(word), word
+@pytest.mark.parametrize("project", HINTS)
+def test_the_documentation_has_the_table_of_every_project(project):
+    assert markdown_table(project) in PAGE.read_text()
 
 
 def test_hints_are_a_table_of_the_documentation():

@@ -55,9 +55,9 @@ class FromTorchvision(DetectionModel):
     Example:
         >>> import torch
         >>> from torchvision.models.detection import ssdlite320_mobilenet_v3_large
-        >>> from visionkit.models.detection.from_torchvision import FromTorchvision
+        >>> import visionkit as vk
         >>> network = ssdlite320_mobilenet_v3_large(num_classes=4, weights=None, weights_backbone=None)
-        >>> model = FromTorchvision(network, num_classes=3).eval()
+        >>> model = vk.FromTorchvision(network, num_classes=3).eval()
         >>> (prediction,) = model([torch.randn(3, 320, 320)])
         >>> sorted(prediction)
         ['boxes', 'labels', 'scores']

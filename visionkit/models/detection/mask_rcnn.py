@@ -51,7 +51,14 @@ class MaskRCNN(FasterRCNN):
     Args:
         backbone: source of the feature maps, with stages of stride 4 to 32.
         num_classes: K, without background; labels are 0..K-1.
-        anchors, rpn, roi, nms, fpn_channels, head_channels, head_dropout, roi_size: see `FasterRCNN` with form "fpn".
+        anchors: sizes and ratios of the anchors; by default 8 times the stride of each level (32 to 512).
+        rpn: training of the region proposal network, and numbers of proposals.
+        roi: which proposals the second stage is trained on.
+        nms: how overlapping detections are filtered.
+        fpn_channels: channels of every pyramid level.
+        head_channels: channels of the two fully connected layers; None is 1024.
+        head_dropout: dropout probability after each of them; None is 0.
+        roi_size: side of the map that RoIAlign returns for a region; None is 7.
         mask_channels: channels of the mask branch (He et al. 2017, figure 4: 256).
         weights: see `FasterRCNN`; "coco" is torchvision's file of Mask R-CNN.
 

@@ -1,4 +1,4 @@
-"""docs/own-images.md followed to the letter, with two dozen drawn images and a small network."""
+"""docs/your-data.md followed to the letter, with two dozen drawn images and a small network."""
 
 import re
 import shlex
@@ -13,7 +13,7 @@ from tests.real_data import REPOSITORY
 from visionkit.cli.main import main
 from visionkit.data.datasets.shapes import Shapes
 
-PAGE = (REPOSITORY / "docs" / "own-images.md").read_text()
+PAGE = (REPOSITORY / "docs" / "your-data.md").read_text()
 BLOCKS = re.findall(r"```bash\n(.+?)```", PAGE, flags=re.DOTALL)
 SMALL = [
     "model.backbone=resnet18",

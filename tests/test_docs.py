@@ -1,0 +1,139 @@
+"""The documentation: its commands compose, its snippets are valid, its walkthroughs run, its site builds."""
+
+import re
+import shlex
+import subprocess
+import sys
+
+import pytest
+import yaml
+from PIL import Image
+
+import visionkit as vk
+from tests.real_data import REPOSITORY
+from visionkit.cli.main import main
+from visionkit.data.datasets.shapes import Shapes
+from visionkit.data.transforms.create import create_transform
+from visionkit.plugins import import_file
+
+DOCS = REPOSITORY / "docs"
+PAGES = sorted(DOCS.rglob("*.md"))
+SMALL = ["data.num_workers=0", "trainer.enable_progress_bar=false", "trainer.enable_model_summary=false"]
+
+
+def commands(page):
+    """The `visionkit fit` commands of a page on shipped recipes and cards."""
+    text = page.read_text().replace("\\\n", "")
+    words = [
+        shlex.split(line.split("  #")[0]) for line in re.findall(r"^(?:    )?visionkit fit .+$", text, re.MULTILINE)
+    ]
+    return [line[2:] for line in words]
+
+
+def is_shipped(words):
+    files = [word for word in words if "=" not in word and not word.startswith("--")]
+    return files and all((REPOSITORY / word).is_file() for word in files) and "..." not in " ".join(words)
+
+
+SHIPPED = [(page.name, words) for page in PAGES for words in commands(page) if is_shipped(words)]
+
+
+@pytest.mark.parametrize(("page", "words"), SHIPPED, ids=[f"{page} {' '.join(words)}" for page, words in SHIPPED])
+def test_commands_on_shipped_files_compose(page, words, monkeypatch, capsys):
+    monkeypatch.chdir(REPOSITORY)
+    assert main(["fit", *words, "--dry-run"]) == 0, capsys.readouterr().err
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(DOCS)) for page in PAGES])
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\((?!http)([^)#]+)", page.read_text()):
+        assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize(
+    ("page", "section", "options"),
+    [
+        ("tasks/detection.md", "nms", vk.NMSOptions),
+        ("tasks/detection.md", "inference", vk.DetectionInferenceOptions),
+        ("tasks/segmentation.md", "inference", vk.SegmentationInferenceOptions),
+        ("tasks/classification.md", "inference", vk.ClassificationInferenceOptions),
+    ],
+)
+def test_snippets_are_valid_options(page, section, options):
+    snippets = re.findall(r"^    (\w+: \{.*\})", (DOCS / page).read_text(), re.MULTILINE)
+    found = [yaml.safe_load(snippet) for snippet in snippets]
+    values = [given.get(section) or given.get("model", {}).get(section) for given in found]
+    checked = [options(**value) for value in values if value]
+    assert checked
+
+
+def files_of(page):
+    """The titled code blocks of a walkthrough."""
+    return dict(re.findall(r'```\w+ title="([^"]+)"\n(.*?)```', page.read_text(), re.DOTALL)[::1])
+
+
+def run(folder, *words):
+    command = [sys.executable, "-m", "visionkit.cli.main", *words]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture
+def walkthrough(tmp_path):
+    """Write the files of a walkthrough into a folder, and return it."""
+
+    def follow(name):
+        for file, text in files_of(DOCS / "contributing" / name).items():
+            (tmp_path / file).write_text(text)
+        return tmp_path
+
+    return follow
+
+
+def test_a_model_is_added_in_one_file(walkthrough):
+    folder = walkthrough("add-a-model.md")
+    run(folder, "fit", "linear_probe.yaml", *SMALL)
+    assert "mIoU" in run(folder, "test", "runs/linear_probe/1/best.ckpt", "--plugin", "linear_probe.py")
+
+
+def test_a_format_is_added_in_one_file(walkthrough):
+    folder = walkthrough("add-a-format.md")
+    (folder / "photos").mkdir()
+    for split in ("train", "val"):
+        rows, shapes = ["file,class,x1,y1,x2,y2"], Shapes(split=split, count=3, size=64, empty_share=0.0)
+        for index in range(3):
+            sample, name = shapes[index], f"{split}{index}.png"
+            Image.fromarray(sample.image).save(folder / "photos" / name)
+            for box, label in zip(sample.annotation.boxes.tolist(), sample.annotation.labels, strict=True):
+                rows.append(",".join([name, shapes.class_names[label], *map(str, box)]))
+        (folder / "photos" / f"{split}.csv").write_text("\n".join(rows))
+    card = (folder / "mine.yaml").read_text() + "  classes: [disc, square, triangle, star, ring, cross]\n"
+    (folder / "mine.yaml").write_text(card)
+    plugin = ["--plugin", "boxes_table.py"]
+    assert "3 images" in run(folder, "data", "check", "mine.yaml", *plugin)
+    recipe = str(REPOSITORY / "recipes" / "faster_rcnn_resnet50.yaml")
+    small = ["model.backbone={name: resnet18, weights: none}", "preprocess.short_side=64", "trainer.max_epochs=1"]
+    small += ["data.batch_size=2", "trainer.accelerator=cpu", "model.backbone.norm=trained"]
+    run(folder, "fit", recipe, "mine.yaml", *plugin, *small, "model.backbone.frozen_stages=0", *SMALL)
+
+
+def test_a_transform_is_added_in_one_file(walkthrough):
+    folder = walkthrough("add-a-transform.md")
+    import_file(folder / "salt_and_pepper.py")
+    image = Shapes(count=1, size=64)[0].image
+    changed = (create_transform({"name": "SaltAndPepper", "share": 0.2, "p": 1.0})(image=image)["image"] != image).any(
+        -1
+    )
+    assert 0.1 < changed.mean() < 0.3
+
+
+def test_option_tables_are_generated_from_the_code():
+    sys.path.insert(0, str(DOCS))
+    from reference_tables import on_page_markdown
+
+    text = on_page_markdown((DOCS / "reference" / "recipes.md").read_text())
+    assert "::" not in re.sub(r"`[^`]*`", "", text)
+    assert "| `max_detections` | `int` | `100` |" in text
+    for name in vk.list_models():
+        assert f"### `{name}`" in text
