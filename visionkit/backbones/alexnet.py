@@ -27,6 +27,15 @@ class AlexNet(SequentialBackbone):
     Args:
         name: registered name.
         out_stages: see `Backbone`.
+
+    Example:
+        >>> import torch
+        >>> import visionkit as vk
+        >>> backbone = vk.create_backbone("alexnet", weights="none").eval()
+        >>> with torch.no_grad():
+        ...     maps = backbone(torch.zeros(1, 3, 227, 227))
+        >>> {stage: tuple(map_.shape) for stage, map_ in maps.items()}
+        {'s4': (1, 96, 55, 55), 's8': (1, 256, 27, 27), 's16': (1, 256, 13, 13), 's32': (1, 256, 6, 6)}
     """
 
     default_head = "alexnet"

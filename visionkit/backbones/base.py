@@ -33,6 +33,14 @@ class Stage:
         margin: pixels of the input, both borders together, that unpadded convolutions cut off. For an input of height
             H the map has between floor((H - margin) / stride) and ceil((H - margin) / stride) rows; how it is rounded
             depends on the family.
+
+    Example:
+        >>> import visionkit as vk
+        >>> stage = vk.create_backbone("alexnet", weights="none").stages["s4"]
+        >>> stage
+        Stage(channels=96, stride=4, margin=7)
+        >>> (227 - stage.margin) // stage.stride  # rows of the map of a 227 x 227 image
+        55
     """
 
     channels: int

@@ -32,6 +32,15 @@ class CifarDenseNet(SequentialBackbone):
             augmentation and on SVHN, 0 with augmentation).
         memory_efficient: compute the layers of a block again in the backward pass: memory grows with their number
             instead of its square; training is slower.
+
+    Example:
+        >>> import torch
+        >>> import visionkit as vk
+        >>> backbone = vk.create_backbone("cifar_densenet_40_12", weights="none").eval()
+        >>> with torch.no_grad():
+        ...     maps = backbone(torch.zeros(1, 3, 32, 32))
+        >>> {stage: tuple(map_.shape) for stage, map_ in maps.items()}
+        {'s1': (1, 160, 32, 32), 's2': (1, 304, 16, 16), 's4': (1, 448, 8, 8)}
     """
 
     mean = cifar.MEAN

@@ -28,6 +28,15 @@ class CifarResNet(SequentialBackbone):
     Args:
         name: registered name with the number of layers.
         out_stages: see `Backbone`.
+
+    Example:
+        >>> import torch
+        >>> import visionkit as vk
+        >>> backbone = vk.create_backbone("cifar_resnet20", weights="none").eval()
+        >>> with torch.no_grad():
+        ...     maps = backbone(torch.zeros(1, 3, 32, 32))
+        >>> {stage: tuple(map_.shape) for stage, map_ in maps.items()}
+        {'s1': (1, 16, 32, 32), 's2': (1, 32, 16, 16), 's4': (1, 64, 8, 8)}
     """
 
     mean = cifar.MEAN

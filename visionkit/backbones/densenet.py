@@ -27,6 +27,15 @@ class DenseNet(Backbone):
         name: registered name.
         out_stages: see `Backbone`.
         memory_efficient: recompute the concatenations in the backward pass, which takes less memory and more time.
+
+    Example:
+        >>> import torch
+        >>> import visionkit as vk
+        >>> backbone = vk.create_backbone("densenet121", weights="none").eval()
+        >>> with torch.no_grad():
+        ...     maps = backbone(torch.zeros(1, 3, 64, 64))
+        >>> {stage: tuple(map_.shape) for stage, map_ in maps.items()}
+        {'s4': (1, 256, 16, 16), 's8': (1, 512, 8, 8), 's16': (1, 1024, 4, 4), 's32': (1, 1024, 2, 2)}
     """
 
     def __init__(self, name: str, out_stages: Sequence[str] | None = None, memory_efficient: bool = False) -> None:

@@ -33,6 +33,15 @@ class FCDenseNetEncoder(SequentialBackbone):
     Attributes:
         growth: k, number of channels that each layer adds.
         layers: number of layers in the block of each stage.
+
+    Example:
+        >>> import torch
+        >>> import visionkit as vk
+        >>> backbone = vk.create_backbone("fc_densenet56", weights="none", out_stages=["s1", "s8", "s32"]).eval()
+        >>> with torch.no_grad():
+        ...     maps = backbone(torch.zeros(1, 3, 64, 64))
+        >>> {stage: tuple(map_.shape) for stage, map_ in maps.items()}
+        {'s1': (1, 96, 64, 64), 's8': (1, 240, 8, 8), 's32': (1, 336, 2, 2)}
     """
 
     def __init__(

@@ -47,6 +47,15 @@ class FRRNBackbone(Backbone):
 
     Attributes:
         deepest_stride: greatest stride of the pooling stream.
+
+    Example:
+        >>> import torch
+        >>> import visionkit as vk
+        >>> backbone = vk.create_backbone("frrn_a", weights="none").eval()
+        >>> with torch.no_grad():
+        ...     maps = backbone(torch.zeros(1, 3, 32, 48))
+        >>> maps["s1"].shape, backbone.deepest_stride
+        (torch.Size([1, 48, 32, 48]), 16)
     """
 
     def __init__(self, name: str, out_stages: Sequence[str] | None = None) -> None:

@@ -37,6 +37,15 @@ class GoogLeNet(Backbone):
     Args:
         name: registered name.
         out_stages: see `Backbone`.
+
+    Example:
+        >>> import torch
+        >>> import visionkit as vk
+        >>> backbone = vk.create_backbone("googlenet", weights="none", out_stages=["s16", "s32"]).eval()
+        >>> with torch.no_grad():
+        ...     maps, inner_maps = backbone.forward_with_inner_maps(torch.zeros(1, 3, 64, 64))
+        >>> {name: tuple(map_.shape) for name, map_ in {**maps, **inner_maps}.items()}
+        {'s16': (1, 832, 4, 4), 's32': (1, 1024, 2, 2), 'inception4a': (1, 512, 4, 4), 'inception4d': (1, 528, 4, 4)}
     """
 
     mean = (0.5, 0.5, 0.5)

@@ -34,6 +34,15 @@ class LeNet5(SequentialBackbone):
     Args:
         name: registered name.
         out_stages: see `Backbone`.
+
+    Example:
+        >>> import torch
+        >>> import visionkit as vk
+        >>> backbone = vk.create_backbone("lenet5", weights="none").eval()
+        >>> with torch.no_grad():
+        ...     maps = backbone(torch.zeros(1, 3, 32, 32))
+        >>> {stage: tuple(map_.shape) for stage, map_ in maps.items()}
+        {'s1': (1, 6, 28, 28), 's2': (1, 16, 10, 10), 's4': (1, 16, 5, 5)}
     """
 
     mean = _MNIST_MEAN
@@ -59,6 +68,13 @@ class LeNet5Modern(SequentialBackbone):
     Args:
         name: registered name.
         out_stages: see `Backbone`.
+
+    Example:
+        >>> import visionkit as vk
+        >>> backbone = vk.create_backbone("lenet5_modern", weights="none")
+        >>> model = vk.Classifier(backbone, num_classes=10)
+        >>> sum(parameter.numel() for parameter in model.parameters())
+        61706
     """
 
     mean = _MNIST_MEAN

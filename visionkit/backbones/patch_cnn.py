@@ -27,6 +27,15 @@ class PatchCNN(SequentialBackbone):
 
     Attributes:
         patch: side of the patch in pixels.
+
+    Example:
+        >>> import torch
+        >>> import visionkit as vk
+        >>> backbone = vk.create_backbone("patch_cnn_65", weights="none").eval()
+        >>> with torch.no_grad():
+        ...     maps = backbone(torch.zeros(1, 3, backbone.patch, backbone.patch))
+        >>> {stage: tuple(map_.shape) for stage, map_ in maps.items()}
+        {'s2': (1, 48, 31, 31), 's4': (1, 48, 14, 14), 's8': (1, 48, 6, 6), 's16': (1, 48, 2, 2)}
     """
 
     def __init__(self, name: str, out_stages: Sequence[str] | None = None) -> None:

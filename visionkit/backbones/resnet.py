@@ -28,6 +28,15 @@ class ResNet(Backbone):
 
     Raises:
         ConfigError: an output stride below 32 for a network without bottlenecks: there is no published form.
+
+    Example:
+        >>> import torch
+        >>> import visionkit as vk
+        >>> backbone = vk.create_backbone("resnet50", weights="none", output_stride=16).eval()
+        >>> with torch.no_grad():
+        ...     maps = backbone(torch.zeros(1, 3, 64, 64))
+        >>> {stage: tuple(map_.shape) for stage, map_ in maps.items()}
+        {'s4': (1, 256, 16, 16), 's8': (1, 512, 8, 8), 's16': (1, 1024, 4, 4), 's32': (1, 2048, 4, 4)}
     """
 
     def __init__(

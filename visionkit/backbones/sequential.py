@@ -17,6 +17,16 @@ class SequentialBackbone(Backbone):
         parts: for each stage the module that computes its map from that of the stage before, or from the image.
         out_stages: see `Backbone`.
         **options: see `Backbone`.
+
+    Example:
+        >>> import torch
+        >>> import visionkit as vk
+        >>> from torch import nn
+        >>> stages = {"s2": vk.Stage(8, stride=2), "s4": vk.Stage(16, stride=4)}
+        >>> parts = {"s2": nn.Conv2d(3, 8, 3, stride=2, padding=1), "s4": nn.Conv2d(8, 16, 3, stride=2, padding=1)}
+        >>> maps = vk.SequentialBackbone("tiny", stages, parts)(torch.zeros(1, 3, 64, 64))
+        >>> {stage: tuple(map_.shape) for stage, map_ in maps.items()}
+        {'s2': (1, 8, 32, 32), 's4': (1, 16, 16, 16)}
     """
 
     def __init__(

@@ -28,6 +28,15 @@ class TimmBackbone(Backbone):
 
     Raises:
         ConfigError: timm is not installed, has no such model, or cannot extract features from it.
+
+    Example:
+        >>> import torch
+        >>> import visionkit as vk
+        >>> backbone = vk.create_backbone("timm/mobilenetv3_small_050", weights="none", out_stages=["s8", "s16"]).eval()
+        >>> with torch.no_grad():
+        ...     maps = backbone(torch.zeros(1, 3, 64, 64))
+        >>> {stage: tuple(map_.shape) for stage, map_ in maps.items()}
+        {'s8': (1, 16, 8, 8), 's16': (1, 24, 4, 4)}
     """
 
     def __init__(self, name: str, out_stages: Sequence[str] | None = None, **options: Any) -> None:

@@ -27,6 +27,15 @@ class UNetEncoder(SequentialBackbone):
         batch_norm: whether each convolution has a BatchNorm instead of a bias.
         dropout: dropout probability of the deepest map (section 3.1: "at the end of the contracting path"; 0.5 in the
             authors' code).
+
+    Example:
+        >>> import torch
+        >>> import visionkit as vk
+        >>> backbone = vk.create_backbone("unet", weights="none", width=8, out_stages=["s1", "s4", "s16"]).eval()
+        >>> with torch.no_grad():
+        ...     maps = backbone(torch.zeros(1, 3, 64, 64))
+        >>> {stage: tuple(map_.shape) for stage, map_ in maps.items()}
+        {'s1': (1, 8, 64, 64), 's4': (1, 32, 16, 16), 's16': (1, 128, 4, 4)}
     """
 
     def __init__(

@@ -40,6 +40,15 @@ class VGG(Backbone):
     Args:
         name: registered name.
         out_stages: see `Backbone`.
+
+    Example:
+        >>> import torch
+        >>> import visionkit as vk
+        >>> backbone = vk.create_backbone("vgg11", weights="none", out_stages=["s4", "s8", "s16"]).eval()
+        >>> with torch.no_grad():
+        ...     maps = backbone(torch.zeros(1, 3, 64, 64))
+        >>> {stage: tuple(map_.shape) for stage, map_ in maps.items()}
+        {'s4': (1, 256, 16, 16), 's8': (1, 512, 8, 8), 's16': (1, 512, 4, 4)}
     """
 
     default_head = "vgg"

@@ -32,6 +32,15 @@ class VGGAtrous(Backbone):
     Args:
         name: registered name.
         out_stages: see `Backbone`.
+
+    Example:
+        >>> import torch
+        >>> import visionkit as vk
+        >>> backbone = vk.create_backbone("vgg16_atrous", weights="none", out_stages=["s8", "s16"]).eval()
+        >>> with torch.no_grad():
+        ...     maps = backbone(torch.zeros(1, 3, 100, 100))
+        >>> {stage: tuple(map_.shape) for stage, map_ in maps.items()}
+        {'s8': (1, 512, 13, 13), 's16': (1, 1024, 6, 6)}
     """
 
     def __init__(self, name: str, out_stages: Sequence[str] | None = None) -> None:

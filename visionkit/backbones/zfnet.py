@@ -27,6 +27,15 @@ class ZFNet(SequentialBackbone):
     Args:
         name: registered name.
         out_stages: see `Backbone`.
+
+    Example:
+        >>> import torch
+        >>> import visionkit as vk
+        >>> backbone = vk.create_backbone("zfnet", weights="none").eval()
+        >>> with torch.no_grad():
+        ...     maps = backbone(torch.zeros(1, 3, 224, 224))
+        >>> {stage: map_.shape[-1] for stage, map_ in maps.items()}
+        {'s2': 110, 's4': 55, 's8': 26, 's16': 13, 's32': 6}
     """
 
     default_head = "alexnet"
