@@ -20,6 +20,15 @@ class VisionDataset(Protocol):
         category_ids: the dataset's own id of each class, K of them, in label order (COCO's ids have gaps).
         report: what was repaired or skipped while reading, by reason ("boxes without area dropped": 2).
         class_colors: RGB colors in which masks of the K classes are drawn; None if the dataset defines none.
+
+    Example:
+        >>> import visionkit as vk
+        >>> from visionkit.data.datasets.shapes import Shapes
+        >>> dataset: vk.VisionDataset = Shapes(count=10, size=64)
+        >>> len(dataset), dataset.image_id(3), dataset.image_size(3), dataset.has_semantic(3)
+        (10, 3, (64, 64), False)
+        >>> dataset.class_names[dataset.label(3)]
+        'disc'
     """
 
     class_names: list[str]

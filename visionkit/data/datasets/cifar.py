@@ -63,6 +63,20 @@ class Cifar(ClassificationDataset):
 
     Raises:
         DataError: batches are missing or broken, or are not CIFAR batches.
+
+    Example:
+        >>> import pickle, tempfile
+        >>> from pathlib import Path
+        >>> import numpy as np
+        >>> from visionkit.data.datasets.cifar import Cifar
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> meta = {b"label_names": [b"cat", b"dog"]}
+        >>> batch = {b"data": np.zeros((3, 3 * 32 * 32), np.uint8), b"labels": [0, 1, 1]}
+        >>> for name, content in (("batches.meta", meta), ("test_batch", batch)):
+        ...     _ = (folder / name).write_bytes(pickle.dumps(content, protocol=4))
+        >>> dataset = Cifar(folder, "test")
+        >>> dataset.labels, dataset[0].image.shape
+        (array([0, 1, 1]), (32, 32, 3))
     """
 
     def __init__(

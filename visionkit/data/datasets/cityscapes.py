@@ -63,6 +63,21 @@ class Cityscapes(SegmentationFileDataset):
 
     Raises:
         DataError: an image or a mask is missing.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from PIL import Image
+        >>> from visionkit.data.datasets.cityscapes import Cityscapes
+        >>> root = Path(tempfile.mkdtemp())
+        >>> for kind, ending, mode in (("leftImg8bit", "leftImg8bit", "RGB"), ("gtFine", "gtFine_labelIds", "L")):
+        ...     folder = root / kind / "train" / "aachen"
+        ...     folder.mkdir(parents=True)
+        ...     Image.new(mode, (8, 6), 26).save(folder / f"aachen_000000_000019_{ending}.png")
+        >>> dataset = Cityscapes(root, "train")
+        >>> train_id = dataset[0].semantic[0, 0]  # label id 26
+        >>> int(train_id), dataset.class_names[train_id]
+        (13, 'car')
     """
 
     def __init__(

@@ -33,6 +33,25 @@ class CocoPanoptic(SegmentationDataset):
 
     Raises:
         DataError: files are missing or malformed, or ids repeat or are unknown.
+
+    Example:
+        >>> import json, tempfile
+        >>> from pathlib import Path
+        >>> from PIL import Image
+        >>> from visionkit.data.datasets.coco_panoptic import CocoPanoptic
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> Image.new("RGB", (8, 6)).save(folder / "a.jpg")
+        >>> Image.new("RGB", (8, 6), (5, 1, 0)).save(folder / "a.png")  # segment 5 + 256 * 1
+        >>> segments = [{"id": 261, "category_id": 9}]
+        >>> content = {
+        ...     "images": [{"id": 1, "file_name": "a.jpg", "height": 6, "width": 8}],
+        ...     "categories": [{"id": 7, "name": "cat"}, {"id": 9, "name": "sky"}],
+        ...     "annotations": [{"image_id": 1, "file_name": "a.png", "segments_info": segments}],
+        ... }
+        >>> _ = (folder / "train.json").write_text(json.dumps(content))
+        >>> dataset = CocoPanoptic(folder, "train.json", masks="")
+        >>> dataset.class_names[dataset[0].semantic[0, 0]]
+        'sky'
     """
 
     def __init__(

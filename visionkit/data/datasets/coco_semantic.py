@@ -33,6 +33,26 @@ class CocoSemantic(SegmentationDataset):
 
     Raises:
         DataError: see `Coco`.
+
+    Example:
+        >>> import json, tempfile
+        >>> from pathlib import Path
+        >>> from PIL import Image
+        >>> from visionkit.data.datasets.coco_semantic import CocoSemantic
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> Image.new("RGB", (5, 4)).save(folder / "a.png")
+        >>> cat = {"id": 1, "image_id": 1, "category_id": 7, "bbox": [1, 1, 3, 2]}
+        >>> content = {
+        ...     "images": [{"id": 1, "file_name": "a.png", "height": 4, "width": 5}],
+        ...     "categories": [{"id": 7, "name": "cat"}],
+        ...     "annotations": [{**cat, "segmentation": [[1, 1, 4, 1, 4, 3, 1, 3]]}],
+        ... }
+        >>> _ = (folder / "train.json").write_text(json.dumps(content))
+        >>> CocoSemantic(folder, "train.json")[0].semantic
+        array([[0, 0, 0, 0, 0],
+               [0, 1, 1, 1, 0],
+               [0, 1, 1, 1, 0],
+               [0, 0, 0, 0, 0]], dtype=uint8)
     """
 
     def __init__(

@@ -37,6 +37,18 @@ class Mnist(ClassificationDataset):
 
     Raises:
         DataError: a file is missing, its magic number or size is wrong, or the two files do not match.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from visionkit.data.datasets.mnist import Mnist
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> header = bytes([0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 28, 0, 0, 0, 28])  # uint8, 3 dimensions: 2, 28, 28
+        >>> _ = (folder / "train-images-idx3-ubyte").write_bytes(header + bytes(2 * 28 * 28))
+        >>> _ = (folder / "train-labels-idx1-ubyte").write_bytes(bytes([0, 0, 8, 1, 0, 0, 0, 2, 5, 0]))
+        >>> dataset = Mnist(folder, "train-images-idx3-ubyte", "train-labels-idx1-ubyte")
+        >>> dataset.labels, dataset[0].image.shape
+        (array([5, 0]), (28, 28, 3))
     """
 
     def __init__(self, root: Path | None, images: str, labels: str, classes: list[str] | None = None) -> None:

@@ -34,6 +34,23 @@ class Voc(DetectionDataset):
 
     Raises:
         DataError: files are missing or malformed, an image is listed twice, or no object remains.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from PIL import Image
+        >>> from visionkit.data.datasets.voc import Voc
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> for name in ("Annotations", "ImageSets/Main", "JPEGImages"):
+        ...     (folder / name).mkdir(parents=True)
+        >>> Image.new("RGB", (64, 48)).save(folder / "JPEGImages" / "a.jpg")
+        >>> size = "<size><width>64</width><height>48</height></size>"
+        >>> box = "<bndbox><xmin>9</xmin><ymin>5</ymin><xmax>28</xmax><ymax>14</ymax></bndbox>"
+        >>> xml = f"<annotation>{size}<object><name>cat</name>{box}</object></annotation>"
+        >>> _ = (folder / "Annotations" / "a.xml").write_text(xml)
+        >>> _ = (folder / "ImageSets" / "Main" / "train.txt").write_text("a")
+        >>> Voc(folder, "train")[0].annotation.boxes
+        array([[ 8.,  4., 28., 14.]], dtype=float32)
     """
 
     def __init__(

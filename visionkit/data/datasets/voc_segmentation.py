@@ -37,6 +37,21 @@ class VocSegmentation(SegmentationFileDataset):
 
     Raises:
         DataError: files are missing, or an image is listed twice.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from PIL import Image
+        >>> from visionkit.data.datasets.voc_segmentation import VocSegmentation
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> for name in ("ImageSets/Segmentation", "JPEGImages", "SegmentationClass"):
+        ...     (folder / name).mkdir(parents=True)
+        >>> Image.new("RGB", (8, 6)).save(folder / "JPEGImages" / "a.jpg")
+        >>> Image.new("L", (8, 6), 12).save(folder / "SegmentationClass" / "a.png")
+        >>> _ = (folder / "ImageSets" / "Segmentation" / "train.txt").write_text("a")
+        >>> dataset = VocSegmentation(folder, "train")
+        >>> dataset.class_names[dataset[0].semantic[0, 0]]
+        'dog'
     """
 
     def __init__(
