@@ -50,6 +50,14 @@ class VisionData(LightningDataModule):
 
     Raises:
         ConfigError: a number is out of its range, or `augment` names what does not exist.
+
+    Example:
+        >>> import visionkit as vk
+        >>> splits = {"train": {"count": 8, "size": 64}, "val": {"count": 4, "size": 64, "split": "val"}}
+        >>> data = vk.VisionData("shapes", splits=splits, batch_size=4, num_workers=0)
+        >>> batch = next(iter(data.val_dataloader()))
+        >>> batch.images[0].shape, batch.image_ids
+        (torch.Size([3, 64, 64]), [0, 1, 2, 3])
     """
 
     def __init__(

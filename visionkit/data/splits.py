@@ -45,6 +45,13 @@ class HoldoutOptions:
     Attributes:
         fraction: share of the images (of each class, where images have one), above 0 and below 1.
         seed: another seed keeps other images.
+
+    Example:
+        >>> import visionkit as vk
+        >>> splits = {"train": {"count": 100, "size": 64}}
+        >>> data = vk.VisionData("shapes", splits=splits, holdout=vk.HoldoutOptions(fraction=0.3))
+        >>> len(data.dataset("train")), len(data.dataset("val"))
+        (70, 30)
     """
 
     fraction: float = 0.2

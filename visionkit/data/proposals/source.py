@@ -29,6 +29,15 @@ class ProposalOptions:
         folder: where computed proposals are kept; they are found again by the image's content.
         file: proposals of all images, .npz or .json, by image id; None computes them. Images that are
             predicted have no id: for them they are computed in any case.
+
+    Example:
+        >>> import visionkit as vk
+        >>> options = vk.ProposalOptions(mode="single", count=5, folder="")  # "" keeps none on disk
+        >>> splits = {"val": {"count": 1, "size": 64}}
+        >>> data = vk.VisionData("shapes", splits=splits, num_workers=0, proposals=options)
+        >>> batch = next(iter(data.val_dataloader()))
+        >>> batch.targets[0]["proposals"].shape
+        torch.Size([5, 4])
     """
 
     mode: str = "fast"
