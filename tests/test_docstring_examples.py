@@ -18,39 +18,6 @@ from visionkit.tasks import tasks
 
 assert augmentation, "it imports the modules that register transforms"
 
-MISSING: set[str] = {
-    "AlexNet",
-    "Cifar",
-    "CifarDenseNet",
-    "CifarResNet",
-    "Cityscapes",
-    "CocoPanoptic",
-    "CocoSemantic",
-    "DenseNet",
-    "FCDenseNetEncoder",
-    "FRRNBackbone",
-    "GoogLeNet",
-    "HoldoutOptions",
-    "LeNet5",
-    "LeNet5Modern",
-    "Mnist",
-    "PatchCNN",
-    "ProposalOptions",
-    "ResNet",
-    "SequentialBackbone",
-    "Stage",
-    "TimmBackbone",
-    "UNetEncoder",
-    "VGG",
-    "VGGAtrous",
-    "VisionData",
-    "VisionDataset",
-    "Voc",
-    "VocSegmentation",
-    "ZFNet",
-}
-"""Classes without an example; to be emptied."""
-
 
 def public_classes():
     """Classes by name: those of `vk.__all__`, and those that are registered."""
@@ -81,11 +48,7 @@ def test_no_two_public_classes_have_one_name():
     assert len(CLASSES) == len(set(CLASSES.values()))
 
 
-def test_the_list_of_missing_examples_names_public_classes():
-    assert set(CLASSES) >= MISSING
-
-
-@pytest.mark.parametrize("name", sorted(set(CLASSES) - MISSING))
+@pytest.mark.parametrize("name", sorted(CLASSES))
 def test_the_example_of_a_class_runs(name, tmp_path, monkeypatch):
     tests = examples(CLASSES[name])
     assert tests, f"the docstring of {name} has no example"
