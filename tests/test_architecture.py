@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-from tests.real_data import REPOSITORY
+from tests.helpers.real_data import REPOSITORY
 
 
 def test_imports_run_downwards_only():

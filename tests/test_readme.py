@@ -6,8 +6,8 @@ import shlex
 import pytest
 from PIL import Image
 
-from tests.cli.tiny import TINY
-from tests.real_data import REPOSITORY
+from tests.helpers.overrides import TINY
+from tests.helpers.real_data import REPOSITORY
 from visionkit.cli.main import main
 from visionkit.data.datasets.shapes import Shapes
 

@@ -8,7 +8,7 @@ import yaml
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from tests.real_data import real_data
+from tests.helpers.real_data import real_data
 from visionkit.cli.config.build import build_data
 from visionkit.cli.config.compose import compose
 from visionkit.cli.main import main

@@ -8,7 +8,7 @@ import torch
 import torchvision
 from PIL import Image
 
-from tests.real_data import REPOSITORY
+from tests.helpers.real_data import REPOSITORY
 from visionkit.cli.main import main
 from visionkit.data.datasets.shapes import Shapes
 

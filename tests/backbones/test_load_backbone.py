@@ -14,7 +14,7 @@ import torch
 import torchvision
 from torchvision.models.feature_extraction import create_feature_extractor
 
-from tests.real_data import real_data
+from tests.helpers.real_data import real_data
 from visionkit.backbones import create_backbone, published_weights
 from visionkit.backbones.published_weights import PublishedWeights, UnavailableError
 from visionkit.backbones.resnet import ResNet

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from tests.metrics.cases import flat
+from tests.helpers.metric_cases import flat
 from visionkit.cli.main import main
 from visionkit.metrics.results import MetricResults
 

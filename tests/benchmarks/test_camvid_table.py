@@ -3,7 +3,7 @@
 import pytest
 
 from tests.benchmarks import camvid_table
-from tests.real_data import REPOSITORY
+from tests.helpers.real_data import REPOSITORY
 from visionkit.cli.config.compose import compose
 from visionkit.cli.config.schema import check
 

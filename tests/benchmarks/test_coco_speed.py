@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.metrics.cases import flat, random_boxes
+from tests.helpers.metric_cases import flat, random_boxes
 from visionkit.metrics.coco import CocoAP
 
 IMAGES, DETECTIONS, OBJECTS, CLASSES = 1000, 100, 10, 80

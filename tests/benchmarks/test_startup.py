@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from tests.real_data import REPOSITORY
+from tests.helpers.real_data import REPOSITORY
 
 ROUNDS = 9
 NOTHING = ["-c", "pass"]

@@ -5,8 +5,8 @@ import shutil
 import pytest
 import yaml
 
-from tests.cli.tiny import TINY
-from tests.real_data import REPOSITORY
+from tests.helpers.overrides import TINY
+from tests.helpers.real_data import REPOSITORY
 from visionkit.cli.config.compose import compose
 from visionkit.cli.config.schema import check
 from visionkit.cli.main import main

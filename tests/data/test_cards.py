@@ -10,7 +10,7 @@ from PIL import Image
 
 from tests.data.datasets.test_cifar import hundred, ten
 from tests.data.datasets.test_mnist import idx
-from tests.real_data import REPOSITORY, real_data
+from tests.helpers.real_data import REPOSITORY, real_data
 from visionkit.cli.config.build import build_data
 from visionkit.cli.config.compose import compose
 

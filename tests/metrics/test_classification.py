@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.metrics.cases import flat
+from tests.helpers.metric_cases import flat
 from visionkit.metrics.classification import CALIBRATION_BINS, MultiLabelMetrics, SingleLabelMetrics
 
 NAMES = ["ant", "bee", "cat", "dog", "elk", "fox", "gnu"]

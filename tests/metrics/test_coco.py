@@ -12,8 +12,8 @@ from pycocotools import mask as rle
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from tests.metrics.cases import flat, random_case
-from tests.real_data import real_data
+from tests.helpers.metric_cases import flat, random_case
+from tests.helpers.real_data import real_data
 from visionkit.errors import VisionkitError
 from visionkit.metrics.coco import CocoAP, CocoMaskAP
 from visionkit.metrics.coco_results import to_coco_results

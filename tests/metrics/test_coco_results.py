@@ -7,7 +7,7 @@ import pytest
 import torch
 from pycocotools import mask as rle
 
-from tests.real_data import real_data
+from tests.helpers.real_data import real_data
 from visionkit.errors import DataError
 from visionkit.metrics.coco_results import from_coco_results, to_coco_results
 

@@ -9,7 +9,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from tests.metrics.cases import flat, random_case
+from tests.helpers.metric_cases import flat, random_case
 from visionkit.errors import VisionkitError
 from visionkit.metrics.coco import CocoAP
 from visionkit.metrics.voc import VocAP

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.metrics.cases import flat, random_case
+from tests.helpers.metric_cases import flat, random_case
 from visionkit.metrics.operating_point import BestF1
 
 

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.metrics.cases import flat
+from tests.helpers.metric_cases import flat
 from visionkit.metrics.segmentation import SegmentationMetrics
 
 NAMES = ["ground", "disk", "ring", "never"]

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from tests.metrics.cases import random_case
+from tests.helpers.metric_cases import random_case
 from visionkit.metrics.detection import detection_metrics
 from visionkit.metrics.results import MetricResults
 from visionkit.metrics.voc import VocAP

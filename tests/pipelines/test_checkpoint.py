@@ -3,7 +3,7 @@ import pickle
 import pytest
 import torch
 
-from tests.tasks.small import small_data, small_task, small_trainer
+from tests.helpers.small_detector import small_data, small_task, small_trainer
 from visionkit import load
 from visionkit.data.datasets.shapes import SHAPE_OUTLINES, Shapes
 from visionkit.errors import CheckpointError

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torchvision.transforms.v2 import functional as transforms
 
-from tests.tasks.small_classifier import small_classification, small_network
+from tests.helpers.small_classifier import small_classification, small_network
 from visionkit.data.datasets.shapes import SHAPE_OUTLINES
 from visionkit.errors import ConfigError
 from visionkit.models.base import ClassificationModel

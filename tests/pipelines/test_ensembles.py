@@ -3,10 +3,10 @@ import json
 import pytest
 import torch
 
-from tests.cli.tiny import TINY
-from tests.tasks.small import small_task
-from tests.tasks.small_classifier import small_classification, small_network
-from tests.tasks.small_segmenter import SmallSegmenter, small_segmentation
+from tests.helpers.overrides import TINY
+from tests.helpers.small_classifier import small_classification, small_network
+from tests.helpers.small_detector import small_task
+from tests.helpers.small_segmenter import SmallSegmenter, small_segmentation
 from visionkit.backbones import create_backbone
 from visionkit.cli.main import main
 from visionkit.data.datasets.shapes import SHAPE_OUTLINES, Shapes

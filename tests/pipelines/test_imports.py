@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tests.tasks.small import small_task, small_trainer
+from tests.helpers.small_detector import small_task, small_trainer
 
 HEAVY = ("lightning", "torchmetrics", "albumentations", "scipy", "skimage", "sklearn", "pandas", "rich", "matplotlib")
 

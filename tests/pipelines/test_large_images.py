@@ -9,7 +9,7 @@ import pytest
 SCRIPT = """
 import resource, sys
 import numpy as np, torch
-from tests.tasks.small_segmenter import SmallSegmenter, small_segmentation
+from tests.helpers.small_segmenter import SmallSegmenter, small_segmentation
 from visionkit.report.draw import draw
 from visionkit.pipelines import SegmentationInferenceOptions
 

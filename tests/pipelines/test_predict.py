@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.tasks.small import small_task
+from tests.helpers.small_detector import small_task
 from visionkit.data.datasets.shapes import SHAPE_OUTLINES, Shapes
 from visionkit.errors import DataError
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.tasks.small import small_task
-from tests.tasks.small_classifier import small_classification
-from tests.tasks.small_segmenter import small_segmentation
+from tests.helpers.small_classifier import small_classification
+from tests.helpers.small_detector import small_task
+from tests.helpers.small_segmenter import small_segmentation
 from visionkit.pipelines.base import pipelines
 from visionkit.pipelines.results import ClassificationResult, SegmentationResult
 from visionkit.tasks import tasks

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from tests.models.detection.networks import small_network
+from tests.helpers.detectors import small_network
+from tests.helpers.small_detector import SIZE, small_data, small_task, small_trainer
 from tests.models.detection.test_bad_input import SMALL, small
-from tests.tasks.small import SIZE, small_data, small_task, small_trainer
 from visionkit.backbones import create_backbone
 from visionkit.data.datasets.shapes import SHAPE_OUTLINES
 from visionkit.errors import ConfigError

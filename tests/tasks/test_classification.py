@@ -5,8 +5,8 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import nn
 from torch.nn import functional
 
-from tests.tasks.small import small_trainer
-from tests.tasks.small_classifier import SIDE, small_classification, small_images, small_network
+from tests.helpers.small_classifier import SIDE, small_classification, small_images, small_network
+from tests.helpers.small_detector import small_trainer
 from visionkit.data.datasets.shapes import SHAPE_OUTLINES
 from visionkit.errors import ConfigError, VisionkitError
 from visionkit.models.base import ClassificationModel

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from tests.models.detection.every import EVERY, full_target, small, train_step
-from tests.models.detection.networks import images
+from tests.helpers.detectors import images
+from tests.helpers.every_detector import EVERY, full_target, small, train_step
 from visionkit.preprocessing.detection import DetectionPreprocessOptions
 from visionkit.tasks import Detection, Task
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from tests.tasks.small_classifier import small_classification
+from tests.helpers.small_classifier import small_classification
 from visionkit.data.batch import Batch
 from visionkit.tasks.label_modes import LABEL_MODES, MultiLabel, SingleLabel
 

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from tests.tasks.small import small_data, small_task, small_trainer
-from tests.tasks.small_classifier import small_classification, small_images
-from tests.tasks.small_segmenter import SmallSegmenter, small_masks, small_segmentation
+from tests.helpers.small_classifier import small_classification, small_images
+from tests.helpers.small_detector import small_data, small_task, small_trainer
+from tests.helpers.small_segmenter import SmallSegmenter, small_masks, small_segmentation
 from visionkit.errors import CheckpointError, ConfigError, VisionkitError
 from visionkit.pipelines import make_ensemble
 from visionkit.tasks import Classification, Detection, Segmentation, Task

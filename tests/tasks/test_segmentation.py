@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from tests.metrics.cases import flat
-from tests.tasks.small import small_trainer
-from tests.tasks.small_segmenter import SIDE, ColorSegmenter, SmallSegmenter, small_masks, small_segmentation
+from tests.helpers.metric_cases import flat
+from tests.helpers.small_detector import small_trainer
+from tests.helpers.small_segmenter import SIDE, ColorSegmenter, SmallSegmenter, small_masks, small_segmentation
 from visionkit.data.batch import Batch
 from visionkit.errors import ConfigError
 from visionkit.ops.tiles import Tile

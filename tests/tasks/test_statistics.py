@@ -5,7 +5,7 @@ import logging
 import pytest
 import torch
 
-from tests.tasks.small import small_task
+from tests.helpers.small_detector import small_task
 from visionkit.backbones import create_backbone
 from visionkit.data.datasets.shapes import SHAPE_OUTLINES
 from visionkit.errors import DataError

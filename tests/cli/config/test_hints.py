@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from tests.real_data import REPOSITORY
+from tests.helpers.real_data import REPOSITORY
 from visionkit.cli.config.compose import compose
 from visionkit.cli.config.hints import HINTS, check_words, key_hint, markdown_table, option_hint
 from visionkit.cli.config.schema import check

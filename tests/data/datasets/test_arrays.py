@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.real_data import real_data
+from tests.helpers.real_data import real_data
 from visionkit.data.datasets.arrays import ArrayDataset
 from visionkit.errors import DataError
 

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 from pycocotools import mask as rle
 
-from tests.real_data import real_data
+from tests.helpers.real_data import real_data
 from visionkit.data.datasets.coco import Coco
 from visionkit.errors import DataError
 

@@ -1,7 +1,7 @@
 import pytest
 from PIL import Image
 
-from tests.real_data import real_data
+from tests.helpers.real_data import real_data
 from visionkit.data.datasets.voc import Voc
 from visionkit.errors import DataError
 

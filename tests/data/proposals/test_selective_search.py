@@ -7,7 +7,7 @@ from torchvision.ops import box_iou
 
 pytest.importorskip("skimage")
 
-from tests.real_data import real_data
+from tests.helpers.real_data import real_data
 from visionkit.data.datasets.shapes import Shapes
 from visionkit.data.datasets.voc import Voc
 from visionkit.data.proposals.color_spaces import color_spaces

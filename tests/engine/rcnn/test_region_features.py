@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.tasks.small import small_data
+from tests.helpers.small_detector import small_data
 from visionkit.engine.rcnn.region_features import _training_images
 
 

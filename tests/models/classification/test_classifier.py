@@ -7,7 +7,7 @@ import torch
 import torchvision
 from torch import nn
 
-from tests.models.classification.networks import classifier, randomized, without_values
+from tests.helpers.classifiers import classifier, randomized, without_values
 from visionkit.backbones import create_backbone
 from visionkit.errors import ConfigError
 from visionkit.models import create_model

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tests.models.classification.networks import classifier
+from tests.helpers.classifiers import classifier
 from visionkit.backbones import create_backbone
 from visionkit.errors import ConfigError
 from visionkit.models.classification.heads import heads

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torchvision
 
-from tests.models.classification.networks import classifier, randomized
+from tests.helpers.classifiers import classifier, randomized
 from visionkit.errors import CheckpointError, ConfigError
 
 

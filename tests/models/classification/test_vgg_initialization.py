@@ -5,7 +5,7 @@ import logging
 import pytest
 import torch
 
-from tests.models.classification.networks import classifier
+from tests.helpers.classifiers import classifier
 from tests.models.classification.test_load_classifier import checkpoint, same, saved
 from visionkit.backbones import create_backbone
 from visionkit.errors import CheckpointError, ConfigError

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from tests.models.detection.every import EVERY, SMALL, full_target, predict, small, train_step
-from tests.models.detection.networks import images
+from tests.helpers.detectors import images
+from tests.helpers.every_detector import EVERY, SMALL, full_target, predict, small, train_step
 from visionkit.errors import DataError, VisionkitError
 from visionkit.models import models
 from visionkit.models.detection.parts.external_proposals import ExternalProposalDetector

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.models.detection.networks import images, target
+from tests.helpers.detectors import images, target
 from visionkit.backbones import create_backbone
 from visionkit.errors import ConfigError
 from visionkit.models import create_model

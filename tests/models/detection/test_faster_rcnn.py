@@ -4,7 +4,7 @@ import pytest
 import torch
 from torchvision.ops import box_iou
 
-from tests.models.detection.networks import (
+from tests.helpers.detectors import (
     THEIR_NAMES,
     assert_learns_alike,
     images,

@@ -3,8 +3,7 @@ import pytest
 import torch
 from pycocotools import mask as rle
 
-from tests.helpers.options import merge_options
-from tests.models.detection.networks import (
+from tests.helpers.detectors import (
     SMALL,
     THEIR_NAMES,
     assert_learns_alike,
@@ -13,6 +12,7 @@ from tests.models.detection.networks import (
     torchvision_reference,
     with_background,
 )
+from tests.helpers.options import merge_options
 from visionkit.backbones import create_backbone
 from visionkit.errors import ConfigError, DataError
 from visionkit.models import create_model

@@ -8,8 +8,8 @@ from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 from torchvision.models.detection.retinanet import _default_anchorgen
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
-from tests.models.detection.networks import assert_learns_alike, images, target
-from tests.models.detection.one_stage import assert_same_detections
+from tests.helpers.detectors import assert_learns_alike, images, target
+from tests.helpers.torchvision_detectors import assert_same_detections
 from visionkit.backbones import create_backbone
 from visionkit.errors import ConfigError
 from visionkit.models.detection.parts.anchors import AnchorOptions

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from tests.models.detection.networks import images, target
+from tests.helpers.detectors import images, target
 from visionkit.backbones import create_backbone
 from visionkit.data.batch import to_target, to_tensor
 from visionkit.data.datasets.shapes import Shapes

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from tests.models.detection.networks import images
-from tests.models.detection.yolo import CLASSES, GROUND_TRUTH, in_crowd, iou, random_output
+from tests.helpers.detectors import images
+from tests.helpers.yolo import CLASSES, GROUND_TRUTH, in_crowd, iou, random_output
 from visionkit.backbones import create_backbone
 from visionkit.errors import ConfigError
 from visionkit.models.detection.parts.grid_anchors import GridAnchors

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from tests.models.segmentation.checks import check_learning, check_sizes, check_spec
+from tests.helpers.segmentation_checks import check_learning, check_sizes, check_spec
 from visionkit.backbones import create_backbone
 from visionkit.errors import ConfigError
 from visionkit.models import create_model

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from tests.models.detection.networks import small_network, target
+from tests.helpers.detectors import small_network, target
 from visionkit.errors import DataError
 from visionkit.models.detection.parts.batch import (
     check_images,

@@ -4,7 +4,7 @@ from torch import nn
 from torchvision.models.detection.faster_rcnn import TwoMLPHead
 from torchvision.ops import MultiScaleRoIAlign, roi_pool
 
-from tests.models.detection.networks import images, small_network
+from tests.helpers.detectors import images, small_network
 from visionkit.models.detection.parts.box_head import (
     MultiLevelRoIAlign,
     PooledRoIHeads,

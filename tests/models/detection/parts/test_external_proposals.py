@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from tests.models.detection.networks import images, target
+from tests.helpers.detectors import images, target
 from visionkit.backbones import create_backbone
 from visionkit.errors import DataError, VisionkitError
 from visionkit.models import create_model

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from tests.models.detection.yolo import SHAPES, objects
+from tests.helpers.yolo import SHAPES, objects
 from visionkit.models.detection.parts.grid_anchors import (
     GridAnchors,
     area_shares,

@@ -3,7 +3,7 @@ import pytest
 import torch
 from pycocotools import mask as rle
 
-from tests.models.detection.networks import target
+from tests.helpers.detectors import target
 from visionkit.models.detection.parts import mask_head
 from visionkit.models.detection.parts.batch import split_targets
 from visionkit.models.detection.parts.box_head import MultiLevelRoIAlign

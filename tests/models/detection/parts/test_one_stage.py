@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from tests.models.detection.networks import images, target
+from tests.helpers.detectors import images, target
 from visionkit.backbones import create_backbone
 from visionkit.backbones.base import eval_norms
 from visionkit.errors import ConfigError, DataError, VisionkitError

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from tests.models.detection.networks import small_network
+from tests.helpers.detectors import small_network
 from visionkit.errors import ConfigError
 from visionkit.models.detection.parts.roi_heads import RoIHeads, RoIOptions, RoISample, mean_losses
 from visionkit.ops.matching import Objects

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torchvision.models.detection.rpn import concat_box_prediction_layers
 
-from tests.models.detection.networks import images, small_network, target
+from tests.helpers.detectors import images, small_network, target
 from visionkit.errors import ConfigError
 from visionkit.models.detection.parts.anchors import Anchors
 from visionkit.models.detection.parts.batch import split_targets

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.models.detection.networks import images, small_network, target
+from tests.helpers.detectors import images, small_network, target
 from visionkit.errors import DataError, VisionkitError
 from visionkit.models.detection.parts.two_stage import TwoStageDetector
 

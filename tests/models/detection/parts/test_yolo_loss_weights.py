@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from tests.models.detection.yolo import CLASSES, GROUND_TRUTH, SHAPES, random_output
+from tests.helpers.yolo import CLASSES, GROUND_TRUTH, SHAPES, random_output
 from visionkit.backbones import create_backbone
 from visionkit.errors import ConfigError
 from visionkit.models.detection.parts.yolo_loss_weights import YOLOLossWeights

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
+from tests.helpers.detectors import images, target
 from tests.helpers.options import merge_options
-from tests.models.detection.networks import images, target
 from visionkit.backbones import create_backbone
 from visionkit.errors import ConfigError, VisionkitError
 from visionkit.models import create_model

@@ -7,8 +7,8 @@ import pytest
 import torch
 from pycocotools import mask as rle
 
+from tests.helpers.detectors import target
 from tests.helpers.options import merge_options
-from tests.models.detection.networks import target
 from visionkit.backbones import create_backbone
 from visionkit.models import create_model
 
