@@ -2,7 +2,8 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, EMAWeightAveraging
 
-from tests.helpers.small_detector import small_data, small_task, small_trainer
+from tests.helpers.small_detector import small_data, small_task
+from tests.helpers.small_trainer import small_trainer
 from visionkit.data.datasets.shapes import SHAPE_OUTLINES
 from visionkit.engine.callbacks import EarlyStoppingOptions, EmaOptions, make_callbacks
 from visionkit.engine.loggers import make_loggers

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from tests.helpers.small_detector import small_data, small_trainer
+from tests.helpers.small_detector import small_data
+from tests.helpers.small_trainer import small_trainer
 from visionkit.data.datasets.shapes import SHAPE_OUTLINES
 from visionkit.engine.callbacks import make_callbacks
 from visionkit.engine.fitting_stage import FittingContext, FittingStage, fitting_stages

@@ -6,7 +6,8 @@ import torch
 pytest.importorskip("sklearn")
 pytest.importorskip("skimage")
 
-from tests.helpers.small_detector import SIZE, small_data, small_trainer
+from tests.helpers.small_detector import SIZE, small_data
+from tests.helpers.small_trainer import small_trainer
 from visionkit.backbones import create_backbone
 from visionkit.data.proposals.source import ProposalOptions
 from visionkit.engine.callbacks import make_callbacks

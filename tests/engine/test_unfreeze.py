@@ -9,7 +9,7 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.strategies import DDPStrategy
 
 from tests.helpers.small_classifier import small_classification, small_images
-from tests.helpers.small_detector import small_trainer
+from tests.helpers.small_trainer import small_trainer
 from visionkit.backbones import create_backbone
 from visionkit.engine.unfreeze import StagedUnfreezing, UnfreezeStep
 from visionkit.errors import ConfigError
@@ -134,8 +134,8 @@ def test_a_randomly_initialized_backbone_is_trained_from_the_start(caplog):
 TWO_PROCESSES = """
 import sys, torch
 from tests.engine.test_unfreeze import STEPS, Watch, task_to_transfer
-from tests.helpers.small_detector import small_trainer
 from tests.helpers.small_classifier import small_images
+from tests.helpers.small_trainer import small_trainer
 from visionkit.engine.unfreeze import StagedUnfreezing
 
 torch.set_num_threads(1)

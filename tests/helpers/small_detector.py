@@ -1,7 +1,5 @@
 """A detection task that trains in a second."""
 
-import lightning.pytorch as pl
-
 from visionkit.backbones import create_backbone
 from visionkit.data.datamodule import VisionData
 from visionkit.models import create_model
@@ -38,18 +36,3 @@ def small_task(class_names, **options):
         "evaluation": DetectionEvaluationOptions(),
     }
     return Detection(network, class_names, **{**defaults, **options})
-
-
-def small_trainer(**options):
-    """A silent Trainer of one epoch on the CPU."""
-    defaults = {
-        "max_epochs": 1,
-        "accelerator": "cpu",
-        "devices": 1,
-        "logger": False,
-        "enable_checkpointing": False,
-        "enable_progress_bar": False,
-        "enable_model_summary": False,
-        "num_sanity_val_steps": 0,
-    }
-    return pl.Trainer(**{**defaults, **options})

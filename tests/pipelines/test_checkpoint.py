@@ -3,7 +3,8 @@ import pickle
 import pytest
 import torch
 
-from tests.helpers.small_detector import small_data, small_task, small_trainer
+from tests.helpers.small_detector import small_data, small_task
+from tests.helpers.small_trainer import small_trainer
 from visionkit import load
 from visionkit.data.datasets.shapes import SHAPE_OUTLINES, Shapes
 from visionkit.errors import CheckpointError

@@ -4,7 +4,8 @@ import torch
 pytest.importorskip("skimage")
 
 from tests.helpers.options import merge_options
-from tests.helpers.small_detector import SIZE, small_data, small_trainer
+from tests.helpers.small_detector import SIZE, small_data
+from tests.helpers.small_trainer import small_trainer
 from visionkit.backbones import create_backbone
 from visionkit.data.proposals.source import ProposalOptions
 from visionkit.errors import DataError

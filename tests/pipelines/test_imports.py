@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-from tests.helpers.small_detector import small_task, small_trainer
+from tests.helpers.small_detector import small_task
+from tests.helpers.small_trainer import small_trainer
 
 HEAVY = ("lightning", "torchmetrics", "albumentations", "scipy", "skimage", "sklearn", "pandas", "rich", "matplotlib")
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from tests.helpers.small_classifier import small_classification, small_images, small_network
-from tests.helpers.small_detector import small_trainer
+from tests.helpers.small_trainer import small_trainer
 from visionkit.data.datasets.shapes import SHAPE_OUTLINES
 from visionkit.pipelines import ClassificationPipeline, RuntimeOptions
 

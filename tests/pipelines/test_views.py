@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from tests.helpers.detectors import small_network
-from tests.helpers.small_detector import SIZE, small_data, small_task, small_trainer
+from tests.helpers.small_detector import SIZE, small_data, small_task
+from tests.helpers.small_trainer import small_trainer
 from tests.models.detection.test_bad_input import SMALL, small
 from visionkit.backbones import create_backbone
 from visionkit.data.datasets.shapes import SHAPE_OUTLINES

@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional
 
 from tests.helpers.small_classifier import SIDE, small_classification, small_images, small_network
-from tests.helpers.small_detector import small_trainer
+from tests.helpers.small_trainer import small_trainer
 from visionkit.data.datasets.shapes import SHAPE_OUTLINES
 from visionkit.errors import ConfigError, VisionkitError
 from visionkit.models.base import ClassificationModel

@@ -2,7 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from tests.helpers.small_detector import small_data, small_task, small_trainer
+from tests.helpers.small_detector import small_data, small_task
+from tests.helpers.small_trainer import small_trainer
 from visionkit.backbones import create_backbone
 from visionkit.data.datasets.shapes import SHAPE_OUTLINES
 from visionkit.errors import CheckpointError, ConfigError, VisionkitError

@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from tests.helpers.small_classifier import small_classification, small_images
-from tests.helpers.small_detector import small_data, small_task, small_trainer
+from tests.helpers.small_detector import small_data, small_task
 from tests.helpers.small_segmenter import SmallSegmenter, small_masks, small_segmentation
+from tests.helpers.small_trainer import small_trainer
 from visionkit.errors import CheckpointError, ConfigError, VisionkitError
 from visionkit.pipelines import make_ensemble
 from visionkit.tasks import Classification, Detection, Segmentation, Task

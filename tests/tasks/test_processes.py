@@ -8,9 +8,10 @@ import pytest
 
 SCRIPT = """
 import json, sys, torch
-from tests.helpers.small_detector import small_data, small_task, small_trainer
 from tests.helpers.small_classifier import small_classification, small_images
+from tests.helpers.small_detector import small_data, small_task
 from tests.helpers.small_segmenter import small_masks, small_segmentation
+from tests.helpers.small_trainer import small_trainer
 from visionkit.tasks import SegmentationEvaluationOptions
 
 def detection():

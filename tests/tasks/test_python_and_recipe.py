@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import visionkit as vk
-from tests.helpers.small_detector import small_trainer
+from tests.helpers.small_trainer import small_trainer
 from visionkit.cli.config.build import build_data, build_task
 from visionkit.data.datamodule import VisionData
 from visionkit.data.proposals.source import ProposalOptions

@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from tests.helpers.metric_cases import flat
-from tests.helpers.small_detector import small_trainer
 from tests.helpers.small_segmenter import SIDE, ColorSegmenter, SmallSegmenter, small_masks, small_segmentation
+from tests.helpers.small_trainer import small_trainer
 from visionkit.data.batch import Batch
 from visionkit.errors import ConfigError
 from visionkit.ops.tiles import Tile

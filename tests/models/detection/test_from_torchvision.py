@@ -8,7 +8,8 @@ from torch import nn
 from torchvision.models import detection
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 
-from tests.helpers.small_detector import small_data, small_trainer
+from tests.helpers.small_detector import small_data
+from tests.helpers.small_trainer import small_trainer
 from visionkit.data.datasets.shapes import SHAPE_OUTLINES
 from visionkit.errors import ConfigError, VisionkitError
 from visionkit.models.detection.from_torchvision import FromTorchvision
