@@ -4,14 +4,8 @@ import pytest
 import torch
 from torchvision.ops import box_iou
 
-from tests.helpers.detectors import (
-    THEIR_NAMES,
-    assert_learns_alike,
-    images,
-    small_network,
-    target,
-    torchvision_reference,
-)
+from tests.helpers.detectors import images, small_network, target
+from tests.helpers.torchvision_detectors import THEIR_NAMES, assert_learns_alike, torchvision_reference
 from visionkit.backbones import create_backbone
 from visionkit.errors import ConfigError
 from visionkit.models import create_model

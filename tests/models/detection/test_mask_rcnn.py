@@ -3,16 +3,9 @@ import pytest
 import torch
 from pycocotools import mask as rle
 
-from tests.helpers.detectors import (
-    SMALL,
-    THEIR_NAMES,
-    assert_learns_alike,
-    images,
-    target,
-    torchvision_reference,
-    with_background,
-)
+from tests.helpers.detectors import SMALL, images, target
 from tests.helpers.options import merge_options
+from tests.helpers.torchvision_detectors import THEIR_NAMES, assert_learns_alike, torchvision_reference, with_background
 from visionkit.backbones import create_backbone
 from visionkit.errors import ConfigError, DataError
 from visionkit.models import create_model

@@ -2,14 +2,10 @@ import copy
 
 import pytest
 import torch
-import torchvision
 from torch import nn
-from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
-from torchvision.models.detection.retinanet import _default_anchorgen
-from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
-from tests.helpers.detectors import assert_learns_alike, images, target
-from tests.helpers.torchvision_detectors import assert_same_detections
+from tests.helpers.detectors import images, target
+from tests.helpers.torchvision_detectors import assert_learns_alike, assert_same_detections, torchvision_retinanet
 from visionkit.backbones import create_backbone
 from visionkit.errors import ConfigError
 from visionkit.models.detection.parts.anchors import AnchorOptions
@@ -24,42 +20,6 @@ TWO_TARGETS = [
     target([[10, 10, 60, 70], [30, 40, 90, 100], [5, 80, 25, 95]], [0, 2, 1]),
     target([[20, 5, 69, 60]], [1]),
 ]
-
-
-def torchvision_retinanet(classes):
-    """torchvision's model with random weights that give varied scores, without its resizing; class 0 scores about 0."""
-    torch.manual_seed(3)
-    behind = LastLevelP6P7(256, 256)
-    backbone = resnet_fpn_backbone(
-        backbone_name="resnet18",
-        weights=None,
-        norm_layer=nn.BatchNorm2d,
-        trainable_layers=5,
-        returned_layers=[2, 3, 4],
-        extra_blocks=behind,
-    )
-    network = torchvision.models.detection.RetinaNet(
-        backbone,
-        classes + 1,
-        image_mean=[0.0] * 3,
-        image_std=[1.0] * 3,
-        anchor_generator=_default_anchorgen(),
-    )
-    network.transform.resize = lambda image, target: (image, target)
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.running_mean.uniform_(-0.1, 0.1)
-            module.running_var.uniform_(0.8, 1.2)
-    head = network.head
-    head.classification_head.cls_logits.weight.data *= 10
-    head.classification_head.cls_logits.bias.data.fill_(-2.0).view(-1, classes + 1)[:, 0] = -60.0
-    head.classification_head.cls_logits.weight.data.view(9, classes + 1, -1)[:, 0] = 0.0
-    head.regression_head.bbox_reg.weight.data *= 5
-    network.to(memory_format=torch.channels_last)
-    network.backbone.register_forward_pre_hook(
-        lambda _, inputs: (inputs[0].contiguous(memory_format=torch.channels_last),)
-    )
-    return network
 
 
 @pytest.fixture(scope="module")

@@ -3,8 +3,9 @@ import math
 import pytest
 import torch
 
-from tests.helpers.detectors import THEIR_NAMES, images, target
+from tests.helpers.detectors import images, target
 from tests.helpers.options import merge_options
+from tests.helpers.torchvision_detectors import THEIR_NAMES
 from visionkit.backbones import create_backbone
 from visionkit.errors import CheckpointError, ConfigError
 from visionkit.models import create_model

@@ -3,8 +3,8 @@ import torch
 from torchvision.models import vgg16
 from torchvision.models.detection import ssd300_vgg16
 
-from tests.helpers.detectors import assert_learns_alike, images, target
-from tests.helpers.torchvision_detectors import assert_same_detections
+from tests.helpers.detectors import images, target
+from tests.helpers.torchvision_detectors import assert_learns_alike, assert_same_detections
 from visionkit.backbones import create_backbone
 from visionkit.errors import ConfigError, DataError
 from visionkit.models.detection.parts.one_stage import DenseOutput

@@ -7,9 +7,8 @@ import torch
 from torch import nn
 from torchvision.models.detection import ssd300_vgg16
 
-from tests.helpers.detectors import images, torchvision_reference
-from tests.helpers.torchvision_detectors import assert_same_detections
-from tests.models.detection.test_retinanet import torchvision_retinanet
+from tests.helpers.detectors import images
+from tests.helpers.torchvision_detectors import assert_same_detections, torchvision_reference, torchvision_retinanet
 from visionkit.backbones import create_backbone
 from visionkit.errors import CheckpointError
 from visionkit.models import create_model
