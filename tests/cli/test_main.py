@@ -9,8 +9,8 @@ import pytest
 import yaml
 from PIL import Image
 
-from tests.data.datasets.test_voc import xml
 from tests.helpers.overrides import TINY
+from tests.helpers.voc_files import xml
 from visionkit.cli.commands.list import KINDS
 from visionkit.cli.data_tools import TOOLS
 from visionkit.cli.main import main

@@ -8,8 +8,8 @@ import pytest
 import yaml
 from PIL import Image
 
-from tests.data.datasets.test_cifar import hundred, ten
-from tests.data.datasets.test_mnist import idx
+from tests.helpers.cifar_files import write_cifar10, write_cifar100
+from tests.helpers.mnist_files import idx
 from tests.helpers.real_data import REPOSITORY, real_data
 from visionkit.cli.config.build import build_data
 from visionkit.cli.config.compose import compose
@@ -37,13 +37,13 @@ def images(root, *folders, count=5):
 
 
 def test_cifar10(tmp_path):
-    ten(made(tmp_path / "cifar-10-batches-py"))
+    write_cifar10(made(tmp_path / "cifar-10-batches-py"))
     data = opened("cifar10", tmp_path)
     assert [len(data.dataset(split)) for split in ("train", "val", "test")] == [20, 2, 2]
 
 
 def test_cifar100(tmp_path):
-    hundred(made(tmp_path / "cifar-100-python"))
+    write_cifar100(made(tmp_path / "cifar-100-python"))
     data = opened("cifar100", tmp_path)
     assert [len(data.dataset(split)) for split in ("train", "val", "test")] == [5, 3, 3]
     assert len(data.class_names) == 100

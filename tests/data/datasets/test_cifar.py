@@ -1,79 +1,21 @@
 import os
 import pickle
-import struct
-from typing import ClassVar
 
 import numpy as np
 import pytest
 
+from tests.helpers.cifar_files import random_images, write_cifar10, write_cifar100, write_pickle
 from visionkit.data.datasets.cifar import Cifar
 from visionkit.data.datasets.cifar_pickle import read_pickle
 from visionkit.errors import DataError
 
 
-class Python2Pickler(pickle._Pickler):
-    """Pickles as Python 2 did, which wrote the originals: bytes and text alike as its own kind of string."""
-
-    dispatch: ClassVar = dict(pickle._Pickler.dispatch)
-
-    def save_string(self, value):
-        data = value.encode() if isinstance(value, str) else value
-        self.write(pickle.BINSTRING + struct.pack("<i", len(data)) + data)
-        self.memoize(value)
-
-    dispatch[bytes] = dispatch[str] = save_string
-
-    def save_global(self, value, name=None):
-        module = value.__module__.replace("numpy._core", "numpy.core")
-        self.write(pickle.GLOBAL + f"{module}\n{value.__qualname__}\n".encode())
-        self.memoize(value)
-
-    dispatch[type] = save_global
-    dispatch[type(pickle.dumps)] = save_global
-    dispatch[type(lambda: None)] = save_global
-
-
-def write(path, content, modern=False):
-    with path.open("wb") as file:
-        pickle.dump(content, file, protocol=4) if modern else Python2Pickler(file, protocol=2).dump(content)
-
-
-def images(seed, count=4):
-    return np.random.default_rng(seed).integers(0, 256, (count, 3072), np.uint8)
-
-
-def ten(root, modern=False):
-    for number in range(1, 6):
-        batch = {
-            b"batch_label": b"part",
-            b"labels": [number, 0, 1, 9],
-            b"data": images(number),
-            b"filenames": [b"x.png"],
-        }
-        write(root / f"data_batch_{number}", batch, modern)
-    write(root / "test_batch", {b"labels": [3, 4], b"data": images(9, 2)}, modern)
-    write(root / "batches.meta", {b"label_names": [b"class%d" % k for k in range(10)], b"num_vis": 3072}, modern)
-    return root
-
-
-def hundred(root):
-    for name, count in (("train", 5), ("test", 3)):
-        batch = {b"fine_labels": list(range(count)), b"coarse_labels": [1] * count, b"data": images(count, count)}
-        write(root / name, batch)
-    names = {
-        b"fine_label_names": [b"f%d" % k for k in range(100)],
-        b"coarse_label_names": [b"c%d" % k for k in range(20)],
-    }
-    write(root / "meta", names)
-    return root
-
-
 @pytest.mark.parametrize("modern", [False, True], ids=["Python 2", "Python 3"])
 def test_ten_classes_in_five_batches(tmp_path, modern):
-    cifar = Cifar(ten(tmp_path, modern), "train")
+    cifar = Cifar(write_cifar10(tmp_path, modern), "train")
     assert (len(cifar), cifar.class_names[3]) == (20, "class3")
     assert cifar.labels.tolist() == [label for number in range(1, 6) for label in (number, 0, 1, 9)]
-    planes = images(2)[3].reshape(3, 32, 32)
+    planes = random_images(2)[3].reshape(3, 32, 32)
     sample = cifar[7]
     np.testing.assert_array_equal(sample.image, np.stack(list(planes), axis=-1))
     assert (sample.image_id, sample.label, sample.size) == ("train/7", 9, (32, 32))
@@ -82,21 +24,21 @@ def test_ten_classes_in_five_batches(tmp_path, modern):
 
 def test_the_pickles_of_the_test_are_those_that_python_2_wrote(tmp_path):
     """Python itself reads them as it reads the originals."""
-    ten(tmp_path)
+    write_cifar10(tmp_path)
     with (tmp_path / "data_batch_1").open("rb") as file:
         content = pickle.load(file, encoding="bytes")
-    np.testing.assert_array_equal(content[b"data"], images(1))
+    np.testing.assert_array_equal(content[b"data"], random_images(1))
     assert b"numpy.core.multiarray\n_reconstruct" in (tmp_path / "data_batch_1").read_bytes()
 
 
 def test_arrays_stored_by_columns_are_read_so(tmp_path):
-    values = np.asfortranarray(images(1))
-    write(tmp_path / "a", {b"data": values})
+    values = np.asfortranarray(random_images(1))
+    write_pickle(tmp_path / "a", {b"data": values})
     np.testing.assert_array_equal(read_pickle(tmp_path / "a")[b"data"], values)
 
 
 def test_a_hundred_classes_fine_and_coarse(tmp_path):
-    root = hundred(tmp_path)
+    root = write_cifar100(tmp_path)
     assert (len(Cifar(root, "train").class_names), Cifar(root, "train").labels.tolist()) == (100, [0, 1, 2, 3, 4])
     coarse = Cifar(root, "test", kind="coarse")
     assert (len(coarse.class_names), coarse.labels.tolist()) == (20, [1, 1, 1])
@@ -104,7 +46,7 @@ def test_a_hundred_classes_fine_and_coarse(tmp_path):
 
 def test_the_batches_may_lie_in_a_folder(tmp_path):
     (tmp_path / "inner").mkdir()
-    ten(tmp_path / "inner")
+    write_cifar10(tmp_path / "inner")
     assert len(Cifar(tmp_path, "test", folder="inner")) == 2
     with pytest.raises(DataError, match=r"(?s)neither batches\.meta.*visionkit data download"):
         Cifar(tmp_path, "test")
@@ -130,24 +72,24 @@ def test_bad_batches_are_refused_with_the_reason(tmp_path, case):
 
 
 def _changed(root, changes):
-    ten(root)
-    content = {b"labels": [1, 0, 1, 9], b"data": images(1), **changes}
-    write(root / "data_batch_1", content)
+    write_cifar10(root)
+    content = {b"labels": [1, 0, 1, 9], b"data": random_images(1), **changes}
+    write_pickle(root / "data_batch_1", content)
     return root
 
 
 def test_missing_parts_are_named(tmp_path):
-    ten(tmp_path)
-    write(tmp_path / "test_batch", {b"data": images(1)})
+    write_cifar10(tmp_path)
+    write_pickle(tmp_path / "test_batch", {b"data": random_images(1)})
     with pytest.raises(DataError, match="test_batch is not a CIFAR batch: it has no labels"):
         Cifar(tmp_path, "test")
-    write(tmp_path / "test_batch", [1, 2])
+    write_pickle(tmp_path / "test_batch", [1, 2])
     with pytest.raises(DataError, match="is not a CIFAR batch: it does not contain a dict"):
         Cifar(tmp_path, "test")
     (tmp_path / "data_batch_3").unlink()
     with pytest.raises(DataError, match=r"annotation file .*data_batch_3 does not exist"):
         Cifar(tmp_path, "train")
-    write(tmp_path / "batches.meta", {b"label_names": [1, 2]})
+    write_pickle(tmp_path / "batches.meta", {b"label_names": [1, 2]})
     with pytest.raises(DataError, match="label_names is not a list of names"):
         Cifar(tmp_path, "train")
     with pytest.raises(DataError, match="CIFAR-10, which has no coarse classes"):
@@ -156,7 +98,7 @@ def test_missing_parts_are_named(tmp_path):
 
 def test_other_class_names_are_refused(tmp_path):
     with pytest.raises(DataError, match=r"data\.classes must be left out or equal"):
-        Cifar(ten(tmp_path), "test", classes=["a", "b"])
+        Cifar(write_cifar10(tmp_path), "test", classes=["a", "b"])
 
 
 class Harm:
@@ -183,7 +125,7 @@ def test_a_pickle_cannot_run_code(tmp_path, monkeypatch, harm):
 
 
 def test_broken_pickles_are_refused(tmp_path):
-    ten(tmp_path)
+    write_cifar10(tmp_path)
     whole = (tmp_path / "test_batch").read_bytes()
     random = np.random.default_rng(0)
     garbled = [whole[:-20], b"", b"no pickle", *(_with_noise(whole, random) for _ in range(300))]

@@ -1,20 +1,14 @@
 import gzip
-import struct
 
 import numpy as np
 import pytest
 
+from tests.helpers.mnist_files import idx
 from visionkit.data.datasets.mnist import Mnist
 from visionkit.errors import DataError
 
 IMAGES = np.arange(3 * 5 * 4, dtype=np.uint8).reshape(3, 5, 4)
 LABELS = np.array([7, 0, 9], np.uint8)
-
-
-def idx(values, kind=8, lengths=None):
-    lengths = values.shape if lengths is None else lengths
-    head = bytes([0, 0, kind, values.ndim]) + b"".join(struct.pack(">I", length) for length in lengths)
-    return head + values.tobytes()
 
 
 def write(root, images=None, labels=None, packed=False):

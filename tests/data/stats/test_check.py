@@ -1,7 +1,7 @@
 import numpy as np
 from PIL import Image
 
-from tests.data.datasets.test_voc import CAT, xml
+from tests.helpers.voc_files import CAT, xml
 from visionkit.data.datasets.csv import CsvDataset
 from visionkit.data.datasets.folder import FolderDataset
 from visionkit.data.datasets.masks import MaskDataset

@@ -8,6 +8,7 @@ import torch
 import yaml
 from pycocotools import mask as rle
 
+from tests.helpers.samples import sample
 from visionkit.backbones import create_backbone
 from visionkit.data.transforms.augmentation import Augmentation
 from visionkit.errors import ConfigError
@@ -15,25 +16,6 @@ from visionkit.preprocessing.normalize import Normalize
 from visionkit.structures import Annotation, Sample
 
 CROP = [{"name": "RandomCrop", "height": 40, "width": 40}]
-
-
-def sample(objects: int, seed: int = 0) -> Sample:
-    """A 60 x 80 image whose objects are filled rectangles, with boxes, masks, flags and semantic mask."""
-    random = np.random.default_rng(seed)
-    corners = random.integers(0, [60, 40], (objects, 2))
-    sides = random.integers(4, 20, (objects, 2))
-    boxes = np.concatenate([corners, corners + sides], axis=1).astype(np.float32)
-    masks, semantic = [], np.zeros((60, 80), np.uint8)
-    for index, (x1, y1, x2, y2) in enumerate(boxes.astype(int)):
-        plane = np.zeros((60, 80), np.uint8, order="F")
-        plane[y1:y2, x1:x2] = 1
-        masks.append(rle.encode(plane))
-        semantic[y1:y2, x1:x2] = index % 3 + 1
-    flags = random.random((2, objects)) < 0.5
-    annotation = Annotation(
-        boxes, np.arange(objects) % 3, flags[0], flags[1], rle.area(masks).astype(np.float32), masks
-    )
-    return Sample(random.integers(0, 256, (60, 80, 3), np.uint8), "a", "a.png", annotation, semantic)
 
 
 @pytest.mark.parametrize("objects", [0, 1, 12])

@@ -1,7 +1,6 @@
 import pytest
 
-from tests.data.transforms.test_augmentation import sample
-from tests.data.transforms.test_imagenet import AXES, gray
+from tests.helpers.samples import AXES, gray, sample
 from visionkit.data.transforms.augmentation import Augmentation
 from visionkit.data.transforms.create import create_transform
 from visionkit.errors import ConfigError

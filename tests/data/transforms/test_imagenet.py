@@ -4,20 +4,13 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.data.transforms.test_augmentation import sample
+from tests.helpers.samples import AXES, gray, sample
 from visionkit.data.datasets.shapes import Shapes
 from visionkit.data.stats.color_statistics import rgb_principal_axes, sample_pixels
 from visionkit.data.transforms.augmentation import Augmentation
 from visionkit.data.transforms.imagenet import IMAGENET_EIGENVALUES, IMAGENET_EIGENVECTORS
 from visionkit.data.transforms.resize import resize_image
 from visionkit.errors import ConfigError
-from visionkit.structures import Sample
-
-AXES = {"eigenvalues": [0.2, 0.1, 0.0], "eigenvectors": [[1, 0, 0], [0, 1, 0], [0, 0, 1]]}
-
-
-def gray(height=50, width=70, value=100):
-    return Sample(np.full((height, width, 3), value, np.uint8), "a", "a.png")
 
 
 def shifts(count, **arguments):
