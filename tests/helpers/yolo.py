@@ -27,13 +27,6 @@ GROUND_TRUTH = [
 ]
 
 
-def iou(box, other):
-    width = min(box[2], other[2]) - max(box[0], other[0])
-    height = min(box[3], other[3]) - max(box[1], other[1])
-    shared = max(width, 0) * max(height, 0)
-    return shared / ((box[2] - box[0]) * (box[3] - box[1]) + (other[2] - other[0]) * (other[3] - other[1]) - shared)
-
-
 def in_crowd(box, crowds):
     area = (box[2] - box[0]) * (box[3] - box[1])
     for crowd in crowds:

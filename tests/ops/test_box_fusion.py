@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.ops.test_nms import candidates, iou
+from tests.helpers.boxes import candidates, iou
 from visionkit.errors import VisionkitError
 from visionkit.ops.box_fusion import fuse_boxes
 from visionkit.ops.nms import Candidates

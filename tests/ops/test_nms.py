@@ -7,32 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchvision.ops import box_iou
 
+from tests.helpers.boxes import candidates, iou
 from visionkit.errors import ConfigError, VisionkitError
 from visionkit.ops.boxes import paired_iou
 from visionkit.ops.nms import Candidates, NMSOptions, nms_kinds
 
 THRESHOLD = 0.0613
 """No score or share of one in these tests comes to it exactly."""
-
-
-@st.composite
-def candidates(draw, most=25):
-    """Boxes on a coarse grid with coarse scores, so that equal boxes and equal scores are frequent."""
-    number = draw(st.integers(0, most))
-    rows = draw(
-        st.lists(st.tuples(*[st.integers(0, 6)] * 2, *[st.integers(1, 5)] * 2), min_size=number, max_size=number)
-    )
-    scores = draw(st.lists(st.integers(1, 20), min_size=number, max_size=number))
-    labels = draw(st.lists(st.integers(0, 2), min_size=number, max_size=number))
-    boxes = torch.tensor([(x, y, x + w, y + h) for x, y, w, h in rows], dtype=torch.float32).view(-1, 4)
-    return Candidates(boxes, torch.tensor(scores) / 20, torch.tensor(labels, dtype=torch.int64))
-
-
-def iou(one, other):
-    width = min(one[2], other[2]) - max(one[0], other[0])
-    height = min(one[3], other[3]) - max(one[1], other[1])
-    both = max(width, 0) * max(height, 0)
-    return both / ((one[2] - one[0]) * (one[3] - one[1]) + (other[2] - other[0]) * (other[3] - other[1]) - both)
 
 
 def slow_hard(found, options, one_group):

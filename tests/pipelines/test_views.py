@@ -5,9 +5,9 @@ import torch
 from torch import nn
 
 from tests.helpers.detectors import small_network
+from tests.helpers.every_detector import SMALL, small
 from tests.helpers.small_detector import SIZE, small_data, small_task
 from tests.helpers.small_trainer import small_trainer
-from tests.models.detection.test_bad_input import SMALL, small
 from visionkit.backbones import create_backbone
 from visionkit.data.datasets.shapes import SHAPE_OUTLINES
 from visionkit.errors import ConfigError

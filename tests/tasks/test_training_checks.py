@@ -5,9 +5,9 @@ import logging
 import numpy as np
 import pytest
 
+from tests.helpers.one_stage_detectors import small as one_stage
 from tests.helpers.small_detector import small_data, small_task
 from tests.helpers.small_trainer import small_trainer
-from tests.models.detection.parts.test_one_stage import small as one_stage
 from visionkit.errors import DataError
 from visionkit.models.base import DetectionModel
 from visionkit.preprocessing.detection import DetectionPreprocessOptions

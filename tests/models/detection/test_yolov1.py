@@ -5,8 +5,9 @@ import math
 import pytest
 import torch
 
+from tests.helpers.boxes import iou
 from tests.helpers.detectors import images
-from tests.helpers.yolo import CLASSES, GROUND_TRUTH, in_crowd, iou, random_output
+from tests.helpers.yolo import CLASSES, GROUND_TRUTH, in_crowd, random_output
 from visionkit.backbones import create_backbone
 from visionkit.errors import ConfigError
 from visionkit.models.detection.parts.grid_anchors import GridAnchors

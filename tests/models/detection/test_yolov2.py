@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from tests.helpers.yolo import CLASSES, GROUND_TRUTH, SHAPES, in_crowd, iou, random_output
+from tests.helpers.boxes import iou
+from tests.helpers.yolo import CLASSES, GROUND_TRUTH, SHAPES, in_crowd, random_output
 from visionkit.backbones import create_backbone
 from visionkit.errors import ConfigError
 from visionkit.models.detection.parts.grid_anchors import GridAnchors

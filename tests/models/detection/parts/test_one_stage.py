@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from tests.helpers.detectors import images, target
+from tests.helpers.one_stage_detectors import SMALL, backbone_for, small
 from visionkit.backbones import create_backbone
 from visionkit.backbones.base import eval_norms
 from visionkit.errors import ConfigError, DataError, VisionkitError
@@ -13,39 +14,12 @@ from visionkit.models import create_model, models
 from visionkit.models.detection.parts.batch import split_targets
 from visionkit.models.detection.parts.one_stage import OneStageDetector, topk_per_class, topk_per_level
 
-SMALL = {
-    "retinanet": {"fpn_channels": 16},
-    "sliding_window": {
-        "windows": {"sizes": (40.0,), "context": 4},
-        "sampling": {"per_image": 400, "hard_fraction": 1.0},
-        "head_channels": 32,
-        "head_dropout": 0.0,
-        "box_regression": True,
-    },
-    "ssd": {"extra_channels": (32, 32, 32)},
-    "yolov1": {"head": "convolutional", "head_channels": 32, "head_stride": 1, "grid": 3},
-    "yolov2": {"anchor_shapes": [[20, 20], [40, 60]], "head_channels": 32, "passthrough_channels": 8},
-}
-"""Options that make each one-stage detector small, and its output the same in training as in evaluation."""
-
-BACKBONES = {"sliding_window": "patch_cnn_33"}
-"""The other detectors are on a ResNet-18."""
-
 TWO = images((96, 96), (96, 96))
 TWO_TARGETS = [
     target([[10, 10, 60, 70], [30, 40, 90, 90], [5, 80, 25, 95]], [0, 2, 1]),
     target([[20, 5, 69, 60]], [1]),
 ]
 EVERY = pytest.mark.parametrize("name", sorted(SMALL))
-
-
-def backbone_for(name):
-    return create_backbone(BACKBONES.get(name, "resnet18"), weights="none")
-
-
-def small(name, **options):
-    torch.manual_seed(0)
-    return create_model(name, backbone_for(name), 3, **{**SMALL[name], **options})
 
 
 def test_every_one_stage_detector_is_tested_here():
