@@ -4,9 +4,9 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping, EMAWeightAverag
 
 from tests.helpers.small_detector import small_data, small_task
 from tests.helpers.small_trainer import small_trainer
+from tests.helpers.training_run import train
 from visionkit.data.datasets.shapes import SHAPE_OUTLINES
 from visionkit.engine.callbacks import EarlyStoppingOptions, EmaOptions, make_callbacks
-from visionkit.engine.loggers import make_loggers
 from visionkit.metrics.results import MetricResults
 from visionkit.tasks import Task
 
@@ -15,19 +15,6 @@ def test_callbacks_follow_the_recipe(tmp_path):
     kinds = {type(c) for c in make_callbacks(tmp_path, "val/AP", EmaOptions(), EarlyStoppingOptions(patience=3))}
     assert {EMAWeightAveraging, EarlyStopping} <= kinds
     assert not {EMAWeightAveraging, EarlyStopping} & {type(c) for c in make_callbacks(tmp_path, "val/AP")}
-
-
-def train(tmp_path, resumed=None, **options):
-    callbacks = make_callbacks(tmp_path, "val/AP", **options.pop("make", {}))
-    trainer = small_trainer(
-        callbacks=[*callbacks, *options.pop("more", [])],
-        logger=make_loggers(tmp_path),
-        enable_checkpointing=True,
-        log_every_n_steps=1,
-        **options,
-    )
-    trainer.fit(small_task(list(SHAPE_OUTLINES)), small_data(), ckpt_path=resumed, weights_only=True)
-    return trainer
 
 
 def test_best_and_last_checkpoints_hold_the_moving_average(tmp_path):

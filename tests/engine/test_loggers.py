@@ -2,7 +2,7 @@ import csv
 
 from lightning.pytorch.loggers import CSVLogger
 
-from tests.engine.test_callbacks import train
+from tests.helpers.training_run import train
 from visionkit.engine.loggers import make_loggers
 
 

@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from tests.engine.test_domain_distance import pretrained
+from tests.helpers.pretrained import pretrained
 from visionkit.data.datasets.base import NoSemanticMasks
 from visionkit.data.datasets.shapes import Shapes
 from visionkit.engine.transfer_statistics import (

@@ -5,54 +5,19 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.strategies import DDPStrategy
 
 from tests.helpers.small_classifier import small_classification, small_images
 from tests.helpers.small_trainer import small_trainer
-from visionkit.backbones import create_backbone
+from tests.helpers.unfreezing import PARTS, STEPS, Watch, task_to_transfer
 from visionkit.engine.unfreeze import StagedUnfreezing, UnfreezeStep
 from visionkit.errors import ConfigError
-from visionkit.models import create_model
-from visionkit.tasks import OptimizerOptions, ScheduleOptions, Task
-
-STEPS = [UnfreezeStep(1, 2), UnfreezeStep(2, 0)]
-"""cifar_resnet20 has three stages, and an epoch of the data below has two steps."""
-PARTS = ["s1", "s2", "s4", "head"]
-
-
-def task_to_transfer(class_names, frozen_stages="all", optimizer="adam", decay=0.5, schedule=None):
-    torch.manual_seed(0)
-    backbone = create_backbone("cifar_resnet20", weights="checkpoint", norm="eval", frozen_stages=frozen_stages)
-    return small_classification(
-        class_names,
-        create_model("classifier", backbone, len(class_names)),
-        optimizer=OptimizerOptions(optimizer, lr=0.01, scale_lr=False, weight_decay=0.1, stage_lr_decay=decay),
-        schedule=schedule or ScheduleOptions(name="cosine", warmup_steps=0),
-    )
-
-
-class Watch(Callback):
-    """Parts that each optimizer step changed, and their learning lrs."""
-
-    def __init__(self):
-        self.moved, self.lrs = [], []
-
-    def on_train_start(self, trainer, pl_module):
-        optimizer = trainer.optimizers[0]
-        lrs = lambda optimizer, *_: self.lrs.append({g["part"]: g["lr"] for g in optimizer.param_groups})  # noqa: E731
-        optimizer.register_step_pre_hook(lrs)
-
-    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
-        self.before = {name: value.clone() for name, value in pl_module.named_parameters()}
-
-    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
-        moved = {name for name, value in pl_module.named_parameters() if not torch.equal(value, self.before[name])}
-        self.moved.append([part for part in PARTS if any(f"{part}." in name or f"{part}_" in name for name in moved)])
+from visionkit.tasks import ScheduleOptions, Task
 
 
 def train(steps, *, epochs=3, more=(), fit=None, **options):
-    data = small_images(train=8, val=4)
+    data = small_images(train=8, val=4)  # an epoch has two steps
     task, watch = task_to_transfer(data.class_names, **options), Watch()
     callbacks = [StagedUnfreezing(steps), watch, *more]
     trainer = small_trainer(max_epochs=epochs, callbacks=callbacks, enable_checkpointing=bool(more))
@@ -133,9 +98,9 @@ def test_a_randomly_initialized_backbone_is_trained_from_the_start(caplog):
 
 TWO_PROCESSES = """
 import sys, torch
-from tests.engine.test_unfreeze import STEPS, Watch, task_to_transfer
 from tests.helpers.small_classifier import small_images
 from tests.helpers.small_trainer import small_trainer
+from tests.helpers.unfreezing import STEPS, Watch, task_to_transfer
 from visionkit.engine.unfreeze import StagedUnfreezing
 
 torch.set_num_threads(1)

@@ -6,6 +6,7 @@ import pytest
 import torch
 import torchvision
 
+from tests.helpers.checkpoints import checkpoint, same, saved
 from tests.helpers.classifiers import classifier, randomized
 from visionkit.errors import CheckpointError, ConfigError
 
@@ -19,20 +20,6 @@ def resnet():
 @pytest.fixture
 def published(resnet, tmp_path):
     return saved(resnet.state_dict(), tmp_path / "resnet18.pth")
-
-
-def saved(content, path):
-    torch.save(content, path)
-    return path
-
-
-def checkpoint(network, path):
-    state = {f"pipeline.network.{key}": value for key, value in network.state_dict().items()}
-    return saved({"visionkit": {"format": 1}, "state_dict": {**state, "metric.total": torch.zeros(1)}}, path)
-
-
-def same(layer, other):
-    return all(torch.equal(value, other.state_dict()[key]) for key, value in layer.state_dict().items())
 
 
 def told(caplog, level):

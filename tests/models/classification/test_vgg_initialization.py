@@ -5,8 +5,8 @@ import logging
 import pytest
 import torch
 
+from tests.helpers.checkpoints import checkpoint, same, saved
 from tests.helpers.classifiers import classifier
-from tests.models.classification.test_load_classifier import checkpoint, same, saved
 from visionkit.backbones import create_backbone
 from visionkit.errors import CheckpointError, ConfigError
 from visionkit.models.classification.classifier import Classifier
