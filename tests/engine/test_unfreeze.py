@@ -114,6 +114,7 @@ totals = [None, None]
 torch.distributed.all_gather_object(totals, total)
 assert totals[0] == totals[1], totals
 assert watch.moved == [["head"]] * 2 + [["s4", "head"]] * 2 + [["s1", "s2", "s4", "head"]] * 2
+torch.distributed.destroy_process_group()
 """
 
 

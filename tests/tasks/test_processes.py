@@ -47,6 +47,8 @@ devices = int(sys.argv[1])
 known = {make.__name__: metrics(make) for make in (detection, one_class, several_classes, class_a_pixel)}
 if known["detection"][1]:
     print("METRICS", json.dumps({name: found for name, (found, _) in known.items()}))
+if devices > 1:
+    torch.distributed.destroy_process_group()
 """
 
 
