@@ -1,9 +1,14 @@
 """Who may import whom, and what an import must not cost."""
 
+import re
 import subprocess
 import sys
 
 from tests.helpers.real_data import REPOSITORY
+
+IMPORT_OF_A_TEST = re.compile(
+    r"\b(?:from|import) +tests\.[\w.]*\btest_|\bfrom +tests[\w.]* +import +(?:\([^)]*|.*)\btest_"
+)
 
 
 def test_imports_run_downwards_only():
@@ -24,3 +29,11 @@ from visionkit.cli import advice, data_tools, prediction, scoring, training
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_no_module_of_the_tests_imports_a_test_module():
+    """Nor does a script in a string. What several test modules need is in tests/helpers."""
+    modules = sorted((REPOSITORY / "tests").rglob("*.py"))
+    assert REPOSITORY / "tests" / "test_architecture.py" in modules
+    found = {str(path.relative_to(REPOSITORY)): IMPORT_OF_A_TEST.findall(path.read_text()) for path in modules}
+    assert {path: imports for path, imports in found.items() if imports} == {}
