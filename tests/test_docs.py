@@ -10,7 +10,7 @@ import yaml
 from PIL import Image
 
 import visionkit as vk
-from tests.real_data import REPOSITORY
+from tests.helpers.real_data import REPOSITORY
 from visionkit.cli.main import main
 from visionkit.data.datasets.shapes import Shapes
 from visionkit.data.transforms.create import create_transform
