@@ -137,3 +137,12 @@ def test_option_tables_are_generated_from_the_code():
     assert "| `max_detections` | `int` | `100` |" in text
     for name in vk.list_models():
         assert f"### `{name}`" in text
+
+
+def test_the_datasets_made_in_python_load():
+    blocks = re.findall(r"```python\n(.+?)```", (DOCS / "getting-started.md").read_text(), flags=re.DOTALL)
+    snippet = next(block for block in blocks if "from_datasets" in block)
+    names: dict[str, object] = {}
+    exec(snippet.replace("batch_size=4", "batch_size=4, num_workers=0"), names)
+    batch = next(iter(names["data"].train_dataloader()))
+    assert [target["labels"].tolist() for target in batch.targets] == [[0]] * 4

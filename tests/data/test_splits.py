@@ -1,10 +1,11 @@
 import numpy as np
 import pytest
 
+from visionkit.data.card_splits import CardSplits
 from visionkit.data.datasets.concatenated import ConcatenatedDataset
 from visionkit.data.datasets.shapes import Shapes
 from visionkit.data.datasets.subset import SubsetDataset
-from visionkit.data.splits import HoldoutOptions, Splits, read_labels
+from visionkit.data.splits import HoldoutOptions, read_labels
 from visionkit.data.stats.pixel_counts import count_pixels
 from visionkit.errors import ConfigError, DataError
 
@@ -12,7 +13,7 @@ HALF_EMPTY = {"split": "train", "count": 20, "size": 48, "empty_share": 0.5}
 
 
 def splits(options=None, **further):
-    return Splits("shapes", None, options or {"train": HALF_EMPTY}, **further)
+    return CardSplits("shapes", None, options or {"train": HALF_EMPTY}, **further)
 
 
 def test_images_without_what_the_task_needs_are_left_out_and_counted(caplog):
@@ -20,13 +21,13 @@ def test_images_without_what_the_task_needs_are_left_out_and_counted(caplog):
     labels = read_labels(whole)
     assert (labels == -1).sum() == len(whole) - len(useful) > 0
     assert read_labels(useful).tolist() == labels[labels >= 0].tolist()
-    assert f"{(labels == -1).sum()} images without one class are left out" in caplog.text
+    assert f"{(labels == -1).sum()} images without a single class skipped" in caplog.text
     assert len(splits(required="tags").dataset("train")) == len(whole), "an empty list of classes is one, too"
 
 
 def test_a_card_for_another_task_is_refused():
     empty = {"train": {**HALF_EMPTY, "empty_share": 1.0}}
-    with pytest.raises(DataError, match="no image of train has one class"):
+    with pytest.raises(DataError, match="no image of train has a single class"):
         splits(empty, required="label").dataset("train")
 
 
@@ -45,7 +46,7 @@ def test_counts_are_those_of_labels_or_of_all_tags():
         def label(self, index):
             return None
 
-    given._read["train"] = WithTagsAlone(reader, range(len(reader)))
+    given._opened["train"] = WithTagsAlone(reader, range(len(reader)))
     expected = np.bincount(np.concatenate([reader.tags(index) for index in range(len(reader))]), minlength=6)
     assert given.class_counts("train").tolist() == expected.tolist()
 
@@ -77,7 +78,7 @@ def test_void_counts_nowhere_and_unknown_values_are_named():
 
 
 def test_a_card_without_masks_of_classes_is_refused_where_they_are_needed():
-    with pytest.raises(DataError, match="no image of train has a mask of classes"):
+    with pytest.raises(DataError, match="no image of train has a semantic mask"):
         splits(required="semantic").dataset("train")
 
 
@@ -117,7 +118,7 @@ def test_validation_images_are_held_out_of_training_where_there_are_none():
     assert len(names) == len(train) + len(val) == (read_labels(splits().dataset("train")) >= 0).sum()
     assert list(given) == ["train", "val"]
     assert given.evaluation_split("test") == "val"
-    with pytest.raises(ConfigError, match=r"data.holdout: the card has a val split"):
+    with pytest.raises(ConfigError, match=r"data.holdout: the data has a val split already"):
         splits({"train": HALF_EMPTY, "val": {**HALF_EMPTY, "split": "val"}}, holdout=HoldoutOptions())
 
 

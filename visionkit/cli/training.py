@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+import torch
 from lightning_utilities.core.rank_zero import rank_zero_only
 from rich.console import Console
 
@@ -52,6 +53,7 @@ def train(recipe: dict[str, Any], *, name: str, resume: str | None = None) -> in
     trainer.fit(task, data, ckpt_path=checkpoint, weights_only=True)
     if trainer.is_global_zero:
         _print_results(task, folder)
+    destroy_process_group()
     return 0
 
 
@@ -63,6 +65,12 @@ def run_folder(name: str) -> Path:
 def is_first_process() -> bool:
     """Return whether this process writes the files of a distributed run; always true for a single process."""
     return getattr(rank_zero_only, "rank", 0) == 0
+
+
+def destroy_process_group() -> None:
+    """Stop the threads of a distributed run; threads of gloo that still run at exit can abort the process."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def resumed_checkpoint(name: str, resume: str | None) -> Path | None:

@@ -1,4 +1,4 @@
-"""From samples to batches: tensors, targets, and what a loader process does first."""
+"""Batches: samples as tensors, and the initialization of DataLoader workers."""
 
 from typing import NamedTuple
 
@@ -15,9 +15,9 @@ from visionkit.structures import Sample, Target
 
 
 class Batch(NamedTuple):
-    """Images uint8 [3, H, W] of any size, and one target each (boxes, labels, flags; see `to_target`).
+    """Images uint8 [3, H, W] of any size, and one target each, see `to_target`.
 
-    In the place of images may stand what a fixed backbone makes of them, float [C, h, w]; see `data.features`.
+    With cached features, `images` are feature maps of a frozen backbone, float [C, h, w]; see `cached_features`.
     """
 
     images: list[Tensor]
@@ -30,26 +30,26 @@ class Batch(NamedTuple):
 
     @property
     def holds_features(self) -> bool:
-        """Whether features stand in the place of the images."""
+        """Whether `images` are feature maps."""
         return self.images[0].is_floating_point()
 
 
 class TargetDataset(Dataset[tuple[Tensor, Target]]):
-    """A reader's samples as tensors, with proposals and augmented where these are given."""
+    """A `VisionDataset` as tensors, with proposals and augmentation if these are given."""
 
     def __init__(
         self,
-        reader: VisionDataset,
+        dataset: VisionDataset,
         augmentation: Augmentation | None = None,
         proposals: ProposalSource | None = None,
     ) -> None:
-        self.reader, self.augmentation, self.proposals = reader, augmentation, proposals
+        self.dataset, self.augmentation, self.proposals = dataset, augmentation, proposals
 
     def __len__(self) -> int:
-        return len(self.reader)
+        return len(self.dataset)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Target]:
-        sample = self.reader[index]
+        sample = self.dataset[index]
         if self.proposals is not None:
             sample.proposals = self.proposals(sample.image, sample.image_id)
         if self.augmentation is not None:
@@ -58,17 +58,17 @@ class TargetDataset(Dataset[tuple[Tensor, Target]]):
         return to_tensor(sample.image), to_target(sample)
 
     def seed(self, seed: int) -> None:
-        """Start the augmentation's random stream."""
+        """Seed the augmentation."""
         if self.augmentation is not None:
             self.augmentation.seed(seed)
 
 
 def to_target(sample: Sample) -> Target:
-    """What networks and metrics want to know of a sample.
+    """Return the annotation of a sample as tensors, for networks and metrics.
 
     Returns:
         boxes float32 [N, 4], labels int64 [N], crowd and difficult bool [N], area float32 [N], image_id,
-        size (height, width), and where the sample has them masks (RLE, a list of N), label (int), tags
+        size (height, width), and if the sample has them masks (RLE, a list of N), label (int), tags
         (int64, any number), proposals (float32 [P, 4]) and semantic (uint8 [H, W], class of each pixel, 255 = ignore).
     """
     annotation = sample.annotation
@@ -95,19 +95,19 @@ def to_target(sample: Sample) -> Target:
 
 
 def collate(items: list[tuple[Tensor, Target]]) -> Batch:
-    """Put samples side by side; images keep their own sizes."""
+    """Return samples as a batch; images keep their own sizes."""
     images, targets = zip(*items, strict=True)
     return Batch(list(images), list(targets))
 
 
 class WorkerInit:
-    """What a loader process does first. A class, because it must survive pickling to spawned workers."""
+    """Initialization of a DataLoader worker. A class, because spawned workers receive it pickled."""
 
     def __init__(self, rank: int) -> None:
         self.rank = rank
 
     def __call__(self, worker: int) -> None:
-        """Settle worker number `worker` of this process."""
+        """Initialize worker number `worker` of this process."""
         import cv2
 
         cv2.setNumThreads(0)  # a thread pool in every worker would fight over the cores

@@ -1,7 +1,7 @@
-"""The Lightning datamodule: from a data card to batches, the same for every format and task."""
+"""The Lightning datamodule, which is the same for every data format and task."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -12,7 +12,10 @@ from torch.utils.data import DataLoader
 
 from visionkit.data.batch import Batch, TargetDataset, WorkerInit, collate
 from visionkit.data.cached_features import FeatureDataset
+from visionkit.data.card_splits import CardSplits
+from visionkit.data.dataset_splits import DatasetSplits
 from visionkit.data.datasets.base import VisionDataset
+from visionkit.data.datasets.torch_pairs import PairDataset, as_vision_dataset
 from visionkit.data.proposals.source import ProposalOptions, ProposalSource, create_proposal_source
 from visionkit.data.samplers import ClassBalancedSampler, EvaluationSampler
 from visionkit.data.splits import HoldoutOptions, RequiredAnnotation, Splits, read_labels
@@ -24,32 +27,34 @@ from visionkit.structures import Color
 Sampling = Literal["shuffled", "balanced"]
 
 ORDERS: dict[Sampling, Callable[[VisionDataset, int, int], dict[str, Any]]] = {
-    "shuffled": lambda reader, rank, processes: {"shuffle": True},  # Lightning deals it out to the processes
-    "balanced": lambda reader, rank, processes: {"sampler": ClassBalancedSampler(read_labels(reader), rank, processes)},
+    "shuffled": lambda dataset, rank, processes: {"shuffle": True},  # Lightning distributes it over the processes
+    "balanced": lambda dataset, rank, processes: {
+        "sampler": ClassBalancedSampler(read_labels(dataset), rank, processes)
+    },
 }
-"""The loader's arguments for each order of the training images."""
+"""Arguments of the DataLoader for each order of the training images."""
 
 
 class VisionData(LightningDataModule):
-    """Data of one card: readers by split, augmentation of the training split, batches.
+    """LightningDataModule of one data card, or of datasets made in Python (`from_datasets`).
 
     Args:
-        format: which reader, a name of `visionkit list formats`.
-        root: folder that the card's paths are relative to; None for formats without files.
-        splits: for `train`, `val` and `test` the reader's options; a list of them is read as one set.
+        format: data format, a name of `visionkit list formats`.
+        root: folder that the paths of the card are relative to; None for formats without files.
+        splits: options of the format's dataset class for `train`, `val` and `test`; a list is read as one dataset.
         classes: class names in label order; None takes them from the annotation files.
-        download: where the data can be had (`visionkit data download`); not used in training.
+        download: files that `visionkit data download` fetches; not used in training.
         batch_size: images per process and step.
-        num_workers: loader processes; None takes one per core, four at the most.
+        num_workers: worker processes of each DataLoader; None takes one per core, at most four.
         augment: random transforms of the training split, see `Augmentation`.
-        min_visibility: share of a box that must survive a crop for its object to stay.
-        sampling: shuffled (every image once an epoch) or balanced (every class equally often; classification).
-        holdout: what of `train` validates where the card has no `val` split.
-        proposals: regions for the detectors that are given them, see `ProposalOptions`; None gives none.
-        required: what an image must have to be of use; others are left out and counted.
+        min_visibility: share of a box that must remain after a crop for its object to stay.
+        sampling: shuffled (every image once per epoch) or balanced (every class equally often; classification).
+        holdout: part of `train` that is held out for validation, for cards without a `val` split.
+        proposals: how proposals are made, for detectors that take them, see `ProposalOptions`; None makes none.
+        required: annotation that an image must have; images without it are skipped and counted.
 
     Raises:
-        ConfigError: a number is out of its range, or `augment` names what does not exist.
+        ConfigError: a number is out of its range, or `augment` names an unknown transform.
 
     Example:
         >>> import visionkit as vk
@@ -79,21 +84,63 @@ class VisionData(LightningDataModule):
         super().__init__()
         if batch_size < 1 or (num_workers or 0) < 0:
             raise ConfigError(f"data.batch_size={batch_size} must be at least 1, num_workers={num_workers} at least 0")
-        self.splits = Splits(format, root, splits or {}, classes, holdout, required)
+        self.splits: Splits = CardSplits(format, root, splits or {}, classes, holdout, required)
         self.download = download or []
         self.batch_size = batch_size
         self.num_workers = min(os.cpu_count() or 1, 4) if num_workers is None else num_workers
         self.augmentation = Augmentation(augment or [], min_visibility)
         self.sampling = sampling
         self.cached_features: dict[str, FeatureDataset] = {}
-        """What the loaders hand out for a split in the place of its images."""
+        """Features by split, which the loaders return instead of the images."""
         self.proposal_options = proposals
         self._proposals: ProposalSource | None = None
         self._checked: set[str] = set()
 
+    @classmethod
+    def from_datasets(  # type: ignore[override]  # Lightning's own has other arguments, and no classes
+        cls,
+        train: VisionDataset | PairDataset | None = None,
+        val: VisionDataset | PairDataset | None = None,
+        test: VisionDataset | PairDataset | None = None,
+        class_names: Sequence[str] | None = None,
+        first_label: int = 0,
+        **options: Any,
+    ) -> "VisionData":
+        """Return the datamodule of map-style torch datasets, for example those of torchvision.
+
+        Args:
+            train: dataset of (image, target) pairs, see `TorchPairs`, or a `VisionDataset`; None for none.
+            val: the same for validation.
+            test: the same for testing.
+            class_names: K names in label order; needed for datasets of pairs.
+            first_label: label of the first class in the pairs: 1 if 0 is the background, as in torchvision's detectors.
+            options: further arguments of `VisionData`, from `batch_size` to `required`.
+
+        Raises:
+            ConfigError: no dataset or no class names are given, or a dataset is not map-style.
+
+        Example:
+            >>> import torch, visionkit as vk
+            >>> pairs = [(torch.zeros(3, 32, 32), index % 2) for index in range(8)]
+            >>> data = vk.VisionData.from_datasets(train=pairs, val=pairs, class_names=["cat", "dog"], batch_size=4)
+            >>> next(iter(data.val_dataloader())).targets[1]["label"]
+            1
+        """
+        given = {"train": train, "val": val, "test": test}
+        datasets = {
+            split: as_vision_dataset(dataset, split, class_names, first_label)
+            for split, dataset in given.items()
+            if dataset is not None
+        }
+        if not datasets:
+            raise ConfigError("VisionData.from_datasets needs at least one of train, val and test")
+        data = cls("datasets", **options)
+        data.splits = DatasetSplits(datasets, data.splits.holdout, data.splits.required)
+        return data
+
     @property
     def class_names(self) -> list[str]:
-        """The K class names in label order, from the training split (any split where there is none)."""
+        """The K class names in label order, from the training split (from the first split if there is none)."""
         return self.splits.class_names
 
     @property
@@ -103,43 +150,43 @@ class VisionData(LightningDataModule):
 
     @property
     def class_colors(self) -> list[Color] | None:
-        """How masks of the classes are drawn, where the data set says so."""
+        """RGB colors in which masks of the classes are drawn; None if the data set defines none."""
         return self.splits.class_colors
 
     def dataset(self, split: str) -> VisionDataset:
-        """The reader of `split`, opened once; see `Splits.dataset`."""
+        """Return the dataset of `split`, which is opened once; see `Splits.dataset`."""
         return self.splits.dataset(split)
 
     def class_counts(self, split: str) -> NDArray[np.int64]:
-        """Images of each class, int64 [K]; see `Splits.class_counts`."""
+        """Return the number of images of each class, int64 [K]; see `Splits.class_counts`."""
         return self.splits.class_counts(split)
 
     def pixel_counts(self, split: str) -> PixelCounts:
-        """Pixels of each class and of the images that have it, int64 [K] each; see `count_pixels`."""
+        """Return the pixel counts of each class, int64 [K] each; see `count_pixels`."""
         return self.splits.pixel_counts(split)
 
     def proposals(self) -> ProposalSource | None:
-        """What gives images their proposals, opened once; None where the recipe asks for none."""
+        """Return the source of proposals, which is opened once; None if no proposals are configured."""
         if self.proposal_options is not None and self._proposals is None:
             self._proposals = create_proposal_source(self.proposal_options)
         return self._proposals
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        """Shuffled, augmented batches of `train`; a last incomplete batch is left out."""
-        reader = self.dataset("train")
-        self.augmentation.fit(reader)
+        """Return shuffled, augmented batches of `train`, without an incomplete last batch."""
+        images = self.dataset("train")
+        self.augmentation.fit(images)
         dataset = self.cached_features.get("train") or TargetDataset(
-            reader, self.augmentation, self._proposals_of("train", "val")
+            images, self.augmentation, self._proposals_of("train", "val")
         )
-        order = ORDERS[self.sampling](reader, *self._process())
+        order = ORDERS[self.sampling](images, *self._process())
         return self._loader(dataset, drop_last=len(dataset) >= self.batch_size, **order)
 
     def val_dataloader(self) -> DataLoader[Batch]:
-        """Batches of `val` in file order, every image once."""
+        """Return batches of `val` in file order, every image once."""
         return self._evaluation_loader("val")
 
     def test_dataloader(self) -> DataLoader[Batch]:
-        """Batches of `test` (of `val` where there is none) in file order, every image once."""
+        """Return batches of `test` (of `val` if there is no test split) in file order, every image once."""
         return self._evaluation_loader(self.splits.evaluation_split("test"))
 
     def _evaluation_loader(self, split: str) -> DataLoader[Batch]:
@@ -149,7 +196,7 @@ class VisionData(LightningDataModule):
         return self._loader(dataset, sampler=EvaluationSampler(len(dataset), *self._process()))
 
     def _proposals_of(self, *splits: str) -> ProposalSource | None:
-        """What `proposals` gives, held against all images of the splits first: no run ends in the middle for them."""
+        """Return the source of proposals after checking it for all images of the splits, before training starts."""
         source = self.proposals()
         for split in [split for split in splits if split in [*self.splits] and split not in self._checked]:
             if source is not None:
@@ -158,7 +205,7 @@ class VisionData(LightningDataModule):
         return source
 
     def _process(self) -> tuple[int, int]:
-        """Which process of how many this is."""
+        """Return the rank of this process and the number of processes."""
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer is not None else (0, 1)
 
     def _loader(self, dataset: TargetDataset | FeatureDataset, **options: Any) -> DataLoader[Batch]:

@@ -20,10 +20,10 @@ def build_data(recipe: dict[str, Any]) -> VisionData:
         multi_label = bool((recipe.get("model") or {}).get("multi_label"))
         required = tasks.get(recipe["task"]).required_annotation(multi_label)
     data: VisionData = instantiate(VisionData, recipe["data"], "data", required=required)
-    reader = formats.get(data.splits.format)
-    for split, options in data.splits.options.items():
+    dataset_class = formats.get(recipe["data"]["format"])
+    for split, options in (recipe["data"].get("splits") or {}).items():
         for part in options if isinstance(options, list) else [options]:
-            parse_section(reader, part, f"data.splits.{split}", root=None, classes=None)
+            parse_section(dataset_class, part, f"data.splits.{split}", root=None, classes=None)
     return data
 
 

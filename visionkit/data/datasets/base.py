@@ -1,6 +1,6 @@
 """The contract of every dataset, and the registry of data formats."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +9,7 @@ from visionkit.registry import Registry
 from visionkit.structures import Annotation, Color, Sample
 
 
+@runtime_checkable
 class VisionDataset(Protocol):
     """A map-style dataset of `Sample`s whose annotations can be read without decoding the images.
 

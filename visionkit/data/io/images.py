@@ -73,7 +73,7 @@ def decode_image(data: bytes, name: object) -> ImageArray:
     try:
         with Image.open(io.BytesIO(data)) as image:
             image.load()
-            return _to_rgb(ImageOps.exif_transpose(image))
+            return pil_to_rgb(ImageOps.exif_transpose(image))
     except UNREADABLE as error:
         raise unreadable(name, error if data else "the file is empty") from error
 
@@ -107,13 +107,8 @@ def unreadable(name: object, reason: object) -> DataError:
     return DataError(f"the image {name} cannot be read: {(str(reason).splitlines() or [''])[0][:160]}")
 
 
-def _decode_jpeg(data: bytes) -> ImageArray | None:
-    """Return a JPEG decoded by OpenCV, which takes two thirds of Pillow's time; None if OpenCV fails."""
-    decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
-    return None if decoded is None else np.asarray(decoded, np.uint8)
-
-
-def _to_rgb(image: Image.Image) -> ImageArray:
+def pil_to_rgb(image: Image.Image) -> ImageArray:
+    """Return a decoded image of any mode as an RGB array, uint8 [H, W, 3]; see `read_image` for the conversions."""
     if image.mode in SIXTEEN_BIT_MODES:
         values = np.asarray(image).astype(np.int64)
         gray = np.clip(values // 257 if values.max(initial=0) > 255 else values, 0, 255).astype(np.uint8)
@@ -123,3 +118,9 @@ def _to_rgb(image: Image.Image) -> ImageArray:
         background = Image.new("RGBA", with_alpha.size, "white")
         image = Image.alpha_composite(background, with_alpha)
     return np.array(image.convert("RGB"))
+
+
+def _decode_jpeg(data: bytes) -> ImageArray | None:
+    """Return a JPEG decoded by OpenCV, which takes two thirds of Pillow's time; None if OpenCV fails."""
+    decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+    return None if decoded is None else np.asarray(decoded, np.uint8)

@@ -1,0 +1,63 @@
+"""The splits that a data card describes."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from visionkit.data.datasets.base import VisionDataset, formats
+from visionkit.data.datasets.concatenated import ConcatenatedDataset
+from visionkit.data.splits import HoldoutOptions, RequiredAnnotation, Splits
+from visionkit.errors import ConfigError
+from visionkit.registry import suggest
+
+SplitOptions = dict[str, Any] | list[dict[str, Any]]
+
+
+class CardSplits(Splits):
+    """The splits of a data card, read by the dataset class of its format.
+
+    Args:
+        format: data format, a name of `visionkit list formats`.
+        root: folder that the paths of the card are relative to; None for formats without files.
+        options: options of the dataset class for each split; a list of them is read as one dataset.
+        classes: class names in label order; None takes them from the annotation files.
+        holdout, required: see `Splits`.
+
+    Raises:
+        ConfigError: `holdout` is given although the card has a `val` split.
+    """
+
+    def __init__(
+        self,
+        format: str,
+        root: str | None,
+        options: Mapping[str, SplitOptions],
+        classes: list[str] | None = None,
+        holdout: HoldoutOptions | None = None,
+        required: RequiredAnnotation | None = None,
+    ) -> None:
+        super().__init__(holdout, required)
+        self.format, self.root, self.options, self.classes = format, root, options, classes
+        self._check_holdout()
+
+    @property
+    def names(self) -> list[str]:
+        """See `Splits`."""
+        return [*self.options]
+
+    def open(self, split: str) -> VisionDataset:
+        """See `Splits`."""
+        if split not in self.options:
+            raise ConfigError(
+                f"the data card has no split {split!r}{suggest(split, self.options)}\nadd it under data.splits"
+            )
+        options = self.options[split]
+        parts = [self._read(part) for part in (options if isinstance(options, list) else [options])]
+        return parts[0] if len(parts) == 1 else ConcatenatedDataset(parts)
+
+    def _read(self, options: dict[str, Any]) -> VisionDataset:
+        arguments = {**options, "root": None if self.root is None else Path(self.root)}
+        if self.classes is not None:
+            arguments["classes"] = self.classes
+        dataset: VisionDataset = formats.get(self.format)(**arguments)
+        return dataset

@@ -1,0 +1,40 @@
+"""Splits made of dataset objects, for `VisionData.from_datasets`."""
+
+from collections.abc import Mapping
+
+from visionkit.data.datasets.base import VisionDataset
+from visionkit.data.splits import HoldoutOptions, RequiredAnnotation, Splits
+from visionkit.errors import ConfigError
+
+
+class DatasetSplits(Splits):
+    """Splits whose datasets exist already.
+
+    Args:
+        datasets: the dataset of each split.
+        holdout, required: see `Splits`.
+
+    Raises:
+        ConfigError: `holdout` is given although there is a `val` dataset.
+    """
+
+    def __init__(
+        self,
+        datasets: Mapping[str, VisionDataset],
+        holdout: HoldoutOptions | None = None,
+        required: RequiredAnnotation | None = None,
+    ) -> None:
+        super().__init__(holdout, required)
+        self.datasets = datasets
+        self._check_holdout()
+
+    @property
+    def names(self) -> list[str]:
+        """See `Splits`."""
+        return [*self.datasets]
+
+    def open(self, split: str) -> VisionDataset:
+        """See `Splits`."""
+        if split not in self.datasets:
+            raise ConfigError(f"there is no {split} dataset: pass it to VisionData.from_datasets")
+        return self.datasets[split]
