@@ -56,7 +56,7 @@ def _images(workers: int, seed: int) -> list[list[torch.Tensor]]:
     loader = VisionData(
         format="shapes", splits=same, batch_size=8, num_workers=workers, augment=augment
     ).train_dataloader()
-    loader.dataset.reader = _Repeated(loader.dataset.reader[0])
+    loader.dataset.dataset = _Repeated(loader.dataset.dataset[0])
     return [next(iter(loader)).images for _ in range(2)]
 
 
