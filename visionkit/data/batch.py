@@ -113,5 +113,5 @@ class WorkerInit:
         cv2.setNumThreads(0)  # a thread pool in every worker would fight over the cores
         info = get_worker_info()
         if info is not None:
-            # Every rank draws the same base seed after seed_everything: the rank must be mixed in.
-            info.dataset.seed(info.seed + 1_000_003 * self.rank)  # type: ignore[attr-defined]
+            # seed_everything gives every rank the same base seed, so the rank is added.
+            info.dataset.seed(info.seed + 1_000_003 * self.rank)  # type: ignore[attr-defined]  # ours; torch says Dataset

@@ -213,7 +213,7 @@ class VisionData(LightningDataModule):
         if self.num_workers == 0:
             dataset.seed(torch.initial_seed() + rank)
         return DataLoader(
-            dataset,  # type: ignore[arg-type]
+            dataset,  # type: ignore[arg-type]  # yields items; collate makes the batches of the return type
             batch_size=self.batch_size,
             num_workers=self.num_workers,
             collate_fn=collate,

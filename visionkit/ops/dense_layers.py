@@ -229,4 +229,5 @@ def _memory_format(x: Tensor) -> torch.memory_format:
 
 def _unflatten(tensors: Sequence[Tensor | None]) -> list[DenseLayer]:
     size = len(DenseLayer._fields)
-    return [DenseLayer(*tensors[at : at + size]) for at in range(0, len(tensors), size)]  # type: ignore[arg-type]
+    starts = range(0, len(tensors), size)
+    return [DenseLayer(*tensors[at : at + size]) for at in starts]  # type: ignore[arg-type]  # the types repeat

@@ -33,7 +33,7 @@ def report_absent_classes(dataset: VisionDataset) -> None:
     if len(absent) == len(dataset.class_names):
         raise DataError(
             f"no image of train has an object of {names}: there is nothing to learn\n"
-            "look at the card with `visionkit data check`"
+            "check the card with `visionkit data check`"
         )
     logger.warning("no image of train has an object of %s: nothing will be learned about them", names)
 

@@ -2,6 +2,7 @@
 
 import heapq
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,6 +102,6 @@ def group_regions(regions: Regions, similarity: Similarity) -> NDArray[np.int64]
     return growing.boxes[: growing.count]
 
 
-def _longer(rows: NDArray, length: int) -> NDArray:  # type: ignore[type-arg]
+def _longer(rows: NDArray[Any], length: int) -> NDArray[Any]:
     """`rows` with zeros behind them, `length` in all."""
     return np.concatenate([rows, np.zeros((length - len(rows), *rows.shape[1:]), rows.dtype)])
