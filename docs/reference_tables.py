@@ -26,7 +26,7 @@ def option_table(target: Callable[..., Any], leave_out: tuple[str, ...] = ()) ->
             continue
         default = "required" if parameter.default is parameter.empty else f"`{_plain_default(target, parameter)}`"
         cells = [f"`{name}`", f"`{_plain_type(parameter.annotation)}`", default, described.get(name, "")]
-        rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+        rows.append("| " + " | ".join(map(_escape_pipes, cells)) + " |")
     return "\n".join(rows)
 
 
@@ -74,3 +74,9 @@ def _plain_default(target: Any, parameter: inspect.Parameter) -> str:
     if dataclasses.is_dataclass(parameter.default):
         return re.sub(r"(\w+)\((.*)\)$", r"{\2}", repr(parameter.default)).replace("=", ": ")
     return str(parameter.default)
+
+
+def _escape_pipes(cell: str) -> str:
+    """Return the text of a table's cell; pipes in code need no backslash, which would be shown."""
+    parts = cell.split("`")
+    return "`".join(part if index % 2 else part.replace("|", "\\|") for index, part in enumerate(parts))
