@@ -1,4 +1,4 @@
-"""The one form in which every data format hands over an image and what is known about it."""
+"""Common structures of images, annotations, targets and predictions, shared by all data formats and models."""
 
 from dataclasses import dataclass, field
 from typing import Any, TypedDict
@@ -8,26 +8,26 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 Color = tuple[int, int, int]
-"""RGB, 0..255 each."""
+"""RGB color, each channel in 0..255."""
 
 Rle = dict[str, Any]
-"""COCO run-length code of one mask: {"size": [height, width], "counts": bytes or str}."""
+"""COCO run-length encoding (RLE) of one mask: {"size": [height, width], "counts": bytes or str}."""
 
 
 @dataclass
 class Annotation:
-    """What is known about one image, in the pixels of the image as stored (after EXIF rotation).
+    """Annotation of the N objects of one image, in pixels of the stored image after EXIF rotation.
 
-    N objects. Arrays always have equal length, also when N is 0.
+    All arrays have the same length, also if N is 0.
 
     Attributes:
-        boxes: float32 [N, 4], xyxy with x2 > x1 and y2 > y1, edges (not pixel indices): a box that covers
-            the whole image is (0, 0, width, height).
+        boxes: float32 [N, 4], xyxy with x2 > x1 and y2 > y1. Coordinates are pixel edges, not pixel indices: a box
+            that covers the whole image is (0, 0, width, height).
         labels: int64 [N], 0..K-1; there is no background class.
-        crowd: bool [N], a region of uncounted objects (COCO iscrowd).
-        difficult: bool [N], neither rewarded nor punished in evaluation (VOC difficult).
-        area: float32 [N], square pixels of the object (of its mask where there is one, else of its box).
-        masks: one compressed RLE per object, or None when the format has no masks.
+        crowd: bool [N], True for regions of uncounted objects (COCO `iscrowd`).
+        difficult: bool [N], True for objects that evaluation ignores (VOC `difficult`).
+        area: float32 [N], area of the object in square pixels: that of its mask if it has one, else that of its box.
+        masks: one compressed RLE per object; None if the format has no masks.
 
     Example:
         >>> import visionkit as vk
@@ -50,17 +50,17 @@ class Annotation:
 
 @dataclass
 class Sample:
-    """One image with its annotation: what every dataset yields.
+    """Item of a dataset: one image with its annotation.
 
     Attributes:
         image: uint8 [H, W, 3], RGB.
-        image_id: the data set's own id of the image (COCO id, VOC name, shapes index).
-        file_name: for messages; relative to the data root, or a made-up name where there is no file.
-        annotation: objects in the pixels of `image`.
-        semantic: uint8 [H, W] class index per pixel (255 = ignore), or None.
-        label: index of the image's class, or None.
-        tags: int64, indices of all classes that hold for the image, rising; None where that is not known.
-        proposals: float32 [P, 4], xyxy, regions that may hold an object, the best first; None where none are given.
+        image_id: id of the image in the dataset (COCO id, VOC name, shapes index).
+        file_name: file name for messages, relative to the data root; a generated name if there is no file.
+        annotation: objects, in pixels of `image`.
+        semantic: uint8 [H, W], class index of each pixel (255 = ignore), or None.
+        label: class index of the image, or None.
+        tags: int64, indices of all classes of the image, in ascending order; None if they are not annotated.
+        proposals: float32 [P, 4], xyxy, regions that may contain an object, best first; None without proposals.
 
     Example:
         >>> import visionkit as vk
@@ -80,14 +80,15 @@ class Sample:
 
     @property
     def size(self) -> tuple[int, int]:
-        """(height, width) of the image in pixels."""
+        """Height and width of the image in pixels."""
         return self.image.shape[0], self.image.shape[1]
 
 
 class Target(TypedDict, total=False):
-    """What models and metrics are told about one image, as tensors; boxes are xyxy in pixels of the image they go with.
+    """Ground truth of one image with N objects as tensors, for models and metrics.
 
-    N objects. `boxes` to `size` are always there, the others where the data set has them.
+    Boxes are xyxy, in pixels of the image that the target belongs to. `boxes` to `size` are always present, the other
+    entries only if the dataset provides them.
 
     Example:
         >>> import visionkit as vk
@@ -111,19 +112,19 @@ class Target(TypedDict, total=False):
     masks: list[Rle] | None
     """RLE of each object, at the size of the original image"""
     frame: Tensor
-    """float32 [4], the part of the model's input, xyxy in its pixels, that `masks` cover"""
+    """float32 [4], xyxy, part of the model's input that `masks` cover, in pixels of the input"""
     proposals: Tensor
-    """float32 [P, 4], regions that may hold an object, best first"""
+    """float32 [P, 4], regions that may contain an object, best first"""
     label: int
     """class of the image, 0..K-1"""
     tags: Tensor
-    """int64, all classes of the image, rising"""
+    """int64, all classes of the image, in ascending order"""
     semantic: Tensor
     """uint8 [H, W], class of each pixel, 255 = ignore"""
 
 
 class Prediction(TypedDict, total=False):
-    """What a detector finds in one image; M boxes, xyxy in pixels, best first.
+    """Detections of one image: M boxes, xyxy in pixels, best first.
 
     Example:
         >>> import visionkit as vk
@@ -138,7 +139,7 @@ class Prediction(TypedDict, total=False):
     boxes: Tensor
     """float32 [M, 4]"""
     scores: Tensor
-    """float32 [M], 0..1, falling"""
+    """float32 [M], 0..1, in descending order"""
     labels: Tensor
     """int64 [M], 0..K-1"""
     mask_probabilities: Tensor

@@ -1,4 +1,4 @@
-"""Images by what a fixed network sees in them: computed once, kept on disk, found again by the image's content."""
+"""Cache on disk of the features that a frozen network computes, with a digest of each image's content as key."""
 
 import logging
 import pickle
@@ -23,10 +23,11 @@ logger = logging.getLogger("visionkit")
 
 
 class FeatureFile:
-    """Features of images by the digests of the images, in one file.
+    """File of image features, with the digests of the images as keys.
 
     Args:
-        path: of the file; one that is broken or of another format is reported, and written anew.
+        path: path of the file. If the file is damaged or of another format, a warning is logged, and `save` replaces
+            the file.
 
     Attributes:
         rows: features [C, h, w] by digest.
@@ -48,7 +49,7 @@ class FeatureFile:
         self.rows = {bytes(key.tolist()): row for key, row in zip(keys, features, strict=True)}
 
     def save(self) -> None:
-        """Write all rows."""
+        """Write all rows to the file."""
         keys = torch.tensor([list(key) for key in self.rows], dtype=torch.uint8)
         features = torch.stack(list(self.rows.values()))
         content = {
@@ -62,11 +63,11 @@ class FeatureFile:
 
 
 class UncachedImages(Dataset[tuple[bytes, Target, Tensor | None]]):
-    """Every image's digest and target, and the image itself where nothing is known of it.
+    """Dataset of the digest and target of each image, and of the image itself if its features are not cached.
 
     Args:
-        reader: the split.
-        known: digests of the images whose features are at hand.
+        reader: dataset of the split.
+        known: digests of the images whose features are cached.
     """
 
     def __init__(self, reader: VisionDataset, known: Iterable[bytes]) -> None:
@@ -83,11 +84,11 @@ class UncachedImages(Dataset[tuple[bytes, Target, Tensor | None]]):
 
 
 class FeatureDataset(Dataset[tuple[Tensor, Target]]):
-    """Features in the place of images.
+    """Dataset of features instead of images.
 
     Args:
-        features: [C, h, w] of each image.
-        targets: of each, see `to_target`.
+        features: [C, h, w], features of each image.
+        targets: target of each image, see `to_target`.
     """
 
     def __init__(self, features: list[Tensor], targets: list[Target]) -> None:
@@ -100,7 +101,7 @@ class FeatureDataset(Dataset[tuple[Tensor, Target]]):
         return self.features[index], self.targets[index]
 
     def seed(self, seed: int) -> None:
-        """Nothing here is random."""
+        """Do nothing: the dataset has no random augmentation."""
 
 
 def _checksum(keys: Tensor, features: Tensor) -> str:

@@ -1,4 +1,4 @@
-"""Part of a data set kept aside for validation, and the reader of such a part."""
+"""Selection of the part of a dataset that is held out for validation."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,19 +9,19 @@ Indices = NDArray[np.int64]
 
 
 def stratified_holdout(labels: Indices, fraction: float, seed: int) -> tuple[Indices, Indices]:
-    """Split images in two so that each class gives the same share.
+    """Split images into two parts, with the same share of each class held out.
 
     Args:
-        labels: int64 [N], class of each image; those without one (-1) are split like a class of their own.
-        fraction: share that is held out, above 0 and below 1.
-        seed: another seed holds out other images.
+        labels: int64 [N], class of each image; images without a class (-1) are treated as one more class.
+        fraction: share of the images that is held out, above 0 and below 1.
+        seed: seed of the selection.
 
     Returns:
-        Indices kept and indices held out, each rising. A class of two images or more has at least one in both;
-        one of a single image is kept.
+        Indices of the images that are kept and of those that are held out, each in ascending order. A class with at
+        least two images has at least one in each part. The image of a class with a single image is kept.
 
     Raises:
-        ConfigError: the fraction is out of its range, or nothing can be held out.
+        ConfigError: the fraction is out of range, or no image can be held out.
     """
     if not 0 < fraction < 1:
         raise ConfigError(f"holdout.fraction is {fraction}, and must be above 0 and below 1")
@@ -36,27 +36,27 @@ def stratified_holdout(labels: Indices, fraction: float, seed: int) -> tuple[Ind
 
 
 def _share(count: int, fraction: float) -> int:
-    """How many of `count` are held out: rounded, but at least one where there are two, and never all."""
+    """Return how many of `count` images are held out: rounded, at least one of two or more, and never all."""
     return min(max(round(count * fraction), 1), count - 1)
 
 
 def block_fold(count: int, folds: int | None, fold: int, held_out: bool) -> Indices:
-    """The images of one part of a cross-validation in blocks of neighbors.
+    """Return the images of one fold of a cross-validation whose folds are blocks of neighboring images.
 
-    Neighbours are often alike (slices of one volume, frames of one film): drawn at random, half of a validation set
-    would have its like in training.
+    Neighboring images are often similar (slices of one volume, frames of one video). With random folds, half of the
+    validation images would have a similar image in the training set.
 
     Args:
         count: number of images.
         folds: number of blocks; None takes all images.
-        fold: which block is held out, from 0.
-        held_out: whether to take that block, or all others.
+        fold: index of the block that is held out, from 0.
+        held_out: whether to return that block instead of all others.
 
     Returns:
-        Their indices, rising.
+        Indices of the images, in ascending order.
 
     Raises:
-        ConfigError: there is no such block, or `fold` or `held_out` say something of blocks where there are none.
+        ConfigError: the block does not exist, or `fold` or `held_out` is given without `folds`.
     """
     if folds is None:
         if fold or held_out:

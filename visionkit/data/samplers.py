@@ -1,4 +1,4 @@
-"""Orders in which images are drawn, each fit for any number of processes."""
+"""Samplers of image indices for any number of processes."""
 
 import os
 from collections.abc import Iterator
@@ -12,14 +12,14 @@ from visionkit.errors import ConfigError
 
 
 class EvaluationSampler(DistributedSampler[int]):
-    """Every image in one process and once, in order: for evaluation.
+    """Sampler for evaluation, which yields each image exactly once over all processes, in order.
 
-    Lightning's own choice repeats images until all processes have equally many, which shifts the metrics. Being a
-    DistributedSampler this one is left in place.
+    Lightning's default sampler repeats images until all processes have the same number, which changes the metrics.
+    Lightning does not replace this sampler, because it is a `DistributedSampler`.
 
     Args:
         count: number of images.
-        rank, processes: which process of how many this is.
+        rank, processes: index of this process and number of processes.
     """
 
     def __init__(self, count: int, rank: int, processes: int) -> None:
@@ -34,18 +34,18 @@ class EvaluationSampler(DistributedSampler[int]):
 
 
 class ClassBalancedSampler(DistributedSampler[int]):
-    """Images of every class equally often (to within one), as many an epoch as there are images.
+    """Sampler that draws all classes equally often, up to a difference of one image.
 
-    Within a class no image comes again before all others have come. All processes draw the same list from seed
-    and epoch, and take turns in it.
+    An epoch has as many draws as there are images. Within a class, no image is repeated before all others have been
+    drawn. All processes draw the same list from the seed and the epoch, and each takes every `processes`-th entry.
 
     Args:
         labels: int64 [N], class of each image.
-        rank, processes: which process of how many this is.
-        seed: another seed draws another order; None takes that of the run.
+        rank, processes: index of this process and number of processes.
+        seed: seed of the order; None takes the seed of the run.
 
     Raises:
-        ConfigError: there is no image, or one has no single class.
+        ConfigError: there is no image, or an image does not have a single class.
     """
 
     def __init__(self, labels: NDArray[np.int64], rank: int, processes: int, seed: int | None = None) -> None:
@@ -61,25 +61,25 @@ class ClassBalancedSampler(DistributedSampler[int]):
         random = np.random.default_rng([self.seed, self.epoch])
         shares = np.full(len(self.members), self.total_size // len(self.members))
         shares[: self.total_size % len(self.members)] += 1
-        random.shuffle(shares)  # another class has the odd image in every epoch
+        random.shuffle(shares)  # the classes with one more image change with each epoch
         drawn = np.concatenate([_dealt(*class_share, random) for class_share in zip(self.members, shares, strict=True)])
         random.shuffle(drawn)
         return iter(drawn[self.rank :: self.num_replicas].tolist())
 
 
 def run_seed() -> int:
-    """The seed that Lightning's `seed_everything` was given, the same in all processes of a run; 0 without one."""
+    """Return the seed given to Lightning's `seed_everything`, the same in all processes of a run; 0 without a seed."""
     return int(os.environ.get("PL_GLOBAL_SEED", 0))
 
 
 def _dealt(members: NDArray[np.int64], count: int, random: np.random.Generator) -> NDArray[np.int64]:
-    """`count` of the members, going through all of them in a new order each time round."""
+    """Return `count` of the members: all of them in random order, then all of them in a new order, and so on."""
     rounds = -(-count // len(members))
     return random.permuted(np.tile(members, (rounds, 1)), axis=1).reshape(-1)[:count]
 
 
 class _Counted(Dataset[int]):
-    """What a DistributedSampler wants to know of a data set: its length."""
+    """Dataset that has only a length, as `DistributedSampler` needs it."""
 
     def __init__(self, count: int) -> None:
         self.count = count

@@ -1,4 +1,4 @@
-"""What is in a data set and what is wrong with it, before a night of training."""
+"""Report of the contents and the errors of a dataset, to be checked before training."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -15,28 +15,28 @@ from visionkit.text import format_list
 
 MAX_LISTED = 10
 MAX_CLASSES = 100
-"""Classes whose counts are printed one by one."""
+"""Maximum number of classes whose counts are printed."""
 
 QUANTILES = [0.05, 0.25, 0.5, 0.75, 0.95]
 
 
 @dataclass
 class DataReport:
-    """Metrics of one split.
+    """Statistics of one split.
 
     Attributes:
         images: number of images.
-        repaired: what the reader repaired or dropped, by reason.
-        empty: how many images have no object.
+        repaired: number of annotations that the dataset repaired or dropped, by reason.
+        empty: number of images without objects.
         objects: number of objects by class name.
-        sides: square root of the box area in pixels at the 5, 25, 50, 75 and 95 % quantile; empty without objects.
-        labeled: number of images by class name, where images have a class or, without objects, several;
-            None where they have none.
-        unlabeled: how many images have no class, where others have one.
-        pixels: number of pixels by class name, where images have masks of classes; None where they have none.
-        void: number of pixels to be ignored.
-        masked: number of images with a mask of classes.
-        problems: images that cannot be used, a sentence each.
+        sides: quantiles 5, 25, 50, 75 and 95 % of the square root of the box area, in pixels; empty without objects.
+        labeled: number of images by class name, if images have a single class, or several classes and no objects;
+            None if no image has a class.
+        unlabeled: number of images without a class, if other images have one.
+        pixels: number of pixels by class name, if images have semantic masks; None if no image has one.
+        void: number of pixels that are ignored.
+        masked: number of images with a semantic mask.
+        problems: one sentence for each image that cannot be used.
     """
 
     images: int
@@ -52,7 +52,7 @@ class DataReport:
     problems: list[str] = field(default_factory=list)
 
     def lines(self) -> list[str]:
-        """The report in words, a line each."""
+        """Return the lines of the report as text."""
         return [
             *self._about_images(),
             *self._about_objects(),
@@ -108,15 +108,15 @@ class DataReport:
 
 
 def check(dataset: VisionDataset) -> DataReport:
-    """Read every image of a split and count what is in it."""
+    """Read all images of a split and compute its statistics."""
     read, about_objects = _read_all(dataset), _object_metrics(dataset)
-    # Classes that are read off an image's objects are counted with them already.
+    # Tags that are derived from an image's objects are already counted as objects.
     about_labels = _label_metrics(dataset, with_tags=not any(about_objects["objects"].values()))
     return DataReport(len(dataset), dict(dataset.report), **about_objects, **about_labels, **read)
 
 
 def _read_all(dataset: VisionDataset) -> dict[str, Any]:
-    """The fields of the report on images that cannot be used, and on the masks of the others."""
+    """Return the report's fields on images that cannot be used, and on the masks of the others."""
     problems: list[str] = []
     values, masked = np.zeros(IGNORE + 1, np.int64), 0
     for index in track(range(len(dataset)), description="check"):
@@ -134,7 +134,7 @@ def _read_all(dataset: VisionDataset) -> dict[str, Any]:
 
 
 def _object_metrics(dataset: VisionDataset) -> dict[str, Any]:
-    """The fields of the report on objects."""
+    """Return the report's fields on objects."""
     counts, boxes, empty = np.zeros(len(dataset.class_names), np.int64), [np.zeros((0, 4), np.float32)], 0
     for index in range(len(dataset)):
         found = dataset.annotation(index)
@@ -153,7 +153,7 @@ def _object_metrics(dataset: VisionDataset) -> dict[str, Any]:
 
 
 def _label_metrics(dataset: VisionDataset, with_tags: bool) -> dict[str, Any]:
-    """The fields of the report on the classes of whole images; none where no image has any."""
+    """Return the report's fields on the classes of images; empty if no image has a class."""
     counts, unlabeled = np.zeros(len(dataset.class_names), np.int64), 0
     for index in range(len(dataset)):
         label, tags = dataset.label(index), dataset.tags(index) if with_tags else None

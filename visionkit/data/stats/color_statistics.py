@@ -1,4 +1,4 @@
-"""In which directions the colors of a data set vary."""
+"""Principal components of the colors of a dataset."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,14 +7,14 @@ from visionkit.data.datasets.base import VisionDataset
 
 
 def rgb_principal_axes(pixels: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Principal components of RGB values (Krizhevsky 2012, section 4.1).
+    """Compute the principal components of RGB values (Krizhevsky 2012, section 4.1).
 
     Args:
         pixels: uint8 [N, 3], N > 0.
 
     Returns:
-        Eigenvalues [3] of the covariance of values in 0..1, falling, and axes [3, 3]: row i is the unit vector
-        of eigenvalue i, its largest component positive.
+        Eigenvalues [3] of the covariance of the values scaled to 0..1, in descending order, and axes [3, 3]. Row i of
+        the axes is the unit vector of eigenvalue i; its component with the largest absolute value is positive.
     """
     covariance = np.cov(pixels / 255, rowvar=False, bias=True)
     eigenvalues, columns = np.linalg.eigh(covariance)
@@ -25,13 +25,13 @@ def rgb_principal_axes(pixels: NDArray[np.uint8]) -> tuple[NDArray[np.float64], 
 
 
 def sample_pixels(reader: VisionDataset, images: int = 2000, per_image: int = 200, seed: int = 0) -> NDArray[np.uint8]:
-    """Pixels drawn evenly from images drawn evenly, the same ones for the same seed.
+    """Sample pixels uniformly from uniformly sampled images; the same seed gives the same pixels.
 
     Args:
-        reader: where the images are.
-        images: how many to decode at the most.
-        per_image: pixels of each, drawn with replacement.
-        seed: another seed draws others.
+        reader: dataset of the images.
+        images: maximum number of images to decode.
+        per_image: number of pixels per image, drawn with replacement.
+        seed: seed of the selection.
 
     Returns:
         uint8 [N, 3], RGB.

@@ -1,4 +1,4 @@
-"""How large the objects of a split are in the pixels of the network's input, without decoding an image."""
+"""Sizes of the objects of a split in pixels of the network's input, computed without decoding images."""
 
 from collections.abc import Callable
 
@@ -10,12 +10,12 @@ from visionkit.preprocessing.geometry import Geometry
 
 
 def object_sizes(reader: VisionDataset, geometry: Callable[[int, int], Geometry], most: int | None = None) -> Tensor:
-    """Width and height [N, 2] of all objects but crowds.
+    """Return the width and height [N, 2] of all objects except crowds.
 
     Args:
-        reader: of the split.
-        geometry: from an image's height and width to how it is resized.
-        most: bound on the images looked at, which are evenly spread; None looks at all.
+        reader: dataset of the split.
+        geometry: function from the height and width of an image to its resizing.
+        most: approximate maximum number of images, taken at equal intervals; None uses all.
     """
     sizes = [torch.zeros(0, 2)]
     every = 1 if most is None else max(len(reader) // most, 1)

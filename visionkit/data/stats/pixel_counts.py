@@ -1,4 +1,4 @@
-"""How many pixels of each class the masks of a data set have."""
+"""Numbers of pixels of each class in the semantic masks of a dataset."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,12 +15,12 @@ Counts = NDArray[np.int64]
 
 
 class PixelCounts(NamedTuple):
-    """Pixels of a data set's masks by class, without those to be ignored.
+    """Numbers of pixels in a dataset's masks by class, without ignored pixels.
 
     Attributes:
-        counts: int64 [K], pixels of each class.
-        out_of: int64 [K], pixels of all images in which the class occurs: what median-frequency balancing divides
-            by (Eigen & Fergus 2015, section 6.3.2; `ops.class_weights`).
+        counts: int64 [K], number of pixels of each class.
+        out_of: int64 [K], number of pixels of all images in which the class occurs. Median-frequency balancing
+            divides by it (Eigen & Fergus 2015, section 6.3.2; `ops.class_weights`).
     """
 
     counts: Counts
@@ -28,10 +28,10 @@ class PixelCounts(NamedTuple):
 
 
 def count_pixels(reader: VisionDataset) -> PixelCounts:
-    """Count the pixels of each class; reads every mask once, no image.
+    """Count the pixels of each class. Each mask is read once, and no image is read.
 
     Raises:
-        DataError: a mask cannot be read, or has a class that there is not.
+        DataError: a mask cannot be read, or contains a class that does not exist.
     """
     classes = len(reader.class_names)
     counts, out_of = np.zeros(classes, np.int64), np.zeros(classes, np.int64)
@@ -43,15 +43,15 @@ def count_pixels(reader: VisionDataset) -> PixelCounts:
 
 
 def mask_histogram(mask: NDArray[np.uint8], classes: int, name: object) -> Counts:
-    """Pixels of each value of a mask, int64 [256].
+    """Return the number of pixels of each value of a mask, int64 [256].
 
     Args:
         mask: uint8 [H, W], class of each pixel, 255 = ignore.
-        classes: K; values are 0..K-1.
-        name: what to call the mask in messages.
+        classes: number of classes K; valid values are 0..K-1.
+        name: name of the mask in messages.
 
     Raises:
-        DataError: there is another value; all values found are named.
+        DataError: the mask contains another value; the message lists all values of the mask.
     """
     histogram = np.bincount(mask.ravel(), minlength=IGNORE + 1)
     if histogram[classes:IGNORE].any():
@@ -61,7 +61,7 @@ def mask_histogram(mask: NDArray[np.uint8], classes: int, name: object) -> Count
 
 
 def _histograms(reader: VisionDataset) -> Iterator[Counts]:
-    """The histogram of each mask; decoding runs in threads, since it leaves Python's lock alone."""
+    """Yield the histogram of each mask; masks are decoded in threads, because decoding releases the GIL."""
 
     def of(index: int) -> Counts:
         mask = reader.semantic(index)
