@@ -1,1 +1,1 @@
-"""Regions that may hold an object, for the detectors that are given them: found, kept on disk, read from files."""
+"""Object proposals for detectors that do not compute their own: selective search, cache on disk, proposal files."""

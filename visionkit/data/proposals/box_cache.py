@@ -1,4 +1,4 @@
-"""Boxes kept on disk, one file an image, found by what the image shows and how they were computed."""
+"""Cache of boxes on disk: one file per image, with the image's content and the method as key."""
 
 import hashlib
 from collections.abc import Callable
@@ -11,29 +11,29 @@ from visionkit.data.io.atomic_write import atomic_write
 from visionkit.data.io.images import ImageArray
 
 VERSION = 1
-"""Raised whenever the same parameters come to give other boxes: what was kept before is then computed anew."""
+"""Version of the boxes, increased whenever the same parameters give other boxes, so that cached ones are recomputed."""
 
 
 class BoxCache:
-    """A folder of boxes.
+    """Folder of cached boxes.
 
     Args:
-        folder: made when the first boxes are kept.
-        method: name and parameters of what computes the boxes.
+        folder: path of the folder, which is created when the first boxes are saved.
+        method: name and parameters of the method that computes the boxes.
     """
 
     def __init__(self, folder: Path, method: str) -> None:
         self.folder, self.method = folder, method
 
     def path(self, image: ImageArray) -> Path:
-        """Where the boxes of an image are kept."""
+        """Return the path of the file with the boxes of an image."""
         digest = hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16)
         digest.update(f"{VERSION} {self.method} {image.shape}".encode())
         name = digest.hexdigest()
         return self.folder / name[:2] / f"{name}.npy"
 
     def get(self, image: ImageArray, compute: Callable[[], NDArray[np.float32]]) -> NDArray[np.float32]:
-        """The boxes of an image, float32 [P, 4]; computed and kept where they are not yet there, or broken."""
+        """Return the boxes of an image, float32 [P, 4]; compute and save them if their file is missing or damaged."""
         path = self.path(image)
         try:
             return np.load(path).astype(np.float32).reshape(-1, 4)

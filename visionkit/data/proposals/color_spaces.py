@@ -1,4 +1,4 @@
-"""The color spaces that selective search looks at an image in (Uijlings et al. 2013, section 3.2)."""
+"""Color spaces of selective search (Uijlings et al. 2013, section 3.2)."""
 
 from collections.abc import Callable
 
@@ -10,24 +10,24 @@ from visionkit.data.io.images import ImageArray
 from visionkit.registry import Registry
 
 color_spaces: Registry[Callable[[ImageArray], ImageArray]] = Registry("color space")
-"""From RGB uint8 [H, W, 3] to uint8 [H, W, C], every channel spread over 0..255."""
+"""Conversions from RGB, uint8 [H, W, 3], to uint8 [H, W, C] with the range 0..255 in each channel, by name."""
 
 
 @color_spaces.register("hsv")
 def hsv(image: ImageArray) -> ImageArray:
-    """Hue, saturation and value."""
+    """Return hue, saturation and value."""
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2HSV_FULL), np.uint8)
 
 
 @color_spaces.register("lab")
 def lab(image: ImageArray) -> ImageArray:
-    """CIE L*a*b*."""
+    """Return the CIE L*a*b* values."""
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2LAB), np.uint8)
 
 
 @color_spaces.register("rgi")
 def rgi(image: ImageArray) -> ImageArray:
-    """Red and green as shares of the color's sum, and the intensity."""
+    """Return red and green divided by the sum of the three channels, and the intensity."""
     values = image.astype(np.float32)
     total: NDArray[np.float32] = values.sum(axis=2, keepdims=True)
     shares = 255 * values[..., :2] / np.maximum(total, 1)
@@ -36,11 +36,11 @@ def rgi(image: ImageArray) -> ImageArray:
 
 @color_spaces.register("hue")
 def hue(image: ImageArray) -> ImageArray:
-    """The hue alone."""
+    """Return only the hue."""
     return hsv(image)[..., :1]
 
 
 @color_spaces.register("intensity")
 def intensity(image: ImageArray) -> ImageArray:
-    """The gray value alone."""
+    """Return only the gray value."""
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8)[..., None]

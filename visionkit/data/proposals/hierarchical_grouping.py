@@ -1,4 +1,4 @@
-"""Hierarchical grouping: the two most alike neighbors become one, again and again (Uijlings et al. 2013, 3.1)."""
+"""Hierarchical grouping: the two most similar neighbors are merged repeatedly (Uijlings et al. 2013, section 3.1)."""
 
 import heapq
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from visionkit.data.proposals.initial_regions import Regions
 
 @dataclass
 class Similarity:
-    """Which of the four similarities are added up (section 3.2): color, texture, size, fill."""
+    """Selection of the similarities whose sum is used (section 3.2): color, texture, size, fill."""
 
     color: bool = True
     texture: bool = True
@@ -27,12 +27,12 @@ SIZE = Similarity(color=False, texture=False, fill=False)
 
 
 class _Growing:
-    """The regions so far: R at first, one more with each step, at most 2R - 1."""
+    """Regions of the hierarchy: R at first, one more after each step, at most 2R - 1."""
 
     def __init__(self, regions: Regions, similarity: Similarity) -> None:
         self.similarity, self.count = similarity, len(regions.sizes)
         most = 2 * self.count - 1
-        # A sum of two histogram intersections is one intersection of the histograms side by side.
+        # The sum of two histogram intersections is the intersection of the concatenated histograms.
         chosen = [regions.colors] * similarity.color + [regions.textures] * similarity.texture
         histograms = np.concatenate([np.zeros((self.count, 0), np.float32), *chosen], axis=1)
         self.histograms = _longer(histograms, most)
@@ -40,7 +40,7 @@ class _Growing:
         self.pixels = regions.sizes.sum()
 
     def alike(self, one: NDArray[np.int64] | int, other: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Similarity of pairs of regions; `one` is an index or one for each of `other`."""
+        """Return the similarity of pairs of regions; `one` is a single index, or one index for each of `other`."""
         answer = np.zeros(len(other))
         if self.histograms.shape[1]:
             answer += np.minimum(self.histograms[one], self.histograms[other]).sum(axis=1)
@@ -54,7 +54,7 @@ class _Growing:
         return answer
 
     def join(self, one: int, other: int) -> int:
-        """Enter the union of two regions and return its index; histograms are averaged by size (section 3.2)."""
+        """Add the union of two regions and return its index; histograms are averaged by size (section 3.2)."""
         new, sizes = self.count, self.sizes
         self.count += 1
         sizes[new] = sizes[one] + sizes[other]
@@ -66,17 +66,18 @@ class _Growing:
 
 
 def group_regions(regions: Regions, similarity: Similarity) -> NDArray[np.int64]:
-    """Join neighbors until the whole image is one region.
+    """Merge neighboring regions until the whole image is one region.
 
-    Each step costs as much as the new region has neighbors: the similarities of a pair never change, so they wait
-    in a heap, and those of regions that are gone are passed over when they come up.
+    The cost of a step is proportional to the number of neighbors of the new region. The similarity of a pair never
+    changes, so the pairs are kept in a heap. A pair is skipped if one of its regions has been merged already.
 
     Args:
-        regions: R to begin with, connected through their neighbors.
-        similarity: what decides.
+        regions: the R initial regions, connected through their neighbors.
+        similarity: similarities that determine the order of merging.
 
     Returns:
-        int64 [2R - 1, 4], the boxes of those to begin with and of one more for each step; the last is the image.
+        int64 [2R - 1, 4], boxes of the initial regions, then of the new region of each step; the last box is the
+        image.
     """
     growing = _Growing(regions, similarity)
     one, other = regions.neighbors.T
@@ -103,5 +104,5 @@ def group_regions(regions: Regions, similarity: Similarity) -> NDArray[np.int64]
 
 
 def _longer(rows: NDArray[Any], length: int) -> NDArray[Any]:
-    """`rows` with zeros behind them, `length` in all."""
+    """Return `rows`, padded with zeros at the end to `length` rows."""
     return np.concatenate([rows, np.zeros((length - len(rows), *rows.shape[1:]), rows.dtype)])

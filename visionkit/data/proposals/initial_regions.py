@@ -1,4 +1,4 @@
-"""The regions that selective search begins with: Felzenszwalb's segments, and what makes two of them alike."""
+"""Initial regions of selective search: segments by Felzenszwalb and their features for the similarities."""
 
 from dataclasses import dataclass
 
@@ -13,11 +13,11 @@ COLOR_BINS = 25
 ORIENTATIONS = 8
 TEXTURE_BINS = 10
 SMOOTHING = 0.8
-"""Sigma in pixels of the Gaussian before segmenting (Uijlings et al. 2013, section 5)."""
+"""Sigma in pixels of the Gaussian filter before segmentation (Uijlings et al. 2013, section 5)."""
 DERIVATIVE_SIGMA = 1.0
-"""Sigma in pixels of the Gaussian derivatives of the texture (section 3.2)."""
+"""Sigma in pixels of the Gaussian derivatives for the texture (section 3.2)."""
 MAX_DERIVATIVE = 100.0
-"""Derivative, in gray values a pixel, that would fall beyond the last bin; the sharpest edge has about 90."""
+"""Upper limit of the last texture bin, in gray values per pixel; the sharpest edge has a derivative of about 90."""
 
 
 @dataclass
@@ -25,11 +25,11 @@ class Regions:
     """R regions of one image.
 
     Attributes:
-        sizes: float64 [R], pixels.
-        boxes: int64 [R, 4], xyxy edges in pixels.
-        colors: float32 [R, 25 C], histograms, their sum 1.
-        textures: float32 [R, 80 C], likewise.
-        neighbors: int64 [pairs, 2], which regions touch, each pair once.
+        sizes: float64 [R], number of pixels.
+        boxes: int64 [R, 4], xyxy, pixel edges.
+        colors: float32 [R, 25 C], color histograms; each row sums to 1.
+        textures: float32 [R, 80 C], texture histograms; each row sums to 1.
+        neighbors: int64 [pairs, 2], pairs of touching regions, each pair once.
     """
 
     sizes: NDArray[np.float64]
@@ -41,11 +41,11 @@ class Regions:
 
 @dataclass
 class PixelBins:
-    """For each pixel and kind of value the bin it falls into, the same for every segmentation of an image.
+    """Histogram bins of each pixel of an image, which are independent of the segmentation.
 
     Attributes:
-        colors: uint8 [C, H W], in 0..24.
-        textures: uint8 [8 C, H W], in 0..9.
+        colors: uint8 [C, H W], color bins in 0..24.
+        textures: uint8 [8 C, H W], texture bins in 0..9.
     """
 
     colors: NDArray[np.uint8]
@@ -53,14 +53,15 @@ class PixelBins:
 
 
 def segment(image: ImageArray, scale: float) -> NDArray[np.int64]:
-    """Segments by Felzenszwalb & Huttenlocher 2004.
+    """Segment an image by the method of Felzenszwalb & Huttenlocher 2004.
 
     Args:
         image: uint8 [H, W, C].
-        scale: k, the larger the fewer; also the least size of a segment in pixels (as in the authors' code).
+        scale: k; a larger value gives fewer segments. It is also the minimum size of a segment in pixels, as in the
+            authors' code.
 
     Returns:
-        int64 [H, W], 0..R-1.
+        int64 [H, W], index of each pixel's segment, 0..R-1.
 
     Raises:
         VisionkitError: scikit-image is not installed.
@@ -77,7 +78,7 @@ def segment(image: ImageArray, scale: float) -> NDArray[np.int64]:
 
 
 def compute_bins(image: ImageArray) -> PixelBins:
-    """Sort colors and Gaussian derivatives in eight directions of an image uint8 [H, W, C] into bins."""
+    """Compute the bins of the colors and of the Gaussian derivatives in eight directions; image uint8 [H, W, C]."""
     channels = [np.ascontiguousarray(image[..., channel]) for channel in range(image.shape[2])]
     colors = [(channel.astype(np.uint16) * COLOR_BINS // 256).astype(np.uint8) for channel in channels]
     textures = [_derivative_bins(channel) for channel in channels]
@@ -85,7 +86,7 @@ def compute_bins(image: ImageArray) -> PixelBins:
 
 
 def _derivative_bins(channel: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The positive part of the derivative in each direction, as bins [8, H W]."""
+    """Return the bins [8, H W] of the positive part of the derivative in each direction."""
     smooth = cv2.GaussianBlur(channel.astype(np.float32), (0, 0), DERIVATIVE_SIGMA)
     across, down = (cv2.Sobel(smooth, cv2.CV_32F, *order, ksize=1, scale=0.5) for order in ((1, 0), (0, 1)))
     angles = 2 * np.pi * np.arange(ORIENTATIONS, dtype=np.float32) / ORIENTATIONS
@@ -94,11 +95,11 @@ def _derivative_bins(channel: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def measure_regions(labels: NDArray[np.int64], bins: PixelBins) -> Regions:
-    """Measure segments.
+    """Compute the features of segments.
 
     Args:
-        labels: int64 [H, W], 0..R-1, each present.
-        bins: of the same image.
+        labels: int64 [H, W], index of each pixel's segment, 0..R-1; each index occurs.
+        bins: histogram bins of the pixels of the same image.
     """
     count, flat = int(labels.max()) + 1, labels.ravel()
     sizes = np.bincount(flat, minlength=count)
@@ -112,7 +113,7 @@ def measure_regions(labels: NDArray[np.int64], bins: PixelBins) -> Regions:
 
 
 def _histograms(flat: NDArray[np.int64], values: NDArray[np.uint8], bins: int, count: int) -> NDArray[np.float32]:
-    """Per region and kind of value a histogram, [R, kinds * bins], rows summing to 1."""
+    """Return the concatenated histograms [R, kinds * bins] of each region; each row sums to 1."""
     first = flat * bins
     found = [np.bincount(first + kind, minlength=count * bins).reshape(count, bins) for kind in values]
     table = np.concatenate(found, axis=1).astype(np.float32)
@@ -120,12 +121,15 @@ def _histograms(flat: NDArray[np.int64], values: NDArray[np.uint8], bins: int, c
 
 
 def _boxes(labels: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """The box around each region; the first and last of its pixels in each direction, by scattering in order."""
+    """Return the bounding box of each region.
+
+    Pixel positions are assigned in ascending and descending order, so the last assignment is the region's extreme.
+    """
     height, width = labels.shape
     boxes = np.zeros((count, 4), np.int64)
     rows, columns = np.repeat(np.arange(height), width), np.repeat(np.arange(width), height)
     by_rows, by_columns = labels.ravel(), labels.T.ravel()
-    # Where an index stands several times numpy keeps the value that comes last.
+    # If an index occurs several times, NumPy keeps the last value.
     boxes[by_columns[::-1], 0], boxes[by_rows[::-1], 1] = columns[::-1], rows[::-1]
     boxes[by_columns, 2], boxes[by_rows, 3] = columns + 1, rows + 1
     return boxes

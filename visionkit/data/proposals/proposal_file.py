@@ -1,4 +1,4 @@
-"""Files of proposals: .npz or .json with the boxes of each image under its id."""
+"""Proposal files: .npz or .json with the boxes of each image under its id."""
 
 import json
 import zipfile
@@ -16,16 +16,17 @@ from visionkit.text import format_list
 
 
 class ProposalFile:
-    """The proposals of many images.
+    """File with the proposals of many images.
 
-    Images are found by their ids, so their order in the file does not matter; a file without ids cannot be told from
-    one in another order, and is refused.
+    Images are identified by their ids, so their order in the file does not matter. A file without ids is rejected,
+    because an error in its order could not be detected.
 
     Args:
-        path: .npz with an array [P, 4] for each id, or .json `{"id": [[x1, y1, x2, y2], ...]}`; edges in pixels.
+        path: .npz with an array [P, 4] for each id, or .json `{"id": [[x1, y1, x2, y2], ...]}`; coordinates are pixel
+            edges.
 
     Raises:
-        DataError: the file is missing or something else.
+        DataError: the file is missing or is not a proposal file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -33,10 +34,10 @@ class ProposalFile:
         self._by_id = _read(path)
 
     def check(self, reader: VisionDataset, split: str) -> None:
-        """Hold the file against all images of a split, by their ids and sizes; no image is decoded.
+        """Check that the file fits the ids and sizes of all images of a split, without decoding an image.
 
         Raises:
-            DataError: images are missing, or proposals of one cannot lie in it.
+            DataError: images are missing in the file, or proposals lie outside of their image.
         """
         ids = [reader.image_id(index) for index in range(len(reader))]
         missing = [image_id for image_id in ids if str(image_id) not in self._by_id]
@@ -49,18 +50,18 @@ class ProposalFile:
             self.boxes(image_id, *reader.image_size(index))
 
     def boxes(self, image_id: int | str, height: int, width: int) -> NDArray[np.float32]:
-        """The proposals of an image, clipped to it.
+        """Return the proposals of an image, clipped to it.
 
         Args:
-            image_id: the data set's own id.
-            height: of the image in pixels.
-            width: likewise.
+            image_id: id of the image in the dataset.
+            height: height of the image in pixels.
+            width: width of the image in pixels.
 
         Returns:
             float32 [P, 4], xyxy; P may be 0.
 
         Raises:
-            DataError: the file does not know the image, or its boxes cannot lie in it.
+            DataError: the file does not contain the image, its boxes are invalid, or they lie outside of the image.
         """
         if str(image_id) not in self._by_id:
             raise DataError(f"{self.path} has no proposals for the image {image_id!r}\n{self._what_it_has()}")
@@ -96,7 +97,10 @@ class ProposalFile:
 
 
 def _read(path: Path) -> Mapping[str, NDArray[np.float32]]:
-    """What the file holds, by id, in memory as arrays, which loader processes share; of lists each makes its own."""
+    """Return the boxes of each image by id.
+
+    Boxes are arrays, because the worker processes of a loader share the memory of arrays, but copy lists.
+    """
     try:
         if path.suffix == ".npz":
             with np.load(path, allow_pickle=False) as arrays:
@@ -110,7 +114,7 @@ def _read(path: Path) -> Mapping[str, NDArray[np.float32]]:
 
 
 def _as_array(values: Any) -> NDArray[np.float32]:
-    """The same as numbers; NaN where they are none, which is told when the image is asked for."""
+    """Return the values as a float32 array; invalid values give NaN, which raises an error when the image is read."""
     try:
         return np.asarray(values, np.float32)
     except (TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""The proposals of a whole split: computed by several processes, and compared with its objects."""
+"""Report of the proposals of a split: numbers of proposals and recall of the objects, computed by several processes."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -12,23 +12,23 @@ from visionkit.data.proposals.source import ProposalSource
 from visionkit.ops.proposal_recall import best_overlaps, recall_at
 
 COUNTS = (10, 100, 300, 500, 1000, 2000, 5000, 10000)
-"""Numbers of proposals that recall is told for, as far as the images have so many."""
+"""Numbers of proposals at which recall is reported, up to the number that the images have."""
 
 
 @dataclass
 class ProposalReport:
-    """What is known of a split's proposals.
+    """Statistics of the proposals of a split.
 
     Attributes:
-        numbers: how many proposals each image has.
-        overlaps: per image float32 [N, C], the best IoU of each object with the first of `COUNTS` proposals.
+        numbers: number of proposals of each image.
+        overlaps: for each image float32 [N, C], best IoU of each object with the first `COUNTS[c]` proposals.
     """
 
     numbers: list[int] = field(default_factory=list)
     overlaps: list[Tensor] = field(default_factory=list)
 
     def lines(self, iou: float = 0.5) -> Iterator[str]:
-        """The results in words."""
+        """Yield the lines of the report as text."""
         overlaps = torch.cat([torch.zeros(0, len(COUNTS)), *self.overlaps])
         most = max(self.numbers, default=0)
         mean = sum(self.numbers) / max(len(self.numbers), 1)
@@ -45,7 +45,7 @@ class ProposalReport:
 
 
 class _Surveyed(Dataset[tuple[int, Tensor]]):
-    """For each image the number of its proposals and the best overlaps of its objects."""
+    """Dataset of the number of proposals of each image and the best IoUs of its objects."""
 
     def __init__(self, reader: VisionDataset, source: ProposalSource) -> None:
         self.reader, self.source = reader, source
@@ -62,15 +62,15 @@ class _Surveyed(Dataset[tuple[int, Tensor]]):
 
 
 def measure_proposals(reader: VisionDataset, source: ProposalSource, processes: int) -> Iterator[tuple[int, Tensor]]:
-    """Go through a split; what is computed is kept wherever `source` keeps it.
+    """Compute the proposals of a split and compare them with its objects. `source` may cache the proposals.
 
     Args:
-        reader: of the split.
-        source: of the proposals.
-        processes: that compute; 0 for this one alone.
+        reader: dataset of the split.
+        source: source of the proposals.
+        processes: number of worker processes; 0 computes in this process.
 
     Yields:
-        For each image, in their order, the number of its proposals and the overlaps [N, C] of its objects.
+        For each image, in order, the number of its proposals and the best IoUs [N, C] of its objects.
     """
     loader = DataLoader(
         _Surveyed(reader, source), batch_size=None, num_workers=processes, worker_init_fn=_one_core_each
@@ -79,11 +79,11 @@ def measure_proposals(reader: VisionDataset, source: ProposalSource, processes: 
 
 
 def summarize_proposals(found: Sequence[tuple[int, Tensor]]) -> ProposalReport:
-    """What `measure_proposals` yielded, in one."""
+    """Return the report of the results of `measure_proposals`."""
     return ProposalReport([number for number, _ in found], [overlaps for _, overlaps in found])
 
 
 def _one_core_each(worker: int) -> None:
     import cv2
 
-    cv2.setNumThreads(0)  # a thread pool in every worker would fight over the cores
+    cv2.setNumThreads(0)  # thread pools of several workers would compete for the cores

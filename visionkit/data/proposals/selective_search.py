@@ -1,4 +1,4 @@
-"""Selective search (Uijlings et al. 2013): groupings of one image under several strategies, ranked together."""
+"""Selective search (Uijlings et al. 2013): groupings of one image by several strategies, with a common ranking."""
 
 from dataclasses import dataclass
 
@@ -21,19 +21,19 @@ from visionkit.data.proposals.initial_regions import compute_bins, measure_regio
 from visionkit.registry import Registry
 
 MIN_SIDE = 12
-"""Pixels: proposals that are narrower or lower are left out (20 in the authors' code, which loses small objects)."""
+"""Minimum width and height of a proposal in pixels (20 in the authors' code, which loses small objects)."""
 NEAR_DUPLICATE_IOU = 0.75
-"""Of two proposals that overlap by more the better ranked one stays; so as many of them cover more of the image."""
+"""IoU above which only the better ranked of two proposals is kept, so that the same number covers more objects."""
 
 
 @dataclass
 class SearchMode:
-    """Which strategies are run: every color space with every k and every similarity.
+    """Strategies of a mode: all combinations of its color spaces, segmentation scales and similarities.
 
     Attributes:
         spaces: names of color spaces.
-        scales: k of the segmentation.
-        similarities: what decides which neighbors are joined.
+        scales: values of k of the segmentation.
+        similarities: similarities that determine the order of merging.
     """
 
     spaces: tuple[str, ...]
@@ -54,19 +54,20 @@ search_modes.register("quality")(
 
 
 def selective_search(image: ImageArray, mode: str = "fast", seed: int = 0) -> NDArray[np.float32]:
-    """Propose regions of an image.
+    """Compute object proposals of an image.
 
-    Two departures from the paper serve the recall at a given number of proposals, measured in docs/results.md: near
-    duplicates are left out, and "fast" has other strategies (the paper: HSV and Lab with color + texture + size + fill
-    and texture + size + fill).
+    There are two differences from the paper, which increase the recall at a given number of proposals (measured in
+    docs/results.md). Near duplicates are removed. The mode "fast" has other strategies (the paper: HSV and Lab with
+    color + texture + size + fill and texture + size + fill).
 
     Args:
         image: uint8 [H, W, 3], RGB.
-        mode: single (1 strategy), fast (12) or quality (80; single and quality as in the paper's section 5.3).
-        seed: of the random numbers in the ranking.
+        mode: "single" (1 strategy), "fast" (12) or "quality" (80). "single" and "quality" are those of section 5.3 of
+            the paper.
+        seed: seed of the random numbers in the ranking.
 
     Returns:
-        float32 [P, 4], xyxy edges in pixels, no two of them nearly equal, the best ranked first; P > 0.
+        float32 [P, 4], xyxy, pixel edges, without near duplicates, best ranked first; P > 0.
 
     Raises:
         ConfigError: there is no such mode.
@@ -84,7 +85,7 @@ def selective_search(image: ImageArray, mode: str = "fast", seed: int = 0) -> ND
 
 
 def _hierarchies(image: ImageArray, mode: SearchMode) -> list[NDArray[np.int64]]:
-    """The boxes of each strategy's regions, in the order in which they came to be."""
+    """Return the boxes of the regions of each strategy, in the order of merging."""
     found = []
     for space in mode.spaces:
         seen = color_spaces.get(space)(image)
@@ -96,6 +97,9 @@ def _hierarchies(image: ImageArray, mode: SearchMode) -> list[NDArray[np.int64]]
 
 
 def _ranks(counts: list[int], seed: int) -> NDArray[np.float64]:
-    """Place in its hierarchy, 1 for the whole image, times a random number in 0..1 (section 4.3)."""
+    """Return each region's position in its hierarchy (1 is the whole image) times a random number in 0..1.
+
+    See section 4.3 of the paper.
+    """
     places = np.concatenate([np.arange(count, 0, -1) for count in counts])
     return np.random.default_rng(seed).random(len(places)) * places

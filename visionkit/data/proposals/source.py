@@ -1,4 +1,4 @@
-"""Where an image's proposals come from: computed once and kept on disk, or read from a file."""
+"""Sources of proposals: selective search with a cache on disk, or a proposal file."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,14 +21,14 @@ CACHE = "runs/proposals"
 
 @dataclass
 class ProposalOptions:
-    """Which regions a detector is given that finds none by itself.
+    """Object proposals for a detector that does not compute its own.
 
     Attributes:
-        mode: of selective search: single, fast or quality.
-        count: the best ranked of each image at most (Girshick 2013 and 2015: about 2000).
-        folder: where computed proposals are kept; they are found again by the image's content.
-        file: proposals of all images, .npz or .json, by image id; None computes them. Images that are
-            predicted have no id: for them they are computed in any case.
+        mode: mode of selective search: "single", "fast" or "quality".
+        count: maximum number of proposals per image; the best ranked are kept (Girshick 2013 and 2015: about 2000).
+        folder: folder of the cache of computed proposals, whose keys are the contents of the images; empty disables it.
+        file: .npz or .json with the proposals of all images by image id; None computes them. In prediction images
+            have no id, so their proposals are always computed.
 
     Example:
         >>> import visionkit as vk
@@ -47,26 +47,26 @@ class ProposalOptions:
 
 
 class ProposalSource(Protocol):
-    """Gives the proposals of one image."""
+    """Interface of functions that return the proposals of one image."""
 
     def __call__(self, image: ImageArray, image_id: int | str) -> Boxes:
-        """float32 [P, 4], xyxy edges in the image's pixels, the best first; P may be 0."""
+        """Return the proposals of an image, float32 [P, 4], xyxy in pixels of the image, best first; P may be 0."""
         ...
 
     def check(self, reader: VisionDataset, split: str) -> None:
-        """Before a run, refuse what would fail in the middle of it.
+        """Check the proposals of a split before a run, so that the run does not fail later.
 
         Raises:
-            DataError: an image of the split has no proposals, or such as cannot be its own.
+            DataError: an image of the split has no proposals, or its proposals lie outside of it.
         """
         ...
 
 
 class SelectiveSearchProposals:
-    """Selective search, on each image once where a folder is given.
+    """Proposals by selective search, which runs once per image if a cache folder is given.
 
     Args:
-        options: mode, number and folder; with `folder` empty nothing is kept.
+        options: mode, number of proposals and folder; an empty `folder` disables the cache.
     """
 
     def __init__(self, options: ProposalOptions) -> None:
@@ -74,20 +74,20 @@ class SelectiveSearchProposals:
         self.cache = BoxCache(Path(options.folder), f"selective_search {options.mode}") if options.folder else None
 
     def __call__(self, image: ImageArray, image_id: int | str = "") -> Boxes:
-        """See `ProposalSource`; the id is not needed."""
+        """See `ProposalSource`; the id is not used."""
         if self.cache is None:
             return selective_search(image, self.mode)[: self.count]
         return self.cache.get(image, lambda: selective_search(image, self.mode))[: self.count]
 
     def check(self, reader: VisionDataset, split: str) -> None:
-        """See `ProposalSource`; every image can be searched."""
+        """See `ProposalSource`; selective search needs no check."""
 
 
 class FileProposals:
     """Proposals from a file.
 
     Args:
-        options: file and number.
+        options: file and number of proposals.
     """
 
     def __init__(self, options: ProposalOptions) -> None:
@@ -103,11 +103,11 @@ class FileProposals:
 
 
 def create_proposal_source(options: ProposalOptions) -> ProposalSource:
-    """What `options` describe.
+    """Return the source of proposals that the options describe.
 
     Raises:
-        ConfigError: there is no such mode, or fewer than one proposal is wanted.
-        DataError: the file is missing or no file of proposals.
+        ConfigError: the mode does not exist, or `count` is below 1.
+        DataError: the file is missing or is not a proposal file.
     """
     search_modes.get(options.mode)
     if options.count < 1:
