@@ -9,7 +9,7 @@ SMALLEST_DETECTION = 1e-2
 
 
 def share_inside(boxes: Tensor, regions: Tensor) -> Tensor:
-    """Compute which share of each box lies in each region: intersection over the box's area, COCO's IoU with crowds.
+    """Compute the share of each box inside each region: intersection over the box's area, COCO's IoU with crowds.
 
     Args:
         boxes: [N, 4].

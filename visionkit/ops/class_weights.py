@@ -1,4 +1,4 @@
-"""Weights that make rare classes count as much as frequent ones, from the numbers of their images or pixels."""
+"""Class weights for a loss, computed from the numbers of images or pixels of the classes."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -10,25 +10,26 @@ from visionkit.errors import ConfigError
 from visionkit.registry import Registry
 
 kinds: Registry[Callable[[Tensor, Tensor], Tensor | None]] = Registry("kind of class weights")
-"""What `class_weights` knows by name; each takes `counts` and `out_of`, both float64 [K]."""
+"""Kinds of `class_weights` by name; each is a function of `counts` and `out_of`, both float64 [K]."""
 
 
 def class_weights(counts: Tensor, kind: str | Sequence[float], out_of: Tensor | None = None) -> Tensor | None:
-    """Weight of each class in a loss.
+    """Compute the weight of each class in a loss.
 
     Args:
-        counts: [K], images (or pixels) of each class in the training set.
-        kind: none, balanced (N / (K n), mean 1 over the images; King & Zeng 2001), median_frequency (1 for the
-            class of median frequency; Eigen & Fergus 2015, section 6.3.2), or K numbers.
-        out_of: [K], what median_frequency divides `counts` by: pixels of the images that have the class. None
-            takes the same for all, as where each image has one class.
+        counts: [K], number of images (or pixels) of each class in the training set.
+        kind: "none", "balanced" (N / (K n), with mean 1 over the images; King & Zeng 2001), "median_frequency" (1 for
+            the class of median frequency; Eigen & Fergus 2015, section 6.3.2), or K numbers.
+        out_of: [K], number of pixels of the images that contain the class. "median_frequency" divides `counts` by it.
+            None takes the same number for all classes, for images that have one class each.
 
     Returns:
-        float32 [K], finite; a class without an image weighs 0, since there is nothing to learn it from, and the
-        others are weighted as if it did not exist. None for `none`.
+        float32 [K], finite; None for "none". A class without an image has the weight 0, because it has no training
+        data. The other classes are weighted as if it did not exist.
 
     Raises:
-        ConfigError: an unknown kind, not K numbers, one that is negative or not finite, or no image at all.
+        ConfigError: the kind is unknown, the numbers are not K, a number is negative or not finite, or there is no
+            image.
     """
     if not isinstance(kind, str):
         return _given(kind, len(counts))

@@ -1,4 +1,4 @@
-"""Windows that an image is looked at through when its class is averaged over several views."""
+"""Windows of an image for classification with several crops, whose predictions are averaged."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -14,8 +14,8 @@ class Views(NamedTuple):
     """V windows of one image.
 
     Attributes:
-        windows: int64 [V, 4], xyxy in pixels of the image, edges.
-        flipped: bool [V], which of them are seen mirrored left to right.
+        windows: int64 [V, 4], xyxy, pixel edges of the image.
+        flipped: bool [V], True for windows that are flipped horizontally.
     """
 
     windows: Tensor
@@ -23,38 +23,38 @@ class Views(NamedTuple):
 
 
 PlaceWindows = Callable[[int, int, int], Tensor]
-"""Windows int64 [V, 4] from (height, width, crop)."""
+"""Function from (height, width, crop) to windows, int64 [V, 4]."""
 
 crop_kinds: Registry[tuple[PlaceWindows, bool]] = Registry("kind of crops")
-"""How each kind places its windows, and whether each is seen mirrored as well."""
+"""Function that places the windows of each kind, and whether the kind adds a flipped copy of each window."""
 
 GRID = 5
-"""Places along each side in VGG's regular grid."""
+"""Number of positions along each side in VGG's regular grid."""
 
 
 def crop_windows(height: int, width: int, crop: int, kind: str, flip: bool | None = None) -> Views:
-    """The views of an image by the name of a published way of testing; mirrored ones come after all others.
+    """Return the views of an image in a published test protocol; flipped views come after all others.
 
     | kind | windows | views |
     |---|---|---|
-    | center | the middle | 1 |
-    | ten | four corners and the middle, and mirrored; AlexNet, section 4.1 | 10 |
-    | grid | 5 x 5 places, evenly spread, and mirrored; VGG, section 3.2 | 50 |
-    | squares | squares of the short side at both ends and in the middle, and mirrored; GoogLeNet, section 7 | 6 |
-    | googlenet | of these squares the corners, the middle and the whole, and mirrored; GoogLeNet, section 7 | 36 |
+    | center | center | 1 |
+    | ten | four corners and center, each also flipped; AlexNet, section 4.1 | 10 |
+    | grid | regular grid of 5 x 5 positions, each also flipped; VGG, section 3.2 | 50 |
+    | squares | squares of the short side at both ends and in the center, each also flipped; GoogLeNet, section 7 | 6 |
+    | googlenet | corners, center and whole of these squares, each also flipped; GoogLeNet, section 7 | 36 |
 
-    Several scales are several calls, each on the image as it was resized for that scale.
+    For several scales, call the function once per scale with the size of the resized image.
 
     Args:
-        height: of the image in pixels.
-        width: of the image in pixels.
-        crop: side in pixels of the square that the network sees; whole squares of the short side are larger.
+        height: height of the image in pixels.
+        width: width of the image in pixels.
+        crop: side in pixels of the network's square input; windows that are whole squares of the short side are larger.
         kind: one of the names above.
-        flip: whether every window is seen mirrored as well; None does as published.
+        flip: whether to add a flipped copy of each window; None follows the published protocol.
 
     Raises:
         ValueError: the crop is larger than the image, or below 1 pixel.
-        ConfigError: an unknown kind.
+        ConfigError: the kind is unknown.
     """
     place, mirror = crop_kinds.get(kind)
     if not 1 <= crop <= min(height, width):
@@ -63,7 +63,8 @@ def crop_windows(height: int, width: int, crop: int, kind: str, flip: bool | Non
     flipped = torch.zeros(len(windows), dtype=torch.bool)
     if not (mirror if flip is None else flip):
         return Views(windows, flipped)
-    # As published, the mirrored image is cut in the same places: these are the mirror images of the windows.
+    # As published, the flipped image is cropped at the same positions. In the original image, these are the mirrored
+    # windows.
     mirrored = torch.stack([width - windows[:, 2], windows[:, 1], width - windows[:, 0], windows[:, 3]], dim=1)
     return Views(torch.cat([windows, mirrored]), torch.cat([flipped, ~flipped]))
 
@@ -73,11 +74,11 @@ def extract_crops(image: Tensor, views: Views, crop: int) -> Tensor:
 
     Args:
         image: [C, H, W], uint8 or float.
-        views: windows inside it.
+        views: windows inside the image.
         crop: side in pixels that windows of another size are resized to (bilinear, antialiased).
 
     Returns:
-        [V, C, crop, crop], of the image's type.
+        [V, C, crop, crop], in the dtype of the image.
     """
     seen = [image[:, y1:y2, x1:x2] for x1, y1, x2, y2 in views.windows.tolist()]
     seen = [view.flip(-1) if flip else view for view, flip in zip(seen, views.flipped.tolist(), strict=True)]
@@ -87,7 +88,7 @@ def extract_crops(image: Tensor, views: Views, crop: int) -> Tensor:
 def _resized(view: Tensor, side: int) -> Tensor:
     if view.shape[-2:] == (side, side):
         return view
-    return transforms.resize(view, [side, side], antialias=True)  # also on a GPU, where bytes are not interpolated
+    return transforms.resize(view, [side, side], antialias=True)  # also supports uint8 on a GPU
 
 
 def _at(top: int, left: int, side: int) -> Tensor:
@@ -95,7 +96,7 @@ def _at(top: int, left: int, side: int) -> Tensor:
 
 
 def _center(height: int, width: int, crop: int) -> Tensor:
-    # Python rounds halves to even, and so does torchvision's center_crop.
+    # Python rounds halves to even, as torchvision's center_crop does.
     return _at(round((height - crop) / 2), round((width - crop) / 2), crop)
 
 

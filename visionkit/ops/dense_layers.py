@@ -1,4 +1,4 @@
-"""The layers of a dense block on one buffer: nothing is joined anew, and batch statistics are taken once a channel."""
+"""Layers of a dense block on a shared buffer, without concatenations and with batch statistics once per channel."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -8,19 +8,19 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 _PIXELS = (0, 2, 3)
-"""Dimensions of a map that a channel's statistics run over."""
+"""Dimensions of a feature map over which the statistics of a channel are computed."""
 
 
 class DenseLayer(NamedTuple):
-    """What one layer needs: BatchNorm, ReLU, 3x3 convolution, for c_i channels read and k added.
+    """Parameters of one layer: BatchNorm, ReLU and 3x3 convolution, with c_i input channels and k output channels.
 
     Attributes:
-        gain: [c_i], of the norm.
-        shift: [c_i], of the norm.
-        weight: [k, c_i, 3, 3], of the convolution.
-        bias: [k], of the convolution.
-        mean: [c_i], running mean of the norm, or None to normalize with that of the batch, as in training.
-        variance: [c_i], running variance, or None; the same choice for all layers.
+        gain: [c_i], weight of the norm.
+        shift: [c_i], bias of the norm.
+        weight: [k, c_i, 3, 3], weight of the convolution.
+        bias: [k], bias of the convolution.
+        mean: [c_i], running mean of the norm; None normalizes with the mean of the batch, as in training.
+        variance: [c_i], running variance, or None. All layers must have running statistics, or none.
     """
 
     gain: Tensor
@@ -32,12 +32,13 @@ class DenseLayer(NamedTuple):
 
 
 class DenseOptions(NamedTuple):
-    """How the layers are run.
+    """Options of the layers.
 
     Attributes:
-        eps: of the norms.
-        dropout: share of the new values that are dropped.
-        keep: whether what each convolution reads stays in memory for the backward pass, or is computed again there.
+        eps: epsilon of the norms.
+        dropout: share of the output values of each layer that are dropped.
+        keep: whether the input of each convolution is kept in memory for the backward pass, which otherwise recomputes
+            it.
     """
 
     eps: float
@@ -46,12 +47,12 @@ class DenseOptions(NamedTuple):
 
 
 class DenseResult(NamedTuple):
-    """Outcome of a block.
+    """Result of a block.
 
     Attributes:
-        maps: [B, C, H, W], what came in, then what each layer added.
-        mean: [C], of the batch; zeros where running statistics were used.
-        variance: [C], likewise, not corrected for the sample's size.
+        maps: [B, C, H, W], the input, then the output of each layer.
+        mean: [C], mean of the batch; zeros with running statistics.
+        variance: [C], biased variance of the batch; zeros with running statistics.
     """
 
     maps: Tensor
@@ -60,17 +61,17 @@ class DenseResult(NamedTuple):
 
 
 def dense_layers(x: Tensor, layers: Sequence[DenseLayer], options: DenseOptions) -> DenseResult:
-    """Run layers that each read all maps before them (Huang et al. 2016, equation 2).
+    """Run layers whose input is all feature maps before them (Huang et al. 2016, equation 2).
 
-    The plain loop `x = cat([x, conv(relu(norm(x)))])` copies all maps for every layer, reads them twice more for their
-    statistics, and keeps two copies for the backward pass. Here each layer writes into one buffer. A channel's mean
-    and variance are the same for all layers that read it, so they are taken once, and their share of the gradient
-    is settled once. Not differentiable twice.
+    The loop `x = cat([x, conv(relu(norm(x)))])` copies all maps for every layer, reads them twice more for their
+    statistics, and keeps two copies for the backward pass. Here all layers write into one buffer. The mean and
+    variance of a channel are the same for all layers that read it. So they are computed once, and their part of the
+    gradient is added once. The function is not twice differentiable.
 
     Args:
         x: [B, c_0, H, W].
-        layers: in order; each reads c_0 channels and those that were added before it.
-        options: see there.
+        layers: layers in order; the input of each is the c_0 channels and the outputs of the layers before it.
+        options: see `DenseOptions`.
     """
     options = options._replace(keep=options.keep and torch.is_grad_enabled())
     kind = x.device.type
@@ -125,7 +126,7 @@ class _DenseLayers(torch.autograd.Function):
         through_mean, through_variance = torch.zeros_like(mean), torch.zeros_like(mean)
 
         def settled(start: int, end: int) -> Tensor:
-            """The whole gradient of a range of channels, once all layers that read them have had their turn."""
+            """Return the complete gradient of a range of channels, after the backward pass of all layers that read it."""
             if layers[0].mean is not None:
                 return slopes[:, start:end]
             inverse = (variance[start:end] + ctx.options.eps).rsqrt()
@@ -155,7 +156,7 @@ class _DenseLayers(torch.autograd.Function):
 
 
 class _Norm(NamedTuple):
-    """BatchNorm as one layer applies it: scale * x + offset."""
+    """BatchNorm of one layer as an affine function: scale * x + offset."""
 
     mean: Tensor
     inverse_deviation: Tensor
@@ -173,35 +174,41 @@ def _norm_of(layer: DenseLayer, mean: Tensor, variance: Tensor, eps: float) -> _
 
 
 def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and variance of each channel; in two passes, since `torch.var_mean` takes 14 times as long on a CPU."""
+    """Return the mean and variance of each channel.
+
+    They are computed in two passes, because `torch.var_mean` takes 14 times as long on a CPU.
+    """
     mean = x.mean(_PIXELS)
     return mean, (x - _column(mean)).square_().mean(_PIXELS)
 
 
 def _dropout_mask(x: Tensor, share: float) -> Tensor:
-    """0 for what is dropped, else what the others are raised by; uniform numbers cost half as much as Bernoulli's."""
+    """Return the dropout mask: 0 for dropped values, 1 / (1 - share) for the others.
+
+    Uniform random numbers take half the time of Bernoulli ones.
+    """
     numbers = torch.rand_like(x, dtype=torch.promote_types(x.dtype, torch.float32))
     return numbers.ge_(share).div_(1 - share).to(x.dtype)
 
 
 def _activated(maps: Tensor, norm: _Norm) -> Tensor:
-    """What a convolution reads, [B, c_i, H, W], dense in memory; computed in float32 at least, as BatchNorm does."""
+    """Return the input of a convolution, [B, c_i, H, W], contiguous; computed at least in float32, as in BatchNorm."""
     read = maps[:, : len(norm.scale)]
     scale, offset = _column(norm.scale), _column(norm.offset)
     if _memory_format(maps) is torch.channels_last:
         return torch.addcmul(offset, read, scale).relu_().to(maps.dtype)
-    return torch.mul(read, scale).add_(offset).relu_().to(maps.dtype)  # one step is slower on a CPU in this layout
+    return torch.mul(read, scale).add_(offset).relu_().to(maps.dtype)  # addcmul is slower on a CPU in this layout
 
 
 def _norm_backward(slopes: Tensor, maps: Tensor, norm: _Norm) -> tuple[Tensor, Tensor]:
-    """Gradients [c_i] of gain and shift from `slopes`, that of the norm's output, which is used up."""
+    """Return the gradients [c_i] of gain and shift from `slopes`, the gradient of the norm's output (overwritten)."""
     shift = slopes.sum(_PIXELS, dtype=norm.mean.dtype)
     gain = slopes.mul_(maps).sum(_PIXELS, dtype=norm.mean.dtype) - norm.mean * shift
     return gain * norm.inverse_deviation, shift
 
 
 def _convolution_backward(slopes: Tensor, x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of input, weight and bias of a 3x3 convolution with one pixel of padding."""
+    """Return the gradients of input, weight and bias of a 3x3 convolution with one pixel of padding."""
     pair = [1, 1]
     return torch.ops.aten.convolution_backward.default(
         slopes, x, weight, [weight.shape[0]], pair, pair, pair, False, [0, 0], 1, [True, True, True]
@@ -213,7 +220,7 @@ def _column(values: Tensor) -> Tensor:
 
 
 def _buffer(x: Tensor, layers: Sequence[DenseLayer]) -> Tensor:
-    """Room for all maps, `x` in its first channels."""
+    """Return a buffer for all feature maps, with `x` in its first channels."""
     channels = x.shape[1] + sum(layer.weight.shape[0] for layer in layers)
     maps = torch.empty(
         (x.shape[0], channels, *x.shape[2:]), dtype=x.dtype, device=x.device, memory_format=_memory_format(x)

@@ -1,4 +1,4 @@
-"""The class that is none."""
+"""Class index of ignored pixels."""
 
 IGNORE = 255
-"""In a mask of classes: pixels that neither teach nor count."""
+"""Value in a semantic mask of pixels that losses and metrics ignore."""

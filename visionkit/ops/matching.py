@@ -17,7 +17,7 @@ IGNORED = -2
 """Match of a box that is ignored in the loss."""
 
 CROWD_SHARE = 0.5
-"""Share of a box's area from which a crowd region ignores it: COCO's IoU with crowds, at threshold 0.5."""
+"""Minimum share of a box's area inside a crowd region to ignore the box: COCO's IoU with crowds, at threshold 0.5."""
 
 MAX_PAIRS = 1 << 24
 """Pairs of object and box whose IoU is computed at once; the computation takes nine times the memory of its result."""
@@ -30,7 +30,7 @@ class Objects(NamedTuple):
         boxes: float32 [M, 4], xyxy, without crowds.
         labels: int64 [M], 0..K-1.
         crowds: float32 [C, 4], regions of uncounted objects.
-        masks: COCO run-length code of each of the M objects, in the pixels of the stored image; None without masks.
+        masks: RLE (COCO) of each of the M objects, in pixels of the stored image; None without masks.
         frame: float32 [4], xyxy, the part of the model's input that the stored image covers; None for all of it.
     """
 

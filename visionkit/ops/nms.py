@@ -87,7 +87,7 @@ class NMSOptions:
             raise ConfigError(f"nms: sigma={self.sigma} must be above 0")
 
     def __call__(self, candidates: Candidates) -> Kept:
-        """Return the candidates that are kept.
+        """Return the candidates that NMS keeps.
 
         Raises:
             VisionkitError: a box or score is not finite.

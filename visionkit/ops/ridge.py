@@ -1,15 +1,15 @@
-"""Ridge regression in closed form, from examples that come in parts and together may not fit into memory."""
+"""Ridge regression in closed form, for examples that are added in parts and may not fit into memory together."""
 
 import torch
 from torch import Tensor
 
 
 class Ridge:
-    """Minimises the squared errors plus `penalty` times the squared weights; the bias costs nothing.
+    """Ridge regression: minimize the squared errors plus `penalty` times the squared weights, without the bias.
 
-    Examples are kept until there are more of them than features; then their products take their place, and those that
-    follow are kept until they, too, are more: a product is as large for few examples as for many. What is solved is
-    the smaller of the two systems, with as many rows as examples or as features.
+    Examples are stored until there are more of them than features. Then they are replaced by their products, whose
+    size does not depend on the number of examples, and new examples are stored again until they exceed the number of
+    features. The smaller of two linear systems is solved, with as many rows as examples or as features.
 
     Args:
         penalty: lambda (Girshick et al. 2013, appendix C: 1000).
@@ -23,7 +23,7 @@ class Ridge:
         self._products: Tensor | None = None
 
     def add(self, inputs: Tensor, outputs: Tensor) -> None:
-        """Take examples, inputs [N, P] and outputs [N, T]."""
+        """Add examples with inputs [N, P] and outputs [N, T]."""
         self.examples += len(inputs)
         self._pending += len(inputs)
         self._inputs.append(inputs.double())
@@ -32,7 +32,7 @@ class Ridge:
             self._fold()
 
     def solve(self) -> tuple[Tensor, Tensor]:
-        """The weights [T, P] and biases [T], float32, of at least one example."""
+        """Return the weights [T, P] and biases [T], float32; at least one example must have been added."""
         if self._products is None:
             inputs, outputs = torch.cat(self._inputs), torch.cat(self._outputs)
             weight, bias = self._by_examples(inputs, outputs)
@@ -43,7 +43,7 @@ class Ridge:
         return weight.float(), bias.float()
 
     def _fold(self) -> None:
-        """Replace the examples by their products: with themselves, with a 1 for each, and with their outputs."""
+        """Replace the stored examples by the products of the inputs with the inputs, with ones and with the outputs."""
         inputs, outputs = torch.cat(self._inputs), torch.cat(self._outputs)
         self._inputs, self._outputs, self._pending = [], [], 0
         joined = torch.cat([inputs, inputs.new_ones(len(inputs), 1), outputs], dim=1)
@@ -67,6 +67,6 @@ class Ridge:
 
 
 def _solve(squares: Tensor, right: Tensor, penalty: float) -> Tensor:
-    """Solve (squares + penalty) x = right, the left side symmetric and positive definite."""
+    """Solve (squares + penalty * I) x = right, where the matrix is symmetric and positive definite."""
     squares.diagonal().add_(penalty)
     return torch.cholesky_solve(right, torch.linalg.cholesky(squares))

@@ -1,4 +1,4 @@
-"""What a network learns from a mask of classes. Pixels of class 255 teach nothing; where there are no others: 0."""
+"""Losses of semantic segmentation. Pixels of class 255 are ignored; without any other pixel a loss is 0."""
 
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
@@ -12,11 +12,11 @@ from visionkit.registry import Registry
 
 
 class Settings(NamedTuple):
-    """Numbers of single losses.
+    """Parameters of single losses.
 
     Attributes:
-        gamma: how strongly `focal` turns to what is wrong (Lin 2017: 2).
-        hardest: share of an image's pixels that `bootstrapped` learns from.
+        gamma: exponent of `focal`, which lowers the loss of well classified pixels (Lin 2017: 2).
+        hardest: share of an image's pixels that `bootstrapped` uses.
     """
 
     gamma: float = 2.0
@@ -26,8 +26,8 @@ class Settings(NamedTuple):
 Loss = Callable[[Tensor, Tensor, Tensor | None, Settings], Tensor]
 
 losses: Registry[Loss] = Registry("segmentation loss")
-"""Called with float32 logits [B, K, H, W], classes int64 [B, H, W], weights of the classes float32 [K] or None, and
-settings; each gives a scalar."""
+"""Losses by name: functions of logits, float32 [B, K, H, W], classes, int64 [B, H, W], class weights, float32 [K] or
+None, and settings, which return a scalar."""
 
 register_loss = losses.register
 
@@ -39,17 +39,17 @@ def segmentation_loss(
     class_weights: Tensor | None = None,
     settings: Settings | None = None,
 ) -> Tensor:
-    """A weighted sum of losses, in float32 under any precision.
+    """Compute a weighted sum of losses, in float32 under any precision of the trainer.
 
     Args:
         logits: [B, K, H, W].
         classes: int64 [B, H, W], 0..K-1 or 255.
-        terms: names of losses and their weights.
+        terms: names of the losses and their weights.
         class_weights: float32 [K].
-        settings: of the single losses.
+        settings: parameters of the single losses.
 
     Raises:
-        ConfigError: a loss that does not exist.
+        ConfigError: a loss does not exist.
     """
     with torch.autocast(logits.device.type, enabled=False):
         values = [
@@ -61,21 +61,21 @@ def segmentation_loss(
 
 @losses.register("cross_entropy")
 def cross_entropy(logits: Tensor, classes: Tensor, class_weights: Tensor | None, settings: Settings) -> Tensor:
-    """The mean over the pixels, weighted by their classes (Long 2015; Eigen & Fergus 2015 for the weights)."""
+    """Compute the mean cross-entropy of the pixels, with class weights (Long 2015; weights: Eigen & Fergus 2015)."""
     return _mean(_surprise(logits, classes), _pixel_weights(classes, class_weights))
 
 
 @losses.register("focal")
 def focal(logits: Tensor, classes: Tensor, class_weights: Tensor | None, settings: Settings) -> Tensor:
-    """Cross-entropy times (1 - p) ** gamma, where p is the probability of the true class (Lin 2017, equation 4)."""
+    """Compute the mean of -(1 - p) ** gamma * log(p), where p is the true class's probability (Lin 2017, equation 4)."""
     surprise = _surprise(logits, classes)
-    doubt = (1 - torch.exp(-surprise)).clamp(min=1e-6)  # a root has no slope at 0, where void is
+    doubt = (1 - torch.exp(-surprise)).clamp(min=1e-6)  # gamma < 1 has no finite gradient at 0, the value of ignored pixels
     return _mean(doubt**settings.gamma * surprise, _pixel_weights(classes, class_weights))
 
 
 @losses.register("bootstrapped")
 def bootstrapped(logits: Tensor, classes: Tensor, class_weights: Tensor | None, settings: Settings) -> Tensor:
-    """Cross-entropy over the pixels of each image that surprise most (Pohlen 2016, equation 8)."""
+    """Compute the mean cross-entropy of the pixels with the highest loss in each image (Pohlen 2016, equation 8)."""
     weighted = (_surprise(logits, classes) * _pixel_weights(classes, class_weights)).flatten(1)
     most = max(round(settings.hardest * weighted.shape[1]), 1)
     valid = (classes != IGNORE).flatten(1).sum(1)
@@ -84,25 +84,31 @@ def bootstrapped(logits: Tensor, classes: Tensor, class_weights: Tensor | None, 
 
 @losses.register("dice")
 def dice(logits: Tensor, classes: Tensor, class_weights: Tensor | None, settings: Settings) -> Tensor:
-    """1 - 2 |P ∩ T| / (|P| + |T|) with probabilities for P, the mean over the classes there are (Milletari 2016)."""
+    """Compute the mean of 1 - 2 |P ∩ T| / (|P| + |T|) over the classes in the batch (Milletari 2016).
+
+    P are the predicted probabilities, and T are the pixels of the class.
+    """
     both, said, there = _overlap(logits, classes)
     return _mean_of_present(1 - 2 * both / (said + there).clamp(min=1e-6), there, class_weights)
 
 
 @losses.register("jaccard")
 def jaccard(logits: Tensor, classes: Tensor, class_weights: Tensor | None, settings: Settings) -> Tensor:
-    """1 - |P ∩ T| / |P ∪ T| with probabilities for P, the mean over the classes there are (Rahman & Wang 2016)."""
+    """Compute the mean of 1 - |P ∩ T| / |P ∪ T| over the classes in the batch (Rahman & Wang 2016).
+
+    P are the predicted probabilities, and T are the pixels of the class.
+    """
     both, said, there = _overlap(logits, classes)
     return _mean_of_present(1 - both / (said + there - both).clamp(min=1e-6), there, class_weights)
 
 
 def _surprise(logits: Tensor, classes: Tensor) -> Tensor:
-    """-log p of each pixel's class [B, H, W], 0 for pixels that are ignored."""
+    """Return -log(p) of each pixel's true class [B, H, W], 0 for ignored pixels."""
     return functional.cross_entropy(logits, classes, ignore_index=IGNORE, reduction="none")
 
 
 def _pixel_weights(classes: Tensor, class_weights: Tensor | None) -> Tensor:
-    """Weight of each pixel [B, H, W], 0 for those that are ignored."""
+    """Return the weight of each pixel [B, H, W], 0 for ignored pixels."""
     valid = classes != IGNORE
     if class_weights is None:
         return valid.float()
@@ -114,7 +120,11 @@ def _mean(values: Tensor, weights: Tensor) -> Tensor:
 
 
 def _overlap(logits: Tensor, classes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """For each class [K], over the batch: probability where it is true, probability in all, pixels where it is true."""
+    """Return three sums over the batch for each class, each [K].
+
+    They are the probability over the pixels of the class, the probability over all valid pixels, and the number of
+    pixels of the class.
+    """
     valid = classes != IGNORE
     true = classes.where(valid, 0)
     probabilities = logits.softmax(1) * valid[:, None]

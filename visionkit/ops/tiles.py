@@ -1,4 +1,4 @@
-"""An image of any size seen through overlapping tiles, whose answers are blended."""
+"""Processing of images of any size in overlapping tiles, whose results are blended."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 class Tile(NamedTuple):
-    """A rectangle of an image, in pixels."""
+    """Rectangle of an image, in pixels."""
 
     top: int
     left: int
@@ -17,17 +17,17 @@ class Tile(NamedTuple):
     width: int
 
     def cut(self, image: Tensor) -> Tensor:
-        """What [..., H, W] shows there, a view."""
+        """Return the part of an image [..., H, W] inside the tile, as a view."""
         return image[..., self.top : self.top + self.height, self.left : self.left + self.width]
 
 
 def tile_starts(length: int, tile: int, overlap: int) -> list[int]:
-    """Where tiles begin along one side, so that the last ends with the image and the overlaps are even.
+    """Return the start of each tile along one side; the last tile ends with the image, and the overlaps are equal.
 
     Args:
-        length: of the side, in pixels.
-        tile: side of a tile, in pixels; a shorter image has one tile of its own length.
-        overlap: least number of pixels that neighbors share, below `tile`.
+        length: length of the side in pixels.
+        tile: side of a tile in pixels; a shorter image has one tile of its own length.
+        overlap: minimum overlap of neighboring tiles in pixels, below `tile`.
     """
     if length <= tile:
         return [0]
@@ -36,7 +36,7 @@ def tile_starts(length: int, tile: int, overlap: int) -> list[int]:
 
 
 def blending_weights(height: int, width: int, overlap: int) -> Tensor:
-    """How much the pixels of a tile count, float32 [height, width]: less and less over `overlap` pixels to its edge."""
+    """Return the weights of a tile's pixels, float32 [height, width], which fall over `overlap` pixels to its edges."""
 
     def ramp(length: int) -> Tensor:
         to_edge = torch.minimum(torch.arange(length), torch.arange(length - 1, -1, -1)) + 1.0
@@ -48,24 +48,24 @@ def blending_weights(height: int, width: int, overlap: int) -> Tensor:
 def blended_strips(
     height: int, width: int, tile: int, overlap: int, answer: Callable[[list[Tile]], Iterator[Tensor]]
 ) -> Iterator[Tensor]:
-    """Blend the answers for an image's tiles, and hand them over from top to bottom as soon as they are final.
+    """Blend the results of an image's tiles, and yield them from top to bottom as soon as they are final.
 
-    No more than one row of tiles is held at a time, whatever the image's height.
+    Only one row of tiles is in memory at a time, independent of the image's height.
 
     Args:
-        height: of the image, in pixels.
-        width: likewise.
-        tile: side of the tiles; the image's edges make smaller ones of a smaller image only.
-        overlap: least number of pixels that neighbors share.
-        answer: for a row of tiles one [C, h, w] each, in their order.
+        height: height of the image in pixels.
+        width: width of the image in pixels.
+        tile: side of the tiles in pixels; tiles are smaller only if the image is smaller.
+        overlap: minimum overlap of neighboring tiles in pixels.
+        answer: function from a row of tiles to their results, [C, h, w] each, in order.
 
     Yields:
-        float32 [C, rows, width] strips, `height` rows together.
+        Strips, float32 [C, rows, width], with `height` rows in total.
     """
     tops, lefts = tile_starts(height, tile, overlap), tile_starts(width, tile, overlap)
     tall, wide = min(tile, height), min(tile, width)
     weights: Tensor | None = None
-    total: Tensor | None = None  # [C + 1, tall, width]: weighted answers of the rows that are not final, and weights
+    total: Tensor | None = None  # [C + 1, tall, width]: weighted results of the rows that are not final, and weights
     for top, following in zip(tops, [*tops[1:], height], strict=True):
         row = [Tile(top, left, tall, wide) for left in lefts]
         for place, values in zip(row, answer(row), strict=True):

@@ -1,4 +1,4 @@
-"""Enlarging feature maps without learned weights: what a pool or a stride has made small becomes large again."""
+"""Upsampling of feature maps without learned weights, to revert the reduction by pooling or strides."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ from torch.nn import functional
 
 
 def nearest_unpooling(x: Tensor, factor: int = 2) -> Tensor:
-    """Repeat each value over a square.
+    """Repeat each value in a square.
 
     Args:
         x: [B, C, h, w].
@@ -20,7 +20,7 @@ def nearest_unpooling(x: Tensor, factor: int = 2) -> Tensor:
 
 
 def bed_of_nails(x: Tensor, factor: int = 2) -> Tensor:
-    """Put each value into the upper left corner of a square of zeros.
+    """Place each value in the upper left corner of a square of zeros.
 
     Args:
         x: [B, C, h, w].
@@ -36,13 +36,15 @@ def bed_of_nails(x: Tensor, factor: int = 2) -> Tensor:
 
 
 def max_unpooling(x: Tensor, indices: Tensor, size: Sequence[int], factor: int = 2) -> Tensor:
-    """Put each value back where the pool found its maximum, among zeros (Zeiler et al. 2011; Noh et al. 2015, fig. 3).
+    """Place each value at the position of its maximum before pooling, zeros elsewhere (Zeiler et al. 2011).
+
+    See also Noh et al. 2015, fig. 3.
 
     Args:
         x: [B, C, h, w].
-        indices: int64 of the same shape, into the flat map before the pool, as `torch.nn.MaxPool2d` returns them.
-        size: height and width of the map before the pool; what the pool has rounded off stays zero.
-        factor: kernel and stride of the pool.
+        indices: int64 [B, C, h, w], indices into the flat map before pooling, as `torch.nn.MaxPool2d` returns them.
+        size: height and width of the map before pooling; rows and columns that pooling has cut off are zero.
+        factor: kernel size and stride of the pooling.
 
     Returns:
         [B, C, *size].
@@ -51,14 +53,14 @@ def max_unpooling(x: Tensor, indices: Tensor, size: Sequence[int], factor: int =
 
 
 def bilinear(x: Tensor, factor: int = 2) -> Tensor:
-    """Blend neighbors in proportion to their distance; centers of cells keep their places, borders are repeated.
+    """Interpolate bilinearly; the centers of cells keep their positions, and borders are repeated.
 
-    A transposed convolution initialized bilinearly (`visionkit.backbones.initialization`) gives the same values inside
-    the map and fades to zero at its border.
+    A transposed convolution with bilinear initialization (`visionkit.backbones.initialization`) gives the same values
+    inside the map, but values that fall to zero at its border.
 
     Args:
         x: [B, C, h, w].
-        factor: pixels that a cell becomes in each direction.
+        factor: number of output pixels per cell in each direction.
 
     Returns:
         [B, C, factor * h, factor * w].

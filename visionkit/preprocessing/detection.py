@@ -80,7 +80,7 @@ class DetectionPreprocessOptions:
 
 
 class DetectionPreprocessing(nn.Module):
-    """Resize and normalize images, and map boxes there and back.
+    """Resize and normalize images, and map boxes to the model's input and back.
 
     Args:
         short_side: see `DetectionPreprocessOptions`, also for the other arguments.
@@ -137,7 +137,7 @@ class DetectionPreprocessing(nn.Module):
 
         Args:
             step: optimizer step, from 0.
-            seed: of the run.
+            seed: seed of the run.
 
         Returns:
             None without `multi_scale`.
@@ -147,7 +147,7 @@ class DetectionPreprocessing(nn.Module):
         return [random.Random(f"{seed}, {step // self.every}").choice(self.sides)] * 2
 
     def geometry(self, height: int, width: int, size: Sequence[int] | None = None, factor: float = 1.0) -> Geometry:
-        """Return how an image of `height` x `width` pixels is resized; `size` and `factor` as in `forward`."""
+        """Return the resizing of an image of `height` x `width` pixels; `size` and `factor` as in `forward`."""
         size = size or self.size
         if size is not None:
             new_height, new_width = (max(round(side * factor), 1) for side in size)

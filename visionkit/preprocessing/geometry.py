@@ -1,4 +1,4 @@
-"""How an image is resized and padded to the input of a detector, and the mapping of boxes there and back."""
+"""Geometry of the resizing and padding of an image for a detector, and the mapping of boxes in both directions."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -10,11 +10,11 @@ from visionkit.registry import Registry
 
 
 class Geometry(NamedTuple):
-    """How one image was resized and padded. Each axis has its own scale.
+    """Geometry of the resizing and padding of one image. Each axis has its own scale.
 
     Attributes:
-        height: of the original image in pixels.
-        width: of the original image in pixels.
+        height: height of the original image in pixels.
+        width: width of the original image in pixels.
         scale_x: resized width / original width.
         scale_y: resized height / original height.
         left: columns of padding, in pixels of the model's input.
