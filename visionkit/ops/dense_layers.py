@@ -126,7 +126,7 @@ class _DenseLayers(torch.autograd.Function):
         through_mean, through_variance = torch.zeros_like(mean), torch.zeros_like(mean)
 
         def settled(start: int, end: int) -> Tensor:
-            """Return the complete gradient of a range of channels, after the backward pass of all layers that read it."""
+            """Return the complete gradient of a range of channels, after the backward of all layers that read it."""
             if layers[0].mean is not None:
                 return slopes[:, start:end]
             inverse = (variance[start:end] + ctx.options.eps).rsqrt()

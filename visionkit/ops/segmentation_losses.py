@@ -67,9 +67,9 @@ def cross_entropy(logits: Tensor, classes: Tensor, class_weights: Tensor | None,
 
 @losses.register("focal")
 def focal(logits: Tensor, classes: Tensor, class_weights: Tensor | None, settings: Settings) -> Tensor:
-    """Compute the mean of -(1 - p) ** gamma * log(p), where p is the true class's probability (Lin 2017, equation 4)."""
+    """Compute the mean of -(1 - p) ** gamma * log(p) with the true class's probability p (Lin 2017, equation 4)."""
     surprise = _surprise(logits, classes)
-    doubt = (1 - torch.exp(-surprise)).clamp(min=1e-6)  # gamma < 1 has no finite gradient at 0, the value of ignored pixels
+    doubt = (1 - torch.exp(-surprise)).clamp(min=1e-6)  # the gradient of a root is infinite at 0 (ignored pixels)
     return _mean(doubt**settings.gamma * surprise, _pixel_weights(classes, class_weights))
 
 
