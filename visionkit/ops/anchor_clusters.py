@@ -1,4 +1,4 @@
-"""Anchor shapes by k-means over the objects of a data set (Redmon & Farhadi 2016, section 2)."""
+"""Anchor shapes by k-means over the objects of a dataset (Redmon & Farhadi 2016, section 2)."""
 
 from typing import NamedTuple
 

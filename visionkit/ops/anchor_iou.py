@@ -8,7 +8,7 @@ def shape_iou(box_sizes: Tensor, anchor_sizes: Tensor) -> Tensor:
 
     Args:
         box_sizes: [N, 2], width and height in pixels of the model's input.
-        anchor_sizes: [A, 2], likewise.
+        anchor_sizes: [A, 2], width and height in pixels of the model's input.
 
     Returns:
         [N, A], in 0..1.
@@ -27,7 +27,7 @@ def best_anchor_iou(box_sizes: Tensor, anchor_sizes: Tensor) -> Tensor:
 
     Args:
         box_sizes: [N, 2], width and height in pixels of the model's input.
-        anchor_sizes: [A, 2], likewise; A > 0.
+        anchor_sizes: [A, 2], width and height in pixels of the model's input; A > 0.
 
     Returns:
         [N], in 0..1.

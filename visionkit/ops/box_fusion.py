@@ -28,7 +28,7 @@ class Clusters(NamedTuple):
 def fuse_boxes(views: Sequence[Candidates], iou: float = 0.55) -> Candidates:
     """Merge overlapping boxes of a class into their weighted mean; boxes that all views found score highest.
 
-    The boxes of each class are taken in order of falling score. Each joins the cluster that it overlaps most if their
+    The boxes of each class are taken in descending order of score. Each joins the cluster that it overlaps most if their
     IoU is above `iou`, or else starts a new cluster. A cluster's box is the mean of its members, weighted by score
     (section 2, steps 1 to 5). Its score is the mean of its members' scores times min(members, views) / views (step 6).
     All classes are processed at once, in as many steps as the most frequent class has boxes.
@@ -59,7 +59,7 @@ def fuse_boxes(views: Sequence[Candidates], iou: float = 0.55) -> Candidates:
 
 
 def _pad_per_class(boxes: Tensor, scores: Tensor, group: Tensor, groups: int) -> tuple[Tensor, Tensor]:
-    """Return boxes [G, N, 4] and scores [G, N] of each group, the best first; padding has the score -1."""
+    """Return boxes [G, N, 4] and scores [G, N] of each group, best first; padding has the score -1."""
     order = scores.sort(descending=True, stable=True).indices
     order = order[group[order].sort(stable=True).indices]
     counts = group.bincount(minlength=groups)
@@ -73,7 +73,7 @@ def _pad_per_class(boxes: Tensor, scores: Tensor, group: Tensor, groups: int) ->
 
 
 def _cluster(boxes: Tensor, scores: Tensor, iou: float) -> Clusters:
-    """Return the clusters of boxes [G, N, 4] with scores [G, N], the best first."""
+    """Return the clusters of boxes [G, N, 4] with scores [G, N], best first."""
     groups, number = scores.shape
     row = torch.arange(groups, device=scores.device)
     clusters = Clusters(torch.zeros_like(boxes), torch.zeros_like(scores), torch.zeros_like(scores))

@@ -88,7 +88,7 @@ def extract_crops(image: Tensor, views: Views, crop: int) -> Tensor:
 def _resized(view: Tensor, side: int) -> Tensor:
     if view.shape[-2:] == (side, side):
         return view
-    return transforms.resize(view, [side, side], antialias=True)  # also supports uint8 on a GPU
+    return transforms.resize(view, [side, side], antialias=True)  # unlike interpolate, it supports uint8 on a GPU
 
 
 def _at(top: int, left: int, side: int) -> Tensor:

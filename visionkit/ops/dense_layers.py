@@ -192,7 +192,10 @@ def _dropout_mask(x: Tensor, share: float) -> Tensor:
 
 
 def _activated(maps: Tensor, norm: _Norm) -> Tensor:
-    """Return the input of a convolution, [B, c_i, H, W], contiguous; computed at least in float32, as in BatchNorm."""
+    """Return the input of a convolution, [B, c_i, H, W], dense in memory.
+
+    It is computed at least in float32, as in BatchNorm.
+    """
     read = maps[:, : len(norm.scale)]
     scale, offset = _column(norm.scale), _column(norm.offset)
     if _memory_format(maps) is torch.channels_last:

@@ -80,7 +80,7 @@ class Matcher:
 
 
 class BestMatcher(Matcher):
-    """A `Matcher` that also matches the best box of each object, however low its IoU (Ren et al. 2015, section 3.1.2).
+    """`Matcher` that also matches the best box of each object at any IoU above 0 (Ren et al. 2015, section 3.1.2).
 
     A box that is the best of any object matches the object that it overlaps most. Several boxes can tie as best.
     torchvision's `Matcher` with `allow_low_quality_matches` returns the same, except for an object that no box
@@ -96,7 +96,7 @@ class BestMatcher(Matcher):
 
 
 class SSDMatcher(Matcher):
-    """A `Matcher` that also matches each object to its one best box (Liu et al. 2015, section 2.2).
+    """`Matcher` that also matches each object to its single best box (Liu et al. 2015, section 2.2).
 
     Unlike with `BestMatcher`, the box matches that object even if it overlaps another one more. A box that is the best
     of several objects matches the one listed last, as with torchvision's `SSDMatcher`.
@@ -115,7 +115,7 @@ class SSDMatcher(Matcher):
 
 
 class BandMatcher(Matcher):
-    """A `Matcher` whose background overlaps an object a little, which makes it hard (Girshick 2015, section 2.3).
+    """`Matcher` with hard background, which overlaps an object slightly (Girshick 2015, section 2.3).
 
     Args:
         foreground_iou: see `Matcher`.

@@ -36,8 +36,8 @@ class Kept(NamedTuple):
     """Candidates of an image that NMS keeps.
 
     Attributes:
-        indices: int64 [M] into the candidates, by falling score.
-        scores: float32 [M], falling; soft kinds lower the scores of the candidates.
+        indices: int64 [M], indices of the candidates in descending order of score.
+        scores: float32 [M], in descending order; soft kinds lower the scores of the candidates.
     """
 
     indices: Tensor

@@ -5,7 +5,7 @@ from torch import Tensor
 
 
 class Ridge:
-    """Ridge regression: minimize the squared errors plus `penalty` times the squared weights, without the bias.
+    """Ridge regression: minimize the squared errors plus `penalty` times the squared weights; the bias has no penalty.
 
     Examples are stored until there are more of them than features. Then they are replaced by their products, whose
     size does not depend on the number of examples, and new examples are stored again until they exceed the number of
