@@ -28,7 +28,7 @@ class Clusters(NamedTuple):
 def fuse_boxes(views: Sequence[Candidates], iou: float = 0.55) -> Candidates:
     """Merge overlapping boxes of a class into their weighted mean; boxes that all views found score highest.
 
-    The boxes of each class are taken in descending order of score. Each joins the cluster that it overlaps most if their
+    The boxes of each class are taken in descending score order. Each joins the cluster that it overlaps most if their
     IoU is above `iou`, or else starts a new cluster. A cluster's box is the mean of its members, weighted by score
     (section 2, steps 1 to 5). Its score is the mean of its members' scores times min(members, views) / views (step 6).
     All classes are processed at once, in as many steps as the most frequent class has boxes.
