@@ -1,4 +1,4 @@
-"""LightningModules: a pipeline with everything that training and scoring need."""
+"""LightningModules that train and score a pipeline."""
 
 from visionkit.tasks.base import Task, tasks
 from visionkit.tasks.classification import Classification, ClassificationEvaluationOptions, ClassificationLossOptions

@@ -1,4 +1,4 @@
-"""The base of tasks: optimization, the check of the loss, logging, and checkpoints that describe themselves."""
+"""Base class of tasks: optimization, check of the loss, logging, and checkpoints that contain their own description."""
 
 import dataclasses
 import logging
@@ -51,10 +51,10 @@ class DivergedError(VisionkitError):
 
 @contextmanager
 def explain_batch_norm_error() -> Iterator[None]:
-    """Explain what to do when a BatchNorm layer in training sees one value per channel.
+    """Replace PyTorch's error for a BatchNorm layer that gets one value per channel in training by an explanation.
 
     Raises:
-        VisionkitError: a batch of one image has a feature map of one cell.
+        VisionkitError: the batch has one image, and its feature map has one cell.
     """
     try:
         yield
@@ -74,7 +74,7 @@ def datamodule_of(trainer: Trainer) -> VisionData | None:
 
 
 def refuse_beside_pipeline(**options: Any) -> None:
-    """Raise ConfigError if an argument is given to a task beside a pipeline, which has its own."""
+    """Raise ConfigError if an argument is given together with a pipeline, which has its own value for it."""
     given = [name for name, value in options.items() if value is not None]
     if given:
         raise ConfigError(
@@ -84,21 +84,21 @@ def refuse_beside_pipeline(**options: Any) -> None:
 
 
 class Task(LightningModule):
-    """Base of the tasks: a pipeline, and how it is trained and scored.
+    """Base class of the tasks, which train and score a pipeline.
 
     Args:
-        pipeline: what is trained.
+        pipeline: pipeline whose network is trained.
         optimizer: optimizer and learning rates.
-        schedule: learning rate over time.
+        schedule: learning rate schedule.
 
     Attributes:
         name: name of the task in recipes and checkpoints.
-        option_types: sections of a recipe that the task takes beyond those of its pipeline, each a dataclass. The task
-            keeps each as `<section>_options`.
-        pipeline_type: class of the pipeline around one model.
+        option_types: dataclass of each recipe section that the task takes in addition to those of its pipeline. The
+            task stores each as `<section>_options`.
+        pipeline_type: class of the pipeline of a single model.
         metric: metric of the split that is being scored.
-        results: metrics of the split that was scored last.
-        recipe: the recipe that the task was made from, as a record in checkpoints; nothing depends on it.
+        results: metrics of the most recently scored split.
+        recipe: recipe that the task was created from. It is stored in checkpoints for reference and has no effect.
 
     Example:
         >>> import visionkit as vk
@@ -144,15 +144,15 @@ class Task(LightningModule):
 
     @property
     def options(self) -> dict[str, Any]:
-        """The options of each section in `option_types`."""
+        """Options of each section in `option_types`."""
         return {name: getattr(self, f"{name}_options") for name in self.option_types}
 
     @property
     def model_pipeline(self) -> ModelPipeline[Any, Any]:
-        """The pipeline, which must be around one model.
+        """Pipeline of a single model.
 
         Raises:
-            VisionkitError: it is an ensemble.
+            VisionkitError: the pipeline is an ensemble.
         """
         if not isinstance(self.pipeline, ModelPipeline):
             raise VisionkitError(
@@ -163,55 +163,55 @@ class Task(LightningModule):
 
     @property
     def network(self) -> Model:
-        """The model of the pipeline."""
+        """Model of the pipeline."""
         return self.model_pipeline.network
 
     @property
     def backbone(self) -> Backbone:
-        """The backbone of the model."""
+        """Backbone of the model."""
         return self.network.backbone
 
     @property
     def preprocessing(self) -> nn.Module:
-        """The preprocessing of the pipeline."""
+        """Preprocessing of the pipeline."""
         return self.pipeline.preprocessing
 
     @property
     def class_names(self) -> list[str]:
-        """K names in label order."""
+        """Names of the K classes in label order."""
         return self.pipeline.class_names
 
     @property
     def category_ids(self) -> list[int]:
-        """The data set's own ids of the classes."""
+        """Category id of each class in the dataset."""
         return self.pipeline.category_ids
 
     @property
     def monitor(self) -> str:
-        """Name under which the main metric is logged; higher is better."""
+        """Name under which the main metric is logged. Higher values are better."""
         raise NotImplementedError
 
     def set_evaluation(self, evaluation: Any) -> None:
-        """Score from now on with other evaluation options; the model does not change."""
+        """Replace the evaluation options. The model does not change."""
         raise NotImplementedError
 
     def forward(self, images: Sequence[Tensor], *inputs: Any) -> Any:
-        """Return the pipeline's predictions for uint8 images [3, H, W] and whatever else it takes."""
+        """Return the pipeline's predictions for uint8 images [3, H, W] and its other inputs."""
         return self.pipeline(images, *inputs)
 
     def predict_step(self, batch: Any, batch_index: int) -> list[Result]:
-        """Return one result per image, of a `Batch` or a list of uint8 images [3, H, W]."""
+        """Return one result per image of a `Batch` or of a list of uint8 images [3, H, W]."""
         images = batch.images if isinstance(batch, Batch) else list(batch)
         return [self.pipeline.result(prediction) for prediction in self.pipeline(images)]
 
     def predictions_for_json(self) -> list[dict[str, Any]]:
-        """Return the rows of predictions.json for the images that were scored last."""
+        """Return the rows of predictions.json for the most recently scored images."""
         raise NotImplementedError
 
     def configure_optimizers(self) -> Any:
-        """Return the optimizer of the trainable parameters and the schedule; see Lightning.
+        """Return the optimizer of the trainable parameters and the schedule, in Lightning's format.
 
-        The learning rate is scaled to the effective batch, see `OptimizerOptions.scale_lr`.
+        The learning rate is scaled to the effective batch size; see `OptimizerOptions.scale_lr`.
         """
         trainer = self.trainer
         if trainer.train_dataloader is None:
@@ -226,12 +226,12 @@ class Task(LightningModule):
         return [optimizer], make_scheduler(optimizer, self.schedule_options, steps, epochs, self.monitor)
 
     def _epochs(self, steps: int) -> int:
-        """Return the epochs of a run whose length is given in optimizer steps."""
+        """Return the number of epochs of a run whose length is given in optimizer steps."""
         steps_per_epoch = self.trainer.num_training_batches / self.trainer.accumulate_grad_batches
         return max(math.ceil(steps / steps_per_epoch), 1)
 
     def on_fit_start(self) -> None:
-        """Log the number of trainable parameters, so that a network that is frozen by mistake is noticed."""
+        """Log the number of trainable parameters, which shows whether a network is frozen by mistake."""
         for part, module in self.network.named_children():
             trainable, total = count_parameters(module.parameters())
             if total:
@@ -254,25 +254,25 @@ class Task(LightningModule):
         return loss
 
     def log_losses(self, split: str, losses: dict[str, Any], images: int) -> None:
-        """Log the losses of a batch of `images` under the split's name."""
+        """Log the losses of a batch of `images` images under the name of the split."""
         named = {f"{split}/{name}": value for name, value in losses.items()}
         training = split == "train"
-        # Without on_step the processes synchronize once, at the end of the epoch: their numbers of batches may differ.
+        # Without on_step, processes synchronize only at the end of the epoch. Their numbers of batches may differ.
         self.log_dict(named, batch_size=images, on_step=training, on_epoch=True, sync_dist=not training)
 
     def score(self, split: str) -> None:
-        """Compute, log and keep the metrics of a split, after its last batch."""
-        # Every process computes the same numbers from the gathered records: nothing is left to reduce.
+        """Compute, log and store the metrics of a split after its last batch."""
+        # Every process computes the same values from the gathered records, so no reduction is needed.
         results = self.metric.compute()
-        with torch.inference_mode(False):  # tensors made in inference mode could not be changed in training
+        with torch.inference_mode(False):  # tensors created in inference mode cannot be modified in training
             self.metric.reset()
-        if self.trainer.sanity_checking:  # a few images and an untrained network: no result
+        if self.trainer.sanity_checking:  # only a few images and an untrained network
             return
         self.results = results
         self.log_dict({f"{split}/{name}": value for name, value in results.defined().items()}, prog_bar=False)
 
     def description(self) -> dict[str, Any]:
-        """Return everything but the weights that rebuilds this task, as primitives."""
+        """Return primitive values from which this task can be rebuilt, without the weights."""
         return {
             **self.model_pipeline.description(),
             "format": FORMAT_VERSION,
@@ -283,7 +283,7 @@ class Task(LightningModule):
 
     @classmethod
     def from_description(cls, description: dict[str, Any], pipeline: Pipeline[Any, Any]) -> Self:
-        """Return the task of a description around `pipeline`."""
+        """Return the task with the given description and `pipeline`."""
         options = {name: kind(**description.get(name, {})) for name, kind in cls.option_types.items()}
         task = cls(pipeline, **options)
         task.recipe = description["recipe"]
@@ -293,15 +293,15 @@ class Task(LightningModule):
     def load_from_checkpoint(  # type: ignore[override]  # the model is the only argument that a file cannot hold
         cls, checkpoint_path: str | Path, map_location: Any = None, *, model: Model | None = None
     ) -> Self:
-        """Return the task of a checkpoint, in training mode as with every LightningModule.
+        """Return the task of a checkpoint, in training mode like every LightningModule.
 
         Args:
-            checkpoint_path: the checkpoint.
+            checkpoint_path: path of the checkpoint.
             map_location: device; None is the CPU.
-            model: the network, for one that visionkit cannot build by name.
+            model: the network, if visionkit cannot build it by name.
 
         Raises:
-            CheckpointError: the file is missing, broken, not of visionkit, or of another task.
+            CheckpointError: the file is missing or corrupt, is not a visionkit checkpoint, or contains another task.
         """
         checkpoint = read_checkpoint(checkpoint_path)
         description = checkpoint["visionkit"]
@@ -313,7 +313,7 @@ class Task(LightningModule):
         return cast(Self, task.to(map_location or "cpu").train())
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Write the description and the metrics so far beside the weights."""
+        """Add the description and the current metrics to the checkpoint."""
         metrics = self.trainer.callback_metrics if self._trainer is not None else {}
         checkpoint["visionkit"] = {
             **self.description(),

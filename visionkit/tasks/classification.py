@@ -1,4 +1,4 @@
-"""The classification task: any classifier, trained and scored under Lightning."""
+"""Classification task, which trains and scores a classifier with Lightning."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,19 +24,19 @@ from visionkit.tasks.mixing import MixingOptions, make_mixing
 from visionkit.tasks.optimizers import OptimizerOptions, ScheduleOptions
 
 MAX_LISTED = 5
-"""Number of classes per image in predictions.json, best first."""
+"""Number of classes per image in predictions.json, by descending probability."""
 
 
 @dataclass
 class ClassificationLossOptions:
-    """The loss of classification: cross-entropy, or binary cross-entropy for several labels per image.
+    """Loss of classification: cross-entropy, or binary cross-entropy for several labels per image.
 
     Attributes:
         label_smoothing: share of the target that is spread over all classes (Szegedy 2015, section 7).
-        class_weights: none, balanced, median_frequency, or K numbers; counted on the training split.
+        class_weights: none, balanced, median_frequency, or K numbers. Classes are counted in the training split.
 
     Raises:
-        ConfigError: the smoothing is not in [0, 1).
+        ConfigError: `label_smoothing` is not in [0, 1).
 
     Example:
         >>> import visionkit as vk
@@ -54,11 +54,11 @@ class ClassificationLossOptions:
 
 @dataclass
 class ClassificationEvaluationOptions:
-    """How predictions are scored.
+    """Evaluation of predictions.
 
     Attributes:
-        metric: the metric that selects best.ckpt: top1, top5, mean_recall, or for several labels per image mAP, F1;
-            None is top1 or mAP.
+        metric: metric that selects best.ckpt: top1, top5 or mean_recall, or mAP or F1 for several labels per image.
+            None selects top1 or mAP.
 
     Example:
         >>> import visionkit as vk
@@ -71,20 +71,20 @@ class ClassificationEvaluationOptions:
 
 @tasks.register("classification")
 class Classification(LogitsTask):
-    """Image classification with one label per image or several.
+    """Image classification with one or several labels per image.
 
     Args:
-        model: a `ClassificationModel`, or a pipeline, which has its own classes, preprocessing and inference options.
+        model: a `ClassificationModel`, or a pipeline with its own classes, preprocessing and inference options.
         class_names: K names in label order.
-        category_ids: the data set's own ids of the classes, for result files; None numbers them from 1.
-        preprocess: how images are resized, cropped and normalized.
+        category_ids: category id of each class in the dataset, for result files; None numbers them from 1.
+        preprocess: options for resizing, cropping and normalizing images.
         optimizer: optimizer and learning rates.
-        schedule: learning rate over time.
-        loss: what is minimized.
-        mixing: mixup and cutmix.
+        schedule: learning rate schedule.
+        loss: options of the training loss.
+        mixing: options of mixup and CutMix.
         inference: views and threshold of `test` and `predict`.
-        evaluation: how predictions are scored.
-        runtime: how the network is run.
+        evaluation: evaluation options, such as the main metric.
+        runtime: memory layout and compilation of the network.
 
     Example:
         >>> import visionkit as vk
@@ -145,14 +145,14 @@ class Classification(LogitsTask):
 
     @classmethod
     def required_annotation(cls, multi_label: bool = False) -> RequiredAnnotation:
-        """Return that one label is needed, or any number of them."""
+        """Return the required annotation: one label, or any number of them."""
         return LABEL_MODES[multi_label].required
 
     def set_evaluation(self, evaluation: ClassificationEvaluationOptions) -> None:
         """See `Task.set_evaluation`.
 
         Raises:
-            ConfigError: `evaluation.metric` is not a metric of such classes.
+            ConfigError: `evaluation.metric` is not a metric for this kind of labels.
         """
         self.evaluation_options = evaluation
         self.metric = self.label_mode.metrics(self.class_names)
@@ -164,7 +164,7 @@ class Classification(LogitsTask):
 
     @property
     def monitor(self) -> str:
-        """The main metric on the validation split."""
+        """Name of the main metric on the validation split."""
         return f"val/{self.evaluation_options.metric or self.metric.main_metric}"
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
@@ -194,7 +194,7 @@ class Classification(LogitsTask):
         return torch.from_numpy(data.class_counts("train")), None
 
     def loss(self, logits: Tensor, truth: Tensor) -> Tensor:
-        """Return the cross-entropy of logits [B, K], with softmax or sigmoid."""
+        """Return the cross-entropy of logits [B, K] with softmax or sigmoid."""
         return self.label_mode.loss(logits, truth, self.class_weights, self.loss_options.label_smoothing)
 
     def _prepared(self, batch: Batch) -> Tensor:

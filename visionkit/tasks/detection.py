@@ -1,4 +1,4 @@
-"""The detection task: any detection model, trained and scored under Lightning."""
+"""Detection task, which trains and scores a detection model with Lightning."""
 
 import logging
 from collections.abc import Sequence
@@ -26,19 +26,19 @@ from visionkit.tasks.training_checks import report_absent_classes, report_anchor
 logger = logging.getLogger("visionkit")
 
 HALF_PRECISION = ("16-true", "bf16-true")
-"""Precisions of the trainer with which Lightning also converts the boxes of a batch to half precision."""
+"""Trainer precisions that make Lightning also convert the boxes of a batch to half precision."""
 
 
 @dataclass
 class DetectionEvaluationOptions:
-    """How detections are scored.
+    """Evaluation of detections.
 
     Attributes:
-        metric: coco (AP over IoU 0.50 to 0.95), coco_masks (box and mask AP), voc07 (11-point AP) or voc10 (all-point
-            AP), the last two at IoU 0.5; or one that a plugin registers.
+        metric: coco (AP over IoU 0.50 to 0.95), coco_masks (box and mask AP), voc07 (11-point AP at IoU 0.5), voc10
+            (all-point AP at IoU 0.5), or a metric that a plugin registers.
 
     Raises:
-        ConfigError: there is no such metric.
+        ConfigError: the metric is unknown.
 
     Example:
         >>> import visionkit as vk
@@ -57,15 +57,15 @@ class Detection(Task):
     """Object detection.
 
     Args:
-        model: a `DetectionModel`, or a pipeline, which has its own classes, preprocessing and inference options.
+        model: a `DetectionModel`, or a pipeline with its own classes, preprocessing and inference options.
         class_names: K names in label order.
-        category_ids: the data set's own ids of the classes, for result files; None numbers them from 1.
-        preprocess: how images are resized and normalized.
+        category_ids: category id of each class in the dataset, for result files; None numbers them from 1.
+        preprocess: options for resizing and normalizing images.
         optimizer: optimizer and learning rates.
-        schedule: learning rate over time.
+        schedule: learning rate schedule.
         inference: views and thresholds of `test` and `predict`.
-        evaluation: how detections are scored.
-        proposals: how proposals are searched for images that come without, for a model that takes them.
+        evaluation: evaluation options, such as the main metric.
+        proposals: options of the proposal search for images without proposals, for a model that takes them.
 
     Example:
         >>> import visionkit as vk
@@ -116,7 +116,7 @@ class Detection(Task):
 
     @classmethod
     def data_arguments(cls, data: VisionData) -> dict[str, Any]:
-        """See `Task.data_arguments`; the proposal options besides."""
+        """See `Task.data_arguments`. The arguments include the proposal options."""
         return {**super().data_arguments(data), "proposals": data.proposal_options}
 
     def set_evaluation(self, evaluation: DetectionEvaluationOptions) -> None:
@@ -127,11 +127,11 @@ class Detection(Task):
 
     @property
     def monitor(self) -> str:
-        """The main metric on the validation split: AP (COCO) or AP50 (VOC)."""
+        """Name of the main metric on the validation split: AP (COCO) or AP50 (VOC)."""
         return f"val/{self.metric.main_metric}"
 
     def predictions_for_json(self) -> list[dict[str, Any]]:
-        """Return the boxes in COCO's results format, with the data set's own category ids."""
+        """Return the boxes in COCO's results format, with the category ids of the dataset."""
         return to_coco_results(self.predictions, self.category_ids)
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
@@ -146,7 +146,7 @@ class Detection(Task):
         return loss
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
-        """Log losses and score predictions from one forward pass."""
+        """Log the losses and score the predictions of one forward pass."""
         for group, losses, predictions in self.model_pipeline.losses_and_predictions(batch.images, batch.targets):
             if losses:
                 self.log_losses("val", {"loss": sum(losses.values()), **losses}, len(group))
@@ -170,7 +170,7 @@ class Detection(Task):
         )
 
     def on_test_epoch_end(self) -> None:
-        """Score the test split, and keep the boxes of all processes for predictions.json."""
+        """Score the test split, and store the boxes of all processes for predictions.json."""
         records = self.metric.gathered_records()
         self.score("test")
         point = find_operating_point(list(records.values()), len(self.class_names))
@@ -190,7 +190,7 @@ class Detection(Task):
         """Check the precision of the trainer.
 
         Raises:
-            ConfigError: the trainer converts all inputs to half precision, which would round the boxes of annotations.
+            ConfigError: the trainer converts all inputs to half precision, which would round the annotated boxes.
         """
         if self.trainer.precision in HALF_PRECISION:
             raise ConfigError(
@@ -199,7 +199,7 @@ class Detection(Task):
             )
 
     def on_fit_start(self) -> None:
-        """Log what trains, the classes without objects, and the share of objects that no anchor reaches."""
+        """Log the trainable parameters, the classes without objects, and the share of objects without an anchor."""
         super().on_fit_start()
         data = datamodule_of(self.trainer)
         if data is not None:

@@ -1,4 +1,4 @@
-"""One label per image, or any number: targets, loss and metrics of both."""
+"""Targets, loss and metrics for one label per image and for any number of labels."""
 
 from typing import ClassVar, Protocol
 
@@ -15,8 +15,8 @@ class LabelMode(Protocol):
     """Targets, loss and metric of one kind of labels.
 
     Attributes:
-        required: what an image must have.
-        in_words: the kind of labels, for messages.
+        required: annotation that an image must have.
+        in_words: description of the labels, for messages.
         metrics: class of the metric.
     """
 
@@ -25,7 +25,7 @@ class LabelMode(Protocol):
     metrics: ClassVar[type[ClassificationMetrics]]
 
     def targets(self, batch: Batch, classes: int, device: torch.device) -> Tensor:
-        """Return the targets of a batch, as `loss` and the metric take them."""
+        """Return the targets of a batch in the form that `loss` and the metric take."""
         ...
 
     def loss(self, logits: Tensor, targets: Tensor, weights: Tensor | None, smoothing: float) -> Tensor:
@@ -45,7 +45,7 @@ class SingleLabel:
         return torch.tensor([target["label"] for target in batch.targets], device=device)
 
     def loss(self, logits: Tensor, targets: Tensor, weights: Tensor | None, smoothing: float) -> Tensor:
-        """Cross-entropy; `targets` int64 [B], or float [B, K] where images were mixed."""
+        """Return the cross-entropy for targets int64 [B], or float [B, K] if images were mixed."""
         return functional.cross_entropy(logits, targets, weights, label_smoothing=smoothing)
 
 
@@ -57,17 +57,17 @@ class MultiLabel:
     metrics: ClassVar[type[ClassificationMetrics]] = MultiLabelMetrics
 
     def targets(self, batch: Batch, classes: int, device: torch.device) -> Tensor:
-        """Return float [B, K]: 1 for the classes of the image."""
+        """Return float [B, K], which is 1 for the classes of the image and 0 otherwise."""
         held = torch.zeros(len(batch.targets), classes, device=device)
         for row, target in zip(held, batch.targets, strict=True):
             row[target["tags"].to(device)] = 1
         return held
 
     def loss(self, logits: Tensor, targets: Tensor, weights: Tensor | None, smoothing: float) -> Tensor:
-        """Binary cross-entropy; smoothing moves the targets towards 0.5."""
+        """Return the binary cross-entropy. Smoothing moves the targets toward 0.5."""
         softened = targets * (1 - smoothing) + smoothing / 2
         return functional.binary_cross_entropy_with_logits(logits, softened, weights)
 
 
 LABEL_MODES: dict[bool, type[LabelMode]] = {False: SingleLabel, True: MultiLabel}
-"""By whether images have several classes (`ClassificationModel.multi_label`)."""
+"""Label modes by `ClassificationModel.multi_label`, which is true if images have several classes."""

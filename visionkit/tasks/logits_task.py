@@ -1,4 +1,4 @@
-"""The base of classification and segmentation: logits of K classes and a loss with class weights."""
+"""Base class of classification and segmentation: logits of K classes and a loss with class weights."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
@@ -19,7 +19,7 @@ from visionkit.tasks.optimizers import OptimizerOptions, ScheduleOptions
 
 
 class ClassLossOptions(Protocol):
-    """A `loss` section: a dataclass with at least this field."""
+    """Options of a `loss` section: a dataclass with at least this field."""
 
     class_weights: Any
 
@@ -28,17 +28,17 @@ WeightedLogits = Callable[[Tensor], list[tuple[float, Tensor]]]
 
 
 class LogitsTask(Task):
-    """Base of classification and segmentation: logits of K classes per image or per pixel.
+    """Base class of classification and segmentation, with logits of K classes per image or per pixel.
 
     Args:
-        pipeline: what is trained.
+        pipeline: pipeline whose network is trained.
         optimizer: optimizer and learning rates.
-        schedule: learning rate over time.
-        loss: what is minimized.
+        schedule: learning rate schedule.
+        loss: options of the training loss.
 
     Attributes:
-        class_weights: float32 [K], weight of each class in the loss; None for equal weights.
-        rows: prediction of each image that was scored last, by its id, for predictions.json.
+        class_weights: weight of each class in the loss, float32 [K]; None for equal weights.
+        rows: predictions of the most recently scored images by image id, for predictions.json.
     """
 
     class_weights: Tensor | None
@@ -65,14 +65,14 @@ class LogitsTask(Task):
 
     @property
     def runtime_options(self) -> RuntimeOptions:
-        """How the network is run."""
+        """Memory layout and compilation of the network."""
         return self.model_pipeline.runtime_options
 
     def count_classes(self, data: VisionData) -> tuple[Tensor, Tensor | None]:
         """Count the classes of the training split.
 
         Returns:
-            How often each class occurs [K], and what median frequencies divide this by [K]; see `class_weights`.
+            Number of occurrences of each class [K], and the divisor for median frequencies [K]; see `class_weights`.
         """
         raise NotImplementedError
 
@@ -90,9 +90,9 @@ class LogitsTask(Task):
         """Return the weighted sum of the losses of all heads, and log it.
 
         Args:
-            compute: returns loss weight and logits of every head.
+            compute: returns the loss weight and the logits of each head.
             x: input of `compute`, [B, ...].
-            truth: targets, as `loss` takes them.
+            truth: targets in the form that `loss` takes.
             image_ids: ids of the B images, for messages.
         """
         with explain_batch_norm_error():
@@ -106,7 +106,7 @@ class LogitsTask(Task):
         return loss
 
     def on_fit_start(self) -> None:
-        """Log what trains, count the classes for class weights, and compile the network if asked to."""
+        """Log the trainable parameters, count the classes for class weights, and compile the network if requested."""
         super().on_fit_start()
         self.runtime_options.start_training(self.network)
         weights = self._weights_for_training()
@@ -121,7 +121,7 @@ class LogitsTask(Task):
         self.rows = {}
 
     def on_test_epoch_end(self) -> None:
-        """Score the test split, and keep the predictions of all processes for predictions.json."""
+        """Score the test split, and store the predictions of all processes for predictions.json."""
         self.score("test")
         self.rows = all_gather_dict(self.rows)
 

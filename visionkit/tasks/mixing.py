@@ -1,4 +1,4 @@
-"""Batches whose images are blended with each other, and their classes with them."""
+"""Mixup and CutMix, which blend the images of a batch and their classes."""
 
 import math
 from collections.abc import Callable
@@ -14,15 +14,15 @@ Mixing = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 @dataclass
 class MixingOptions:
-    """Blending of the images of a training batch; with both, one of the two is drawn for each batch.
+    """Mixup and CutMix of the images of a training batch. If both are on, one of them is drawn for each batch.
 
     Attributes:
-        mixup_alpha: of the Beta(alpha, alpha) that the shares are drawn from (Zhang 2017, section 2; .2 for
+        mixup_alpha: alpha of the Beta(alpha, alpha) distribution of the shares (Zhang 2017, section 2: 0.2 for
             ImageNet); 0 switches mixup off.
-        cutmix_alpha: likewise for the pasted rectangle's area (Yun 2019, section 3; 1); 0 switches cutmix off.
+        cutmix_alpha: alpha for the area of the pasted rectangle (Yun 2019, section 3: 1); 0 switches CutMix off.
 
     Raises:
-        ConfigError: one is negative or not finite.
+        ConfigError: a value is negative or not finite.
 
     Example:
         >>> import visionkit as vk
@@ -39,13 +39,13 @@ class MixingOptions:
 
 
 def make_mixing(options: MixingOptions, classes: int) -> Mixing | None:
-    """The transform of a batch, or None where both are off.
+    """Return the transform of a batch, or None if mixup and CutMix are off.
 
-    Each image meets its neighbor in the batch; in a batch of one it meets itself and stays as it is.
+    Each image is mixed with its neighbor in the batch. A batch of one image is not changed.
 
     Returns:
-        From images [B, 3, H, W] and classes int64 [B] (or their shares, float [B, K]) to mixed images and
-        their shares, float [B, K]. It draws from torch's global generator.
+        A function of images [B, 3, H, W] and classes int64 [B] (or class shares, float [B, K]) that returns mixed
+        images and their class shares, float [B, K]. It uses torch's global random generator.
     """
     asked = {v2.MixUp: options.mixup_alpha, v2.CutMix: options.cutmix_alpha}
     steps = [kind(alpha=alpha, num_classes=classes) for kind, alpha in asked.items() if alpha]

@@ -1,4 +1,4 @@
-"""Optimizers and learning-rate schedules, by name, as the recipe words them."""
+"""Optimizers and learning rate schedules by their names in recipes."""
 
 import logging
 import math
@@ -19,20 +19,24 @@ logger = logging.getLogger("visionkit")
 
 @dataclass
 class OptimizerOptions:
-    """Which optimizer, and its rates (Faster R-CNN with FPN: SGD, .02 for 16 images, momentum .9, 1e-4).
+    """Optimizer and learning rates.
+
+    The defaults are those of Faster R-CNN with FPN: SGD, learning rate 0.02 for 16 images, momentum 0.9, weight decay
+    1e-4.
 
     Attributes:
-        name: sgd, adam, adamw or rmsprop, or one that a plugin registers.
-        lr: learning rate at `base_batch_size` images a step.
-        momentum: of SGD; the other optimizers refuse it when it is not the default.
-        nesterov: look-ahead momentum of SGD (Sutskever 2013).
-        weight_decay: L2 for sgd, adam and rmsprop, decoupled for adamw.
-        decay_norm: whether normalization layers and biases decay too.
-        backbone_lr_factor: the backbone's rate over that of the rest.
-        stage_lr_decay: factor on the rate with each stage of the backbone from the head down: the deepest has it once,
-            the first as often as there are stages (Howard & Ruder 2018, section 3.2: 1/2.6; Bao 2021: .65 a layer).
-        base_batch_size: images a step, over all devices and accumulated batches, that `lr` is meant for.
-        scale_lr: scale `lr` in proportion when the effective batch differs (Goyal 2017); False only warns.
+        name: sgd, adam, adamw, rmsprop, or an optimizer that a plugin registers.
+        lr: learning rate for `base_batch_size` images per step.
+        momentum: momentum of SGD. The other optimizers accept only the default.
+        nesterov: whether SGD uses Nesterov momentum (Sutskever 2013).
+        weight_decay: weight decay, an L2 penalty for sgd, adam and rmsprop, decoupled for adamw.
+        decay_norm: whether weight decay also applies to normalization layers and biases.
+        backbone_lr_factor: ratio of the backbone's learning rate to that of the other layers.
+        stage_lr_decay: factor on the learning rate per stage of the backbone, from the deepest stage to the first. It
+            is applied once to the deepest stage, and as many times as there are stages to the first (Howard & Ruder
+            2018, section 3.2: 1/2.6; Bao 2021: 0.65 per layer).
+        base_batch_size: number of images per step that `lr` is for, over all devices and accumulated batches.
+        scale_lr: whether `lr` is scaled in proportion to the effective batch size (Goyal 2017); False only warns.
 
     Example:
         >>> import visionkit as vk
@@ -57,17 +61,17 @@ class OptimizerOptions:
 
 @dataclass
 class ScheduleOptions:
-    """How the learning rate moves over the run.
+    """Learning rate schedule.
 
     Attributes:
-        name: multistep, exponential, poly, cosine, constant or plateau, or one that a plugin registers.
-        warmup_steps: optimizer steps of linear rise at the start.
-        warmup_factor: share of the rate at the first step.
-        milestones: epochs after which multistep multiplies the rate by `gamma`.
-        gamma: that factor, of multistep and plateau; exponential multiplies by it after every epoch.
-        power: of the remaining share of the run, for poly (Chen et al. 2016, section 4.1.1: .9).
-        final_factor: share of the rate that cosine ends on.
-        patience: evaluations without a better main metric before plateau acts.
+        name: multistep, exponential, poly, cosine, constant, plateau, or a schedule that a plugin registers.
+        warmup_steps: number of optimizer steps of linear warmup.
+        warmup_factor: factor on the learning rate at the first step of the warmup.
+        milestones: epochs after which multistep multiplies the learning rate by `gamma`.
+        gamma: factor of multistep and plateau; exponential multiplies the learning rate by it after every epoch.
+        power: exponent of the remaining share of the run, for poly (Chen et al. 2016, section 4.1.1: 0.9).
+        final_factor: factor on the learning rate at the end of cosine.
+        patience: number of evaluations without a better main metric before plateau lowers the learning rate.
 
     Example:
         >>> import visionkit as vk
@@ -90,23 +94,23 @@ class ScheduleOptions:
 
 
 PLATEAU = "plateau"
-"""The schedule that follows the main metric; the others are factors by step."""
+"""Name of the schedule that depends on the main metric. The other schedules are factors by step."""
 
 HEAD = "head"
-"""Name of the parameter groups of all that is no backbone."""
+"""Name of the parameter groups of all layers outside the backbone."""
 
 BACKBONE = "backbone"
-"""Name of the parameter groups of a backbone without stages, or of what in it belongs to none."""
+"""Name of the parameter groups of a backbone without stages, or of its parameters that belong to no stage."""
 
 
 def parameter_groups(network: Model, options: OptimizerOptions) -> list[dict[str, Any]]:
-    """Trainable parameters as optimizer groups, by the stage they belong to and by whether they decay.
+    """Return optimizer groups of the trainable parameters, by their stage and by whether weight decay applies.
 
     Returns:
-        Each with `params`, `lr`, `weight_decay`, and as `part` the backbone's stage ("s4"), `BACKBONE` or `HEAD`.
+        Groups with `params`, `lr`, `weight_decay` and `part`: a stage of the backbone ("s4"), `BACKBONE` or `HEAD`.
 
     Raises:
-        ConfigError: nothing is left to train, or the rate is to fall by stages and the backbone has none.
+        ConfigError: no parameter is trainable, or `stage_lr_decay` is set and the backbone has no stages.
     """
     part_of = _stage_of_parameters(network)
     if options.stage_lr_decay != 1 and not network.stage_modules:
@@ -131,7 +135,7 @@ def parameter_groups(network: Model, options: OptimizerOptions) -> list[dict[str
 
 
 def _stage_of_parameters(network: Model) -> dict[int, str]:
-    """The backbone's parameters, by id, each with the first of the stages that need it."""
+    """Return, by the id of each backbone parameter, the first stage that needs the parameter."""
     part_of: dict[int, str] = {}
     for stage, names in network.stage_modules.items():
         for name in names:
@@ -141,7 +145,7 @@ def _stage_of_parameters(network: Model) -> dict[int, str]:
 
 
 def _rate_factors(network: Model, options: OptimizerOptions) -> dict[str, float]:
-    """Factor on the rate of each part of a network."""
+    """Return the factor on the learning rate of each part of a network."""
     deepest_first = [BACKBONE, *reversed(list(network.stage_modules))]
     of_stages = {
         part: options.backbone_lr_factor * options.stage_lr_decay**steps for steps, part in enumerate(deepest_first)
@@ -170,15 +174,16 @@ def _adamw(groups: list[dict[str, Any]], options: OptimizerOptions) -> Optimizer
 
 @optimizers.register("rmsprop")
 def _rmsprop(groups: list[dict[str, Any]], options: OptimizerOptions) -> Optimizer:
-    """Tieleman & Hinton 2012 (lecture 6e: decay .9), with the epsilon of Lasagne, whose users published with it.
+    """Return RMSprop (Tieleman & Hinton 2012, lecture 6e: decay 0.9) with an epsilon that matches Lasagne's.
 
-    It adds 1e-6 below the root, torch what it is given behind it: 1e-3 bounds the step for small gradients alike.
+    Published results were obtained with Lasagne, which adds 1e-6 inside the square root. Torch adds epsilon outside
+    the root, where 1e-3 gives the same bound on the step for small gradients.
     """
     return RMSprop(groups, lr=options.lr, alpha=0.9, eps=1e-3)
 
 
 def scaled_lr(options: OptimizerOptions, batch_size: int) -> float:
-    """The rate for an effective batch of `batch_size` images; says so when it differs from `lr`."""
+    """Return the learning rate for an effective batch of `batch_size` images. Log it if it differs from `lr`."""
     factor = batch_size / options.base_batch_size
     if factor == 1:
         return options.lr
@@ -194,7 +199,7 @@ def scaled_lr(options: OptimizerOptions, batch_size: int) -> float:
 
 ScheduleFactor = Callable[[ScheduleOptions, float, int], float]
 schedules: Registry[ScheduleFactor] = Registry("schedule")
-"""Factor on the learning rate from (options, epoch as a fraction, total epochs)."""
+"""Functions of the options, the fractional epoch and the number of epochs that return a factor on the learning rate."""
 
 register_schedule = schedules.register
 
@@ -228,14 +233,14 @@ def _constant(options: ScheduleOptions, epoch: float, epochs: int) -> float:
 def make_scheduler(
     optimizer: Optimizer, options: ScheduleOptions, steps: int, epochs: int, monitor: str
 ) -> list[dict[str, Any]]:
-    """Lightning's scheduler configurations for one optimizer.
+    """Return Lightning's scheduler configurations for one optimizer.
 
     Args:
-        optimizer: whose rates are moved.
-        options: the recipe's schedule.
-        steps: optimizer steps of the whole run.
-        epochs: epochs of the whole run.
-        monitor: name under which the main metric is logged, watched by plateau (higher is better).
+        optimizer: optimizer whose learning rates are scheduled.
+        options: schedule options of the recipe.
+        steps: number of optimizer steps of the run.
+        epochs: number of epochs of the run.
+        monitor: name under which the main metric for plateau is logged (higher is better).
     """
     if options.name == PLATEAU:
         return _plateau(optimizer, options, monitor)
@@ -261,6 +266,6 @@ def _plateau(optimizer: Optimizer, options: ScheduleOptions, monitor: str) -> li
 
 
 def count_parameters(parameters: Iterable[nn.Parameter]) -> tuple[int, int]:
-    """(trainable, all) numbers of parameters."""
+    """Return the number of trainable parameters and the number of all parameters."""
     sizes = [(parameter.numel(), parameter.requires_grad) for parameter in parameters]
     return sum(size for size, trains in sizes if trains), sum(size for size, _ in sizes)

@@ -1,4 +1,4 @@
-"""The segmentation task: any segmentation model, trained and scored under Lightning."""
+"""Segmentation task, which trains and scores a segmentation model with Lightning."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -26,17 +26,17 @@ from visionkit.tasks.optimizers import OptimizerOptions, ScheduleOptions
 
 @dataclass
 class SegmentationLossOptions:
-    """The loss of segmentation; see `visionkit.ops.segmentation_losses`.
+    """Loss of segmentation; see `visionkit.ops.segmentation_losses`.
 
     Attributes:
-        terms: losses that are added: cross_entropy, focal, bootstrapped, dice, jaccard.
-        term_weights: a number for each term; empty is 1 for all.
-        class_weights: none, balanced, median_frequency, or K numbers; counted on the masks of the training split.
+        terms: losses that are summed: cross_entropy, focal, bootstrapped, dice, jaccard.
+        term_weights: weight of each term; an empty list gives all terms the weight 1.
+        class_weights: none, balanced, median_frequency, or K numbers. Pixels are counted in the training masks.
         gamma: exponent of the focal loss.
-        hardest: share of the pixels of an image in the bootstrapped loss, those with the highest loss.
+        hardest: share of the pixels of an image, those with the highest loss, that the bootstrapped loss uses.
 
     Raises:
-        ConfigError: an unknown term, not one weight per term, or a number out of its range.
+        ConfigError: a term is unknown, the number of weights differs from that of terms, or a value is out of range.
 
     Example:
         >>> import visionkit as vk
@@ -73,11 +73,11 @@ class SegmentationLossOptions:
 
 @dataclass
 class SegmentationEvaluationOptions:
-    """How masks are scored.
+    """Evaluation of masks.
 
     Attributes:
-        metric: the metric that selects best.ckpt.
-        boundaries: whether the boundary F1 is measured.
+        metric: metric that selects best.ckpt.
+        boundaries: whether the boundary F1 is computed.
 
     Raises:
         ConfigError: `metric` is boundary_F1 without `boundaries`.
@@ -98,20 +98,20 @@ class SegmentationEvaluationOptions:
 
 @tasks.register("segmentation")
 class Segmentation(LogitsTask):
-    """Semantic segmentation: a class for each pixel.
+    """Semantic segmentation, with one class per pixel.
 
     Args:
-        model: a `SegmentationModel`, or a pipeline, which has its own classes, preprocessing and inference options.
+        model: a `SegmentationModel`, or a pipeline with its own classes, preprocessing and inference options.
         class_names: K names in label order.
-        category_ids: the data set's own ids of the classes; None numbers them from 1.
+        category_ids: category id of each class in the dataset; None numbers them from 1.
         class_colors: RGB of each class in drawings; None for default colors.
-        preprocess: how images are resized and normalized.
+        preprocess: options for resizing and normalizing images.
         optimizer: optimizer and learning rates.
-        schedule: learning rate over time.
-        loss: what is minimized.
+        schedule: learning rate schedule.
+        loss: options of the training loss.
         inference: views and tiles of `test` and `predict`.
-        evaluation: how masks are scored.
-        runtime: how the network is run.
+        evaluation: evaluation options, such as the main metric.
+        runtime: memory layout and compilation of the network.
 
     Example:
         >>> import visionkit as vk
@@ -169,12 +169,12 @@ class Segmentation(LogitsTask):
 
     @classmethod
     def required_annotation(cls, multi_label: bool = False) -> RequiredAnnotation:
-        """Return that a class mask is needed."""
+        """Return the required annotation, a class mask."""
         return "semantic"
 
     @classmethod
     def data_arguments(cls, data: VisionData) -> dict[str, Any]:
-        """See `Task.data_arguments`; the class colors of the data set besides."""
+        """See `Task.data_arguments`. The arguments include the class colors of the dataset."""
         return {**super().data_arguments(data), "class_colors": data.class_colors}
 
     def set_evaluation(self, evaluation: SegmentationEvaluationOptions) -> None:
@@ -184,7 +184,7 @@ class Segmentation(LogitsTask):
 
     @property
     def monitor(self) -> str:
-        """The main metric on the validation split."""
+        """Name of the main metric on the validation split."""
         return f"val/{self.evaluation_options.metric}"
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
@@ -194,7 +194,7 @@ class Segmentation(LogitsTask):
         return self.training_loss(pipeline.network.weighted_logits, images, classes, batch.image_ids)
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
-        """Log the loss and score predictions from one forward pass per image, in original pixels."""
+        """Log the loss and score the predictions of one forward pass per image, in original pixels."""
         masks, pipeline = self._masks(batch), self.model_pipeline
         for group in group_by_shape(batch.images):
             images = torch.stack([batch.images[index] for index in group])

@@ -1,4 +1,4 @@
-"""What is said of the training objects before the first step: classes without any, objects that no anchor reaches."""
+"""Checks of the training objects before the first step: classes without objects and objects without an anchor."""
 
 import logging
 
@@ -12,16 +12,16 @@ from visionkit.text import format_list
 
 REACHED_IOU = 0.5
 MOST_UNREACHED = 0.1
-"""Share of the objects from which it is a warning."""
+"""Share of unmatched objects from which a warning is logged."""
 
 logger = logging.getLogger("visionkit")
 
 
 def report_absent_classes(dataset: VisionDataset) -> None:
-    """Name the classes that no object of the training split has: nothing will be learned about them.
+    """Log the classes without objects in the training split, which cannot be learned.
 
     Raises:
-        DataError: there is no object at all.
+        DataError: the split has no objects.
     """
     absent = set(range(len(dataset.class_names)))
     for index in range(len(dataset)):
@@ -41,13 +41,13 @@ def report_absent_classes(dataset: VisionDataset) -> None:
 def report_anchor_coverage(
     network: DetectionModel, preprocessing: DetectionPreprocessing, dataset: VisionDataset, most: int = 2000
 ) -> None:
-    """Log the share of training objects that no anchor reaches with IoU .5, over at most `most` images.
+    """Log the share of training objects that no anchor matches with IoU 0.5, over at most `most` images.
 
     Args:
-        network: with `anchor_shapes`; one without has no anchors, and nothing is said.
-        preprocessing: of the task.
+        network: detection model. Nothing is logged if it has no `anchor_shapes`.
+        preprocessing: preprocessing of the task.
         dataset: the training split.
-        most: bound on the images looked at.
+        most: largest number of images that are read.
     """
     objects = object_sizes(dataset, preprocessing.geometry, most)
     any_input = preprocessing.geometry(*dataset.image_size(0)).input_size
