@@ -1,4 +1,4 @@
-"""The contract of pipelines, and what the pipelines of all tasks share."""
+"""Base classes of pipelines."""
 
 import dataclasses
 from abc import abstractmethod
@@ -29,7 +29,7 @@ R = TypeVar("R", bound=Result)
 
 
 class PreprocessOptions(Protocol):
-    """A `preprocess` section: a dataclass with at least these fields."""
+    """Options of a `preprocess` section: a dataclass with at least these fields."""
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
     mean: list[float] | None
@@ -41,16 +41,16 @@ class PreprocessOptions(Protocol):
 
 
 class Pipeline(nn.Module, Generic[P, R]):
-    """Base of trained models that predict on images: preprocessing, network, postprocessing.
+    """Base class of trained models that predict on images: preprocessing, network, postprocessing.
 
-    `P` is the prediction of one image as `forward` returns it, in tensors. `R` is its user-facing form.
+    `P` is the type of the prediction for one image that `forward` returns, in tensors. `R` is its user-facing type.
 
     Attributes:
-        task: name of the task that trains and scores it.
+        task: name of the task that trains and scores the pipeline.
         class_names: K names in label order.
-        category_ids: the data set's own ids of the classes, for result files.
+        category_ids: category id of each class in the dataset, for result files.
         class_colors: RGB of each class in drawings; None for default colors.
-        preprocessing: resizes and normalizes images.
+        preprocessing: module that resizes and normalizes images.
 
     Example:
         >>> import visionkit as vk
@@ -83,15 +83,15 @@ class Pipeline(nn.Module, Generic[P, R]):
     @property
     @abstractmethod
     def display_threshold(self) -> float:
-        """Score from which predictions are drawn and listed."""
+        """Smallest score of the predictions that are drawn and listed."""
 
     @property
     def min_score(self) -> float:
-        """Score that a prediction must exceed to be returned at all."""
+        """Score that a prediction must exceed to be returned."""
         return 0.0
 
     def forward(self, images: Sequence[Tensor]) -> Any:
-        """Return the prediction of each image, a sequence of `P`.
+        """Return a sequence with the prediction `P` of each image.
 
         Args:
             images: uint8 [3, H, W] each, RGB, of any size.
@@ -108,13 +108,13 @@ class Pipeline(nn.Module, Generic[P, R]):
 
         Args:
             sources: an image file, a folder, a uint8 RGB array [H, W, 3], or a list of these.
-            batch_size: number of images that go through the network together.
+            batch_size: number of images per forward pass.
 
         Returns:
-            One `DetectionResult`, `ClassificationResult` or `SegmentationResult` per image, with all scores.
+            A `DetectionResult`, `ClassificationResult` or `SegmentationResult` for each image, with all scores.
 
         Raises:
-            DataError: a path is missing or not an image, or an array has another shape or type.
+            DataError: a path does not exist or is not an image, or an array has another shape or type.
         """
         results: list[R] = []
         with evaluation_mode(self):
@@ -127,16 +127,16 @@ class Pipeline(nn.Module, Generic[P, R]):
 
 
 class ModelPipeline(Pipeline[P, R]):
-    """Base of the pipelines around one model.
+    """Base class of the pipelines of a single model.
 
-    A subclass takes its options as dataclasses and keeps each as `<section>_options`.
+    A subclass takes its options as dataclasses and stores each as `<section>_options`.
 
     Args:
         network: the model.
         class_names: K names in label order.
-        category_ids: the data set's own ids of the classes; None numbers them from 1.
+        category_ids: category id of each class in the dataset; None numbers them from 1.
         class_colors: RGB of each class in drawings; None for default colors.
-        preprocess: how images are prepared; mean and std default to those of the network.
+        preprocess: preprocessing options; mean and std default to those of the network.
 
     Attributes:
         option_types: dataclass of each section of options.
@@ -160,10 +160,10 @@ class ModelPipeline(Pipeline[P, R]):
 
     @abstractmethod
     def set_inference(self, options: Any) -> None:
-        """Predict with other inference options from now on; `options` is of the type in `option_types`."""
+        """Replace the inference options. The type of `options` is that in `option_types`."""
 
     def description(self) -> dict[str, Any]:
-        """Return everything but the weights that rebuilds this pipeline, as primitives."""
+        """Return primitive values from which this pipeline can be rebuilt, without the weights."""
         return {
             "task": self.task,
             "model": self.network.spec,
@@ -176,7 +176,7 @@ class ModelPipeline(Pipeline[P, R]):
 
     @classmethod
     def from_description(cls, description: Mapping[str, Any], network: Model) -> "ModelPipeline[P, R]":
-        """Return the pipeline of a description around `network`, without loading weights."""
+        """Return the pipeline with the given description and `network`, without loading weights."""
         options: dict[str, Any] = {
             name: None if description.get(name) is None else kind(**description[name])
             for name, kind in cls.option_types.items()
@@ -185,7 +185,7 @@ class ModelPipeline(Pipeline[P, R]):
         return cls(network, **classes, **options)
 
     def _with_statistics(self, options: PreprocessOptions) -> PreprocessOptions:
-        """Return the options with mean and std filled in; they are stored in the backbone, which is trained on them."""
+        """Return the options with mean and std filled in. Both are stored in the backbone, which is trained on them."""
         mean = [float(value) for value in options.mean or self.network.mean]
         std = [float(value) for value in options.std or self.network.std]
         if isinstance(self.network.backbone, Backbone):
@@ -194,12 +194,12 @@ class ModelPipeline(Pipeline[P, R]):
 
 
 pipelines: Registry[type[ModelPipeline[Any, Any]]] = Registry("task", "visionkit.pipelines")
-"""Pipelines by the name of their task."""
+"""Pipelines by task name."""
 
 
 @contextmanager
 def evaluation_mode(module: nn.Module) -> Iterator[None]:
-    """Put a module into evaluation mode, and each of its parts back into its own mode afterwards."""
+    """Set a module to evaluation mode, and restore the mode of each submodule at the end."""
     modes = [(part, part.training) for part in module.modules()]
     module.eval()
     try:
@@ -210,7 +210,7 @@ def evaluation_mode(module: nn.Module) -> Iterator[None]:
 
 
 def _single_images(sources: Source | Iterable[Source]) -> list[Source]:
-    """Return files and arrays; folders are replaced by the images in them."""
+    """Return files and arrays, with folders replaced by the images in them."""
     listed: Iterable[Source] = [sources] if isinstance(sources, (str, Path, np.ndarray)) else sources
     images: list[Source] = []
     for source in listed:
@@ -219,7 +219,7 @@ def _single_images(sources: Source | Iterable[Source]) -> list[Source]:
 
 
 def _batches(sources: list[Source], size: int) -> Iterator[list[Source]]:
-    """Yield consecutive slices of at most `size`."""
+    """Yield consecutive slices of at most `size` sources."""
     return (sources[start : start + size] for start in range(0, len(sources), size))
 
 

@@ -1,4 +1,4 @@
-"""Reading checkpoints, and rebuilding the pipeline inside. No object is unpickled, and nothing is downloaded."""
+"""Loading of pipelines from checkpoints. No object is unpickled, and nothing is downloaded."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,43 +17,43 @@ from visionkit.pipelines.fast_loading import has_shared_parameters, load_weights
 from visionkit.plugins import how_to_import
 
 FORMAT_VERSION = 2
-"""Of the `visionkit` entry of a checkpoint."""
+"""Format version of the `visionkit` entry of a checkpoint."""
 
 PREFIX = "pipeline."
-"""Of the pipeline's keys in the state dict of a task."""
+"""Prefix of the pipeline's keys in the state dict of a task."""
 
 
 def load(path: str | Path, device: str | None = None) -> ModelPipeline[Any, Any]:
-    """Load a trained model from its checkpoint, ready to predict.
+    """Load a trained model from a checkpoint for prediction.
 
     Args:
-        path: the checkpoint.
-        device: where to run; None for a GPU if there is one.
+        path: path of the checkpoint.
+        device: device of the model; None uses a GPU if there is one.
 
     Returns:
         A `DetectionPipeline`, `ClassificationPipeline` or `SegmentationPipeline` in evaluation mode.
 
     Raises:
-        CheckpointError: the file is missing, broken or not a checkpoint of visionkit.
+        CheckpointError: the file is missing, corrupt or not a visionkit checkpoint.
     """
     return load_pipeline(path).to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
 
 
 def load_pipeline(path: str | Path, model: Model | None = None) -> ModelPipeline[Any, Any]:
-    """Rebuild the pipeline of a checkpoint, in evaluation mode on the CPU.
+    """Return the pipeline of a checkpoint, in evaluation mode on the CPU.
 
     Args:
-        path: the checkpoint.
-        model: the network, for one that visionkit cannot build by name.
+        path: path of the checkpoint.
+        model: the network, if visionkit cannot build it by name.
 
     Raises:
-        CheckpointError: see `read_checkpoint`; or the weights do not fit the network.
+        CheckpointError: the file cannot be read (see `read_checkpoint`), or the weights do not fit the network.
     """
     return pipeline_from(read_checkpoint(path), path, model)
 
 
 def pipeline_from(checkpoint: dict[str, Any], path: str | Path, model: Model | None = None) -> ModelPipeline[Any, Any]:
-    """Rebuild the pipeline of a checkpoint that has been read; see `load_pipeline`."""
+    """Return the pipeline of a checkpoint that has been read; see `load_pipeline`."""
     description = checkpoint["visionkit"]
     network = network_of(description, path) if model is None else model
     with explain_missing_plugins(description, path):
@@ -71,10 +71,10 @@ def pipeline_from(checkpoint: dict[str, Any], path: str | Path, model: Model | N
 
 @contextmanager
 def explain_missing_plugins(description: Mapping[str, Any], path: str | Path) -> Iterator[None]:
-    """Add to the error of an unknown name how to import the plugins that the checkpoint was written with.
+    """Add instructions for importing the checkpoint's plugins to the error for an unknown name.
 
     Raises:
-        CheckpointError: a plugin is not imported. A checkpoint never imports one itself.
+        CheckpointError: a plugin is not imported. Loading a checkpoint never imports plugins.
     """
     try:
         yield
@@ -89,7 +89,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """Read a checkpoint onto the CPU.
 
     Raises:
-        CheckpointError: the file is missing, truncated, not one of ours, or of another format.
+        CheckpointError: the file is missing, truncated, not a visionkit checkpoint, or in another format.
     """
     path = Path(path)
     if not path.is_file():
@@ -111,10 +111,10 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
 
 
 def network_of(description: dict[str, Any], path: str | Path) -> Model:
-    """Build the network that a checkpoint describes, without weights.
+    """Return the network that a checkpoint describes, without weights.
 
     Raises:
-        CheckpointError: the network has no registered name, or not these options here.
+        CheckpointError: the network has no registered name, or this version does not have its options.
     """
     if description["model"] is None:
         raise CheckpointError(
@@ -124,7 +124,7 @@ def network_of(description: dict[str, Any], path: str | Path) -> Model:
     try:
         with explain_missing_plugins(description, path):
             return build_without_weights(description["model"])
-    except ConfigError as error:  # an option that has been renamed since; the state dict would not tell
+    except ConfigError as error:  # a renamed option, which the state dict does not show
         name, written_by = description["model"]["name"], description.get("versions", {}).get("visionkit", "")
         raise CheckpointError(
             f"{path} was written by another visionkit ({written_by}): its {name} cannot be built here\n{error}"
@@ -134,12 +134,13 @@ def network_of(description: dict[str, Any], path: str | Path) -> Model:
 def build_without_weights(spec: dict[str, Any]) -> Model:
     """Return the network of a `Model.spec` for `load_weights`.
 
-    Its parameters have no storage, unless the constructor computes with them, as those of R-CNN and SlidingWindow do.
+    Its parameters have no storage. Exceptions are networks whose constructor computes with parameters, such as R-CNN
+    and SlidingWindow.
     """
     try:
         with parameters_without_storage():
             network = build_network(spec)
-    except Exception:  # whatever a constructor makes of the error; a genuine error is raised again
+    except Exception:  # a constructor may raise any error on meta tensors; other errors are raised again
         return build_network(spec)
     return build_network(spec) if has_shared_parameters(network) else network
 

@@ -1,4 +1,4 @@
-"""Classification as a plain module: images in, probabilities out."""
+"""Classification pipeline, a torch module that maps images to probabilities."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ from visionkit.preprocessing.classification import ClassificationPreprocessing, 
 
 @dataclass
 class ClassificationInferenceOptions:
-    """Views of an image in `test` and `predict`, whose probabilities are averaged.
+    """Views of an image in `test` and `predict`, over which probabilities are averaged.
 
     Validation during training uses the center crop.
 
@@ -26,13 +26,13 @@ class ClassificationInferenceOptions:
         views: center, ten (Krizhevsky 2012: corners, center and mirror images), grid (Simonyan & Zisserman 2014: 5 x 5
             positions), squares or googlenet (Szegedy 2014: 6 and 36), or dense (Simonyan & Zisserman 2014: every
             position, fully convolutional).
-        short_sides: lengths in pixels that the shorter side is resized to, one view each; empty uses that of
+        short_sides: lengths in pixels that the shorter side is resized to, one view each; an empty list uses that of
             `preprocess`.
-        flip: whether mirrored views are used; None does as published: all but `center` do.
-        score_threshold: probability from which `predict` lists a class.
+        flip: whether mirrored views are also used. None follows the publications: all schemes except `center` use them.
+        score_threshold: smallest probability of the classes that `predict` lists.
 
     Raises:
-        ConfigError: unknown views, or a number is out of its range.
+        ConfigError: `views` is unknown, or a value is out of range.
 
     Example:
         >>> import visionkit as vk
@@ -58,11 +58,11 @@ class ClassificationPipeline(ModelPipeline[Tensor, ClassificationResult]):
     Args:
         network: the classifier; `network.multi_label` selects sigmoid instead of softmax.
         class_names: K names in label order.
-        category_ids: the data set's own ids of the classes; None numbers them from 1.
+        category_ids: category id of each class in the dataset; None numbers them from 1.
         class_colors: not used by classifiers.
-        preprocess: how images are resized, cropped and normalized.
-        inference: views and threshold.
-        runtime: how the network is run.
+        preprocess: options for resizing, cropping and normalizing images.
+        inference: options for views and score threshold.
+        runtime: memory layout and compilation of the network.
 
     Raises:
         ConfigError: a short side of `inference` is below the crop of `preprocess`.
@@ -119,7 +119,7 @@ class ClassificationPipeline(ModelPipeline[Tensor, ClassificationResult]):
 
     @property
     def multi_label(self) -> bool:
-        """Whether an image has any number of classes."""
+        """Whether an image can have several classes."""
         return self.network.multi_label
 
     @property

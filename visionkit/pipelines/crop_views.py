@@ -1,4 +1,4 @@
-"""Views of an image for classifiers: crops at several scales and positions, averaged (Krizhevsky 2012 and others)."""
+"""Views of an image for classifiers: crops at several scales and positions (Krizhevsky 2012 and others)."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol
@@ -13,14 +13,14 @@ from visionkit.preprocessing.classification import ClassificationPreprocessing
 from visionkit.registry import Registry
 
 CROPS_PER_BATCH = 16
-"""Crops that go through the network together, or the number of images if that is larger."""
+"""Number of crops per forward pass. If there are more images, it is the number of images."""
 
 
 class CropScheme(Protocol):
     """A published set of views of a resized image."""
 
     def cut(self, image: Tensor, crop: int, flip: bool | None) -> Iterable[Tensor]:
-        """Return the views [3, h, w] of an image [3, H, W]; equally many for every image."""
+        """Return the views [3, h, w] of an image [3, H, W]. Every image has the same number of views."""
         ...
 
     def logits(self, network: ClassificationModel, views: Tensor) -> Tensor:
@@ -29,12 +29,12 @@ class CropScheme(Protocol):
 
 
 crop_schemes: Registry[Callable[[str], CropScheme]] = Registry("views")
-"""Each entry is called with the name that it is registered under."""
+"""View schemes by name. Each entry is called with the name that it is registered under."""
 
 
 @crop_schemes.register("center", "ten", "grid", "squares", "googlenet")
 class Crops:
-    """Crops of the network's input size, see `visionkit.ops.crops`."""
+    """Crops of the network's input size; see `visionkit.ops.crops`."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -62,7 +62,7 @@ class Dense:
         return [image] if flip is False else [image, image.flip(-1)]
 
     def logits(self, network: ClassificationModel, views: Tensor) -> Tensor:
-        """Return the map of logits averaged over its positions.
+        """Return the logits averaged over the positions of their map.
 
         Raises:
             ConfigError: the network has no dense form.
@@ -71,17 +71,17 @@ class Dense:
 
 
 class CropViews:
-    """Views of each image at several scales and positions, a bounded number at a time.
+    """Views of each image at several scales and positions, in batches of bounded size.
 
     Args:
-        scheme: a name in `crop_schemes`.
-        short_sides: lengths in pixels that the shorter side is resized to, one after the other; empty uses that of
+        scheme: name in `crop_schemes`.
+        short_sides: lengths in pixels that the shorter side is resized to; an empty list uses that of
             `preprocessing`.
-        flip: whether mirrored views are used; None does as published.
-        preprocessing: of the pipeline.
+        flip: whether mirrored views are also used; None follows the publication of the scheme.
+        preprocessing: preprocessing of the pipeline.
 
     Raises:
-        ConfigError: an unknown scheme, or a short side below the crop.
+        ConfigError: the scheme is unknown, or a short side is below the crop.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class CropViews:
         return torch.cat(predictions).unflatten(0, (len(self.short_sides), len(images), -1)).mean(dim=(0, 2))
 
     def _cut(self, images: Sequence[Tensor]) -> Iterator[Tensor]:
-        """Yield all views, by scale, then by image."""
+        """Yield all views, ordered by scale, then by image."""
         for short_side in self.short_sides:
             for image in images:
                 resized = self.preprocessing.resized(image, short_side)
@@ -123,7 +123,7 @@ class CropViews:
 
 
 def batched(views: Iterable[Tensor], max_pixels: int) -> Iterator[Tensor]:
-    """Yield consecutive views [3, h, w] of equal size as batches [N, 3, h, w] of at most `max_pixels`, or one view."""
+    """Yield consecutive views [3, h, w] of equal size as batches [N, 3, h, w] of one view or at most `max_pixels`."""
     batch: list[Tensor] = []
     for view in views:
         if batch and (view.shape != batch[0].shape or (len(batch) + 1) * view[0].numel() > max_pixels):

@@ -1,4 +1,4 @@
-"""Detection as a plain module: images in, boxes in original pixels out."""
+"""Detection pipeline, a torch module that maps images to boxes in original pixels."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -25,16 +25,16 @@ from visionkit.structures import Prediction, Target
 
 @dataclass
 class DetectionInferenceOptions:
-    """How `test` and `predict` find objects. Validation during training uses one view.
+    """Views and thresholds of detection in `test` and `predict`. Validation during training uses one view.
 
     Attributes:
-        tta_scales: factors on the size that `preprocess` gives; one view each, fused by weighted box fusion.
-        flip: whether the mirror image of each view is used too.
+        tta_scales: factors on the size that `preprocess` gives, one view each. Views are fused by weighted box fusion.
+        flip: whether the mirror image of each view is also used.
         fusion_iou: IoU above which boxes of several views or models are fused (Solovyev et al. 2019, section 3: 0.55).
-        score_threshold: score from which `predict` draws and lists a box; evaluation uses all boxes.
+        score_threshold: smallest score of the boxes that `predict` draws and lists. Evaluation uses all boxes.
 
     Raises:
-        ConfigError: a number is out of its range.
+        ConfigError: a value is out of range.
 
     Example:
         >>> import visionkit as vk
@@ -56,7 +56,7 @@ class DetectionInferenceOptions:
 
     @property
     def views(self) -> list[View]:
-        """The views of each image."""
+        """Views of each image."""
         return tta_views(self.tta_scales, self.flip)
 
 
@@ -67,14 +67,14 @@ class DetectionPipeline(ModelPipeline[Prediction, DetectionResult]):
     Args:
         network: the detector.
         class_names: K names in label order.
-        category_ids: the data set's own ids of the classes; None numbers them from 1.
+        category_ids: category id of each class in the dataset; None numbers them from 1.
         class_colors: RGB of each class in drawings; None for default colors.
-        preprocess: how images are resized and normalized.
-        inference: views and thresholds.
-        proposals: how proposals are searched for images that come without, for a model that takes them.
+        preprocess: options for resizing and normalizing images.
+        inference: options for views and thresholds.
+        proposals: options of the proposal search for images without proposals, for a model that takes them.
 
     Raises:
-        ConfigError: several views are asked of a model that predicts masks.
+        ConfigError: several views are requested for a model that predicts masks.
 
     Example:
         >>> import numpy as np
@@ -118,7 +118,7 @@ class DetectionPipeline(ModelPipeline[Prediction, DetectionResult]):
         """See `ModelPipeline.set_inference`.
 
         Raises:
-            ConfigError: several views are asked of a model that predicts masks.
+            ConfigError: several views are requested for a model that predicts masks.
         """
         if len(options.views) > 1:
             refuse_masks(self.network, "inference.tta_scales and flip")
@@ -136,7 +136,7 @@ class DetectionPipeline(ModelPipeline[Prediction, DetectionResult]):
 
     @property
     def max_detections(self) -> int | None:
-        """Largest number of detections per image; None where the model does not say."""
+        """Largest number of detections per image; None if the model has no limit."""
         return self.network.nms_options.max_detections if self.network.nms_options is not None else None
 
     def forward(self, images: Sequence[Tensor], targets: Sequence[Target] | None = None) -> list[Prediction]:
@@ -144,11 +144,11 @@ class DetectionPipeline(ModelPipeline[Prediction, DetectionResult]):
 
         Args:
             images: uint8 [3, H, W] each, RGB.
-            targets: `proposals` of each image, for a model that takes them; missing ones are searched.
+            targets: `proposals` of each image, for a model that takes them. Missing proposals are computed.
 
         Returns:
-            Per image boxes float32 [M, 4] in its own pixels, scores [M] falling, labels [M], and masks (RLE) if the
-            model predicts them.
+            For each image, boxes float32 [M, 4] in its own pixels, scores [M] in descending order, labels [M], and
+            masks (RLE) if the model predicts them.
         """
         proposals = self._proposals(images, targets) if self.network.takes_proposals else None
         views = [self._forward_view(view, images, proposals) for view in self.inference_options.views]
@@ -157,10 +157,10 @@ class DetectionPipeline(ModelPipeline[Prediction, DetectionResult]):
     def losses_and_predictions(
         self, images: Sequence[Tensor], targets: Sequence[Target]
     ) -> list[tuple[list[int], dict[str, Tensor], list[Prediction]]]:
-        """Return losses and predictions of one view from one forward pass, for validation.
+        """Return the losses and predictions of one view in one forward pass, for validation.
 
         Returns:
-            For each group of images of one input size their indices, the losses, and predictions in original pixels.
+            For each group of images with one input size, the indices, the losses, and predictions in original pixels.
         """
         prepared, geometries = self.preprocessing(images)
         resized = DetectionPreprocessing.resize_targets(targets, geometries)
@@ -198,7 +198,7 @@ class DetectionPipeline(ModelPipeline[Prediction, DetectionResult]):
         return restored
 
     def _proposals(self, images: Sequence[Tensor], targets: Sequence[Target] | None) -> list[Tensor]:
-        """Return float32 [P, 4] of each image in its pixels: those of `targets`, or of selective search."""
+        """Return proposals float32 [P, 4] of each image in its pixels, from `targets` or selective search."""
         options = self.proposals_options or ProposalOptions()
         search = SelectiveSearchProposals(ProposalOptions(mode=options.mode, count=options.count, folder=""))
         proposals = []
@@ -211,7 +211,7 @@ class DetectionPipeline(ModelPipeline[Prediction, DetectionResult]):
 
 
 def restore(predictions: Sequence[Prediction], geometries: Sequence[Geometry]) -> list[Prediction]:
-    """Return predictions in pixels of the original images, with mask probabilities pasted as RLE."""
+    """Return predictions in pixels of the original images, with mask probabilities converted to RLE."""
     restored = DetectionPreprocessing.restore(predictions, geometries)
     for prediction, geometry in zip(restored, geometries, strict=True):
         if "mask_probabilities" in prediction:
@@ -227,10 +227,10 @@ def fuse_views(views: Sequence[list[Prediction]], iou: float, max_detections: in
     Args:
         views: predictions of each image, by view; boxes in original pixels.
         iou: see `fuse_boxes`.
-        max_detections: number of detections that are kept per image, best first; None keeps all.
+        max_detections: number of detections with the highest scores that are kept per image; None keeps all.
 
     Returns:
-        One prediction per image; those of a single view are unchanged.
+        One prediction per image. Predictions of a single view are unchanged.
     """
     if len(views) == 1:
         return views[0]
@@ -243,7 +243,7 @@ def fuse_views(views: Sequence[list[Prediction]], iou: float, max_detections: in
 
 
 def refuse_masks(network: DetectionModel, reason: str) -> None:
-    """Raise ConfigError for a model that predicts masks, which box fusion would lose; `reason` asked for fusion."""
+    """Raise ConfigError for a model with masks, which box fusion discards. `reason` names the cause of the fusion."""
     if network.predicts_masks:
         raise ConfigError(
             f"{reason}: several views are fused box by box, and {type(network).__name__} also predicts masks\n"

@@ -1,4 +1,4 @@
-"""Several pipelines whose predictions are combined."""
+"""Ensembles, which combine the predictions of several pipelines."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,14 +19,14 @@ from visionkit.structures import Prediction, Target
 M = TypeVar("M", bound=ModelPipeline[Any, Any])
 
 ensembles: Registry[Callable[[Sequence[Any]], Pipeline[Any, Any]]] = Registry("ensemble", "visionkit.pipelines")
-"""Ensembles by the task of their members."""
+"""Ensembles by task of their members."""
 
 
 def make_ensemble(members: Sequence[ModelPipeline[Any, Any]]) -> Pipeline[Any, Any]:
-    """Return one pipeline that combines the predictions of several, in evaluation mode.
+    """Return a pipeline that combines the predictions of several pipelines, in evaluation mode.
 
     Args:
-        members: pipelines of one task with the same classes, at least one.
+        members: at least one pipeline; all have the same task and classes.
 
     Raises:
         CheckpointError: the tasks or classes differ.
@@ -45,10 +45,10 @@ def make_ensemble(members: Sequence[ModelPipeline[Any, Any]]) -> Pipeline[Any, A
 
 
 class Ensemble(Pipeline[P, R], Generic[P, R, M]):
-    """Base of ensembles. The first member defines classes, display threshold and how predictions are combined.
+    """Base class of ensembles. The first member defines classes, display threshold and combination of predictions.
 
     Args:
-        members: each predicts with its own preprocessing and inference options.
+        members: pipelines, each with its own preprocessing and inference options.
     """
 
     def __init__(self, members: Sequence[M]) -> None:
@@ -60,17 +60,17 @@ class Ensemble(Pipeline[P, R], Generic[P, R, M]):
 
     @property
     def members(self) -> list[M]:
-        """The combined pipelines."""
+        """Combined pipelines."""
         return cast(list[M], list(self.pipelines))
 
     @property
     def display_threshold(self) -> float:
-        """See `Pipeline.display_threshold`; that of the first member."""
+        """Display threshold of the first member; see `Pipeline.display_threshold`."""
         return self.members[0].display_threshold
 
     @property
     def min_score(self) -> float:
-        """See `Pipeline.min_score`; the smallest of the members."""
+        """Smallest `Pipeline.min_score` of the members."""
         return min(member.min_score for member in self.members)
 
     def result(self, prediction: P, source: Path | None = None) -> R:
@@ -81,13 +81,13 @@ class Ensemble(Pipeline[P, R], Generic[P, R, M]):
 
 @ensembles.register("classification")
 class ClassificationEnsemble(Ensemble[Tensor, ClassificationResult, ClassificationPipeline]):
-    """The mean probabilities of several classifiers (Krizhevsky 2012, section 6; Simonyan & Zisserman 2014, 4.4).
+    """Mean probabilities of several classifiers (Krizhevsky 2012, section 6; Simonyan & Zisserman 2014, 4.4).
 
     Args:
         members: the classifiers.
 
     Raises:
-        CheckpointError: some have one label per image, others several.
+        CheckpointError: some members have one label per image, and others several.
 
     Example:
         >>> import numpy as np
@@ -108,7 +108,7 @@ class ClassificationEnsemble(Ensemble[Tensor, ClassificationResult, Classificati
 
     @property
     def multi_label(self) -> bool:
-        """Whether an image has any number of classes."""
+        """Whether an image can have several classes."""
         return self.members[0].multi_label
 
     def forward(self, images: Sequence[Tensor]) -> Tensor:
@@ -118,7 +118,7 @@ class ClassificationEnsemble(Ensemble[Tensor, ClassificationResult, Classificati
 
 @ensembles.register("segmentation")
 class SegmentationEnsemble(TiledSegmentation, Ensemble[Tensor, SegmentationResult, SegmentationPipeline]):
-    """The mean probabilities per pixel of several segmentation models.
+    """Mean probabilities per pixel of several segmentation models.
 
     Tiles are those of the first member. Each member uses its own scales and preprocessing.
 
@@ -144,17 +144,17 @@ class SegmentationEnsemble(TiledSegmentation, Ensemble[Tensor, SegmentationResul
         """See `TiledSegmentation.probabilities`."""
         first, *others = self.members
         total = first.probabilities(images, whole)
-        for member in others:  # one at a time: the probabilities of a large image are large
+        for member in others:  # one at a time, because the probabilities of a large image take much memory
             total += member.probabilities(images, whole)
         return total / len(self.members)
 
 
 @ensembles.register("detection")
 class DetectionEnsemble(Ensemble[Prediction, DetectionResult, DetectionPipeline]):
-    """The detections of several models, combined by weighted box fusion (Solovyev et al. 2019).
+    """Detections of several models, combined by weighted box fusion (Solovyev et al. 2019).
 
     Args:
-        members: the detectors. The views of one detector are fused first; `fusion_iou` is that of the first.
+        members: the detectors. The views of each detector are fused first. The first detector defines `fusion_iou`.
 
     Raises:
         ConfigError: a model predicts masks.
@@ -178,7 +178,7 @@ class DetectionEnsemble(Ensemble[Prediction, DetectionResult, DetectionPipeline]
 
     @property
     def max_detections(self) -> int | None:
-        """Largest number of detections per image, that of the members; None if no model has a limit."""
+        """Largest limit on detections per image among the members; None if no model has a limit."""
         limits = [member.max_detections for member in self.members]
         return max((limit for limit in limits if limit is not None), default=None)
 

@@ -1,4 +1,4 @@
-"""Networks whose parameters have no storage until weights are loaded: no time is lost on a random initialization."""
+"""Networks whose parameters have no storage until weights are loaded, which avoids random initialization."""
 
 import threading
 from collections.abc import Iterator, Mapping
@@ -12,10 +12,10 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 
 @contextmanager
 def parameters_without_storage() -> Iterator[None]:
-    """Put the parameters of the modules that this thread builds on the meta device; buffers are made as usual."""
+    """Create parameters of modules that this thread builds on the meta device; buffers are created as usual."""
     thread = threading.get_ident()
 
-    def to_meta(module: nn.Module, name: str, parameter: nn.Parameter | None) -> Any:  # torch declares None alone
+    def to_meta(module: nn.Module, name: str, parameter: nn.Parameter | None) -> Any:  # torch declares only None
         if parameter is None or parameter.is_meta or threading.get_ident() != thread:
             return None  # keep it
         return nn.Parameter(torch.empty_like(parameter, device="meta"), requires_grad=parameter.requires_grad)
@@ -28,15 +28,15 @@ def parameters_without_storage() -> Iterator[None]:
 
 
 def has_shared_parameters(network: nn.Module) -> bool:
-    """Return whether a parameter has several names; loading would give each name a tensor of its own."""
+    """Return whether a parameter has several names. Loading would give each name its own tensor."""
     return len(list(network.named_parameters(remove_duplicate=False))) > len(list(network.parameters()))
 
 
 def load_weights(module: nn.Module, weights: Mapping[str, Tensor]) -> None:
-    """Load a state dict; parameters without storage become the tensors of `weights`, others are copied into.
+    """Load a state dict. Parameters without storage become the tensors of `weights`; other parameters are overwritten.
 
     Raises:
-        RuntimeError: names or shapes differ, see `torch.nn.Module.load_state_dict`.
+        RuntimeError: names or shapes differ; see `torch.nn.Module.load_state_dict`.
     """
     parameters = dict(module.named_parameters())
     if not any(parameter.is_meta for parameter in parameters.values()):

@@ -1,4 +1,4 @@
-"""What a pipeline predicts for one image: boxes with classes, classes with probabilities, or a class per pixel."""
+"""Results of one image: boxes with classes, classes with probabilities, or a class per pixel."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -22,13 +22,13 @@ Colors = Sequence[Sequence[int]]
 
 @dataclass
 class Result(ABC):
-    """Base of the results of one image.
+    """Base class of the results of one image.
 
     Attributes:
         source: path of the image, or None for an array.
         class_names: the K class names in label order.
-        labels: int64 [M], the predicted classes, 0..K-1.
-        counted: what `len` counts, in words.
+        labels: predicted classes, int64 [M], 0..K-1.
+        counted: name of the items that `len` counts.
         columns: keys of `rows`.
     """
 
@@ -49,7 +49,7 @@ class Result(ABC):
 
     @abstractmethod
     def filter(self, min_score: float) -> "Result":
-        """Return the result with the predictions whose score is at least `min_score`."""
+        """Return the result with only the predictions whose score is at least `min_score`."""
 
     @abstractmethod
     def rows(self) -> list[dict[str, Any]]:
@@ -60,7 +60,7 @@ class Result(ABC):
         """Return the result as plain values, for JSON."""
 
     def images(self) -> dict[str, Image.Image]:
-        """Return what is an image itself, by kind; `visionkit predict` writes each kind into a folder of that name."""
+        """Return the images in the result by kind. `visionkit predict` writes each kind into a folder of that name."""
         return {}
 
     def to_pandas(self) -> "pandas.DataFrame":
@@ -79,11 +79,11 @@ class Result(ABC):
 
 @dataclass
 class DetectionResult(Result):
-    """Objects of one image in its own pixels; M boxes, best first.
+    """Objects of one image in its own pixels: M boxes, by descending score.
 
     Attributes:
         boxes: float32 [M, 4], xyxy.
-        scores: float32 [M], 0..1, falling.
+        scores: float32 [M], 0..1, in descending order.
         masks: RLE of each object, or None without masks.
 
     Example:
@@ -123,10 +123,10 @@ class DetectionResult(Result):
 
 @dataclass
 class ClassificationResult(Result):
-    """Classes of one image, best first.
+    """Classes of one image, by descending probability.
 
     Attributes:
-        scores: float32 [M], probabilities, falling; M is K unless classes were filtered out.
+        scores: probabilities float32 [M], in descending order; M is K unless classes were filtered out.
 
     Example:
         >>> import numpy as np
@@ -156,11 +156,11 @@ class ClassificationResult(Result):
 
 @dataclass
 class SegmentationResult(Result):
-    """The class of each pixel of one image, and the classes that it contains, largest first.
+    """Class of each pixel of one image, and the classes in the image by descending share.
 
     Attributes:
         mask: uint8 [H, W], 0..K-1.
-        shares: float32 [M], share of the pixels of each class in `labels`, falling.
+        shares: share of the pixels of each class in `labels`, float32 [M], in descending order.
         colors: RGB of all K classes.
 
     Example:
@@ -180,7 +180,7 @@ class SegmentationResult(Result):
     colors: Colors
 
     def filter(self, min_score: float) -> "SegmentationResult":
-        """Return the result with the classes whose share of the pixels is at least `min_score`; the mask is kept."""
+        """Return the result with only the classes of a share of at least `min_score`. The mask does not change."""
         kept = int((self.shares >= min_score).sum())
         return replace(self, labels=self.labels[:kept], shares=self.shares[:kept])
 

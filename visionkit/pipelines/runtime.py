@@ -1,4 +1,4 @@
-"""How a network is run; nothing here changes what it computes."""
+"""Runtime options of a network, which do not change its output."""
 
 from dataclasses import dataclass
 
@@ -11,9 +11,9 @@ class RuntimeOptions:
     """Memory layout and compilation.
 
     Attributes:
-        channels_last: keep the channels of each pixel together in memory: faster on CPUs and GPUs.
-        compile: compile the network with torch.compile when training starts; pays off in long runs on a GPU. A loaded
-            checkpoint is not compiled, because that takes a minute before the first image.
+        channels_last: whether the channels of each pixel are adjacent in memory, which is faster on CPUs and GPUs.
+        compile: whether the network is compiled with torch.compile when training starts, which makes long runs on a
+            GPU faster. A loaded checkpoint is not compiled, because compilation delays the first image by a minute.
 
     Example:
         >>> import visionkit as vk
@@ -26,14 +26,14 @@ class RuntimeOptions:
 
     @property
     def memory_format(self) -> torch.memory_format:
-        """Layout of images and weights."""
+        """Memory layout of images and weights."""
         return torch.channels_last if self.channels_last else torch.contiguous_format
 
     def lay_out(self, images: Tensor) -> Tensor:
-        """Return images [B, C, H, W] in this layout."""
+        """Return images [B, C, H, W] in the memory layout of the options."""
         return images.contiguous(memory_format=self.memory_format)
 
     def start_training(self, network: nn.Module) -> None:
-        """Compile the network in place if asked to; the keys of its state dict do not change."""
+        """Compile the network in place if requested. The keys of its state dict do not change."""
         if self.compile:
             network.compile()

@@ -1,4 +1,4 @@
-"""Semantic segmentation as a plain module: images in, a class per pixel out."""
+"""Segmentation pipeline, a torch module that maps images to a class per pixel."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -21,22 +21,22 @@ from visionkit.pipelines.views import check_scales, tta_views
 from visionkit.preprocessing.segmentation import SegmentationPreprocessing, SegmentationPreprocessOptions
 
 TILES_PER_BATCH = 4
-"""Tiles of a large image that go through the network together."""
+"""Number of tiles of a large image per forward pass."""
 
 
 @dataclass
 class SegmentationInferenceOptions:
-    """How `test` and `predict` label pixels. Validation during training predicts each image whole, once.
+    """Views and tiles in `test` and `predict`. Validation during training uses one view of the whole image.
 
     Attributes:
         tta_scales: factors on the size of the image, one view each; the probabilities are averaged.
-        flip: whether the mirror image of each view is used too.
-        tile: side in pixels of the tiles that a larger image is cut into; None predicts every image whole.
-        overlap: pixels that neighboring tiles share at least; they are blended there.
-        score_threshold: share of the pixels from which `predict` lists a class.
+        flip: whether the mirror image of each view is also used.
+        tile: side in pixels of the tiles that a larger image is divided into; None uses no tiles.
+        overlap: smallest overlap of neighboring tiles in pixels. Tiles are blended where they overlap.
+        score_threshold: smallest share of the pixels of the classes that `predict` lists.
 
     Raises:
-        ConfigError: a number is out of its range.
+        ConfigError: a value is out of range.
 
     Example:
         >>> import visionkit as vk
@@ -59,7 +59,7 @@ class SegmentationInferenceOptions:
 
 
 class TiledSegmentation(Pipeline[Tensor, SegmentationResult]):
-    """Base of pipelines that average probabilities per pixel, of whole images or of tiles."""
+    """Base class of pipelines that average probabilities per pixel, of whole images or of tiles."""
 
     task: ClassVar[str] = "segmentation"
     inference_options: SegmentationInferenceOptions
@@ -74,10 +74,10 @@ class TiledSegmentation(Pipeline[Tensor, SegmentationResult]):
 
         Args:
             images: uint8 [N, 3, h, w].
-            whole: height and width in pixels of the images that they are parts of, which determine the scale.
+            whole: height and width in pixels of the complete images, which determine the scale.
 
         Returns:
-            float32 [N, K, h, w], at the pixels of `images`.
+            Probabilities float32 [N, K, h, w] at the pixels of `images`.
         """
         raise NotImplementedError
 
@@ -132,11 +132,11 @@ class SegmentationPipeline(TiledSegmentation, ModelPipeline[Tensor, Segmentation
     Args:
         network: the model.
         class_names: K names in label order.
-        category_ids: the data set's own ids of the classes; None numbers them from 1.
+        category_ids: category id of each class in the dataset; None numbers them from 1.
         class_colors: RGB of each class in drawings; None for default colors.
-        preprocess: how images are resized and normalized.
-        inference: views, tiles and threshold.
-        runtime: how the network is run.
+        preprocess: options for resizing and normalizing images.
+        inference: options for views, tiles and threshold.
+        runtime: memory layout and compilation of the network.
 
     Example:
         >>> import numpy as np
@@ -192,7 +192,7 @@ class SegmentationPipeline(TiledSegmentation, ModelPipeline[Tensor, Segmentation
         return total / len(views)
 
     def logits(self, images: Tensor, scale: float) -> Tensor:
-        """Return logits [N, K, h, w] at the pixels of uint8 images [N, 3, h, w], which the model sees at `scale`."""
+        """Return logits [N, K, h, w] at the pixels of uint8 images [N, 3, h, w], resized by `scale` for the model."""
         prepared = self.runtime_options.lay_out(self.preprocessing(images, scale))
         logits: Tensor = self.network(prepared).float()
         if logits.shape[-2:] == images.shape[-2:]:

@@ -11,7 +11,7 @@ from visionkit.ops.boxes import mirrored
 
 
 class View(NamedTuple):
-    """One version of an image that the model sees.
+    """Scaled or mirrored version of an image at test time.
 
     Attributes:
         factor: factor on the size that preprocessing gives.
@@ -22,20 +22,20 @@ class View(NamedTuple):
     flipped: bool = False
 
     def image(self, image: Tensor) -> Tensor:
-        """Return this view of an image or map [..., H, W] at its own size; the same function inverts it."""
+        """Return an image or map [..., H, W] mirrored if `flipped`. The function is its own inverse."""
         return image.flip(-1) if self.flipped else image
 
     def boxes(self, boxes: Tensor, width: int) -> Tensor:
-        """Return boxes [N, 4] of an image `width` pixels wide in this view; the same function inverts it."""
+        """Return boxes [N, 4] of an image of `width` pixels in this view. The function is its own inverse."""
         return mirrored(boxes, width) if self.flipped else boxes
 
 
 def tta_views(scales: Sequence[float], flip: bool) -> list[View]:
-    """Return a view per scale, each followed by its mirror image with `flip`."""
+    """Return a view for each scale, each followed by its mirror image if `flip` is true."""
     return [View(factor, flipped) for factor, flipped in product(scales, [False, True] if flip else [False])]
 
 
 def check_scales(scales: Sequence[float]) -> None:
-    """Raise ConfigError unless `scales` are factors above 0."""
+    """Raise ConfigError if there are no scales or if a scale is not above 0."""
     if not scales or min(scales) <= 0:
         raise ConfigError(f"inference.tta_scales is {list(scales)}; it must contain factors above 0")
