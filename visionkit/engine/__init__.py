@@ -1,1 +1,1 @@
-"""Around the tasks: runs, checkpoints and prediction."""
+"""Training runs of the tasks: callbacks, loggers, run folders and fitting stages."""

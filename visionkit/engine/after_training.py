@@ -1,8 +1,8 @@
-"""Fitting of layers that no gradient trains, after the last epoch and in the same run.
+"""Fitting of layers that are not trained by gradients, after the last epoch of a run.
 
-A model names such layers by `DetectionModel.fitted_layers`; each name is that of a fitting stage. The stages fit them
-to the network of the best checkpoint. The finished network is then written to best.ckpt and last.ckpt. Costly results
-are kept in files that are named by a digest of everything they depend on, so that an interrupted run can be resumed.
+A model lists such layers in `DetectionModel.fitted_layers` by the name of their fitting stage. The stages fit them to
+the network of the best checkpoint. The finished network is then written to best.ckpt and last.ckpt. Expensive results
+are stored in files named by a digest of everything they depend on, so that an interrupted run can be resumed.
 """
 
 import logging
@@ -35,18 +35,19 @@ class AfterTrainingOptions:
     """Options of the fitting stages after the last epoch.
 
     Attributes:
-        folder: for features and fitted weights; several runs may share it. None is `features` in the run's folder.
+        folder: folder for features and fitted weights, which several runs may share. None uses `features` in the run's
+            folder.
     """
 
     folder: str | None = None
 
 
 class AfterTraining(Callback):
-    """Fit the model's `fitted_layers` at the end of `fit`; does nothing for a model without any.
+    """Callback that fits the model's `fitted_layers` at the end of `fit`. It does nothing for models without them.
 
     Args:
         run_folder: folder with best.ckpt and last.ckpt.
-        options: where features are kept.
+        options: folder of the features.
     """
 
     def __init__(self, run_folder: Path, options: AfterTrainingOptions | None = None) -> None:
@@ -54,11 +55,11 @@ class AfterTraining(Callback):
         self.folder = Path(options.folder) if options and options.folder else run_folder / "features"
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Check before the first epoch what the stages need after the last one.
+        """Check the requirements of the stages before the first epoch.
 
         Raises:
             ConfigError: the trainer has no `VisionData`, which the stages read.
-            VisionkitError: a stage lacks what it needs.
+            VisionkitError: a requirement of a stage is missing.
         """
         names = list(_fitted_layers(pl_module))
         for name in names:
@@ -67,7 +68,7 @@ class AfterTraining(Callback):
             raise ConfigError(f"the fitting stages after training ({', '.join(names)}) need a VisionData as datamodule")
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Fit the layers that are not fitted yet, and write them to the checkpoints."""
+        """Fit the layers that are not fitted, and write them to the checkpoints."""
         names = list(_fitted_layers(pl_module))
         paths = [path for path in (self.run_folder / "last.ckpt", self.run_folder / "best.ckpt") if path.is_file()]
         if not names or not paths or all(_is_finished(path, pl_module) for path in paths):
@@ -81,7 +82,7 @@ class AfterTraining(Callback):
         self._finish(trainer, pl_module, data, paths)
 
     def _finish(self, trainer: Trainer, task: Detection, data: VisionData, paths: Sequence[Path]) -> None:
-        """Fit the layers of the checkpoint at the end of `paths`, score it, and write it to all of them."""
+        """Fit the layers of the last checkpoint in `paths`, score it, and write it to all paths."""
         best = read_checkpoint(paths[-1])
         task.load_state_dict(best["state_dict"])
         task.to(trainer.strategy.root_device).eval()
@@ -117,7 +118,7 @@ class AfterTraining(Callback):
 
 
 def _fitted_layers(task: LightningModule) -> dict[str, FittedLayer]:
-    """Return the fitted layers of a task's model by the name of their stage, in their order."""
+    """Return the fitted layers of a task's model by stage name, in order."""
     if not isinstance(task, Detection) or not isinstance(task.network, DetectionModel):
         return {}
     return cast(dict[str, FittedLayer], dict(task.network.fitted_layers.items()))
@@ -133,10 +134,10 @@ def _is_finished(path: Path, task: LightningModule) -> bool:
 
 @torch.no_grad()
 def _validate(task: Detection, data: VisionData, trainer: Trainer) -> dict[str, float]:
-    """Score the val split as after an epoch, with one view and `limit_val_batches`, and return what is logged.
+    """Score the val split as after an epoch, with one view and `limit_val_batches`, and return the logged metrics.
 
     Returns:
-        The metrics over all classes under the names of the log; empty if the run has no validation.
+        Metrics over all classes by their logged name; empty if the run has no validation.
     """
     limit = trainer.limit_val_batches
     if "val" not in data.splits or not limit:
@@ -155,10 +156,10 @@ def _validate(task: Detection, data: VisionData, trainer: Trainer) -> dict[str, 
 
 
 def _write(path: Path, task: Detection, metrics: dict[str, float]) -> None:
-    """Write the finished network to a checkpoint; the state of its training is kept."""
+    """Write the finished network to a checkpoint. The training state in the checkpoint is kept."""
     checkpoint = read_checkpoint(path)
     state = {name: tensor.cpu() for name, tensor in task.state_dict().items()}
-    # With a moving average of the weights, a resumed run continues from this network, not only its average.
+    # If the weights are averaged, a resumed run must continue from this network, so both state dicts are replaced.
     checkpoint.update(dict.fromkeys({"state_dict", "current_model_state"} & checkpoint.keys(), state))
     checkpoint["visionkit"] = {**checkpoint["visionkit"], "metrics": metrics}
     with atomic_write(path) as file:

@@ -1,4 +1,4 @@
-"""The callbacks of a training run: checkpoints, learning rate log, and what the recipe asks for."""
+"""Callbacks of a training run: checkpoints, learning rate log, and the callbacks that the recipe selects."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -20,11 +20,11 @@ from visionkit.engine.unfreeze import StagedUnfreezing, UnfreezeStep
 
 @dataclass
 class EmaOptions:
-    """Exponential moving average of the weights; the average is evaluated and saved.
+    """Exponential moving average of the weights. The average is evaluated and saved.
 
     Attributes:
-        decay: share of the old average that each step keeps.
-        start_step: optimizer step from which the average is computed.
+        decay: weight of the previous average in each update.
+        start_step: first optimizer step at which the average is computed.
     """
 
     decay: float = 0.999
@@ -33,11 +33,11 @@ class EmaOptions:
 
 @dataclass
 class EarlyStoppingOptions:
-    """Stop training when the main metric no longer rises.
+    """Early stopping when the main metric no longer increases.
 
     Attributes:
         patience: number of evaluations without an improvement.
-        min_delta: smallest rise that counts as an improvement.
+        min_delta: smallest increase that counts as an improvement.
     """
 
     patience: int = 10
@@ -45,22 +45,24 @@ class EarlyStoppingOptions:
 
 
 class SaveLastStep(Callback):
-    """Save the network at the end of training if no validation, which saves it otherwise, followed the last step.
+    """Callback that saves the network at the end of training if no validation followed the last step.
+
+    After a validation the other callbacks save it.
 
     Args:
-        path: of the checkpoint.
+        path: path of the checkpoint.
     """
 
     def __init__(self, path: Path) -> None:
         self.path, self.validated_step = path, -1
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Remember the step that was validated."""
+        """Store the step that was validated."""
         if not trainer.sanity_checking:
             self.validated_step = trainer.global_step
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save the network if it was trained since."""
+        """Save the network if it was trained after the last validation."""
         if self.validated_step != trainer.global_step:
             trainer.save_checkpoint(self.path)
 
@@ -79,20 +81,20 @@ def make_callbacks(
     feature_cache: FeatureCacheOptions | None = None,
     after_training: AfterTrainingOptions | None = None,
 ) -> list[Callback]:
-    """Return the callbacks of every run (best.ckpt and last.ckpt, learning rate) and those of the options.
+    """Return the callbacks of every run (best.ckpt, last.ckpt and learning rate) and those of the options.
 
     Args:
         folder: the run's folder.
         monitor: name of the logged metric that selects best.ckpt; higher is better.
-        ema: moving average of the weights; None for none.
-        early_stopping: when to stop early; None for never.
+        ema: options of the moving average of the weights; None computes no average.
+        early_stopping: options of early stopping; None never stops early.
         unfreeze: steps of staged unfreezing.
-        feature_cache: where features of a frozen backbone are kept; None computes them in every epoch.
+        feature_cache: options of cached features of a frozen backbone; None computes them in every epoch.
         after_training: options of layers that are fitted after the last epoch.
     """
     callbacks: list[Callback] = [
         ModelCheckpoint(folder, filename="best", monitor=monitor, mode="max", enable_version_counter=False),
-        # save_last of the one above would follow the best epochs only, and not be written on Ctrl-C.
+        # save_last of the callback above would only follow the best epochs, and would not be written on Ctrl-C.
         ModelCheckpoint(folder, filename="last", save_on_exception=True, enable_version_counter=False),
         SaveLastStep(folder / "last.ckpt"),
         LearningRateMonitor(logging_interval="step"),
@@ -104,6 +106,6 @@ def make_callbacks(
         callbacks.append(EarlyStopping(monitor=monitor, mode="max", **dataclasses.asdict(early_stopping)))
     if unfreeze:
         callbacks.append(StagedUnfreezing(unfreeze))
-    if feature_cache is not None:  # after unfreezing, which sets what is trained
+    if feature_cache is not None:  # after unfreezing, which selects the trainable parameters
         callbacks.append(FeatureCache(feature_cache))
     return callbacks

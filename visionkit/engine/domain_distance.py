@@ -1,8 +1,8 @@
-"""Distance of images to the data that a backbone was trained on, without having that data.
+"""Distance of images to the training data of a backbone, computed without that data.
 
-BatchNorm layers store mean and variance of each channel of their input over the training data: statistics of the source
-domain (Li et al. 2016, "Revisiting Batch Normalization For Practical Domain Adaptation"). They are compared with the
-statistics of the same channels for other images.
+BatchNorm layers store the mean and variance of each input channel over the training data, which are statistics of the
+source domain (Li et al. 2016, "Revisiting Batch Normalization For Practical Domain Adaptation"). They
+are compared with the statistics of the same channels for other images.
 """
 
 from collections.abc import Iterable
@@ -18,10 +18,10 @@ from visionkit.ops.hellinger import squared_hellinger
 
 
 class ChannelMoments:
-    """Accumulate mean and variance of each channel of a layer's input.
+    """Accumulator of the mean and variance of each channel of a layer's input.
 
     Args:
-        layer: a layer with input [B, C, ...].
+        layer: layer with input [B, C, ...].
     """
 
     def __init__(self, layer: nn.Module) -> None:
@@ -35,7 +35,7 @@ class ChannelMoments:
         self.squares = self.squares.to(values) + values.square().sum(dim=1)
 
     def result(self) -> tuple[Tensor, Tensor]:
-        """Stop accumulating and return mean and variance, float64 [C] each."""
+        """Stop accumulating, and return mean and variance, float64 [C] each."""
         self._hook.remove()
         mean = self.sum / self.count
         return mean, (self.squares / self.count - mean.square()).clamp_min(0)
@@ -47,11 +47,11 @@ def domain_distance(backbone: Backbone, batches: Iterable[Tensor]) -> dict[str, 
     It is the squared Hellinger distance of two normal distributions, averaged over channels, then over layers.
 
     Args:
-        backbone: with pretrained weights; it is set to evaluation mode.
+        backbone: backbone with pretrained weights. It is set to evaluation mode.
         batches: normalized images [B, 3, H, W].
 
     Returns:
-        For each stage with BatchNorm layers their mean distance, 0 (equal) to 1; empty if the backbone has none.
+        Mean distance of each stage with BatchNorm layers, from 0 (equal) to 1; empty if the backbone has none.
 
     Raises:
         ConfigError: the backbone is randomly initialized.
@@ -83,7 +83,7 @@ def domain_distance(backbone: Backbone, batches: Iterable[Tensor]) -> dict[str, 
 
 
 def batch_norm_layers(backbone: Backbone) -> dict[str, list[_BatchNorm]]:
-    """Return the BatchNorm layers with running statistics by stage, shallow to deep, without empty stages."""
+    """Return the BatchNorm layers with running statistics by stage, from shallow to deep, without empty stages."""
     layers_of = {
         stage: [
             layer

@@ -1,6 +1,6 @@
-"""Training of a head on features that are computed once and kept on disk.
+"""Training of a head on features that are computed once and stored on disk.
 
-With a frozen backbone and without random augmentation every epoch computes the same features. They are computed before
+With a frozen backbone and without random augmentation, every epoch computes the same features. They are computed before
 the first epoch, and the loaders return them instead of images.
 """
 
@@ -30,22 +30,23 @@ logger = logging.getLogger("visionkit")
 
 @dataclass
 class FeatureCacheOptions:
-    """Where the features of a frozen backbone are kept.
+    """Cache of the features of a frozen backbone.
 
     Attributes:
-        folder: for the files, which are named by a digest of network and preprocessing; several runs may share it.
+        folder: folder of the files, which are named by a digest of network and preprocessing. Several runs may share
+            it.
     """
 
     folder: str
 
 
 class FeatureCache(Callback):
-    """Let `fit` train and validate on kept features.
+    """Callback that makes `fit` train and validate on cached features.
 
-    A feature is used only if weights, network, preprocessing, precision and image are the same, by their content.
+    A feature is used only if the contents of weights, network, preprocessing, precision and image are the same.
 
     Args:
-        options: where the features are kept.
+        options: folder of the features.
     """
 
     def __init__(self, options: FeatureCacheOptions) -> None:
@@ -53,7 +54,7 @@ class FeatureCache(Callback):
         self.weights = b""
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Compute missing features before the loaders are made.
+        """Compute missing features before the data loaders are created.
 
         Raises:
             ConfigError: the features would not be the same in every epoch.
@@ -63,7 +64,7 @@ class FeatureCache(Callback):
         task, data = _check_fixed_features(trainer, pl_module)
         task.to(trainer.strategy.root_device)
         self.weights = weights_digest(task.backbone)
-        if not trainer.is_global_zero:  # the first process computes, the others then read
+        if not trainer.is_global_zero:  # the first process computes the features, and the others read them
             trainer.strategy.barrier()
         for split in {"train", "val"} & set(data.splits):
             data.cached_features[split] = self._features(split, data, trainer, task)
@@ -71,10 +72,10 @@ class FeatureCache(Callback):
             trainer.strategy.barrier()
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Check that a resumed checkpoint has the backbone of the features.
+        """Check that a resumed checkpoint has the same backbone weights as the features.
 
         Raises:
-            ConfigError: it has other weights.
+            ConfigError: the checkpoint has other weights.
         """
         assert isinstance(pl_module, Classification)  # checked by `setup`
         if weights_digest(pl_module.backbone) != self.weights:
@@ -103,7 +104,7 @@ class FeatureCache(Callback):
 def _fingerprint(task: Classification, training: bool, precision: str, weights: bytes) -> str:
     """Return a digest of everything that the features depend on except the images."""
     structure = {**backbone_structure(task.backbone), "head": type(task.network.head).__name__}
-    # In training an image of the crop's size is not resized, in evaluation it is.
+    # An image of the crop size is not resized in training, but it is in evaluation.
     preprocess = dataclasses.asdict(task.model_pipeline.preprocess_options) | {
         "training": training,
         "precision": precision,
@@ -114,13 +115,13 @@ def _fingerprint(task: Classification, training: bool, precision: str, weights: 
 def _batches(
     data: VisionData, split: str, file: FeatureFile
 ) -> Iterator[tuple[list[tuple[bytes, Target]], dict[bytes, Tensor]]]:
-    """Yield the images of a split in their order: digest and target of each, and the images that are not in `file`."""
+    """Yield the digests and targets of the images of a split in order, and the images that are not in `file`."""
     loader = DataLoader(
         UncachedImages(data.dataset(split), file.rows),
         batch_size=data.batch_size,
         num_workers=data.num_workers,
         collate_fn=list,
-        generator=torch.Generator(),  # its own, so that random numbers of the training do not depend on the cache
+        generator=torch.Generator(),  # keeps random numbers in training independent of the cache
     )
     for items in loader:
         yield (
@@ -130,7 +131,7 @@ def _batches(
 
 
 def _compute(task: Classification, images: list[Tensor], training: bool) -> Tensor:
-    """Return what the classification head makes its logits of, [B, C, h, w]."""
+    """Return the pooled features from which the classification head computes logits, [B, C, h, w]."""
     network = task.network
     assert isinstance(network, Classifier)  # see `_check_fixed_features`
     mode = task.preprocessing.training

@@ -1,4 +1,4 @@
-"""Digests of a network and its preprocessing, by which kept features are found again."""
+"""Digests of a network and its preprocessing, used as keys of cached features."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,16 +12,16 @@ from visionkit.backbones import Backbone
 from visionkit.data.digest import digest, digest_array
 
 NOT_STRUCTURE = ("weights", "norm", "frozen_stages", "initialized_from")
-"""Entries of a backbone's spec about its weights and their training, which `weights_digest` covers."""
+"""Entries of a backbone's spec about weights and training. `weights_digest` covers the weights."""
 
 
 def fingerprint(version: int, structure: Mapping[str, Any], preprocess: Mapping[str, Any], weights: bytes) -> str:
     """Return a digest of everything that features depend on except the images.
 
     Args:
-        version: of the file format.
-        structure: of the network, see `backbone_structure`.
-        preprocess: options of preprocessing, and the precision.
+        version: version of the file format.
+        structure: structure of the network; see `backbone_structure`.
+        preprocess: preprocessing options and precision.
         weights: `weights_digest` of the network.
     """
     described = f"{version} {sorted(structure.items())} {sorted(preprocess.items())}"
@@ -40,6 +40,6 @@ def weights_digest(network: nn.Module) -> bytes:
 
 
 def _array(values: Tensor) -> NDArray[Any]:
-    """Return a tensor as an array; bfloat16, which numpy does not have, becomes float32."""
+    """Return a tensor as an array. bfloat16, which NumPy does not support, is converted to float32."""
     values = values.detach().cpu()
     return np.asarray(values.float() if values.dtype == torch.bfloat16 else values)

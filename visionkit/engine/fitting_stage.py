@@ -1,4 +1,4 @@
-"""Layers of a model that are fitted to features after the last epoch, instead of being trained by gradients."""
+"""Layers of a model that are fitted to features after the last epoch instead of trained by gradients."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -16,10 +16,10 @@ T = TypeVar("T")
 
 
 class FittedLayer(Protocol):
-    """A layer of `DetectionModel.fitted_layers`.
+    """Layer of `DetectionModel.fitted_layers`.
 
     Attributes:
-        fitted: scalar, 1 if the weights are fitted to the present network, else 0.
+        fitted: scalar that is 1 if the weights are fitted to the current network, and 0 otherwise.
     """
 
     fitted: Tensor
@@ -30,13 +30,13 @@ class FittedLayer(Protocol):
 
 
 class FittingContext:
-    """The trained model, the data and the folder that fitting stages work with.
+    """Trained model, data and folder that the fitting stages use.
 
     Args:
-        task: the task with the weights of the best checkpoint, in evaluation mode on its device.
-        data: the data that the model was trained on.
-        trainer: gives device and precision.
-        folder: for files that are expensive to compute.
+        task: task with the weights of the best checkpoint, in evaluation mode on its device.
+        data: training data of the model.
+        trainer: trainer that defines device and precision.
+        folder: folder for files that are expensive to compute.
     """
 
     def __init__(self, task: Detection, data: VisionData, trainer: Trainer, folder: Path) -> None:
@@ -45,22 +45,22 @@ class FittingContext:
 
     @property
     def pipeline(self) -> DetectionPipeline:
-        """The pipeline of the task."""
-        assert isinstance(self.task.pipeline, DetectionPipeline)  # an ensemble is not trained
+        """Pipeline of the task."""
+        assert isinstance(self.task.pipeline, DetectionPipeline)  # ensembles are not trained
         return self.task.pipeline
 
     def shared(self, compute: Callable[["FittingContext"], T]) -> T:
-        """Return `compute(self)`, which is computed once for all stages."""
+        """Return `compute(self)`. It is computed once for all stages."""
         if compute not in self._shared:
             self._shared[compute] = compute(self)
         return cast(T, self._shared[compute])
 
 
 class FittingStage:
-    """Base of the fitting stages; each is registered under the name of its layer in `DetectionModel.fitted_layers`."""
+    """Base class of fitting stages, registered by the name of their layer in `DetectionModel.fitted_layers`."""
 
     def check(self) -> None:
-        """Raise before the first epoch what would fail after the last one, such as a missing package."""
+        """Raise an error before the first epoch if fitting would fail, for example because of a missing package."""
 
     def key(self, context: FittingContext) -> str:
         """Return a digest of everything that the fitted weights depend on."""

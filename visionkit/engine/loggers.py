@@ -1,4 +1,4 @@
-"""The loggers of a training run."""
+"""Loggers of a training run."""
 
 import csv
 import importlib.util
@@ -12,7 +12,7 @@ def make_loggers(folder: Path) -> list[Logger]:
     """Return a logger for metrics.csv, and one for TensorBoard if tensorboard is installed.
 
     Args:
-        folder: the run's folder; rows of a run that is resumed are kept.
+        folder: the run's folder. Rows of a resumed run are kept.
     """
     csv_logger = CSVLogger(folder, name="", version="")
     _keep_rows(csv_logger, folder / "metrics.csv")
@@ -24,7 +24,7 @@ def make_loggers(folder: Path) -> list[Logger]:
 
 @rank_zero_only
 def _keep_rows(csv_logger: CSVLogger, path: Path) -> None:
-    """Keep the rows of an earlier run in this folder, whose file Lightning deletes; repeated steps have two rows."""
+    """Keep the rows of an earlier run, whose file Lightning deletes. Repeated steps have two rows."""
     if path.is_file():
         with path.open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))

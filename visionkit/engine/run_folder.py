@@ -1,4 +1,4 @@
-"""The folder of a training run: `runs/<recipe>/<n>/` with the recipe, checkpoints and logs."""
+"""Folder of a training run: `runs/<recipe>/<n>/` with the recipe, checkpoints and logs."""
 
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from visionkit.errors import VisionkitError
 
 
 def new_run_folder(recipe_name: str, root: str | Path = "runs") -> Path:
-    """Make and return the next free `runs/<recipe>/<n>/`.
+    """Create and return the next free folder `runs/<recipe>/<n>/`.
 
     Raises:
         VisionkitError: the folder cannot be written.
@@ -29,7 +29,7 @@ def latest_checkpoint(recipe_name: str, root: str | Path = "runs") -> Path:
     """Return `last.ckpt` of the newest run of a recipe.
 
     Raises:
-        VisionkitError: no run of the recipe has one.
+        VisionkitError: no run of the recipe has a `last.ckpt`.
     """
     paths = [path for path in (Path(root) / recipe_name).glob("*/last.ckpt") if path.parent.name.isdigit()]
     if not paths:

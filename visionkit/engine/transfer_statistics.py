@@ -1,8 +1,8 @@
-"""Statistics of a training set that decide how to transfer a pretrained backbone to it.
+"""Statistics of a training set that determine how to transfer a pretrained backbone to it.
 
-They are the number of examples per class and the distance to the backbone's own training data, the two axes of the four
-cases of Stanford's course CS231n ("Transfer Learning", when and how to fine-tune). The course gives no numbers; the two
-bounds here are explained in docs/transfer.md.
+They are the number of examples per class and the distance to the training data of the backbone. Stanford's course
+CS231n ("Transfer Learning", when and how to fine-tune) distinguishes four cases by these two statistics. The course
+gives no numbers. The two thresholds used here are explained in docs/transfer.md.
 """
 
 from collections.abc import Iterator
@@ -24,19 +24,19 @@ from visionkit.preprocessing.classification import ClassificationPreprocessOptio
 from visionkit.structures import Sample
 
 LARGE_FROM = 1000
-"""Examples of the median class from which a set counts as large; ImageNet has 732 to 1,300 per class."""
+"""Smallest number of examples of the median class in a large dataset. ImageNet has 732 to 1,300 per class."""
 
 SIMILAR_BELOW = 0.09
-"""Distance below which a domain counts as similar: photographs have 0.03, without color 0.07; other textures 0.12 and
-more. Measured with EfficientNet-Lite0 by tests/benchmarks/domain_table.py."""
+"""Distance below which a domain is similar. Photographs have 0.03, gray photographs 0.07, and other textures at
+least 0.12, measured with EfficientNet-Lite0 by tests/benchmarks/domain_table.py."""
 
 SAMPLE_SIZE = 96
-"""Number of images whose features are compared; a third of them gives the distance within 0.003."""
+"""Number of images whose features are compared. A third of them changes the distance by less than 0.003."""
 
 BATCH = 8
 
 EXAMPLES = {"classification": "images", "detection": "objects", "segmentation": "images that have it"}
-"""What is counted per class, by task."""
+"""Name of the examples that are counted per class, by task."""
 
 
 @dataclass(frozen=True)
@@ -45,11 +45,11 @@ class TransferStatistics:
 
     Attributes:
         images: number of images.
-        examples: number of images (or objects) of each class, by name.
+        examples: number of images or objects of each class, by class name.
         sample_size: number of images that the other statistics are computed from.
         median_size: median height and median width in pixels.
-        mean, std: of RGB in 0..1, of the part of the images that the network gets.
-        distance: distance of the features by stage of the backbone, see `domain_distance`; empty without BatchNorm.
+        mean, std: mean and standard deviation of RGB in 0..1, over the crop of each image that the network gets.
+        distance: distance of the features by stage of the backbone; see `domain_distance`. Empty without BatchNorm.
 
     Example:
         >>> from visionkit.engine.transfer_statistics import TransferStatistics
@@ -70,7 +70,7 @@ class TransferStatistics:
 
     @property
     def median_examples(self) -> float:
-        """Median number of examples over the classes that have any."""
+        """Median number of examples over the classes that have examples."""
         counts = [count for count in self.examples.values() if count]
         return float(np.median(counts)) if counts else 0.0
 
@@ -86,7 +86,7 @@ class TransferStatistics:
 
     @property
     def is_similar(self) -> bool | None:
-        """Whether the images are similar to those the backbone was trained on; None without BatchNorm."""
+        """Whether the images are similar to the training data of the backbone; None without BatchNorm."""
         return None if self.mean_distance is None else self.mean_distance < SIMILAR_BELOW
 
 
@@ -95,7 +95,7 @@ def transfer_statistics(reader: VisionDataset, backbone: Backbone, task: str) ->
 
     Args:
         reader: the training split.
-        backbone: with pretrained weights.
+        backbone: backbone with pretrained weights.
         task: classification, detection or segmentation.
 
     Raises:
@@ -107,7 +107,7 @@ def transfer_statistics(reader: VisionDataset, backbone: Backbone, task: str) ->
     chosen = np.random.default_rng(0).permutation(len(reader))[:SAMPLE_SIZE]
     sample = _SampledImages(reader, [int(index) for index in chosen], backbone)
     distance = domain_distance(backbone, sample.batches())
-    scale = len(reader) / len(chosen)  # masks are read for the sample only
+    scale = len(reader) / len(chosen)  # only the masks of the sample are read
     counts = sample.images_per_class() * scale if task == "segmentation" else _examples_per_class(reader, task)
     height, width = np.median(sample.sizes, axis=0)
     return TransferStatistics(
@@ -122,25 +122,25 @@ def transfer_statistics(reader: VisionDataset, backbone: Backbone, task: str) ->
 
 
 def task_of(reader: VisionDataset) -> str:
-    """Return the task that a training set is annotated for: with objects, class masks or classes of whole images."""
+    """Return the task that a training set is annotated for, by its objects, class masks or image classes."""
     if any(len(reader.annotation(index)) for index in range(len(reader))):
         return "detection"
     return "segmentation" if any(map(reader.has_semantic, range(len(reader)))) else "classification"
 
 
 def native_preprocess(backbone: Backbone) -> ClassificationPreprocessOptions:
-    """Return ImageNet's preprocessing for a network: short side 256 for a crop of 224, or in this proportion."""
+    """Return ImageNet's preprocessing for a network: short side 256 for a crop of 224, and in proportion otherwise."""
     side = backbone.native_size
     return ClassificationPreprocessOptions(side * 8 // 7, side, list(backbone.mean), list(backbone.std))
 
 
 class _SampledImages:
-    """One pass over a sample of images, which also accumulates sizes, colors and classes.
+    """Sample of images, whose sizes, colors and classes are accumulated while its batches are read.
 
     Attributes:
         sizes: (height, width) of each image.
-        classes: classes in the mask of each image that has one.
-        mean, squares: of RGB in 0..1 and of its square, float64 [3], over all pixels that the network gets.
+        classes: classes in the mask of each image with a mask.
+        mean, squares: mean of RGB in 0..1 and mean of its square, float64 [3], over all pixels that the network gets.
     """
 
     def __init__(self, reader: VisionDataset, indices: list[int], backbone: Backbone) -> None:

@@ -1,9 +1,9 @@
-"""Staged unfreezing: first the head is trained, then the backbone from its deepest stage on.
+"""Staged unfreezing: the head is trained first, then the stages of the backbone, starting with the deepest.
 
-Lightning's BackboneFinetuning does not fit: it adds parameter groups to the optimizer during the run, which the
-learning rate schedule does not know, it treats the backbone as a whole, and it unfreezes BatchNorm layers against their
-policy. Here the optimizer has all parameters from the start and skips those without gradients. A resumed run finds the
-same parameter groups.
+Lightning's BackboneFinetuning is not suitable for three reasons. It adds parameter groups to the optimizer during the
+run, which the learning rate schedule does not include. It treats the backbone as a whole. It unfreezes BatchNorm layers
+that should stay frozen. Here the optimizer has all parameters from the start, and skips those without gradients. A
+resumed run has the same parameter groups.
 """
 
 import itertools
@@ -30,8 +30,8 @@ class UnfreezeStep:
 
     Attributes:
         epoch: first epoch of the step, counted from 0.
-        frozen_stages: number of the backbone's first stages that stay frozen from then on.
-        warmup_steps: optimizer steps over which the learning rate of newly trained stages rises to the schedule's.
+        frozen_stages: number of first stages of the backbone that stay frozen in this step.
+        warmup_steps: number of optimizer steps of linear warmup for the learning rate of newly trained stages.
     """
 
     epoch: int
@@ -40,16 +40,16 @@ class UnfreezeStep:
 
 
 class StagedUnfreezing(Callback):
-    """Train more stages of the backbone as the run goes on.
+    """Callback that trains more stages of the backbone in later epochs.
 
     Args:
-        steps: by rising epoch, each with fewer frozen stages than the one before.
+        steps: steps in order of their epoch, each with fewer frozen stages than the previous step.
 
     Attributes:
         first_steps: optimizer step at which the training of each unfrozen stage began.
 
     Raises:
-        ConfigError: the steps contradict each other; from `setup` also if the backbone has nothing to unfreeze, or if
+        ConfigError: the steps are inconsistent. `setup` also raises it if the backbone has nothing to unfreeze, or if
             several processes would wait for gradients of frozen parameters.
     """
 
@@ -61,7 +61,7 @@ class StagedUnfreezing(Callback):
         _check_order(self.steps)
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Unfreeze everything that will ever be trained: the optimizer, which is made next, takes what is trainable."""
+        """Unfreeze all stages that will be trained, because the optimizer is created next from trainable parameters."""
         backbone = _backbone_of(pl_module)
         if backbone.is_randomly_initialized and not backbone.frozen_stages:
             logger.warning("unfreeze: %s is randomly initialized; all of it is trained from the start", backbone.name)
@@ -79,7 +79,7 @@ class StagedUnfreezing(Callback):
         backbone.freeze(self.steps[-1].frozen_stages)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Freeze what is not trained yet; the optimizer exists by now."""
+        """Freeze the stages that are not trained yet, after the optimizer has been created."""
         if self.steps:
             _backbone_of(pl_module).freeze(self._step_of(0)[0])
             warmup = _WarmupHooks(self, trainer)
@@ -88,7 +88,7 @@ class StagedUnfreezing(Callback):
                 optimizer.register_step_post_hook(warmup.restore)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Unfreeze what was trained when the checkpoint was written, also in the middle of an epoch."""
+        """Unfreeze the stages that were trained when the checkpoint was written, also within an epoch."""
         self._unfreeze(trainer, pl_module)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -96,15 +96,15 @@ class StagedUnfreezing(Callback):
         self._unfreeze(trainer, pl_module)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return when the training of each stage began, for warm-ups that a resumed run continues."""
+        """Return the step at which training of each stage began, so that a resumed run continues warmups."""
         return {"began": dict(self.first_steps)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continue the warm-ups of the resumed run."""
+        """Restore the warmups of the resumed run."""
         self.first_steps = dict(state_dict["began"])
 
     def lr_factor(self, part: str | None, step: int) -> float:
-        """Return the warm-up factor on the learning rate of a part of the network ("s32") at an optimizer step."""
+        """Return the warmup factor on the learning rate of a part of the network ("s32") at an optimizer step."""
         if part not in self.first_steps:
             return 1.0
         return min((step - self.first_steps[part] + 1) / max(self._warmup_steps.get(part, 0), 1), 1.0)
@@ -123,12 +123,12 @@ class StagedUnfreezing(Callback):
             logger.info("epoch %d: %d stages of the backbone are frozen from now on", epoch, frozen)
 
     def _step_of(self, epoch: int) -> tuple[int, int]:
-        """Return the number of frozen stages in an epoch, and since which epoch."""
+        """Return the number of frozen stages in an epoch, and the first epoch with this number."""
         past = [(step.frozen_stages, step.epoch) for step in self.steps if step.epoch <= epoch]
         return past[-1] if past else (self.initially_frozen, 0)
 
     def _warmup_per_stage(self, stages: list[str]) -> dict[str, int]:
-        """Return the warm-up of each stage, which is that of the step that unfreezes it."""
+        """Return the number of warmup steps of each stage, which is that of the step that unfreezes the stage."""
         bounds = [self.initially_frozen, *(step.frozen_stages for step in self.steps)]
         return {
             stage: step.warmup_steps
@@ -138,14 +138,14 @@ class StagedUnfreezing(Callback):
 
 
 class _WarmupHooks:
-    """Scale learning rates during an optimizer step only, so that schedules can continue from the rates they set."""
+    """Optimizer hooks that scale learning rates only during a step, so that schedules use unscaled learning rates."""
 
     def __init__(self, unfreezing: StagedUnfreezing, trainer: Trainer) -> None:
         self.unfreezing, self.trainer = unfreezing, trainer
         self.lrs: list[Any] = []
 
     def scale(self, optimizer: Optimizer, *_: Any) -> None:
-        """Apply the warm-up factors before the step."""
+        """Apply the warmup factors before the step."""
         self.lrs = [group["lr"] for group in optimizer.param_groups]
         for group in optimizer.param_groups:
             group["lr"] = group["lr"] * self.unfreezing.lr_factor(group.get("part"), self.trainer.global_step)
@@ -171,7 +171,7 @@ def _check_order(steps: list[UnfreezeStep]) -> None:
 
 
 def _check_strategy(trainer: Trainer) -> None:
-    """Raise if several processes would wait for the gradients of frozen parameters."""
+    """Raise ConfigError if several processes would wait for the gradients of frozen parameters."""
     strategy = trainer.strategy
     finds_unused = isinstance(strategy, DDPStrategy) and strategy._ddp_kwargs.get("find_unused_parameters", False)
     if trainer.world_size > 1 and not finds_unused:

@@ -1,4 +1,4 @@
-"""R-CNN's box regression: for each class from the deepest feature map of a proposal to the nearest object."""
+"""R-CNN's box regression per class, from the deepest feature map of a proposal to the nearest object."""
 
 import logging
 
@@ -19,8 +19,8 @@ logger = logging.getLogger("visionkit")
 class BoxRegression(RegionFittingStage):
     """Ridge regression of the box coding per class (Girshick et al. 2013, appendix C).
 
-    Targets are in the units of the network's box coder. A class without pairs of proposal and object leaves boxes
-    unchanged.
+    Targets are in the units of the network's box coder. The boxes of a class without
+    pairs of proposal and object are not changed.
     """
 
     def options(self, network: RCNN) -> dict[str, float]:
@@ -40,7 +40,7 @@ class BoxRegression(RegionFittingStage):
 
 
 def _fit_class(label: int, regions: TrainingRegions, network: RCNN, scale: float) -> tuple[Tensor, Tensor]:
-    """Return weight [4, P] and bias [4] of one class; the matrix of all classes would not fit into memory."""
+    """Return weight [4, P] and bias [4] of one class. The matrix of all classes would not fit into memory."""
     ridge = Ridge(network.box_regression_options.penalty)
     for index, objects in enumerate(regions.objects):
         if label not in objects.labels:

@@ -6,34 +6,34 @@ import torch
 from torch import Tensor
 
 HARD_MARGIN = -1.0001
-"""Negatives with a higher margin are hard; the others have no hinge loss (the author's code)."""
+"""Margin above which negatives are hard. Other negatives have no hinge loss (from the author's code)."""
 EASY_MARGIN = -1.2
-"""Negatives with a lower margin are dropped again (the author's code)."""
+"""Margin below which negatives are removed (from the author's code)."""
 RETRAIN_AFTER = 2000
-"""Number of new hard negatives of a class after which its SVM is trained again (the author's code)."""
+"""Number of new hard negatives of a class after which its SVM is trained again (from the author's code)."""
 MAX_NEGATIVES = 10_000
-"""Largest number of negatives that are kept per class."""
+"""Largest number of stored negatives per class."""
 MAX_PASSES = 5
-"""Largest number of passes over all images; mining ends earlier if a pass finds no hard negative (the author's: 1)."""
+"""Largest number of passes over all images (author's code: 1). Mining ends when a pass finds no hard negatives."""
 NO_OBJECTS_BIAS = -100.0
 """Margin of a class without objects."""
 
 LinearSVM = tuple[Tensor, float]
-"""Weight [C] and bias."""
+"""Weight [C] and bias of a linear SVM."""
 
 Examples = Iterator[tuple[Tensor, Tensor]]
-"""Per image features [R, C], and bool [R, K]: of which classes each region is a negative."""
+"""For each image, features [R, C], and bool [R, K] that is true if a region is a negative of a class."""
 
 
 class HardNegatives:
-    """The hard negatives of one class, as float16.
+    """Hard negatives of one class, stored as float16.
 
     Args:
         channels: number of features of a region.
 
     Attributes:
-        ids: int64 [N, 2], index of the image and of the region in it.
-        new: number of negatives that the present SVM has not been trained on.
+        ids: index of the image and of the region in the image, int64 [N, 2].
+        new: number of negatives that the current SVM has not been trained on.
     """
 
     def __init__(self, channels: int) -> None:
@@ -42,7 +42,7 @@ class HardNegatives:
         self._parts = [torch.zeros(0, channels, dtype=torch.float16)]
 
     def add(self, image: int, rows: Tensor, features: Tensor) -> None:
-        """Add rows [N] of an image's features [R, C] that are not among the negatives yet."""
+        """Add the rows [N] of an image's features [R, C] that are not among the negatives."""
         present = self.ids[self.ids[:, 0] == image, 1]
         rows = rows[~torch.isin(rows, present)]
         self.ids = torch.cat([self.ids, torch.stack([torch.full_like(rows, image), rows], dim=1)])
@@ -50,7 +50,7 @@ class HardNegatives:
         self.new += len(rows)
 
     def features(self) -> Tensor:
-        """Return float32 [N, C], in the order of `ids`."""
+        """Return the features, float32 [N, C], in the order of `ids`."""
         self._parts = [torch.cat(self._parts)]
         return self._parts[0].float()
 
@@ -71,22 +71,22 @@ def mine_hard_negatives(
 ) -> tuple[Tensor, Tensor, int]:
     """Train one SVM per class on its positives and hard negatives.
 
-    If the last pass finds no new hard negative, all others are beyond the margin. The SVMs are then those of all
-    negatives together, unless negatives were dropped because of `MAX_NEGATIVES`.
+    If the last pass finds no new hard negatives, all other negatives have a margin of at most `HARD_MARGIN`. The SVMs
+    are then equal to those trained on all negatives, unless negatives were dropped because of `MAX_NEGATIVES`.
 
     Args:
-        examples: starts a pass over all images.
-        positives: features [N, C] of the objects of each of K classes; a class without any is never detected.
-        train: from positives and negatives to an SVM.
+        examples: returns an iterator over all images.
+        positives: features [N, C] of the objects of each of K classes. A class without objects is never detected.
+        train: returns the SVM for positives and negatives.
         passes: largest number of passes over the images.
         retrain_after: number of new hard negatives of a class after which its SVM is trained again.
 
     Returns:
-        Weight [K, C], bias [K], and the number of negatives that are kept at the end.
+        Weight [K, C], bias [K], and the number of stored negatives at the end.
     """
     has_objects = torch.tensor([len(rows) > 0 for rows in positives])
     weight = torch.zeros(len(positives), positives[0].shape[1])
-    bias = torch.where(has_objects, 1.0, NO_OBJECTS_BIAS)  # without any negative everything is of the class
+    bias = torch.where(has_objects, 1.0, NO_OBJECTS_BIAS)  # without negatives, all regions belong to the class
     negatives = [HardNegatives(weight.shape[1]) for _ in positives]
 
     def retrain(label: int) -> None:

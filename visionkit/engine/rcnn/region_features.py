@@ -1,4 +1,4 @@
-"""Features of the regions of all training images, computed once and kept on disk."""
+"""Region features of all training images, computed once and stored on disk."""
 
 import dataclasses
 import logging
@@ -31,17 +31,17 @@ from visionkit.structures import Target
 
 FORMAT_VERSION = 2
 MEAN_NORM = 20.0
-"""Mean norm that features are scaled to (the author's code); the costs and penalties of the paper are for such."""
+"""Mean norm to which features are scaled (author's code). The costs and penalties of the paper assume this norm."""
 NORM_SAMPLE = 200
-"""Number of images whose features give the mean norm."""
+"""Number of images from whose features the mean norm is computed."""
 LOG_INTERVAL = 60.0
-"""Seconds between two log messages about the progress."""
+"""Interval of progress messages in seconds."""
 
 logger = logging.getLogger("visionkit")
 
 
 class TrainingRegions:
-    """Regions of the training images with their features; those of one image are in memory at a time.
+    """Regions of the training images with their features. Only those of one image are in memory at a time.
 
     Args:
         files: file of each image, written by `RegionFeatureFolder`.
@@ -56,35 +56,35 @@ class TrainingRegions:
         return len(self.files)
 
     def all_regions(self, index: int) -> tuple[Tensor, Tensor]:
-        """Return the regions [R, 4] of an image and their fc7 float32 [R, C]; objects first, then proposals."""
+        """Return the regions [R, 4] of an image, objects before proposals, and their fc7 features float32 [R, C]."""
         arrays = _read(self.files[index], "regions", "fc7", "fc7_unit")
         return torch.from_numpy(arrays["regions"]), _unpack(arrays["fc7"], arrays["fc7_unit"])
 
     def object_features(self, index: int) -> Tensor:
-        """Return fc7 float32 [N, C] of the objects of an image, without reading its proposals."""
+        """Return fc7 features float32 [N, C] of the objects of an image, without reading its proposals."""
         arrays = _read(self.files[index], "own_fc7", "fc7_unit")
         return _unpack(arrays["own_fc7"], arrays["fc7_unit"])
 
     def near_objects(self, index: int) -> tuple[Tensor, Tensor]:
-        """Return the proposals [M, 4] near an object and their flattened deepest feature map, float32 [M, P]."""
+        """Return the proposals [M, 4] near an object and their flattened deepest feature maps, float32 [M, P]."""
         arrays = _read(self.files[index], "regions", "pairs", "deepest", "deepest_unit")
         boxes = torch.from_numpy(arrays["regions"][arrays["pairs"]])
         return boxes, _unpack(arrays["deepest"], arrays["deepest_unit"])
 
     def sample_indices(self) -> range:
-        """Return the indices of some images, evenly spaced."""
+        """Return evenly spaced indices of a sample of the images."""
         return range(0, len(self), max(len(self) // NORM_SAMPLE, 1))
 
 
 def scale_to_mean_norm(features: Iterable[Tensor]) -> float:
-    """Return the factor that gives the rows [N, C] of several images a mean norm of 20."""
+    """Return the factor that scales the rows [N, C] of several images to a mean norm of 20."""
     norms = torch.cat([torch.zeros(0), *(rows.norm(dim=1) for rows in features)])
     mean = norms.mean().item() if len(norms) else 0.0
     return MEAN_NORM / mean if mean > 0 else 1.0
 
 
 def collect_regions(context: FittingContext) -> TrainingRegions:
-    """Return the regions of the training split; features that are not on disk are computed."""
+    """Return the regions of the training split. Features that are not on disk are computed."""
     folder = RegionFeatureFolder(context)
     files, objects, logged_at = [], [], time.monotonic()
     for image, target in _training_images(context.data):
@@ -103,12 +103,12 @@ def collect_regions(context: FittingContext) -> TrainingRegions:
 class RegionFeatureFolder:
     """Folder with one file of region features per image, named by a digest of the image and its regions.
 
-    For the SVMs a file has fc7 of all regions, and that of the objects once more on its own. For the box regression it
-    has the deepest feature map of the few proposals near an object. Without SVMs only the latter are computed. Arrays
-    are float16 with a common factor: 2000 regions with 4096 channels take 16 MB.
+    For the SVMs, a file contains fc7 of all regions, and separately fc7 of the objects. For the box regression, it
+    contains the deepest feature map of the few proposals near an object. Without SVMs, only the latter are computed.
+    Arrays are float16 with a common factor: 2000 regions with 4096 channels take 16 MB.
 
     Args:
-        context: a fine-tuned `RCNN`, and the folder that contains the folder of this network.
+        context: context with a fine-tuned `RCNN` and the parent folder of this network's folder.
 
     Attributes:
         path: the folder of this network.
@@ -118,14 +118,14 @@ class RegionFeatureFolder:
     def __init__(self, context: FittingContext) -> None:
         self.pipeline, self.trainer = context.pipeline, context.trainer
         network = context.pipeline.network
-        assert isinstance(network, RCNN)  # no other model has layers of these stages
+        assert isinstance(network, RCNN)  # only RCNN has layers of these stages
         self.network = network
         self.with_svms = "svm" in self.network.fitted_layers
         self.path = context.folder / self._fingerprint()
         self.computed = 0
 
     def file_of(self, image: Tensor, target: Target) -> tuple[Path, Objects]:
-        """Return the file of an image uint8 [3, H, W], written if needed, and its objects in the network's input."""
+        """Return the file of an image uint8 [3, H, W], created if missing, and its objects in the network's input."""
         geometry = self.pipeline.preprocessing.geometry(*image.shape[-2:])
         (resized,) = DetectionPreprocessing.resize_targets([target], [geometry])
         (objects,) = split_targets([resized], self.network.num_classes)
@@ -137,12 +137,12 @@ class RegionFeatureFolder:
         if not zipfile.is_zipfile(path):  # missing or truncated
             arrays = self._compute(image, regions, objects)
             with atomic_write(path) as file:
-                np.savez(file, **arrays)  # type: ignore[arg-type]  # numpy's stubs take the names for its own options
+                np.savez(file, **arrays)  # type: ignore[arg-type]  # NumPy stubs take the names for options
             self.computed += 1
         return path, objects
 
     def _compute(self, image: Tensor, regions: Tensor, objects: Objects) -> dict[str, NDArray[Any]]:
-        """Return the arrays of an image's file; its objects are the first of the regions."""
+        """Return the arrays of an image's file. The first regions are the objects."""
         own = len(objects.boxes)
         pairs = own + regression_pairs(regions[own:], objects, self.network.box_regression_options.iou)[0]
         if not self.with_svms:
@@ -182,14 +182,14 @@ def _training_images(data: VisionData) -> Iterator[tuple[Tensor, Target]]:
         batch_size=data.batch_size,
         num_workers=data.num_workers,
         collate_fn=list,
-        worker_init_fn=WorkerInit(0),  # proposals may have to be searched
+        worker_init_fn=WorkerInit(0),  # proposals may have to be computed
     )
     for items in loader:
         yield from items
 
 
 def _pack(values: Tensor) -> tuple[NDArray[np.float16], NDArray[np.float32]]:
-    """Return values as float16 within -1..1 and their factor, so that none is too large or too small for float16."""
+    """Return values as float16 within -1..1 and their factor, so that they are in the range of float16."""
     values = values.float().cpu()
     unit = values.abs().max() if values.numel() else torch.ones(())
     unit = torch.where(unit > 0, unit, 1.0)

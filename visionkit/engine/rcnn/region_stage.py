@@ -1,4 +1,4 @@
-"""Base of R-CNN's fitting stages, which share the features of the training regions."""
+"""Base class of R-CNN's fitting stages, which share the features of the training regions."""
 
 from torch import Tensor
 
@@ -9,7 +9,7 @@ from visionkit.models.detection.rcnn.rcnn import RCNN
 
 
 class RegionFittingStage(FittingStage):
-    """A stage that fits a linear layer of R-CNN to features of the regions of all training images."""
+    """Base class of stages that fit a linear layer of R-CNN to region features of all training images."""
 
     def key(self, context: FittingContext) -> str:
         """Return a digest of the regions' features and the options of the stage."""
@@ -25,12 +25,12 @@ class RegionFittingStage(FittingStage):
         raise NotImplementedError
 
     def fit_regions(self, regions: TrainingRegions, network: RCNN) -> tuple[Tensor, Tensor]:
-        """Return weight and bias of the network's layer of this stage."""
+        """Return weight and bias of the layer of this stage."""
         raise NotImplementedError
 
 
 def rcnn_of(context: FittingContext) -> RCNN:
     """Return the fine-tuned network."""
     network = context.pipeline.network
-    assert isinstance(network, RCNN)  # no other model has layers of these stages
+    assert isinstance(network, RCNN)  # only RCNN has layers of these stages
     return network

@@ -1,4 +1,4 @@
-"""R-CNN's linear SVMs: one per class, on hard negatives (Girshick et al. 2013, section 2.3)."""
+"""R-CNN's linear SVMs, one per class, trained on hard negatives (Girshick et al. 2013, section 2.3)."""
 
 import logging
 import warnings
@@ -17,16 +17,16 @@ from visionkit.models.detection.rcnn.rcnn import RCNN
 from visionkit.models.detection.rcnn.training_rules import negatives
 
 POSITIVE_WEIGHT = 2.0
-"""Weight of an object in the loss, that of a negative is 1 (the author's code)."""
+"""Weight of an object in the loss. The weight of a negative is 1 (from the author's code)."""
 BIAS_FEATURE = 10.0
-"""Value of the constant feature whose weight gives the bias (the author's code)."""
+"""Value of the constant feature whose weight gives the bias (from the author's code)."""
 
 logger = logging.getLogger("visionkit")
 
 
 @fitting_stages.register("svm")
 class LinearSVMs(RegionFittingStage):
-    """A linear SVM per class on fc7: its objects against regions that hardly overlap them."""
+    """Linear SVM per class on fc7, which separates its objects from regions with little overlap."""
 
     def check(self) -> None:
         """See `FittingStage.check`.
@@ -66,14 +66,14 @@ def train_svm(positives: Tensor, negatives: Tensor, cost: float) -> LinearSVM:
     Args:
         positives: [P, C], at least one.
         negatives: [N, C], at least one.
-        cost: weight of the hinge loss against the squared norm of the weights.
+        cost: weight of the hinge loss relative to the squared norm of the weights.
     """
     svm = _linear_svc()(
         C=cost, loss="hinge", class_weight={1: POSITIVE_WEIGHT}, intercept_scaling=BIAS_FEATURE, random_state=0
     )
     labels = np.concatenate([np.ones(len(positives)), -np.ones(len(negatives))])
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about the number of iterations: nearly equal features need many
+        warnings.simplefilter("ignore")  # convergence warning: nearly equal features need many iterations
         svm.fit(torch.cat([positives, negatives]).numpy(), labels)
     return torch.from_numpy(svm.coef_[0]).float(), float(svm.intercept_[0])
 
