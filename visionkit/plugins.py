@@ -1,9 +1,9 @@
-"""Code from outside the package that registers models, backbones, formats, transforms, metrics and losses.
+"""Plugins: external code that registers models, backbones, formats, transforms, metrics and losses.
 
-There are two kinds of plugins. An installed package announces its modules by entry points of the group
-`visionkit.plugins`. A single Python file is named by the user, in a recipe (`plugins: [my_model.py]`) or on the command
-line (`--plugin my_model.py`). Installed plugins are imported when a name is looked up that visionkit does not have.
-Files are imported only where the user names them. A checkpoint never imports a plugin.
+There are two kinds of plugins. An installed package declares its modules by entry points of the group
+`visionkit.plugins`. The user names a single Python file in a recipe (`plugins: [my_model.py]`) or on the command line
+(`--plugin my_model.py`). Installed plugins are imported when a name is looked up that visionkit does not have. Files
+are imported only if the user names them. A checkpoint never imports a plugin.
 """
 
 import functools
@@ -19,35 +19,36 @@ from types import ModuleType
 from visionkit.errors import ConfigError
 
 GROUP = "visionkit.plugins"
-"""Group of the entry points; the value of each is a module."""
+"""Group of the entry points. The value of each entry point is a module."""
 
 PACKAGE = __name__.partition(".")[0]
 
 logger = logging.getLogger("visionkit")
 
 _registering: dict[str, None] = {}
-"""Modules outside the package that have registered something, in order."""
+"""Modules outside the package that have registered entries, in order."""
 
 
 def installed_plugins() -> list[str]:
-    """Return the modules that installed packages announce, without importing them."""
+    """Return the plugin modules of installed packages without importing them."""
     return sorted({entry.module for entry in importlib.metadata.entry_points(group=GROUP)})
 
 
 @functools.cache
 def import_installed() -> None:
-    """Import the plugins of installed packages, once. One that cannot be imported is reported and left out."""
+    """Import the plugins of installed packages once. A plugin that cannot be imported is skipped with a warning."""
     for module in installed_plugins():
         try:
             importlib.import_module(module)
-        except Exception as error:  # whatever is wrong with it, other names must still be found
+        except Exception as error:  # other names must be found whatever the error is
             logger.warning("the installed plugin %s cannot be imported: %s: %s", module, type(error).__name__, error)
 
 
 def import_file(path: Path) -> ModuleType:
-    """Import a plugin from a Python file, once, as a module that has the file's name.
+    """Import a plugin once from a Python file, as a module with the name of the file.
 
-    The file's folder is added to the end of `sys.path`: its neighbors can be imported, and loader processes find it.
+    The file's folder is added to the end of `sys.path`, so that the plugin can import neighboring files, and loader
+    processes can import the plugin.
 
     Raises:
         ConfigError: the file does not exist, has the name of another module, or fails when it is imported.
@@ -76,10 +77,10 @@ def import_file(path: Path) -> ModuleType:
 
 
 def module_name(path: Path) -> str:
-    """Return the name under which a plugin file is imported.
+    """Return the module name under which a plugin file is imported.
 
     Raises:
-        ConfigError: it is not a Python file with a name that can be imported, or does not exist.
+        ConfigError: the file does not exist or is not a Python file with an importable name.
     """
     if path.suffix != ".py" or not path.stem.isidentifier():
         raise ConfigError(f"a plugin is a Python file with a name that can be imported (my_model.py), not {path}")
@@ -89,18 +90,18 @@ def module_name(path: Path) -> str:
 
 
 def note_registration(module: str) -> None:
-    """Remember that `module` has registered something, if it is not part of visionkit."""
+    """Record that `module` has registered an entry, if it is not part of visionkit."""
     if module.partition(".")[0] != PACKAGE:
         _registering[module] = None
 
 
 def registering_modules() -> list[str]:
-    """Return the modules outside visionkit that have registered something in this process, for checkpoints."""
+    """Return the modules outside visionkit that have registered entries in this process, for checkpoints."""
     return list(_registering)
 
 
 def how_to_import(recorded: Iterable[str]) -> str:
-    """Return what to do about plugins that a checkpoint was written with and that are not imported; "" if all are."""
+    """Return instructions for importing the missing plugins of a checkpoint; "" if none is missing."""
     missing = [module for module in recorded if module not in _registering]
     if not missing:
         return ""
@@ -120,6 +121,6 @@ def _file_of(module: ModuleType) -> Path | None:
 
 
 def _is_installed(name: str, path: Path) -> bool:
-    """Return whether `import name` would import something else than the file at `path`."""
+    """Return whether `import name` would import a module other than the file at `path`."""
     spec = importlib.util.find_spec(name)
     return spec is not None and (spec.origin is None or Path(spec.origin).resolve() != path)

@@ -1,4 +1,4 @@
-"""Registries: a class or function is registered by a decorator and looked up by its name."""
+"""Registries of classes and functions, which are registered by a decorator and looked up by name."""
 
 import difflib
 import importlib
@@ -14,13 +14,13 @@ T = TypeVar("T")
 
 
 class Registry(Generic[T]):
-    """A named collection that is filled by decorators.
+    """Collection of classes or functions by name, which are registered by a decorator.
 
     Args:
-        kind: what it holds, in the singular, for error messages ("backbone").
-        package: dotted name of the package whose modules register entries. A lookup imports the module that the name
-            begins with (`fcn` for "fcn8s"), and all modules if the entry is not there. The plugins of installed
-            packages are imported last, see `visionkit.plugins`.
+        kind: kind of the entries in the singular, for error messages ("backbone").
+        package: dotted name of the package whose modules register entries. A lookup imports the module whose name
+            is a prefix of the entry's name (`fcn` for "fcn8s"), and all modules if the entry is not found. The
+            plugins of installed packages are imported last; see `visionkit.plugins`.
 
     Example:
         >>> from visionkit.registry import Registry
@@ -40,10 +40,10 @@ class Registry(Generic[T]):
     def register(self, *names: str) -> Callable[[T], T]:
         """Return a decorator that registers a class or function under each of `names`.
 
-        The same definition may be registered again, as when a cell of a notebook is run twice.
+        The same definition may be registered again, for example if a notebook cell is run twice.
 
         Raises:
-            ConfigError: the name belongs to another definition.
+            ConfigError: another definition is registered under the name.
         """
 
         def enter(entry: T) -> T:
@@ -61,7 +61,7 @@ class Registry(Generic[T]):
         return enter
 
     def get(self, name: str) -> T:
-        """Return the entry called `name`; an unknown name raises ConfigError with the nearest ones."""
+        """Return the entry `name`. An unknown name raises ConfigError with the nearest known names."""
         if name not in self:
             raise ConfigError(f"unknown {self.kind} {name!r}{suggest(name, self._entries)}")
         return self._entries[name]
@@ -84,7 +84,7 @@ class Registry(Generic[T]):
         return sum(1 for _ in self)
 
     def _import_modules_like(self, name: str) -> None:
-        """Import modules that `name` begins with until one registers it: loading one model should not import all."""
+        """Import modules whose name is a prefix of `name` until one registers it, to avoid importing all modules."""
         like = [module for module in self._modules() if name.startswith(module.rpartition(".")[2])]
         for module in sorted(like, key=lambda module: len(module.rpartition(".")[2]), reverse=True):
             importlib.import_module(module)
@@ -92,13 +92,13 @@ class Registry(Generic[T]):
                 return
 
     def _import_package(self) -> None:
-        """Import every module of the package once, so that their decorators run."""
+        """Import every module of the package once, which runs their decorators."""
         modules, self._package = self._modules(), None
         for module in modules:
             importlib.import_module(module)
 
     def _modules(self) -> list[str]:
-        """Return the dotted names of the package's modules; none if all have been imported."""
+        """Return the dotted names of the package's modules; empty if all have been imported."""
         if self._package is None:
             return []
         package = importlib.import_module(self._package)
@@ -106,19 +106,19 @@ class Registry(Generic[T]):
 
 
 def _module(entry: object) -> str:
-    """Return the module that defines a class or function, of any other object that of its class."""
+    """Return the module that defines a class or function, or the class of any other object."""
     return (entry if isinstance(entry, (type, FunctionType)) else type(entry)).__module__
 
 
 def _is_redefined(first: object, second: object) -> bool:
-    """Return whether both are the same class or function, defined again."""
+    """Return whether both are definitions of the same class or function."""
     if not isinstance(first, (type, FunctionType)) or not isinstance(second, (type, FunctionType)):
         return False
     return (first.__module__, first.__qualname__) == (second.__module__, second.__qualname__)
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
-    """Return a phrase that leads from a mistyped `name` to known ones: the nearest, or else the first few."""
+    """Return a phrase with the known names nearest to a mistyped `name`, or with the first few known names."""
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=3)
     if near:

@@ -1,9 +1,9 @@
-"""Text of messages."""
+"""Formatting of messages."""
 
 from collections.abc import Sequence
 
 
 def format_list(names: Sequence[str], most: int = 8) -> str:
-    """Return the first `most` names, separated by commas, and how many more there are."""
+    """Return the first `most` names, separated by commas, and the number of further names."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more

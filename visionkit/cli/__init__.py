@@ -1,1 +1,1 @@
-"""The command line; importing it does not import torch."""
+"""Command line. Importing this package does not import torch."""

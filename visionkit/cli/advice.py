@@ -1,4 +1,4 @@
-"""How well pretrained weights fit a data set, and the commands to train with, for `visionkit transfer advise`."""
+"""Advice on pretrained weights for a dataset, with training commands, for `visionkit transfer advise`."""
 
 import shlex
 from collections.abc import Iterator, Sequence
@@ -27,11 +27,11 @@ HEAD, FINETUNE = "transfer_head", "transfer_finetune"
 
 @dataclass(frozen=True)
 class Case:
-    """One of the four cases.
+    """One of the four cases of transfer learning.
 
     Attributes:
-        name: in words.
-        reason: what to do and why.
+        name: description of the case.
+        reason: advice with its reason.
         classifier: recipe and words for a classifier.
         other: words for the recipes of the other tasks.
     """
@@ -68,18 +68,18 @@ CASES: dict[tuple[bool, bool], Case] = {
         ("model.backbone.norm=frozen", "model.backbone.frozen_stages=0"),
     ),
 }
-"""By two answers: are there many images, and is their domain similar?"""
+"""Cases by two booleans: whether the dataset is large, and whether its domain is similar."""
 
 HEAD_FIRST = ("model.backbone.frozen_stages=all", "unfreeze=[{epoch: 5, frozen_stages: 2, warmup_steps: 100}]")
-"""Train the head first, then all but the first two stages."""
+"""Overrides that train the head first, then all stages except the first two."""
 
 
 def advise(recipe: dict[str, Any], words: Sequence[str]) -> int:
-    """Print which case of transfer the card is, the numbers behind it, and the commands to use.
+    """Print the transfer case of a card, the statistics that determine it, and the commands to use.
 
     Args:
-        recipe: the composed recipe, of `words` and of a shipped recipe where they name none.
-        words: as typed.
+        recipe: recipe composed of `words`, with a shipped recipe if they include none.
+        words: the words of the command line.
     """
     show_progress_messages()
     backbone = instantiate(create_backbone, recipe["model"]["backbone"], "model.backbone")
@@ -119,12 +119,12 @@ def _about_domain(statistics: Any, backbone: Any) -> Iterator[str]:
 
 
 def _verdict(statistics: Any, task: str, start: Sequence[str], common: Sequence[str]) -> Iterator[str]:
-    """The case, or both that it may be, with the commands.
+    """Yield lines with the case, or with both possible cases, and the commands.
 
     Args:
-        statistics: what was measured.
-        task: of the card.
-        start: the words as they were typed.
+        statistics: statistics of the training set.
+        task: task of the card.
+        start: the words of the command line.
         common: words that every command needs.
     """
     open_ends = (
@@ -146,7 +146,7 @@ def _verdict(statistics: Any, task: str, start: Sequence[str], common: Sequence[
 
 
 def _recipe_for(task: str, case: Case) -> tuple[str, Sequence[str]]:
-    """A shipped recipe, empty if there is none, and the words that make it fit a case."""
+    """Return a shipped recipe, or "" if there is none, and the overrides for a case."""
     if task == "classification":
         return case.classifier[0], case.classifier[1:]
     usual = compose([HEAD]).values["model"]["backbone"]["name"]
@@ -157,13 +157,13 @@ def _recipe_for(task: str, case: Case) -> tuple[str, Sequence[str]]:
 
 
 def _weights(task: str, words: Sequence[str]) -> list[str]:
-    """Recipes for detection and segmentation do without pretrained weights where there are none."""
+    """Return overrides for pretrained weights, which detection and segmentation recipes may lack."""
     given = any(word.startswith("model.backbone.weights=") for word in words)
     return [] if given or task == "classification" else ["model.backbone.weights=imagenet"]
 
 
 def _size_words(recipe: dict[str, Any], task: str, native: Any) -> list[str]:
-    """A card may ask for a crop as small as its images, in which deep networks see next to nothing."""
+    """Return overrides of the input size, because a card may have a crop that is too small for deep networks."""
     asked = (recipe.get("preprocess") or {}).get("crop", native.crop)
     if task != "classification" or asked >= native.crop:
         return []
@@ -171,7 +171,7 @@ def _size_words(recipe: dict[str, Any], task: str, native: Any) -> list[str]:
 
 
 def _command(words: Sequence[str]) -> str:
-    """The command with these words; of several overrides of one key the last stays."""
+    """Return the command with the given words. Only the last of several overrides of a key is kept."""
     last = {word.partition("=")[0] if is_override(word) else word: word for word in words}
     return shlex.join(["visionkit", "fit", *last.values()])
 

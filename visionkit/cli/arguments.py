@@ -1,4 +1,4 @@
-"""What the commands' argument parsers share."""
+"""Functions shared by the argument parsers of the commands."""
 
 import argparse
 import json
@@ -16,11 +16,11 @@ def add_command(
 
     Args:
         commands: subparsers of the main parser.
-        name: of the command.
-        run: called with the parsed arguments; returns the exit status.
-        text: what the command does, in a line.
-        usage: its arguments.
-        examples: shown at the end of its help.
+        name: name of the command.
+        run: function that takes the parsed arguments and returns the exit status.
+        text: description of the command in one line.
+        usage: arguments in the usage message.
+        examples: examples at the end of the help.
     """
     parser: argparse.ArgumentParser = commands.add_parser(
         name,
@@ -31,7 +31,7 @@ def add_command(
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    # no default, or it would undo a --debug before the command
+    # no default, because it would override a --debug before the command
     parser.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help="show the traceback of errors")
     parser.set_defaults(run=run, parser=parser)
     return parser
@@ -49,7 +49,7 @@ def plugin_overrides(arguments: argparse.Namespace) -> list[str]:
 
 
 def import_plugin_files(files: list[str]) -> None:
-    """Import the plugins that the user has named, on the command line or in a recipe."""
+    """Import the plugins that the user names on the command line or in a recipe."""
     from visionkit.plugins import import_file
 
     for file in files:

@@ -1,4 +1,4 @@
-"""What `visionkit data` does with a card: check, download, proposals and anchors."""
+"""Actions of `visionkit data` on a card: check, download, proposals and anchors."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +12,7 @@ from visionkit.errors import ConfigError
 
 
 def check(recipe: dict[str, Any]) -> int:
-    """Read every split of a card and print a report; return 1 if images are missing or broken."""
+    """Read every split of a card, and print a report. Return 1 if images are missing or broken."""
     from visionkit.cli.config.build import build_data
     from visionkit.data.stats.check import check as check_dataset
 
@@ -29,12 +29,12 @@ def check(recipe: dict[str, Any]) -> int:
 
 
 def proposals(recipe: dict[str, Any], *, mode: str | None = None, split: str | None = None) -> int:
-    """Search proposals for the images of a card, keep them for training, and print their recall.
+    """Compute proposals for the images of a card, store them for training, and print their recall.
 
     Args:
         recipe: the composed card.
-        mode: of selective search, instead of the card's.
-        split: the only split to search; None searches all.
+        mode: mode of selective search, which replaces that of the card.
+        split: split to process; None processes all splits.
     """
     from visionkit.cli.config.build import build_data
     from visionkit.data.proposals.recall_report import measure_proposals, summarize_proposals
@@ -55,7 +55,7 @@ def proposals(recipe: dict[str, Any], *, mode: str | None = None, split: str | N
 
 
 def anchors(recipe: dict[str, Any], *, count: int = 5, size: int = 416) -> int:
-    """Print the anchor shapes that fit the objects of the training split best, as a line of a recipe.
+    """Print the anchor shapes that best fit the objects of the training split, as a line of a recipe.
 
     Args:
         recipe: the composed card.
@@ -89,7 +89,7 @@ def anchors(recipe: dict[str, Any], *, count: int = 5, size: int = 416) -> int:
 
 
 def download(recipe: dict[str, Any]) -> int:
-    """Download the files that a card lists, verify and unpack them."""
+    """Download, verify and unpack the files that a card lists."""
     from visionkit.data.io.download import download as fetch
 
     show_progress_messages()
@@ -106,4 +106,4 @@ TOOLS: dict[str, Callable[..., int]] = {
     "proposals": proposals,
     "anchors": anchors,
 }
-"""By action of `visionkit data`; each takes the composed card and the action's options."""
+"""Functions by action of `visionkit data`. Each takes the composed card and the options of the action."""

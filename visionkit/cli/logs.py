@@ -1,4 +1,4 @@
-"""Messages on the terminal."""
+"""Log messages on the terminal."""
 
 import logging
 import warnings
@@ -7,17 +7,17 @@ from rich.console import Console
 from rich.logging import RichHandler
 
 EXPECTED = (
-    ".*does not have many workers.*",  # the recipe says how many
+    ".*does not have many workers.*",  # the recipe sets the number
     ".*is smaller than the logging interval.*",
-    ".*exists and is not empty.*",  # the run folder, which has the recipe in it
-    ".*in eval mode at the start of training.*",  # frozen BatchNorm; the log says what trains
+    ".*exists and is not empty.*",  # the run folder, which contains the recipe
+    ".*in eval mode at the start of training.*",  # frozen BatchNorm; the log has the trainable parameters
     ".*LeafSpec.*",
 )
-"""Patterns of Lightning's warnings about what is intended."""
+"""Patterns of Lightning's warnings about intended behavior."""
 
 
 def show_progress_messages() -> None:
-    """Print visionkit's own messages from INFO, and Lightning's from WARNING."""
+    """Print messages of visionkit at level INFO and above, and those of Lightning at level WARNING and above."""
     own = logging.getLogger("visionkit")
     if not own.handlers:
         handler = RichHandler(console=Console(stderr=True), show_time=False, show_path=False)

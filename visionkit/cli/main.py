@@ -1,4 +1,4 @@
-"""The `visionkit` command. Importing this imports neither torch nor Lightning, so help and mistakes need no waiting."""
+"""The `visionkit` command. This module does not import torch or Lightning, so that help and errors appear quickly."""
 
 import argparse
 import re
@@ -26,13 +26,13 @@ EXAMPLES = """examples:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command.
+    """Run a command.
 
     Args:
-        argv: the words after `visionkit`, None for those of the process.
+        argv: command-line arguments after `visionkit`; None uses those of the process.
 
     Returns:
-        The exit status: 0, 1 (broken data found), 2 (a mistake in the input), 130 (interrupted).
+        Exit status: 0 (success), 1 (broken data found), 2 (error in the input) or 130 (interrupted).
     """
     catalogue.forget_plugin_files()
     arguments = _parse(sys.argv[1:] if argv is None else argv)
@@ -58,7 +58,7 @@ def _interrupted() -> int:
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    """Return the arguments. Words may also follow an option, which argparse alone does not allow."""
+    """Return the parsed arguments. Words may also follow an option, which argparse alone does not allow."""
     arguments, rest = _parser().parse_known_args(_with_explicit_resume(argv))
     unknown = [word for word in rest if word.startswith("-") or not hasattr(arguments, "words")]
     if unknown:
@@ -72,7 +72,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def _with_explicit_resume(argv: Sequence[str]) -> list[str]:
-    """Return the words with `--resume=last` where no checkpoint follows, but a recipe, card or override."""
+    """Return the words with `--resume` replaced by `--resume=last` if a recipe, card or override follows it."""
     following = [*argv, ""][1:]
     return [
         "--resume=last" if word == "--resume" and (is_override(after) or after.endswith((".yaml", ".yml"))) else word

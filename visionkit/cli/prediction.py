@@ -1,4 +1,4 @@
-"""Predictions for image files, for `visionkit predict`."""
+"""Prediction on image files, for `visionkit predict`."""
 
 import json
 import logging
@@ -27,9 +27,9 @@ def predict(
     Args:
         checkpoint: path of the checkpoint.
         paths: image files and folders.
-        output: folder for the results, by default `predictions`.
-        score_threshold: lowest score of predictions that are drawn and listed (for segmentation: share of the image's
-            pixels); by default the checkpoint's.
+        output: folder for the results; None uses `predictions`.
+        score_threshold: smallest score of predictions that are drawn and listed (for segmentation, share of the image's
+            pixels); None uses that of the checkpoint.
     """
     show_progress_messages()
     pipeline = load(checkpoint)
@@ -56,7 +56,7 @@ def predict(
 
 
 def _write_images(result: Result, folder: Path, name: str) -> dict[str, str]:
-    """Write the images that a result contains, as label maps; return the files by kind, relative to `folder`."""
+    """Write the images of a result, such as label maps, and return their paths relative to `folder` by kind."""
     images = result.images()
     for kind, image in images.items():
         (folder / kind).mkdir(exist_ok=True)
@@ -65,7 +65,7 @@ def _write_images(result: Result, folder: Path, name: str) -> dict[str, str]:
 
 
 def _result_names(images: list[Path]) -> list[str]:
-    """Return a file name for each drawn image; equal names from different folders get a number."""
+    """Return a file name for each drawn image. Equal names from different folders get a number."""
     names: list[str] = []
     for image in images:
         name, copy = f"{image.stem}.png", 1

@@ -1,4 +1,4 @@
-"""Metrics of a checkpoint, or of several together, for `visionkit validate` and `visionkit test`."""
+"""Metrics of a checkpoint or an ensemble of checkpoints, for `visionkit validate` and `visionkit test`."""
 
 import json
 import logging
@@ -26,11 +26,11 @@ def score(checkpoints: list[str], words: list[str], split: str, output: str | No
     """Score a split, print the tables, and write metrics.json and predictions.json.
 
     Args:
-        checkpoints: paths; the predictions of several are combined.
-        words: cards and overrides to merge into the recipe inside each checkpoint. The data and the trainer are
-            those of the first.
-        split: "val" or "test". If the card has no test split, val is scored instead, with a warning.
-        output: folder for the files; None puts it beside the first checkpoint.
+        checkpoints: paths of checkpoints. The predictions of several checkpoints are combined.
+        words: cards and overrides to merge into the recipe of each checkpoint. The first checkpoint defines data
+            and trainer.
+        split: "val" or "test". If the card has no test split, val is scored with a warning.
+        output: folder for the files; None uses a folder beside the first checkpoint.
     """
     show_progress_messages()
     members, recipes = zip(*[_load(checkpoint, words) for checkpoint in checkpoints], strict=True)
@@ -51,7 +51,7 @@ def score(checkpoints: list[str], words: list[str], split: str, output: str | No
 
 
 def _load(checkpoint: str, words: list[str]) -> tuple[Task, Layer]:
-    """Return the task of a checkpoint with the inference and evaluation options of the words, and the recipe."""
+    """Return the task of a checkpoint, with the inference and evaluation options of the words, and its recipe."""
     task = Task.load_from_checkpoint(checkpoint)
     layer = compose(words, onto=task.recipe)
     check(layer)
@@ -63,7 +63,7 @@ def _load(checkpoint: str, words: list[str]) -> tuple[Task, Layer]:
 
 
 def _ensemble(members: Sequence[Task]) -> Task:
-    """Return a task that scores the combined predictions of several, as the first is scored."""
+    """Return a task that scores the combined predictions of several tasks with the evaluation of the first."""
     first = members[0]
     return type(first)(make_ensemble([member.model_pipeline for member in members]), **first.options).eval()
 

@@ -25,12 +25,12 @@ logger = logging.getLogger("visionkit")
 
 
 def train(recipe: dict[str, Any], *, name: str, resume: str | None = None) -> int:
-    """Train a recipe, and print the results, the best checkpoint and the next command.
+    """Train a model from a recipe, and print the results, the best checkpoint and the next command.
 
     Args:
         recipe: the composed recipe.
-        name: of the recipe; its runs are in `runs/<name>/`.
-        resume: a checkpoint to continue from, "last" for that of the newest run, None to start a new run.
+        name: name of the recipe. Its runs are in `runs/<name>/`.
+        resume: checkpoint to continue from; "last" uses that of the newest run, and None starts a new run.
     """
     show_progress_messages()
     checkpoint = resumed_checkpoint(name, resume)
@@ -58,7 +58,7 @@ def train(recipe: dict[str, Any], *, name: str, resume: str | None = None) -> in
 
 
 def run_folder(name: str) -> Path:
-    """Return a new folder for this run. Only the first process makes one; the others write nothing."""
+    """Return a new folder for this run. Only the first process creates it. The other processes write no files."""
     return new_run_folder(name) if is_first_process() else Path("runs") / name / "0"
 
 
@@ -68,13 +68,13 @@ def is_first_process() -> bool:
 
 
 def destroy_process_group() -> None:
-    """Stop the threads of a distributed run; threads of gloo that still run at exit can abort the process."""
+    """Stop the threads of a distributed run. Gloo threads that still run at exit can abort the process."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
 
 
 def resumed_checkpoint(name: str, resume: str | None) -> Path | None:
-    """Return the checkpoint that `--resume` means."""
+    """Return the checkpoint that `--resume` selects."""
     if resume is None:
         return None
     path = latest_checkpoint(name) if resume == "last" else Path(resume)
@@ -88,7 +88,7 @@ def _optional(kind: type, recipe: dict[str, Any], key: str) -> Any:
 
 
 def _each(kind: type, recipe: dict[str, Any], key: str) -> list[Any]:
-    """Return the entries of a section that is a list; a single one needs no brackets."""
+    """Return the entries of a section that is a list. A single entry may be given without a list."""
     entries = recipe.get(key) or []
     return [
         instantiate(kind, values, f"{key}.{index}")

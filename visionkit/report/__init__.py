@@ -1,1 +1,1 @@
-"""Output for people: tables of metrics and images with predictions drawn into them."""
+"""Tables of metrics, and images with drawn predictions."""

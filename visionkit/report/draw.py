@@ -1,4 +1,4 @@
-"""Predictions drawn on images."""
+"""Drawing of predictions on images."""
 
 import functools
 
@@ -16,19 +16,19 @@ Color = tuple[int, int, int]
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 MAX_CLASSES = 3
-"""Number of classes that are named under an image."""
+"""Largest number of classes that are listed under an image."""
 
 
 @functools.singledispatch
 def draw(result: Result, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return a copy of an image with a result drawn into it.
+    """Return a copy of an image with a result drawn on it.
 
     Args:
         result: result of a pipeline for the image.
-        image: uint8 [H, W, 3], RGB; not changed.
+        image: RGB image, uint8 [H, W, 3]. It is not changed.
 
     Returns:
-        uint8 [H', W, 3]; higher than the image by a strip of text for classes and masks.
+        Image uint8 [H', W, 3], which is the height of a text strip larger than the input for classes and masks.
 
     Raises:
         NotImplementedError: results of this type cannot be drawn.
@@ -47,7 +47,7 @@ def draw(result: Result, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 @draw.register
 def draw_detections(result: DetectionResult, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Draw boxes with class names and scores, and masks if the result has them."""
+    """Draw boxes with class names and scores, and masks if there are any."""
     if not len(result):
         return image.copy()
     scale = _scale(image)
@@ -60,14 +60,14 @@ def draw_detections(result: DetectionResult, image: NDArray[np.uint8]) -> NDArra
     drawn = Image.fromarray(canvas.permute(1, 2, 0).numpy())
     font = _font(_font_size(scale))
     texts = [f"{name} {score:.2f}" for name, score in zip(result.names, result.scores, strict=True)]
-    for box, text, color in reversed([*zip(result.boxes, texts, colors, strict=True)]):  # the best are on top
+    for box, text, color in reversed([*zip(result.boxes, texts, colors, strict=True)]):  # the highest scores on top
         _draw_label(drawn, (float(box[0]), float(box[1])), text, color, font)
     return np.array(drawn)  # a copy, because Pillow's pixels are read-only
 
 
 @draw.register
 def draw_classes(result: ClassificationResult, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Add a strip under the image with the classes of the highest scores, one per line."""
+    """Add a strip below the image with the classes of the highest scores, one per line."""
     size = _font_size(_scale(image))
     lines = [f"{name} {score:.2f}" for name, score in zip(result.names[:MAX_CLASSES], result.scores, strict=False)]
     strip = Image.new("RGB", (image.shape[1], round(1.4 * size * max(len(lines), 1))))
@@ -103,7 +103,7 @@ def _draw_label(image: Image.Image, corner: tuple[float, float], text: str, colo
 
 
 def _legend(entries: list[tuple[str, tuple[int, ...]]], width: int, size: int) -> NDArray[np.uint8]:
-    """Return colored squares with texts, in as many lines as needed, uint8 [h, width, 3]."""
+    """Return an image uint8 [h, width, 3] of colored squares with texts, in as many lines as needed."""
     font, gap, line = _font(size), size // 2, round(1.5 * size)
     places, x, y = [], gap, 0
     for text, _ in entries:
@@ -131,7 +131,7 @@ def _font_size(scale: float) -> int:
 
 
 def _font(size: int) -> Font:
-    """Return DejaVu Sans, which has many scripts, or the font of Pillow if it is not installed."""
+    """Return DejaVu Sans, which supports many scripts, or Pillow's font if it is not installed."""
     try:
         return ImageFont.truetype("DejaVuSans.ttf", size)
     except OSError:

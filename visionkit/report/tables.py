@@ -8,12 +8,12 @@ from visionkit.metrics.results import MetricResults
 
 
 def number(value: float) -> str:
-    """Return a value with four decimals, or n/a for one that is not defined."""
+    """Return a value with four decimals, or n/a if it is undefined."""
     return "n/a" if math.isnan(value) else f"{value:.4f}"
 
 
 def overall_table(results: MetricResults, title: str) -> Table:
-    """Return a table of the metrics over all classes, one row each."""
+    """Return a table of the metrics over all classes, with one row per metric."""
     table = Table("metric", "value", title=title)
     for name, value in results.overall.items():
         table.add_row(name, number(value))
@@ -21,7 +21,7 @@ def overall_table(results: MetricResults, title: str) -> Table:
 
 
 def class_table(results: MetricResults, class_names: list[str]) -> Table:
-    """Return a table of the metrics per class: one row per class, one column per metric."""
+    """Return a table of the metrics per class, with one row per class and one column per metric."""
     table = Table("class", *results.per_class)
     for class_name in class_names:
         table.add_row(class_name, *(number(values[class_name]) for values in results.per_class.values()))

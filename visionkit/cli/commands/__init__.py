@@ -1,1 +1,1 @@
-"""One file per command: its arguments, and the checks that need no torch. The work is done by the modules beside."""
+"""Arguments of each command, and checks that do not need torch. The modules of `visionkit.cli` do the work."""

@@ -17,11 +17,11 @@ EXAMPLES = """examples:
   visionkit data anchors data/bccd.yaml --count 5 --size 416           shapes for model.anchors of yolov2
 """
 OPTIONS = {"mode": "proposals", "split": "proposals", "count": "anchors", "size": "anchors"}
-"""The action that each option is for."""
+"""Action of each option."""
 
 
 def add(commands: Any) -> None:
-    """Add the command's parser."""
+    """Add the parser of the command."""
     text = "check or download the data of a card, search proposals, choose anchors"
     parser = add_command(commands, "data", run, text, USAGE, EXAMPLES)
     parser.add_argument("action", choices=ACTIONS)
@@ -34,7 +34,7 @@ def add(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Check the card, then do what was asked for."""
+    """Check the card, and run the action."""
     card = compose([*arguments.words, *plugin_overrides(arguments)])
     check_data(card)
     options = {name: value for name in OPTIONS if (value := vars(arguments)[name]) is not None}

@@ -18,7 +18,7 @@ EXAMPLES = """examples:
 SPLITS = {"validate": "val", "test": "test"}
 CHECKPOINT_SUFFIX = ".ckpt"
 SECTIONS = ("data", "inference", "evaluation", "trainer")
-"""The sections of a recipe that can be changed for a trained model; the others are part of the checkpoint."""
+"""Sections of a recipe that can be changed for a trained model. The other sections are part of the checkpoint."""
 
 
 def add(commands: Any) -> None:
@@ -36,10 +36,10 @@ def add(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Check the words, then score."""
+    """Check the words, and score the checkpoint."""
     more = [word for word in arguments.words if word.endswith(CHECKPOINT_SUFFIX) and not is_override(word)]
     words = [word for word in arguments.words if word not in more]
-    _check(words)  # mistakes are found before the checkpoint is opened, which imports torch
+    _check(words)  # before the checkpoint is opened, which imports torch
     files = [word for word in words if not is_override(word)]
     import_plugin_files(compose([*files, *plugin_overrides(arguments)]).values.get("plugins", []))
     words = [*words, *plugin_overrides(arguments)]
@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _check(words: Sequence[str]) -> None:
-    """Refuse overrides of what is part of the checkpoint."""
+    """Raise ConfigError for overrides of sections that are part of the checkpoint."""
     for word in filter(is_override, words):
         key = word.partition("=")[0]
         if key.split(".")[0] not in SECTIONS:

@@ -21,7 +21,7 @@ EXAMPLES = """examples:
 
 
 def add(commands: Any) -> None:
-    """Add the command's parser."""
+    """Add the parser of the command."""
     parser = add_command(commands, "fit", run, "train a model", USAGE, EXAMPLES)
     parser.add_argument("words", nargs="+", metavar="RECIPE | CARD | key=value", help=WORDS_HELP)
     parser.add_argument(
@@ -32,7 +32,7 @@ def add(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Check the recipe, then train."""
+    """Check the recipe, and train the model."""
     name = _run_name(arguments.words)
     recipe = compose([*arguments.words, *plugin_overrides(arguments)])
     check(recipe)
@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _run_name(words: Sequence[str]) -> str:
-    """Return the name of the run's folder: that of the first file."""
+    """Return the name of the run's folder, which is that of the first file."""
     files = [word for word in words if not is_override(word)]
     if not files:
         raise ConfigError("fit needs a recipe: visionkit list recipes")

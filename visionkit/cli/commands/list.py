@@ -1,4 +1,4 @@
-"""`visionkit list`: names with a line on each, read from source and YAML without importing torch."""
+"""`visionkit list`: names with a summary of each, read from source and YAML without importing torch."""
 
 import argparse
 from collections.abc import Callable, Sequence
@@ -20,7 +20,7 @@ Listing = dict[str, str]
 
 
 def add(commands: Any) -> None:
-    """Add the command's parser."""
+    """Add the parser of the command."""
     usage = f"[{'|'.join(KINDS)}] [--plugin FILE.py]"
     parser = add_command(commands, "list", run, "list models, backbones, recipes and more", usage, EXAMPLES)
     parser.add_argument("kind", nargs="?", choices=list(KINDS), help="what to list; everything by default")
@@ -28,7 +28,7 @@ def add(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the names; plugins are read, not imported."""
+    """Print the names. Plugins are read, not imported."""
     for file in arguments.plugin:
         add_plugin_file(Path(file))
     print_listing([arguments.kind] if arguments.kind else list(KINDS))
@@ -40,7 +40,7 @@ def _from_registry(name: str) -> Callable[[], Listing]:
 
 
 def _summary(entry: Entry) -> str:
-    """Return the first line of the docstring, and the plugin that the entry is from."""
+    """Return the first line of the docstring and the plugin of the entry."""
     origin = f"[plugin {entry.plugin}]" if entry.plugin else ""
     return f"{entry.definition.summary}  {origin}".strip()
 
@@ -66,11 +66,11 @@ KINDS: dict[str, Callable[[], Listing]] = {
     "optimizers": _from_registry("optimizers"),
     "schedules": _from_registry("schedules"),
 }
-"""What can be listed, and where its names come from."""
+"""Functions that return the listing of each kind."""
 
 
 def print_listing(kinds: Sequence[str]) -> None:
-    """Print each kind as a heading with its names below."""
+    """Print a heading for each kind, followed by its names."""
     for kind in kinds:
         print(f"{kind}:")
         listed = sorted(KINDS[kind]().items())

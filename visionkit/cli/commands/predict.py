@@ -13,7 +13,7 @@ EXAMPLES = """examples:
 
 
 def add(commands: Any) -> None:
-    """Add the command's parser."""
+    """Add the parser of the command."""
     parser = add_command(commands, "predict", run, "predict on your own images", USAGE, EXAMPLES)
     parser.add_argument("checkpoint", metavar="CKPT", help="a checkpoint that fit has written")
     parser.add_argument("words", nargs="+", metavar="IMAGE | FOLDER", help="image files, and folders of them")
@@ -24,7 +24,7 @@ def add(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Import the plugins, then predict."""
+    """Import the plugins, and predict on the images."""
     import_plugin_files(arguments.plugin)
     from visionkit.cli.prediction import predict
 

@@ -17,7 +17,7 @@ DEFAULT_RECIPE = "transfer_head"
 
 
 def add(commands: Any) -> None:
-    """Add the command's parser."""
+    """Add the parser of the command."""
     parser = add_command(commands, "transfer", run, "how to use pretrained weights for a card", USAGE, EXAMPLES)
     parser.add_argument("action", choices=["advise"])
     parser.add_argument("words", nargs="+", metavar="RECIPE | CARD | key=value", help=WORDS_HELP)
@@ -25,7 +25,7 @@ def add(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Check the recipe and the card, then compare the images with those of the pretrained weights."""
+    """Check the recipe and the card, and compare the images with the training data of the pretrained weights."""
     recipe = with_default_recipe([*arguments.words, *plugin_overrides(arguments)], DEFAULT_RECIPE)
     check(recipe)
     from visionkit.cli.advice import advise

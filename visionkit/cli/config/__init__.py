@@ -1,1 +1,1 @@
-"""From the words of a command line to a checked recipe and the objects it describes."""
+"""Composition and validation of recipes, and construction of the objects that they describe."""

@@ -1,4 +1,4 @@
-"""The objects that a recipe describes: data, task and trainer."""
+"""Construction of the objects that a recipe describes: data, task and trainer."""
 
 from typing import Any
 
@@ -14,9 +14,9 @@ from visionkit.tasks import Task, tasks
 
 
 def build_data(recipe: dict[str, Any]) -> VisionData:
-    """Return the datamodule of a recipe. The types of all options are checked before a file is opened."""
+    """Return the datamodule of a recipe. The types of all options are checked before any file is opened."""
     required = None
-    if "task" in recipe:  # a card alone has no task
+    if "task" in recipe:  # a data card has no task
         multi_label = bool((recipe.get("model") or {}).get("multi_label"))
         required = tasks.get(recipe["task"]).required_annotation(multi_label)
     data: VisionData = instantiate(VisionData, recipe["data"], "data", required=required)
@@ -31,7 +31,7 @@ def build_task(recipe: dict[str, Any], data: VisionData) -> Task:
     """Return the task of a recipe with a new model for the classes of `data`."""
     model_keys = dict(recipe["model"])
     backbone_keys = dict(model_keys.pop("backbone"))
-    if model_keys.get("weights"):  # of the whole model: those of the backbone would be downloaded in vain
+    if model_keys.get("weights"):  # weights of the whole model make a download of backbone weights unnecessary
         backbone_keys["weights"] = "checkpoint"
     backbone = instantiate(create_backbone, backbone_keys, "model.backbone")
     model_class = models.get(model_keys.pop("name"))

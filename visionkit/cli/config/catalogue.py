@@ -1,4 +1,4 @@
-"""The names that visionkit and its plugins register, read from their source without importing it."""
+"""Names that visionkit and its plugins register, read from source without importing it."""
 
 import ast
 import functools
@@ -28,10 +28,10 @@ _plugin_files: dict[Path, None] = {}
 
 @dataclass(frozen=True)
 class Entry:
-    """A class or function that is registered under a name.
+    """Class or function that is registered under a name.
 
     Attributes:
-        name: its name in the registry.
+        name: name of the entry in the registry.
         definition: the class or function.
     """
 
@@ -40,16 +40,16 @@ class Entry:
 
     @property
     def plugin(self) -> str:
-        """The module that registers it if that is not part of visionkit; otherwise ""."""
+        """Module that registers the entry if it is not part of visionkit; otherwise ""."""
         module = self.definition.module.name
         return "" if module.partition(".")[0] == plugins.PACKAGE else module
 
 
 def add_plugin_file(path: Path) -> None:
-    """Show the names that a plugin file registers from now on. The file is read, not imported.
+    """Add the names that a plugin file registers to the catalogue. The file is read, not imported.
 
     Raises:
-        ConfigError: it does not exist, or is no Python file.
+        ConfigError: the file does not exist or is not a Python file.
     """
     path = path.resolve()
     if path not in _plugin_files:
@@ -59,7 +59,7 @@ def add_plugin_file(path: Path) -> None:
 
 
 def forget_plugin_files() -> None:
-    """Show no more names of plugin files."""
+    """Remove the names of plugin files from the catalogue."""
     for path in _plugin_files:
         source.ROOTS.pop(path.stem, None)
     _plugin_files.clear()
@@ -67,17 +67,17 @@ def forget_plugin_files() -> None:
 
 
 def forget() -> None:
-    """Read everything again that depends on plugins."""
+    """Clear all cached values that depend on plugins."""
     for cached in (find_module, member, registered):
         cached.cache_clear()
 
 
 @functools.cache
 def registered(registry: str) -> dict[str, Entry]:
-    """Return the entries of a registry by name, those of plugins included.
+    """Return the entries of a registry by name, including those of plugins.
 
     Args:
-        registry: a key of `REGISTRIES`.
+        registry: key of `REGISTRIES`.
     """
     variable = member(_known_module(REGISTRIES[registry][0]), REGISTRIES[registry][1])
     assert isinstance(variable, Variable)
@@ -90,14 +90,14 @@ def registered(registry: str) -> dict[str, Entry]:
 
 @functools.cache
 def _own_modules() -> tuple[Module, ...]:
-    """Return the modules of visionkit that may register something. A search for the word spares parsing the others."""
+    """Return the visionkit modules that may register entries. A text search avoids parsing the other modules."""
     root = source.ROOTS[plugins.PACKAGE]
     files = [path for path in sorted(root.rglob("*.py")) if ".register(" in path.read_text(encoding="utf-8")]
     return tuple(Module(".".join([root.name, *path.relative_to(root).with_suffix("").parts]), path) for path in files)
 
 
 def _plugin_modules() -> Iterator[Module]:
-    """Yield the modules of installed plugins, with those that they import from their own package, and plugin files."""
+    """Yield modules of installed plugins, modules that they import from their own package, and plugin files."""
     names = [*plugins.installed_plugins(), *(path.stem for path in _plugin_files)]
     waiting = [found for name in names if (found := find_module(name)) is not None]
     seen: set[Module] = set()
@@ -129,7 +129,7 @@ def _literal_names(call: ast.Call) -> list[str]:
 
 
 def _registry(decorator: Expression) -> Variable | None:
-    """Return the registry of a decorator: `models.register`, or `register_model`, a variable that holds the same."""
+    """Return the registry of a decorator `models.register`, or of a variable for it such as `register_model`."""
     node, module = decorator.node, decorator.module
     if isinstance(node, ast.Attribute) and node.attr == "register":
         owner = resolve(Expression(module, node.value))

@@ -1,4 +1,4 @@
-"""Compose the words after `fit` to one recipe: bases, recipe, cards, `for:` sections, overrides."""
+"""Composition of a recipe from the words after `fit`: bases, recipe, cards, `for:` sections, overrides."""
 
 import functools
 from collections.abc import Sequence
@@ -14,18 +14,18 @@ DEFAULT_CARD = "shapes"
 
 
 def compose(words: Sequence[str], onto: dict[str, Any] | None = None) -> Layer:
-    """Merge files and overrides; later ones take precedence, and overrides over files.
+    """Merge files and overrides. Later words take precedence, and overrides take precedence over files.
 
     Args:
         words: paths or bare names of recipes and cards, and `key=value` overrides, in any order.
-        onto: the recipe inside a checkpoint to start from, see `from_checkpoint`.
+        onto: recipe of a checkpoint to start from; see `from_checkpoint`.
 
     Returns:
-        The composed recipe. If nothing names a data format, the overrides are merged into `data/shapes.yaml`. The names
-        that its plugins register are in the catalogue from now on.
+        The composed recipe. If no data format is given, the overrides are merged into `data/shapes.yaml`. The names
+        that its plugins register are added to the catalogue.
 
     Raises:
-        ConfigError: a file is missing or wrong, or `base:` goes round in circles.
+        ConfigError: a file is missing or invalid, or `base:` is circular.
     """
     overrides = [_complete(override_layer(word), Path.cwd()) for word in words if is_override(word)]
     layer = Layer(from_checkpoint(onto or {}))
@@ -43,10 +43,11 @@ def compose(words: Sequence[str], onto: dict[str, Any] | None = None) -> Layer:
 
 
 def from_checkpoint(recipe: dict[str, Any]) -> dict[str, Any]:
-    """Return the part of the recipe inside a checkpoint that is used to score its model.
+    """Return the part of a checkpoint's recipe that is used to score its model.
 
-    Plugins and the trainer, except its precision, are left out. Devices, limits and callbacks belong to the run that is
-    over. A checkpoint may come from anywhere, and must not name code that is imported and run.
+    Plugins are left out, because a checkpoint may come from an untrusted source and must not name code that is imported
+    and run. The trainer, except its precision, is left out, because devices, limits and callbacks belong to the
+    finished run.
     """
     kept = {key: value for key, value in recipe.items() if key != "plugins"}
     trainer = {key: value for key, value in (recipe.get("trainer") or {}).items() if key == "precision"}
@@ -54,25 +55,25 @@ def from_checkpoint(recipe: dict[str, Any]) -> dict[str, Any]:
 
 
 def with_default_recipe(words: Sequence[str], default: str) -> Layer:
-    """Compose words that may have no recipe among them, but only cards and overrides; then `default` is the recipe."""
+    """Return the composed recipe of the words. If they are only cards and overrides, `default` is the recipe."""
     return compose(words if names_recipe(words) else [default, *words])
 
 
 def names_recipe(words: Sequence[str]) -> bool:
-    """Whether there is a recipe among the words."""
+    """Return whether the words include a recipe."""
     return "task" in compose(words).values
 
 
 def is_override(word: str) -> bool:
-    """Whether a word is `key=value` rather than a file."""
+    """Return whether a word is an override `key=value` and not a file."""
     return "=" in word and not Path(word).exists()
 
 
 def section(layer: Layer, *path: str) -> dict[str, Any]:
-    """Return the mapping at `path` of a layer; empty where there is none.
+    """Return the mapping at `path` of a layer, or an empty mapping if there is none.
 
     Raises:
-        ConfigError: the value is no mapping.
+        ConfigError: the value is not a mapping.
     """
     values: dict[str, Any] = layer.values
     for depth, key in enumerate(path, start=1):
@@ -84,24 +85,24 @@ def section(layer: Layer, *path: str) -> dict[str, Any]:
 
 
 def only(layer: Layer, *keys: str) -> Layer:
-    """Return the layer with only these sections."""
+    """Return the layer with only the given sections."""
     return Layer({key: value for key, value in layer.values.items() if key in keys}, layer.origins)
 
 
 def with_card(layer: Layer, card: Layer) -> Layer:
-    """Return the layer with a recipe or card merged into it; a card with a data format replaces the earlier source."""
+    """Return the layer with a recipe or card merged into it. A card with a data format replaces the earlier data."""
     return merge(without_data_source(layer) if "format" in section(card, "data") else layer, card)
 
 
 def without_data_source(layer: Layer) -> Layer:
-    """Return the layer without the files of an earlier card: another format has other options."""
+    """Return the layer without the files of an earlier card, because another format has other options."""
     source = ("format", "root", "splits", "classes", "download")
     data = {key: value for key, value in section(layer, "data").items() if key not in source}
     return Layer({**layer.values, "data": data}, layer.origins)
 
 
 def with_matching_sections(layer: Layer, names: Layer) -> Layer:
-    """Return the layer with those of its `for:` sections merged into it that are for `names`.
+    """Return the layer with its `for:` sections that match `names` merged into it.
 
     The keys of `for:` are a task ("segmentation"), a model ("unet"), or a model on one backbone ("unet/resnet50").
     """
@@ -116,10 +117,10 @@ def with_matching_sections(layer: Layer, names: Layer) -> Layer:
 
 
 def check_for_sections(layer: Layer) -> None:
-    """Refuse `for:` sections that never apply.
+    """Check that each `for:` section can apply.
 
     Raises:
-        ConfigError: a section is for a task or model that does not exist, or holds no keys.
+        ConfigError: a section is for an unknown task or model, or has no keys.
     """
     if not section(layer, "for"):
         return
@@ -133,15 +134,15 @@ def check_for_sections(layer: Layer) -> None:
 
 
 def _complete(layer: Layer, folder: Path) -> Layer:
-    """Return the layer with shorthands written out; paths of plugins are relative to `folder`."""
+    """Return the layer with shorthands expanded. Paths of plugins are relative to `folder`."""
     return _with_plugins(with_named_backbone(layer), folder)
 
 
 def _with_plugins(layer: Layer, folder: Path) -> Layer:
-    """Return the layer with absolute paths of its plugins, whose names are added to the catalogue.
+    """Return the layer with absolute paths of its plugins, and add the names they register to the catalogue.
 
     Raises:
-        ConfigError: a plugin is missing, or is no Python file.
+        ConfigError: a plugin does not exist or is not a Python file.
     """
     if not layer.values.get("plugins"):
         return layer
@@ -160,7 +161,7 @@ def _with_plugins(layer: Layer, folder: Path) -> Layer:
 
 
 def with_named_backbone(layer: Layer) -> Layer:
-    """Return the layer with `model.backbone: name` written out as `model.backbone.name: name`."""
+    """Return the layer with `model.backbone: name` expanded to `model.backbone.name: name`."""
     model = layer.values.get("model")
     if not isinstance(model, dict) or not isinstance(model.get("backbone"), str):
         return layer
@@ -170,10 +171,10 @@ def with_named_backbone(layer: Layer) -> Layer:
 
 
 def read_with_base(path: Path, above: tuple[Path, ...] = ()) -> Layer:
-    """Return a file merged into the files that its `base:` names, relative to itself.
+    """Return a file merged into the files of its `base:`, whose paths are relative to the file.
 
     Raises:
-        ConfigError: a file is missing or wrong, or `base:` goes round in a circle.
+        ConfigError: a file is missing or invalid, or `base:` is circular.
     """
     if path.resolve() in above:
         chain = " -> ".join(str(file) for file in (*above, path.resolve()))
@@ -195,10 +196,10 @@ def _base_file(path: Path, base: str) -> Path:
 
 
 def find_file(word: str, *kinds: str) -> Path:
-    """Return the YAML file that a word means: a path, or the bare name of a shipped recipe or card.
+    """Return the YAML file of a word, which is a path or the bare name of a shipped recipe or card.
 
     Raises:
-        ConfigError: there is none; names the nearest shipped ones.
+        ConfigError: there is no such file. The message has the nearest shipped files.
     """
     path = Path(word)
     if path.is_file():
@@ -210,12 +211,12 @@ def find_file(word: str, *kinds: str) -> Path:
 
 
 def shipped_files(kind: str) -> list[Path]:
-    """Return the recipes or data cards that come with visionkit, sorted by name."""
+    """Return the recipes or data cards shipped with visionkit, sorted by name."""
     return sorted(file for file in _share(kind).rglob("*.yaml") if "_base" not in file.parts)
 
 
 def _share(kind: str) -> Path:
-    """Return the folder of the shipped recipes or cards: inside the package in a wheel, beside it in a checkout."""
+    """Return the folder of shipped recipes or cards: inside the package in a wheel, beside it in a checkout."""
     package = Path(__file__).resolve().parent.parent.parent
     inside = package / "_share" / kind
     return inside if inside.is_dir() else package.parent / kind

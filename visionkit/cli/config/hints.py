@@ -1,4 +1,4 @@
-"""What words of other projects are called here: shown when one is typed, and a table in the documentation."""
+"""Equivalents of keys and options of other projects, for error messages and a table in the documentation."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -9,11 +9,11 @@ from visionkit.errors import ConfigError
 
 @dataclass(frozen=True)
 class Hint:
-    """A word of another project.
+    """Key or option of another project with its equivalent in visionkit.
 
     Attributes:
-        word: key or option, without dashes.
-        here: the same in visionkit, keys in backquotes.
+        word: key or option without leading dashes.
+        here: equivalent in visionkit, with keys in backquotes.
     """
 
     word: str
@@ -132,10 +132,10 @@ HINTS: dict[str, tuple[Hint, ...]] = {
         Hint("num_workers", "`data.num_workers`"),
     ),
 }
-"""Hints by the project that they are for."""
+"""Hints by project."""
 
 SECTIONS_HERE = ("model", "data", "optimizer")
-"""Words of other projects that are sections here; the hint is for a single value (data=coco.yaml)."""
+"""Words of other projects that are sections in visionkit. Their hint applies to a single value (data=coco.yaml)."""
 
 
 def _normalized(word: str) -> str:
@@ -146,9 +146,9 @@ _BY_WORD = {_normalized(hint.word): hint for hints in reversed(HINTS.values()) f
 
 
 def key_hint(key: str) -> str | None:
-    """Return what a key of another project is called here: "here it is trainer.max_epochs"; None if it is unknown.
+    """Return a hint for a key of another project ("here it is trainer.max_epochs"); None if the key is unknown.
 
-    Other keys of sections that only the other project has (`SOLVER.NESTEROV`) get a general hint.
+    Other keys of sections that only the other project has (`SOLVER.NESTEROV`) have a general hint.
     """
     hint = _BY_WORD.get(_normalized(key))
     if hint is not None:
@@ -159,7 +159,7 @@ def key_hint(key: str) -> str | None:
 
 
 def option_hint(option: str) -> str | None:
-    """Return what follows the error for an unknown option (`--epochs`), or None."""
+    """Return a hint for an unknown option (`--epochs`) that follows its error message; None if there is no hint."""
     word = option.partition("=")[0].lstrip("-")
     if _is_section_here(word):
         return f"; keys of a recipe are written without dashes: {word}=VALUE"
@@ -168,10 +168,10 @@ def option_hint(option: str) -> str | None:
 
 
 def check_words(words: Iterable[str]) -> None:
-    """Refuse overrides that are written with the words of another project.
+    """Check that overrides do not use keys of other projects.
 
     Raises:
-        ConfigError: the word, and what it is called here.
+        ConfigError: an override uses such a key. The message has the equivalent.
     """
     for key, value in _overrides(words):
         hint = key_hint(key)
@@ -181,13 +181,13 @@ def check_words(words: Iterable[str]) -> None:
 
 
 def markdown_table(project: str) -> str:
-    """Return the hints for a project as a table of the documentation."""
+    """Return the hints for a project as a Markdown table for the documentation."""
     rows = [f"| `{hint.word}` | {hint.here} |" for hint in HINTS[project]]
     return "\n".join([f"| {project} | visionkit |", "|---|---|", *rows])
 
 
 def _overrides(words: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Yield key and value of the words that are overrides, also those of detectron2, which have no `=`."""
+    """Yield key and value of the overrides among the words, including detectron2's overrides without `=`."""
     words = list(words)
     for word, after in zip(words, [*words, ""][1:], strict=True):
         key, equals, value = word.partition("=")

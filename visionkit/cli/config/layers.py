@@ -1,4 +1,4 @@
-"""One layer of a recipe: a YAML file or a word of the command line, with the origin of each value."""
+"""Layers of a recipe: YAML files and command-line words, with the origin of each value."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -17,28 +17,28 @@ COMMAND_LINE = "the command line"
 
 @dataclass
 class Layer:
-    """Nested settings and the origin of each.
+    """Nested settings with the origin of each setting.
 
     Attributes:
         values: nested mappings down to scalars and lists.
-        origins: by path of keys, "file:line" or "the command line".
+        origins: origin by path of keys, "file:line" or "the command line".
     """
 
     values: dict[str, Any] = field(default_factory=dict)
     origins: dict[KeyPath, str] = field(default_factory=dict)
 
     def origin(self, path: KeyPath) -> str:
-        """Return where the setting at `path` is from, or else the nearest one around it."""
+        """Return the origin of the setting at `path`, or of the nearest enclosing setting."""
         while path and path not in self.origins:
             path = path[:-1]
         return self.origins.get(path, "the recipe")
 
 
 class WrongValueError(ConfigError):
-    """A value that does not fit the code it goes to.
+    """Error for a value that does not fit the code that receives it.
 
     Attributes:
-        path: its keys, from which the layers find its origin.
+        path: keys of the value, from which its origin is found.
     """
 
     def __init__(self, message: str, path: KeyPath) -> None:
@@ -48,7 +48,7 @@ class WrongValueError(ConfigError):
 
 @contextmanager
 def saying_where(recipe: Layer) -> Iterator[None]:
-    """Add to the error of a wrong value the file and line that it is from, or the command line."""
+    """Add the origin of a wrong value to its error: file and line, or the command line."""
     try:
         yield
     except WrongValueError as error:
@@ -56,14 +56,14 @@ def saying_where(recipe: Layer) -> Iterator[None]:
 
 
 class _RefusedError(yaml.MarkedYAMLError):
-    """YAML that is well-formed, but not allowed in a recipe."""
+    """Error for valid YAML that is not allowed in a recipe."""
 
     def __init__(self, problem: str, node: yaml.Node) -> None:
         super().__init__(problem=problem, problem_mark=node.start_mark)
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe YAML that reads 1e-4 as a number, as YAML 1.2 does, and dates as text."""
+    """Safe YAML loader that reads 1e-4 as a number, as in YAML 1.2, and dates as text."""
 
     yaml_implicit_resolvers = {  # noqa: RUF012  (PyYAML's own attribute)
         first: [(tag, form) for tag, form in resolvers if tag != "tag:yaml.org,2002:timestamp"]
@@ -71,7 +71,7 @@ class _Loader(yaml.SafeLoader):
     }
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
-        """Return a mapping of the file; a key must be a word, and must not be there twice."""
+        """Return a mapping of the file. Keys must be words and unique."""
         node = super().compose_mapping_node(anchor)
         seen = set()
         for key, _ in node.value:
@@ -92,7 +92,7 @@ def read_layer(path: Path) -> Layer:
     """Read a YAML file.
 
     Raises:
-        ConfigError: no such file, no YAML, a key that stands twice, or no mapping.
+        ConfigError: the file does not exist, is not YAML, has a duplicate key, or is not a mapping.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -112,10 +112,10 @@ def read_layer(path: Path) -> Layer:
 
 
 def override_layer(word: str) -> Layer:
-    """The layer of a command-line word `a.b.c=value`; the value is read as YAML.
+    """Return the layer of a command-line word `a.b.c=value`. The value is read as YAML.
 
     Raises:
-        ConfigError: the word has no key, or its value is no YAML.
+        ConfigError: the word has no key, or its value is not YAML.
     """
     key, _, text = word.partition("=")
     path = tuple(key.split("."))
@@ -133,7 +133,7 @@ def override_layer(word: str) -> Layer:
 
 
 def _read(text: str, where: Callable[[int], str], path: KeyPath, origins: dict[KeyPath, str]) -> Any:
-    """Return the value of a YAML text; the origin of everything inside is added to `origins`."""
+    """Return the value of a YAML text, and add the origin of each nested value to `origins`."""
     loader = _Loader(text)
     try:
         node = loader.get_single_node()
@@ -150,7 +150,7 @@ def _plain(
     origins: dict[KeyPath, str],
     around: tuple[yaml.Node, ...],
 ) -> Any:
-    """Return mappings, lists and scalars of a YAML node that is inside the nodes `around`."""
+    """Return the mappings, lists and scalars of a YAML node that is nested in the nodes `around`."""
     if isinstance(node, yaml.ScalarNode):
         return _scalar(loader, node)
     if node in around:
@@ -158,7 +158,7 @@ def _plain(
     if node.tag not in (loader.DEFAULT_MAPPING_TAG, loader.DEFAULT_SEQUENCE_TAG):
         raise _RefusedError(f"the tag {node.tag} is not allowed", node)
     if isinstance(node, yaml.MappingNode):
-        loader.flatten_mapping(node)  # the keys of `<<: *anchor` go before the mapping's own
+        loader.flatten_mapping(node)  # keys of `<<: *anchor` precede the keys of the mapping
         inner = {key.value: (key, value) for key, value in node.value}
     else:
         inner = {str(index): (value, value) for index, value in enumerate(node.value)}
@@ -178,18 +178,18 @@ def _scalar(loader: _Loader, node: yaml.ScalarNode) -> Any:
 
 
 def _problem(error: yaml.YAMLError) -> str:
-    """Return what is wrong in one line; PyYAML's own message has several."""
+    """Return the YAML error in one line. PyYAML's message has several lines."""
     problem = str(getattr(error, "problem", None) or getattr(error, "reason", error))
     return problem if isinstance(error, _RefusedError) else f"this is not YAML: {problem}"
 
 
 def merge(lower: Layer, upper: Layer) -> Layer:
-    """Return `upper` merged into `lower`: mappings are merged, everything else is replaced.
+    """Return `upper` merged into `lower`. Mappings are merged, and all other values are replaced.
 
-    Keys that are numbers change the elements of a list: `data.augment.0.p=0.3`. Plugins of both are kept.
+    Numeric keys change elements of a list, for example `data.augment.0.p=0.3`. The plugins of both layers are kept.
 
     Raises:
-        ConfigError: the list has no such element.
+        ConfigError: a list has no element with this index.
     """
     values = merge_values(lower.values, upper.values)
     if "plugins" in lower.values and "plugins" in upper.values:
@@ -198,7 +198,7 @@ def merge(lower: Layer, upper: Layer) -> Layer:
 
 
 def merge_values(lower: dict[str, Any], upper: dict[str, Any]) -> dict[str, Any]:
-    """See `merge`."""
+    """Return merged values; see `merge`."""
     merged = dict(lower)
     for key, value in upper.items():
         merged[key] = _laid_over(merged.get(key), value)

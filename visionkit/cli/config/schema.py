@@ -1,4 +1,4 @@
-"""The keys that a recipe may have: the parameters of the code they go to, read from its source."""
+"""Valid keys of a recipe: the parameters of the code that receives them, read from its source."""
 
 import ast
 from collections.abc import Callable, Iterable, Mapping
@@ -14,7 +14,7 @@ from visionkit.errors import ConfigError
 from visionkit.registry import suggest
 
 SEEDS = 2**32
-"""How many seeds numpy takes."""
+"""Number of seeds that NumPy accepts."""
 
 CONTAINERS = {"list", "tuple", "set", "frozenset", "Sequence", "Iterable", "Collection", "List", "Tuple"}
 MAPPINGS = {"dict", "Mapping", "MutableMapping", "Dict"}
@@ -23,14 +23,14 @@ UNIONS = {"Union", "Optional"}
 
 @dataclass(frozen=True)
 class Section:
-    """The keys of a mapping. A list of such mappings, or one alone, has the same section.
+    """Valid keys of a mapping. A list of such mappings has the same section as a single mapping.
 
     Attributes:
-        keys: section of each key; None for a value whose inside is not checked here.
-        more: whether it may have further keys.
+        keys: section of each key; None for a value whose content is not checked here.
+        more: whether further keys are allowed.
         inside: section of the values of further keys.
-        required: whether the value must be a mapping, or a list of them. It need not where the annotation is a union.
-        variant: returns the section of a mapping by its values, for one whose `name` selects the code.
+        required: whether the value must be a mapping or a list of mappings. It is false for union annotations.
+        variant: returns the section for the values of a mapping whose `name` selects the code.
     """
 
     keys: Mapping[str, "Section | None"] = field(default_factory=dict)
@@ -41,10 +41,10 @@ class Section:
 
 
 def check(recipe: Layer) -> None:
-    """Refuse unknown keys, at every depth, and unknown names.
+    """Check a recipe for unknown names, and for unknown keys at every depth.
 
     Raises:
-        ConfigError: the key, the nearest known one, and where it stands.
+        ConfigError: a key or name is unknown. The message has its origin and the nearest known key or name.
     """
     _check_keys(recipe.values, recipe_section(recipe), (), recipe)
     seed = recipe.values.get("seed", 0)
@@ -54,7 +54,7 @@ def check(recipe: Layer) -> None:
 
 
 def recipe_section(recipe: Layer) -> Section:
-    """Return the keys of a recipe, given its task, model and data format."""
+    """Return the valid keys of a recipe for its task, model and data format."""
     task = _entry(recipe, "tasks", "task")
     model = _entry(recipe, "models", "model", "name")
     wanted, named = source.class_constant(model.definition, "task"), recipe.values["task"]
@@ -70,17 +70,17 @@ def recipe_section(recipe: Layer) -> Section:
             "model": Section(model_keys, more=takes_any(model.definition) and model.plugin != ""),
             "data": _data_section(recipe),
             "trainer": Section(_parameters(definition("lightning.pytorch.trainer.trainer", "Trainer"))),
-            **_option_groups(task.definition, "proposals"),  # the data's proposals; the task is given the same
+            **_option_groups(task.definition, "proposals"),  # options of the data, which the task also gets
             **_option_groups(definition("visionkit.engine.callbacks", "make_callbacks")),
         }
     )
 
 
 def check_data(recipe: Layer) -> None:
-    """Refuse unknown keys and names in the `data` section; the rest of the recipe may be missing (a card alone).
+    """Check the `data` section for unknown keys and names. Other sections may be missing, as in a data card.
 
     Raises:
-        ConfigError: as for `check`.
+        ConfigError: see `check`.
     """
     _check_keys(recipe.values.get("data"), _data_section(recipe), ("data",), recipe)
 
@@ -93,9 +93,9 @@ def _data_section(recipe: Layer) -> Section:
 
 
 def _transform_section(step: Mapping[str, Any]) -> Section | None:
-    """Return the keys of a step of `data.augment`: of a registered transform, or one of albumentations.
+    """Return the valid keys of a step of `data.augment`, which is a registered or albumentations transform.
 
-    None for an unknown name: the list of albumentations' names is only known when it is imported.
+    Return None for an unknown name, because the names of albumentations are known only after importing it.
     """
     name = str(step.get("name"))
     entry = registered("transforms").get(name)
@@ -105,14 +105,14 @@ def _transform_section(step: Mapping[str, Any]) -> Section | None:
 
 
 def _backbone_section(recipe: Layer) -> Section:
-    """Return what every backbone takes, and what this one takes besides."""
+    """Return the valid keys of all backbones and those of the selected backbone."""
     family = _entry(recipe, "backbones", "model", "backbone", "name").definition
     common = _parameters(definition("visionkit.backbones.create", "create_backbone"))
     return Section({**_parameters(family), **common}, more=takes_any(family))
 
 
 def _entry(recipe: Layer, registry: str, *path: str) -> Entry:
-    """Return what the name at `path` of the recipe stands for."""
+    """Return the registry entry for the name at `path` of the recipe."""
     value: Any = recipe.values
     for key in path:
         value = value.get(key) if isinstance(value, dict) else None
@@ -127,21 +127,21 @@ def _entry(recipe: Layer, registry: str, *path: str) -> Entry:
 
 
 def _parameters(found: Definition, *left_out: str) -> dict[str, Section | None]:
-    """Return the section behind each parameter."""
+    """Return the section of each parameter."""
     return {name: section_of(kind) for name, kind in parameters(found).items() if name not in left_out}
 
 
 def _option_groups(found: Definition, *left_out: str) -> dict[str, Section | None]:
-    """Return the parameters that are option groups: they are annotated with a dataclass."""
+    """Return the sections of the option groups, which are the parameters annotated with a dataclass."""
     return {name: section for name, section in _parameters(found, *left_out).items() if section is not None}
 
 
 def section_of(annotation: Expression, around: tuple[Definition, ...] = ()) -> Section | None:
-    """Return the keys of a value that has this type; None if it has none, or they are not known.
+    """Return the valid keys of a value of the given type; None if it has no keys or they are unknown.
 
     Args:
         annotation: the type.
-        around: dataclasses that the annotation is part of; one that contains itself is not followed.
+        around: dataclasses that contain the annotation. Recursive dataclasses are not followed.
     """
     node, module = annotation.node, annotation.module
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
@@ -160,7 +160,7 @@ def section_of(annotation: Expression, around: tuple[Definition, ...] = ()) -> S
 
 
 def _section_of_generic(base: Expression, inside: ast.expr, around: tuple[Definition, ...]) -> Section | None:
-    """Return the keys of `base[inside]`."""
+    """Return the valid keys of the type `base[inside]`."""
     name = source.qualified_name(base).rpartition(".")[2]
     arguments = [Expression(base.module, part) for part in (inside.elts if isinstance(inside, ast.Tuple) else [inside])]
     if name in UNIONS:
@@ -174,7 +174,7 @@ def _section_of_generic(base: Expression, inside: ast.expr, around: tuple[Defini
 
 
 def _union(parts: Iterable[Expression], around: tuple[Definition, ...]) -> Section | None:
-    """Return the keys of all parts together."""
+    """Return the valid keys of all parts of a union."""
     parts = [part for part in parts if not (isinstance(part.node, ast.Constant) and part.node.value is None)]
     sections = [section_of(part, around) for part in parts]
     groups = [section for section in sections if section is not None]

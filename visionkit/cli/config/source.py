@@ -1,7 +1,7 @@
-"""Python source read without importing it: modules, what their names stand for, and the parameters of their classes.
+"""Analysis of Python source without importing it: modules, meaning of their names, and parameters of classes.
 
-Importing torch takes seconds, so the command line reads the code that a recipe configures from its source. Names are
-resolved as Python does: through the imports, assignments and re-exports of the module that uses them.
+Importing torch takes seconds. The command line therefore reads the source of the code that a recipe configures. Names
+are resolved as in Python, through the imports, assignments and re-exports of the module that uses them.
 """
 
 import ast
@@ -14,16 +14,16 @@ from pathlib import Path
 Node = ast.ClassDef | ast.FunctionDef
 
 ROOTS: dict[str, Path] = {"visionkit": Path(__file__).resolve().parents[2]}
-"""Folder or file of top-level modules that are not found on the import path, or need not be searched there."""
+"""Folder or file of top-level modules that are not on the import path or need no search on it."""
 
 
 @dataclass(frozen=True)
 class Module:
-    """A module's source.
+    """Source of a module.
 
     Attributes:
         name: dotted name.
-        path: its file, `__init__.py` for a package.
+        path: file of the module, `__init__.py` for a package.
     """
 
     name: str
@@ -36,13 +36,13 @@ class Module:
 
     @property
     def tree(self) -> ast.Module:
-        """The parsed file."""
+        """Syntax tree of the file."""
         return parse(self.path)
 
 
 @dataclass(frozen=True)
 class Expression:
-    """An expression, in the module in which its names have a meaning; None stands for a missing annotation."""
+    """Expression with the module that defines its names. None represents a missing annotation."""
 
     module: Module
     node: ast.expr | None
@@ -50,11 +50,11 @@ class Expression:
 
 @dataclass(frozen=True)
 class Definition:
-    """A class or function.
+    """Definition of a class or function.
 
     Attributes:
-        module: where it is defined.
-        node: its syntax tree.
+        module: module of the definition.
+        node: syntax tree of the definition.
     """
 
     module: Module
@@ -62,18 +62,18 @@ class Definition:
 
     @property
     def name(self) -> str:
-        """Its name in the module."""
+        """Name of the definition in the module."""
         return self.node.name
 
     @property
     def summary(self) -> str:
-        """First line of its docstring; "" without one."""
+        """First line of the docstring; "" without a docstring."""
         return (ast.get_docstring(self.node) or "").split("\n", 1)[0]
 
 
 @dataclass(frozen=True)
 class Variable:
-    """A module-level variable that is assigned neither a name of something else nor an attribute of it."""
+    """Module-level variable whose value is neither another name nor an attribute."""
 
     module: Module
     name: str
@@ -85,13 +85,13 @@ Meaning = Definition | Variable | Module
 
 @functools.cache
 def parse(path: Path) -> ast.Module:
-    """Return the syntax tree of a file, parsed once per process."""
+    """Return the syntax tree of a file. It is parsed once per process."""
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
 @functools.cache
 def find_module(name: str) -> Module | None:
-    """Return the source of a module, found without importing it or its packages; None where there is none."""
+    """Return the source of a module without importing it or its packages; None if there is no such module."""
     top, _, inner = name.partition(".")
     root = ROOTS.get(top) or _on_import_path(top)
     if root is None:
@@ -115,12 +115,12 @@ def _on_import_path(top: str) -> Path | None:
 
 @functools.cache
 def _bindings(path: Path) -> dict[str, ast.stmt]:
-    """Return the statement that gives each name of a module its meaning; the last one counts."""
+    """Return the last statement that binds each name of a module."""
     return {name: statement for statement in _statements(parse(path).body) for name in _bound_names(statement)}
 
 
 def _statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
-    """Yield module-level statements, also those under `if TYPE_CHECKING:` and in `try:`."""
+    """Yield module-level statements, including those under `if TYPE_CHECKING:` and `try:`."""
     for statement in body:
         if isinstance(statement, ast.If | ast.Try):
             yield from _statements([*statement.orelse, *statement.body])
@@ -143,7 +143,7 @@ def _bound_names(statement: ast.stmt) -> list[str]:
 
 
 def resolve(expression: Expression) -> Meaning | None:
-    """Return what a name or dotted name stands for; None for anything else, and for what is not found."""
+    """Return the meaning of a name or dotted name; None for other expressions and for unknown names."""
     node = expression.node
     if isinstance(node, ast.Name):
         return member(expression.module, node.id)
@@ -155,7 +155,7 @@ def resolve(expression: Expression) -> Meaning | None:
 
 @functools.cache
 def member(module: Module, name: str) -> Meaning | None:
-    """Return what `module.name` stands for: a class, function, variable or submodule; None where there is none."""
+    """Return the class, function, variable or submodule `module.name`; None if it does not exist."""
     statement = _bindings(module.path).get(name)
     if isinstance(statement, Node):
         return Definition(module, statement)
@@ -180,7 +180,7 @@ def _imported(module: Module, statement: ast.Import | ast.ImportFrom, name: str)
 
 
 def _target(module: Module, statement: ast.Import | ast.ImportFrom, name: str) -> str:
-    """Return the dotted name that an import gives to `name`."""
+    """Return the dotted name that an import statement binds to `name`."""
     if isinstance(statement, ast.Import):
         alias = next(item for item in statement.names if name in (item.asname, item.name.partition(".")[0]))
         return alias.name if alias.asname else name
@@ -189,7 +189,7 @@ def _target(module: Module, statement: ast.Import | ast.ImportFrom, name: str) -
 
 
 def _source(module: Module, statement: ast.ImportFrom) -> str:
-    """Return the absolute name of the module that `from ... import` reads."""
+    """Return the absolute name of the module in a `from ... import` statement."""
     if not statement.level:
         return statement.module or ""
     parts = module.name.split(".")
@@ -222,7 +222,7 @@ def imported_modules(module: Module) -> Iterator[Module]:
 
 
 def qualified_name(expression: Expression) -> str:
-    """Return the dotted name behind a name after imports ("dataclasses.dataclass"); "" for other expressions."""
+    """Return the dotted name of a name with imports resolved ("dataclasses.dataclass"); "" for other expressions."""
     node = expression.node
     if isinstance(node, ast.Attribute):
         owner = qualified_name(Expression(expression.module, node.value))
@@ -238,7 +238,7 @@ def qualified_name(expression: Expression) -> str:
 
 
 def definition(module: str, name: str) -> Definition:
-    """Return a class or function that must exist."""
+    """Return the definition of a class or function that must exist."""
     source = find_module(module)
     found = member(source, name) if source is not None else None
     if not isinstance(found, Definition):
@@ -247,10 +247,10 @@ def definition(module: str, name: str) -> Definition:
 
 
 def parameters(found: Definition) -> dict[str, Expression]:
-    """Return the annotation of each parameter of a function, or of what a class is made with.
+    """Return the annotation of each parameter of a function or of a class's constructor.
 
-    A class without `__init__`, or with one that passes further keywords on, takes those of its bases. Those of a
-    dataclass or a TypedDict are its fields.
+    A class without `__init__`, or whose `__init__` passes further keywords on, also has the parameters of its bases.
+    The parameters of a dataclass or TypedDict are its fields.
     """
     node = found.node
     if isinstance(node, ast.FunctionDef):
@@ -295,7 +295,7 @@ def _inherited(found: Definition) -> dict[str, Expression]:
 
 
 def has_fields(found: Definition) -> bool:
-    """Return whether a class is a dataclass or a TypedDict, itself or by a base."""
+    """Return whether a class or one of its bases is a dataclass or a TypedDict."""
     if not isinstance(found.node, ast.ClassDef):
         return False
     marks = [mark.func if isinstance(mark, ast.Call) else mark for mark in found.node.decorator_list]
@@ -308,7 +308,7 @@ def has_fields(found: Definition) -> bool:
 
 
 def bases(found: Definition) -> list[Definition]:
-    """Return the base classes whose source can be read."""
+    """Return the base classes whose source is available."""
     if not isinstance(found.node, ast.ClassDef):
         return []
     names = [base.value if isinstance(base, ast.Subscript) else base for base in found.node.bases]
@@ -318,7 +318,7 @@ def bases(found: Definition) -> list[Definition]:
 
 
 def takes_any(found: Definition) -> bool:
-    """Return whether a function, or what makes a class, passes further keywords on (`**options`)."""
+    """Return whether a function or a class's constructor passes further keywords on (`**options`)."""
     if isinstance(found.node, ast.FunctionDef):
         return found.node.args.kwarg is not None
     constructor = _constructor(found)
@@ -326,7 +326,7 @@ def takes_any(found: Definition) -> bool:
 
 
 def class_constant(found: Definition, name: str) -> str | None:
-    """Return the string that a class, or the nearest of its bases, assigns to `name`; None without one."""
+    """Return the string that a class or its nearest base assigns to `name`; None if there is none."""
     for node in found.node.body:
         if not isinstance(node, ast.Assign | ast.AnnAssign) or not isinstance(node.value, ast.Constant):
             continue

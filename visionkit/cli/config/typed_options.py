@@ -1,4 +1,4 @@
-"""Values of a recipe checked against the types of the code they go to, by jsonargparse, and made into objects."""
+"""Type checks of recipe values with jsonargparse, and construction of objects from them."""
 
 import inspect
 import re
@@ -12,20 +12,20 @@ from visionkit.cli.config.layers import WrongValueError
 from visionkit.errors import ConfigError
 
 MAX_LINES = 2
-"""Lines of another library's error message that are shown."""
+"""Largest number of lines shown of another library's error message."""
 
 
 def parse_section(target: Callable[..., Any], values: dict[str, Any] | None, key: str, **given: Any) -> dict[str, Any]:
-    """Return the keyword arguments for a class or function: typed, with nested objects made.
+    """Return typed keyword arguments for a class or function, with nested objects constructed.
 
     Args:
-        target: the class or function they are for.
-        values: a section of a recipe; None where it is empty.
+        target: class or function that takes the arguments.
+        values: section of a recipe; None if it is empty.
         key: dotted path of the section, for messages.
         **given: arguments that do not come from the recipe.
 
     Raises:
-        WrongValueError: a value has the wrong type, or one without default is missing.
+        WrongValueError: a value has the wrong type, or a value without default is missing.
     """
     parser = ArgumentParser(exit_on_error=False)
     if isinstance(target, type):
@@ -35,7 +35,7 @@ def parse_section(target: Callable[..., Any], values: dict[str, Any] | None, key
     values = values or {}
     free = _passed_on(target, values)
     try:
-        # a copy, since parsing puts jsonargparse's own objects into nested lists
+        # a copy, because jsonargparse inserts its own objects into nested lists
         parsed = parser.parse_object(deepcopy({name: value for name, value in values.items() if name not in free}))
         made = parser.instantiate(parsed) if hasattr(parser, "instantiate") else parser.instantiate_classes(parsed)
     except ConfigError as error:  # of an option dataclass
@@ -51,16 +51,16 @@ def instantiate(target: Callable[..., Any], values: dict[str, Any] | None, key: 
 
 
 def call(target: Callable[..., Any], arguments: dict[str, Any], key: str, values: dict[str, Any] | None = None) -> Any:
-    """Call `target` with the arguments that the section `key` of a recipe has led to.
+    """Call `target` with the arguments from the section `key` of a recipe.
 
     Args:
-        target: a class or function.
-        arguments: its keyword arguments.
+        target: class or function.
+        arguments: keyword arguments of `target`.
         key: dotted path of the section, for messages.
-        values: the section as written; None takes the arguments.
+        values: the section as written; None uses `arguments`.
 
     Raises:
-        WrongValueError: `target` refuses values that have the right type (an accelerator that does not exist).
+        WrongValueError: `target` rejects values of the right type, for example an unknown accelerator.
     """
     from lightning.fabric.utilities.exceptions import MisconfigurationException
 
@@ -80,7 +80,7 @@ def _plain(value: Any) -> Any:
 
 
 def _passed_on(target: Callable[..., Any], values: dict[str, Any]) -> dict[str, Any]:
-    """Return the values that a function with `**options` hands on to something that only it knows."""
+    """Return the values that a function with `**options` passes on, whose types are unknown here."""
     parameters = inspect.signature(target).parameters
     if isinstance(target, type) or not any(kind.kind is kind.VAR_KEYWORD for kind in parameters.values()):
         return {}
@@ -88,7 +88,7 @@ def _passed_on(target: Callable[..., Any], values: dict[str, Any]) -> dict[str, 
 
 
 def _located(error: ConfigError, values: dict[str, Any], key: str) -> WrongValueError:
-    """Return the error of library code, which knows the names of arguments, with the key of a recipe.
+    """Return an error of library code, which contains argument names, with the key of the recipe.
 
     "iou=2 must be at most 1" of the section `model.nms` becomes "model.nms.iou=2 must be at most 1", and "unknown
     schedule 'cosinus'" becomes "schedule.name: unknown schedule 'cosinus'".
@@ -100,7 +100,7 @@ def _located(error: ConfigError, values: dict[str, Any], key: str) -> WrongValue
     names = named[0].split(".") if named else []
     if names and names[0] in values:
         return WrongValueError(f"{key}.{message}", (*path, *names))
-    if message.startswith(f"{key}."):  # the message has the whole key
+    if message.startswith(f"{key}."):  # the message has the full key
         return WrongValueError(message, (*path, *names[len(path) :]))
     quoted = [name for name, value in values.items() if isinstance(value, str) and repr(value) in message]
     if len(quoted) == 1:
@@ -109,7 +109,7 @@ def _located(error: ConfigError, values: dict[str, Any], key: str) -> WrongValue
 
 
 def _explained(reason: str, values: dict[str, Any], key: str) -> WrongValueError:
-    """Return jsonargparse's message in one line: the full key, its value, and the type it should have."""
+    """Return jsonargparse's message in one line, with the full key, its value and the expected type."""
     named = re.search(r'[Kk]ey "([^"]+)"', reason)
     expected = re.search(r"Expected a (.+?)\. Got", reason) or re.search(r"Subtypes: [\[(](.+?)[\])]\n", reason + "\n")
     path = tuple(key.split("."))
