@@ -1,4 +1,4 @@
-"""`visionkit transfer advise`: how to use pretrained weights for a data set."""
+"""`visionkit transfer advise`: how to use pretrained weights for a dataset."""
 
 import argparse
 from typing import Any
