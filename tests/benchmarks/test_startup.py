@@ -8,8 +8,11 @@ import subprocess
 import sys
 
 import pytest
+from PIL import Image
 
 from tests.helpers.real_data import REPOSITORY
+from tests.helpers.small_classifier import small_classification
+from tests.helpers.small_trainer import small_trainer
 
 ROUNDS = 9
 NOTHING = ["-c", "pass"]
@@ -18,6 +21,10 @@ LIMIT = 0.3
 MORE_MODELS = 30
 MORE_LIMIT = 0.04
 """Seconds that so many further models may add."""
+
+LOAD_LIMIT, PREDICT_LIMIT = 1.25, 1.3
+"""Seconds of a core against those of `import torchvision`."""
+LOAD_ROUNDS = 5
 
 MISTYPED = ["fit", "faster_rcnn_resnet50", "sede=1"]
 
@@ -68,3 +75,31 @@ def test_many_more_models_cost_next_to_nothing(words, tmp_path, capsys):
     with capsys.disabled():
         print(f"\nvisionkit {' '.join(words)}: {MORE_MODELS} more models add {added:.3f} s")
     assert added < MORE_LIMIT
+
+
+@pytest.mark.benchmark
+def test_loading_and_predicting_cost_little_more_than_torchvision(tmp_path, capsys):
+    """The checkpoint is a small one, so that start-up is measured and not the network."""
+    checkpoint, image = tmp_path / "best.ckpt", tmp_path / "image.png"
+    task = small_classification(["cat", "dog"])
+    trainer = small_trainer()
+    trainer.strategy.connect(task)
+    trainer.save_checkpoint(checkpoint)
+    Image.new("RGB", (48, 48)).save(image)
+    commands = {
+        "import torchvision": ["-c", "import torchvision"],
+        "vk.load": ["-c", f"import visionkit as vk; vk.load({str(checkpoint)!r})"],
+        "visionkit predict": ["-m", "visionkit", "predict", str(checkpoint), str(image), "--output", str(tmp_path)],
+    }
+    for words in commands.values():
+        subprocess.run([sys.executable, *words], cwd=REPOSITORY, check=True, capture_output=True)
+    rounds = [{name: seconds(words) for name, words in commands.items()} for _ in range(LOAD_ROUNDS)]
+    load, predict = (
+        statistics.median(times[name] / times["import torchvision"] for times in rounds)
+        for name in ("vk.load", "visionkit predict")
+    )
+    with capsys.disabled():
+        print(f"\nimport torchvision: {statistics.median(times['import torchvision'] for times in rounds):.2f} s")
+        print(f"vk.load {load:.2f} times, visionkit predict {predict:.2f} times")
+    assert load < LOAD_LIMIT
+    assert predict < PREDICT_LIMIT
