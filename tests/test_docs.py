@@ -69,7 +69,7 @@ def test_snippets_are_valid_options(page, section, options):
 
 def files_of(page):
     """The titled code blocks of a walkthrough."""
-    return dict(re.findall(r'```\w+ title="([^"]+)"\n(.*?)```', page.read_text(), re.DOTALL)[::1])
+    return dict(re.findall(r'```\w+ title="([^"]+)"\n(.*?)```', page.read_text(), re.DOTALL))
 
 
 def run(folder, *words):

@@ -6,11 +6,10 @@ import shlex
 import pytest
 import torch
 import torchvision
-from PIL import Image
 
+from tests.helpers.photo_folder import write_photos
 from tests.helpers.real_data import REPOSITORY
 from visionkit.cli.main import main
-from visionkit.data.datasets.shapes import Shapes
 
 PAGE = (REPOSITORY / "docs" / "transfer.md").read_text()
 COMMANDS = [shlex.split(block.replace("\\\n", ""))[1:] for block in re.findall(r"```bash\n(.+?)```", PAGE, re.DOTALL)]
@@ -31,11 +30,7 @@ CARD = "data: {format: folder, root: photos, splits: {train: {path: ''}}, holdou
 @pytest.fixture
 def desk(tmp_path, monkeypatch):
     """The desk of docs/your-data.md after its first step, and weights that stand for ImageNet's."""
-    drawn = Shapes(count=12, size=64, max_objects=1, empty_share=0.0)
-    for index in range(len(drawn)):
-        folder = tmp_path / "photos" / ("cat", "dog")[index % 2]
-        folder.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(drawn[index].image).save(folder / f"{index}.jpg")
+    write_photos(tmp_path)
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "mine.yaml").write_text(CARD)
     (tmp_path / "data" / "voc2007.yaml").symlink_to(REPOSITORY / "data" / "voc2007.yaml")

@@ -7,11 +7,10 @@ import subprocess
 import pytest
 import torch
 import torchvision
-from PIL import Image
 
+from tests.helpers.photo_folder import write_photos
 from tests.helpers.real_data import REPOSITORY
 from visionkit.cli.main import main
-from visionkit.data.datasets.shapes import Shapes
 
 PAGE = (REPOSITORY / "docs" / "your-data.md").read_text()
 BLOCKS = re.findall(r"```bash\n(.+?)```", PAGE, flags=re.DOTALL)
@@ -28,11 +27,7 @@ SMALL = [
 @pytest.fixture
 def desk(tmp_path, monkeypatch):
     """A folder with photos of two classes, and weights that stand for ImageNet's."""
-    drawn = Shapes(count=12, size=64, max_objects=1, empty_share=0.0)
-    for index in range(len(drawn)):
-        folder = tmp_path / "photos" / ("cat", "dog")[index % 2]
-        folder.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(drawn[index].image).save(folder / f"{index}.jpg")
+    write_photos(tmp_path)
     (tmp_path / "recipes").symlink_to(REPOSITORY / "recipes")
     weights = tmp_path / "weights"
     weights.mkdir()

@@ -37,6 +37,7 @@ def test_images_without_what_the_task_needs_are_skipped():
         ({"val": pairs([0, 1], ids=[5, 5]), "class_names": ["cat", "dog"]}, DataError, "5"),
         ({"train": Shapes(), "val": Shapes(), "holdout": vk.HoldoutOptions()}, ConfigError, "has a val split already"),
         ({"train": Shapes(), "batch_size": 0}, ConfigError, "batch_size"),
+        ({"train": Shapes(), "classes": ["cat"]}, ConfigError, "from_datasets has no option classes"),
     ],
 )
 def test_what_does_not_go_together_is_refused(options, error, message):

@@ -117,7 +117,8 @@ class VisionData(LightningDataModule):
             options: further arguments of `VisionData`, from `batch_size` to `required`.
 
         Raises:
-            ConfigError: no dataset or no class names are given, or a dataset is not map-style.
+            ConfigError: no dataset or no class names are given, a dataset is not map-style, or an option is one of data
+                cards.
 
         Example:
             >>> import torch, visionkit as vk
@@ -134,6 +135,8 @@ class VisionData(LightningDataModule):
         }
         if not datasets:
             raise ConfigError("VisionData.from_datasets needs at least one of train, val and test")
+        if of_cards := sorted(options.keys() & {"format", "root", "splits", "classes", "download"}):
+            raise ConfigError(f"VisionData.from_datasets has no option {of_cards[0]}, which belongs to data cards")
         data = cls("datasets", **options)
         data.splits = DatasetSplits(datasets, data.splits.holdout, data.splits.required)
         return data

@@ -24,6 +24,8 @@ def test_images_of_all_types_are_the_same_image(image):
     array = as_rgb(image, "a")
     assert array.dtype == np.uint8
     assert array.flags.c_contiguous
+    assert array.flags.writeable
+    assert not np.shares_memory(array, RGB)
     np.testing.assert_array_equal(array, RGB)
 
 

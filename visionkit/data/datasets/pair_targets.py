@@ -5,20 +5,19 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 from pycocotools import mask as rle
 from torch import Tensor
 from torchvision import tv_tensors
-from torchvision.transforms.v2.functional import convert_bounding_box_format
+from torchvision.ops import box_area, box_convert
 
 from visionkit.data.datasets.repair_boxes import repair_boxes
 from visionkit.data.io.image_types import as_array
 from visionkit.errors import DataError
-from visionkit.structures import Annotation, Sample
-
-IGNORE = 255
-"""Pixel value of a semantic mask that belongs to no class."""
+from visionkit.ops.ignore import IGNORE
+from visionkit.structures import Annotation, Rle, Sample
 
 
 class PairTargets:
@@ -35,7 +34,15 @@ class PairTargets:
 
     Args:
         class_count: number of classes K.
-        first_label: label of the first class, which becomes class 0; it does not apply to masks of pixels.
+        first_label: label of the first class, which becomes class 0; it does not apply to semantic masks.
+
+    Example:
+        >>> import numpy as np
+        >>> import visionkit as vk
+        >>> from visionkit.data.datasets.pair_targets import PairTargets
+        >>> image = vk.Sample(np.zeros((48, 64, 3), np.uint8), image_id=0, file_name="0")
+        >>> PairTargets(class_count=3, first_label=1).annotate(image, 2, report={}).label
+        1
     """
 
     def __init__(self, class_count: int, first_label: int) -> None:
@@ -91,20 +98,19 @@ class PairTargets:
         labels = self._classes(_column(target["labels"], "labels", count, sample), sample)
         sizes = np.tile(np.array(sample.size), (count, 1))
         boxes, kept = repair_boxes(boxes, sizes, [sample.file_name] * count, "drop", report)
-        masks = _masks(target["masks"], count, sample) if target.get("masks") is not None else None
-        masks = None if masks is None else [mask for mask, keep in zip(masks, kept, strict=True) if keep]
-        boxes, labels = boxes[kept], labels[kept]
-
-        def flags(key: str) -> NDArray[np.bool_]:
-            return _column(target.get(key, np.zeros(count, bool)), key, count, sample)[kept].astype(bool)
-
-        if "area" in target:
-            area = _column(target["area"], "area", count, sample)[kept].astype(np.float32)
-        elif masks:
-            area = rle.area(masks).astype(np.float32)
-        else:
-            area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-        return Annotation(boxes, labels, flags("iscrowd"), flags("difficult"), area, masks)
+        masks = None if target.get("masks") is None else _masks(target["masks"], count, sample)
+        area = _column(target["area"], "area", count, sample) if "area" in target else _areas(boxes, masks)
+        crowd, difficult = (
+            _column(target.get(key, np.zeros(count)), key, count, sample) for key in ("iscrowd", "difficult")
+        )
+        return Annotation(
+            boxes=boxes[kept],
+            labels=labels[kept],
+            crowd=crowd[kept].astype(bool),
+            difficult=difficult[kept].astype(bool),
+            area=area[kept].astype(np.float32),
+            masks=None if masks is None else [mask for mask, keep in zip(masks, kept, strict=True) if keep],
+        )
 
     def _classes(self, labels: NDArray[Any], sample: Sample) -> NDArray[np.int64]:
         """Return labels as class indices 0..K-1."""
@@ -145,7 +151,7 @@ class PairTargets:
 def _xyxy(boxes: object, sample: Sample) -> NDArray[np.float32]:
     """Return boxes as float32 [N, 4], xyxy."""
     if isinstance(boxes, tv_tensors.BoundingBoxes):
-        boxes = convert_bounding_box_format(boxes, new_format=tv_tensors.BoundingBoxFormat.XYXY)
+        boxes = box_convert(boxes.as_subclass(Tensor), boxes.format.value.lower(), "xyxy")
     values = as_array(boxes).astype(np.float32)
     values = values.reshape(0, 4) if values.size == 0 else values
     if values.ndim != 2 or values.shape[1] != 4:
@@ -161,7 +167,12 @@ def _column(values: object, key: str, count: int, sample: Sample) -> NDArray[Any
     return array
 
 
-def _masks(masks: object, count: int, sample: Sample) -> list[dict[str, Any]]:
+def _areas(boxes: NDArray[np.float32], masks: list[Rle] | None) -> NDArray[Any]:
+    """Return the area of each object in square pixels: that of its mask, or of its box without masks."""
+    return np.asarray(rle.area(masks)) if masks else box_area(torch.from_numpy(boxes)).numpy()
+
+
+def _masks(masks: object, count: int, sample: Sample) -> list[Rle]:
     """Return the RLE of each object's mask."""
     values = as_array(masks)
     values = values.reshape(0, *sample.size) if values.size == 0 else values
@@ -169,7 +180,7 @@ def _masks(masks: object, count: int, sample: Sample) -> list[dict[str, Any]]:
         raise DataError(
             f"{sample.file_name}: masks have the shape [N, H, W] = {[count, *sample.size]}, not {list(values.shape)}"
         )
-    encoded: list[dict[str, Any]] = rle.encode(np.asfortranarray(np.moveaxis(values > 0, 0, -1).astype(np.uint8)))
+    encoded: list[Rle] = rle.encode(np.asfortranarray(np.moveaxis(values > 0, 0, -1).astype(np.uint8)))
     return encoded
 
 

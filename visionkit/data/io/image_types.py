@@ -44,7 +44,8 @@ def as_rgb(image: object, name: object) -> ImageArray:
     if array.ndim != 3 or array.shape[2] not in (1, 3) or array.size == 0:
         layout = "tensor [C, H, W]" if isinstance(image, Tensor) else "array [H, W, C]"
         raise DataError(f"{name}: an image is an {layout} with 1 or 3 channels, not of shape {list(image.shape)}")
-    return np.ascontiguousarray(np.broadcast_to(_as_bytes(array, name), (*array.shape[:2], 3)))
+    # A copy, because a transform may write into the image, and the dataset may return it again.
+    return np.array(np.broadcast_to(_as_bytes(array, name), (*array.shape[:2], 3)), order="C")
 
 
 def _as_bytes(array: NDArray[Any], name: object) -> ImageArray:
