@@ -114,7 +114,7 @@ def test_a_format_is_added_in_one_file(walkthrough):
     assert "3 images" in run(folder, "data", "check", "mine.yaml", *plugin)
     recipe = str(REPOSITORY / "recipes" / "faster_rcnn_resnet50.yaml")
     small = ["model.backbone={name: resnet18, weights: none}", "preprocess.short_side=64", "trainer.max_epochs=1"]
-    small += ["data.batch_size=2", "trainer.accelerator=cpu", "model.backbone.norm=trained"]
+    small += ["data.batch_size=2", "trainer.accelerator=cpu", "model.backbone.batch_norm=trained"]
     run(folder, "fit", recipe, "mine.yaml", *plugin, *small, "model.backbone.frozen_stages=0", *SMALL)
 
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from visionkit import plugins
-from visionkit.cli.config import catalogue
+from visionkit.cli.config import catalog
 from visionkit.cli.config.compose import compose
 from visionkit.cli.config.schema import check
 from visionkit.cli.main import main
@@ -167,10 +167,10 @@ def package(tmp_path_factory):
 def installed(package, monkeypatch):
     """The package on this process's import path, where it is read but not imported."""
     monkeypatch.syspath_prepend(package)
-    catalogue.forget()
+    catalog.forget()
     yield package
     assert "tiny_vision" not in sys.modules
-    catalogue.forget_plugin_files()
+    catalog.forget_plugin_files()
 
 
 @pytest.fixture(scope="module")
@@ -299,7 +299,7 @@ def test_plugins_of_a_recipe_a_card_and_the_command_line_are_all_kept(tmp_path, 
     write(tmp_path, {"cards/card.yaml": "plugins: ../b_plugin.py\ndata: {batch_size: 3}\n"})
     values = compose(["recipe.yaml", "cards/card.yaml", "plugins=[c_plugin.py, a_plugin.py]"]).values
     assert values["plugins"] == [str(tmp_path / f"{name}_plugin.py") for name in "abc"]
-    catalogue.forget_plugin_files()
+    catalog.forget_plugin_files()
 
 
 def test_a_checkpoint_s_plugins_are_not_part_of_the_recipe():

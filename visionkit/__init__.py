@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from visionkit.backbones.sequential import SequentialBackbone
     from visionkit.data.datamodule import VisionData
     from visionkit.data.datasets.base import VisionDataset, register_format
-    from visionkit.data.proposals.source import ProposalOptions
+    from visionkit.data.proposals.proposal_source import ProposalOptions
     from visionkit.data.splits import HoldoutOptions
     from visionkit.data.transforms.create import register_transform
     from visionkit.errors import CheckpointError, ConfigError, DataError, VisionkitError
@@ -71,7 +71,8 @@ if TYPE_CHECKING:
     )
     from visionkit.tasks.detection import Detection, DetectionEvaluationOptions
     from visionkit.tasks.mixing import MixingOptions
-    from visionkit.tasks.optimizers import OptimizerOptions, ScheduleOptions, register_optimizer, register_schedule
+    from visionkit.tasks.optimizers import OptimizerOptions, register_optimizer
+    from visionkit.tasks.schedules import ScheduleOptions, register_schedule
     from visionkit.tasks.segmentation import Segmentation, SegmentationEvaluationOptions, SegmentationLossOptions
 
 __version__ = "0.1.0"
@@ -185,7 +186,7 @@ _MODULES = {
     "VisionData": "visionkit.data.datamodule",
     "VisionDataset": "visionkit.data.datasets.base",
     "register_format": "visionkit.data.datasets.base",
-    "ProposalOptions": "visionkit.data.proposals.source",
+    "ProposalOptions": "visionkit.data.proposals.proposal_source",
     "HoldoutOptions": "visionkit.data.splits",
     "register_transform": "visionkit.data.transforms.create",
     "CheckpointError": "visionkit.errors",
@@ -265,9 +266,9 @@ _MODULES = {
     "DetectionEvaluationOptions": "visionkit.tasks.detection",
     "MixingOptions": "visionkit.tasks.mixing",
     "OptimizerOptions": "visionkit.tasks.optimizers",
-    "ScheduleOptions": "visionkit.tasks.optimizers",
+    "ScheduleOptions": "visionkit.tasks.schedules",
     "register_optimizer": "visionkit.tasks.optimizers",
-    "register_schedule": "visionkit.tasks.optimizers",
+    "register_schedule": "visionkit.tasks.schedules",
     "Segmentation": "visionkit.tasks.segmentation",
     "SegmentationEvaluationOptions": "visionkit.tasks.segmentation",
     "SegmentationLossOptions": "visionkit.tasks.segmentation",

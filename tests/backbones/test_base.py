@@ -309,7 +309,7 @@ def test_frozen_stages_are_counted_on_the_network_not_on_what_is_asked():
 @pytest.mark.parametrize("name", WITH_NORM)
 @pytest.mark.parametrize("norm", ["frozen", "eval", "trained"])
 def test_norm_policy_outlives_mode_changes_and_reloading(name, norm, image):
-    backbone = create_backbone(name, weights="checkpoint", norm=norm)
+    backbone = create_backbone(name, weights="checkpoint", batch_norm=norm)
     backbone.train()
     backbone.eval()
     backbone.load_state_dict(create_backbone(name, weights="none").state_dict())
@@ -327,14 +327,14 @@ def test_norm_policy_outlives_mode_changes_and_reloading(name, norm, image):
 
 
 def test_policy_outlives_conversion_to_synchronised_norms():
-    backbone = create_backbone("resnet18", weights="checkpoint", norm="trained", frozen_stages=2)
+    backbone = create_backbone("resnet18", weights="checkpoint", batch_norm="trained", frozen_stages=2)
     converted = nn.SyncBatchNorm.convert_sync_batchnorm(backbone).train()
     resting = {name for name, layer in norms(converted).items() if not layer.training}
     assert resting == {name for name in norms(converted) if name.startswith(("bn1", "layer1", "layer2"))}
 
 
 def test_policy_outlives_a_deep_copy():
-    copied = copy.deepcopy(create_backbone("resnet18", weights="checkpoint", norm="frozen")).train()
+    copied = copy.deepcopy(create_backbone("resnet18", weights="checkpoint", batch_norm="frozen")).train()
     assert not any(layer.training or layer.weight.requires_grad for layer in norms(copied).values())
 
 
@@ -342,8 +342,8 @@ def test_policy_outlives_a_deep_copy():
     ("name", "options"),
     [
         *((name, {}) for name in TRAINED),
-        ("resnet50", {"norm": "frozen", "frozen_stages": 2, "out_stages": ["s8", "s16"]}),
-        ("densenet121", {"norm": "eval", "memory_efficient": True}),
+        ("resnet50", {"batch_norm": "frozen", "frozen_stages": 2, "out_stages": ["s8", "s16"]}),
+        ("densenet121", {"batch_norm": "eval", "memory_efficient": True}),
         ("timm/tf_efficientnet_lite0", {"frozen_stages": 1, "out_stages": ["s16"], "drop_path_rate": 0.1}),
     ],
 )
@@ -381,7 +381,7 @@ def test_resnet_lends_its_last_stage_to_a_head(name, image):
 
 
 def test_a_lent_stage_keeps_the_norm_policy():
-    backbone = create_backbone("resnet18", weights="checkpoint", norm="eval")
+    backbone = create_backbone("resnet18", weights="checkpoint", batch_norm="eval")
     tail = backbone.split("s8").train()
     assert [name for name, _ in tail.named_children()] == ["layer3", "layer4"]
     assert not any(layer.training for layer in norms(tail).values())
@@ -421,7 +421,7 @@ def test_vgg_tells_where_its_pools_found_their_maxima(name, out_stages, numbers)
         ({"name": "other/resnet18"}, "unknown backbone"),
         ({"name": "resnet18", "out_stages": ["s64"]}, "no stage 's64'"),
         ({"name": "resnet18", "out_stages": []}, "out_stages is empty"),
-        ({"name": "resnet18", "norm": "group"}, "trained, frozen, eval"),
+        ({"name": "resnet18", "batch_norm": "group"}, "trained, frozen, eval"),
         ({"name": "resnet18", "frozen_stages": 5}, "frozen_stages=5"),
         ({"name": "resnet18", "frozen_stages": -1}, "frozen_stages=-1"),
         ({"name": "resnet18", "frozen_stages": 4, "out_stages": ["s16"]}, "3 stages"),

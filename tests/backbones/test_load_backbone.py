@@ -106,7 +106,7 @@ def test_none_is_random_and_says_so(caplog):
     assert warnings(caplog) == []
 
 
-@pytest.mark.parametrize("policy", [{"frozen_stages": 1}, {"norm": "frozen"}, {"norm": "eval"}])
+@pytest.mark.parametrize("policy", [{"frozen_stages": 1}, {"batch_norm": "frozen"}, {"batch_norm": "eval"}])
 def test_nothing_is_frozen_over_random_values(policy):
     with pytest.raises(ConfigError, match="weights=imagenet"):
         create_backbone("resnet18", weights="none", **policy)
@@ -122,13 +122,13 @@ def test_freezing_later_is_refused_too():
 
 @pytest.mark.parametrize("name", ["resnet18", LITE])
 def test_auto_without_weights_warns_once_and_trains_everything(name, caplog):
-    backbone = create_backbone(name, weights="auto", norm="frozen", frozen_stages=2)
+    backbone = create_backbone(name, weights="auto", batch_norm="frozen", frozen_stages=2)
     (message,) = warnings(caplog)
     assert "NO PRETRAINED WEIGHTS" in message
-    assert "All of it trains, despite norm=frozen and frozen_stages=2" in message
-    assert (backbone.norm, backbone.frozen_stages, backbone.initialized_from) == ("trained", 0, "random")
+    assert "All of it trains, despite batch_norm=frozen and frozen_stages=2" in message
+    assert (backbone.batch_norm, backbone.frozen_stages, backbone.initialized_from) == ("trained", 0, "random")
     spec = backbone.spec
-    assert (spec["norm"], spec["frozen_stages"], spec["initialized_from"]) == ("trained", 0, "random")
+    assert (spec["batch_norm"], spec["frozen_stages"], spec["initialized_from"]) == ("trained", 0, "random")
     assert all(parameter.requires_grad for parameter in backbone.parameters())
 
 
@@ -155,9 +155,9 @@ def test_weights_on_disk_are_taken(weights, file_name, own_folder, tmp_path, res
     saved(resnet18_state, folder / file_name)
     if own_folder:
         monkeypatch.setenv("VISIONKIT_WEIGHTS", str(folder))
-    backbone = create_backbone("resnet18", weights=weights, norm="eval", frozen_stages=1)
+    backbone = create_backbone("resnet18", weights=weights, batch_norm="eval", frozen_stages=1)
     assert holds(backbone, resnet18_state)
-    assert (backbone.initialized_from, backbone.norm, backbone.frozen_stages) == ("imagenet", "eval", 1)
+    assert (backbone.initialized_from, backbone.batch_norm, backbone.frozen_stages) == ("imagenet", "eval", 1)
     assert warnings(caplog) == []
 
 
@@ -334,7 +334,7 @@ def test_real_imagenet_weights_give_the_maps_of_the_whole_network():
     seen = {}
     for stage, block in {"s2": 0, "s4": 1, "s8": 2, "s16": 4, "s32": 6}.items():
         whole.blocks[block].register_forward_hook(lambda _m, _i, output, stage=stage: seen.update({stage: output}))
-    backbone = create_backbone(LITE, weights=str(file), norm="frozen", frozen_stages=2)
+    backbone = create_backbone(LITE, weights=str(file), batch_norm="frozen", frozen_stages=2)
     backbone.eval()
     image = torch.randn(1, 3, 65, 97)
     with torch.no_grad():
@@ -452,7 +452,7 @@ def test_the_backbone_is_taken_out_of_a_checkpoint_of_any_task(name, prefix, tmp
     trained = randomized(create_backbone(name, weights="none"))
     content = checkpoint(trained.state_dict(), prefix, **{"pipeline.network.head.weight": torch.zeros(2)})
     file = saved(content, tmp_path / "best.ckpt")
-    again = create_backbone(name, weights=str(file), norm="eval", frozen_stages=1)
+    again = create_backbone(name, weights=str(file), batch_norm="eval", frozen_stages=1)
     assert holds(again, trained.state_dict())
     assert holds(create_backbone(name, weights=str(file), out_stages=["s8"]), trained.state_dict())
 
@@ -470,6 +470,6 @@ def test_a_checkpoint_with_fewer_stages_names_what_is_missing(tmp_path):
 
 
 def test_checkpoint_leaves_the_values_to_the_caller_under_any_policy(caplog):
-    backbone = create_backbone("resnet18", weights="checkpoint", norm="frozen", frozen_stages=3)
-    assert (backbone.norm, backbone.frozen_stages) == ("frozen", 3)
+    backbone = create_backbone("resnet18", weights="checkpoint", batch_norm="frozen", frozen_stages=3)
+    assert (backbone.batch_norm, backbone.frozen_stages) == ("frozen", 3)
     assert warnings(caplog) == []

@@ -25,7 +25,7 @@ import visionkit as vk
 from tests.benchmarks.schedules import fill, fit_and_test, last_run, processor_seconds
 from visionkit.cli.config.build import build_data
 from visionkit.cli.main import main
-from visionkit.data.proposals.source import SelectiveSearchProposals
+from visionkit.data.proposals.proposal_source import SelectiveSearchProposals
 from visionkit.ops.nms import NMSOptions
 from visionkit.pipelines import DetectionPipeline
 

@@ -39,7 +39,7 @@ def ssd_pair():
     theirs = ssd300_vgg16(
         weights=None, weights_backbone=None, num_classes=CLASSES + 1, image_mean=[0.0] * 3, image_std=[1.0] * 3
     )
-    ours = ssd.SSD(create_backbone("vgg16_atrous", weights="none"), CLASSES, form="ssd300")
+    ours = ssd.SSD(create_backbone("vgg16_atrous", weights="none"), CLASSES, variant="ssd300")
     load_strict(ours, ssd.PUBLISHED.translate(theirs.state_dict()), "torchvision")
     return ours, theirs, (300, 300)
 

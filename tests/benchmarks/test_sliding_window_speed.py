@@ -37,9 +37,9 @@ def test_the_dense_form_is_twenty_times_as_fast(capsys):
     with torch.inference_mode():
         net([image])
         before = [seconds_of_a_core(net, image) for _ in range(DENSE_ROUNDS)]
-        net.form = "naive"
+        net.mode = "naive"
         naive = seconds_of_a_core(net, image)  # takes long enough for one measurement
-        net.form = "dense"
+        net.mode = "dense"
         dense = statistics.median([*before, *(seconds_of_a_core(net, image) for _ in range(DENSE_ROUNDS))])
         boxes, per_level = net.anchors.grid((HEIGHT, WIDTH), net.anchors.levels(image[None]))
     with capsys.disabled():

@@ -42,7 +42,7 @@ WAYS = {
     "from scratch": [
         "transfer_finetune",
         "trainer.max_epochs=20",
-        "model.backbone.norm=trained",
+        "model.backbone.batch_norm=trained",
         "optimizer={lr: 0.05, base_batch_size: 20, backbone_lr_factor: 1.0, stage_lr_decay: 1.0}",
     ],
 }

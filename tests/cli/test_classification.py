@@ -97,7 +97,7 @@ def test_validate_repeats_the_metrics_of_the_last_epoch(checkpoint, tmp_path):
 
 
 def test_what_is_meant_to_be_so_is_not_warned_of(checkpoint, tmp_path, recwarn):
-    fit(tmp_path, f"model.backbone.weights={checkpoint}", "model.backbone.norm=frozen")
+    fit(tmp_path, f"model.backbone.weights={checkpoint}", "model.backbone.batch_norm=frozen")
     assert [str(warning.message) for warning in recwarn if "lightning" in warning.filename] == []
 
 
@@ -116,25 +116,29 @@ def test_the_error_of_a_wrong_value_has_its_place(checkpoint, tmp_path, capsys):
 
 
 def test_views_are_asked_for_on_the_command_line(checkpoint, tmp_path, capsys):
-    center, ten = (scored([checkpoint], tmp_path / views, f"inference.views={views}")[1] for views in ("center", "ten"))
+    center, ten = (
+        scored([checkpoint], tmp_path / views, f"inference.tta_views={views}")[1] for views in ("center", "ten_crop")
+    )
     assert [row["scores"] for row in center] != [row["scores"] for row in ten]
-    scales = ["inference.views=dense", "inference.short_sides=[32, 40]", "inference.flip=false"]
+    scales = ["inference.tta_views=dense", "inference.tta_short_sides=[32, 40]", "inference.flip=false"]
     assert scored([checkpoint], tmp_path / "dense", *scales)[0]["overall"]["top1"] >= 0
     capsys.readouterr()
     for word, printed in [
-        ("inference.views=tenn", "did you mean ten"),
-        ("inference.short_sides=[20]", "below preprocess.crop 28"),
-        ("inference.short_sides=all", "inference.short_sides is 'all'"),
+        ("inference.tta_views=tenn", "did you mean ten"),
+        ("inference.tta_short_sides=[20]", "below preprocess.crop 28"),
+        ("inference.tta_short_sides=all", "inference.tta_short_sides is 'all'"),
     ]:
         assert main(["test", checkpoint, word]) == 2
         assert printed in capsys.readouterr().err
 
 
 def test_predict_uses_the_views_of_the_recipe(images, tmp_path):
-    checkpoint = fit(tmp_path, "inference.views=ten", "inference.short_sides=[32, 40]")
+    checkpoint = fit(tmp_path, "inference.tta_views=ten_crop", "inference.tta_short_sides=[32, 40]")
     _, rows = scored([checkpoint], tmp_path / "scores")
     agree(predicted(checkpoint, images[0], tmp_path / "out"), rows)
-    _, of_center = scored([checkpoint], tmp_path / "center", "inference.views=center", "inference.short_sides=[]")
+    _, of_center = scored(
+        [checkpoint], tmp_path / "center", "inference.tta_views=center", "inference.tta_short_sides=[]"
+    )
     assert rows != of_center
 
 

@@ -24,7 +24,7 @@ model:
   backbone: {name: resnet18, weights: none}
   fpn_channels: 16
   head_channels: 16
-  roi: {batch_size: 16}
+  roi: {batch_size_per_image: 16}
   nms: {score_threshold: 0.0}
 optimizer: {lr: 0.01, base_batch_size: 2}
 schedule: {name: constant}
@@ -116,11 +116,11 @@ def test_the_place_of_a_mistake_is_named(tmp_path, capsys):
 
 WRONG_VALUES = {
     "optimizer.lr=fast": "lr",
-    "model.form=round": "form",
+    "model.variant=round": "variant",
     "trainer.max_epochs=many": "max_epochs",
     "data.batch_size=two": "batch_size",
     "schedule.name=cosinus": "name",
-    "model.backbone.norm=trainde": "norm",
+    "model.backbone.batch_norm=trainde": "batch_norm",
 }
 REFUSED_VALUES = {
     "data.splits.train.count=many": "data.splits.train.count is 'many', and must be: int",

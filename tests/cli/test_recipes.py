@@ -62,7 +62,7 @@ def emptied(tmp_path):
 @pytest.mark.parametrize("recipe", [trained(path) for path in RECIPES])
 def test_every_recipe_trains_two_steps(recipe, emptied, monkeypatch):
     monkeypatch.chdir(emptied)
-    weights = ["model.backbone.weights=none", "model.backbone.norm=trained", "model.backbone.frozen_stages=0"]
+    weights = ["model.backbone.weights=none", "model.backbone.batch_norm=trained", "model.backbone.frozen_stages=0"]
     task = compose([str(recipe)]).values["task"]
     # A classifier keeps the 96 pixels of the shapes card: AlexNet has nothing left of 64.
     words = [word for word in TINY if task == "detection" or not word.startswith("preprocess.")]

@@ -79,13 +79,13 @@ def trained(tmp_path_factory):
     [(source, target) for source in ("classification", "detection") for target in RECIPES if target != source],
 )
 def test_a_backbone_goes_from_task_to_task_and_stays_as_it_is(source, target, trained, tmp_path):
-    fixed = ["model.backbone.frozen_stages=all", "model.backbone.norm=frozen"]
+    fixed = ["model.backbone.frozen_stages=all", "model.backbone.batch_norm=frozen"]
     path = fit(target, tmp_path, f"model.backbone.weights={trained[source]}", *fixed)
     given, kept = of_backbone(trained[source]), of_backbone(path)
     assert given.keys() == kept.keys()
     assert all(torch.equal(given[key], kept[key]) for key in given), "BatchNorm statistics among them"
     spec = torch.load(path, weights_only=True)["visionkit"]["model"]["backbone"]
-    assert (spec["frozen_stages"], spec["norm"], spec["initialized_from"]) == (4, "frozen", str(trained[source]))
+    assert (spec["frozen_stages"], spec["batch_norm"], spec["initialized_from"]) == (4, "frozen", str(trained[source]))
 
 
 @pytest.mark.parametrize("source", ["classification", "detection"])

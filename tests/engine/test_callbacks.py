@@ -6,19 +6,19 @@ from tests.helpers.small_detector import small_data, small_task
 from tests.helpers.small_trainer import small_trainer
 from tests.helpers.training_run import train
 from visionkit.data.datasets.shapes import SHAPE_OUTLINES
-from visionkit.engine.callbacks import EarlyStoppingOptions, EmaOptions, make_callbacks
+from visionkit.engine.callbacks import EarlyStoppingOptions, EMAOptions, make_callbacks
 from visionkit.metrics.results import MetricResults
 from visionkit.tasks import Task
 
 
 def test_callbacks_follow_the_recipe(tmp_path):
-    kinds = {type(c) for c in make_callbacks(tmp_path, "val/AP", EmaOptions(), EarlyStoppingOptions(patience=3))}
+    kinds = {type(c) for c in make_callbacks(tmp_path, "val/AP", EMAOptions(), EarlyStoppingOptions(patience=3))}
     assert {EMAWeightAveraging, EarlyStopping} <= kinds
     assert not {EMAWeightAveraging, EarlyStopping} & {type(c) for c in make_callbacks(tmp_path, "val/AP")}
 
 
 def test_best_and_last_checkpoints_hold_the_moving_average(tmp_path):
-    train(tmp_path, make={"ema": EmaOptions(decay=0.5)}, max_epochs=2)
+    train(tmp_path, make={"ema": EMAOptions(decay=0.5)}, max_epochs=2)
     assert {"best.ckpt", "last.ckpt", "metrics.csv"} <= {path.name for path in tmp_path.iterdir()}
     Task.load_from_checkpoint(tmp_path / "best.ckpt")
     header = (tmp_path / "metrics.csv").read_text().splitlines()[0]

@@ -9,7 +9,7 @@ pytest.importorskip("skimage")
 from tests.helpers.small_detector import SIZE, small_data
 from tests.helpers.small_trainer import small_trainer
 from visionkit.backbones import create_backbone
-from visionkit.data.proposals.source import ProposalOptions
+from visionkit.data.proposals.proposal_source import ProposalOptions
 from visionkit.engine.callbacks import make_callbacks
 from visionkit.models import create_model
 from visionkit.preprocessing.detection import DetectionPreprocessOptions

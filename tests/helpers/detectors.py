@@ -12,11 +12,11 @@ BACKBONES = {"fpn": {}, "c4": {}, "single": {"out_stages": ["s16"]}}
 SMALL = {"head_channels": 32, "rpn": {"pre_nms_top_n_train": 100, "pre_nms_top_n_test": 100}, "roi": {"batch_size": 32}}
 
 
-def small_network(form: str = "fpn", num_classes: int = 3, **options) -> FasterRCNN:
+def small_network(variant: str = "fpn", num_classes: int = 3, **options) -> FasterRCNN:
     """Return a ResNet-18 detector that runs in milliseconds."""
     torch.manual_seed(0)
-    backbone = create_backbone("resnet18", weights="none", **BACKBONES[form])
-    return create_model("faster_rcnn", backbone, num_classes, form=form, **merge_options(SMALL, options))
+    backbone = create_backbone("resnet18", weights="none", **BACKBONES[variant])
+    return create_model("faster_rcnn", backbone, num_classes, variant=variant, **merge_options(SMALL, options))
 
 
 def images(*sizes: tuple[int, int]) -> list[Tensor]:

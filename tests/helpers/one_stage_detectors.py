@@ -9,7 +9,7 @@ SMALL = {
     "retinanet": {"fpn_channels": 16},
     "sliding_window": {
         "windows": {"sizes": (40.0,), "context": 4},
-        "sampling": {"per_image": 400, "hard_fraction": 1.0},
+        "sampling": {"batch_size_per_image": 400, "hard_fraction": 1.0},
         "head_channels": 32,
         "head_dropout": 0.0,
         "box_regression": True,

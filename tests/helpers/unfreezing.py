@@ -16,7 +16,7 @@ PARTS = ["s1", "s2", "s4", "head"]
 
 def task_to_transfer(class_names, frozen_stages="all", optimizer="adam", decay=0.5, schedule=None):
     torch.manual_seed(0)
-    backbone = create_backbone("cifar_resnet20", weights="checkpoint", norm="eval", frozen_stages=frozen_stages)
+    backbone = create_backbone("cifar_resnet20", weights="checkpoint", batch_norm="eval", frozen_stages=frozen_stages)
     return small_classification(
         class_names,
         create_model("classifier", backbone, len(class_names)),

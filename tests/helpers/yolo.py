@@ -2,7 +2,7 @@
 
 import torch
 
-from visionkit.models.detection.parts.one_stage import DenseOutput
+from visionkit.models.detection.parts.one_stage import AnchorOutput
 from visionkit.ops.matching import Objects
 
 CLASSES = 3
@@ -41,4 +41,4 @@ def random_output(anchors, spread=1.0):
     generator = torch.Generator().manual_seed(5)
     logits = spread * torch.randn(len(GROUND_TRUTH), len(anchors), 1 + CLASSES, generator=generator)
     deltas = 0.5 + 0.2 * torch.randn(len(GROUND_TRUTH), len(anchors), 4, generator=generator)
-    return DenseOutput(anchors, [len(anchors)], logits, deltas)
+    return AnchorOutput(anchors, [len(anchors)], logits, deltas)

@@ -7,7 +7,7 @@ from torchvision.transforms.v2 import functional as transforms
 from visionkit.errors import ConfigError
 from visionkit.ops.crops import crop_kinds, crop_windows, extract_crops
 
-COUNTS = {"center": 1, "ten": 10, "grid": 50, "squares": 6, "googlenet": 36}
+COUNTS = {"center": 1, "ten_crop": 10, "grid": 50, "squares": 6, "googlenet": 36}
 
 
 def image(height, width):
@@ -18,7 +18,7 @@ def image(height, width):
 def test_ten_crops_are_torchvisions_in_its_order(height, width, data):
     crop = data.draw(st.integers(1, min(height, width)))
     given = image(height, width)
-    views = extract_crops(given, crop_windows(height, width, crop, "ten"), crop)
+    views = extract_crops(given, crop_windows(height, width, crop, "ten_crop"), crop)
     assert torch.equal(views, torch.stack(transforms.ten_crop(given, [crop, crop])))
     center = extract_crops(given, crop_windows(height, width, crop, "center"), crop)
     assert torch.equal(center[0], transforms.center_crop(given, [crop, crop]))
@@ -72,7 +72,7 @@ def test_larger_windows_are_resized_and_keep_their_type():
 @pytest.mark.parametrize("crop", [0, 9])
 def test_crops_that_do_not_fit_are_refused(crop):
     with pytest.raises(ValueError, match="resize it first"):
-        crop_windows(8, 12, crop, "ten")
+        crop_windows(8, 12, crop, "ten_crop")
 
 
 def test_unknown_kinds_are_refused_with_the_nearest():

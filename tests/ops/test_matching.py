@@ -10,8 +10,8 @@ from visionkit.ops import matching
 from visionkit.ops.matching import (
     BACKGROUND,
     IGNORED,
-    BandMatcher,
-    BestMatcher,
+    HardBackgroundMatcher,
+    LowQualityMatcher,
     Matcher,
     Objects,
     SSDMatcher,
@@ -22,7 +22,7 @@ from visionkit.ops.matching import (
 NO_CROWD = torch.zeros(0, 4)
 MATCHERS = [
     (Matcher(0.7, 0.3), torchvision_matchers.Matcher(0.7, 0.3)),
-    (BestMatcher(0.7, 0.3), torchvision_matchers.Matcher(0.7, 0.3, allow_low_quality_matches=True)),
+    (LowQualityMatcher(0.7, 0.3), torchvision_matchers.Matcher(0.7, 0.3, allow_low_quality_matches=True)),
     (SSDMatcher(0.5), torchvision_matchers.SSDMatcher(0.5)),
 ]
 
@@ -48,18 +48,18 @@ def test_matchers_agree_with_torchvision(pair, seed, number_of_objects, number_o
 
 def test_an_object_that_no_box_touches_matches_none():
     iou = torch.tensor([[0.0, 0.0, 0.0], [0.9, 0.0, 0.4]])
-    assert BestMatcher(0.7, 0.3)(iou).tolist() == [1, BACKGROUND, IGNORED]
+    assert LowQualityMatcher(0.7, 0.3)(iou).tolist() == [1, BACKGROUND, IGNORED]
 
 
 def test_best_box_of_ssd_matches_its_object_even_if_it_overlaps_another_more():
     iou = torch.tensor([[0.9, 0.1, 0.0], [0.6, 0.2, 0.1]])
     assert SSDMatcher(0.5)(iou).tolist() == [1, BACKGROUND, BACKGROUND]
-    assert BestMatcher(0.5, 0.5)(iou).tolist() == [0, BACKGROUND, BACKGROUND]
+    assert LowQualityMatcher(0.5, 0.5)(iou).tolist() == [0, BACKGROUND, BACKGROUND]
 
 
 def test_background_of_the_band_matcher_overlaps_an_object():
     iou = torch.tensor([[0.0, 0.05, 0.1, 0.45, 0.5, 0.9]])
-    assert BandMatcher(0.5, 0.4, 0.1)(iou).tolist() == [IGNORED, IGNORED, BACKGROUND, IGNORED, 0, 0]
+    assert HardBackgroundMatcher(0.5, 0.4, 0.1)(iou).tolist() == [IGNORED, IGNORED, BACKGROUND, IGNORED, 0, 0]
 
 
 @pytest.mark.parametrize("thresholds", [(0.3, 0.7), (1.2, 0.3), (0.5, -0.1)])
@@ -94,10 +94,10 @@ def test_many_objects_are_matched_in_parts_as_all_at_once(monkeypatch):
     corners = torch.rand(80, 2, generator=torch.Generator().manual_seed(0)) * 50
     boxes = torch.cat([corners, corners + 20], dim=1)
     many = objects(boxes[:30].tolist(), list(range(30)))
-    expected = assign(boxes, many, BestMatcher(0.7, 0.3))
+    expected = assign(boxes, many, LowQualityMatcher(0.7, 0.3))
     part_sizes = []
     monkeypatch.setattr(matching, "box_iou", lambda part, other: part_sizes.append(len(part)) or box_iou(part, other))
     monkeypatch.setattr(matching, "MAX_PAIRS", 7 * len(boxes))
-    in_parts = assign(boxes, many, BestMatcher(0.7, 0.3))
+    in_parts = assign(boxes, many, LowQualityMatcher(0.7, 0.3))
     assert part_sizes == [7, 7, 7, 7, 2]
     assert all(torch.equal(tensor, other) for tensor, other in zip(expected, in_parts, strict=True))

@@ -50,7 +50,7 @@ def test_bootstrapped_takes_the_hardest_pixels_of_each_image():
     logits, truth = pixels()
     rows = slow(logits, truth)
     hardest = [sorted((v for v, _, own in rows if own == image), reverse=True)[:9] for image in range(2)]
-    found = segmentation_loss(logits, truth, {"bootstrapped": 1.0}, settings=Settings(hardest=0.25))
+    found = segmentation_loss(logits, truth, {"bootstrapped": 1.0}, settings=Settings(hard_fraction=0.25))
     assert found.item() == pytest.approx(sum(map(sum, hardest)) / 18, rel=1e-5)
     found.backward()
     assert int((logits.grad.abs().sum(1) > 0).sum()) == 18

@@ -34,7 +34,9 @@ def members():
     """Two networks that see images in different sizes, colors and views."""
     other = ClassificationPreprocessOptions(48, 40, [0.5] * 3, [0.5] * 3)
     pipelines = [
-        small_classification(NAMES, inference=ClassificationInferenceOptions(views="ten", short_sides=[36])).pipeline,
+        small_classification(
+            NAMES, inference=ClassificationInferenceOptions(tta_views="ten_crop", tta_short_sides=[36])
+        ).pipeline,
         small_classification(NAMES, small_network(6, "resnet18"), preprocess=other).pipeline,
     ]
     return [pipeline.eval() for pipeline in pipelines]

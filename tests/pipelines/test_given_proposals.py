@@ -7,7 +7,7 @@ from tests.helpers.options import merge_options
 from tests.helpers.small_detector import SIZE, small_data
 from tests.helpers.small_trainer import small_trainer
 from visionkit.backbones import create_backbone
-from visionkit.data.proposals.source import ProposalOptions
+from visionkit.data.proposals.proposal_source import ProposalOptions
 from visionkit.errors import DataError
 from visionkit.models import create_model
 from visionkit.pipelines import DetectionPipeline

@@ -1,5 +1,3 @@
-import logging
-
 import pytest
 import torch
 from torch import nn
@@ -7,15 +5,7 @@ from torch import nn
 from visionkit.backbones import create_backbone
 from visionkit.errors import ConfigError
 from visionkit.models.base import Model
-from visionkit.tasks.optimizers import (
-    OptimizerOptions,
-    ScheduleOptions,
-    make_scheduler,
-    optimizers,
-    parameter_groups,
-    scaled_lr,
-    schedules,
-)
+from visionkit.tasks.optimizers import OptimizerOptions, optimizers, parameter_groups, scaled_lr
 
 
 class Network(Model):
@@ -26,37 +16,6 @@ class Network(Model):
 
 def network():
     return Network(nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)), nn.Linear(4, 2))
-
-
-def rates(options: ScheduleOptions, steps: int, epochs: int) -> list[float]:
-    optimizer = torch.optim.SGD(network().parameters(), lr=1.0)
-    (config,) = make_scheduler(optimizer, options, steps, epochs, "val/AP")
-    seen = []
-    for _ in range(steps):
-        seen.append(optimizer.param_groups[0]["lr"])
-        optimizer.step()
-        config["scheduler"].step()
-    return seen
-
-
-def test_multistep_with_warmup_follows_the_published_schedule():
-    options = ScheduleOptions(name="multistep", warmup_steps=10, warmup_factor=0.1, milestones=[8, 11])
-    seen = rates(options, steps=120, epochs=12)
-    assert seen[0] == pytest.approx(0.1)
-    assert seen[5] == pytest.approx(0.55)
-    assert seen[10] == seen[79] == pytest.approx(1.0)
-    assert seen[80] == seen[109] == pytest.approx(0.1)
-    assert seen[110] == pytest.approx(0.01)
-
-
-def test_exponential_falls_once_an_epoch():
-    seen = rates(ScheduleOptions(name="exponential", warmup_steps=0, gamma=0.995), steps=21, epochs=7)
-    assert seen == pytest.approx([0.995 ** (step // 3) for step in range(21)])
-
-
-def test_poly_falls_as_a_power_of_what_is_left():
-    seen = rates(ScheduleOptions(name="poly", warmup_steps=0, power=0.9), steps=10, epochs=5)
-    assert seen == pytest.approx([(1 - step / 10) ** 0.9 for step in range(10)])
 
 
 def test_rmsprop_divides_by_the_root_of_the_running_square():
@@ -72,36 +31,6 @@ def test_rmsprop_divides_by_the_root_of_the_running_square():
         square = 0.9 * square + 0.1 * decayed**2
         value = value - 0.5 * decayed / (square.sqrt() + 1e-3)
     torch.testing.assert_close(weight.detach(), value)
-
-
-def test_cosine_falls_to_its_final_share():
-    seen = rates(ScheduleOptions(name="cosine", warmup_steps=0, final_factor=0.1), steps=100, epochs=10)
-    assert seen[0] == 1.0
-    assert seen[50] == pytest.approx(0.55)
-    assert seen == sorted(seen, reverse=True)
-    assert seen[-1] == pytest.approx(0.1, abs=1e-3)
-
-
-def test_plateau_warms_up_and_then_waits_for_the_metric():
-    optimizer = torch.optim.SGD(network().parameters(), lr=1.0)
-    options = ScheduleOptions(name="plateau", warmup_steps=4, warmup_factor=0.25, patience=1)
-    plateau, warmup = make_scheduler(optimizer, options, 100, 10, "val/AP")
-    assert plateau["monitor"] == "val/AP"
-    assert optimizer.param_groups[0]["lr"] == 0.25
-    for _ in range(6):
-        optimizer.step()
-        warmup["scheduler"].step()
-    assert optimizer.param_groups[0]["lr"] == pytest.approx(1.0)
-    for value in (0.5, 0.4, 0.4):
-        plateau["scheduler"].step(value)
-        warmup["scheduler"].step()
-    assert optimizer.param_groups[0]["lr"] == pytest.approx(0.1)
-
-
-def test_milestones_beyond_the_run_are_reported(caplog, monkeypatch):
-    monkeypatch.setattr(logging.getLogger("visionkit"), "propagate", True)
-    rates(ScheduleOptions(milestones=[8, 11]), steps=10, epochs=5)
-    assert "not all reached" in caplog.text
 
 
 def test_the_backbone_has_its_own_rate_and_norms_may_be_spared_decay():
@@ -149,12 +78,8 @@ def test_every_optimizer_is_made_from_groups(name):
     assert optimizer.param_groups[0]["lr"] == 0.5
 
 
-def test_names_are_those_of_the_registries():
-    for name in (*schedules, "plateau"):
-        assert ScheduleOptions(name=name).name == name
+def test_names_are_those_of_the_registry():
     for name in optimizers:
         assert OptimizerOptions(name=name).name == name
-    with pytest.raises(ConfigError, match="unknown schedule 'cosinus'; did you mean cosine"):
-        ScheduleOptions(name="cosinus")
     with pytest.raises(ConfigError, match="unknown optimizer 'sdg'; did you mean sgd"):
         OptimizerOptions(name="sdg")

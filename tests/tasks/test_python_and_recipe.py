@@ -8,7 +8,7 @@ import visionkit as vk
 from tests.helpers.small_trainer import small_trainer
 from visionkit.cli.config.build import build_data, build_task
 from visionkit.data.datamodule import VisionData
-from visionkit.data.proposals.source import ProposalOptions
+from visionkit.data.proposals.proposal_source import ProposalOptions
 from visionkit.pipelines import (
     ClassificationInferenceOptions,
     DetectionInferenceOptions,
@@ -109,7 +109,7 @@ def classification_recipe(tmp_path):
         "data": loading(),
         "preprocess": {"short_side": 64, "crop": 56},
         "loss": {"label_smoothing": 0.1, "class_weights": "balanced"},
-        "inference": {"views": "ten", "short_sides": [64, 72], "flip": False},
+        "inference": {"tta_views": "ten_crop", "tta_short_sides": [64, 72], "flip": False},
         "evaluation": {"metric": "F1"},
         "runtime": {"channels_last": False},
     }
@@ -125,7 +125,7 @@ def classification_in_python(tmp_path):
         optimizer=OptimizerOptions(**OPTIMIZER),
         schedule=ScheduleOptions(**SCHEDULE),
         loss=ClassificationLossOptions(label_smoothing=0.1, class_weights="balanced"),
-        inference=ClassificationInferenceOptions(views="ten", short_sides=[64, 72], flip=False),
+        inference=ClassificationInferenceOptions(tta_views="ten_crop", tta_short_sides=[64, 72], flip=False),
         evaluation=ClassificationEvaluationOptions(metric="F1"),
         runtime=RuntimeOptions(channels_last=False),
     )

@@ -206,7 +206,7 @@ def test_what_describes_the_task_builds_it_again():
     [
         (lambda: SegmentationLossOptions(terms=["dize"]), "did you mean dice"),
         (lambda: SegmentationLossOptions(terms=["dice"], term_weights=[1.0, 2.0]), "2 numbers for 1 terms"),
-        (lambda: SegmentationLossOptions(hardest=0.0), "above 0"),
+        (lambda: SegmentationLossOptions(hard_fraction=0.0), "above 0"),
         (lambda: SegmentationInferenceOptions(tile=64, overlap=64), "overlap 64 < tile 64"),
         (lambda: SegmentationInferenceOptions(tta_scales=[]), "factors above 0"),
         (lambda: SegmentationEvaluationOptions(metric="boundary_F1"), "boundaries=true"),

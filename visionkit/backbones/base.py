@@ -72,7 +72,7 @@ class Backbone(nn.Module):
             `visionkit.models.classification`.
         native_size: height and width in pixels of the input that the classifier was published for.
         inner_channels: number of channels of each map inside the computed stages that auxiliary heads read in training.
-        norm: BatchNorm policy, see `Norm`.
+        batch_norm: BatchNorm policy, see `Norm`.
         frozen_stages: number of the network's first stages that are frozen.
         initialized_from: "imagenet", "random" or the path of the file that the weights come from.
         is_randomly_initialized: True until weights have been loaded.
@@ -108,7 +108,7 @@ class Backbone(nn.Module):
         self.stages = {stage: network_stages[stage] for stage in names if stage in requested}
         self.stage_modules: dict[str, list[str]] = {}
         self.inner_channels: dict[str, int] = {}
-        self.norm: Norm = "trained"
+        self.batch_norm: Norm = "trained"
         self.frozen_stages = 0
         self.initialized_from = RANDOM
         self.is_randomly_initialized = True
@@ -148,21 +148,21 @@ class Backbone(nn.Module):
         return {
             "name": self.name,
             "weights": "checkpoint",
-            "norm": self.norm,
+            "batch_norm": self.batch_norm,
             "frozen_stages": self.frozen_stages,
             "out_stages": self._out_stages,
             "initialized_from": self.initialized_from,
             **self._options,
         }
 
-    def check_policy(self, norm: str, frozen_stages: FrozenStages) -> None:
+    def check_policy(self, batch_norm: str, frozen_stages: FrozenStages) -> None:
         """Check a BatchNorm policy and a number of frozen stages.
 
         Raises:
             ConfigError: there is no such BatchNorm policy, or the network has fewer stages.
         """
-        if norm not in get_args(Norm):
-            raise ConfigError(f"norm={norm!r}: use one of {', '.join(get_args(Norm))}")
+        if batch_norm not in get_args(Norm):
+            raise ConfigError(f"batch_norm={batch_norm!r}: use one of {', '.join(get_args(Norm))}")
         if not 0 <= self._number_of(frozen_stages) <= self._depth:
             raise ConfigError(
                 f"frozen_stages={frozen_stages}: {self.name} is built with {self._depth} stages, "
@@ -179,29 +179,29 @@ class Backbone(nn.Module):
         Raises:
             ConfigError: there are fewer stages, or the network is randomly initialized.
         """
-        self.check_policy(self.norm, stages)
+        self.check_policy(self.batch_norm, stages)
         number = self._number_of(stages)
         if number and self.is_randomly_initialized:
             raise ConfigError(random_freeze_message(self.name, f"frozen_stages={stages}"))
         self.frozen_stages = number
         self._apply_policy()
 
-    def set_norm(self, norm: Norm) -> None:
+    def set_batch_norm(self, batch_norm: Norm) -> None:
         """Set the BatchNorm policy, which stays in force after train(), eval() and load_state_dict().
 
         Raises:
             ConfigError: there is no such policy, or it would freeze randomly initialized weights.
         """
-        self.check_policy(norm, self.frozen_stages)
-        if norm != "trained" and self.is_randomly_initialized:
-            raise ConfigError(random_freeze_message(self.name, f"norm={norm}"))
-        self.norm = norm
+        self.check_policy(batch_norm, self.frozen_stages)
+        if batch_norm != "trained" and self.is_randomly_initialized:
+            raise ConfigError(random_freeze_message(self.name, f"batch_norm={batch_norm}"))
+        self.batch_norm = batch_norm
         self._apply_policy()
 
     def train(self, mode: bool = True) -> "Backbone":
         """Set the mode; frozen parts, and BatchNorm layers with running statistics, stay in eval mode."""
         super().train(mode)
-        eval_norms(self, self.norm)
+        eval_norms(self, self.batch_norm)
         eval_frozen_parts(self)
         return self
 
@@ -237,7 +237,7 @@ class Backbone(nn.Module):
         for stage in list(self.computed)[self.frozen_stages :]:
             for name in self.stage_modules[stage]:
                 self.get_submodule(name).requires_grad_(True)
-        if self.norm == "frozen":
+        if self.batch_norm == "frozen":
             for layer in norm_layers(self):
                 layer.requires_grad_(False)
         self.train(self.training)
@@ -246,16 +246,16 @@ class Backbone(nn.Module):
 class Tail(nn.Sequential):
     """Stages that `Backbone.split` has removed from a backbone, with the backbone's BatchNorm policy."""
 
-    def __init__(self, stages: Mapping[str, nn.Module], norm: Norm) -> None:
+    def __init__(self, stages: Mapping[str, nn.Module], batch_norm: Norm) -> None:
         super().__init__()
         for name, stage in stages.items():
             self.add_module(name, stage)
-        self.norm: Norm = norm
+        self.batch_norm: Norm = batch_norm
 
     def train(self, mode: bool = True) -> "Tail":
         """Set the mode; BatchNorm layers with running statistics stay in eval mode."""
         super().train(mode)
-        eval_norms(self, self.norm)
+        eval_norms(self, self.batch_norm)
         return self
 
 
@@ -264,11 +264,11 @@ def norm_layers(network: nn.Module) -> Iterator[_BatchNorm]:
     return (module for module in network.modules() if isinstance(module, _BatchNorm))
 
 
-def eval_norms(network: nn.Module, norm: Norm) -> None:
+def eval_norms(network: nn.Module, batch_norm: Norm) -> None:
     """Set BatchNorm layers to eval mode: the frozen ones, and all of them unless the policy is "trained"."""
     for layer in norm_layers(network):
         frozen = layer.weight is not None and not layer.weight.requires_grad
-        if norm != "trained" or frozen:
+        if batch_norm != "trained" or frozen:
             layer.eval()
 
 
@@ -286,7 +286,7 @@ def random_freeze_message(name: str, what: str) -> str:
     """Return the error message for a policy `what` that would freeze randomly initialized weights."""
     return (
         f"{what} would freeze the randomly initialized weights of {name}, which then never train.\n"
-        "Load weights (weights=imagenet, or the path of a file), or set norm=trained and frozen_stages=0."
+        "Load weights (weights=imagenet, or the path of a file), or set batch_norm=trained and frozen_stages=0."
     )
 
 

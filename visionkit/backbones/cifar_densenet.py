@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from visionkit.backbones import cifar
 from visionkit.backbones.base import Stage, backbones
+from visionkit.backbones.cifar_constants import MEAN, SIZE, STD, STRIDES
 from visionkit.backbones.sequential import SequentialBackbone, named_sequential
 
 
@@ -43,9 +43,9 @@ class CifarDenseNet(SequentialBackbone):
         {'s1': (1, 160, 32, 32), 's2': (1, 304, 16, 16), 's4': (1, 448, 8, 8)}
     """
 
-    mean = cifar.MEAN
-    std = cifar.STD
-    native_size = cifar.SIZE
+    mean = MEAN
+    std = STD
+    native_size = SIZE
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class CifarDenseNet(SequentialBackbone):
         parts, stages = {}, {}
         channels = 2 * growth if with_bottleneck else 16
         entry: nn.Module = nn.Conv2d(3, channels, 3, padding=1, bias=False)
-        for stride in cifar.STRIDES:
+        for stride in STRIDES:
             block = CifarDenseBlock(channels, growth, per_block, with_bottleneck, dropout, memory_efficient)
             channels = block.channels
             norm = nn.BatchNorm2d(channels)

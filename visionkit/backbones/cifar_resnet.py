@@ -6,12 +6,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.models.resnet import BasicBlock
 
-from visionkit.backbones import cifar
 from visionkit.backbones.base import Stage, backbones
+from visionkit.backbones.cifar_constants import MEAN, SIZE, STD, STRIDES
 from visionkit.backbones.sequential import SequentialBackbone, named_sequential
 
 _WIDTHS = (16, 32, 64)
-_STAGES = {f"s{stride}": Stage(channels, stride) for channels, stride in zip(_WIDTHS, cifar.STRIDES, strict=True)}
+_STAGES = {f"s{stride}": Stage(channels, stride) for channels, stride in zip(_WIDTHS, STRIDES, strict=True)}
 
 
 @backbones.register(
@@ -39,9 +39,9 @@ class CifarResNet(SequentialBackbone):
         {'s1': (1, 16, 32, 32), 's2': (1, 32, 16, 16), 's4': (1, 64, 8, 8)}
     """
 
-    mean = cifar.MEAN
-    std = cifar.STD
-    native_size = cifar.SIZE
+    mean = MEAN
+    std = STD
+    native_size = SIZE
 
     def __init__(self, name: str, out_stages: Sequence[str] | None = None) -> None:
         blocks = (int(name.removeprefix("cifar_resnet")) - 2) // 6

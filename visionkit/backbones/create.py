@@ -15,7 +15,7 @@ logger = logging.getLogger("visionkit")
 def create_backbone(
     name: str,
     weights: str = "auto",
-    norm: Norm = "trained",
+    batch_norm: Norm = "trained",
     frozen_stages: FrozenStages = 0,
     out_stages: list[str] | None = None,
     **options: Any,
@@ -32,7 +32,7 @@ def create_backbone(
             "checkpoint": the caller loads the weights afterwards.
             Anything else is the path of a published state dict of this network, or of a visionkit checkpoint of any
             task.
-        norm: BatchNorm policy: "trained", "frozen" (fixed statistics and affine parameters) or "eval" (fixed
+        batch_norm: BatchNorm policy: "trained", "frozen" (fixed statistics and affine parameters) or "eval" (fixed
             statistics).
         frozen_stages: number of the first stages that are frozen, or "all". The stem belongs to the first.
         out_stages: the stages that `forward` returns, None for all. Layers that only deeper stages need are not built.
@@ -53,17 +53,17 @@ def create_backbone(
     """
     recorded_source = options.pop("initialized_from", None)
     backbone = _build(name, out_stages, options)
-    backbone.check_policy(norm, frozen_stages)
+    backbone.check_policy(batch_norm, frozen_stages)
     try:
         load_weights(backbone, weights)
     except UnavailableError as reason:
         if weights != "auto":
             raise
-        _warn_randomly_initialized(name, norm, frozen_stages, reason)
+        _warn_randomly_initialized(name, batch_norm, frozen_stages, reason)
         return backbone
     if weights == "checkpoint" and recorded_source is not None:
         backbone.initialized_from = recorded_source
-    backbone.set_norm(norm)
+    backbone.set_batch_norm(batch_norm)
     backbone.freeze(frozen_stages)
     return backbone
 
@@ -89,8 +89,14 @@ def _build(name: str, out_stages: list[str] | None, options: dict[str, Any]) -> 
     return builder(name, out_stages=out_stages, **options)
 
 
-def _warn_randomly_initialized(name: str, norm: Norm, frozen_stages: FrozenStages, reason: UnavailableError) -> None:
-    policy = f", despite norm={norm} and frozen_stages={frozen_stages}" if norm != "trained" or frozen_stages else ""
+def _warn_randomly_initialized(
+    name: str, batch_norm: Norm, frozen_stages: FrozenStages, reason: UnavailableError
+) -> None:
+    policy = (
+        f", despite batch_norm={batch_norm} and frozen_stages={frozen_stages}"
+        if batch_norm != "trained" or frozen_stages
+        else ""
+    )
     logger.warning(
         "NO PRETRAINED WEIGHTS: %s is randomly initialized and learns far more slowly. All of it trains%s.\n%s",
         name,

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from visionkit.backbones.sequential import named_sequential
-from visionkit.ops.dense_layers import DenseLayer, DenseOptions, dense_layers
+from visionkit.ops.densenet_buffer import DenseLayer, DenseOptions, dense_layers
 
 
 class DenseBlock(nn.Module):

@@ -74,7 +74,7 @@ class ResNet(Backbone):
             raise ConfigError(
                 f"{self.name} cannot be split after {last_stage!r}: it has the stages {', '.join(self.computed)}"
             )
-        tail = Tail({_LAYERS[stage]: getattr(self, _LAYERS[stage]) for stage in removed}, self.norm)
+        tail = Tail({_LAYERS[stage]: getattr(self, _LAYERS[stage]) for stage in removed}, self.batch_norm)
         for stage in removed:
             delattr(self, _LAYERS[stage])
             del self.stage_modules[stage]

@@ -47,25 +47,25 @@ CASES: dict[tuple[bool, bool], Case] = {
         "few images, similar domain",
         "the features fit, and few images would make them worse: train only the layers after them",
         (HEAD,),
-        ("model.backbone.norm=frozen", "model.backbone.frozen_stages=all"),
+        ("model.backbone.batch_norm=frozen", "model.backbone.frozen_stages=all"),
     ),
     (True, True): Case(
         "many images, similar domain",
         "enough images to train all layers, the first ones with lower learning rates",
         (FINETUNE,),
-        ("model.backbone.norm=frozen", "model.backbone.frozen_stages=1", "optimizer.stage_lr_decay=0.7"),
+        ("model.backbone.batch_norm=frozen", "model.backbone.frozen_stages=1", "optimizer.stage_lr_decay=0.7"),
     ),
     (False, False): Case(
         "few images, different domain",
         "late features are too specific: freeze the first stages, which are general, and train the others slowly",
         (FINETUNE, "model.backbone.frozen_stages=2"),
-        ("model.backbone.norm=frozen", "model.backbone.frozen_stages=2", "optimizer.stage_lr_decay=0.7"),
+        ("model.backbone.batch_norm=frozen", "model.backbone.frozen_stages=2", "optimizer.stage_lr_decay=0.7"),
     ),
     (True, False): Case(
         "many images, different domain",
         "pretrained weights are only a good start: train all stages with one learning rate",
         (FINETUNE, "optimizer.stage_lr_decay=1"),
-        ("model.backbone.norm=frozen", "model.backbone.frozen_stages=0"),
+        ("model.backbone.batch_norm=frozen", "model.backbone.frozen_stages=0"),
     ),
 }
 """Cases by two booleans: whether the dataset is large, and whether its domain is similar."""
@@ -83,9 +83,9 @@ def advise(recipe: dict[str, Any], words: Sequence[str]) -> int:
     """
     show_progress_messages()
     backbone = instantiate(create_backbone, recipe["model"]["backbone"], "model.backbone")
-    reader = build_data({"data": recipe["data"]}).dataset("train")
-    task = recipe["task"] if names_recipe(words) else task_of(reader)
-    statistics = transfer_statistics(reader, backbone, task)
+    dataset = build_data({"data": recipe["data"]}).dataset("train")
+    task = recipe["task"] if names_recipe(words) else task_of(dataset)
+    statistics = transfer_statistics(dataset, backbone, task)
     native = native_preprocess(backbone)
     for line in [
         *_about_size(statistics, task),

@@ -46,8 +46,8 @@ def proposals(recipe: dict[str, Any], *, mode: str | None = None, split: str | N
     source = data.proposals()
     assert source is not None
     for name in [split] if split else data.splits:
-        reader = data.dataset(name)
-        found = list(track(measure_proposals(reader, source, data.num_workers), description=name, total=len(reader)))
+        dataset = data.dataset(name)
+        found = list(track(measure_proposals(dataset, source, data.num_workers), description=name, total=len(dataset)))
         Console().print(f"[bold]{name}[/bold]")
         for line in summarize_proposals(found).lines():
             Console().print(f"  {line}", soft_wrap=True)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from visionkit import __version__
 from visionkit.cli.commands import data, evaluate, fit, predict, transfer
 from visionkit.cli.commands import list as list_command
-from visionkit.cli.config import catalogue
+from visionkit.cli.config import catalog
 from visionkit.cli.config.compose import is_override
 from visionkit.cli.config.hints import check_words, option_hint
 from visionkit.errors import VisionkitError
@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         Exit status: 0 (success), 1 (broken data found), 2 (error in the input) or 130 (interrupted).
     """
-    catalogue.forget_plugin_files()
+    catalog.forget_plugin_files()
     arguments = _parse(sys.argv[1:] if argv is None else argv)
     try:
         check_words(vars(arguments).get("words", []))

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from visionkit.cli.config.build import build_data, build_trainer
 from visionkit.cli.config.compose import compose
-from visionkit.cli.config.layers import Layer, saying_where
+from visionkit.cli.config.merge import Layer, saying_where
 from visionkit.cli.config.schema import check
 from visionkit.cli.config.typed_options import instantiate
 from visionkit.cli.logs import show_progress_messages

@@ -13,7 +13,7 @@ from visionkit.cli.config.build import build_data, build_task, build_trainer
 from visionkit.cli.config.typed_options import instantiate
 from visionkit.cli.logs import show_progress_messages
 from visionkit.engine.after_training import AfterTrainingOptions
-from visionkit.engine.callbacks import EarlyStoppingOptions, EmaOptions, make_callbacks
+from visionkit.engine.callbacks import EarlyStoppingOptions, EMAOptions, make_callbacks
 from visionkit.engine.feature_cache import FeatureCacheOptions
 from visionkit.engine.loggers import make_loggers
 from visionkit.engine.run_folder import latest_checkpoint, new_run_folder, write_recipe
@@ -43,7 +43,7 @@ def train(recipe: dict[str, Any], *, name: str, resume: str | None = None) -> in
     callbacks = make_callbacks(
         folder,
         task.monitor,
-        _optional(EmaOptions, recipe, "ema"),
+        _optional(EMAOptions, recipe, "ema"),
         _optional(EarlyStoppingOptions, recipe, "early_stopping"),
         _each(UnfreezeStep, recipe, "unfreeze"),
         _optional(FeatureCacheOptions, recipe, "feature_cache"),

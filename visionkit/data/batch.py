@@ -9,7 +9,7 @@ from torch.utils.data import Dataset, get_worker_info
 
 from visionkit.data.datasets.base import VisionDataset
 from visionkit.data.io.images import to_tensor
-from visionkit.data.proposals.source import ProposalSource
+from visionkit.data.proposals.proposal_source import ProposalSource
 from visionkit.data.transforms.augmentation import Augmentation
 from visionkit.structures import Sample, Target
 

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
 from visionkit.data.batch import Batch, TargetDataset, WorkerInit, collate
-from visionkit.data.cached_features import FeatureDataset
 from visionkit.data.card_splits import CardSplits
 from visionkit.data.dataset_splits import DatasetSplits
 from visionkit.data.datasets.base import VisionDataset
 from visionkit.data.datasets.torch_pairs import PairDataset, as_vision_dataset
-from visionkit.data.proposals.source import ProposalOptions, ProposalSource, create_proposal_source
+from visionkit.data.feature_files import FeatureDataset
+from visionkit.data.proposals.proposal_source import ProposalOptions, ProposalSource, create_proposal_source
 from visionkit.data.samplers import ClassBalancedSampler, EvaluationSampler
 from visionkit.data.splits import HoldoutOptions, RequiredAnnotation, Splits, read_labels
 from visionkit.data.stats.pixel_counts import PixelCounts

@@ -19,7 +19,7 @@ from lightning.pytorch.callbacks import Callback
 from visionkit.backbones.weights_file import read_tensors
 from visionkit.data.datamodule import VisionData
 from visionkit.data.io.atomic_write import atomic_write
-from visionkit.engine.fitting_stage import FittedLayer, FittingContext, fitting_stages
+from visionkit.engine.post_training_fit import FittedLayer, FittingContext, fitting_stages
 from visionkit.errors import ConfigError
 from visionkit.models.base import DetectionModel
 from visionkit.pipelines.checkpoint import read_checkpoint

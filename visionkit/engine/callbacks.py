@@ -19,7 +19,7 @@ from visionkit.engine.unfreeze import StagedUnfreezing, UnfreezeStep
 
 
 @dataclass
-class EmaOptions:
+class EMAOptions:
     """Exponential moving average of the weights. The average is evaluated and saved.
 
     Attributes:
@@ -75,7 +75,7 @@ class SaveLastStep(Callback):
 def make_callbacks(
     folder: Path,
     monitor: str,
-    ema: EmaOptions | None = None,
+    ema: EMAOptions | None = None,
     early_stopping: EarlyStoppingOptions | None = None,
     unfreeze: list[UnfreezeStep] | None = None,
     feature_cache: FeatureCacheOptions | None = None,

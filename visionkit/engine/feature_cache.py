@@ -16,9 +16,9 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from visionkit.data.cached_features import FORMAT_VERSION, FeatureDataset, FeatureFile, UncachedImages
 from visionkit.data.datamodule import VisionData
-from visionkit.engine.fingerprint import backbone_structure, fingerprint, weights_digest
+from visionkit.data.feature_files import FORMAT_VERSION, FeatureDataset, FeatureFile, UncachedImages
+from visionkit.engine.feature_key import backbone_structure, fingerprint, weights_digest
 from visionkit.errors import ConfigError
 from visionkit.models.classification.classifier import Classifier
 from visionkit.structures import Target

@@ -90,11 +90,11 @@ class TransferStatistics:
         return None if self.mean_distance is None else self.mean_distance < SIMILAR_BELOW
 
 
-def transfer_statistics(reader: VisionDataset, backbone: Backbone, task: str) -> TransferStatistics:
+def transfer_statistics(dataset: VisionDataset, backbone: Backbone, task: str) -> TransferStatistics:
     """Return the statistics of a training set for a pretrained backbone.
 
     Args:
-        reader: the training split.
+        dataset: the training split.
         backbone: backbone with pretrained weights.
         task: classification, detection or segmentation.
 
@@ -102,17 +102,17 @@ def transfer_statistics(reader: VisionDataset, backbone: Backbone, task: str) ->
         DataError: there are no images.
         ConfigError: the backbone is randomly initialized.
     """
-    if not len(reader):
+    if not len(dataset):
         raise DataError("the training split has no images")
-    chosen = np.random.default_rng(0).permutation(len(reader))[:SAMPLE_SIZE]
-    sample = _SampledImages(reader, [int(index) for index in chosen], backbone)
+    chosen = np.random.default_rng(0).permutation(len(dataset))[:SAMPLE_SIZE]
+    sample = _SampledImages(dataset, [int(index) for index in chosen], backbone)
     distance = domain_distance(backbone, sample.batches())
-    scale = len(reader) / len(chosen)  # only the masks of the sample are read
-    counts = sample.images_per_class() * scale if task == "segmentation" else _examples_per_class(reader, task)
+    scale = len(dataset) / len(chosen)  # only the masks of the sample are read
+    counts = sample.images_per_class() * scale if task == "segmentation" else _examples_per_class(dataset, task)
     height, width = np.median(sample.sizes, axis=0)
     return TransferStatistics(
-        images=len(reader),
-        examples=dict(zip(reader.class_names, np.rint(counts).astype(int).tolist(), strict=True)),
+        images=len(dataset),
+        examples=dict(zip(dataset.class_names, np.rint(counts).astype(int).tolist(), strict=True)),
         sample_size=len(chosen),
         median_size=(int(height), int(width)),
         mean=sample.mean.tolist(),
@@ -121,11 +121,11 @@ def transfer_statistics(reader: VisionDataset, backbone: Backbone, task: str) ->
     )
 
 
-def task_of(reader: VisionDataset) -> str:
+def task_of(dataset: VisionDataset) -> str:
     """Return the task that a training set is annotated for, by its objects, class masks or image classes."""
-    if any(len(reader.annotation(index)) for index in range(len(reader))):
+    if any(len(dataset.annotation(index)) for index in range(len(dataset))):
         return "detection"
-    return "segmentation" if any(map(reader.has_semantic, range(len(reader)))) else "classification"
+    return "segmentation" if any(map(dataset.has_semantic, range(len(dataset)))) else "classification"
 
 
 def native_preprocess(backbone: Backbone) -> ClassificationPreprocessOptions:
@@ -143,8 +143,8 @@ class _SampledImages:
         mean, squares: mean of RGB in 0..1 and mean of its square, float64 [3], over all pixels that the network gets.
     """
 
-    def __init__(self, reader: VisionDataset, indices: list[int], backbone: Backbone) -> None:
-        self.reader, self.indices = reader, indices
+    def __init__(self, dataset: VisionDataset, indices: list[int], backbone: Backbone) -> None:
+        self.dataset, self.indices = dataset, indices
         self.preprocessing = native_preprocess(backbone).module().eval()
         self.sizes: list[tuple[int, int]] = []
         self.classes: list[NDArray[np.int64]] = []
@@ -153,7 +153,7 @@ class _SampledImages:
     def batches(self) -> Iterator[Tensor]:
         """Yield normalized images [B, 3, H, W]."""
         for start in range(0, len(self.indices), BATCH):
-            samples = [self.reader[index] for index in self.indices[start : start + BATCH]]
+            samples = [self.dataset[index] for index in self.indices[start : start + BATCH]]
             images: Tensor = self.preprocessing([to_tensor(sample.image) for sample in samples])
             normalize = self.preprocessing.normalize
             share, values = len(samples) / len(self.indices), (images * normalize.std + normalize.mean).double()
@@ -164,7 +164,7 @@ class _SampledImages:
 
     def images_per_class(self) -> NDArray[np.int64]:
         """Return the number of images whose mask contains each class, int64 [K]."""
-        return _count(self.classes, len(self.reader.class_names))
+        return _count(self.classes, len(self.dataset.class_names))
 
     def _add(self, samples: list[Sample]) -> None:
         self.sizes += [sample.size for sample in samples]
@@ -172,16 +172,16 @@ class _SampledImages:
         self.classes += [mask[mask != IGNORE].astype(np.int64) for mask in masks]
 
 
-def _examples_per_class(reader: VisionDataset, task: str) -> NDArray[np.int64]:
+def _examples_per_class(dataset: VisionDataset, task: str) -> NDArray[np.int64]:
     """Return the number of objects or images of each class, int64 [K]."""
-    indices = range(len(reader))
+    indices = range(len(dataset))
     if task == "detection":
-        labels = [reader.annotation(index).labels for index in indices]
-    elif reader.label(0) is None:
-        labels = [tags for index in indices if (tags := reader.tags(index)) is not None]
+        labels = [dataset.annotation(index).labels for index in indices]
+    elif dataset.label(0) is None:
+        labels = [tags for index in indices if (tags := dataset.tags(index)) is not None]
     else:
-        labels = [of_images[of_images >= 0] for of_images in [read_labels(reader)]]
-    return _count(labels, len(reader.class_names))
+        labels = [of_images[of_images >= 0] for of_images in [read_labels(dataset)]]
+    return _count(labels, len(dataset.class_names))
 
 
 def _count(labels: list[NDArray[np.int64]], num_classes: int) -> NDArray[np.int64]:

@@ -175,7 +175,7 @@ class ClassificationModel(Model):
         """
         raise ConfigError(f"{type(self).__name__} cannot classify cached features")
 
-    def dense(self, x: Tensor) -> Tensor:
+    def fully_convolutional(self, x: Tensor) -> Tensor:
         """Return logits [B, K, h, w] at every position of larger images [B, 3, H, W], fully convolutionally.
 
         Raises:

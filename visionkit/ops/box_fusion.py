@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from visionkit.ops.boxes import paired_iou
+from visionkit.ops.float32 import check_finite
 from visionkit.ops.nms import Candidates
-from visionkit.ops.precision import check_finite
 
 
 class Clusters(NamedTuple):

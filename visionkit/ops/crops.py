@@ -10,7 +10,7 @@ from torchvision.transforms.v2 import functional as transforms
 from visionkit.registry import Registry
 
 
-class Views(NamedTuple):
+class CropWindows(NamedTuple):
     """V windows of one image.
 
     Attributes:
@@ -32,7 +32,7 @@ GRID = 5
 """Number of positions along each side in VGG's regular grid."""
 
 
-def crop_windows(height: int, width: int, crop: int, kind: str, flip: bool | None = None) -> Views:
+def crop_windows(height: int, width: int, crop: int, kind: str, flip: bool | None = None) -> CropWindows:
     """Return the views of an image in a published test protocol; flipped views come after all others.
 
     | kind | windows | views |
@@ -62,14 +62,14 @@ def crop_windows(height: int, width: int, crop: int, kind: str, flip: bool | Non
     windows = place(height, width, crop)
     flipped = torch.zeros(len(windows), dtype=torch.bool)
     if not (mirror if flip is None else flip):
-        return Views(windows, flipped)
+        return CropWindows(windows, flipped)
     # As published, the flipped image is cropped at the same positions. In the original image, these are the mirrored
     # windows.
     mirrored = torch.stack([width - windows[:, 2], windows[:, 1], width - windows[:, 0], windows[:, 3]], dim=1)
-    return Views(torch.cat([windows, mirrored]), torch.cat([flipped, ~flipped]))
+    return CropWindows(torch.cat([windows, mirrored]), torch.cat([flipped, ~flipped]))
 
 
-def extract_crops(image: Tensor, views: Views, crop: int) -> Tensor:
+def extract_crops(image: Tensor, views: CropWindows, crop: int) -> Tensor:
     """Cut windows out of an image.
 
     Args:
@@ -122,7 +122,7 @@ def _inside_squares(height: int, width: int, crop: int) -> Tensor:
 
 
 crop_kinds.register("center")((_center, False))
-crop_kinds.register("ten")((_corners_and_center, True))
+crop_kinds.register("ten_crop")((_corners_and_center, True))
 crop_kinds.register("grid")((_grid, True))
 crop_kinds.register("squares")((_squares, True))
 crop_kinds.register("googlenet")((_inside_squares, True))

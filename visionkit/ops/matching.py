@@ -47,19 +47,17 @@ class Matcher:
     Returns the same as torchvision's `Matcher`, without waiting for the GPU.
 
     Args:
-        foreground_iou: a box with at least this IoU matches the object.
-        background_iou: a box with less than this IoU is background. A box between the two is ignored.
+        fg_iou: a box with at least this IoU matches the object.
+        bg_iou: a box with less than this IoU is background. A box between the two is ignored.
 
     Raises:
-        ConfigError: the two do not rise within 0..1.
+        ConfigError: 0 <= bg_iou <= fg_iou <= 1 does not hold.
     """
 
-    def __init__(self, foreground_iou: float, background_iou: float) -> None:
-        if not 0 <= background_iou <= foreground_iou <= 1:
-            raise ConfigError(
-                f"the background IoU {background_iou} and the foreground IoU {foreground_iou} must rise within 0..1"
-            )
-        self.foreground_iou, self.background_iou = foreground_iou, background_iou
+    def __init__(self, fg_iou: float, bg_iou: float) -> None:
+        if not 0 <= bg_iou <= fg_iou <= 1:
+            raise ConfigError(f"bg_iou={bg_iou}, fg_iou={fg_iou} must satisfy 0 <= bg_iou <= fg_iou <= 1")
+        self.fg_iou, self.bg_iou = fg_iou, bg_iou
 
     def __call__(self, iou: Tensor) -> Tensor:
         """Return the match of each box.
@@ -75,11 +73,11 @@ class Matcher:
 
     def _by_thresholds(self, best_iou: Tensor, best_object: Tensor) -> Tensor:
         """Return the match [N] of each box from its highest IoU [N] and the object [N] that it has it with."""
-        matches = best_object.masked_fill(best_iou < self.foreground_iou, IGNORED)
-        return matches.masked_fill(best_iou < self.background_iou, BACKGROUND)
+        matches = best_object.masked_fill(best_iou < self.fg_iou, IGNORED)
+        return matches.masked_fill(best_iou < self.bg_iou, BACKGROUND)
 
 
-class BestMatcher(Matcher):
+class LowQualityMatcher(Matcher):
     """`Matcher` that also matches the best box of each object at any IoU above 0 (Ren et al. 2015, section 3.1.2).
 
     A box that is the best of any object matches the object that it overlaps most. Several boxes can tie as best.
@@ -98,15 +96,15 @@ class BestMatcher(Matcher):
 class SSDMatcher(Matcher):
     """`Matcher` that also matches each object to its single best box (Liu et al. 2015, section 2.2).
 
-    Unlike with `BestMatcher`, the box matches that object even if it overlaps another one more. A box that is the best
-    of several objects matches the one listed last, as with torchvision's `SSDMatcher`.
+    Unlike with `LowQualityMatcher`, the box matches that object even if it overlaps another one more. A box that is
+    the best of several objects matches the one listed last, as with torchvision's `SSDMatcher`.
 
     Args:
-        foreground_iou: a box with less than this IoU is background. No box is ignored.
+        fg_iou: a box with less than this IoU is background. No box is ignored.
     """
 
-    def __init__(self, foreground_iou: float) -> None:
-        super().__init__(foreground_iou, foreground_iou)
+    def __init__(self, fg_iou: float) -> None:
+        super().__init__(fg_iou, fg_iou)
 
     def __call__(self, iou: Tensor) -> Tensor:
         """Return the match of each box; see `Matcher.__call__`."""
@@ -114,22 +112,22 @@ class SSDMatcher(Matcher):
         return super().__call__(iou).scatter_reduce(0, best_box, objects, "amax", include_self=False)
 
 
-class BandMatcher(Matcher):
+class HardBackgroundMatcher(Matcher):
     """`Matcher` with hard background, which overlaps an object slightly (Girshick 2015, section 2.3).
 
     Args:
-        foreground_iou: see `Matcher`.
-        background_iou: see `Matcher`.
-        background_from: a box with less than this IoU is ignored.
+        fg_iou: see `Matcher`.
+        bg_iou: see `Matcher`.
+        min_bg_iou: a box with less than this IoU is ignored.
     """
 
-    def __init__(self, foreground_iou: float, background_iou: float, background_from: float) -> None:
-        super().__init__(foreground_iou, background_iou)
-        self.background_from = background_from
+    def __init__(self, fg_iou: float, bg_iou: float, min_bg_iou: float) -> None:
+        super().__init__(fg_iou, bg_iou)
+        self.min_bg_iou = min_bg_iou
 
     def __call__(self, iou: Tensor) -> Tensor:
         """Return the match of each box; see `Matcher.__call__`."""
-        return super().__call__(iou).masked_fill(iou.amax(dim=0) < self.background_from, IGNORED)
+        return super().__call__(iou).masked_fill(iou.amax(dim=0) < self.min_bg_iou, IGNORED)
 
 
 def assign(boxes: Tensor, objects: Objects, matcher: Matcher) -> tuple[Tensor, Tensor]:

@@ -14,7 +14,7 @@ from torchvision.ops import batched_nms, nms
 
 from visionkit.errors import ConfigError
 from visionkit.ops.boxes import paired_iou
-from visionkit.ops.precision import check_finite
+from visionkit.ops.float32 import check_finite
 from visionkit.registry import Registry
 
 

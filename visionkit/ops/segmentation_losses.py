@@ -16,11 +16,11 @@ class Settings(NamedTuple):
 
     Attributes:
         gamma: exponent of `focal`, which lowers the loss of well classified pixels (Lin 2017: 2).
-        hardest: share of an image's pixels that `bootstrapped` uses.
+        hard_fraction: share of an image's pixels that `bootstrapped` uses.
     """
 
     gamma: float = 2.0
-    hardest: float = 0.25
+    hard_fraction: float = 0.25
 
 
 Loss = Callable[[Tensor, Tensor, Tensor | None, Settings], Tensor]
@@ -77,7 +77,7 @@ def focal(logits: Tensor, classes: Tensor, class_weights: Tensor | None, setting
 def bootstrapped(logits: Tensor, classes: Tensor, class_weights: Tensor | None, settings: Settings) -> Tensor:
     """Compute the mean cross-entropy of the pixels with the highest loss in each image (Pohlen 2016, equation 8)."""
     weighted = (_surprise(logits, classes) * _pixel_weights(classes, class_weights)).flatten(1)
-    most = max(round(settings.hardest * weighted.shape[1]), 1)
+    most = max(round(settings.hard_fraction * weighted.shape[1]), 1)
     valid = (classes != IGNORE).flatten(1).sum(1)
     return weighted.topk(most, dim=1).values.sum() / valid.clamp(max=most).sum().clamp(min=1)
 

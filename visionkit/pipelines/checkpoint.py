@@ -13,10 +13,10 @@ from visionkit.errors import CheckpointError, ConfigError
 from visionkit.models import create_model
 from visionkit.models.base import Model
 from visionkit.pipelines.base import ModelPipeline, pipelines
-from visionkit.pipelines.fast_loading import has_shared_parameters, load_weights, parameters_without_storage
+from visionkit.pipelines.uninitialized import has_shared_parameters, load_weights, parameters_without_storage
 from visionkit.plugins import how_to_import
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 """Format version of the `visionkit` entry of a checkpoint."""
 
 PREFIX = "pipeline."

@@ -10,7 +10,7 @@ from torch import Tensor
 from visionkit.errors import ConfigError
 from visionkit.models.base import ClassificationModel
 from visionkit.pipelines.base import ModelPipeline, pipelines
-from visionkit.pipelines.crop_views import CropViews, crop_schemes
+from visionkit.pipelines.classification_tta import CropViews, crop_schemes
 from visionkit.pipelines.results import ClassificationResult
 from visionkit.pipelines.runtime import RuntimeOptions
 from visionkit.preprocessing.classification import ClassificationPreprocessing, ClassificationPreprocessOptions
@@ -23,30 +23,30 @@ class ClassificationInferenceOptions:
     Validation during training uses the center crop.
 
     Attributes:
-        views: center, ten (Krizhevsky 2012: corners, center and mirror images), grid (Simonyan & Zisserman 2014: 5 x 5
-            positions), squares or googlenet (Szegedy 2014: 6 and 36), or dense (Simonyan & Zisserman 2014: every
-            position, fully convolutional).
-        short_sides: lengths in pixels that the shorter side is resized to, one view each; an empty list uses that of
-            `preprocess`.
+        tta_views: center, ten_crop (Krizhevsky 2012: corners, center and mirror images), grid (Simonyan & Zisserman
+            2014: 5 x 5 positions), squares or googlenet (Szegedy 2014: 6 and 36), or dense (Simonyan & Zisserman
+            2014: every position, fully convolutional).
+        tta_short_sides: lengths in pixels that the shorter side is resized to, one view each; an empty list uses that
+            of `preprocess`.
         flip: whether mirrored views are also used. None follows the publications: all schemes except `center` use them.
         score_threshold: smallest probability of the classes that `predict` lists.
 
     Raises:
-        ConfigError: `views` is unknown, or a value is out of range.
+        ConfigError: `tta_views` is unknown, or a value is out of range.
 
     Example:
         >>> import visionkit as vk
-        >>> vk.ClassificationInferenceOptions(views="ten").views
+        >>> vk.ClassificationInferenceOptions(tta_views="ten_crop").tta_views
         'ten'
     """
 
-    views: str = "center"
-    short_sides: list[int] = field(default_factory=list)
+    tta_views: str = "center"
+    tta_short_sides: list[int] = field(default_factory=list)
     flip: bool | None = None
     score_threshold: float = 0.05
 
     def __post_init__(self) -> None:
-        crop_schemes.get(self.views)
+        crop_schemes.get(self.tta_views)
         if not 0 <= self.score_threshold <= 1:
             raise ConfigError(f"inference.score_threshold is {self.score_threshold}; it must be in 0..1")
 
@@ -115,7 +115,7 @@ class ClassificationPipeline(ModelPipeline[Tensor, ClassificationResult]):
             ConfigError: a short side is below the crop of `preprocess`.
         """
         self.inference_options = options
-        self.views = CropViews(options.views, options.short_sides, options.flip, self.preprocessing)
+        self.views = CropViews(options.tta_views, options.tta_short_sides, options.flip, self.preprocessing)
 
     @property
     def multi_label(self) -> bool:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, cast
 import torch
 from torch import Tensor
 
-from visionkit.data.proposals.source import ProposalOptions, SelectiveSearchProposals
+from visionkit.data.proposals.proposal_source import ProposalOptions, SelectiveSearchProposals
 from visionkit.errors import ConfigError
 from visionkit.models.base import DetectionModel
 from visionkit.ops.box_fusion import fuse_boxes
@@ -16,7 +16,7 @@ from visionkit.ops.nms import Candidates
 from visionkit.pipelines.base import ModelPipeline, pipelines
 from visionkit.pipelines.group_by_shape import group_by_shape
 from visionkit.pipelines.results import DetectionResult
-from visionkit.pipelines.views import View, check_scales, tta_views
+from visionkit.pipelines.tta import View, check_scales, tta_views
 from visionkit.preprocessing.detection import DetectionPreprocessing, DetectionPreprocessOptions
 from visionkit.preprocessing.geometry import Geometry
 from visionkit.preprocessing.paste_masks import paste_masks

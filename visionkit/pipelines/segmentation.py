@@ -17,7 +17,7 @@ from visionkit.pipelines.base import ModelPipeline, Pipeline, pipelines
 from visionkit.pipelines.group_by_shape import group_by_shape
 from visionkit.pipelines.results import SegmentationResult
 from visionkit.pipelines.runtime import RuntimeOptions
-from visionkit.pipelines.views import check_scales, tta_views
+from visionkit.pipelines.tta import check_scales, tta_views
 from visionkit.preprocessing.segmentation import SegmentationPreprocessing, SegmentationPreprocessOptions
 
 TILES_PER_BATCH = 4

@@ -4,7 +4,8 @@ from visionkit.tasks.base import Task, tasks
 from visionkit.tasks.classification import Classification, ClassificationEvaluationOptions, ClassificationLossOptions
 from visionkit.tasks.detection import Detection, DetectionEvaluationOptions
 from visionkit.tasks.mixing import MixingOptions
-from visionkit.tasks.optimizers import OptimizerOptions, ScheduleOptions
+from visionkit.tasks.optimizers import OptimizerOptions
+from visionkit.tasks.schedules import ScheduleOptions
 from visionkit.tasks.segmentation import Segmentation, SegmentationEvaluationOptions, SegmentationLossOptions
 
 __all__ = [

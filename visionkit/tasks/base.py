@@ -30,13 +30,12 @@ from visionkit.pipelines.results import Result
 from visionkit.registry import Registry
 from visionkit.tasks.optimizers import (
     OptimizerOptions,
-    ScheduleOptions,
     count_parameters,
-    make_scheduler,
     optimizers,
     parameter_groups,
     scaled_lr,
 )
+from visionkit.tasks.schedules import ScheduleOptions, make_scheduler
 
 PACKAGES = ("visionkit", "torch", "torchvision", "lightning", "torchmetrics", "albumentations")
 
@@ -63,7 +62,7 @@ def explain_batch_norm_error() -> Iterator[None]:
             raise
         raise VisionkitError(
             "a BatchNorm layer cannot train on one value per channel (one image, one cell of the feature map)\n"
-            "set data.batch_size to 2 or more, or model.backbone.norm=frozen for pretrained weights"
+            "set data.batch_size to 2 or more, or model.backbone.batch_norm=frozen for pretrained weights"
         ) from error
 
 

@@ -21,7 +21,8 @@ from visionkit.tasks.base import Task, refuse_beside_pipeline, tasks
 from visionkit.tasks.label_modes import LABEL_MODES
 from visionkit.tasks.logits_task import LogitsTask
 from visionkit.tasks.mixing import MixingOptions, make_mixing
-from visionkit.tasks.optimizers import OptimizerOptions, ScheduleOptions
+from visionkit.tasks.optimizers import OptimizerOptions
+from visionkit.tasks.schedules import ScheduleOptions
 
 MAX_LISTED = 5
 """Number of classes per image in predictions.json, by descending probability."""

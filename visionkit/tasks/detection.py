@@ -9,7 +9,7 @@ from torch import Tensor
 
 from visionkit.data.batch import Batch
 from visionkit.data.datamodule import VisionData
-from visionkit.data.proposals.source import ProposalOptions
+from visionkit.data.proposals.proposal_source import ProposalOptions
 from visionkit.data.samplers import run_seed
 from visionkit.errors import ConfigError
 from visionkit.metrics.coco_results import to_coco_results
@@ -20,7 +20,8 @@ from visionkit.pipelines.detection import DetectionInferenceOptions, DetectionPi
 from visionkit.pipelines.ensembles import DetectionEnsemble
 from visionkit.preprocessing.detection import DetectionPreprocessing, DetectionPreprocessOptions
 from visionkit.tasks.base import Task, datamodule_of, explain_batch_norm_error, refuse_beside_pipeline, tasks
-from visionkit.tasks.optimizers import OptimizerOptions, ScheduleOptions
+from visionkit.tasks.optimizers import OptimizerOptions
+from visionkit.tasks.schedules import ScheduleOptions
 from visionkit.tasks.training_checks import report_absent_classes, report_anchor_coverage
 
 logger = logging.getLogger("visionkit")

@@ -15,7 +15,8 @@ from visionkit.pipelines.classification import ClassificationPipeline
 from visionkit.pipelines.runtime import RuntimeOptions
 from visionkit.pipelines.segmentation import SegmentationPipeline
 from visionkit.tasks.base import Task, datamodule_of, explain_batch_norm_error
-from visionkit.tasks.optimizers import OptimizerOptions, ScheduleOptions
+from visionkit.tasks.optimizers import OptimizerOptions
+from visionkit.tasks.schedules import ScheduleOptions
 
 
 class ClassLossOptions(Protocol):

@@ -21,7 +21,8 @@ from visionkit.pipelines.segmentation import SegmentationInferenceOptions, Segme
 from visionkit.preprocessing.segmentation import SegmentationPreprocessOptions
 from visionkit.tasks.base import Task, refuse_beside_pipeline, tasks
 from visionkit.tasks.logits_task import LogitsTask
-from visionkit.tasks.optimizers import OptimizerOptions, ScheduleOptions
+from visionkit.tasks.optimizers import OptimizerOptions
+from visionkit.tasks.schedules import ScheduleOptions
 
 
 @dataclass
@@ -33,7 +34,7 @@ class SegmentationLossOptions:
         term_weights: weight of each term; an empty list gives all terms the weight 1.
         class_weights: none, balanced, median_frequency, or K numbers. Pixels are counted in the training masks.
         gamma: exponent of the focal loss.
-        hardest: share of the pixels of an image, those with the highest loss, that the bootstrapped loss uses.
+        hard_fraction: share of the pixels of an image, those with the highest loss, that the bootstrapped loss uses.
 
     Raises:
         ConfigError: a term is unknown, the number of weights differs from that of terms, or a value is out of range.
@@ -48,15 +49,15 @@ class SegmentationLossOptions:
     term_weights: list[float] = field(default_factory=list)
     class_weights: Literal["none", "balanced", "median_frequency"] | list[float] = "none"
     gamma: float = 2.0
-    hardest: float = 0.25
+    hard_fraction: float = 0.25
 
     def __post_init__(self) -> None:
         for term in self.terms:
             losses.get(term)
         if not self.terms or len(self.term_weights) not in (0, len(self.terms)):
             raise ConfigError(f"loss.term_weights: {len(self.term_weights)} numbers for {len(self.terms)} terms")
-        if not 0 < self.hardest <= 1:
-            raise ConfigError(f"loss.hardest is {self.hardest}; it must be above 0 and at most 1")
+        if not 0 < self.hard_fraction <= 1:
+            raise ConfigError(f"loss.hard_fraction is {self.hard_fraction}; it must be above 0 and at most 1")
         if self.gamma < 0:
             raise ConfigError(f"loss.gamma is {self.gamma}; it must be at least 0")
 
@@ -68,7 +69,7 @@ class SegmentationLossOptions:
     @property
     def settings(self) -> Settings:
         """Settings of single terms."""
-        return Settings(self.gamma, self.hardest)
+        return Settings(self.gamma, self.hard_fraction)
 
 
 @dataclass

@@ -3,7 +3,9 @@ import pytest
 from visionkit.cli.config.compose import compose, find_file, shipped_files
 from visionkit.errors import ConfigError
 
-RECIPE = "task: detection\nmodel: {name: faster_rcnn, backbone: {name: resnet18, norm: eval}}\noptimizer: {lr: 0.1}\n"
+RECIPE = (
+    "task: detection\nmodel: {name: faster_rcnn, backbone: {name: resnet18, batch_norm: eval}}\noptimizer: {lr: 0.1}\n"
+)
 
 
 @pytest.fixture
@@ -52,7 +54,7 @@ def test_circles_and_missing_bases_are_refused(files):
 def test_a_backbone_s_name_is_enough(files):
     (recipe,) = files(recipe=RECIPE)
     values = compose([recipe, "model.backbone=densenet121"]).values
-    assert values["model"]["backbone"] == {"name": "densenet121", "norm": "eval"}
+    assert values["model"]["backbone"] == {"name": "densenet121", "batch_norm": "eval"}
 
 
 def test_sections_for_the_model_or_task_are_laid_below_overrides(files):
@@ -113,12 +115,14 @@ def test_a_checkpoint_s_trainer_runs_no_code():
 
 
 def test_a_section_may_be_for_a_model_on_one_backbone(files):
-    section = "for:\n  faster_rcnn: {seed: 1}\n  faster_rcnn/resnet18: {seed: 2, model: {backbone: {norm: trained}}}\n"
+    section = (
+        "for:\n  faster_rcnn: {seed: 1}\n  faster_rcnn/resnet18: {seed: 2, model: {backbone: {batch_norm: trained}}}\n"
+    )
     recipe, card = files(recipe=RECIPE, card="data: {format: voc}\n" + section)
     values = compose([recipe, card]).values
-    assert (values["seed"], values["model"]["backbone"]["norm"]) == (2, "trained")
+    assert (values["seed"], values["model"]["backbone"]["batch_norm"]) == (2, "trained")
     values = compose([recipe, card, "model.backbone=resnet50"]).values
-    assert (values["seed"], values["model"]["backbone"]) == (1, {"name": "resnet50", "norm": "eval"})
+    assert (values["seed"], values["model"]["backbone"]) == (1, {"name": "resnet50", "batch_norm": "eval"})
 
 
 def test_the_model_of_the_command_line_chooses_the_sections(files):

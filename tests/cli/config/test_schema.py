@@ -7,7 +7,8 @@ import lightning.pytorch as pl
 import pytest
 
 from visionkit.cli.config.compose import compose
-from visionkit.cli.config.layers import Layer
+from visionkit.cli.config.merge import Layer
+from visionkit.cli.config.python_source import Expression, Module
 from visionkit.cli.config.schema import (
     Section,
     _check_keys,
@@ -17,7 +18,6 @@ from visionkit.cli.config.schema import (
     recipe_section,
     section_of,
 )
-from visionkit.cli.config.source import Expression, Module
 from visionkit.engine.callbacks import make_callbacks
 from visionkit.errors import ConfigError
 from visionkit.models import models
@@ -193,7 +193,7 @@ def test_the_parts_of_a_joined_split_are_checked_one_by_one(composed, tmp_path):
 
 
 def test_a_model_of_another_task_is_refused(composed, monkeypatch):
-    monkeypatch.setattr("visionkit.cli.config.source.class_constant", lambda found, name: "segmentation")
+    monkeypatch.setattr("visionkit.cli.config.python_source.class_constant", lambda found, name: "segmentation")
     with pytest.raises(ConfigError, match=r"'faster_rcnn' is for the task 'segmentation', not 'detection'\n.*:3"):
         check(composed())
 

@@ -7,7 +7,7 @@ import pytest
 from lightning.pytorch.callbacks import Timer
 from lightning.pytorch.loggers import CSVLogger
 
-from visionkit.cli.config.layers import WrongValueError
+from visionkit.cli.config.merge import WrongValueError
 from visionkit.cli.config.typed_options import call, instantiate, parse_section
 from visionkit.errors import ConfigError
 

@@ -24,7 +24,7 @@ def test_dense_answers_are_those_of_a_sliding_window(name, backbone, narrow):
     cells = CELLS[name]
     map_ = torch.randn(2, 1024, cells + 2, cells + 1)
     with torch.no_grad():
-        dense = head.dense(map_)
+        dense = head.fully_convolutional(map_)
         assert dense.shape == (2, 3, 3, 2)
         for row in range(3):
             for column in range(2):
@@ -38,7 +38,7 @@ def test_dense_answers_of_an_unpadded_network_are_those_of_the_images_parts():
     network = classifier("lenet5", 4).eval()
     image = torch.randn(1, 3, 40, 36)
     with torch.no_grad():
-        dense = network.dense(image)
+        dense = network.fully_convolutional(image)
         assert dense.shape == (1, 4, 3, 2)
         for row in range(3):
             for column in range(2):
@@ -51,21 +51,21 @@ def test_a_image_of_the_native_size_has_one_dense_answer(name):
     network = classifier(name).eval()
     image = torch.randn(1, 3, network.backbone.native_size, network.backbone.native_size)
     with torch.no_grad():
-        torch.testing.assert_close(network.dense(image)[:, :, 0, 0], network(image), rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(network.fully_convolutional(image)[:, :, 0, 0], network(image), rtol=1e-4, atol=1e-4)
 
 
 def test_a_smaller_map_has_one_average_but_no_fully_connected_answer(backbone, narrow):
     map_ = torch.randn(2, 1024, 3, 4)
     average = heads.get("average")(backbone, 3, None).eval()
-    assert average.dense(map_).shape == (2, 3, 1, 1)
-    torch.testing.assert_close(average.dense(map_)[:, :, 0, 0], average(map_), rtol=1e-4, atol=1e-4)
+    assert average.fully_convolutional(map_).shape == (2, 3, 1, 1)
+    torch.testing.assert_close(average.fully_convolutional(map_)[:, :, 0, 0], average(map_), rtol=1e-4, atol=1e-4)
     with pytest.raises(ConfigError, match="at least 7x7 cells, not 3x4"):
-        heads.get("vgg")(backbone, 3, None).dense(map_)
+        heads.get("vgg")(backbone, 3, None).fully_convolutional(map_)
 
 
 def test_dense_answers_train(backbone, narrow):
     head = heads.get("vgg")(backbone, 3, None)
-    head.dense(torch.randn(1, 1024, 8, 8)).sum().backward()
+    head.fully_convolutional(torch.randn(1, 1024, 8, 8)).sum().backward()
     assert all(parameter.grad is not None for parameter in head.parameters())
 
 

@@ -88,7 +88,7 @@ def test_a_file_of_another_network_is_refused(tmp_path):
         grown("vgg13", path)
 
 
-@pytest.mark.parametrize("policy", [{"frozen_stages": 1}, {"norm": "frozen"}])
+@pytest.mark.parametrize("policy", [{"frozen_stages": 1}, {"batch_norm": "frozen"}])
 def test_random_layers_are_not_fixed(policy, tmp_path):
     path = checkpoint(classifier("vgg11", 4), tmp_path / "shallow.ckpt")
     backbone = create_backbone("vgg13", weights="checkpoint", **policy)

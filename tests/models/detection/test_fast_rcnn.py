@@ -29,7 +29,7 @@ def test_vgg16_has_the_papers_layers():
     assert sum(value.numel() for value in network.parameters()) == convolutions + fc6 + fc7 + predictors
 
 
-@pytest.mark.parametrize(("model", "options"), [("fast_rcnn", {}), ("faster_rcnn", {"form": "single"})])
+@pytest.mark.parametrize(("model", "options"), [("fast_rcnn", {}), ("faster_rcnn", {"variant": "single"})])
 def test_prediction_layers_are_initialized_as_in_the_paper(model, options):
     torch.manual_seed(0)
     backbone = create_backbone("resnet18", weights="none", out_stages=["s16"])
@@ -60,7 +60,7 @@ def test_predictions_are_sorted_and_lie_in_the_image():
         assert set(prediction["labels"].tolist()) <= {0, 1, 2}
 
 
-@pytest.mark.parametrize(("model", "options"), [("fast_rcnn", {}), ("faster_rcnn", {"form": "single"})])
+@pytest.mark.parametrize(("model", "options"), [("fast_rcnn", {}), ("faster_rcnn", {"variant": "single"})])
 def test_fc6_and_fc7_are_initialized_with_those_of_the_classifier(tmp_path, model, options):
     torch.manual_seed(0)
     backbone = create_backbone("vgg11", weights="none")

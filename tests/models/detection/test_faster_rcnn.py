@@ -13,7 +13,7 @@ from visionkit.models.detection.faster_rcnn import PUBLISHED, FasterRCNN
 from visionkit.models.load_model import load_strict
 
 LOSSES = list(THEIR_NAMES)
-FORMS = ["fpn", "single", "c4"]
+VARIANTS = ["fpn", "single", "c4"]
 
 TWO = images((100, 128), (90, 70))
 TWO_TARGETS = [
@@ -54,16 +54,16 @@ def test_published_defaults_are_torchvisions():
     assert anchors.aspect_ratios == ((0.5, 1.0, 2.0),) * 5
 
 
-@pytest.mark.parametrize("form", FORMS)
-def test_every_parameter_gets_a_gradient(form):
-    network = small_network(form).train()
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_parameter_gets_a_gradient(variant):
+    network = small_network(variant).train()
     losses = network(TWO, TWO_TARGETS)
     sum(losses.values()).backward()
     assert list(losses) == LOSSES
     assert [name for name, p in network.named_parameters() if p.requires_grad and p.grad is None] == []
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize(
     "targets",
     [
@@ -71,8 +71,8 @@ def test_every_parameter_gets_a_gradient(form):
         [target([[0, 0, 128, 128]], [1], crowd=torch.tensor([True]))] * 2,  # no background is left either
     ],
 )
-def test_images_without_objects_give_finite_losses_and_all_gradients(form, targets):
-    network = small_network(form).train()
+def test_images_without_objects_give_finite_losses_and_all_gradients(variant, targets):
+    network = small_network(variant).train()
     losses = network(TWO, targets)
     sum(losses.values()).backward()
     assert all(math.isfinite(value.item()) for value in losses.values())
@@ -81,9 +81,9 @@ def test_images_without_objects_give_finite_losses_and_all_gradients(form, targe
     assert all(gradient is not None and gradient.isfinite().all() for gradient in gradients)
 
 
-@pytest.mark.parametrize("form", FORMS)
-def test_predictions_lie_in_their_image_and_fall_in_score(form):
-    network = small_network(form, nms={"score_threshold": 0.0}).eval()
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_predictions_lie_in_their_image_and_fall_in_score(variant):
+    network = small_network(variant, nms={"score_threshold": 0.0}).eval()
     with torch.no_grad():
         predictions = network(TWO)
     for image, prediction in zip(TWO, predictions, strict=True):
@@ -97,13 +97,13 @@ def test_predictions_lie_in_their_image_and_fall_in_score(form):
         assert set(prediction["labels"].tolist()) <= {0, 1, 2}
 
 
-@pytest.mark.parametrize("form", FORMS)
-def test_spec_builds_the_same_structure(form):
-    network = small_network(form, anchors={"ratios": (1.0, 2.0)}, nms={"max_detections": 7})
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_spec_builds_the_same_structure(variant):
+    network = small_network(variant, anchors={"aspect_ratios": (1.0, 2.0)}, nms={"max_detections": 7})
     spec = network.spec
-    assert (spec["name"], spec["form"], spec["anchors"]["ratios"], spec["nms"]["max_detections"]) == (
+    assert (spec["name"], spec["variant"], spec["anchors"]["aspect_ratios"], spec["nms"]["max_detections"]) == (
         "faster_rcnn",
-        form,
+        variant,
         [1.0, 2.0],
         7,
     )
@@ -121,7 +121,7 @@ def test_spec_builds_the_same_structure(form):
         ({"anchors": {"sizes": [[32], [64]]}}, "5 levels"),
         ({"anchors": {"sizes": [[32], [64], [128], [256], [512, 600]]}}, "same number"),
         ({"rpn": {"bg_iou": 0.8}}, r"rpn: bg_iou=0\.8, fg_iou=0\.7 must rise"),
-        ({"form": "fpm"}, "did you mean fpn"),
+        ({"variant": "fpm"}, "did you mean fpn"),
         ({"num_classes": 0}, "num_classes=0"),
     ],
 )
@@ -132,7 +132,7 @@ def test_contradicting_options_raise(options, message):
 
 
 def test_vgg_on_one_map_has_the_papers_heads():
-    network = FasterRCNN(create_backbone("vgg16", weights="none"), 20, form="single")
+    network = FasterRCNN(create_backbone("vgg16", weights="none"), 20, variant="single")
     assert network.roi_heads.box_head.fc6.weight.shape == (4096, 512 * 7 * 7)
     assert network.roi_heads.box_head.dropout.p == 0.5
     assert network.rpn.head.cls_logits.out_channels == 9
@@ -154,9 +154,9 @@ OVERFIT = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("form", FORMS)
-def test_one_image_is_overfitted(form):
-    network = small_network(form, **OVERFIT[form])
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_one_image_is_overfitted(variant):
+    network = small_network(variant, **OVERFIT[variant])
     image = images((96, 96))[0] * 0.1
     image[0, 10:50, 10:50] += 2
     image[2, 50:90, 40:90] -= 2

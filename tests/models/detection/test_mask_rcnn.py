@@ -47,7 +47,7 @@ def small_mask_network(num_classes=3, **options):
 def pair():
     """Return torchvision's model and ours with the same weights."""
     reference = torchvision_reference(num_classes=3, masks=True, box_batch_size_per_image=128)
-    ours = MaskRCNN(create_backbone("resnet50", weights="none"), 3, roi=RoIOptions(batch_size=128))
+    ours = MaskRCNN(create_backbone("resnet50", weights="none"), 3, roi=RoIOptions(batch_size_per_image=128))
     load_strict(ours, PUBLISHED.translate(reference.state_dict()), "torchvision")
     return reference, ours
 
@@ -100,8 +100,8 @@ def test_objects_without_masks_are_refused():
 
 def test_it_has_no_other_form():
     backbone = create_backbone("resnet18", weights="none")
-    with pytest.raises(ConfigError, match="mask_rcnn has no option 'form'"):
-        create_model("mask_rcnn", backbone, 3, form="single")
+    with pytest.raises(ConfigError, match="mask_rcnn has no option 'variant'"):
+        create_model("mask_rcnn", backbone, 3, variant="single")
 
 
 def test_the_spec_builds_the_same_structure():

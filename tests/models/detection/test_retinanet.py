@@ -85,7 +85,7 @@ def test_torchvisions_file_of_either_age_loads(pair, tmp_path):
 def test_initial_scores_are_the_prior_probability():
     network = RetinaNet(create_backbone("resnet18", weights="none"), 2, fpn_channels=16, prior_probability=0.02).eval()
     with torch.no_grad():
-        _, output = network._dense_output(images((64, 64)))
+        _, output = network._anchor_output(images((64, 64)))
     assert network.scores(output).mean().item() == pytest.approx(0.02, rel=0.3)
 
 

@@ -36,10 +36,10 @@ def small(name="patch_cnn_33", windows=None, **options):
 @pytest.mark.parametrize("name", BACKBONES)
 @pytest.mark.parametrize("ratios", [(1.0,), (0.5, 2.0)])
 def test_both_forms_return_equal_scores_and_boxes(name, ratios):
-    dense, naive = (small(name, {"aspect_ratios": ratios}, form=form) for form in ("dense", "naive"))
+    dense, naive = (small(name, {"aspect_ratios": ratios}, mode=form) for form in ("dense", "naive"))
     naive.load_state_dict(dense.state_dict())
     with torch.no_grad():
-        (_, output), (_, expected) = (net.eval()._dense_output(images((33, 40), (38, 29))) for net in (dense, naive))
+        (_, output), (_, expected) = (net.eval()._anchor_output(images((33, 40), (38, 29))) for net in (dense, naive))
     assert output.logits.shape == (2, len(output.anchors), 4)
     assert len(output.anchors_per_level) == 2 * len(ratios)
     torch.testing.assert_close(output.logits, expected.logits, rtol=1e-4, atol=1e-6)
@@ -93,11 +93,12 @@ def test_gradients_equal_those_of_cropped_windows():
 
 def test_the_loss_is_the_mean_over_the_drawn_windows():
     net = small(
-        windows={"sizes": (20.0, 30.0)}, sampling={"per_image": 40, "hard_fraction": 1.0, "positive_fraction": 0.25}
+        windows={"sizes": (20.0, 30.0)},
+        sampling={"batch_size_per_image": 40, "hard_fraction": 1.0, "positive_fraction": 0.25},
     ).eval()
     objects = split_targets(OBJECTS, 3)
     with torch.no_grad():
-        _, output = net._dense_output(images((56, 64), (56, 64)))
+        _, output = net._anchor_output(images((56, 64), (56, 64)))
         anchor_targets = net.anchor_targets(output.anchors, objects)
         losses = net.losses(output, objects)
     entropy = -output.logits.log_softmax(-1)
@@ -145,7 +146,7 @@ def test_without_box_regression_the_boxes_are_the_windows():
 
 @pytest.mark.parametrize("form", ["dense", "naive"])
 def test_an_image_smaller_than_a_window(form):
-    net = small(form=form, nms={"score_threshold": 0.0}).eval()
+    net = small(mode=form, nms={"score_threshold": 0.0}).eval()
     tiny = images((5, 7))
     with torch.no_grad():
         (prediction,) = net(tiny)
@@ -187,7 +188,7 @@ def test_fully_connected_layers_start_from_the_classifiers_weights(tmp_path):
         ({"windows": {"aspect_ratios": (1.0, -1.0)}}, "aspect_ratios="),
         ({"sampling": {"hard_fraction": 1.5}}, r"hard_fraction=1\.5"),
         ({"sampling": {"bg_iou": 0.6}}, "must rise"),
-        ({"form": "dens"}, "dense"),
+        ({"mode": "dens"}, "dense"),
         ({"nms": {"kind": "none"}}, "NMS"),
     ],
 )
@@ -209,7 +210,7 @@ def test_it_overfits_eight_images():
     inputs = [to_tensor(sample.image).float() / 128 - 1 for sample in samples]
     options = {
         "windows": {"context": 4, "sizes": (22.0, 33.0)},
-        "sampling": {"per_image": 32},
+        "sampling": {"batch_size_per_image": 32},
         "head_channels": 64,
         "head_dropout": 0.0,
         "box_regression": True,

@@ -7,7 +7,7 @@ from tests.helpers.detectors import images, target
 from tests.helpers.torchvision_detectors import assert_learns_alike, assert_same_detections
 from visionkit.backbones import create_backbone
 from visionkit.errors import ConfigError, DataError
-from visionkit.models.detection.parts.one_stage import DenseOutput
+from visionkit.models.detection.parts.one_stage import AnchorOutput
 from visionkit.models.detection.ssd import PUBLISHED, SSD
 from visionkit.models.load_model import load_strict
 from visionkit.ops.matching import Objects
@@ -21,9 +21,9 @@ TWO_TARGETS = [
 ]
 
 
-def on_meta_device(form, num_classes):
+def on_meta_device(variant, num_classes):
     with torch.device("meta"):
-        return SSD(create_backbone("vgg16_atrous", weights="checkpoint"), num_classes, form=form)
+        return SSD(create_backbone("vgg16_atrous", weights="checkpoint"), num_classes, variant=variant)
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def pair():
     ours = SSD(
         create_backbone("vgg16_atrous", weights="none"),
         CLASSES,
-        form="ssd300",
+        variant="ssd300",
         nms=NMSOptions(iou=0.45, max_detections=1000, score_threshold=0.01),
     )
     load_strict(ours, PUBLISHED.translate(reference.state_dict()), "torchvision")
@@ -71,7 +71,7 @@ def test_predictions_equal_torchvision(pair):
 def test_default_boxes_equal_torchvision(pair):
     reference, ours = pair
     with torch.no_grad():
-        _, output = ours.eval()._dense_output(TWO[:1])
+        _, output = ours.eval()._anchor_output(TWO[:1])
         maps = list(reference.backbone(TWO[0][None]).values())
     images = type("Images", (), {"tensors": TWO[0][None], "image_sizes": [(300, 300)]})
     (expected,) = reference.anchor_generator(images, maps)
@@ -79,10 +79,10 @@ def test_default_boxes_equal_torchvision(pair):
     assert output.anchors_per_level == [5776, 2166, 600, 150, 36, 4]
 
 
-@pytest.mark.parametrize(("form", "size", "boxes"), [("ssd300", 300, 8732), ("ssd512", 512, 24564)])
-def test_number_of_default_boxes(form, size, boxes):
-    network = on_meta_device(form, 20)
-    sides = {"ssd300": [38, 19, 10, 5, 3, 1], "ssd512": [64, 32, 16, 8, 4, 2, 1]}[form]
+@pytest.mark.parametrize(("variant", "size", "boxes"), [("ssd300", 300, 8732), ("ssd512", 512, 24564)])
+def test_number_of_default_boxes(variant, size, boxes):
+    network = on_meta_device(variant, 20)
+    sides = {"ssd300": [38, 19, 10, 5, 3, 1], "ssd512": [64, 32, 16, 8, 4, 2, 1]}[variant]
     with torch.device("meta"):
         maps = network.neck(network.backbone(torch.zeros(1, 3, size, size)))
     assert [tuple(level.shape[-2:]) for level in maps.values()] == [(side, side) for side in sides]
@@ -100,10 +100,10 @@ def test_published_weights_set_the_normalization(pair, tmp_path, monkeypatch):
     path = tmp_path / "ssd.pth"
     torch.save(reference.state_dict(), path)
     monkeypatch.setattr("visionkit.backbones.published_weights.PublishedWeights.obtain", lambda self: path)
-    network = SSD(create_backbone("vgg16_atrous", weights="none"), CLASSES, form="ssd300", weights="coco")
+    network = SSD(create_backbone("vgg16_atrous", weights="none"), CLASSES, variant="ssd300", weights="coco")
     assert (network.backbone.mean, network.backbone.std) == ((0.48235, 0.45882, 0.40784), (1 / 255,) * 3)
     assert torch.equal(network.neck.scale.s8, reference.backbone.scale_weight)
-    other = SSD(create_backbone("vgg16_atrous", weights="none"), 5, form="ssd300", weights=str(path))
+    other = SSD(create_backbone("vgg16_atrous", weights="none"), 5, variant="ssd300", weights=str(path))
     assert other.backbone.std == network.backbone.std
     assert torch.equal(other.backbone.fc6.weight, reference.backbone.extra[0][7][1].weight)
     assert other.head.classification_head.module_list[0].out_channels == 4 * 6
@@ -116,7 +116,7 @@ def test_hard_negatives_are_three_per_matched_box():
     anchors = torch.stack([column, torch.zeros(10), column + 10, torch.full((10,), 10.0)], dim=1)
     logits = torch.zeros(2, 10, 3)
     logits[:, :, 1] = torch.arange(10.0)
-    output = DenseOutput(anchors, [10], logits, torch.zeros(2, 10, 4))
+    output = AnchorOutput(anchors, [10], logits, torch.zeros(2, 10, 4))
     empty = Objects(anchors[:0], torch.zeros(0, dtype=torch.int64), anchors[:0])
     losses = network.losses(output, [Objects(anchors[[8, 9]], torch.tensor([0, 1]), anchors[:0]), empty])
     entropy = -logits[0].log_softmax(-1)
@@ -132,7 +132,7 @@ def test_small_and_oblong_inputs(size):
     network = SSD(create_backbone("resnet18", weights="none"), 2).eval()
     with torch.no_grad():
         (prediction,) = network(images(size))
-        _, output = network._dense_output(images(size))
+        _, output = network._anchor_output(images(size))
     centers = (output.anchors[:, :2] + output.anchors[:, 2:]) / 2
     assert (centers > 0).all()
     assert (centers < torch.tensor([size[1], size[0]])).all()
@@ -140,22 +140,22 @@ def test_small_and_oblong_inputs(size):
 
 
 def test_published_forms_accept_smaller_inputs():
-    network = SSD(create_backbone("vgg16_atrous", weights="none"), 2, form="ssd300").eval()
+    network = SSD(create_backbone("vgg16_atrous", weights="none"), 2, variant="ssd300").eval()
     with torch.no_grad():
-        _, output = network._dense_output(images((64, 64)))
+        _, output = network._anchor_output(images((64, 64)))
     centers = (output.anchors[:, :2] + output.anchors[:, 2:]) / 2
     assert ((centers > 0) & (centers < 64)).all()
 
 
 def test_invalid_options_and_images_are_refused():
     resnet = create_backbone("resnet18", weights="none")
-    with pytest.raises(ConfigError, match=r"vgg16_atrous, not resnet18\n.*form=any"):
-        SSD(resnet, 2, form="ssd300")
+    with pytest.raises(ConfigError, match=r"vgg16_atrous, not resnet18\n.*variant=any"):
+        SSD(resnet, 2, variant="ssd300")
     for unused in ({"scales": (0.1, 0.9)}, {"extra_channels": (64,)}):
-        with pytest.raises(ConfigError, match=f"{next(iter(unused))}=.*is for form=any"):
-            SSD(create_backbone("vgg16_atrous", weights="none"), 2, form="ssd300", **unused)
+        with pytest.raises(ConfigError, match=f"{next(iter(unused))}=.*is for variant=any"):
+            SSD(create_backbone("vgg16_atrous", weights="none"), 2, variant="ssd300", **unused)
     with pytest.raises(ConfigError, match="did you mean ssd300"):
-        SSD(resnet, 2, form="ssd30")
+        SSD(resnet, 2, variant="ssd30")
     with pytest.raises(DataError, match=r"one size\nset preprocess.size"):
         SSD(resnet, 2)(images((64, 64), (64, 80)), [target(), target()])
     shallow = create_backbone("resnet18", weights="none", out_stages=["s4"])

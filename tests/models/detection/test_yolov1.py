@@ -10,8 +10,8 @@ from tests.helpers.detectors import images
 from tests.helpers.yolo import CLASSES, GROUND_TRUTH, in_crowd, random_output
 from visionkit.backbones import create_backbone
 from visionkit.errors import ConfigError
-from visionkit.models.detection.parts.grid_anchors import GridAnchors
-from visionkit.models.detection.parts.one_stage import DenseOutput
+from visionkit.models.detection.parts.one_stage import AnchorOutput
+from visionkit.models.detection.parts.yolo_anchors import YOLOAnchors
 from visionkit.models.detection.yolov1 import SquareRootCoder, YOLOv1
 
 
@@ -67,7 +67,7 @@ def reference_losses(output, grid=4, side=128):
 
 
 def test_losses_equal_those_of_a_loop_over_cells(model):
-    anchors, _ = GridAnchors(per_cell=2).grid((128, 128), [torch.zeros(1, 1, 4, 4)])
+    anchors, _ = YOLOAnchors(per_cell=2).grid((128, 128), [torch.zeros(1, 1, 4, 4)])
     output = random_output(anchors)
     losses = model.losses(output, GROUND_TRUTH)
     for name, value in reference_losses(output).items():
@@ -85,7 +85,7 @@ def test_box_computed_by_hand():
 
 def test_scores_computed_by_hand(model):
     logits = torch.tensor([[[0.5, 0.5, -1.0, 2.0]]])
-    output = DenseOutput(torch.zeros(1, 4), [1], logits, torch.zeros(1, 1, 4))
+    output = AnchorOutput(torch.zeros(1, 4), [1], logits, torch.zeros(1, 1, 4))
     torch.testing.assert_close(model.scores(output)[0, 0], torch.tensor([0.25, 0.0, 0.5]))
 
 
@@ -107,13 +107,13 @@ def test_connected_head_divides_images_of_any_size_and_has_dropout_in_training()
     network = YOLOv1(backbone, 2, head_channels=8, hidden=16, grid=3).eval()
     with torch.no_grad():
         for size in ((64, 64), (96, 160)):
-            _, output = network._dense_output(images(size))
+            _, output = network._anchor_output(images(size))
             assert output.anchors.shape == (18, 4)
             assert output.anchors[-1, 2:].tolist() == pytest.approx([size[1], size[0]])
-        logits, again = (network._dense_output(images((64, 64)))[1].logits for _ in range(2))
+        logits, again = (network._anchor_output(images((64, 64)))[1].logits for _ in range(2))
         assert torch.equal(logits, again)
         network.head.train()
-        logits, again = (network._dense_output(images((64, 64)))[1].logits for _ in range(2))
+        logits, again = (network._anchor_output(images((64, 64)))[1].logits for _ in range(2))
         assert not torch.equal(logits, again)
 
 

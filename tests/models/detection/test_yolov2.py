@@ -9,8 +9,8 @@ from tests.helpers.boxes import iou
 from tests.helpers.yolo import CLASSES, GROUND_TRUTH, SHAPES, in_crowd, random_output
 from visionkit.backbones import create_backbone
 from visionkit.errors import ConfigError
-from visionkit.models.detection.parts.grid_anchors import GridAnchors
-from visionkit.models.detection.parts.one_stage import DenseOutput
+from visionkit.models.detection.parts.one_stage import AnchorOutput
+from visionkit.models.detection.parts.yolo_anchors import YOLOAnchors
 from visionkit.models.detection.yolov2 import VOC_ANCHORS, SigmoidCoder, YOLOv2
 from visionkit.ops.anchor_iou import shape_iou
 
@@ -72,7 +72,7 @@ def reference_losses(output, grid=4, cell=32):
 
 
 def test_losses_equal_those_of_a_loop_over_boxes_and_objects(model):
-    anchors, _ = GridAnchors(SHAPES).grid((128, 128), [torch.zeros(1, 1, 4, 4)])
+    anchors, _ = YOLOAnchors(SHAPES).grid((128, 128), [torch.zeros(1, 1, 4, 4)])
     output = random_output(anchors)
     # an unmatched box near an object, which is not counted as background by the threshold of 0.6
     neighbor = 2 * (3 * 4 + 3) + 1
@@ -101,7 +101,7 @@ def test_box_computed_by_hand():
 
 def test_scores_computed_by_hand(model):
     logits = torch.tensor([[[0.0, math.log(2), 0.0, 0.0]]])
-    output = DenseOutput(torch.zeros(1, 4), [1], logits, torch.zeros(1, 1, 4))
+    output = AnchorOutput(torch.zeros(1, 4), [1], logits, torch.zeros(1, 1, 4))
     torch.testing.assert_close(model.scores(output)[0, 0], torch.tensor([0.25, 0.125, 0.125]))
 
 

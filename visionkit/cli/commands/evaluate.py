@@ -12,7 +12,7 @@ USAGE = "CKPT [CKPT ...] [CARD] [key=value ...] [--output DIR] [--plugin FILE.py
 EXAMPLES = """examples:
   visionkit {command} runs/faster_rcnn_resnet50/1/best.ckpt                 on the data it was trained with
   visionkit {command} runs/faster_rcnn_resnet50/1/best.ckpt data/other.yaml data.batch_size=4
-  visionkit {command} runs/resnet50_imagenet/1/best.ckpt inference.views=ten      ten crops of each image
+  visionkit {command} runs/resnet50_imagenet/1/best.ckpt inference.tta_views=ten_crop      ten crops of each image
   visionkit {command} runs/vgg16/1/best.ckpt runs/vgg19/1/best.ckpt               the mean of two classifiers
 """
 SPLITS = {"validate": "val", "test": "test"}

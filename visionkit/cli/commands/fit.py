@@ -6,7 +6,7 @@ from typing import Any
 
 from visionkit.cli.arguments import WORDS_HELP, add_command, add_plugin_option, import_plugin_files, plugin_overrides
 from visionkit.cli.config.compose import compose, is_override
-from visionkit.cli.config.layers import Layer, saying_where
+from visionkit.cli.config.merge import Layer, saying_where
 from visionkit.cli.config.schema import check
 from visionkit.errors import ConfigError
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from visionkit.cli.arguments import add_command, add_plugin_option
-from visionkit.cli.config.catalogue import Entry, add_plugin_file, registered
+from visionkit.cli.config.catalog import Entry, add_plugin_file, registered
 from visionkit.cli.config.compose import shipped_files
 
 EXAMPLES = """examples:

@@ -5,7 +5,7 @@ from typing import Any
 
 from visionkit.cli.arguments import WORDS_HELP, add_command, add_plugin_option, import_plugin_files, plugin_overrides
 from visionkit.cli.config.compose import with_default_recipe
-from visionkit.cli.config.layers import saying_where
+from visionkit.cli.config.merge import saying_where
 from visionkit.cli.config.schema import check
 
 USAGE = "advise [RECIPE] CARD [key=value ...] [--plugin FILE.py]"

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from visionkit.cli.config.catalogue import add_plugin_file, registered
-from visionkit.cli.config.layers import KeyPath, Layer, merge, override_layer, read_layer
+from visionkit.cli.config.catalog import add_plugin_file, registered
+from visionkit.cli.config.merge import KeyPath, Layer, merge, override_layer, read_layer
 from visionkit.errors import ConfigError
 from visionkit.registry import suggest
 
@@ -22,7 +22,7 @@ def compose(words: Sequence[str], onto: dict[str, Any] | None = None) -> Layer:
 
     Returns:
         The composed recipe. If no data format is given, the overrides are merged into `data/shapes.yaml`. The names
-        that its plugins register are added to the catalogue.
+        that its plugins register are added to the catalog.
 
     Raises:
         ConfigError: a file is missing or invalid, or `base:` is circular.
@@ -139,7 +139,7 @@ def _complete(layer: Layer, folder: Path) -> Layer:
 
 
 def _with_plugins(layer: Layer, folder: Path) -> Layer:
-    """Return the layer with absolute paths of its plugins, and add the names they register to the catalogue.
+    """Return the layer with absolute paths of its plugins, and add the names they register to the catalog.
 
     Raises:
         ConfigError: a plugin does not exist or is not a Python file.

@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from visionkit.cli.config import source
-from visionkit.cli.config.catalogue import Entry, registered
+from visionkit.cli.config import python_source
+from visionkit.cli.config.catalog import Entry, registered
 from visionkit.cli.config.hints import key_hint
-from visionkit.cli.config.layers import KeyPath, Layer
-from visionkit.cli.config.source import Definition, Expression, Variable, definition, parameters, takes_any
+from visionkit.cli.config.merge import KeyPath, Layer
+from visionkit.cli.config.python_source import Definition, Expression, Variable, definition, parameters, takes_any
 from visionkit.errors import ConfigError
 from visionkit.registry import suggest
 
@@ -57,7 +57,7 @@ def recipe_section(recipe: Layer) -> Section:
     """Return the valid keys of a recipe for its task, model and data format."""
     task = _entry(recipe, "tasks", "task")
     model = _entry(recipe, "models", "model", "name")
-    wanted, named = source.class_constant(model.definition, "task"), recipe.values["task"]
+    wanted, named = python_source.class_constant(model.definition, "task"), recipe.values["task"]
     if wanted != named:
         where = recipe.origin(("model", "name"))
         raise ConfigError(f"the model {model.name!r} is for the task {wanted!r}, not {named!r}\n  {where}")
@@ -86,8 +86,8 @@ def check_data(recipe: Layer) -> None:
 
 
 def _data_section(recipe: Layer) -> Section:
-    reader = _entry(recipe, "formats", "data", "format")
-    splits = Section(more=True, inside=Section(_parameters(reader.definition, "root", "classes")))
+    dataset = _entry(recipe, "formats", "data", "format")
+    splits = Section(more=True, inside=Section(_parameters(dataset.definition, "root", "classes")))
     keys = _parameters(definition("visionkit.data.datamodule", "VisionData"), "required")
     return Section({**keys, "splits": splits, "augment": Section(variant=_transform_section)})
 
@@ -99,8 +99,8 @@ def _transform_section(step: Mapping[str, Any]) -> Section | None:
     """
     name = str(step.get("name"))
     entry = registered("transforms").get(name)
-    albumentations = source.find_module("albumentations")
-    found = entry.definition if entry else albumentations and source.member(albumentations, name)
+    albumentations = python_source.find_module("albumentations")
+    found = entry.definition if entry else albumentations and python_source.member(albumentations, name)
     return Section({**_parameters(found), "name": None}) if isinstance(found, Definition) else None
 
 
@@ -150,10 +150,10 @@ def section_of(annotation: Expression, around: tuple[Definition, ...] = ()) -> S
         return _union([Expression(module, part) for part in (node.left, node.right)], around)
     if isinstance(node, ast.Subscript):
         return _section_of_generic(Expression(module, node.value), node.slice, around)
-    meaning = source.resolve(annotation)
+    meaning = python_source.resolve(annotation)
     if isinstance(meaning, Variable):
         return section_of(Expression(meaning.module, meaning.value), around)
-    if isinstance(meaning, Definition) and source.has_fields(meaning) and meaning not in around:
+    if isinstance(meaning, Definition) and python_source.has_fields(meaning) and meaning not in around:
         keys = {name: section_of(kind, (*around, meaning)) for name, kind in parameters(meaning).items()}
         return Section(keys)
     return None
@@ -161,7 +161,7 @@ def section_of(annotation: Expression, around: tuple[Definition, ...] = ()) -> S
 
 def _section_of_generic(base: Expression, inside: ast.expr, around: tuple[Definition, ...]) -> Section | None:
     """Return the valid keys of the type `base[inside]`."""
-    name = source.qualified_name(base).rpartition(".")[2]
+    name = python_source.qualified_name(base).rpartition(".")[2]
     arguments = [Expression(base.module, part) for part in (inside.elts if isinstance(inside, ast.Tuple) else [inside])]
     if name in UNIONS:
         return _union(arguments, around)

@@ -8,7 +8,7 @@ from typing import Any
 
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
-from visionkit.cli.config.layers import WrongValueError
+from visionkit.cli.config.merge import WrongValueError
 from visionkit.errors import ConfigError
 
 MAX_LINES = 2

@@ -33,13 +33,13 @@ class ProposalFile:
         self.path = path
         self._by_id = _read(path)
 
-    def check(self, reader: VisionDataset, split: str) -> None:
+    def check(self, dataset: VisionDataset, split: str) -> None:
         """Check that the file fits the ids and sizes of all images of a split, without decoding an image.
 
         Raises:
             DataError: images are missing in the file, or proposals lie outside of their image.
         """
-        ids = [reader.image_id(index) for index in range(len(reader))]
+        ids = [dataset.image_id(index) for index in range(len(dataset))]
         missing = [image_id for image_id in ids if str(image_id) not in self._by_id]
         if missing:
             raise DataError(
@@ -47,7 +47,7 @@ class ProposalFile:
                 f"{format_list([repr(image_id) for image_id in missing], most=3)}\n{self._what_it_has()}"
             )
         for index, image_id in enumerate(ids):
-            self.boxes(image_id, *reader.image_size(index))
+            self.boxes(image_id, *dataset.image_size(index))
 
     def boxes(self, image_id: int | str, height: int, width: int) -> NDArray[np.float32]:
         """Return the proposals of an image, clipped to it.

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from visionkit.data.datasets.base import VisionDataset
-from visionkit.data.proposals.source import ProposalSource
+from visionkit.data.proposals.proposal_source import ProposalSource
 from visionkit.ops.proposal_recall import best_overlaps, recall_at
 
 COUNTS = (10, 100, 300, 500, 1000, 2000, 5000, 10000)
@@ -47,25 +47,25 @@ class ProposalReport:
 class _Surveyed(Dataset[tuple[int, Tensor]]):
     """Dataset of the number of proposals of each image and the best IoUs of its objects."""
 
-    def __init__(self, reader: VisionDataset, source: ProposalSource) -> None:
-        self.reader, self.source = reader, source
+    def __init__(self, dataset: VisionDataset, source: ProposalSource) -> None:
+        self.dataset, self.source = dataset, source
 
     def __len__(self) -> int:
-        return len(self.reader)
+        return len(self.dataset)
 
     def __getitem__(self, index: int) -> tuple[int, Tensor]:
-        sample = self.reader[index]
+        sample = self.dataset[index]
         annotation = sample.annotation
         proposals = torch.from_numpy(self.source(sample.image, sample.image_id))
         objects = torch.from_numpy(annotation.boxes[~annotation.difficult & ~annotation.crowd])
         return len(proposals), best_overlaps(proposals, objects, COUNTS)
 
 
-def measure_proposals(reader: VisionDataset, source: ProposalSource, processes: int) -> Iterator[tuple[int, Tensor]]:
+def measure_proposals(dataset: VisionDataset, source: ProposalSource, processes: int) -> Iterator[tuple[int, Tensor]]:
     """Compute the proposals of a split and compare them with its objects. `source` may cache the proposals.
 
     Args:
-        reader: dataset of the split.
+        dataset: dataset of the split.
         source: source of the proposals.
         processes: number of worker processes; 0 computes in this process.
 
@@ -73,7 +73,7 @@ def measure_proposals(reader: VisionDataset, source: ProposalSource, processes: 
         For each image, in order, the number of its proposals and the best IoUs [N, C] of its objects.
     """
     loader = DataLoader(
-        _Surveyed(reader, source), batch_size=None, num_workers=processes, worker_init_fn=_one_core_each
+        _Surveyed(dataset, source), batch_size=None, num_workers=processes, worker_init_fn=_one_core_each
     )
     yield from loader
 

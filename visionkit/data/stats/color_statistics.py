@@ -24,11 +24,11 @@ def rgb_principal_axes(pixels: NDArray[np.uint8]) -> tuple[NDArray[np.float64], 
     return eigenvalues[::-1].clip(min=0), axes * signs[:, None]
 
 
-def sample_pixels(reader: VisionDataset, images: int = 2000, per_image: int = 200, seed: int = 0) -> NDArray[np.uint8]:
+def sample_pixels(dataset: VisionDataset, images: int = 2000, per_image: int = 200, seed: int = 0) -> NDArray[np.uint8]:
     """Sample pixels uniformly from uniformly sampled images; the same seed gives the same pixels.
 
     Args:
-        reader: dataset of the images.
+        dataset: dataset of the images.
         images: maximum number of images to decode.
         per_image: number of pixels per image, drawn with replacement.
         seed: seed of the selection.
@@ -37,6 +37,6 @@ def sample_pixels(reader: VisionDataset, images: int = 2000, per_image: int = 20
         uint8 [N, 3], RGB.
     """
     random = np.random.default_rng(seed)
-    chosen = np.sort(random.permutation(len(reader))[:images])
-    drawn = [random.choice(reader[int(index)].image.reshape(-1, 3), per_image) for index in chosen]
+    chosen = np.sort(random.permutation(len(dataset))[:images])
+    drawn = [random.choice(dataset[int(index)].image.reshape(-1, 3), per_image) for index in chosen]
     return np.concatenate(drawn)

@@ -27,15 +27,15 @@ class PixelCounts(NamedTuple):
     out_of: Counts
 
 
-def count_pixels(reader: VisionDataset) -> PixelCounts:
+def count_pixels(dataset: VisionDataset) -> PixelCounts:
     """Count the pixels of each class. Each mask is read once, and no image is read.
 
     Raises:
         DataError: a mask cannot be read, or contains a class that does not exist.
     """
-    classes = len(reader.class_names)
+    classes = len(dataset.class_names)
     counts, out_of = np.zeros(classes, np.int64), np.zeros(classes, np.int64)
-    for histogram in _histograms(reader):
+    for histogram in _histograms(dataset):
         known = histogram[:classes]
         counts += known
         out_of += known.sum() * (known > 0)
@@ -60,14 +60,14 @@ def mask_histogram(mask: NDArray[np.uint8], classes: int, name: object) -> Count
     return histogram
 
 
-def _histograms(reader: VisionDataset) -> Iterator[Counts]:
+def _histograms(dataset: VisionDataset) -> Iterator[Counts]:
     """Yield the histogram of each mask; masks are decoded in threads, because decoding releases the GIL."""
 
     def of(index: int) -> Counts:
-        mask = reader.semantic(index)
+        mask = dataset.semantic(index)
         if mask is None:
             return np.zeros(IGNORE + 1, np.int64)
-        return mask_histogram(mask, len(reader.class_names), f"image {index}")
+        return mask_histogram(mask, len(dataset.class_names), f"image {index}")
 
     with ThreadPoolExecutor() as pool:
-        yield from pool.map(of, range(len(reader)))
+        yield from pool.map(of, range(len(dataset)))

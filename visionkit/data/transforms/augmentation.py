@@ -10,7 +10,7 @@ import numpy as np
 
 from visionkit.data.datasets.base import VisionDataset
 from visionkit.data.transforms.create import FittedTransform, create_transform
-from visionkit.data.transforms.quiet_albumentations import albumentations
+from visionkit.data.transforms.import_albumentations import albumentations
 from visionkit.errors import ConfigError
 from visionkit.structures import Annotation, Sample
 

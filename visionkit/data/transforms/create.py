@@ -7,7 +7,7 @@ from typing import Any
 import cv2
 
 from visionkit.data.datasets.base import VisionDataset
-from visionkit.data.transforms.quiet_albumentations import albumentations
+from visionkit.data.transforms.import_albumentations import albumentations
 from visionkit.errors import ConfigError
 from visionkit.ops.ignore import IGNORE
 from visionkit.registry import Registry, suggest

@@ -12,7 +12,7 @@ from visionkit.data.datasets.base import VisionDataset
 from visionkit.data.io.images import ImageArray
 from visionkit.data.stats.color_statistics import rgb_principal_axes, sample_pixels
 from visionkit.data.transforms.create import BaseSchema, FittedTransform, transforms
-from visionkit.data.transforms.quiet_albumentations import albumentations
+from visionkit.data.transforms.import_albumentations import albumentations
 from visionkit.data.transforms.resize import resize_image
 from visionkit.errors import ConfigError
 

@@ -8,7 +8,7 @@ from albumentations.augmentations.crops.transforms import BaseCrop
 from numpy.typing import NDArray
 
 from visionkit.data.transforms.create import BaseSchema, transforms
-from visionkit.data.transforms.quiet_albumentations import albumentations
+from visionkit.data.transforms.import_albumentations import albumentations
 
 MAX_TRIALS = 50
 """Number of random crops per IoU bound; if none fits, the image is not cropped (as in the authors' code)."""

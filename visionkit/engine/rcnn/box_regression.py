@@ -5,11 +5,11 @@ import logging
 import torch
 from torch import Tensor
 
-from visionkit.engine.fitting_stage import fitting_stages
+from visionkit.engine.post_training_fit import fitting_stages
 from visionkit.engine.rcnn.region_features import TrainingRegions, scale_to_mean_norm
 from visionkit.engine.rcnn.region_stage import RegionFittingStage
 from visionkit.models.detection.rcnn.rcnn import RCNN
-from visionkit.models.detection.rcnn.training_rules import regression_pairs
+from visionkit.models.detection.rcnn.region_selection import regression_pairs
 from visionkit.ops.ridge import Ridge
 
 logger = logging.getLogger("visionkit")

@@ -18,14 +18,14 @@ from visionkit.data.batch import TargetDataset, WorkerInit
 from visionkit.data.datamodule import VisionData
 from visionkit.data.digest import digest, digest_array
 from visionkit.data.io.atomic_write import atomic_write
-from visionkit.engine.fingerprint import backbone_structure, fingerprint, weights_digest
-from visionkit.engine.fitting_stage import FittingContext
+from visionkit.engine.feature_key import backbone_structure, fingerprint, weights_digest
+from visionkit.engine.post_training_fit import FittingContext
 from visionkit.errors import DataError
 from visionkit.models.detection.parts.batch import check_proposals, split_targets
 from visionkit.models.detection.rcnn.rcnn import RCNN
-from visionkit.models.detection.rcnn.training_rules import regression_pairs
+from visionkit.models.detection.rcnn.region_selection import regression_pairs
+from visionkit.ops.float32 import check_finite
 from visionkit.ops.matching import Objects
-from visionkit.ops.precision import check_finite
 from visionkit.preprocessing.detection import DetectionPreprocessing
 from visionkit.structures import Target
 

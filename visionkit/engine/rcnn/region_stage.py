@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from visionkit.data.digest import digest
-from visionkit.engine.fitting_stage import FittingContext, FittingStage
+from visionkit.engine.post_training_fit import FittingContext, FittingStage
 from visionkit.engine.rcnn.region_features import TrainingRegions, collect_regions
 from visionkit.models.detection.rcnn.rcnn import RCNN
 

@@ -8,13 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from visionkit.engine.fitting_stage import fitting_stages
+from visionkit.engine.post_training_fit import fitting_stages
 from visionkit.engine.rcnn.hard_negatives import Examples, LinearSVM, mine_hard_negatives
 from visionkit.engine.rcnn.region_features import TrainingRegions, scale_to_mean_norm
 from visionkit.engine.rcnn.region_stage import RegionFittingStage
 from visionkit.errors import VisionkitError
 from visionkit.models.detection.rcnn.rcnn import RCNN
-from visionkit.models.detection.rcnn.training_rules import negatives
+from visionkit.models.detection.rcnn.region_selection import negatives
 
 POSITIVE_WEIGHT = 2.0
 """Weight of an object in the loss. The weight of a negative is 1 (from the author's code)."""

@@ -42,7 +42,7 @@ class Classifier(ClassificationModel):
         >>> model = vk.Classifier(vk.create_backbone("resnet18", weights="none"), num_classes=10).eval()
         >>> model(torch.zeros(2, 3, 64, 64)).shape
         torch.Size([2, 10])
-        >>> model.dense(torch.zeros(2, 3, 256, 288)).shape
+        >>> model.fully_convolutional(torch.zeros(2, 3, 256, 288)).shape
         torch.Size([2, 10, 2, 3])
     """
 
@@ -86,9 +86,12 @@ class Classifier(ClassificationModel):
         """Return logits [B, K] of features that `Head.pool` has computed from the deepest map."""
         return self.head(features)
 
-    def dense(self, x: Tensor) -> Tensor:
-        """Return logits [B, K, h', w'] at every position of images of at least the native size, see `Head.dense`."""
-        return self.head.dense(_deepest(self.backbone(x)))
+    def fully_convolutional(self, x: Tensor) -> Tensor:
+        """Return logits [B, K, h', w'] at every position; see `Head.fully_convolutional`.
+
+        The images must have at least the native size.
+        """
+        return self.head.fully_convolutional(_deepest(self.backbone(x)))
 
 
 def _deepest(maps: Mapping[str, Tensor]) -> Tensor:

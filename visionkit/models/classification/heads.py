@@ -46,7 +46,7 @@ class Head(nn.Module):
         """
         return deepest
 
-    def dense(self, deepest: Tensor) -> Tensor:
+    def fully_convolutional(self, deepest: Tensor) -> Tensor:
         """Compute logits at every position, with fully connected layers as convolutions (Sermanet et al. 2013, 3.5).
 
         Args:
@@ -112,8 +112,8 @@ class AverageHead(Head):
         """See `Head.pool`; the mean over all positions."""
         return functional.adaptive_avg_pool2d(deepest, 1)
 
-    def dense(self, deepest: Tensor) -> Tensor:
-        """See `Head.dense`; a map smaller than that of the native size has one position."""
+    def fully_convolutional(self, deepest: Tensor) -> Tensor:
+        """See `Head.fully_convolutional`; a map smaller than that of the native size has one position."""
         height, width = deepest.shape[2:]
         window = (min(self.cells, height), min(self.cells, width))
         means = self.dropout(functional.avg_pool2d(deepest, window, stride=1))
@@ -139,8 +139,8 @@ class FullyConnectedHead(Head):
         """See `Head.forward`."""
         return self.layers(functional.adaptive_avg_pool2d(deepest, self.cells).flatten(1))
 
-    def dense(self, deepest: Tensor) -> Tensor:
-        """See `Head.dense`.
+    def fully_convolutional(self, deepest: Tensor) -> Tensor:
+        """See `Head.fully_convolutional`.
 
         Raises:
             ConfigError: the map is smaller than that of the native size.

@@ -33,9 +33,11 @@ def initialize_from_shallower_vgg(backbone: Backbone, path: Path) -> None:
     """
     if not isinstance(backbone, VGG):
         raise ConfigError(f"model.weights={{from: {path}}} initializes a VGG from a shallower one, not {backbone.name}")
-    if backbone.frozen_stages or backbone.norm != "trained":
+    if backbone.frozen_stages or backbone.batch_norm != "trained":
         raise ConfigError(
-            random_freeze_message(backbone.name, f"frozen_stages={backbone.frozen_stages}, norm={backbone.norm}")
+            random_freeze_message(
+                backbone.name, f"frozen_stages={backbone.frozen_stages}, batch_norm={backbone.batch_norm}"
+            )
         )
     weights = read_backbone_weights(backbone, path)
     source = _vgg_of(weights.state, path)

@@ -65,7 +65,7 @@ class FastRCNN(ExternalProposalDetector):
         roi_size: int = 7,
         head_channels: int = 4096,
         head_dropout: float = 0.5,
-        roi: RoIOptions = RoIOptions(batch_size=64, min_bg_iou=0.1),
+        roi: RoIOptions = RoIOptions(batch_size_per_image=64, min_bg_iou=0.1),
         nms: NMSOptions = NMSOptions(iou=0.3, score_threshold=0.05),
         svd: list[int] | None = None,
         weights: str | None = None,

@@ -8,9 +8,9 @@ from torchvision.models.detection import FasterRCNN_ResNet50_FPN_Weights
 from visionkit.backbones.base import Backbone
 from visionkit.errors import ConfigError
 from visionkit.models.create import models
-from visionkit.models.detection.parts.anchors import AnchorOptions, Anchors, check_anchor_levels
+from visionkit.models.detection.parts.anchors import AnchorGenerator, AnchorOptions, check_anchor_levels
 from visionkit.models.detection.parts.box_head import PooledRoIHeads
-from visionkit.models.detection.parts.faster_rcnn_variants import FORMS, HeadSizes
+from visionkit.models.detection.parts.faster_rcnn_variants import VARIANTS, HeadSizes
 from visionkit.models.detection.parts.roi_heads import RoIOptions
 from visionkit.models.detection.parts.rpn import RegionProposalNetwork, RPNOptions
 from visionkit.models.detection.parts.torchvision_weights import PYRAMID_RENAMED, PublishedDetector
@@ -44,7 +44,7 @@ class FasterRCNN(TwoStageDetector):
         backbone: source of the feature maps, with a stage of stride 16 ("single", "c4") or stages of stride 4 to 32
             ("fpn").
         num_classes: K, without background; labels are 0..K-1.
-        form: "fpn", "single" or "c4".
+        variant: "fpn", "single" or "c4".
         anchors: sizes and ratios of the anchors. By default the sizes are 8 times the stride of each level for "fpn"
             (32 to 512; Lin et al., section 4.1), 128, 256, 512 for "single" (Ren et al., section 3.3), and 32 to 512
             for "c4" (Lin et al., section 5.1).
@@ -81,7 +81,7 @@ class FasterRCNN(TwoStageDetector):
         backbone: Backbone,
         num_classes: int,
         *,
-        form: Literal["fpn", "single", "c4"] = "fpn",
+        variant: Literal["fpn", "single", "c4"] = "fpn",
         anchors: AnchorOptions = AnchorOptions(),
         rpn: RPNOptions = RPNOptions(),
         roi: RoIOptions = RoIOptions(),
@@ -93,21 +93,23 @@ class FasterRCNN(TwoStageDetector):
         weights: str | None = None,
     ) -> None:
         super().__init__(backbone, num_classes)
-        if form not in FORMS:
-            raise ConfigError(f"form={form!r}{suggest(form, FORMS)}")
-        variant = FORMS[form](backbone, HeadSizes(fpn_channels, head_channels, head_dropout, roi_size))
-        sizes = check_anchor_levels(anchors.sizes or variant.anchor_sizes, variant.anchor_sizes)
-        self.neck = variant.neck
-        self.rpn = RegionProposalNetwork(variant.channels, Anchors(sizes, anchors.ratios), rpn, variant.inside_only)
+        if variant not in VARIANTS:
+            raise ConfigError(f"variant={variant!r}{suggest(variant, VARIANTS)}")
+        parts = VARIANTS[variant](backbone, HeadSizes(fpn_channels, head_channels, head_dropout, roi_size))
+        sizes = check_anchor_levels(anchors.sizes or parts.anchor_sizes, parts.anchor_sizes)
+        self.neck = parts.neck
+        self.rpn = RegionProposalNetwork(
+            parts.channels, AnchorGenerator(sizes, anchors.aspect_ratios), rpn, parts.inside_only
+        )
         self.roi_heads = PooledRoIHeads(
-            variant.pool,
-            variant.head,
-            variant.head_channels,
+            parts.pool,
+            parts.head,
+            parts.head_channels,
             num_classes,
             options=roi,
             nms=nms,
-            smooth_l1_beta=variant.smooth_l1_beta,
-            initial_std=variant.initial_std,
+            smooth_l1_beta=parts.smooth_l1_beta,
+            initial_std=parts.initial_std,
         )
         if weights is not None:
             PUBLISHED.load(self, backbone, weights)

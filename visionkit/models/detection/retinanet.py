@@ -12,13 +12,13 @@ from visionkit.backbones.base import Backbone, Stage
 from visionkit.backbones.weights_file import StateDict
 from visionkit.errors import ConfigError
 from visionkit.models.create import models
-from visionkit.models.detection.parts.anchors import AnchorOptions, Anchors, check_anchor_levels
+from visionkit.models.detection.parts.anchors import AnchorGenerator, AnchorOptions, check_anchor_levels
 from visionkit.models.detection.parts.fpn import FPN
-from visionkit.models.detection.parts.one_stage import DenseOutput, OneStageDetector, topk_per_level
+from visionkit.models.detection.parts.one_stage import AnchorOutput, OneStageDetector, topk_per_level
 from visionkit.models.detection.parts.torchvision_weights import PYRAMID_RENAMED, PublishedDetector
 from visionkit.ops.box_coder import BoxCoder
 from visionkit.ops.focal_loss import FocalLossOptions, focal_loss
-from visionkit.ops.matching import BestMatcher, Objects
+from visionkit.ops.matching import LowQualityMatcher, Objects
 from visionkit.ops.nms import NMSOptions
 
 CLASS_LAYER, BOX_LAYER = "head.classification_head.cls_logits", "head.regression_head.bbox_reg"
@@ -134,10 +134,10 @@ class RetinaNet(OneStageDetector):
     ) -> None:
         if not 0 < prior_probability < 1:
             raise ConfigError(f"prior_probability={prior_probability} must be between 0 and 1")
-        matcher = BestMatcher(fg_iou, bg_iou)
+        matcher = LowQualityMatcher(fg_iou, bg_iou)
         stages = _pyramid_stages(backbone)
         published = published_anchor_sizes([stage.stride for stage in stages.values()])
-        generator = Anchors(check_anchor_levels(anchors.sizes or published, published), anchors.ratios)
+        generator = AnchorGenerator(check_anchor_levels(anchors.sizes or published, published), anchors.aspect_ratios)
         anchors_per_position = generator.num_anchors_per_location()[0]
         super().__init__(
             backbone,
@@ -153,7 +153,7 @@ class RetinaNet(OneStageDetector):
         if weights is not None:
             PUBLISHED.load(self, backbone, weights)
 
-    def losses(self, output: DenseOutput, objects: Sequence[Objects]) -> dict[str, Tensor]:
+    def losses(self, output: AnchorOutput, objects: Sequence[Objects]) -> dict[str, Tensor]:
         """Return focal loss of all anchors (section 3.2) and L1 loss of matched anchors, as in torchvision.
 
         Returns:
@@ -167,7 +167,7 @@ class RetinaNet(OneStageDetector):
         box = (predicted - wanted).abs().sum(dim=1) / matched[targets.image]
         return {"loss_classifier": (per_image / matched).mean(), "loss_box": box.sum() / len(objects)}
 
-    def scores(self, output: DenseOutput) -> Tensor:
+    def scores(self, output: AnchorOutput) -> Tensor:
         """Return the sigmoid scores; see `OneStageDetector.scores`."""
         return output.logits.sigmoid()
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from visionkit.backbones.base import Backbone, Stage
 from visionkit.errors import ConfigError
 from visionkit.models.create import models
-from visionkit.models.detection.parts.anchors import AnchorOptions, Anchors, check_anchor_levels
+from visionkit.models.detection.parts.anchors import AnchorGenerator, AnchorOptions, check_anchor_levels
 from visionkit.models.detection.parts.faster_rcnn_variants import SINGLE_STAGE, single_stage
 from visionkit.models.detection.parts.position_sensitive import PROPOSALS, PositionSensitiveRoIHeads, ScoreMaps
 from visionkit.models.detection.parts.roi_heads import RoIOptions
@@ -78,7 +78,7 @@ class RFCN(TwoStageDetector):
         rpn: RPNOptions = RPNOptions(
             pre_nms_top_n_train=12000, pre_nms_top_n_test=6000, post_nms_top_n_train=300, post_nms_top_n_test=300
         ),
-        roi: RoIOptions = RoIOptions(batch_size=128),
+        roi: RoIOptions = RoIOptions(batch_size_per_image=128),
         nms: NMSOptions = NMSOptions(iou=0.3, score_threshold=0.05),
         weights: str | None = None,
     ) -> None:
@@ -89,7 +89,7 @@ class RFCN(TwoStageDetector):
         sizes = check_anchor_levels(anchors.sizes or ANCHOR_SIZES, ANCHOR_SIZES)
         channels = single_stage(backbone).channels
         self.neck = ScoreMaps(SINGLE_STAGE, name, deepest.channels, head_channels, num_classes, cells)
-        self.rpn = RegionProposalNetwork(channels, Anchors(sizes, anchors.ratios), rpn, inside_only=True)
+        self.rpn = RegionProposalNetwork(channels, AnchorGenerator(sizes, anchors.aspect_ratios), rpn, inside_only=True)
         self.roi_heads = PositionSensitiveRoIHeads(pooling, cells, deepest.stride, num_classes, ohem, roi, nms)
         if weights is not None:
             load_model_weights(self, backbone, weights, ("neck.scores.",))

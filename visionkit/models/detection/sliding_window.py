@@ -15,19 +15,19 @@ from visionkit.errors import ConfigError
 from visionkit.models.classification.heads import FullyConnectedHead, deepest_stage, normal_linear
 from visionkit.models.create import models
 from visionkit.models.detection.parts.batch import ImageBatch, check_images, pad_to_batch
-from visionkit.models.detection.parts.one_stage import DenseOutput, OneStageDetector, topk_per_class
+from visionkit.models.detection.parts.one_stage import AnchorOutput, OneStageDetector, topk_per_class
 from visionkit.models.detection.parts.window_pyramid import Window, WindowPyramid
 from visionkit.models.fully_connected_weights import copy_fully_connected
 from visionkit.ops.box_coder import BoxCoder
+from visionkit.ops.hard_negative_sampler import sample_with_hard_negatives
 from visionkit.ops.matching import Matcher, Objects
 from visionkit.ops.nms import NMSOptions
-from visionkit.ops.sampling import sample_with_hard_negatives
 from visionkit.registry import suggest
 
-FORMS = ("dense", "naive")
+MODES = ("dense", "naive")
 
 CHUNK = 64
-"""Number of windows that go through the model together in the naive form."""
+"""Number of windows that go through the model together in the naive mode."""
 
 WindowScores = tuple[Tensor, Tensor]
 """Logits [..., K + 1], background first, and box deltas [..., 4]."""
@@ -73,7 +73,7 @@ class WindowSamplingOptions:
     """Windows of each image in the loss.
 
     Attributes:
-        per_image: number of windows.
+        batch_size_per_image: number of windows.
         positive_fraction: maximum share of windows with an object, in 0..1.
         hard_fraction: share of the background windows that are those with the highest loss, in 0..1. The others are
             drawn at random.
@@ -85,19 +85,19 @@ class WindowSamplingOptions:
 
     Example:
         >>> import visionkit as vk
-        >>> vk.WindowSamplingOptions(per_image=32).fg_iou
+        >>> vk.WindowSamplingOptions(batch_size_per_image=32).fg_iou
         0.5
     """
 
-    per_image: int = 64
+    batch_size_per_image: int = 64
     positive_fraction: float = 0.25
     hard_fraction: float = 0.5
     fg_iou: float = 0.5
     bg_iou: float = 0.3
 
     def __post_init__(self) -> None:
-        if self.per_image < 1:
-            raise ConfigError(f"sampling: per_image={self.per_image} must be at least 1")
+        if self.batch_size_per_image < 1:
+            raise ConfigError(f"sampling: batch_size_per_image={self.batch_size_per_image} must be at least 1")
         for name, value in (("positive_fraction", self.positive_fraction), ("hard_fraction", self.hard_fraction)):
             if not 0 <= value <= 1:
                 raise ConfigError(f"sampling: {name}={value} must be in 0..1")
@@ -136,7 +136,8 @@ class WindowHead(nn.Module):
 
     def forward(self, levels: Sequence[Tensor]) -> WindowScores:
         """Return logits and deltas of all windows [B, A] of maps [B, C, h, w], row by row, level after level."""
-        return self._predict(torch.cat([self.trunk.dense(level).flatten(2).mT for level in levels], dim=1))
+        maps = [self.trunk.fully_convolutional(level).flatten(2).mT for level in levels]
+        return self._predict(torch.cat(maps, dim=1))
 
     def classify_windows(self, maps: Tensor) -> WindowScores:
         """Return logits and deltas of windows [N] from the map [N, C, cells, cells] of each."""
@@ -161,7 +162,7 @@ class SlidingWindow(OneStageDetector):
     weights can still be used. Backbones that need their padding, with skip connections or branches (ResNet, DenseNet,
     GoogLeNet), are refused.
 
-    Training runs the dense form and draws windows from its output. Apart from BatchNorm statistics, the gradients are
+    Training runs the dense mode and draws windows from its output. Apart from BatchNorm statistics, the gradients are
     those of the cropped windows (section 5: "multiple locations of an image may be trained simultaneously"). Drawn are
     windows with an object, background at random, and background with the highest loss (section 5: "the most offending
     ones"). Windows stay on the grid; random scaling and shifting of images moves objects relative to it.
@@ -176,7 +177,7 @@ class SlidingWindow(OneStageDetector):
             sizes fit, these layers start from the weights of VGG's classifier.
         head_dropout: dropout after each of them.
         box_regression: whether boxes are refined (section 4), by one regressor for all classes.
-        form: "dense", or "naive" for predictions window by window.
+        mode: "dense", or "naive" for predictions window by window.
         topk_candidates: maximum number of detections of each class that enter NMS.
         nms: filter of overlapping detections.
 
@@ -213,12 +214,12 @@ class SlidingWindow(OneStageDetector):
         head_channels: int = 4096,
         head_dropout: float = 0.5,
         box_regression: bool = False,
-        form: Literal["dense", "naive"] = "dense",
+        mode: Literal["dense", "naive"] = "dense",
         topk_candidates: int = 400,
         nms: NMSOptions = NMSOptions(iou=0.3, max_detections=100, score_threshold=0.05),
     ) -> None:
-        if form not in FORMS:
-            raise ConfigError(f"form={form!r}{suggest(form, FORMS)}")
+        if mode not in MODES:
+            raise ConfigError(f"mode={mode!r}{suggest(mode, MODES)}")
         stage = deepest_stage(backbone)
         cells = windows.cells or max((backbone.native_size - stage.margin) // stage.stride, 1)
         window = Window(remove_padding(backbone) + (cells - 1) * stage.stride, stage.stride, windows.context)
@@ -236,9 +237,9 @@ class SlidingWindow(OneStageDetector):
             box_coder=BoxCoder(weights=(10.0, 10.0, 5.0, 5.0)),
             nms=nms,
         )
-        self.form, self.topk_candidates, self.sampling = form, topk_candidates, sampling
+        self.mode, self.topk_candidates, self.sampling = mode, topk_candidates, sampling
 
-    def losses(self, output: DenseOutput, objects: Sequence[Objects]) -> dict[str, Tensor]:
+    def losses(self, output: AnchorOutput, objects: Sequence[Objects]) -> dict[str, Tensor]:
         """Return softmax loss of classes and background, and smooth L1 loss of boxes, of windows drawn from each image.
 
         Returns:
@@ -249,7 +250,11 @@ class SlidingWindow(OneStageDetector):
         entropy = functional.cross_entropy(output.logits.mT, targets.classes, ignore_index=-1, reduction="none")
         options = self.sampling
         drawn = sample_with_hard_negatives(
-            targets.classes, entropy.detach(), options.per_image, options.positive_fraction, options.hard_fraction
+            targets.classes,
+            entropy.detach(),
+            options.batch_size_per_image,
+            options.positive_fraction,
+            options.hard_fraction,
         )
         losses = {"loss_classifier": entropy[drawn].sum() / drawn.sum().clamp(min=1)}
         if self.head.bbox_pred is not None:
@@ -259,7 +264,7 @@ class SlidingWindow(OneStageDetector):
             losses["loss_box"] = error / is_drawn.sum().clamp(min=1)
         return losses
 
-    def scores(self, output: DenseOutput) -> Tensor:
+    def scores(self, output: AnchorOutput) -> Tensor:
         """Return the softmax scores without background; see `OneStageDetector.scores`."""
         return output.logits.softmax(dim=-1)[..., 1:]
 
@@ -292,9 +297,9 @@ class SlidingWindow(OneStageDetector):
         *_, deepest = self.backbone(x).values()
         return deepest
 
-    def _dense_output(self, images: list[Tensor]) -> tuple[ImageBatch, DenseOutput]:
+    def _anchor_output(self, images: list[Tensor]) -> tuple[ImageBatch, AnchorOutput]:
         batch = pad_to_batch(images, self.size_multiple)
         check_images(batch, self.backbone.std)
         levels = self.anchors.levels(batch.tensor)
-        classify = self.naive if self.form == "naive" and not self.training else self.dense
+        classify = self.naive if self.mode == "naive" and not self.training else self.dense
         return batch, self._with_anchors(batch, levels, *classify(levels))

@@ -13,13 +13,13 @@ from visionkit.backbones.weights_file import Normalization
 from visionkit.errors import ConfigError, DataError
 from visionkit.models.create import models
 from visionkit.models.detection.parts.batch import ImageBatch
-from visionkit.models.detection.parts.one_stage import DenseOutput, OneStageDetector, topk_per_class
-from visionkit.models.detection.parts.ssd_variants import FORMS
+from visionkit.models.detection.parts.one_stage import AnchorOutput, OneStageDetector, topk_per_class
+from visionkit.models.detection.parts.ssd_variants import VARIANTS
 from visionkit.models.detection.parts.torchvision_weights import PublishedDetector
 from visionkit.ops.box_coder import BoxCoder
+from visionkit.ops.hard_negative_sampler import topk_mask
 from visionkit.ops.matching import Objects, SSDMatcher
 from visionkit.ops.nms import NMSOptions
-from visionkit.ops.sampling import topk_mask
 from visionkit.registry import suggest
 
 PUBLISHED = PublishedDetector(
@@ -42,20 +42,20 @@ class SSD(OneStageDetector):
     """SSD (Liu et al. 2015), a one-stage detector for images of one size.
 
     Published VOC07 mAP is 77.2 with 300 pixels and 79.8 with 512, trained on 07+12. With torchvision's weights of
-    `ssd300_vgg16` the model returns torchvision's results. There are three forms:
+    `ssd300_vgg16` the model returns torchvision's results. There are three variants:
 
     - "ssd300": on vgg16_atrous, for `preprocess.size` [300, 300]; 8,732 default boxes.
     - "ssd512": on vgg16_atrous, for `preprocess.size` [512, 512]; 24,564 default boxes.
     - "any": on the stages of stride 8 to 32 of any backbone and a few extra levels, for any size.
 
     Args:
-        backbone: source of the feature maps; which one depends on `form`.
+        backbone: source of the feature maps; which one depends on `variant`.
         num_classes: K, without background; labels are 0..K-1.
-        form: "ssd300", "ssd512" or "any".
+        variant: "ssd300", "ssd512" or "any".
         extra_channels: channels of the levels behind the backbone, each of half the size of the one before; only with
-            form "any", where None uses 512, 256, 256.
+            variant "any", where None uses 512, 256, 256.
         scales: side of the default boxes of the first and of the last level, as shares of the image's side (equation
-            4); only with form "any", where None uses 0.2 and 0.9.
+            4); only with variant "any", where None uses 0.2 and 0.9.
         fg_iou: a default box with at least this IoU matches an object, besides the best box of each object (section
             2.2).
         neg_to_pos_ratio: number of hardest background boxes in the loss per matched box (section 2.2).
@@ -90,7 +90,7 @@ class SSD(OneStageDetector):
         backbone: Backbone,
         num_classes: int,
         *,
-        form: Literal["ssd300", "ssd512", "any"] = "any",
+        variant: Literal["ssd300", "ssd512", "any"] = "any",
         extra_channels: tuple[int, ...] | None = None,
         scales: tuple[float, float] | None = None,
         fg_iou: float = 0.5,
@@ -99,9 +99,9 @@ class SSD(OneStageDetector):
         nms: NMSOptions = NMSOptions(iou=0.45, max_detections=200, score_threshold=0.01),
         weights: str | None = None,
     ) -> None:
-        if form not in FORMS:
-            raise ConfigError(f"form={form!r}{suggest(form, FORMS)}")
-        levels = FORMS[form](backbone, extra_channels, scales)
+        if variant not in VARIANTS:
+            raise ConfigError(f"variant={variant!r}{suggest(variant, VARIANTS)}")
+        levels = VARIANTS[variant](backbone, extra_channels, scales)
         super().__init__(
             backbone,
             num_classes,
@@ -116,7 +116,7 @@ class SSD(OneStageDetector):
         if weights is not None:
             PUBLISHED.load(self, backbone, weights)
 
-    def losses(self, output: DenseOutput, objects: Sequence[Objects]) -> dict[str, Tensor]:
+    def losses(self, output: AnchorOutput, objects: Sequence[Objects]) -> dict[str, Tensor]:
         """Return softmax loss of classes and background, and smooth L1 loss of matched boxes (equations 1 and 2).
 
         Of the background, only the boxes with the highest loss count: `neg_to_pos_ratio` times the number of matched
@@ -137,7 +137,7 @@ class SSD(OneStageDetector):
             "loss_box": functional.smooth_l1_loss(predicted, wanted, reduction="sum") / matched,
         }
 
-    def scores(self, output: DenseOutput) -> Tensor:
+    def scores(self, output: AnchorOutput) -> Tensor:
         """Return the softmax scores without background; see `OneStageDetector.scores`."""
         return output.logits.softmax(dim=-1)[..., 1:]
 
@@ -145,11 +145,11 @@ class SSD(OneStageDetector):
         """Select the best boxes of each class; see `OneStageDetector.select_candidates`."""
         return topk_per_class(scores, self.nms.score_threshold, self.topk_candidates)
 
-    def _dense_output(self, images: list[Tensor]) -> tuple[ImageBatch, DenseOutput]:
+    def _anchor_output(self, images: list[Tensor]) -> tuple[ImageBatch, AnchorOutput]:
         sizes = sorted({tuple(image.shape[-2:]) for image in images})
         if len(sizes) > 1:
             raise DataError(
                 f"the images of this batch have the sizes {sizes[:3]}: SSD takes images of one size\n"
                 "set preprocess.size, such as [300, 300]"
             )
-        return super()._dense_output(images)
+        return super()._anchor_output(images)

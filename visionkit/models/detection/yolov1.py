@@ -10,9 +10,9 @@ from torch.nn import functional
 from visionkit.backbones.base import Backbone, Stage
 from visionkit.errors import ConfigError
 from visionkit.models.create import models
-from visionkit.models.detection.parts.grid_anchors import GridAnchors, match_cells
-from visionkit.models.detection.parts.grid_head import conv_bn_leaky, split_boxes
-from visionkit.models.detection.parts.one_stage import AnchorTargets, DenseOutput, OneStageDetector, topk_per_level
+from visionkit.models.detection.parts.one_stage import AnchorOutput, AnchorTargets, OneStageDetector, topk_per_level
+from visionkit.models.detection.parts.yolo_anchors import YOLOAnchors, match_cells
+from visionkit.models.detection.parts.yolo_head import conv_bn_leaky, split_boxes
 from visionkit.models.detection.parts.yolo_loss_weights import YOLOLossWeights
 from visionkit.models.load_model import load_model_weights
 from visionkit.ops.boxes import box_centers, paired_iou
@@ -20,7 +20,7 @@ from visionkit.ops.matching import Objects
 from visionkit.ops.nms import NMSOptions
 from visionkit.registry import suggest
 
-HEADS = ("connected", "convolutional")
+HEADS = ("fully_connected", "convolutional")
 
 
 class SquareRootCoder:
@@ -127,7 +127,7 @@ class YOLOv1(OneStageDetector):
     Args:
         backbone: source of the feature map; its deepest stage is used.
         num_classes: K; labels are 0..K-1.
-        head: "connected" for two fully connected layers that divide every image into `grid` x `grid` cells, or
+        head: "fully_connected" for two fully connected layers that divide every image into `grid` x `grid` cells, or
             "convolutional" for a grid that follows the image's size. The unit of a box's sides is then `grid` cells.
         grid: number of cells along each side, S in the paper (section 2).
         boxes: number of boxes of each cell, B in the paper (section 2).
@@ -167,7 +167,7 @@ class YOLOv1(OneStageDetector):
         backbone: Backbone,
         num_classes: int,
         *,
-        head: Literal["connected", "convolutional"] = "connected",
+        head: Literal["fully_connected", "convolutional"] = "fully_connected",
         grid: int = 7,
         boxes: int = 2,
         head_channels: int = 1024,
@@ -185,8 +185,8 @@ class YOLOv1(OneStageDetector):
             raise ConfigError(f"head={head!r}{suggest(head, HEADS)}")
         name, stage = _deepest_stage(backbone)
         outputs = 5 * boxes + num_classes
-        is_connected = head == "connected"
-        if is_connected:
+        is_fully_connected = head == "fully_connected"
+        if is_fully_connected:
             layers: nn.Module = ConnectedLayers(head_channels, hidden, outputs, grid, dropout)
         else:
             layers = nn.Conv2d(head_channels, outputs, 1)
@@ -195,12 +195,12 @@ class YOLOv1(OneStageDetector):
             num_classes,
             neck=FourConvolutions(name, stage.channels, head_channels, head_stride),
             head=GridHead(layers, boxes),
-            anchors=GridAnchors(per_cell=boxes, cells=grid if is_connected else None),
+            anchors=YOLOAnchors(per_cell=boxes, cells=grid if is_fully_connected else None),
             matcher=None,
             box_coder=SquareRootCoder(grid),
             nms=nms,
         )
-        self.size_multiple = stage.stride * (1 if is_connected else head_stride)
+        self.size_multiple = stage.stride * (1 if is_fully_connected else head_stride)
         self.per_cell, self.topk_candidates, self.loss_weights = boxes, topk_candidates, loss_weights
         if weights is not None:
             load_model_weights(self, backbone, weights, ("head.layers.",))
@@ -209,7 +209,7 @@ class YOLOv1(OneStageDetector):
         """Match all boxes of an object's cell, of which `losses` selects the responsible one."""
         return match_cells(anchors, objects, self.per_cell)
 
-    def losses(self, output: DenseOutput, objects: Sequence[Objects]) -> dict[str, Tensor]:
+    def losses(self, output: AnchorOutput, objects: Sequence[Objects]) -> dict[str, Tensor]:
         """Return the sums of squared errors (equation 3).
 
         Returns:
@@ -234,7 +234,7 @@ class YOLOv1(OneStageDetector):
             "loss_classifier": classifier / len(objects),
         }
 
-    def scores(self, output: DenseOutput) -> Tensor:
+    def scores(self, output: AnchorOutput) -> Tensor:
         """Return the class-specific confidence (equation 1); both factors are clamped to 0..1."""
         return output.logits[..., :1].clamp(0, 1) * output.logits[..., 1:].clamp(0, 1)
 
@@ -243,7 +243,7 @@ class YOLOv1(OneStageDetector):
         return topk_per_level(scores, anchors_per_level, self.nms.score_threshold, self.topk_candidates)
 
     @torch.no_grad()
-    def _responsible(self, output: DenseOutput, cells: AnchorTargets) -> tuple[AnchorTargets, Tensor]:
+    def _responsible(self, output: AnchorOutput, cells: AnchorTargets) -> tuple[AnchorTargets, Tensor]:
         """Return the targets of the box of each cell that overlaps the object most, and its IoU [P]."""
         # The boxes of a cell are neighbors, and all or none of them match an object.
         boxes = self.box_coder.decode(output.deltas[cells.image, cells.anchor], output.anchors[cells.anchor])

@@ -11,9 +11,9 @@ from torchvision.ops import box_iou
 from visionkit.backbones.base import Backbone
 from visionkit.errors import ConfigError
 from visionkit.models.create import models
-from visionkit.models.detection.parts.grid_anchors import GridAnchors, area_shares, match_shapes
-from visionkit.models.detection.parts.grid_head import conv_bn_leaky, prediction_layer, split_boxes
-from visionkit.models.detection.parts.one_stage import AnchorTargets, DenseOutput, OneStageDetector, topk_per_level
+from visionkit.models.detection.parts.one_stage import AnchorOutput, AnchorTargets, OneStageDetector, topk_per_level
+from visionkit.models.detection.parts.yolo_anchors import YOLOAnchors, area_shares, match_shapes
+from visionkit.models.detection.parts.yolo_head import conv_bn_leaky, prediction_layer, split_boxes
 from visionkit.models.detection.parts.yolo_loss_weights import YOLOLossWeights
 from visionkit.models.load_model import load_model_weights
 from visionkit.ops.boxes import box_centers, paired_iou
@@ -149,7 +149,7 @@ class YOLOv2(OneStageDetector):
         weights: str | None = None,
     ) -> None:
         _check_anchor_shapes(anchor_shapes)
-        grid = GridAnchors(anchor_shapes)
+        grid = YOLOAnchors(anchor_shapes)
         super().__init__(
             backbone,
             num_classes,
@@ -171,7 +171,7 @@ class YOLOv2(OneStageDetector):
         """Match each object to the anchor of its cell with the most similar shape."""
         return match_shapes(anchors, objects, self.per_cell)
 
-    def losses(self, output: DenseOutput, objects: Sequence[Objects]) -> dict[str, Tensor]:
+    def losses(self, output: AnchorOutput, objects: Sequence[Objects]) -> dict[str, Tensor]:
         """Return squared errors of boxes and objectness, each halved, and softmax loss of classes (authors' code).
 
         The error of a box is weighted by 2 less its share of the image, so that small objects count more. The authors
@@ -194,7 +194,7 @@ class YOLOv2(OneStageDetector):
             "loss_classifier": self.loss_weights.classes * entropy / len(objects),
         }
 
-    def scores(self, output: DenseOutput) -> Tensor:
+    def scores(self, output: AnchorOutput) -> Tensor:
         """Return objectness times the probability of the class; see `OneStageDetector.scores`."""
         return output.logits[..., :1].sigmoid() * output.logits[..., 1:].softmax(dim=-1)
 
@@ -202,7 +202,7 @@ class YOLOv2(OneStageDetector):
         """Select the best detections; see `OneStageDetector.select_candidates`."""
         return topk_per_level(scores, anchors_per_level, self.nms.score_threshold, self.topk_candidates)
 
-    def _objectness_loss(self, output: DenseOutput, objects: Sequence[Objects], targets: AnchorTargets) -> Tensor:
+    def _objectness_loss(self, output: AnchorOutput, objects: Sequence[Objects], targets: AnchorTargets) -> Tensor:
         """Return the error of objectness; its target is the IoU of a matched box with its object, and 0 elsewhere."""
         with torch.no_grad():
             anchors = output.anchors.repeat(len(output.deltas), 1)

@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from visionkit.backbones.base import Backbone
-from visionkit.backbones.frrn_backbone import FRRNBackbone
+from visionkit.backbones.frrn import FRRNBackbone
 from visionkit.backbones.initialization import initialize
 from visionkit.errors import ConfigError
 from visionkit.models.base import SegmentationModel

@@ -6,7 +6,7 @@ from visionkit.errors import ConfigError
 from visionkit.models.detection.faster_rcnn import FasterRCNN
 from visionkit.models.detection.parts.box_head import StageHead
 from visionkit.models.detection.parts.faster_rcnn_variants import (
-    FORMS,
+    VARIANTS,
     HeadSizes,
     pyramid_strides,
     single_stage,
@@ -17,12 +17,12 @@ PUBLISHED = HeadSizes(256, None, None, None)
 
 def variant(form, backbone="resnet18", sizes=PUBLISHED, **options):
     with torch.device("meta"):
-        return FORMS[form](create_backbone(backbone, weights="checkpoint", **options), sizes)
+        return VARIANTS[form](create_backbone(backbone, weights="checkpoint", **options), sizes)
 
 
 def test_single_refuses_a_backbone_with_stages_that_would_get_no_gradient():
     with pytest.raises(ConfigError, match=r"out_stages=\[s16\]"):
-        FasterRCNN(create_backbone("resnet18", weights="none"), 3, form="single")
+        FasterRCNN(create_backbone("resnet18", weights="none"), 3, variant="single")
 
 
 def test_pyramid_has_the_sizes_of_torchvision():
@@ -51,7 +51,7 @@ def test_single_map_has_the_sizes_of_the_paper():
 def test_c4_takes_the_last_stage_from_the_backbone():
     with torch.device("meta"):
         backbone = create_backbone("resnet50", weights="checkpoint")
-        parts = FORMS["c4"](backbone, PUBLISHED)
+        parts = VARIANTS["c4"](backbone, PUBLISHED)
     assert (parts.channels, parts.head_channels, parts.pool.size) == (1024, 2048, 14)
     assert isinstance(parts.head, StageHead)
     assert not [name for name, _ in backbone.named_parameters() if "layer4" in name]

@@ -109,7 +109,7 @@ def test_training_works_after_a_validation_in_inference_mode(name):
 def test_a_crowd_is_neither_object_nor_background(name):
     network = small(name).train()
     crowd = target([[10, 10, 40, 70], [48, 0, 96, 96]], [0, 1], crowd=torch.tensor([False, True]))
-    _, output = network._dense_output(TWO[:1])
+    _, output = network._anchor_output(TWO[:1])
     anchor_targets = network.anchor_targets(output.anchors, split_targets([crowd], 3))
     x1, y1, x2, y2 = output.anchors.unbind(1)
     in_crowd = (x1 >= 48) & (x2 <= 96) & (y1 >= 0) & (y2 <= 96)
@@ -139,8 +139,8 @@ def test_losses_and_predictions_are_float32_under_bfloat16(name):
 @EVERY
 def test_anchors_are_float32_under_bfloat16(name):
     network = small(name)
-    _, exact = network._dense_output(TWO)
-    _, output = small(name).to(torch.bfloat16)._dense_output([image.bfloat16() for image in TWO])
+    _, exact = network._anchor_output(TWO)
+    _, output = small(name).to(torch.bfloat16)._anchor_output([image.bfloat16() for image in TWO])
     assert output.anchors.dtype == torch.float32
     assert torch.equal(output.anchors, exact.anchors)
 
@@ -191,7 +191,7 @@ def test_a_thousand_objects_in_an_image(name):
 @EVERY
 def test_anchor_shapes_are_those_of_the_grid(name):
     network = small(name)
-    _, output = network._dense_output(TWO)
+    _, output = network._anchor_output(TWO)
     sides = output.anchors[:, 2:] - output.anchors[:, :2]
     shapes = network.anchor_shapes((96, 96))
     if not len(shapes):

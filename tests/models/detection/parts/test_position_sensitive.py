@@ -17,7 +17,7 @@ REGIONS = [
 
 def heads(batch_size=2, **options):
     defaults = {"pooling": "average", "cells": 3, "stride": 8, "num_classes": 2, "ohem": True}
-    options = {**defaults, "options": RoIOptions(batch_size=batch_size), "nms": NMSOptions(), **options}
+    options = {**defaults, "options": RoIOptions(batch_size_per_image=batch_size), "nms": NMSOptions(), **options}
     return PositionSensitiveRoIHeads(**options)
 
 

@@ -83,9 +83,9 @@ def test_options_out_of_range_are_refused(options, message):
         RoIOptions(**options)
 
 
-@pytest.mark.parametrize(("form", "beta"), [("fpn", 1 / 9), ("single", 1.0), ("c4", 1 / 9)])
-def test_box_loss_of_each_form_is_that_of_its_paper(form, beta):
+@pytest.mark.parametrize(("variant", "beta"), [("fpn", 1 / 9), ("single", 1.0), ("c4", 1 / 9)])
+def test_box_loss_of_each_form_is_that_of_its_paper(variant, beta):
     """All four deltas differ by 2. Beyond beta, smooth L1 is the difference minus half of beta."""
     sample = RoISample([BOX], torch.tensor([1]), BOX, [torch.zeros(1, dtype=torch.int64)])
-    losses = small_network(form).roi_heads.losses(torch.zeros(1, 4), torch.full((1, 4, 4), 2.0), sample)
+    losses = small_network(variant).roi_heads.losses(torch.zeros(1, 4), torch.full((1, 4, 4), 2.0), sample)
     assert losses["loss_box"].item() == pytest.approx(4 * (2 - beta / 2))

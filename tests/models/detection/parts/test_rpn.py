@@ -4,7 +4,7 @@ from torchvision.models.detection.rpn import concat_box_prediction_layers
 
 from tests.helpers.detectors import images, small_network, target
 from visionkit.errors import ConfigError
-from visionkit.models.detection.parts.anchors import Anchors
+from visionkit.models.detection.parts.anchors import AnchorGenerator
 from visionkit.models.detection.parts.batch import split_targets
 from visionkit.models.detection.parts.rpn import RegionProposalNetwork, RPNOptions, RPNOutput
 from visionkit.ops.matching import assign
@@ -17,7 +17,7 @@ TWO_TARGETS = [
 
 
 def rpn(**options):
-    return RegionProposalNetwork(4, Anchors([[16], [32]], (0.5, 1.0)), RPNOptions(**options))
+    return RegionProposalNetwork(4, AnchorGenerator([[16], [32]], (0.5, 1.0)), RPNOptions(**options))
 
 
 def output_of(anchors, objectness, anchors_per_level=None):

@@ -126,7 +126,7 @@ def test_a_foreign_file_is_refused_with_names(tmp_path):
 
 def test_a_file_for_other_anchors_is_refused(published):
     with pytest.raises(CheckpointError, match=r"of another shape .*rpn.head.bbox_pred"):
-        make(published, anchors={"ratios": (1.0,)})
+        make(published, anchors={"aspect_ratios": (1.0,)})
 
 
 @pytest.mark.parametrize("content", [b"", b"not a checkpoint", None])
@@ -173,7 +173,7 @@ DETECTORS = {
     "faster_rcnn": (torchvision_faster_rcnn, "resnet50", {"nms": {"score_threshold": 0.0}}, (64, 96)),
     "mask_rcnn": (lambda: torchvision_faster_rcnn(True), "resnet50", {"nms": {"score_threshold": 0.0}}, (64, 96)),
     "retinanet": (lambda: torchvision_retinanet(90), "resnet18", {"nms": {"max_detections": 300}}, (64, 96)),
-    "ssd": (torchvision_ssd, "vgg16_atrous", {"form": "ssd300", "nms": {"score_threshold": 0.0}}, (300, 300)),
+    "ssd": (torchvision_ssd, "vgg16_atrous", {"variant": "ssd300", "nms": {"score_threshold": 0.0}}, (300, 300)),
 }
 """torchvision's network for COCO's ids, and the backbone, the options and the size for ours."""
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.models.detection.anchor_utils import AnchorGenerator as TorchvisionAnchorGenerator
 
 from visionkit.errors import ConfigError
 
@@ -20,7 +20,7 @@ class AnchorOptions:
     Attributes:
         sizes: for each level the sides of its square anchors, in pixels of the model's input. None uses those of the
             model's paper.
-        ratios: height / width of the anchors; each with all sizes.
+        aspect_ratios: height / width of the anchors; each with all sizes.
 
     Raises:
         ConfigError: a size or ratio is not above 0, or there is none.
@@ -34,11 +34,11 @@ class AnchorOptions:
     """
 
     sizes: tuple[tuple[int, ...], ...] | None = None
-    ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
+    aspect_ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
 
     def __post_init__(self) -> None:
-        if not self.ratios or min(self.ratios) <= 0:
-            raise ConfigError(f"anchors: ratios={list(self.ratios)}: give at least one ratio, all above 0")
+        if not self.aspect_ratios or min(self.aspect_ratios) <= 0:
+            raise ConfigError(f"anchors: aspect_ratios={list(self.aspect_ratios)}: give at least one, all above 0")
         if self.sizes is not None and any(side <= 0 for level in self.sizes for side in level):
             raise ConfigError(f"anchors: sizes={[list(level) for level in self.sizes]} must all be above 0")
 
@@ -59,7 +59,7 @@ def check_anchor_levels(sizes: Sequence[Sequence[int]], published: Sequence[Sequ
     return sizes
 
 
-class AnchorGrid:
+class CachedAnchorGenerator:
     """Base of anchor generators: computes the anchors of an input size once, in float32 under any precision.
 
     Subclasses implement `generate` and `shapes`.
@@ -103,25 +103,25 @@ class AnchorGrid:
         raise NotImplementedError
 
 
-class Anchors(AnchorGenerator, AnchorGrid):
+class AnchorGenerator(TorchvisionAnchorGenerator, CachedAnchorGenerator):
     """torchvision's anchors (Ren et al. 2015, section 3.1.1).
 
     Args:
         sizes: for each level the sides of its square anchors in pixels.
-        ratios: height / width; each with all sizes.
+        aspect_ratios: height / width; each with all sizes.
     """
 
-    def __init__(self, sizes: Sequence[Sequence[int]], ratios: Sequence[float]) -> None:
-        AnchorGenerator.__init__(self, tuple(map(tuple, sizes)), (tuple(ratios),) * len(sizes))
-        AnchorGrid.__init__(self)
+    def __init__(self, sizes: Sequence[Sequence[int]], aspect_ratios: Sequence[float]) -> None:
+        TorchvisionAnchorGenerator.__init__(self, tuple(map(tuple, sizes)), (tuple(aspect_ratios),) * len(sizes))
+        CachedAnchorGenerator.__init__(self)
 
     def shapes(self, input_size: tuple[int, int] | None = None) -> Tensor:
-        """Return width and height of every kind of anchor; see `AnchorGrid.shapes`."""
+        """Return width and height of every kind of anchor; see `CachedAnchorGenerator.shapes`."""
         cells = torch.cat([cell.cpu() for cell in self.cell_anchors])
         return cells[:, 2:] - cells[:, :2]
 
     def generate(self, padded: tuple[int, int], maps: Sequence[Tensor]) -> list[Tensor]:
-        """Return the anchors of each level; see `AnchorGrid.generate`."""
+        """Return the anchors of each level; see `CachedAnchorGenerator.generate`."""
         self.set_cell_anchors(torch.float32, maps[0].device)
         grid_sizes = [list(level.shape[-2:]) for level in maps]
         strides = [[torch.tensor(padded[0] // h), torch.tensor(padded[1] // w)] for h, w in grid_sizes]

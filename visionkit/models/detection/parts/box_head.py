@@ -9,8 +9,8 @@ from torchvision.ops.poolers import LevelMapper
 
 from visionkit.models.detection.parts.roi_heads import RoIHeads, RoIOptions
 from visionkit.models.detection.parts.rpn import SMOOTH_L1_BETA
+from visionkit.ops.float32 import at_least_float32, full_precision
 from visionkit.ops.nms import NMSOptions
-from visionkit.ops.precision import at_least_float32, full_precision
 from visionkit.ops.roi_align import SAMPLES, multi_level_roi_align
 
 

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 from torchvision.models.detection.anchor_utils import DefaultBoxGenerator
 
-from visionkit.models.detection.parts.anchors import AnchorGrid
+from visionkit.models.detection.parts.anchors import CachedAnchorGenerator
 
 
-class DefaultBoxes(DefaultBoxGenerator, AnchorGrid):
+class DefaultBoxes(DefaultBoxGenerator, CachedAnchorGenerator):
     """torchvision's default boxes, whose sizes are shares of the input's sides.
 
     Args:
@@ -28,17 +28,17 @@ class DefaultBoxes(DefaultBoxGenerator, AnchorGrid):
         size: int | None = None,
     ) -> None:
         DefaultBoxGenerator.__init__(self, [list(level) for level in ratios], scales=list(scales))
-        AnchorGrid.__init__(self)
+        CachedAnchorGenerator.__init__(self)
         self.published_steps, self.published_size = steps, size
 
     def shapes(self, input_size: tuple[int, int] | None = None) -> Tensor:
-        """Return width and height of every kind of box, by default for the published size; see `AnchorGrid.shapes`."""
+        """Return width and height of every kind of box, for the published size by default; see the base class."""
         height, width = input_size or (self.published_size or 1,) * 2
         pairs = torch.cat(self._wh_pairs)
         return pairs.clamp(max=1) * pairs.new_tensor([width, height])
 
     def generate(self, padded: tuple[int, int], maps: Sequence[Tensor]) -> list[Tensor]:
-        """Return the default boxes of each level; see `AnchorGrid.generate`."""
+        """Return the default boxes of each level; see `CachedAnchorGenerator.generate`."""
         is_published = self.published_steps is not None and padded == (self.published_size,) * 2
         self.steps = list(self.published_steps or ()) if is_published else None
         grids = [list(level.shape[-2:]) for level in maps]

@@ -8,9 +8,9 @@ from visionkit.errors import VisionkitError
 from visionkit.models.base import DetectionModel
 from visionkit.models.detection.parts.batch import ImageBatch, check_proposals, split_targets
 from visionkit.models.detection.parts.box_head import PooledRoIHeads
+from visionkit.ops.float32 import check_finite, full_precision
 from visionkit.ops.matching import Objects
 from visionkit.ops.nms import NMSOptions
-from visionkit.ops.precision import check_finite, full_precision
 from visionkit.structures import Prediction, Target
 
 

@@ -1,4 +1,4 @@
-"""The three forms of Faster R-CNN: neck, RoI pooling and box head on a backbone."""
+"""The three variants of Faster R-CNN: neck, RoI pooling and box head on a backbone."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,11 +14,11 @@ from visionkit.models.detection.parts.rpn import SMOOTH_L1_BETA
 from visionkit.models.fully_connected_weights import copy_fully_connected
 
 SINGLE_STAGE = "s16"
-"""Stage of the forms "single" and "c4": conv5_3 of VGG, C4 of ResNet."""
+"""Stage of the variants "single" and "c4": conv5_3 of VGG, C4 of ResNet."""
 
 
 class HeadSizes(NamedTuple):
-    """Sizes that the user may choose, see `FasterRCNN`. None is the published value of the form."""
+    """Sizes that the user may choose, see `FasterRCNN`. None is the published value of the variant."""
 
     fpn_channels: int
     head_channels: int | None
@@ -28,7 +28,7 @@ class HeadSizes(NamedTuple):
 
 @dataclass
 class Variant:
-    """Parts of a form.
+    """Parts of a variant.
 
     Attributes:
         neck: from the backbone's maps to those of the RPN.
@@ -54,7 +54,7 @@ class Variant:
 
 
 def fpn(backbone: Backbone, sizes: HeadSizes) -> Variant:
-    """Return the form with a feature pyramid over the stages of stride 4 to 32 and two fully connected layers.
+    """Return the variant with a feature pyramid over the stages of stride 4 to 32 and two fully connected layers.
 
     Raises:
         ConfigError: the backbone has no such stage.
@@ -74,7 +74,7 @@ def fpn(backbone: Backbone, sizes: HeadSizes) -> Variant:
 
 
 def single(backbone: Backbone, sizes: HeadSizes) -> Variant:
-    """Return the form with one map and two fully connected layers with dropout.
+    """Return the variant with one map and two fully connected layers with dropout.
 
     The layers are initialized with those of the classifier that the backbone's weights come from, if there is one. With
     ImageNet weights of a VGG, this is Girshick's initialization (2015, section 2.2). The loss of the boxes (equation 3)
@@ -88,8 +88,8 @@ def single(backbone: Backbone, sizes: HeadSizes) -> Variant:
     unused = [name for deeper in stages[stages.index(SINGLE_STAGE) + 1 :] for name in backbone.stage_modules[deeper]]
     if any(parameter.requires_grad for name in unused for parameter in backbone.get_submodule(name).parameters()):
         raise ConfigError(
-            f"form=single uses {backbone.name} up to {SINGLE_STAGE}; the stages behind it would get no gradient\n"
-            f"set model.backbone.out_stages=[{SINGLE_STAGE}], or use form=c4 with a ResNet"
+            f"variant=single uses {backbone.name} up to {SINGLE_STAGE}; the stages behind it would get no gradient\n"
+            f"set model.backbone.out_stages=[{SINGLE_STAGE}], or use variant=c4 with a ResNet"
         )
     size, head_channels = sizes.roi_size or 7, sizes.head_channels or 4096
     dropout = 0.5 if sizes.head_dropout is None else sizes.head_dropout
@@ -109,7 +109,7 @@ def single(backbone: Backbone, sizes: HeadSizes) -> Variant:
 
 
 def c4(backbone: Backbone, sizes: HeadSizes) -> Variant:
-    """Return the form with C4 as the map of both stages, and the backbone's stages behind it as box head.
+    """Return the variant with C4 as the map of both stages, and the backbone's stages behind it as box head.
 
     Raises:
         ConfigError: the backbone has no such stage.
@@ -126,7 +126,7 @@ def c4(backbone: Backbone, sizes: HeadSizes) -> Variant:
     )
 
 
-FORMS: dict[str, Callable[[Backbone, HeadSizes], Variant]] = {"fpn": fpn, "single": single, "c4": c4}
+VARIANTS: dict[str, Callable[[Backbone, HeadSizes], Variant]] = {"fpn": fpn, "single": single, "c4": c4}
 
 
 def pyramid_strides(backbone: Backbone) -> dict[str, int]:
@@ -137,7 +137,7 @@ def pyramid_strides(backbone: Backbone) -> dict[str, int]:
     """
     strides = {name: stage.stride for name, stage in backbone.stages.items() if 4 <= stage.stride <= 32}
     if not strides:
-        raise ConfigError(f"form=fpn needs stages of stride 4 to 32; {backbone.name} has {_listed(backbone)}")
+        raise ConfigError(f"variant=fpn needs stages of stride 4 to 32; {backbone.name} has {_listed(backbone)}")
     return strides
 
 

@@ -12,8 +12,8 @@ from torchvision.ops import roi_align
 
 from visionkit.models.detection.parts.box_head import MultiLevelRoIAlign
 from visionkit.models.detection.parts.roi_heads import RoISample
+from visionkit.ops.float32 import at_least_float32, full_precision
 from visionkit.ops.matching import Objects
-from visionkit.ops.precision import at_least_float32, full_precision
 from visionkit.structures import Rle
 
 CONVOLUTIONS = 4

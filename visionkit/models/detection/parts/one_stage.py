@@ -11,7 +11,7 @@ from torchvision.ops import clip_boxes_to_image
 from visionkit.backbones.base import Backbone
 from visionkit.errors import ConfigError, VisionkitError
 from visionkit.models.base import DetectionModel
-from visionkit.models.detection.parts.anchors import AnchorGrid
+from visionkit.models.detection.parts.anchors import CachedAnchorGenerator
 from visionkit.models.detection.parts.batch import (
     ImageBatch,
     check_images,
@@ -19,9 +19,9 @@ from visionkit.models.detection.parts.batch import (
     pad_to_batch,
     split_targets,
 )
+from visionkit.ops.float32 import at_least_float32, check_finite, full_precision
 from visionkit.ops.matching import Matcher, Objects, assign
 from visionkit.ops.nms import Candidates, NMSOptions
-from visionkit.ops.precision import at_least_float32, check_finite, full_precision
 from visionkit.structures import Prediction, Target
 
 
@@ -37,7 +37,7 @@ class BoxCoding(Protocol):
         ...
 
 
-class DenseOutput(NamedTuple):
+class AnchorOutput(NamedTuple):
     """Output of a one-stage model for a batch, over the A anchors of all levels.
 
     Attributes:
@@ -99,7 +99,7 @@ class OneStageDetector(DetectionModel):
         *,
         neck: nn.Module,
         head: nn.Module,
-        anchors: AnchorGrid,
+        anchors: CachedAnchorGenerator,
         matcher: Matcher | None,
         box_coder: BoxCoding,
         nms: NMSOptions,
@@ -112,7 +112,7 @@ class OneStageDetector(DetectionModel):
         self.anchors, self.matcher, self.box_coder, self.nms = anchors, matcher, box_coder, nms
         self.to(memory_format=torch.channels_last)
 
-    def losses(self, output: DenseOutput, objects: Sequence[Objects]) -> dict[str, Tensor]:
+    def losses(self, output: AnchorOutput, objects: Sequence[Objects]) -> dict[str, Tensor]:
         """Return the losses of a batch, computed in float32.
 
         Args:
@@ -121,7 +121,7 @@ class OneStageDetector(DetectionModel):
         """
         raise NotImplementedError
 
-    def scores(self, output: DenseOutput) -> Tensor:
+    def scores(self, output: AnchorOutput) -> Tensor:
         """Return the scores [B, A, K] in 0..1 of each anchor and class."""
         raise NotImplementedError
 
@@ -160,11 +160,11 @@ class OneStageDetector(DetectionModel):
             VisionkitError: no targets in training, or in evaluation an output that is not finite.
         """
         if not self.training:
-            return self._predictions(*self._dense_output(images))
+            return self._predictions(*self._anchor_output(images))
         if targets is None:
             raise VisionkitError("a detector in training mode needs targets; call eval() to predict")
         objects = split_targets(targets, self.num_classes)
-        _, output = self._dense_output(images)
+        _, output = self._anchor_output(images)
         return self._losses(output, objects)
 
     def losses_and_predictions(
@@ -172,7 +172,7 @@ class OneStageDetector(DetectionModel):
     ) -> tuple[dict[str, Tensor], list[Prediction]]:
         """Return both results of `forward` from one pass, in the present mode."""
         objects = split_targets(targets, self.num_classes)
-        batch, output = self._dense_output(images)
+        batch, output = self._anchor_output(images)
         return self._losses(output, objects), self._predictions(batch, output)
 
     @property
@@ -205,34 +205,36 @@ class OneStageDetector(DetectionModel):
         boxes = torch.cat([per_image.boxes for per_image in objects])[matched[image, anchor]]
         return AnchorTargets(classes, image, anchor, boxes)
 
-    def matched_deltas(self, output: DenseOutput, targets: AnchorTargets) -> tuple[Tensor, Tensor]:
+    def matched_deltas(self, output: AnchorOutput, targets: AnchorTargets) -> tuple[Tensor, Tensor]:
         """Return predicted and target deltas [P, 4] of the matched anchors."""
         predicted = output.deltas[targets.image, targets.anchor]
         return predicted, self.box_coder.encode(targets.boxes, output.anchors[targets.anchor])
 
-    def _dense_output(self, images: list[Tensor]) -> tuple[ImageBatch, DenseOutput]:
+    def _anchor_output(self, images: list[Tensor]) -> tuple[ImageBatch, AnchorOutput]:
         batch = pad_to_batch(images, self.size_multiple)
         check_images(batch, self.backbone.std)
         levels = list(self.neck(self.backbone(batch.tensor)).values())
         predicted = self.head(levels)
         return batch, self._with_anchors(batch, levels, predicted["cls_logits"], predicted["bbox_regression"])
 
-    def _with_anchors(self, batch: ImageBatch, levels: Sequence[Tensor], logits: Tensor, deltas: Tensor) -> DenseOutput:
+    def _with_anchors(
+        self, batch: ImageBatch, levels: Sequence[Tensor], logits: Tensor, deltas: Tensor
+    ) -> AnchorOutput:
         height, width = batch.tensor.shape[-2:]
         anchors, anchors_per_level = self.anchors.grid((height, width), levels)
-        return DenseOutput(anchors, anchors_per_level, at_least_float32(logits), at_least_float32(deltas))
+        return AnchorOutput(anchors, anchors_per_level, at_least_float32(logits), at_least_float32(deltas))
 
-    def _losses(self, output: DenseOutput, objects: Sequence[Objects]) -> dict[str, Tensor]:
+    def _losses(self, output: AnchorOutput, objects: Sequence[Objects]) -> dict[str, Tensor]:
         with full_precision(output.logits):
             return self.losses(output, objects)
 
-    def _predictions(self, batch: ImageBatch, output: DenseOutput) -> list[Prediction]:
+    def _predictions(self, batch: ImageBatch, output: AnchorOutput) -> list[Prediction]:
         check_finite(output.logits, output.deltas)
         with full_precision(output.logits):
             per_image = zip(self.scores(output), output.deltas, batch.sizes, strict=True)
             return [self._postprocess(output, *image) for image in per_image]
 
-    def _postprocess(self, output: DenseOutput, scores: Tensor, deltas: Tensor, size: tuple[int, int]) -> Prediction:
+    def _postprocess(self, output: AnchorOutput, scores: Tensor, deltas: Tensor, size: tuple[int, int]) -> Prediction:
         """Return the prediction of an image from its scores [A, K] and deltas [A, 4]."""
         indices, labels = self.select_candidates(scores, output.anchors_per_level)
         boxes = clip_boxes_to_image(self.box_coder.decode(deltas[indices], output.anchors[indices]), size)

@@ -9,9 +9,9 @@ from torchvision.ops import ps_roi_align, ps_roi_pool
 
 from visionkit.errors import ConfigError
 from visionkit.models.detection.parts.roi_heads import RoIHeads, RoIOptions, RoISample, mean_losses
-from visionkit.ops.hard_example_mining import hardest_per_image
+from visionkit.ops.float32 import at_least_float32, full_precision
 from visionkit.ops.nms import NMSOptions
-from visionkit.ops.precision import at_least_float32, full_precision
+from visionkit.ops.ohem import hardest_per_image
 from visionkit.ops.roi_align import SAMPLES
 from visionkit.registry import suggest
 
@@ -97,7 +97,7 @@ class PositionSensitiveRoIHeads(RoIHeads):
         cells: k.
         stride: stride of the score maps in pixels.
         num_classes: K.
-        ohem: whether the `options.batch_size` regions with the highest losses train, or as many random ones.
+        ohem: whether the `options.batch_size_per_image` regions with the highest losses train, or as many random ones.
         options: matching and sampling of proposals.
         nms: filter of overlapping detections.
 
@@ -135,7 +135,7 @@ class PositionSensitiveRoIHeads(RoIHeads):
         if not self.ohem:
             return mean_losses(classifier, box)
         counts = [len(regions) for regions in sample.regions]
-        hardest = hardest_per_image(classifier + box, counts, self.options.batch_size)
+        hardest = hardest_per_image(classifier + box, counts, self.options.batch_size_per_image)
         return mean_losses(classifier[hardest], box[hardest])
 
     def _pooled_mean(self, maps: Tensor, regions: list[Tensor]) -> Tensor:

@@ -19,7 +19,7 @@ from visionkit.models.detection.parts.option_checks import check_at_least_one, c
 from visionkit.models.detection.parts.rpn import SMOOTH_L1_BETA
 from visionkit.ops.balanced_sampler import BalancedSampler
 from visionkit.ops.box_coder import BoxCoder
-from visionkit.ops.matching import BandMatcher, Objects, assign
+from visionkit.ops.matching import HardBackgroundMatcher, Objects, assign
 from visionkit.ops.nms import Candidates, NMSOptions
 from visionkit.structures import Prediction
 
@@ -32,7 +32,7 @@ class RoIOptions:
     """Options of how proposals are matched to objects and sampled for the loss.
 
     Attributes:
-        batch_size: number of sampled proposals per image.
+        batch_size_per_image: number of sampled proposals per image.
         positive_fraction: maximum share of matched proposals among them (Girshick 2015, section 2.3: 0.25).
         fg_iou: a proposal with at least this IoU matches an object (the same section: 0.5).
         bg_iou: a proposal with less than this IoU is background. Proposals between the two are ignored in the loss.
@@ -44,18 +44,18 @@ class RoIOptions:
 
     Example:
         >>> import visionkit as vk
-        >>> vk.RoIOptions(batch_size=64).positive_fraction
+        >>> vk.RoIOptions(batch_size_per_image=64).positive_fraction
         0.25
     """
 
-    batch_size: int = 512
+    batch_size_per_image: int = 512
     positive_fraction: float = 0.25
     fg_iou: float = 0.5
     bg_iou: float = 0.5
     min_bg_iou: float = 0.0
 
     def __post_init__(self) -> None:
-        check_at_least_one("roi", batch_size=self.batch_size)
+        check_at_least_one("roi", batch_size_per_image=self.batch_size_per_image)
         check_within_one("roi", positive_fraction=self.positive_fraction)
         check_rising("roi", min_bg_iou=self.min_bg_iou, bg_iou=self.bg_iou, fg_iou=self.fg_iou)
 
@@ -88,8 +88,8 @@ class RoIHeads(nn.Module):
     def __init__(self, options: RoIOptions, nms: NMSOptions, smooth_l1_beta: float = SMOOTH_L1_BETA) -> None:
         super().__init__()
         self.options, self.nms, self.smooth_l1_beta = options, nms, smooth_l1_beta
-        self.matcher = BandMatcher(options.fg_iou, options.bg_iou, options.min_bg_iou)
-        self.sampler: Sampler = BalancedSampler(options.batch_size, options.positive_fraction)
+        self.matcher = HardBackgroundMatcher(options.fg_iou, options.bg_iou, options.min_bg_iou)
+        self.sampler: Sampler = BalancedSampler(options.batch_size_per_image, options.positive_fraction)
         self.box_coder = BoxCoder(weights=(10.0, 10.0, 5.0, 5.0))  # Girshick's normalization by 0.1 and 0.2
 
     def forward(self, maps: dict[str, Tensor], regions: list[Tensor]) -> tuple[Tensor, Tensor]:

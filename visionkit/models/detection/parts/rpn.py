@@ -15,13 +15,13 @@ from torch.nn import functional
 from torchvision.models.detection.rpn import RPNHead
 from torchvision.ops import batched_nms, clip_boxes_to_image
 
-from visionkit.models.detection.parts.anchors import Anchors
+from visionkit.models.detection.parts.anchors import AnchorGenerator
 from visionkit.models.detection.parts.option_checks import check_at_least_one, check_rising, check_within_one
 from visionkit.ops.balanced_sampler import BalancedSampler
 from visionkit.ops.box_coder import BoxCoder
 from visionkit.ops.boxes import has_area
-from visionkit.ops.matching import BestMatcher, Objects, assign
-from visionkit.ops.precision import at_least_float32
+from visionkit.ops.float32 import at_least_float32
+from visionkit.ops.matching import LowQualityMatcher, Objects, assign
 
 MIN_PROPOSAL_SIDE = 1e-3
 """Pixels; clipped proposals with a smaller side are dropped (torchvision's `min_size`)."""
@@ -44,7 +44,7 @@ class RPNOptions:
             2015, section 3.1.2).
         bg_iou: an anchor with less than this IoU is background (the same section). Anchors between the two are ignored
             in the loss.
-        batch_size: number of sampled anchors per image in the loss (section 3.1.3).
+        batch_size_per_image: number of sampled anchors per image in the loss (section 3.1.3).
         positive_fraction: maximum share of matched anchors among them (section 3.1.3).
         score_threshold: minimum objectness of a proposal, in 0..1.
 
@@ -53,7 +53,7 @@ class RPNOptions:
 
     Example:
         >>> import visionkit as vk
-        >>> vk.RPNOptions(nms_iou=0.6).batch_size
+        >>> vk.RPNOptions(nms_iou=0.6).batch_size_per_image
         256
     """
 
@@ -64,7 +64,7 @@ class RPNOptions:
     nms_iou: float = 0.7
     fg_iou: float = 0.7
     bg_iou: float = 0.3
-    batch_size: int = 256
+    batch_size_per_image: int = 256
     positive_fraction: float = 0.5
     score_threshold: float = 0.0
 
@@ -75,7 +75,7 @@ class RPNOptions:
             pre_nms_top_n_test=self.pre_nms_top_n_test,
             post_nms_top_n_train=self.post_nms_top_n_train,
             post_nms_top_n_test=self.post_nms_top_n_test,
-            batch_size=self.batch_size,
+            batch_size_per_image=self.batch_size_per_image,
         )
         check_within_one(
             "rpn",
@@ -113,12 +113,12 @@ class RegionProposalNetwork(nn.Module):
             section 3.3). If all anchors cross it, none is ignored.
     """
 
-    def __init__(self, channels: int, anchors: Anchors, options: RPNOptions, inside_only: bool = False) -> None:
+    def __init__(self, channels: int, anchors: AnchorGenerator, options: RPNOptions, inside_only: bool = False) -> None:
         super().__init__()
         self.anchors, self.options, self.inside_only = anchors, options, inside_only
         self.head = RPNHead(channels, anchors.num_anchors_per_location()[0])
-        self.matcher = BestMatcher(options.fg_iou, options.bg_iou)
-        self.sampler = BalancedSampler(options.batch_size, options.positive_fraction)
+        self.matcher = LowQualityMatcher(options.fg_iou, options.bg_iou)
+        self.sampler = BalancedSampler(options.batch_size_per_image, options.positive_fraction)
         self.box_coder = BoxCoder(weights=(1.0, 1.0, 1.0, 1.0))
 
     def forward(self, maps: dict[str, Tensor], padded: tuple[int, int]) -> RPNOutput:

@@ -1,4 +1,4 @@
-"""The forms of SSD: the feature maps of SSD300, of SSD512, and those on any backbone, with their default boxes."""
+"""The variants of SSD: the feature maps of SSD300, of SSD512, and those on any backbone, with their default boxes."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from visionkit.models.detection.parts.default_boxes import DefaultBoxes
 
 @dataclass
 class SSDLevels:
-    """The parts of SSD that its forms differ in.
+    """The parts of SSD that its variants differ in.
 
     Attributes:
         neck: from the backbone's maps to those of the levels.
@@ -144,7 +144,7 @@ def any_backbone(
     stages = {name: stage for name, stage in backbone.stages.items() if 8 <= stage.stride <= 32}
     if not stages:
         raise ConfigError(
-            f"form=any needs stages of stride 8 to 32; {backbone.name} has {', '.join(backbone.stages)}\n"
+            f"variant=any needs stages of stride 8 to 32; {backbone.name} has {', '.join(backbone.stages)}\n"
             "set model.backbone.out_stages, such as [s8, s16, s32]"
         )
     if not 0 < smallest <= largest <= 1:
@@ -161,7 +161,7 @@ def any_backbone(
     return SSDLevels(neck, channels, DefaultBoxes([[2, 3]] * len(channels), [*sides, 1.0]))
 
 
-FORMS: dict[str, Callable[[Backbone, Sequence[int] | None, tuple[float, float] | None], SSDLevels]] = {
+VARIANTS: dict[str, Callable[[Backbone, Sequence[int] | None, tuple[float, float] | None], SSDLevels]] = {
     "ssd300": ssd300,
     "ssd512": ssd512,
     "any": any_backbone,
@@ -171,7 +171,7 @@ FORMS: dict[str, Callable[[Backbone, Sequence[int] | None, tuple[float, float] |
 def _check_unused(**options: object) -> None:
     for name, value in options.items():
         if value is not None:
-            raise ConfigError(f"{name}={value} is for form=any; ssd300 and ssd512 have their own levels and boxes")
+            raise ConfigError(f"{name}={value} is for variant=any; ssd300 and ssd512 have their own levels and boxes")
 
 
 def _vgg_levels(backbone: Backbone, extra: list[ExtraBlock], default_boxes: DefaultBoxes) -> SSDLevels:
@@ -179,7 +179,7 @@ def _vgg_levels(backbone: Backbone, extra: list[ExtraBlock], default_boxes: Defa
     if channels.get("s8") != 512 or channels.get("s16") != 1024:
         raise ConfigError(
             f"SSD300 and SSD512 need the stages s8 and s16 of vgg16_atrous, not {backbone.name}\n"
-            "set model.backbone.name=vgg16_atrous, or model.form=any"
+            "set model.backbone.name=vgg16_atrous, or model.variant=any"
         )
     neck = ExtraLevels(["s8", "s16"], extra, normalized={"s8": 512})
     return SSDLevels(neck, [512, 1024, *(block.out_channels for block in extra)], default_boxes)

@@ -8,9 +8,9 @@ from visionkit.models.base import DetectionModel
 from visionkit.models.detection.parts.batch import ImageBatch, check_images, pad_to_batch, split_targets
 from visionkit.models.detection.parts.roi_heads import RoIHeads, RoISample
 from visionkit.models.detection.parts.rpn import RegionProposalNetwork, RPNOutput
+from visionkit.ops.float32 import check_finite, full_precision
 from visionkit.ops.matching import Objects
 from visionkit.ops.nms import NMSOptions
-from visionkit.ops.precision import check_finite, full_precision
 from visionkit.structures import Prediction, Target
 
 SIZE_MULTIPLE = 32

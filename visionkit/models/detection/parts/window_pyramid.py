@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from visionkit.models.detection.parts.anchors import AnchorGrid
+from visionkit.models.detection.parts.anchors import CachedAnchorGenerator
 
 
 class Window(NamedTuple):
@@ -38,7 +38,7 @@ class Window(NamedTuple):
         return self.side + math.ceil(max(extent - self.box, 0) / self.stride) * self.stride
 
 
-class WindowPyramid(AnchorGrid):
+class WindowPyramid(CachedAnchorGenerator):
     """An image pyramid with one level for each size and aspect ratio of objects.
 
     On its level, an object of that size and ratio fills the box of a window.
@@ -88,7 +88,7 @@ class WindowPyramid(AnchorGrid):
         return boxes
 
     def shapes(self, input_size: tuple[int, int] | None = None) -> Tensor:
-        """Return width and height of the objects that the levels are for; see `AnchorGrid.shapes`."""
+        """Return width and height of the objects that the levels are for; see `CachedAnchorGenerator.shapes`."""
         return torch.tensor([(width, height) for height, width in self.objects])
 
     def _level_sizes(self, height: int, width: int) -> Iterator[tuple[int, int]]:

@@ -20,9 +20,9 @@ from visionkit.models.detection.rcnn.fitted_linear import FittedLinear
 from visionkit.models.detection.rcnn.region_classifier import RegionClassifier, RegionFeatures, deepest_map_values
 from visionkit.models.detection.rcnn.region_warp import RegionWarp
 from visionkit.models.fully_connected_weights import copy_fully_connected
+from visionkit.ops.float32 import check_finite, full_precision
 from visionkit.ops.matching import Objects
 from visionkit.ops.nms import NMSOptions
-from visionkit.ops.precision import check_finite, full_precision
 from visionkit.structures import Prediction
 
 MARGIN_SCALE = math.log(19)
@@ -132,7 +132,7 @@ class RCNN(ExternalProposalDetector):
         context: int = 16,
         head_channels: int = 4096,
         head_dropout: float = 0.5,
-        roi: RoIOptions = RoIOptions(batch_size=64),
+        roi: RoIOptions = RoIOptions(batch_size_per_image=64),
         nms: NMSOptions = NMSOptions(iou=0.3, score_threshold=0.05),
         svm: SVMOptions = SVMOptions(),
         box_regression: BoxRegressionOptions = BoxRegressionOptions(),

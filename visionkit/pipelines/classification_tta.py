@@ -32,7 +32,7 @@ crop_schemes: Registry[Callable[[str], CropScheme]] = Registry("views")
 """View schemes by name. Each entry is called with the name that it is registered under."""
 
 
-@crop_schemes.register("center", "ten", "grid", "squares", "googlenet")
+@crop_schemes.register("center", "ten_crop", "grid", "squares", "googlenet")
 class Crops:
     """Crops of the network's input size; see `visionkit.ops.crops`."""
 
@@ -67,7 +67,7 @@ class Dense:
         Raises:
             ConfigError: the network has no dense form.
         """
-        return network.dense(views).mean(dim=(2, 3))
+        return network.fully_convolutional(views).mean(dim=(2, 3))
 
 
 class CropViews:
@@ -95,7 +95,7 @@ class CropViews:
         self.short_sides = list(short_sides) or [preprocessing.short_side]
         if min(self.short_sides) < preprocessing.crop:
             raise ConfigError(
-                f"inference.short_sides: {min(self.short_sides)} is below preprocess.crop {preprocessing.crop}; "
+                f"inference.tta_short_sides: {min(self.short_sides)} is below preprocess.crop {preprocessing.crop}; "
                 "the crop would not fit the image"
             )
 

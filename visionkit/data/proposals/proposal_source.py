@@ -53,7 +53,7 @@ class ProposalSource(Protocol):
         """Return the proposals of an image, float32 [P, 4], xyxy in pixels of the image, best first; P may be 0."""
         ...
 
-    def check(self, reader: VisionDataset, split: str) -> None:
+    def check(self, dataset: VisionDataset, split: str) -> None:
         """Check the proposals of a split before a run, so that the run does not fail later.
 
         Raises:
@@ -79,7 +79,7 @@ class SelectiveSearchProposals:
             return selective_search(image, self.mode)[: self.count]
         return self.cache.get(image, lambda: selective_search(image, self.mode))[: self.count]
 
-    def check(self, reader: VisionDataset, split: str) -> None:
+    def check(self, dataset: VisionDataset, split: str) -> None:
         """See `ProposalSource`; selective search needs no check."""
 
 
@@ -97,9 +97,9 @@ class FileProposals:
         """See `ProposalSource`."""
         return self.file.boxes(image_id, *image.shape[:2])[: self.count]
 
-    def check(self, reader: VisionDataset, split: str) -> None:
+    def check(self, dataset: VisionDataset, split: str) -> None:
         """See `ProposalSource`."""
-        self.file.check(reader, split)
+        self.file.check(dataset, split)
 
 
 def create_proposal_source(options: ProposalOptions) -> ProposalSource:

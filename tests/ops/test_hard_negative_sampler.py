@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from visionkit.ops.sampling import sample_with_hard_negatives, topk_mask
+from visionkit.ops.hard_negative_sampler import sample_with_hard_negatives, topk_mask
 
 
 @settings(max_examples=60)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from visionkit.ops.dense_layers import DenseLayer, DenseOptions, dense_layers
+from visionkit.ops.densenet_buffer import DenseLayer, DenseOptions, dense_layers
 
 CHANNELS, GROWTH, LAYERS, EPS = 5, 3, 4, 1e-5
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from visionkit import plugins
-from visionkit.cli.config import source
-from visionkit.cli.config.source import Definition, Expression, Module, Variable, find_module, member, resolve
+from visionkit.cli.config import python_source
+from visionkit.cli.config.python_source import Definition, Expression, Module, Variable, find_module, member, resolve
 
 REGISTRIES = {
     "models": ("visionkit.models.create", "models"),
@@ -18,7 +18,7 @@ REGISTRIES = {
     "metrics": ("visionkit.metrics.detection", "detection_metrics"),
     "losses": ("visionkit.ops.segmentation_losses", "losses"),
     "optimizers": ("visionkit.tasks.optimizers", "optimizers"),
-    "schedules": ("visionkit.tasks.optimizers", "schedules"),
+    "schedules": ("visionkit.tasks.schedules", "schedules"),
     "tasks": ("visionkit.tasks.base", "tasks"),
 }
 """Module and variable of each registry."""
@@ -46,22 +46,22 @@ class Entry:
 
 
 def add_plugin_file(path: Path) -> None:
-    """Add the names that a plugin file registers to the catalogue. The file is read, not imported.
+    """Add the names that a plugin file registers to the catalog. The file is read, not imported.
 
     Raises:
         ConfigError: the file does not exist or is not a Python file.
     """
     path = path.resolve()
     if path not in _plugin_files:
-        source.ROOTS[plugins.module_name(path)] = path
+        python_source.ROOTS[plugins.module_name(path)] = path
         _plugin_files[path] = None
         forget()
 
 
 def forget_plugin_files() -> None:
-    """Remove the names of plugin files from the catalogue."""
+    """Remove the names of plugin files from the catalog."""
     for path in _plugin_files:
-        source.ROOTS.pop(path.stem, None)
+        python_source.ROOTS.pop(path.stem, None)
     _plugin_files.clear()
     forget()
 
@@ -91,7 +91,7 @@ def registered(registry: str) -> dict[str, Entry]:
 @functools.cache
 def _own_modules() -> tuple[Module, ...]:
     """Return the visionkit modules that may register entries. A text search avoids parsing the other modules."""
-    root = source.ROOTS[plugins.PACKAGE]
+    root = python_source.ROOTS[plugins.PACKAGE]
     files = [path for path in sorted(root.rglob("*.py")) if ".register(" in path.read_text(encoding="utf-8")]
     return tuple(Module(".".join([root.name, *path.relative_to(root).with_suffix("").parts]), path) for path in files)
 
@@ -107,7 +107,9 @@ def _plugin_modules() -> Iterator[Module]:
             seen.add(module)
             yield module
             top = module.name.partition(".")[0]
-            waiting += [other for other in source.imported_modules(module) if other.name.partition(".")[0] == top]
+            waiting += [
+                other for other in python_source.imported_modules(module) if other.name.partition(".")[0] == top
+            ]
 
 
 def _known_module(name: str) -> Module:
@@ -118,7 +120,7 @@ def _known_module(name: str) -> Module:
 
 def _entries(module: Module, registry: Variable) -> Iterator[Entry]:
     for node in module.tree.body:
-        if isinstance(node, source.Node):
+        if isinstance(node, python_source.Node):
             for mark in node.decorator_list:
                 if isinstance(mark, ast.Call) and _registry(Expression(module, mark.func)) == registry:
                     yield from (Entry(name, Definition(module, node)) for name in _literal_names(mark))

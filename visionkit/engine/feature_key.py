@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from visionkit.backbones import Backbone
 from visionkit.data.digest import digest, digest_array
 
-NOT_STRUCTURE = ("weights", "norm", "frozen_stages", "initialized_from")
+NOT_STRUCTURE = ("weights", "batch_norm", "frozen_stages", "initialized_from")
 """Entries of a backbone's spec about weights and training. `weights_digest` covers the weights."""
 
 

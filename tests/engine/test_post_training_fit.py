@@ -8,7 +8,7 @@ from tests.helpers.small_detector import small_data
 from tests.helpers.small_trainer import small_trainer
 from visionkit.data.datasets.shapes import SHAPE_OUTLINES
 from visionkit.engine.callbacks import make_callbacks
-from visionkit.engine.fitting_stage import FittingContext, FittingStage, fitting_stages
+from visionkit.engine.post_training_fit import FittingContext, FittingStage, fitting_stages
 from visionkit.errors import VisionkitError
 from visionkit.models.base import DetectionModel
 from visionkit.tasks import Detection

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from visionkit.pipelines.fast_loading import has_shared_parameters, load_weights, parameters_without_storage
+from visionkit.pipelines.uninitialized import has_shared_parameters, load_weights, parameters_without_storage
 
 
 def layers():

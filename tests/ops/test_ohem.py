@@ -1,6 +1,6 @@
 import torch
 
-from visionkit.ops.hard_example_mining import hardest_per_image
+from visionkit.ops.ohem import hardest_per_image
 
 
 def test_each_image_gives_its_own_hardest():

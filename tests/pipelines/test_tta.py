@@ -132,7 +132,7 @@ def test_proposals_of_a_new_image_are_searched_once(monkeypatch):
         searched.append(mode)
         return torch.tensor([OBJECT]).numpy()
 
-    monkeypatch.setattr("visionkit.data.proposals.source.selective_search", search)
+    monkeypatch.setattr("visionkit.data.proposals.proposal_source.selective_search", search)
     (found,) = pipeline_of(Echo(), FITS["letterbox"], tta_scales=[1.0, 2.0], flip=True)([spotted()])
     assert searched == ["fast"]
     assert len(found["boxes"]) == 1

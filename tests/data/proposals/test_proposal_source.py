@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from visionkit.data.datamodule import VisionData
-from visionkit.data.proposals import source as source_module
-from visionkit.data.proposals.source import ProposalOptions, create_proposal_source
+from visionkit.data.proposals import proposal_source as source_module
+from visionkit.data.proposals.proposal_source import ProposalOptions, create_proposal_source
 from visionkit.errors import ConfigError, DataError
 
 IMAGE = np.zeros((30, 40, 3), np.uint8)

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from visionkit.backbones import create_backbone
-from visionkit.engine.fingerprint import backbone_structure, fingerprint, weights_digest
+from visionkit.engine.feature_key import backbone_structure, fingerprint, weights_digest
 
 
 def test_every_part_changes_the_fingerprint():
@@ -17,7 +17,9 @@ def test_the_order_of_options_does_not_matter():
 
 
 def test_the_structure_of_a_backbone_is_without_its_weights_and_their_training():
-    first, second = (create_backbone("cifar_resnet20", weights="checkpoint", norm=norm) for norm in ("trained", "eval"))
+    first, second = (
+        create_backbone("cifar_resnet20", weights="checkpoint", batch_norm=norm) for norm in ("trained", "eval")
+    )
     second.freeze("all")
     assert backbone_structure(first) == backbone_structure(second)
     assert backbone_structure(first) != backbone_structure(create_backbone("cifar_resnet32", weights="none"))

@@ -1,7 +1,7 @@
 import torch
 from torch import nn
 
-from visionkit.models.detection.parts.grid_head import conv_bn_leaky, prediction_layer, split_boxes
+from visionkit.models.detection.parts.yolo_head import conv_bn_leaky, prediction_layer, split_boxes
 
 
 def test_split_boxes_follows_rows_cells_and_boxes():

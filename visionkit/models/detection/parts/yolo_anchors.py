@@ -5,13 +5,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from visionkit.models.detection.parts.anchors import AnchorGrid
+from visionkit.models.detection.parts.anchors import CachedAnchorGenerator
 from visionkit.ops.anchor_iou import shape_iou
 from visionkit.ops.boxes import box_centers
 from visionkit.ops.matching import Objects, ignore_crowds
 
 
-class GridAnchors(AnchorGrid):
+class YOLOAnchors(CachedAnchorGenerator):
     """Anchors centered in each cell of a grid over the input.
 
     Args:
@@ -29,11 +29,11 @@ class GridAnchors(AnchorGrid):
         self.per_cell = per_cell if self._shapes is None else len(self._shapes)
 
     def shapes(self, input_size: tuple[int, int] | None = None) -> Tensor:
-        """Return width and height of the anchors, empty if they are cells; see `AnchorGrid.shapes`."""
+        """Return width and height of the anchors, empty if they are cells; see `CachedAnchorGenerator.shapes`."""
         return torch.zeros(0, 2) if self._shapes is None else self._shapes
 
     def generate(self, padded: tuple[int, int], maps: Sequence[Tensor]) -> list[Tensor]:
-        """Return the anchors of each level, row by row, cell by cell; see `AnchorGrid.generate`."""
+        """Return the anchors of each level, row by row, cell by cell; see `CachedAnchorGenerator.generate`."""
         return [self._level_anchors(padded, level) for level in maps]
 
     def _level_anchors(self, padded: tuple[int, int], level: Tensor) -> Tensor:
@@ -47,7 +47,7 @@ class GridAnchors(AnchorGrid):
 
 
 def area_shares(boxes: Tensor, anchors: Tensor) -> Tensor:
-    """Return the area [M] of boxes [M, 4] as shares of the input's area, which `GridAnchors` [A, 4] cover."""
+    """Return the area [M] of boxes [M, 4] as shares of the input's area, which `YOLOAnchors` [A, 4] cover."""
     # The first center is as far from the upper left corner of the input as the last one from the lower right corner.
     input_sides = box_centers(anchors[[0, -1]]).sum(dim=0)
     return (boxes[:, 2:] - boxes[:, :2]).prod(dim=1) / input_sides.prod()
@@ -58,7 +58,7 @@ def cell_indices(boxes: Tensor, anchors: Tensor) -> Tensor:
 
     Args:
         boxes: [M, 4].
-        anchors: [A, 4], of `GridAnchors`.
+        anchors: [A, 4], of `YOLOAnchors`.
 
     Returns:
         int64 [M]; a center on the far edge of the input belongs to the last cell.
@@ -76,7 +76,7 @@ def match_cells(anchors: Tensor, objects: Objects, per_cell: int) -> tuple[Tenso
     If the centers of several objects are in one cell, the object listed first is matched.
 
     Args:
-        anchors: [A, 4], of `GridAnchors`.
+        anchors: [A, 4], of `YOLOAnchors`.
         objects: ground truth of the image.
         per_cell: number of anchors of a cell.
 

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from visionkit.backbones import backbones
-from visionkit.cli.config import catalogue, source
+from visionkit.cli.config import catalog, python_source
 from visionkit.cli.config.compose import compose
 from visionkit.cli.config.schema import check
 from visionkit.data.datasets.base import formats
@@ -16,7 +16,8 @@ from visionkit.metrics.detection import detection_metrics
 from visionkit.models import models
 from visionkit.ops.segmentation_losses import losses
 from visionkit.tasks import tasks
-from visionkit.tasks.optimizers import optimizers, schedules
+from visionkit.tasks.optimizers import optimizers
+from visionkit.tasks.schedules import schedules
 
 REGISTRIES = {
     "backbones": backbones,
@@ -41,17 +42,17 @@ def own(registry):
 
 
 def test_every_registry_is_compared():
-    assert set(REGISTRIES) == set(catalogue.REGISTRIES)
+    assert set(REGISTRIES) == set(catalog.REGISTRIES)
 
 
 @pytest.mark.parametrize("name", REGISTRIES)
 def test_the_source_has_the_entries_of_the_registry(name):
-    assert set(catalogue.registered(name)) == own(REGISTRIES[name])
+    assert set(catalog.registered(name)) == own(REGISTRIES[name])
 
 
 @pytest.mark.parametrize("name", REGISTRIES)
 def test_every_entry_is_the_registered_code(name):
-    for entry in catalogue.registered(name).values():
+    for entry in catalog.registered(name).values():
         imported = REGISTRIES[name].get(entry.name)
         assert (entry.definition.module.name, entry.definition.name) == (imported.__module__, imported.__name__)
         assert entry.plugin == ""
@@ -59,7 +60,7 @@ def test_every_entry_is_the_registered_code(name):
 
 @pytest.mark.parametrize("name", ["backbones", "models", "formats"])
 def test_what_can_be_listed_has_a_summary(name):
-    for entry in catalogue.registered(name).values():
+    for entry in catalog.registered(name).values():
         summary = entry.definition.summary
         assert summary == inspect.getdoc(REGISTRIES[name].get(entry.name)).split("\n")[0] != ""
 
@@ -112,33 +113,33 @@ def b(): ...
 def plugin_file(tmp_path):
     path = tmp_path / "made_up_plugin.py"
     path.write_text(SOURCE)
-    catalogue.add_plugin_file(path)
+    catalog.add_plugin_file(path)
     yield path
-    catalogue.forget_plugin_files()
+    catalog.forget_plugin_files()
 
 
 def test_every_form_of_a_decorator_is_resolved_to_its_registry(plugin_file):
-    added = {name: entry for name, entry in catalogue.registered("models").items() if entry.plugin}
+    added = {name: entry for name, entry in catalog.registered("models").items() if entry.plugin}
     assert {name: entry.definition.name for name, entry in added.items()} == {"one": "A", "two": "make", "four": "C"}
     assert added["one"].definition.summary == "First line."
-    assert source.class_constant(added["four"].definition, "task") == "detection"
-    assert {name for name, entry in catalogue.registered("backbones").items() if entry.plugin} == {"five", "six"}
+    assert python_source.class_constant(added["four"].definition, "task") == "detection"
+    assert {name for name, entry in catalog.registered("backbones").items() if entry.plugin} == {"five", "six"}
     assert "made_up_plugin" not in sys.modules
 
 
 def test_plugin_files_are_forgotten(plugin_file):
-    assert "one" in catalogue.registered("models")
-    catalogue.forget_plugin_files()
-    assert "one" not in catalogue.registered("models")
+    assert "one" in catalog.registered("models")
+    catalog.forget_plugin_files()
+    assert "one" not in catalog.registered("models")
 
 
 def test_names_and_a_recipe_cost_the_parsing_of_some_files_once():
-    source.parse.cache_clear()
+    python_source.parse.cache_clear()
     check(compose(["faster_rcnn_resnet50"]))
-    parsed = source.parse.cache_info().misses
+    parsed = python_source.parse.cache_info().misses
     assert parsed < 200
     check(compose(["unet", "data.augment=[{name: HorizontalFlip}]"]))
-    assert source.parse.cache_info().misses < parsed + 30
+    assert python_source.parse.cache_info().misses < parsed + 30
 
 
 def test_listing_is_quick():

@@ -1,6 +1,6 @@
 import torch
 
-from visionkit.models.detection.rcnn.training_rules import class_ious, negatives, regression_pairs
+from visionkit.models.detection.rcnn.region_selection import class_ious, negatives, regression_pairs
 from visionkit.ops.matching import Objects
 
 EMPTY = torch.zeros(0, 4)

@@ -5,8 +5,16 @@ import sys
 import pytest
 
 from visionkit.backbones import create_backbone
-from visionkit.cli.config import source
-from visionkit.cli.config.source import Definition, Expression, Variable, definition, find_module, member, resolve
+from visionkit.cli.config import python_source
+from visionkit.cli.config.python_source import (
+    Definition,
+    Expression,
+    Variable,
+    definition,
+    find_module,
+    member,
+    resolve,
+)
 from visionkit.data.datamodule import VisionData
 from visionkit.models import models
 from visionkit.tasks.optimizers import OptimizerOptions
@@ -23,21 +31,21 @@ from visionkit.tasks.optimizers import OptimizerOptions
 def test_parameters_are_those_of_the_imported_code(module, imported):
     found = definition(module, imported.__name__)
     taken = inspect.signature(imported).parameters.values()
-    assert list(source.parameters(found)) == [given.name for given in taken if given.kind != given.VAR_KEYWORD]
-    assert source.takes_any(found) == any(given.kind == given.VAR_KEYWORD for given in taken)
+    assert list(python_source.parameters(found)) == [given.name for given in taken if given.kind != given.VAR_KEYWORD]
+    assert python_source.takes_any(found) == any(given.kind == given.VAR_KEYWORD for given in taken)
 
 
 def test_a_class_without_a_constructor_has_that_of_its_base():
     found = definition("visionkit.models.segmentation.fcn", "FCN8s")
     expected = list(inspect.signature(models.get("fcn8s")).parameters)
-    assert list(source.parameters(found)) == expected != []
-    assert source.class_constant(found, "task") == "segmentation"
+    assert list(python_source.parameters(found)) == expected != []
+    assert python_source.class_constant(found, "task") == "segmentation"
 
 
 def test_a_class_that_passes_keywords_on_has_those_of_its_base():
     found = definition("visionkit.models.detection.mask_rcnn", "MaskRCNN")
-    assert source.parameters(found).keys() >= {"mask_channels", "nms", "anchors"}
-    assert source.class_constant(found, "task") == "detection"
+    assert python_source.parameters(found).keys() >= {"mask_channels", "nms", "anchors"}
+    assert python_source.class_constant(found, "task") == "detection"
 
 
 FILES = {
@@ -130,9 +138,11 @@ def test_variables_and_modules_are_distinguished(made_up):
 
 
 def test_fields_of_dataclasses_and_typed_dicts(made_up):
-    fields = {name: list(source.parameters(definition("made_up.shapes", name))) for name in ("Rectangle", "Parts")}
+    fields = {
+        name: list(python_source.parameters(definition("made_up.shapes", name))) for name in ("Rectangle", "Parts")
+    }
     assert fields == {"Rectangle": ["color", "width"], "Parts": ["first"]}
-    assert source.has_fields(definition("made_up.shapes", "Square"))
-    assert not source.has_fields(definition("made_up.options", "Options"))
+    assert python_source.has_fields(definition("made_up.shapes", "Square"))
+    assert not python_source.has_fields(definition("made_up.options", "Options"))
     with pytest.raises(LookupError, match=r"made_up\.options has no gone"):
         definition("made_up.options", "gone")

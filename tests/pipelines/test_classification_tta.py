@@ -11,12 +11,12 @@ from visionkit.errors import ConfigError
 from visionkit.models.base import ClassificationModel
 from visionkit.ops.crops import crop_kinds
 from visionkit.pipelines.classification import ClassificationInferenceOptions
-from visionkit.pipelines.crop_views import CROPS_PER_BATCH, batched, crop_schemes
+from visionkit.pipelines.classification_tta import CROPS_PER_BATCH, batched, crop_schemes
 from visionkit.preprocessing.classification import ClassificationPreprocessOptions
 from visionkit.tasks import Task
 
 NAMES = list(SHAPE_OUTLINES)
-COUNTS = {"center": 1, "ten": 10, "grid": 50, "squares": 6, "googlenet": 36}
+COUNTS = {"center": 1, "ten_crop": 10, "grid": 50, "squares": 6, "googlenet": 36}
 SHORT_SIDE, CROP = 40, 32
 
 
@@ -53,7 +53,7 @@ def seen_by(task, images):
 
 
 def test_ten_crops_are_torchvisions_averaged(network):
-    task, given = task_with(network, views="ten"), image(50, 70)
+    task, given = task_with(network, tta_views="ten_crop"), image(50, 70)
     crops = torch.stack(transforms.ten_crop(transforms.resize(given, [SHORT_SIDE], antialias=True), [CROP, CROP]))
     with torch.inference_mode():
         expected = network(task.preprocessing.normalize(crops)).softmax(dim=1).mean(dim=0)
@@ -72,7 +72,7 @@ def test_every_published_number_of_views_is_used(network, views):
     assert set(COUNTS) == set(crop_kinds)
     assert set(crop_schemes) == {*crop_kinds, "dense"}
     for short_sides in ([], [CROP, 48, 64]):
-        found, shapes = seen_by(task_with(network, views=views, short_sides=short_sides), [image(50, 70)])
+        found, shapes = seen_by(task_with(network, tta_views=views, tta_short_sides=short_sides), [image(50, 70)])
         assert sum(shape[0] for shape in shapes) == COUNTS[views] * max(len(short_sides), 1)
         assert {shape[1:] for shape in shapes} == {(3, CROP, CROP)}
         torch.testing.assert_close(found.sum(dim=1), torch.ones(1))
@@ -80,16 +80,18 @@ def test_every_published_number_of_views_is_used(network, views):
 
 def test_the_scales_count_alike(network):
     given = [image(50, 70), image(90, 35, seed=1)]
-    for views in ("center", "ten", "dense"):
-        several, _ = seen_by(task_with(network, views=views, short_sides=[32, 48, 64]), given)
-        alone = [seen_by(task_with(network, views=views, short_sides=[scale]), given)[0] for scale in (32, 48, 64)]
+    for views in ("center", "ten_crop", "dense"):
+        several, _ = seen_by(task_with(network, tta_views=views, tta_short_sides=[32, 48, 64]), given)
+        alone = [
+            seen_by(task_with(network, tta_views=views, tta_short_sides=[scale]), given)[0] for scale in (32, 48, 64)
+        ]
         torch.testing.assert_close(several, torch.stack(alone).mean(dim=0), rtol=1e-4, atol=1e-5)
 
 
 def test_a_mirrored_image_is_the_same_where_flips_count(network):
     given = image(50, 70)
     for views, flip, same in [("center", True, True), ("dense", None, True), ("dense", False, False)]:
-        task = task_with(network, views=views, flip=flip)
+        task = task_with(network, tta_views=views, flip=flip)
         plain, mirrored = (seen_by(task, [one])[0] for one in (given, given.flip(-1)))
         assert torch.allclose(plain, mirrored, atol=1e-5) == same, (views, flip)
 
@@ -97,15 +99,15 @@ def test_a_mirrored_image_is_the_same_where_flips_count(network):
 def test_dense_on_one_crop_is_the_plain_network(network):
     for given in (network, small_network(len(NAMES), "cifar_densenet_40_12"), small_network(len(NAMES), "lenet5")):
         exact = image(CROP, CROP)
-        dense = seen_by(task_with(given, views="dense", short_sides=[CROP], flip=False), [exact])[0]
-        plain = seen_by(task_with(given, short_sides=[CROP]), [exact])[0]
+        dense = seen_by(task_with(given, tta_views="dense", tta_short_sides=[CROP], flip=False), [exact])[0]
+        plain = seen_by(task_with(given, tta_short_sides=[CROP]), [exact])[0]
         torch.testing.assert_close(dense, plain, rtol=1e-4, atol=1e-5)
 
 
 def test_dense_is_the_mean_of_the_logits_everywhere_and_of_the_probabilities_of_both_sides():
     """LeNet-5 cuts its windows without padding: its dense form says what it says of every window, four pixels apart."""
     given = small_network(len(NAMES), "lenet5_modern")
-    task = task_with(given, views="dense")
+    task = task_with(given, tta_views="dense")
     resized = transforms.resize(image(50, 70), [SHORT_SIDE], antialias=True)
     sides = []
     with torch.inference_mode():
@@ -121,11 +123,11 @@ def test_dense_is_the_mean_of_the_logits_everywhere_and_of_the_probabilities_of_
 
 
 def test_views_go_through_the_network_a_few_at_a_time(network):
-    _, shapes = seen_by(task_with(network, views="grid", short_sides=[40, 48]), [image(50, 70)] * 2)
+    _, shapes = seen_by(task_with(network, tta_views="grid", tta_short_sides=[40, 48]), [image(50, 70)] * 2)
     assert max(shape[0] for shape in shapes) == CROPS_PER_BATCH
     _, shapes = seen_by(task_with(network), [image(40, 40)] * (CROPS_PER_BATCH + 5))
     assert [shape[0] for shape in shapes] == [CROPS_PER_BATCH + 5], "a batch of images is not taken apart"
-    _, shapes = seen_by(task_with(network, views="dense", short_sides=[64, 256]), [image(64, 64)] * 3)
+    _, shapes = seen_by(task_with(network, tta_views="dense", tta_short_sides=[64, 256]), [image(64, 64)] * 3)
     assert [shape[0] * shape[2] * shape[3] for shape in shapes[:2]] == [4 * 64**2, 2 * 64**2]
     assert [shape[0] for shape in shapes[2:]] == [1] * 6, "a view too large for a batch comes alone"
 
@@ -136,7 +138,7 @@ def test_only_views_of_one_size_come_together():
 
 
 def test_images_do_not_mix(network):
-    task = task_with(network, views="ten", short_sides=[32, 40])
+    task = task_with(network, tta_views="ten_crop", tta_short_sides=[32, 40])
     images = [image(*size, seed) for seed, size in enumerate([(40, 40), (70, 33), (20, 90)])]
     together = seen_by(task, images)[0]
     torch.testing.assert_close(together, torch.cat([seen_by(task, [one])[0] for one in images]), atol=1e-5, rtol=1e-4)
@@ -145,14 +147,14 @@ def test_images_do_not_mix(network):
 def test_several_labels_per_image_are_averaged_one_by_one(network):
     several = copy.deepcopy(network)
     several.multi_label = True
-    task = task_with(several, views="ten")
+    task = task_with(several, tta_views="ten_crop")
     found, _ = seen_by(task, [image(50, 70)])
     assert found.sum() != pytest.approx(1, abs=1e-3)
     assert ((found > 0) & (found < 1)).all()
 
 
 def test_a_loaded_checkpoint_uses_its_views(network, tmp_path):
-    task = task_with(network, views="ten", short_sides=[32, 48])
+    task = task_with(network, tta_views="ten_crop", tta_short_sides=[32, 48])
     torch.save({"state_dict": task.state_dict(), "visionkit": task.description()}, tmp_path / "a.ckpt")
     again = Task.load_from_checkpoint(tmp_path / "a.ckpt")
     assert again.pipeline.inference_options == task.pipeline.inference_options
@@ -163,10 +165,10 @@ def test_a_loaded_checkpoint_uses_its_views(network, tmp_path):
 
 
 def test_views_that_cannot_be_are_refused():
-    with pytest.raises(ConfigError, match="unknown views 'tenn'; did you mean ten"):
-        ClassificationInferenceOptions(views="tenn")
+    with pytest.raises(ConfigError, match="unknown views 'tenn'; did you mean ten_crop"):
+        ClassificationInferenceOptions(tta_views="tenn")
     with pytest.raises(ConfigError, match=r"inference\.short_sides: 24 is below preprocess\.crop 32"):
-        task_with(views="ten", short_sides=[40, 24])
+        task_with(tta_views="ten_crop", tta_short_sides=[40, 24])
 
     class Plain(ClassificationModel):
         def __init__(self):

@@ -1,7 +1,7 @@
 import pytest
 import yaml
 
-from visionkit.cli.config.layers import merge, override_layer, read_layer
+from visionkit.cli.config.merge import merge, override_layer, read_layer
 from visionkit.errors import ConfigError
 
 

@@ -66,12 +66,12 @@ class UncachedImages(Dataset[tuple[bytes, Target, Tensor | None]]):
     """Dataset of the digest and target of each image, and of the image itself if its features are not cached.
 
     Args:
-        reader: dataset of the split.
+        dataset: dataset of the split.
         known: digests of the images whose features are cached.
     """
 
-    def __init__(self, reader: VisionDataset, known: Iterable[bytes]) -> None:
-        self.images, self.known = TargetDataset(reader), frozenset(known)
+    def __init__(self, dataset: VisionDataset, known: Iterable[bytes]) -> None:
+        self.images, self.known = TargetDataset(dataset), frozenset(known)
 
     def __len__(self) -> int:
         return len(self.images)

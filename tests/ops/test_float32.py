@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from visionkit.errors import VisionkitError
-from visionkit.ops.precision import at_least_float32, check_finite, full_precision
+from visionkit.ops.float32 import at_least_float32, check_finite, full_precision
 
 
 def test_full_precision_disables_autocast():

@@ -1,0 +1,120 @@
+"""Learning rate schedules by their names in recipes."""
+
+import logging
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR, LinearLR, ReduceLROnPlateau
+
+from visionkit.registry import Registry
+
+logger = logging.getLogger("visionkit")
+
+
+@dataclass
+class ScheduleOptions:
+    """Learning rate schedule.
+
+    Attributes:
+        name: multistep, exponential, poly, cosine, constant, plateau, or a schedule that a plugin registers.
+        warmup_steps: number of optimizer steps of linear warmup.
+        warmup_factor: factor on the learning rate at the first step of the warmup.
+        milestones: epochs after which multistep multiplies the learning rate by `gamma`.
+        gamma: factor of multistep and plateau; exponential multiplies the learning rate by it after every epoch.
+        power: exponent of the remaining share of the run, for poly (Chen et al. 2016, section 4.1.1: 0.9).
+        final_factor: factor on the learning rate at the end of cosine.
+        patience: number of evaluations without a better main metric before plateau lowers the learning rate.
+
+    Example:
+        >>> import visionkit as vk
+        >>> vk.ScheduleOptions(name="cosine", warmup_steps=100).name
+        'cosine'
+    """
+
+    name: str = "multistep"
+    warmup_steps: int = 500
+    warmup_factor: float = 0.001
+    milestones: list[float] = field(default_factory=lambda: [8, 11])
+    gamma: float = 0.1
+    power: float = 0.9
+    final_factor: float = 0.0
+    patience: int = 3
+
+    def __post_init__(self) -> None:
+        if self.name != PLATEAU:
+            schedules.get(self.name)
+
+
+PLATEAU = "plateau"
+"""Name of the schedule that depends on the main metric. The other schedules are factors by step."""
+
+
+ScheduleFactor = Callable[[ScheduleOptions, float, int], float]
+schedules: Registry[ScheduleFactor] = Registry("schedule")
+"""Functions of the options, the fractional epoch and the number of epochs that return a factor on the learning rate."""
+
+register_schedule = schedules.register
+
+
+@schedules.register("multistep")
+def _multistep(options: ScheduleOptions, epoch: float, epochs: int) -> float:
+    return options.gamma ** sum(epoch >= milestone for milestone in options.milestones)
+
+
+@schedules.register("exponential")
+def _exponential(options: ScheduleOptions, epoch: float, epochs: int) -> float:
+    return options.gamma ** int(epoch)
+
+
+@schedules.register("poly")
+def _poly(options: ScheduleOptions, epoch: float, epochs: int) -> float:
+    return float(max(1 - epoch / epochs, 0.0) ** options.power)
+
+
+@schedules.register("cosine")
+def _cosine(options: ScheduleOptions, epoch: float, epochs: int) -> float:
+    wave = 0.5 * (1 + math.cos(math.pi * min(epoch / epochs, 1.0)))
+    return options.final_factor + (1 - options.final_factor) * wave
+
+
+@schedules.register("constant")
+def _constant(options: ScheduleOptions, epoch: float, epochs: int) -> float:
+    return 1.0
+
+
+def make_scheduler(
+    optimizer: Optimizer, options: ScheduleOptions, steps: int, epochs: int, monitor: str
+) -> list[dict[str, Any]]:
+    """Return Lightning's scheduler configurations for one optimizer.
+
+    Args:
+        optimizer: optimizer whose learning rates are scheduled.
+        options: schedule options of the recipe.
+        steps: number of optimizer steps of the run.
+        epochs: number of epochs of the run.
+        monitor: name under which the main metric for plateau is logged (higher is better).
+    """
+    if options.name == PLATEAU:
+        return _plateau(optimizer, options, monitor)
+    if options.name == "multistep" and any(milestone >= epochs for milestone in options.milestones):
+        logger.warning("schedule.milestones %s are not all reached in %d epochs", options.milestones, epochs)
+    factor = schedules.get(options.name)
+
+    def at(step: int) -> float:
+        rise = min(step / max(options.warmup_steps, 1), 1.0)
+        warmup = options.warmup_factor + (1 - options.warmup_factor) * rise if options.warmup_steps else 1.0
+        return warmup * factor(options, step * epochs / max(steps, 1), epochs)
+
+    return [{"scheduler": LambdaLR(optimizer, at), "interval": "step"}]
+
+
+def _plateau(optimizer: Optimizer, options: ScheduleOptions, monitor: str) -> list[dict[str, Any]]:
+    plateau = ReduceLROnPlateau(optimizer, mode="max", factor=options.gamma, patience=options.patience)
+    configs: list[dict[str, Any]] = [{"scheduler": plateau, "interval": "epoch", "monitor": monitor}]
+    if options.warmup_steps:
+        warmup = LinearLR(optimizer, options.warmup_factor, total_iters=options.warmup_steps)
+        configs.append({"scheduler": warmup, "interval": "step"})
+    return configs
