@@ -20,7 +20,7 @@ RECIPE = {
         "backbone": {"name": "resnet18", "weights": "none"},
         "fpn_channels": 16,
         "head_channels": 16,
-        "roi": {"batch_size": 16},
+        "roi": {"batch_size_per_image": 16},
         "rpn": {"post_nms_top_n_test": 50},
         "nms": {"score_threshold": 0.0, "max_detections": 5},
     },

@@ -21,7 +21,7 @@ OPTIONS = {
     "head_dropout": 0.0,
     "warp_size": 32,
     "context": 4,
-    "roi": {"batch_size": 24},
+    "roi": {"batch_size_per_image": 24},
     "nms": {"score_threshold": 0.01},
     # the paper's numbers are for thousands of objects; here a class has one to five
     "svm": {"cost": 0.1},

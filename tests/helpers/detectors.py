@@ -9,7 +9,11 @@ from visionkit.models import create_model
 from visionkit.models.detection.faster_rcnn import FasterRCNN
 
 BACKBONES = {"fpn": {}, "c4": {}, "single": {"out_stages": ["s16"]}}
-SMALL = {"head_channels": 32, "rpn": {"pre_nms_top_n_train": 100, "pre_nms_top_n_test": 100}, "roi": {"batch_size": 32}}
+SMALL = {
+    "head_channels": 32,
+    "rpn": {"pre_nms_top_n_train": 100, "pre_nms_top_n_test": 100},
+    "roi": {"batch_size_per_image": 32},
+}
 
 
 def small_network(variant: str = "fpn", num_classes: int = 3, **options) -> FasterRCNN:

@@ -12,10 +12,10 @@ from tests.helpers.options import merge_options
 from visionkit.backbones import create_backbone
 from visionkit.models import create_model
 
-GIVEN = {"head_channels": 16, "roi": {"batch_size": 16}}
+GIVEN = {"head_channels": 16, "roi": {"batch_size_per_image": 16}}
 REGIONS = {
     "rpn": {"pre_nms_top_n_train": 100, "pre_nms_top_n_test": 100},
-    "roi": {"batch_size": 16},
+    "roi": {"batch_size_per_image": 16},
     "head_channels": 16,
 }
 S16 = {"out_stages": ["s16"]}

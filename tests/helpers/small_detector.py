@@ -26,7 +26,7 @@ def small_task(class_names, **options):
         len(class_names),
         fpn_channels=16,
         head_channels=16,
-        roi={"batch_size": 16},
+        roi={"batch_size_per_image": 16},
         nms={"score_threshold": 0.0},
     )
     defaults = {

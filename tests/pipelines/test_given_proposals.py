@@ -18,7 +18,12 @@ from visionkit.tasks import Detection, OptimizerOptions, ScheduleOptions
 def fast_rcnn_task(names, lr=0.01, size=2 * SIZE, **options):
     torch.manual_seed(0)
     backbone = create_backbone("resnet18", weights="none", out_stages=["s16"])
-    small = {"head_channels": 64, "head_dropout": 0.0, "roi": {"batch_size": 16}, "nms": {"score_threshold": 0.0}}
+    small = {
+        "head_channels": 64,
+        "head_dropout": 0.0,
+        "roi": {"batch_size_per_image": 16},
+        "nms": {"score_threshold": 0.0},
+    }
     options = merge_options(small, options)
     return Detection(
         create_model("fast_rcnn", backbone, len(names), **options),
@@ -68,7 +73,7 @@ def test_eight_images_can_be_learned_and_keep_their_classes(tmp_path):
     shape = {**data.splits.options["train"], "min_object": 0.35, "empty_share": 0.2}
     data.splits.options["train"], data.splits.options["val"] = dict(shape), dict(shape)
     assert any(not len(data.dataset("train").annotation(index)) for index in range(8))
-    options = {"nms": {"score_threshold": 0.05}, "roi": {"batch_size": 64}, "pooling": "align"}
+    options = {"nms": {"score_threshold": 0.05}, "roi": {"batch_size_per_image": 64}, "pooling": "align"}
     task = fast_rcnn_task(data.class_names, lr=3e-4, **options)
     small_trainer(max_epochs=100, default_root_dir=tmp_path, check_val_every_n_epoch=100).fit(task, data)
     assert task.results.overall["AP50"] > 0.95

@@ -43,7 +43,7 @@ FEW_PROPOSALS = {
         "pre_nms_top_n_test": 200,
         "post_nms_top_n_test": 60,
     },
-    "roi": {"batch_size": 32},
+    "roi": {"batch_size_per_image": 32},
 }
 PYRAMID = {**FEW_PROPOSALS, "fpn_channels": 32, "head_channels": 64, "anchors": {"sizes": [[20], [32], [44]]}}
 
@@ -67,7 +67,9 @@ TRAININGS = {
         stages=["s16", "s32"],
         options={"head_channels": 64, "passthrough_channels": 16, "anchor_shapes": [[16, 16], [28, 28], [42, 42]]},
     ),
-    "fast_rcnn": Training(steps=60, options={"head_channels": 128, "head_dropout": 0.0, "roi": {"batch_size": 64}}),
+    "fast_rcnn": Training(
+        steps=60, options={"head_channels": 128, "head_dropout": 0.0, "roi": {"batch_size_per_image": 64}}
+    ),
     "faster_rcnn": Training(steps=90, stages=["s8", "s16"], options=PYRAMID),
     "mask_rcnn": Training(steps=80, stages=["s8", "s16"], options={**PYRAMID, "mask_channels": 16}),
     # maps of 4 x 4 positions need RoIAlign

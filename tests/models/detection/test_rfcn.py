@@ -15,7 +15,7 @@ LOSSES = list(THEIR_NAMES)
 SMALL = {
     "head_channels": 32,
     "rpn": {"pre_nms_top_n_train": 100, "post_nms_top_n_train": 40},
-    "roi": {"batch_size": 16},
+    "roi": {"batch_size_per_image": 16},
 }
 TWO = images((100, 128), (90, 70))
 TWO_TARGETS = [

@@ -17,7 +17,7 @@ def heads(score_threshold=0.05, **options):
 
 
 def test_background_has_a_minimum_iou_where_the_image_has_objects():
-    roi_heads = heads(batch_size=512, positive_fraction=0.9, min_bg_iou=0.1)
+    roi_heads = heads(batch_size_per_image=512, positive_fraction=0.9, min_bg_iou=0.1)
     objects = Objects(BOX, torch.tensor([2]), NO_BOXES)
     # IoU of 1, 0.6, 0.3, 0.05 and 0
     boxes = [[0, 0, 10, 10], [0, 0, 10, 6], [0, 0, 10, 3], [0, 0, 10, 0.5], [20, 20, 30, 30]]
@@ -39,7 +39,7 @@ def test_samples_of_several_images_keep_their_own_objects():
 
 def test_a_sample_has_at_most_the_given_share_of_positives():
     proposals = torch.cat([BOX.repeat(30, 1), torch.tensor([[50.0, 50, 60, 60]]).repeat(30, 1)])
-    sample = heads(batch_size=16).sample([proposals], [Objects(BOX, torch.tensor([0]), NO_BOXES)])
+    sample = heads(batch_size_per_image=16).sample([proposals], [Objects(BOX, torch.tensor([0]), NO_BOXES)])
     assert ((sample.classes > 0).sum(), len(sample.classes)) == (4, 16)
 
 
@@ -72,7 +72,7 @@ def test_predictions_are_decoded_clipped_and_above_the_threshold():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"batch_size": 0}, "roi: batch_size=0 must be at least 1"),
+        ({"batch_size_per_image": 0}, "roi: batch_size_per_image=0 must be at least 1"),
         ({"positive_fraction": 1.5}, r"positive_fraction=1\.5 must be within"),
         ({"bg_iou": 0.6}, r"bg_iou=0\.6, fg_iou=0\.5 must rise"),
         ({"min_bg_iou": 0.6}, r"min_bg_iou=0\.6, bg_iou=0\.5"),
