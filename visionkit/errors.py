@@ -36,7 +36,7 @@ class ConfigError(VisionkitError, ValueError):
 
 
 class DataError(VisionkitError, ValueError):
-    """A data set with missing, broken or contradictory files.
+    """A dataset with missing, broken or contradictory files.
 
     Example:
         >>> import visionkit as vk

@@ -1,4 +1,4 @@
-"""Where the real data sets lie: `$VISIONKIT_DATA`, or `shared/data` beside the checkout."""
+"""Where the real datasets lie: `$VISIONKIT_DATA`, or `shared/data` beside the checkout."""
 
 import os
 from pathlib import Path
@@ -9,10 +9,10 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def real_data(name: str) -> Path:
-    """Folder of the data set `name`; skips the calling test where it does not exist."""
+    """Folder of the dataset `name`; skips the calling test where it does not exist."""
     roots = [os.environ.get("VISIONKIT_DATA"), REPOSITORY.parent / "shared" / "data", REPOSITORY / "shared" / "data"]
     for root in filter(None, roots):
         folder = Path(root) / name
         if folder.exists():
             return folder
-    pytest.skip(f"real data set {name!r} not found: set VISIONKIT_DATA to the folder that holds it")
+    pytest.skip(f"real dataset {name!r} not found: set VISIONKIT_DATA to the folder that holds it")

@@ -67,7 +67,7 @@ class Backbone(nn.Module):
         stage_modules: for each stage of `computed` the dotted names of the submodules that it adds to the stages
             before it. The stem belongs to the first.
         mean, std: normalization of RGB in 0..1 that the weights were trained with. Before weights are loaded, that of
-            the ImageNet weights or of the data set that the network was published for.
+            the ImageNet weights or of the dataset that the network was published for.
         default_head: name of the classifier head that the network was published with, see
             `visionkit.models.classification`.
         native_size: height and width in pixels of the input that the classifier was published for.

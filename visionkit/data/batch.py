@@ -25,7 +25,7 @@ class Batch(NamedTuple):
 
     @property
     def image_ids(self) -> list[int | str]:
-        """The data set's own ids of the images."""
+        """The dataset's own ids of the images."""
         return [target["image_id"] for target in self.targets]
 
     @property

@@ -148,12 +148,12 @@ class VisionData(LightningDataModule):
 
     @property
     def category_ids(self) -> list[int]:
-        """The data set's own ids of the classes, in label order."""
+        """The dataset's own ids of the classes, in label order."""
         return self.splits.category_ids
 
     @property
     def class_colors(self) -> list[Color] | None:
-        """RGB colors in which masks of the classes are drawn; None if the data set defines none."""
+        """RGB colors in which masks of the classes are drawn; None if the dataset defines none."""
         return self.splits.class_colors
 
     def dataset(self, split: str) -> VisionDataset:

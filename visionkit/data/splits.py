@@ -1,4 +1,4 @@
-"""The splits of a data set: opened on demand, with equal classes, and only with images that the task can use."""
+"""The splits of a dataset: opened on demand, with equal classes, and only with images that the task can use."""
 
 import logging
 from abc import ABC, abstractmethod
@@ -70,7 +70,7 @@ class Splits(ABC):
     @property
     @abstractmethod
     def names(self) -> list[str]:
-        """Names of the splits that the data set has itself."""
+        """Names of the splits that the dataset has itself."""
 
     @abstractmethod
     def open(self, split: str) -> VisionDataset:
@@ -87,12 +87,12 @@ class Splits(ABC):
 
     @property
     def category_ids(self) -> list[int]:
-        """The data set's own ids of the classes, in label order."""
+        """The dataset's own ids of the classes, in label order."""
         return self._main_split().category_ids
 
     @property
     def class_colors(self) -> list[Color] | None:
-        """RGB colors in which masks of the classes are drawn; None if the data set defines none."""
+        """RGB colors in which masks of the classes are drawn; None if the dataset defines none."""
         return self._main_split().class_colors
 
     def dataset(self, split: str) -> VisionDataset:

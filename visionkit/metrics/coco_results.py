@@ -22,7 +22,7 @@ def to_coco_results(predictions: Sequence[Mapping[str, Any]], category_ids: Sequ
 
     Args:
         predictions: per image `image_id`, `boxes` [M, 4] xyxy, `scores` [M], `labels` [M], optionally `masks` (M RLEs).
-        category_ids: the data set's own id of each label.
+        category_ids: the dataset's own id of each label.
 
     Returns:
         One dict per box: `image_id`, `category_id`, `bbox` (xywh), `score`, and `segmentation` if there are masks.
@@ -41,7 +41,7 @@ def from_coco_results(rows: Iterable[dict[str, Any]], category_ids: Sequence[int
 
     Args:
         rows: a list from `to_coco_results`, or the results file of any detector.
-        category_ids: the data set's own id of each label.
+        category_ids: the dataset's own id of each label.
 
     Returns:
         Per image `image_id`, `boxes` float32 [M, 4] xyxy, `scores` float32 [M] falling, `labels` int64 [M], and `masks`
@@ -54,7 +54,7 @@ def from_coco_results(rows: Iterable[dict[str, Any]], category_ids: Sequence[int
     rows_of_image: dict[int | str, list[dict[str, Any]]] = {}
     for row in rows:
         if row["category_id"] not in label_of:
-            raise DataError(f"image {row['image_id']}: category id {row['category_id']} is not in the data set")
+            raise DataError(f"image {row['image_id']}: category id {row['category_id']} is not in the dataset")
         rows_of_image.setdefault(row["image_id"], []).append(row)
     return [_prediction(image_id, rows, label_of) for image_id, rows in rows_of_image.items()]
 

@@ -1,4 +1,4 @@
-"""Unusual and invalid inputs of data sets, for every registered detector."""
+"""Unusual and invalid inputs of datasets, for every registered detector."""
 
 import math
 

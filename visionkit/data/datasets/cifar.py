@@ -55,7 +55,7 @@ class Cifar(ClassificationDataset):
     The batches are pickles. They are read without running any code that a pickle may name.
 
     Args:
-        root: folder of the data set.
+        root: folder of the dataset.
         split: train (50,000 images) or test (10,000).
         folder: folder with the batches, relative to `root` ("cifar-10-batches-py").
         kind: which classes of CIFAR-100 to use: fine (100) or coarse (20). CIFAR-10 has only fine classes (10).

@@ -79,7 +79,7 @@ class ProposalFile:
 
     def _what_it_has(self) -> str:
         return (
-            f"it has those of {format_list(list(self._by_id), most=5) or 'no image'}; is it for another data set?\n"
+            f"it has those of {format_list(list(self._by_id), most=5) or 'no image'}; is it for another dataset?\n"
             "images without proposals must stand in it with an empty list"
         )
 

@@ -104,7 +104,7 @@ class YOLOv2(OneStageDetector):
         backbone: source of the feature maps, with stages of stride 16 and 32; other stages are not used.
         num_classes: K; labels are 0..K-1.
         anchor_shapes: width and height of the anchors in pixels of the model's input; the default is the authors' for
-            VOC. `visionkit data anchors` computes those of a data set.
+            VOC. `visionkit data anchors` computes those of a dataset.
         head_channels: channels of the three convolutions behind the backbone (section 2).
         passthrough_channels: channels of the map of stride 16 before 2 x 2 positions become channels (authors' code).
         loss_weights: weights of the terms of the loss (authors' code).
@@ -240,5 +240,5 @@ def _check_anchor_shapes(shapes: Sequence[Sequence[float]]) -> None:
     if not shapes or any(len(pair) != 2 or min(pair) <= 0 for pair in shapes):
         raise ConfigError(
             f"anchor_shapes={[list(pair) for pair in shapes]}: give width and height of each in pixels, such as "
-            "[[42.3, 55.4], [102.2, 128.3]]\n`visionkit data anchors CARD` computes those of a data set"
+            "[[42.3, 55.4], [102.2, 128.3]]\n`visionkit data anchors CARD` computes those of a dataset"
         )
