@@ -77,8 +77,8 @@ def test_a_checkpoint_holds_the_number_of_frozen_stages(tmp_path):
 @pytest.mark.parametrize(
     ("steps", "frozen", "message"),
     [
-        ([UnfreezeStep(2, 1), UnfreezeStep(1, 0)], "all", "epochs must rise"),
-        ([UnfreezeStep(1, 1), UnfreezeStep(2, 2)], "all", "frozen_stages fall"),
+        ([UnfreezeStep(2, 1), UnfreezeStep(1, 0)], "all", "later epoch"),
+        ([UnfreezeStep(1, 1), UnfreezeStep(2, 2)], "all", "fewer frozen_stages"),
         ([UnfreezeStep(1, 2)], 2, "2 stages are frozen at first"),
         ([UnfreezeStep(1, 0)], 0, "set model.backbone.frozen_stages"),
         ([UnfreezeStep(1, -1)], "all", "frozen_stages=-1"),

@@ -83,7 +83,7 @@ def test_confusion_matrix_and_metrics_per_class(classes, seed):
 
 
 def average_precision(scores, held):
-    """Sum over positives by falling score of precision times the step in recall; equal scores are taken together."""
+    """Return the sum of precision times the step in recall, by score; equal scores are taken together."""
     total, previous = 0.0, 0.0
     for threshold in sorted(set(scores), reverse=True):
         above = [truth for score, truth in zip(scores, held, strict=True) if score >= threshold]

@@ -91,7 +91,7 @@ def test_random_cases_equal_the_plain_loop(seed, mode):
 
 
 def case(objects, detections, difficult=None):
-    """One image of one class; boxes as corners, detections with falling scores."""
+    """One image of one class; boxes as corners, detections with scores in descending order."""
     target = {
         "image_id": "x",
         "boxes": torch.tensor(objects, dtype=torch.float32).reshape(-1, 4),

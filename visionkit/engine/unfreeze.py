@@ -165,7 +165,7 @@ def _check_order(steps: list[UnfreezeStep]) -> None:
     for before, after in itertools.pairwise(steps):
         if after.epoch <= before.epoch or after.frozen_stages >= before.frozen_stages:
             raise ConfigError(
-                "unfreeze: epochs must rise and frozen_stages fall from step to step, not "
+                "unfreeze: each step needs a later epoch and fewer frozen_stages than the step before it, not "
                 f"epoch {before.epoch}: {before.frozen_stages} and then epoch {after.epoch}: {after.frozen_stages}"
             )
 

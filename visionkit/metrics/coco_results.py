@@ -44,8 +44,8 @@ def from_coco_results(rows: Iterable[dict[str, Any]], category_ids: Sequence[int
         category_ids: the dataset's own id of each label.
 
     Returns:
-        Per image `image_id`, `boxes` float32 [M, 4] xyxy, `scores` float32 [M] falling, `labels` int64 [M], and `masks`
-        (M RLEs) if the rows have them. The format has no entry for an image without predictions.
+        Per image `image_id`, `boxes` float32 [M, 4] xyxy, `scores` float32 [M] in descending order, `labels` int64 [M],
+        and `masks` (M RLEs) if the rows have them. The format has no entry for an image without predictions.
 
     Raises:
         DataError: a category id is not in `category_ids`, or only some rows of an image have masks.

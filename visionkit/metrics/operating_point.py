@@ -98,8 +98,8 @@ def find_operating_point(
 ) -> OperatingPoint:
     """Return the operating point of each class, and the confusion matrix there.
 
-    Objects and boxes of one class are matched as in COCO: boxes by falling score, each with the unmatched object of the
-    highest IoU. The confusion matrix matches boxes with objects of any class in the same way.
+    Objects and boxes of one class are matched as in COCO: boxes in descending order of score, each with the unmatched
+    object of the highest IoU. The confusion matrix matches boxes with objects of any class in the same way.
 
     Args:
         records: the images.

@@ -17,8 +17,8 @@ Floats = NDArray[np.float64]
 class VocAP(DetectionMetric):
     """AP at one IoU threshold, as mean over the classes and per class, named by the threshold ("AP50").
 
-    Detections of one class are processed by falling score; equal scores in the order of images and boxes. Each is
-    compared with the object of its class with the highest IoU. It is a true positive if that object is not matched
+    Detections of one class are processed in descending order of score; equal scores in the order of images and boxes.
+    Each is compared with the object of its class with the highest IoU. It is a true positive if that object is not matched
     yet, otherwise a false positive. Matches with difficult objects or crowd regions are ignored. A class without
     objects is NaN and left out of the mean.
 

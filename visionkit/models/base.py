@@ -97,8 +97,8 @@ class DetectionModel(Model):
             proposals: in evaluation of a model that `takes_proposals`, per image float32 [P, 4] in its pixels.
 
         Returns:
-            A dict of scalar losses, or per image `boxes` float32 [M, 4] in its pixels, `scores` [M] falling, `labels`
-            int64 [M] in 0..K-1.
+            A dict of scalar losses, or per image `boxes` float32 [M, 4] in its pixels, `scores` [M] in
+            descending order, `labels` int64 [M] in 0..K-1.
         """
         raise NotImplementedError
 

@@ -98,7 +98,7 @@ def test_p6_starts_from_c5_or_p5():
 
 
 def test_invalid_options_are_refused():
-    with pytest.raises(ConfigError, match="must rise"):
+    with pytest.raises(ConfigError, match="must satisfy"):
         RetinaNet(create_backbone("resnet18", weights="none"), 2, fg_iou=0.3, bg_iou=0.4)
     with pytest.raises(ConfigError, match=r"prior_probability=0\.0"):
         RetinaNet(create_backbone("resnet18", weights="none"), 2, prior_probability=0.0)

@@ -191,7 +191,7 @@ def test_both_stages_use_s16_of_other_backbones(name, stages):
     [
         ({"pooling": "averge"}, "did you mean average"),
         ({"cells": 0}, "cells=0"),
-        ({"roi": {"bg_iou": 0.6}}, r"bg_iou=0\.6, fg_iou=0\.5 must rise"),
+        ({"roi": {"bg_iou": 0.6}}, r"bg_iou=0\.6, fg_iou=0\.5 must satisfy"),
         ({"anchors": {"sizes": [[32], [64]]}}, "2 levels"),
         ({"nms": {"kind": "class_agnostc"}}, "class_agnostic"),
     ],

@@ -102,7 +102,8 @@ class WindowSamplingOptions:
             if not 0 <= value <= 1:
                 raise ConfigError(f"sampling: {name}={value} must be in 0..1")
         if not 0 <= self.bg_iou <= self.fg_iou <= 1:
-            raise ConfigError(f"sampling: bg_iou={self.bg_iou} and fg_iou={self.fg_iou} must rise within 0..1")
+            given = f"bg_iou={self.bg_iou}, fg_iou={self.fg_iou}"
+            raise ConfigError(f"sampling: {given} must satisfy 0 <= bg_iou <= fg_iou <= 1")
 
 
 class WindowHead(nn.Module):

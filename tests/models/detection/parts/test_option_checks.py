@@ -17,7 +17,11 @@ def test_values_in_range_pass():
         (check_at_least_one, {"top_n": 3, "batch_size": 0}, "roi: batch_size=0 must be at least 1"),
         (check_within_one, {"nms_iou": 1.1}, r"roi: nms_iou=1\.1 must be within 0\.\.1"),
         (check_within_one, {"nms_iou": float("nan")}, "nms_iou=nan"),
-        (check_rising, {"bg_iou": 0.5, "fg_iou": 0.4}, r"roi: bg_iou=0\.5, fg_iou=0\.4 must rise within 0\.\.1"),
+        (
+            check_rising,
+            {"bg_iou": 0.5, "fg_iou": 0.4},
+            r"bg_iou=0\.5, fg_iou=0\.4 must satisfy 0 <= bg_iou <= fg_iou <= 1",
+        ),
         (check_rising, {"bg_iou": 0.5, "fg_iou": 1.5}, r"fg_iou=1\.5"),
         (check_rising, {"bg_iou": -0.5, "fg_iou": 0.5}, r"bg_iou=-0\.5"),
     ],

@@ -77,7 +77,7 @@ def test_losses_of_a_sample_computed_by_hand():
         ({"batch_size_per_image": 0}, "batch_size_per_image=0"),
         ({"nms_iou": 1.5}, r"nms_iou=1\.5 must be within"),
         ({"score_threshold": -0.1}, r"score_threshold=-0\.1"),
-        ({"fg_iou": 0.2}, r"bg_iou=0\.3, fg_iou=0\.2 must rise"),
+        ({"fg_iou": 0.2}, r"bg_iou=0\.3, fg_iou=0\.2 must satisfy"),
     ],
 )
 def test_options_out_of_range_are_refused(options, message):

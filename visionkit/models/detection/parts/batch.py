@@ -129,7 +129,7 @@ def filter_detections(candidates: Candidates, nms: NMSOptions) -> Prediction:
     """Drop boxes without area, and apply NMS.
 
     Returns:
-        boxes [M, 4], scores [M] falling, labels [M].
+        boxes [M, 4], scores [M] in descending order, labels [M].
     """
     valid = torch.where(has_area(candidates.boxes, SMALLEST_DETECTION))[0]
     candidates = Candidates(*(column[valid] for column in candidates))

@@ -41,7 +41,7 @@ class ExternalProposalDetector(DetectionModel):
 
         Returns:
             In training the losses `loss_classifier` and `loss_box`. In evaluation per image `boxes` float32 [M, 4] in
-            its pixels, `scores` [M] falling, `labels` int64 [M] in 0..K-1.
+            its pixels, `scores` [M] in descending order, `labels` int64 [M] in 0..K-1.
 
         Raises:
             DataError: invalid images, targets or proposals; the message names the image.

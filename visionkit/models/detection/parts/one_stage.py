@@ -152,8 +152,8 @@ class OneStageDetector(DetectionModel):
             proposals: not used.
 
         Returns:
-            A dict of scalar losses, or per image `boxes` float32 [M, 4] in its pixels, `scores` [M] falling, `labels`
-            int64 [M] in 0..K-1.
+            A dict of scalar losses, or per image `boxes` float32 [M, 4] in its pixels, `scores` [M] in
+            descending order, `labels` int64 [M] in 0..K-1.
 
         Raises:
             DataError: invalid images or targets; names the image.

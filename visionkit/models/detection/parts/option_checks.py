@@ -18,8 +18,8 @@ def check_within_one(group: str, **values: float) -> None:
 
 
 def check_rising(group: str, **values: float) -> None:
-    """Raise ConfigError if the options of the `group` do not rise within 0..1, in the order of the arguments."""
+    """Raise ConfigError unless 0 <= first <= second <= ... <= 1 for the options of the `group`, in the given order."""
     bounds = [0.0, *values.values(), 1.0]
     if sorted(bounds) != bounds:
         listed = ", ".join(f"{name}={value}" for name, value in values.items())
-        raise ConfigError(f"{group}: {listed} must rise within 0..1")
+        raise ConfigError(f"{group}: {listed} must satisfy 0 <= {' <= '.join(values)} <= 1")

@@ -148,7 +148,7 @@ class RoIHeads(nn.Module):
             sizes: (height, width) of each image in pixels.
 
         Returns:
-            Per image boxes [M, 4], scores [M] falling, labels [M] in 0..K-1.
+            Per image boxes [M, 4], scores [M] in descending order, labels [M] in 0..K-1.
         """
         scores = functional.softmax(logits, dim=-1)[:, 1:]
         return self.predictions_from_scores(scores, deltas[:, 1:], proposals, sizes)

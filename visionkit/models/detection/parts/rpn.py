@@ -147,7 +147,7 @@ class RegionProposalNetwork(nn.Module):
             for_training: whether the numbers of training or those of evaluation are used.
 
         Returns:
-            Per image float32 [P, 4], by falling objectness.
+            Per image float32 [P, 4], in descending order of objectness.
         """
         options = self.options
         pre_nms_top_n, post_nms_top_n = (

@@ -62,7 +62,8 @@ class TwoStageDetector(DetectionModel):
 
         Returns:
             In training the losses `loss_rpn_objectness`, `loss_rpn_box`, `loss_classifier`, `loss_box`. In evaluation
-            per image `boxes` float32 [M, 4] in its pixels, `scores` [M] falling, `labels` int64 [M] in 0..K-1.
+            per image `boxes` float32 [M, 4] in its pixels, `scores` [M] in descending order,
+            `labels` int64 [M] in 0..K-1.
 
         Raises:
             DataError: invalid images or targets; the message names the image.
