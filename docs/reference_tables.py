@@ -9,11 +9,15 @@ from typing import Any
 
 OPTIONS = re.compile(r"^::options (?P<path>\S+)$", re.MULTILINE)
 MODELS = re.compile(r"^::models (?P<task>\S+)$", re.MULTILINE)
+FAMILIES = re.compile(r"^::families (?P<path>\S+)$", re.MULTILINE)
+COMMON = ("self", "name", "out_stages", "root", "classes", "required")
+"""Parameters that all families of a registry take, or that do not come from a recipe."""
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Replace the `::options` and `::models` lines of a page (hook of mkdocs)."""
-    markdown = OPTIONS.sub(lambda match: option_table(_load(match["path"])), markdown)
+    """Replace the `::options`, `::models` and `::families` lines of a page (hook of mkdocs)."""
+    markdown = OPTIONS.sub(lambda match: option_table(_load(match["path"]), ("required",)), markdown)
+    markdown = FAMILIES.sub(lambda match: "\n\n".join(family_tables(_load(match["path"]))), markdown)
     return MODELS.sub(lambda match: "\n".join(model_sections(match["task"])), markdown)
 
 
@@ -37,7 +41,18 @@ def model_sections(task: str) -> Iterator[str]:
     for name in models:
         model = models.get(name)
         if model.task == task:
-            yield f"### `{name}`\n\n{_summary(model)}\n\n{option_table(model, ('self', 'backbone', 'num_classes'))}\n"
+            yield f"#### `{name}`\n\n{_summary(model)}\n\n{option_table(model, ('self', 'backbone', 'num_classes'))}\n"
+
+
+def family_tables(registry: Any) -> Iterator[str]:
+    """Yield the names and the option table of each entry of a registry that has options of its own."""
+    names: dict[Any, list[str]] = {}
+    for name in registry:
+        names.setdefault(registry.get(name), []).append(f"`{name}`")
+    for entry, its_names in names.items():
+        table = option_table(entry, COMMON)
+        if table.count("\n") > 1:
+            yield f"{', '.join(its_names)}:\n\n{table}"
 
 
 def descriptions(target: Any) -> dict[str, str]:
@@ -73,7 +88,7 @@ def _plain_default(target: Any, parameter: inspect.Parameter) -> str:
             return str(field.default_factory())
     if dataclasses.is_dataclass(parameter.default):
         return re.sub(r"(\w+)\((.*)\)$", r"{\2}", repr(parameter.default)).replace("=", ": ")
-    return str(parameter.default)
+    return str(parameter.default) or '""'
 
 
 def _escape_pipes(cell: str) -> str:

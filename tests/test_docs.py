@@ -1,9 +1,13 @@
-"""The documentation: its commands compose, its snippets are valid, its walkthroughs run, its site builds."""
+"""The documentation: commands compose, snippets are valid, walkthroughs run, the reference pages are complete."""
 
+import dataclasses
+import importlib
+import inspect
 import re
 import shlex
 import subprocess
 import sys
+import typing
 
 import pytest
 import yaml
@@ -11,10 +15,14 @@ from PIL import Image
 
 import visionkit as vk
 from tests.helpers.real_data import REPOSITORY
+from visionkit.cli.config.compose import compose
+from visionkit.cli.config.schema import recipe_section
 from visionkit.cli.main import main
 from visionkit.data.datasets.shapes import Shapes
 from visionkit.data.transforms.create import create_transform
+from visionkit.models import models
 from visionkit.plugins import import_file
+from visionkit.tasks import tasks
 
 DOCS = REPOSITORY / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
@@ -136,7 +144,60 @@ def test_option_tables_are_generated_from_the_code():
     assert "::" not in re.sub(r"`[^`]*`", "", text)
     assert "| `max_detections` | `int` | `100` |" in text
     for name in vk.list_models():
-        assert f"### `{name}`" in text
+        assert f"#### `{name}`" in text
+
+
+REFERENCE = (DOCS / "reference" / "recipes.md").read_text()
+
+
+def option_groups(annotation):
+    """Yield the dataclasses of a type annotation, and those of their fields."""
+    for part in typing.get_args(annotation):
+        yield from option_groups(part)
+    if dataclasses.is_dataclass(annotation):
+        yield annotation
+        for kind in typing.get_type_hints(annotation).values():
+            yield from option_groups(kind)
+
+
+def groups_of_parameters(function):
+    hints = typing.get_type_hints(function.__init__ if inspect.isclass(function) else function)
+    return {group for kind in hints.values() for group in option_groups(kind)}
+
+
+@pytest.mark.parametrize(
+    "taker",
+    [*map(models.get, models), vk.VisionData, vk.make_callbacks, vk.create_backbone],
+    ids=lambda taker: taker.__name__,
+)
+def test_every_option_group_of_a_parameter_has_its_table(taker):
+    missing = {group.__name__ for group in groups_of_parameters(taker) - {vk.Stage}} - tables()
+    assert not missing
+
+
+@pytest.mark.parametrize("task", tasks)
+def test_every_option_group_of_a_task_has_its_table(task):
+    assert {kind.__name__ for kind in tasks.get(task).sections().values()} <= tables()
+
+
+def tables():
+    """The names after `::options` on the reference page."""
+    return {path.rpartition(".")[2] for path in re.findall(r"^::options (\S+)$", REFERENCE, re.MULTILINE)}
+
+
+@pytest.mark.parametrize("recipe", ["faster_rcnn_resnet50", "resnet50_imagenet", "unet_resnet50"])
+def test_every_section_of_a_recipe_is_on_the_reference_page(recipe):
+    headings = " ".join(re.findall(r"^## .*$", REFERENCE, re.MULTILINE))
+    sections = recipe_section(compose([str(REPOSITORY / "recipes" / f"{recipe}.yaml")])).keys
+    assert [name for name in sections if f"`{name}`" not in headings] == []
+
+
+def test_the_api_page_has_every_public_name_and_no_other():
+    paths = re.findall(r"^::: (\S+)$", (DOCS / "api.md").read_text(), re.MULTILINE)
+    on_page = {path.rpartition(".")[2]: path.rpartition(".")[0] for path in paths}
+    assert sorted([*on_page, "__version__"]) == sorted(vk.__all__)
+    for name, module in on_page.items():
+        assert getattr(vk, name) is getattr(importlib.import_module(module), name)
 
 
 def test_the_datasets_made_in_python_load():

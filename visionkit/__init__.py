@@ -12,9 +12,15 @@ if TYPE_CHECKING:
     from visionkit.backbones.sequential import SequentialBackbone
     from visionkit.data.datamodule import VisionData
     from visionkit.data.datasets.base import VisionDataset, register_format
-    from visionkit.data.proposals.proposal_source import ProposalOptions
+    from visionkit.data.datasets.pair_targets import PairTargets
+    from visionkit.data.datasets.torch_pairs import TorchPairs
+    from visionkit.data.proposals.source import ProposalOptions
     from visionkit.data.splits import HoldoutOptions
     from visionkit.data.transforms.create import register_transform
+    from visionkit.engine.after_training import AfterTrainingOptions
+    from visionkit.engine.callbacks import EarlyStoppingOptions, EmaOptions, make_callbacks
+    from visionkit.engine.feature_cache import FeatureCacheOptions
+    from visionkit.engine.unfreeze import UnfreezeStep
     from visionkit.errors import CheckpointError, ConfigError, DataError, VisionkitError
     from visionkit.metrics.detection import DetectionMetric, register_metric
     from visionkit.metrics.results import MetricResults
@@ -28,6 +34,7 @@ if TYPE_CHECKING:
     from visionkit.models.detection.parts.anchors import AnchorOptions
     from visionkit.models.detection.parts.roi_heads import RoIOptions
     from visionkit.models.detection.parts.rpn import RPNOptions
+    from visionkit.models.detection.parts.yolo_loss_weights import YOLOLossWeights
     from visionkit.models.detection.rcnn.rcnn import RCNN, BoxRegressionOptions, SVMOptions
     from visionkit.models.detection.retinanet import RetinaNet
     from visionkit.models.detection.rfcn import RFCN
@@ -56,9 +63,10 @@ if TYPE_CHECKING:
         SegmentationEnsemble,
         make_ensemble,
     )
-    from visionkit.pipelines.results import ClassificationResult, DetectionResult, SegmentationResult
+    from visionkit.pipelines.results import ClassificationResult, DetectionResult, Result, SegmentationResult
     from visionkit.pipelines.runtime import RuntimeOptions
     from visionkit.pipelines.segmentation import SegmentationInferenceOptions, SegmentationPipeline
+    from visionkit.plugins import import_file
     from visionkit.preprocessing.classification import ClassificationPreprocessOptions
     from visionkit.preprocessing.detection import DetectionPreprocessOptions
     from visionkit.preprocessing.segmentation import SegmentationPreprocessOptions
@@ -82,6 +90,7 @@ __all__ = [
     "RCNN",
     "RFCN",
     "SSD",
+    "AfterTrainingOptions",
     "AnchorOptions",
     "Annotation",
     "Backbone",
@@ -110,12 +119,15 @@ __all__ = [
     "DetectionPipeline",
     "DetectionPreprocessOptions",
     "DetectionResult",
+    "EarlyStoppingOptions",
+    "EmaOptions",
     "FCDenseNet",
     "FCN8s",
     "FCN16s",
     "FCN32s",
     "FastRCNN",
     "FasterRCNN",
+    "FeatureCacheOptions",
     "FocalLossOptions",
     "FromTorchvision",
     "HoldoutOptions",
@@ -125,11 +137,13 @@ __all__ = [
     "Model",
     "NMSOptions",
     "OptimizerOptions",
+    "PairTargets",
     "PatchClassifier",
     "Pipeline",
     "Prediction",
     "ProposalOptions",
     "RPNOptions",
+    "Result",
     "RetinaNet",
     "RoIOptions",
     "RuntimeOptions",
@@ -151,20 +165,25 @@ __all__ = [
     "Stage",
     "Target",
     "Task",
+    "TorchPairs",
     "UNet",
+    "UnfreezeStep",
     "VisionData",
     "VisionDataset",
     "VisionkitError",
     "WindowOptions",
     "WindowSamplingOptions",
+    "YOLOLossWeights",
     "YOLOv1",
     "YOLOv2",
     "__version__",
     "create_backbone",
     "create_model",
+    "import_file",
     "list_backbones",
     "list_models",
     "load",
+    "make_callbacks",
     "make_ensemble",
     "register_backbone",
     "register_format",
@@ -186,9 +205,17 @@ _MODULES = {
     "VisionData": "visionkit.data.datamodule",
     "VisionDataset": "visionkit.data.datasets.base",
     "register_format": "visionkit.data.datasets.base",
-    "ProposalOptions": "visionkit.data.proposals.proposal_source",
+    "PairTargets": "visionkit.data.datasets.pair_targets",
+    "TorchPairs": "visionkit.data.datasets.torch_pairs",
+    "ProposalOptions": "visionkit.data.proposals.source",
     "HoldoutOptions": "visionkit.data.splits",
     "register_transform": "visionkit.data.transforms.create",
+    "AfterTrainingOptions": "visionkit.engine.after_training",
+    "EarlyStoppingOptions": "visionkit.engine.callbacks",
+    "EmaOptions": "visionkit.engine.callbacks",
+    "make_callbacks": "visionkit.engine.callbacks",
+    "FeatureCacheOptions": "visionkit.engine.feature_cache",
+    "UnfreezeStep": "visionkit.engine.unfreeze",
     "CheckpointError": "visionkit.errors",
     "ConfigError": "visionkit.errors",
     "DataError": "visionkit.errors",
@@ -211,6 +238,7 @@ _MODULES = {
     "AnchorOptions": "visionkit.models.detection.parts.anchors",
     "RoIOptions": "visionkit.models.detection.parts.roi_heads",
     "RPNOptions": "visionkit.models.detection.parts.rpn",
+    "YOLOLossWeights": "visionkit.models.detection.parts.yolo_loss_weights",
     "BoxRegressionOptions": "visionkit.models.detection.rcnn.rcnn",
     "RCNN": "visionkit.models.detection.rcnn.rcnn",
     "SVMOptions": "visionkit.models.detection.rcnn.rcnn",
@@ -247,10 +275,12 @@ _MODULES = {
     "make_ensemble": "visionkit.pipelines.ensembles",
     "ClassificationResult": "visionkit.pipelines.results",
     "DetectionResult": "visionkit.pipelines.results",
+    "Result": "visionkit.pipelines.results",
     "SegmentationResult": "visionkit.pipelines.results",
     "RuntimeOptions": "visionkit.pipelines.runtime",
     "SegmentationInferenceOptions": "visionkit.pipelines.segmentation",
     "SegmentationPipeline": "visionkit.pipelines.segmentation",
+    "import_file": "visionkit.plugins",
     "ClassificationPreprocessOptions": "visionkit.preprocessing.classification",
     "DetectionPreprocessOptions": "visionkit.preprocessing.detection",
     "SegmentationPreprocessOptions": "visionkit.preprocessing.segmentation",

@@ -28,7 +28,7 @@ class CifarDenseNet(SequentialBackbone):
     Args:
         name: registered name; the numbers are the layers L and the growth rate k.
         out_stages: see `Backbone`.
-        dropout: share of the values dropped after each convolution but the first (section 4.2: .2 on CIFAR without
+        dropout: share of the values dropped after each convolution but the first (section 4.2: 0.2 on CIFAR without
             augmentation and on SVHN, 0 with augmentation).
         memory_efficient: compute the layers of a block again in the backward pass: memory grows with their number
             instead of its square; training is slower.

@@ -37,6 +37,11 @@ class AfterTrainingOptions:
     Attributes:
         folder: folder for features and fitted weights, which several runs may share. None uses `features` in the run's
             folder.
+
+    Example:
+        >>> import visionkit as vk
+        >>> vk.AfterTrainingOptions(folder="features").folder
+        'features'
     """
 
     folder: str | None = None

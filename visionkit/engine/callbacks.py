@@ -25,6 +25,12 @@ class EMAOptions:
     Attributes:
         decay: weight of the previous average in each update.
         start_step: first optimizer step at which the average is computed.
+
+    Example:
+        >>> import visionkit as vk
+        >>> callbacks = vk.make_callbacks("run", "val/AP", ema=vk.EmaOptions(decay=0.99))
+        >>> "EMAWeightAveraging" in [type(callback).__name__ for callback in callbacks]
+        True
     """
 
     decay: float = 0.999
@@ -38,6 +44,12 @@ class EarlyStoppingOptions:
     Attributes:
         patience: number of evaluations without an improvement.
         min_delta: smallest increase that counts as an improvement.
+
+    Example:
+        >>> import visionkit as vk
+        >>> callbacks = vk.make_callbacks("run", "val/AP", early_stopping=vk.EarlyStoppingOptions(patience=3))
+        >>> callbacks[-1].patience
+        3
     """
 
     patience: int = 10
@@ -73,7 +85,7 @@ class SaveLastStep(Callback):
 
 
 def make_callbacks(
-    folder: Path,
+    folder: str | Path,
     monitor: str,
     ema: EMAOptions | None = None,
     early_stopping: EarlyStoppingOptions | None = None,
@@ -91,7 +103,14 @@ def make_callbacks(
         unfreeze: steps of staged unfreezing.
         feature_cache: options of cached features of a frozen backbone; None computes them in every epoch.
         after_training: options of layers that are fitted after the last epoch.
+
+    Example:
+        >>> import visionkit as vk
+        >>> callbacks = vk.make_callbacks("run", monitor="val/mIoU")  # for lightning.pytorch.Trainer(callbacks=...)
+        >>> callbacks[0].filename
+        'best'
     """
+    folder = Path(folder)
     callbacks: list[Callback] = [
         ModelCheckpoint(folder, filename="best", monitor=monitor, mode="max", enable_version_counter=False),
         # save_last of the callback above would only follow the best epochs, and would not be written on Ctrl-C.

@@ -35,6 +35,12 @@ class FeatureCacheOptions:
     Attributes:
         folder: folder of the files, which are named by a digest of network and preprocessing. Several runs may share
             it.
+
+    Example:
+        >>> import visionkit as vk
+        >>> options = vk.FeatureCacheOptions(folder="features")
+        >>> type(vk.make_callbacks("run", "val/accuracy", feature_cache=options)[-1]).__name__
+        'FeatureCache'
     """
 
     folder: str

@@ -32,6 +32,12 @@ class UnfreezeStep:
         epoch: first epoch of the step, counted from 0.
         frozen_stages: number of first stages of the backbone that stay frozen in this step.
         warmup_steps: number of optimizer steps of linear warmup for the learning rate of newly trained stages.
+
+    Example:
+        >>> import visionkit as vk
+        >>> steps = [vk.UnfreezeStep(epoch=2, frozen_stages=3), vk.UnfreezeStep(epoch=4, frozen_stages=0)]
+        >>> vk.make_callbacks("run", "val/accuracy", unfreeze=steps)[-1].steps[0].frozen_stages
+        3
     """
 
     epoch: int

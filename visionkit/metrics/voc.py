@@ -19,8 +19,8 @@ class VocAP(DetectionMetric):
 
     Detections of one class are processed in descending order of score; equal scores in the order of images and boxes.
     Each is compared with the object of its class with the highest IoU. It is a true positive if that object is not
-    matched yet, otherwise a false positive. Matches with difficult objects or crowd regions are ignored. A class without
-    objects is NaN and left out of the mean.
+    matched yet, otherwise a false positive. Matches with difficult objects or crowd regions are ignored. A class
+    without objects is NaN and left out of the mean.
 
     The development kit uses inclusive pixel indices that start at 1, so that a width is `xmax - xmin + 1`. Boxes of
     visionkit are edges: the VOC box (xmin, ymin, xmax, ymax) is read as (xmin - 1, ymin - 1, xmax, ymax). Predictions

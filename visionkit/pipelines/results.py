@@ -30,6 +30,13 @@ class Result(ABC):
         labels: predicted classes, int64 [M], 0..K-1.
         counted: name of the items that `len` counts.
         columns: keys of `rows`.
+
+    Example:
+        >>> import numpy as np
+        >>> import visionkit as vk
+        >>> result = vk.ClassificationResult(None, ["cat", "dog"], np.array([1]), np.array([0.75], np.float32))
+        >>> isinstance(result, vk.Result), result.names, result.rows()
+        (True, ['dog'], [{'name': 'dog', 'score': 0.75}])
     """
 
     counted: ClassVar[str] = "predictions with a score"

@@ -78,7 +78,7 @@ class ClassificationFileDataset(ClassificationDataset):
         folder: folder of the images.
         names: file name of each image, relative to `folder`.
         labels: int64 [images], class of each image.
-        on_bad_file: what to do with unreadable files, see `find_readable`.
+        on_bad_file: raise an error for unreadable files, or skip them. skip reads every file once at the start.
         report: counts by reason, which are added to.
 
     Attributes:

@@ -101,7 +101,7 @@ class SegmentationFileDataset(SegmentationDataset):
     Args:
         pairs: the image files and their mask files.
         decoder: maps the stored values of the masks to classes.
-        on_bad_file: what to do with unreadable files, see `find_readable`.
+        on_bad_file: raise an error for unreadable files, or skip them. skip reads every file once at the start.
         report: counts by reason, which are added to.
     """
 

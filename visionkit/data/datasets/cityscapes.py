@@ -59,7 +59,7 @@ class Cityscapes(SegmentationFileDataset):
         split: train, val, train_extra or test; the masks of test are empty.
         annotations: gtFine or gtCoarse.
         classes: class names; None, or equal to the 19 names.
-        on_bad_file: see `find_readable`.
+        on_bad_file: raise an error for unreadable files, or skip them. skip reads every file once at the start.
 
     Raises:
         DataError: an image or a mask is missing.

@@ -41,7 +41,7 @@ class CsvDataset(ClassificationFileDataset):
         separator: separates the labels of an image that has several ("|"). Samples then have `tags` and no `label`,
             and an empty label means no class. None: every image has exactly one label.
         delimiter: separates the columns. Spreadsheets of some countries write `;`.
-        on_bad_file: what to do with unreadable files, see `find_readable`.
+        on_bad_file: raise an error for unreadable files, or skip them. skip reads every file once at the start.
 
     Raises:
         DataError: a line is malformed, repeats an image, or has an unknown label; an image is missing or outside

@@ -31,7 +31,7 @@ class FolderDataset(ClassificationFileDataset):
         path: folder with the class folders, relative to `root` ("train").
         classes: class names in label order; other folders are skipped and counted, and a class may have no
             images. None takes all folders, in alphabetical order.
-        on_bad_file: what to do with unreadable files, see `find_readable`.
+        on_bad_file: raise an error for unreadable files, or skip them. skip reads every file once at the start.
 
     Raises:
         DataError: there are fewer than two class folders, a class has no image, or a class of `classes` has no

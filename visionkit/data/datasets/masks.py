@@ -43,7 +43,7 @@ class MaskDataset(SegmentationFileDataset):
         folds: number of blocks of consecutive images for cross-validation; None does not split.
         fold: index of the held-out block, from 0.
         held_out: whether this split is the held-out block, or all others.
-        on_bad_file: what to do with unreadable files, see `find_readable`.
+        on_bad_file: raise an error for unreadable files, or skip them. skip reads every file once at the start.
 
     Raises:
         DataError: files are missing, or have no counterpart.

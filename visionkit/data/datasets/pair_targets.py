@@ -39,9 +39,8 @@ class PairTargets:
     Example:
         >>> import numpy as np
         >>> import visionkit as vk
-        >>> from visionkit.data.datasets.pair_targets import PairTargets
         >>> image = vk.Sample(np.zeros((48, 64, 3), np.uint8), image_id=0, file_name="0")
-        >>> PairTargets(class_count=3, first_label=1).annotate(image, 2, report={}).label
+        >>> vk.PairTargets(class_count=3, first_label=1).annotate(image, 2, report={}).label
         1
     """
 

@@ -37,9 +37,9 @@ class TorchPairs:
 
     Example:
         >>> import torch
-        >>> from visionkit.data.datasets.torch_pairs import TorchPairs
+        >>> import visionkit as vk
         >>> target = {"boxes": torch.tensor([[2.0, 3.0, 20.0, 30.0]]), "labels": torch.tensor([1])}
-        >>> dataset = TorchPairs([(torch.zeros(3, 48, 64), target)], ["cat", "dog"], first_label=1)
+        >>> dataset = vk.TorchPairs([(torch.zeros(3, 48, 64), target)], ["cat", "dog"], first_label=1)
         >>> dataset.image_size(0), dataset.annotation(0).labels.tolist()
         ((48, 64), [0])
     """

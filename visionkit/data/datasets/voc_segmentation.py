@@ -33,7 +33,7 @@ class VocSegmentation(SegmentationFileDataset):
         folder: folder with these three, relative to `root` ("VOCdevkit/VOC2012").
         masks: folder of the masks ("SegmentationClassAug" for the masks of Hariharan et al. 2011).
         classes: class names in label order, including `background`; None takes VOC's 21 classes.
-        on_bad_file: what to do with unreadable files, see `find_readable`.
+        on_bad_file: raise an error for unreadable files, or skip them. skip reads every file once at the start.
 
     Raises:
         DataError: files are missing, or an image is listed twice.

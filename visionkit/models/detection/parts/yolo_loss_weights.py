@@ -17,6 +17,11 @@ class YOLOLossWeights:
 
     Raises:
         ConfigError: a weight is below 0.
+
+    Example:
+        >>> import visionkit as vk
+        >>> vk.YOLOLossWeights(coord=5.0, noobject=0.5)
+        YOLOLossWeights(coord=5.0, object=1.0, noobject=0.5, classes=1.0)
     """
 
     coord: float = 1.0
