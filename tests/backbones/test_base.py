@@ -440,7 +440,7 @@ def test_a_wrong_argument_is_named(arguments, words, weights):
 
 def test_without_timm_the_remedy_is_named(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "timm", None)
-    with pytest.raises(ConfigError, match=r"pip install 'visionkit\[timm\]'"):
+    with pytest.raises(ConfigError, match=r"pip install -e '\.\[timm\]'"):
         create_backbone("timm/resnet18", weights="none")
 
 

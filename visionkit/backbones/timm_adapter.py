@@ -125,7 +125,7 @@ def _create(model_name: str, **options: Any) -> Any:
     try:
         import timm
     except ImportError as error:
-        raise ConfigError("backbones timm/... need the package timm: pip install 'visionkit[timm]'") from error
+        raise ConfigError("backbones timm/... need timm, of the extra \"timm\": pip install -e '.[timm]'") from error
     if not timm.is_model(model_name):
         raise ConfigError(f"timm has no model {model_name!r}{suggest(model_name, timm.list_models())}")
     try:

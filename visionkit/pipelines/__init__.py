@@ -1,7 +1,7 @@
 """Trained models as torch modules: preprocessing, network, postprocessing, test-time augmentation, ensembles.
 
 This package does not import Lightning, torchmetrics or albumentations. Tasks train and score a pipeline.
-`visionkit predict`, ensembles and export use the pipeline directly.
+`visionkit predict` and ensembles use the pipeline directly.
 """
 
 from visionkit.pipelines.base import Pipeline, pipelines

@@ -144,7 +144,7 @@ def test_quality_looks_with_more_strategies_than_fast_and_fast_than_single():
 
 def test_without_scikit_image_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "skimage.segmentation", None)
-    with pytest.raises(VisionkitError, match="scikit-image: pip install"):
+    with pytest.raises(VisionkitError, match=r"scikit-image, of the extra \"proposals\": pip install -e"):
         selective_search(image())
 
 

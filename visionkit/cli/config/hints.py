@@ -69,7 +69,10 @@ HINTS: dict[str, tuple[Hint, ...]] = {
         Hint("SOLVER.WARMUP_ITERS", "`schedule.warmup_steps`"),
         Hint("SOLVER.AMP.ENABLED", "`trainer.precision=16-mixed`"),
         Hint("MODEL.WEIGHTS", "`model.weights` for the whole network, `model.backbone.weights` for the backbone"),
-        Hint("MODEL.BACKBONE.FREEZE_AT", "`model.backbone.frozen_stages`"),
+        Hint(
+            "MODEL.BACKBONE.FREEZE_AT",
+            "`model.backbone.frozen_stages`: FREEZE_AT - 1, the stem is part of the first stage",
+        ),
         Hint("MODEL.ANCHOR_GENERATOR.SIZES", "`model.anchors.sizes`"),
         Hint("MODEL.ANCHOR_GENERATOR.ASPECT_RATIOS", "`model.anchors.aspect_ratios`"),
         Hint("MODEL.RPN.BATCH_SIZE_PER_IMAGE", "`model.rpn.batch_size_per_image`"),
@@ -115,7 +118,10 @@ HINTS: dict[str, tuple[Hint, ...]] = {
         Hint("wd", "`optimizer.weight_decay`"),
         Hint("weights", "`model.weights` for the whole network, `model.backbone.weights` for the backbone"),
         Hint("weights-backbone", "`model.backbone.weights`"),
-        Hint("trainable-backbone-layers", "`model.backbone.frozen_stages`, which counts the other stages"),
+        Hint(
+            "trainable-backbone-layers",
+            "`model.backbone.frozen_stages`: 4 - layers for 0 to 3 layers of a ResNet, 0 for 5",
+        ),
         Hint("output-dir", "not needed: a run is written to runs/<recipe>/<number>"),
         Hint("test-only", "another command: `visionkit test CKPT`"),
     ),

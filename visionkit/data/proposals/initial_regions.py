@@ -70,7 +70,7 @@ def segment(image: ImageArray, scale: float) -> NDArray[np.int64]:
         from skimage.segmentation import felzenszwalb
     except ImportError as error:
         raise VisionkitError(
-            "selective search needs scikit-image: pip install 'visionkit[proposals]'\n"
+            "selective search needs scikit-image, of the extra \"proposals\": pip install -e '.[proposals]'\n"
             "or give the proposals as a file: data.proposals.file"
         ) from error
     labels: NDArray[np.int64] = felzenszwalb(image, scale=scale, sigma=SMOOTHING, min_size=int(scale))

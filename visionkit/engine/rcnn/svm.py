@@ -91,7 +91,7 @@ def _linear_svc() -> type:
         from sklearn.svm import LinearSVC
     except ImportError as error:
         raise VisionkitError(
-            "R-CNN's linear SVMs need scikit-learn: pip install 'visionkit[proposals]'\n"
+            "R-CNN's linear SVMs need scikit-learn, of the extra \"proposals\": pip install -e '.[proposals]'\n"
             "or score with the softmax: model.classifier=softmax"
         ) from error
     return LinearSVC
