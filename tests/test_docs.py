@@ -10,6 +10,7 @@ import sys
 import typing
 
 import pytest
+import torch
 import yaml
 from PIL import Image
 
@@ -65,6 +66,9 @@ def test_links_lead_somewhere(page):
         ("tasks/detection.md", "inference", vk.DetectionInferenceOptions),
         ("tasks/segmentation.md", "inference", vk.SegmentationInferenceOptions),
         ("tasks/classification.md", "inference", vk.ClassificationInferenceOptions),
+        ("tasks/classification.md", "mixing", vk.MixingOptions),
+        ("tasks/classification.md", "loss", vk.ClassificationLossOptions),
+        ("tasks/segmentation.md", "loss", vk.SegmentationLossOptions),
     ],
 )
 def test_snippets_are_valid_options(page, section, options):
@@ -198,6 +202,27 @@ def test_the_api_page_has_every_public_name_and_no_other():
     assert sorted([*on_page, "__version__"]) == sorted(vk.__all__)
     for name, module in on_page.items():
         assert getattr(vk, name) is getattr(importlib.import_module(module), name)
+
+
+def python_equivalents():
+    """The expressions `vk.Name(...)` of the tables that compare Python libraries."""
+    page = (DOCS / "coming-from.md").read_text()
+    sections = re.findall(
+        r"^## (?:segmentation_models.pytorch|timm|torchgeo)\n(.*?)(?=^## |\Z)", page, re.DOTALL | re.MULTILINE
+    )
+    return [found for section in sections for found in re.findall(r"`(vk\.[^`]+\))`", section)]
+
+
+@pytest.mark.parametrize("expression", python_equivalents())
+def test_python_equivalents_run(expression, monkeypatch):
+    create = vk.create_backbone
+
+    def without_weights(name, weights="none", **options):
+        return create(name, weights="none", **{**options, "frozen_stages": 0})
+
+    monkeypatch.setattr(vk, "create_backbone", without_weights)
+    pairs = [(torch.zeros(3, 32, 32, dtype=torch.uint8), 0)]
+    assert eval(expression, {"vk": vk, "K": 2, "pairs": pairs}) is not None
 
 
 def test_the_datasets_made_in_python_load():
