@@ -14,7 +14,7 @@ torch.set_num_threads(1)  # pytest runs a process on each core
 
 @pytest.fixture(autouse=True)
 def quiet_logger():
-    """Undo what a command-line run does to the toolkit's logger, so that caplog sees its messages."""
+    """Undo the changes of a command-line run to visionkit's logger, so that caplog gets its messages."""
     own = logging.getLogger("visionkit")
     handlers, level, propagate = list(own.handlers), own.level, own.propagate
     own.propagate = True

@@ -1,4 +1,4 @@
-"""What must not be installed beside visionkit: run as a script, or through tests/test_environment.py."""
+"""Packages that must not be installed together with visionkit; run as a script or by tests/test_environment.py."""
 
 import importlib.metadata
 import sys
@@ -13,7 +13,7 @@ OPENCV_WHEELS = {
 
 
 def problems(installed: set[str]) -> list[str]:
-    """What is wrong with a set of installed distributions, a sentence each."""
+    """Return the problems of a set of installed distributions, one sentence each."""
     found = [f"{name} is licensed under AGPL and must not be installed" for name in sorted(COPYLEFT & installed)]
     wheels = sorted(OPENCV_WHEELS & installed)
     if len(wheels) > 1:

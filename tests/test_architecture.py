@@ -1,4 +1,4 @@
-"""Who may import whom, and what an import must not cost."""
+"""Import rules, and the cost of imports."""
 
 import re
 import subprocess
@@ -32,7 +32,7 @@ from visionkit.cli import advice, data_tools, prediction, scoring, training
 
 
 def test_no_module_of_the_tests_imports_a_test_module():
-    """Nor does a script in a string. What several test modules need is in tests/helpers."""
+    """Scripts in strings do not either. Shared code is in tests/helpers."""
     modules = sorted((REPOSITORY / "tests").rglob("*.py"))
     assert REPOSITORY / "tests" / "test_architecture.py" in modules
     found = {str(path.relative_to(REPOSITORY)): IMPORT_OF_A_TEST.findall(path.read_text()) for path in modules}

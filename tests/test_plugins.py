@@ -175,7 +175,7 @@ def installed(package, monkeypatch):
 
 @pytest.fixture(scope="module")
 def run_of_package(package, tmp_path_factory):
-    """A working folder in which a model of the package has been trained for a step."""
+    """A working folder in which a model of the package was trained for one step."""
     folder = write(tmp_path_factory.mktemp("package_run"), {"mine.yaml": RECIPE})
     done = python("sys.exit(main(['fit', 'mine.yaml']))", folder, package)
     assert done.returncode == 0, done.stderr[-2000:]
@@ -184,7 +184,7 @@ def run_of_package(package, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def run_of_file(tmp_path_factory):
-    """A working folder in which a model of a plugin file has been trained for a step."""
+    """A working folder in which a model of a plugin file was trained for one step."""
     folder = tmp_path_factory.mktemp("file_run")
     write(folder, {"mine.yaml": FILE_RECIPE, "plugin_folder/my_detector.py": FILE})
     done = python("sys.exit(main(['fit', 'mine.yaml']))", folder)

@@ -1,4 +1,4 @@
-"""The README's commands, as they stand there, on tiny images."""
+"""The commands of the README, unchanged, on tiny images."""
 
 import re
 import shlex

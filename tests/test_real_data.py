@@ -1,4 +1,4 @@
-"""The real sets through the whole command line: one epoch, evaluation, their own ids in the results."""
+"""The real datasets through the command line: one epoch, evaluation, the dataset's ids in the results."""
 
 import json
 
@@ -69,7 +69,7 @@ def test_one_epoch_and_its_evaluation(name, tmp_path, monkeypatch):
 
 
 def test_masks_of_the_written_file_score_as_pycocotools_says(tmp_path, monkeypatch):
-    """Mask R-CNN, hardly trained: what predictions.json holds gets the same metrics from the reference."""
+    """predictions.json of a briefly trained Mask R-CNN has the same metrics with pycocotools."""
     monkeypatch.chdir(tmp_path)
     root = real_data("coco-mini")
     model = {**RECIPE["model"], "name": "mask_rcnn", "mask_channels": 16}

@@ -1,4 +1,4 @@
-"""docs/transfer.md followed to the letter, with two dozen drawn images and a small network."""
+"""The commands of docs/transfer.md, unchanged, with two dozen rendered images and a small network."""
 
 import re
 import shlex
@@ -29,7 +29,7 @@ CARD = "data: {format: folder, root: photos, splits: {train: {path: ''}}, holdou
 
 @pytest.fixture
 def desk(tmp_path, monkeypatch):
-    """The desk of docs/your-data.md after its first step, and weights that stand for ImageNet's."""
+    """The working folder of docs/your-data.md after its first step, and weights in place of ImageNet's."""
     write_photos(tmp_path)
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "mine.yaml").write_text(CARD)

@@ -1,4 +1,4 @@
-"""The package as a user's script sees it: typed, with a model and a backbone of the script's own."""
+"""Types of the package in a user's script with its own model and backbone."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""docs/your-data.md followed to the letter, with two dozen drawn images and a small network."""
+"""The commands of docs/your-data.md, unchanged, with two dozen rendered images and a small network."""
 
 import re
 import shlex
@@ -26,7 +26,7 @@ SMALL = [
 
 @pytest.fixture
 def desk(tmp_path, monkeypatch):
-    """A folder with photos of two classes, and weights that stand for ImageNet's."""
+    """A folder with photos of two classes, and weights in place of ImageNet's."""
     write_photos(tmp_path)
     (tmp_path / "recipes").symlink_to(REPOSITORY / "recipes")
     weights = tmp_path / "weights"

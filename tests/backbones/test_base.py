@@ -1,4 +1,4 @@
-"""The contract that every registered backbone, and timm's through the adapter, must keep."""
+"""Contract of every registered backbone and of the timm adapter."""
 
 import copy
 import json
@@ -53,7 +53,7 @@ def numbers():
 
 @pytest.fixture
 def image(numbers, request):
-    """Two images of 33 x 47, and what the network under test takes off at unpadded borders."""
+    """Two images of 33 x 47 pixels, plus the margin that unpadded convolutions of the network cut off."""
     name = getattr(getattr(request.node, "callspec", None), "params", {}).get("name")
     lost = margin(without_values(name)) if name else 0
     return torch.randn(2, 3, 33 + lost, 47 + lost)
@@ -77,7 +77,7 @@ def norms(network: nn.Module) -> dict[str, _BatchNorm]:
 
 
 def train_once(network: nn.Module, image: torch.Tensor) -> None:
-    """One backward pass through all maps that learn; random weights keep it from cancelling to zero."""
+    """Run one backward pass through all trainable maps; random weights keep the gradients from canceling."""
     loss = sum((stage * torch.randn_like(stage)).sum() for stage in network(image).values())
     if trainable(network):
         loss.backward()

@@ -1,4 +1,4 @@
-"""What makes the classic networks theirs: tables, norms, shortcuts and starting values of their papers."""
+"""Classic networks have the layer tables, norms, shortcuts and initialization of their papers."""
 
 import pytest
 import torch

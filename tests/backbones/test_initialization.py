@@ -1,4 +1,4 @@
-"""Starting values by name have the spread that their papers derive."""
+"""Named initializations have the standard deviation that their papers derive."""
 
 import pytest
 import torch

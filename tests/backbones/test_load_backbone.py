@@ -1,4 +1,4 @@
-"""Where a backbone's values come from, and what is refused."""
+"""Loading backbone weights: sources, and errors."""
 
 import functools
 import hashlib
@@ -25,7 +25,7 @@ LITE = "timm/tf_efficientnet_lite0"
 
 @pytest.fixture(autouse=True)
 def bare_machine(monkeypatch, tmp_path):
-    """No network, and no weights on disk but those a test puts there."""
+    """No network access, and only the weights on disk that a test writes."""
     monkeypatch.setenv("VISIONKIT_OFFLINE", "1")
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
@@ -58,7 +58,7 @@ def saved(content, path):
 
 
 def randomized(network):
-    """Statistics and affine of the norms, too, differ from their start, so that no test can pass without them."""
+    """Change statistics and affine parameters of the norms from their initial values, so that tests depend on them."""
     for value in network.state_dict().values():
         if value.ndim == 1 and value.is_floating_point():
             value.uniform_(0.5, 1.5)
@@ -66,7 +66,7 @@ def randomized(network):
 
 
 def light(name):
-    """torchvision's network with random values and without its classifier, which makes VGG heavy."""
+    """torchvision's network with random weights, without its large classifier."""
     with torch.device("meta"):
         network = torchvision.models.get_model(name)
     if hasattr(network, "classifier"):

@@ -1,4 +1,4 @@
-"""Backbones that lose their padding: what a cell sees, and which networks are refused."""
+"""Removing padding from backbones: receptive fields, and networks that are refused."""
 
 import pytest
 import torch

@@ -1,12 +1,12 @@
-"""BCCD: every detector of the kit after the same time of one core, and where R-CNN and what came after it spend theirs.
+"""BCCD: every detector after the same CPU time, and seconds per image by stage.
 
     python -m tests.benchmarks.bccd_table DATA WEIGHTS OUTPUT MINUTES [detector ...] [key=value ...]
 
 DATA is the folder of the card bccd, WEIGHTS are ImageNet's for timm/tf_efficientnet_lite0. Each detector's recipe is
-trained for as many epochs as fit into MINUTES of one core, which two short runs before it tell. Prints a markdown
-table of the metrics on the test images, of the seconds an image takes and of its stages, and keeps it in
-OUTPUT/table.md; what OUTPUT/rows has is not measured again. The regions that R-CNN and Fast R-CNN learn from are
-searched beforehand and count as no training, but an image's seconds contain the search.
+trained for as many epochs as fit into MINUTES of one core, measured by two short runs before. Prints a Markdown table
+of the metrics on the test images and of the seconds per image by stage, and writes it to OUTPUT/table.md. Rows in
+OUTPUT/rows are not measured again. The proposals of R-CNN and Fast R-CNN are searched beforehand and are not part of
+the training time, but the seconds per image contain the search.
 """
 
 import math
@@ -43,7 +43,7 @@ DETECTORS = {
 """Names in the table and recipes, in the order of their papers but for the one-stage detectors, which follow."""
 
 OWN_BACKBONE = ("sliding window",)
-"""Detectors that are trained from random values: no weights are at hand for what they need."""
+"""Detectors that are trained from random initialization, because no weights are available for their backbones."""
 
 WITHOUT_LATER_STAGES = {"rcnn_efficientnet_lite0": ["model.classifier=softmax", "model.box_regression.enabled=false"]}
 """What the short runs leave out: they time fine-tuning. R-CNN's other stages come on top of the given minutes."""
@@ -63,7 +63,7 @@ TIMED = 8
 
 
 class Stopwatch:
-    """Seconds of a core by stage. What a stage calls that is timed itself counts there alone."""
+    """CPU seconds by stage. A timed function that a stage calls counts only for itself."""
 
     def __init__(self) -> None:
         self.seconds: Counter[str] = Counter()
@@ -86,14 +86,14 @@ class Stopwatch:
         return timed
 
     def turn(self) -> None:
-        """Book the time since the last turn for the stage that runs."""
+        """Add the time since the last call to the running stage."""
         now = time.process_time()
         self.seconds[self.running[-1]] += now - self.since
         self.since = now
 
 
 def stage_seconds(pipeline: DetectionPipeline, images: list[Path]) -> Counter[str]:
-    """Seconds of a core that an image takes, by stage, in the mean of all images but the first."""
+    """CPU seconds per image by stage, mean of all images except the first."""
     network, watch = pipeline.network, Stopwatch()
     network.forward = watch.around("heads", network.forward)
     network.backbone.forward = watch.around("features", network.backbone.forward)
@@ -116,7 +116,7 @@ def stage_seconds(pipeline: DetectionPipeline, images: list[Path]) -> Counter[st
 
 
 def epochs_within(minutes: float, recipe: str, words: list[str]) -> int:
-    """How many epochs of a recipe fit into minutes of one core, from two runs of a few steps."""
+    """Return the number of epochs of a recipe that fit into the given CPU minutes, from two runs of a few steps."""
     spent = []
     for steps in SHORT_RUNS:
         start = processor_seconds()
@@ -130,7 +130,7 @@ def epochs_within(minutes: float, recipe: str, words: list[str]) -> int:
 
 
 def row(name: str, minutes: float, card: list[str], images: list[Path]) -> list[str]:
-    """The table's line of one detector."""
+    """Return the table row of one detector."""
     recipe = DETECTORS[name]
     epochs = epochs_within(minutes, recipe, card)
     metrics, _, spent = fit_and_test(recipe, [*card, f"trainer.max_epochs={epochs}"])

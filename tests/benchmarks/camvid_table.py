@@ -1,4 +1,4 @@
-"""CamVid: the published schedules on a machine with a GPU, or what an equal time on a CPU comes to.
+"""CamVid: the published schedules on a GPU, or equal training time on a CPU.
 
     python -m tests.benchmarks.camvid_table full DATA OUTPUT [key=value ...]
     python -m tests.benchmarks.camvid_table short DATA OUTPUT [network ...]
@@ -71,7 +71,7 @@ COLUMNS = ("mIoU", "pixel_accuracy", "mean_accuracy")
 
 
 def full(data: Path, words: list[str]) -> None:
-    """A row for each recipe: published figure, ours, minutes of the clock; the whole table for the page of results."""
+    """Measure a row for each recipe: published metrics, ours, and minutes; append the table to the results page."""
     card = ["camvid", f"data.root={data}", *words]
     rows = []
     for recipe, published in FULL.items():
@@ -88,7 +88,7 @@ def full(data: Path, words: list[str]) -> None:
 
 
 def short(data: Path, chosen: list[str]) -> None:
-    """A row for each network: epochs, ours, minutes of the processor."""
+    """Return a row for each network: epochs, metrics and CPU minutes."""
     rows = []
     for name in chosen or SHORT:
         model, epochs = SHORT[name]
@@ -101,7 +101,7 @@ def short(data: Path, chosen: list[str]) -> None:
 
 
 def percent(metrics: dict[str, float]) -> list[str]:
-    """The columns' metrics."""
+    """Return the metrics of the columns."""
     return [f"{100 * metrics[name]:.1f}" for name in COLUMNS]
 
 

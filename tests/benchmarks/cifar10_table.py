@@ -1,4 +1,4 @@
-"""The CIFAR-10 networks by their papers' whole schedules, beside the published errors; for a machine with a GPU.
+"""CIFAR-10: the complete published schedules and errors; needs a GPU.
 
     python -m tests.benchmarks.cifar10_table DATA OUTPUT [key=value ...]
 
@@ -17,7 +17,7 @@ PUBLISHED = {"resnet20_cifar10": 8.75, "resnet110_cifar10": 6.43, "densenet_bc_1
 
 
 def line(recipe: str, words: list[str]) -> str:
-    """A row of the table."""
+    """Return a row of the table."""
     metrics, minutes, _ = fit_and_test(recipe, words)
     return f"| {recipe} | {PUBLISHED[recipe]:.2f} | {100 * (1 - metrics['top1']):.2f} | {minutes:.0f} |"
 

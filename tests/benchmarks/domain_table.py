@@ -1,4 +1,4 @@
-"""Distance of real sets to ImageNet's domain: source of the bound in visionkit/engine/transfer_statistics.py.
+"""Domain distance of real datasets to ImageNet: source of the threshold in visionkit/engine/transfer_statistics.py.
 
     python tests/benchmarks/domain_table.py DATA WEIGHTS
 
@@ -55,7 +55,7 @@ class Images(NoSemanticMasks):
 
 
 def table(data: Path, weights: Path) -> Iterator[str]:
-    """The table's lines as they become known."""
+    """Yield the lines of the table as they are measured."""
     backbone = create_backbone("timm/tf_efficientnet_lite0", weights=str(weights))
     readers = {name: Images(data / folder) for name, folder in FOLDERS.items()}
     readers["VOC 2007, made gray"] = Images(data / "voc2007-mini/JPEGImages", gray=True)

@@ -1,10 +1,10 @@
-"""ISBI 2012's membranes: U-Net in five folds by image.
+"""ISBI 2012: U-Net in five-fold cross-validation.
 
     python -m tests.benchmarks.isbi_table DATA OUTPUT [key=value ...]
 
 DATA is the folder of the card isbi_membrane. Every fold holds out six neighboring slices. Prints a markdown table of
 the metrics on them and its mean and standard deviation, and keeps it in OUTPUT/table.md. key=value words go to every
-run: those of `SMALL`, which a CPU wants, are laid under them.
+run; they take precedence over those of `SMALL`, which make the run short enough for a CPU.
 """
 
 import os
@@ -36,7 +36,7 @@ SMALL = [
 
 
 def fold_row(fold: int, words: list[str]) -> tuple[list[float], float]:
-    """Metrics of the slices that a fold holds out, in percent, and the processor's minutes of its training."""
+    """Return the metrics of the held-out slices of a fold in percent, and the CPU minutes of its training."""
     split = [f"data.splits.{name}.fold={fold}" for name in ("train", "val")]
     metrics, _, minutes = fit_and_test("unet", [*words, *split])
     return [100 * metrics[name] for name in COLUMNS], minutes

@@ -1,4 +1,4 @@
-"""What the table scripts share: a recipe trained and tested through the command line, and what came of it."""
+"""Functions that the table scripts share: train and test a recipe through the command line, and read the results."""
 
 import json
 import resource
@@ -13,7 +13,7 @@ from visionkit.metrics.results import MetricResults
 
 
 def fit_and_test(recipe: str, words: list[str], checkpoint: str = "last") -> tuple[dict[str, Any], float, float]:
-    """Train, test, and say what came of it.
+    """Train and test a recipe, and return the results.
 
     Args:
         recipe: name of a shipped recipe, or path of one.
@@ -35,19 +35,19 @@ def fit_and_test(recipe: str, words: list[str], checkpoint: str = "last") -> tup
 
 
 def last_run(recipe: str) -> Path:
-    """The folder of a recipe's newest run."""
+    """Return the folder of the newest run of a recipe."""
     return max(Path("runs", Path(recipe).stem).iterdir(), key=lambda path: int(path.name))
 
 
 def show(head: list[str], rows: list[list[str]]) -> None:
-    """Print a markdown table as far as it is, and keep it in table.md."""
+    """Print the rows so far as a Markdown table, and write it to table.md."""
     lines = ["| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *rows)]
     Path("table.md").write_text("\n".join(lines) + "\n")
     print("\n".join(lines), flush=True)
 
 
 def fill(head: list[str], names: Iterable[str], chosen: list[str], measure: Callable[[str], list[str]]) -> None:
-    """Measure what is chosen, or everything, and show the table after each row.
+    """Measure the selected rows, or all, and show the table after each row.
 
     The folder "rows" keeps what is measured: a command that was stopped goes on when it is repeated, and two may fill
     one table side by side.
@@ -61,7 +61,7 @@ def fill(head: list[str], names: Iterable[str], chosen: list[str], measure: Call
 
 
 def processor_seconds() -> float:
-    """Seconds of a core, of this process and those of its loader processes that have ended."""
+    """Return the CPU seconds of this process and of its finished loader processes."""
     kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
     usage = [resource.getrusage(kind) for kind in kinds]
     return sum(part.ru_utime + part.ru_stime for part in usage)

@@ -1,10 +1,10 @@
-"""Shapes: every detector's published recipe as it runs without a card, on one core.
+"""Shapes: the published recipe of every detector without a data card, on one core.
 
     python -m tests.benchmarks.shapes_table OUTPUT [recipe ...] [key=value ...]
 
-Prints a markdown table of the metrics on the test images and of the minutes of a core, and keeps it in
-OUTPUT/table.md. What OUTPUT/rows has is not measured again. key=value words go to every run. Backbones begin with
-ImageNet weights where they are at hand or can be fetched, else with random values.
+Prints a Markdown table of the metrics on the test images and of the CPU minutes, and writes it to OUTPUT/table.md.
+Rows in OUTPUT/rows are not measured again. key=value words go to every run. Backbones have ImageNet weights if these
+are on disk or can be downloaded, otherwise they are randomly initialized.
 """
 
 import os
@@ -24,13 +24,13 @@ WORDS = [
 
 
 def published_detectors() -> list[str]:
-    """Names of the detectors' recipes but for those that are ours for a computer without a GPU."""
+    """Return the names of the published detector recipes, without those for machines without a GPU."""
     recipes = [path for path in sorted(RECIPES.glob("*.yaml")) if "without_gpu" not in path.read_text()]
     return [path.stem for path in recipes if compose([str(path)]).values["task"] == "detection"]
 
 
 def row(recipe: str, words: list[str]) -> list[str]:
-    """The table's line of one recipe."""
+    """Return the table row of one recipe."""
     metrics, _, minutes = fit_and_test(recipe, words)
     return [recipe, f"{minutes:.1f}", f"{metrics['AP50']:.3f}", f"{metrics['AP']:.3f}"]
 

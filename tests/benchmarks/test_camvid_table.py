@@ -1,4 +1,4 @@
-"""The words that the CamVid table gives to its runs, without running them."""
+"""The overrides that the CamVid table gives to its runs, without running them."""
 
 import pytest
 
@@ -10,7 +10,7 @@ from visionkit.cli.config.schema import check
 
 @pytest.fixture
 def runs(tmp_path, monkeypatch):
-    """What would have been trained: recipe and composed values; each run leaves an empty best.ckpt."""
+    """Record recipe and composed values instead of training; each run writes an empty best.ckpt."""
     monkeypatch.chdir(tmp_path)
     composed = []
 

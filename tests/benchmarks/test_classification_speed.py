@@ -1,6 +1,6 @@
-"""Training step and inference of classifiers through the task beside torchvision's networks in a loop by hand.
+"""Speed of training step and inference of classifiers, compared with torchvision in a plain loop.
 
-On a CPU seconds are those of one core, which other work on the machine disturbs less than the clock.
+On a CPU, CPU seconds of one core are measured, because other processes disturb them less than wall time.
 
 Run by hand: pytest -m benchmark -s tests/benchmarks/test_classification_speed.py
 """
@@ -40,7 +40,7 @@ def one_thread():
 
 
 def by_task(name, **runtime):
-    """A training step and an inference of ours."""
+    """Return functions for our training step and inference."""
     torch.manual_seed(0)
     network = create_model("classifier", create_backbone(name, weights="none"), CLASSES)
     names = [f"class {label}" for label in range(CLASSES)]
@@ -68,7 +68,7 @@ def by_task(name, **runtime):
 
 
 def by_hand(name):
-    """The same of torchvision's, as one would write it down."""
+    """Return the same functions for torchvision in a plain loop."""
     torch.manual_seed(0)
     network = torchvision.models.get_model(name, weights=None).to(DEVICE, memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(network.parameters(), lr=1e-3, momentum=0.9)
@@ -95,7 +95,7 @@ def by_hand(name):
 
 
 def set_mode(module, training):
-    """Once, as trainers do: a walk through all modules for each batch would be timed with it."""
+    """Set the mode once, as trainers do; setting it for each batch would be part of the measured time."""
     if module.training != training:
         module.train(training)
 
@@ -110,7 +110,7 @@ def seconds(run, images, labels):
 
 
 def compared(ours, theirs):
-    """Median seconds of both, and the median of their ratio, from rounds in which they take turns."""
+    """Return the median seconds of both and the median of their ratio, from alternating rounds."""
     generator = torch.Generator().manual_seed(0)
     images = list(torch.randint(0, 256, (IMAGES, 3, SIDE, SIDE), dtype=torch.uint8, generator=generator).to(DEVICE))
     labels = list(range(IMAGES))

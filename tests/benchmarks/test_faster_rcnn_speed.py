@@ -1,4 +1,4 @@
-"""Training step of visionkit's Faster R-CNN beside torchvision's own, interleaved in one process.
+"""Speed of a training step of Faster R-CNN, compared with torchvision, interleaved in one process.
 
 Run by hand on an idle machine: pytest -m benchmark -s tests/benchmarks/test_faster_rcnn_speed.py
 """

@@ -1,7 +1,7 @@
-"""Time and memory of FC-DenseNet's training beside a plain loop that joins all maps for every layer.
+"""Time and memory of FC-DenseNet training, compared with a loop that concatenates all maps for every layer.
 
-The time is that of the CPU, which other work on the machine disturbs less. Who allocates first has the slower memory,
-so both orders of building the networks have their rounds.
+CPU time is measured, because other processes disturb it less. The network that is built first gets slower memory, so
+both orders are measured.
 
 Run by hand on an idle machine: pytest -m benchmark -o addopts="" -s tests/benchmarks/test_fc_densenet_speed.py
 """
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.benchmark
 
 
 def training_step(form, layout=torch.channels_last):
-    """A function of images and labels that trains once."""
+    """Return a function of images and labels that runs one training step."""
     torch.manual_seed(0)
     spare = form == "recomputing"
     backbone = create_backbone(NAME, weights="none", memory_efficient=spare)
@@ -62,7 +62,7 @@ def seconds(step, images, labels):
 
 
 def times(forms, layout, number, side):
-    """Seconds of each form, one row for each round; the networks are built in the order of the forms."""
+    """Return the seconds of each form, one row per round; the networks are built in the order of the forms."""
     steps, given = {form: training_step(form, layout) for form in forms}, batch(number, side, layout)
     rows = []
     for round_number in range(WARM_UP + ROUNDS):
@@ -100,7 +100,7 @@ def test_recomputing_takes_less_memory(capsys):
 
 
 def own_peak(form):
-    """GiB of memory that one training step adds to what the process holds before it."""
+    """Return the GiB of memory that one training step adds to the process."""
     step, given = training_step(form), batch(*FOR_MEMORY)
     before = highest()
     step(*given)
@@ -108,7 +108,7 @@ def own_peak(form):
 
 
 def highest():
-    """GiB that the process has held at the most; getrusage would begin with what the parent process has held."""
+    """Return the peak GiB of the process; getrusage would start at the peak of the parent process."""
     (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
     return int(line.split()[1]) / 2**20
 

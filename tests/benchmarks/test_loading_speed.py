@@ -1,4 +1,4 @@
-"""Decode, random resized crop to 224 and flip, beside plain torchvision pipelines, interleaved in one process.
+"""Speed of decode, random resized crop to 224 and flip, compared with torchvision, interleaved in one process.
 
 Run by hand on an idle machine: pytest -m benchmark -s tests/benchmarks/test_loading_speed.py
 """
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.benchmark
 
 @pytest.fixture
 def folder(tmp_path):
-    """JPEGs as large as ImageNet's are on average, with a camera's noise, in two classes."""
+    """JPEG files of ImageNet's average size with camera noise, in two classes."""
     random, shapes = np.random.default_rng(0), Shapes(split="train", count=IMAGES, size=WIDTH)
     for index in range(IMAGES):
         clean = shapes[index].image[:HEIGHT].astype(float)
@@ -40,7 +40,7 @@ def folder(tmp_path):
 
 @pytest.fixture
 def one_thread():
-    """As in a loader's worker."""
+    """Set one thread, as in a loader worker."""
     before = torch.get_num_threads(), cv2.getNumThreads()
     torch.set_num_threads(1)
     cv2.setNumThreads(0)

@@ -1,4 +1,4 @@
-"""Seconds that the kinds of NMS take, beside torchvision's batched_nms.
+"""Speed of the kinds of NMS, compared with torchvision's batched_nms.
 
 Run by hand on an idle machine: pytest -m benchmark -s tests/benchmarks/test_nms_speed.py
 """

@@ -1,4 +1,4 @@
-"""Training step and inference of visionkit's one-stage detectors beside torchvision's own, interleaved in one process.
+"""Speed of training step and inference of one-stage detectors, compared with torchvision, interleaved in one process.
 
 Run by hand on an idle machine: pytest -m benchmark -s tests/benchmarks/test_one_stage_speed.py
 """

@@ -1,4 +1,4 @@
-"""What it saves to label all pixels of an image at once, beside the loop over patches.
+"""Speed of the patch classifier's dense form, compared with the loop over patches.
 
 Run by hand on an idle machine: pytest -m benchmark -s tests/benchmarks/test_patch_classifier_speed.py
 """

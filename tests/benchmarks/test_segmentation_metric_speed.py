@@ -1,7 +1,7 @@
-"""Share of a validation step of segmentation that the metrics take.
+"""Share of the metrics in the time of a segmentation validation step.
 
 Run by hand: pytest -m benchmark -o addopts="" -s tests/benchmarks/test_segmentation_metric_speed.py
-Processor time of one thread, so that other work on the machine does not show.
+CPU time of one thread is measured, because other processes disturb it less.
 """
 
 import statistics
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.benchmark
 
 
 class SmallUNet(nn.Module):
-    """A U-Net of two halvings and a quarter of the paper's widths: the cheaper the network, the larger the share."""
+    """Return a U-Net with two downsampling steps and a quarter of the paper's widths, where the share is large."""
 
     def __init__(self, widths=(16, 32, 64)):
         super().__init__()

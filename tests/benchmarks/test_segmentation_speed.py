@@ -1,13 +1,11 @@
-"""U-Net on ResNet-34 beside the same network of segmentation_models.pytorch, interleaved in one process.
+"""Speed of U-Net on ResNet-34, compared with segmentation_models.pytorch, interleaved in one process.
 
-The backbone is timm's, which has the map of stride 2 that the peer joins and torchvision's stages lack; the peer's
-last layer is made a 1x1 convolution like ours. Given the same values the two say the same, which is checked before
-they are timed. The task lays out networks and images channels-last; the peer is timed as it comes and
-channels-last. Then the two run the same kernels on the same shapes, and who allocates first has the slower memory
-(pages that the system hands out anew at each step): so every order of building them has its rounds. The time is that
-of one core, which other work on the machine disturbs less.
+The backbone is timm's, which has the map of stride 2 that smp's U-Net uses. The last layer of smp's network is
+replaced by a 1x1 convolution like ours. Equal outputs with equal weights are checked before the measurement. The task
+uses channels-last; smp is measured in its default layout and in channels-last. The network that is built first gets
+slower memory, so every order is measured. CPU time of one core is measured, because other processes disturb it less.
 
-RequiredAnnotation `pip install segmentation-models-pytorch`; run by hand on an idle machine:
+Needs `pip install segmentation-models-pytorch`; run by hand on an idle machine:
 pytest -m benchmark -o addopts="" -s tests/benchmarks/test_segmentation_speed.py
 """
 
@@ -46,11 +44,11 @@ FORMS = {
     "peer": (peers_unet, torch.contiguous_format),
     "peer channels-last": (peers_unet, torch.channels_last),
 }
-"""How each is built and laid out."""
+"""Function that builds each network, and its memory layout."""
 
 
 def give_values(ours, theirs):
-    """Load the peer's values: its layers follow each other as ours do, but it joins the skip behind what comes up."""
+    """Load smp's weights into ours: the order of layers is the same, but smp concatenates the skip last."""
     state = dict(zip(ours.state_dict(), theirs.state_dict().values(), strict=True))
     for number, up in enumerate(ours.ups):
         name = f"ups.{number}.convs.0.weight"
@@ -78,7 +76,7 @@ def seconds(run, *given):
 
 
 def times(run, names):
-    """Seconds of each network, one row for each round; the networks are built in the order of their names."""
+    """Return the seconds of each network, one row per round; the networks are built in the order of their names."""
     images, labels = torch.randn(IMAGES, 3, SIDE, SIDE), torch.randint(0, CLASSES, (IMAGES, SIDE, SIDE))
     networks = {}
     for name in names:

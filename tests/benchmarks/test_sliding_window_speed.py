@@ -1,4 +1,4 @@
-"""What it saves to classify all windows of an image at once, beside the loop over windows.
+"""Speed of the sliding window's dense form, compared with the loop over windows.
 
 Run by hand on an idle machine: pytest -m benchmark -o addopts="" -s tests/benchmarks/test_sliding_window_speed.py
 """
@@ -26,7 +26,7 @@ def seconds_of_a_core(net, image):
 
 
 def test_the_dense_form_is_twenty_times_as_fast(capsys):
-    """The network of recipes/sliding_window_vgg11.yaml on an image of VOC's size, predictions and all."""
+    """The network of recipes/sliding_window_vgg11.yaml on an image of VOC's size, including postprocessing."""
     torch.manual_seed(0)
     backbone = create_backbone("vgg11", weights="none", out_stages=["s16"])
     net = create_model(

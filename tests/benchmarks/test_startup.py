@@ -1,4 +1,4 @@
-"""What the command line costs before anything is done: against an interpreter that does nothing."""
+"""Start-up time of the command line, compared with an empty interpreter."""
 
 import os
 import resource
@@ -30,7 +30,7 @@ MISTYPED = ["fit", "faster_rcnn_resnet50", "sede=1"]
 
 
 def seconds(words, folder=REPOSITORY):
-    """What a core spends, whatever else goes on; `folder` holds the package."""
+    """Return the CPU seconds of a command; `folder` contains the package."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     environment = {**os.environ, "PYTHONPATH": str(folder)}
     subprocess.run([sys.executable, *words], cwd=folder, env=environment, capture_output=True, check=False)
@@ -79,7 +79,7 @@ def test_many_more_models_cost_next_to_nothing(words, tmp_path, capsys):
 
 @pytest.mark.benchmark
 def test_loading_and_predicting_cost_little_more_than_torchvision(tmp_path, capsys):
-    """The checkpoint is a small one, so that start-up is measured and not the network."""
+    """The checkpoint is small, so that start-up time dominates."""
     checkpoint, image = tmp_path / "best.ckpt", tmp_path / "image.png"
     task = small_classification(["cat", "dog"])
     trainer = small_trainer()

@@ -1,4 +1,4 @@
-"""What pretrained weights are worth to a classifier with few images: head only, fine-tuned, from scratch.
+"""Accuracy of a classifier with few images: head only, fine-tuned, from scratch.
 
     python tests/benchmarks/transfer_table.py DATA WEIGHTS OUTPUT [SEEDS] [test|val] [WAY ...]
 
@@ -49,14 +49,14 @@ WAYS = {
 
 
 def cifar(root: Path, split: str) -> Iterator[tuple[str, Image.Image]]:
-    """Images of CIFAR-10 with their class; those to validate on are the last of the training set."""
+    """Images of CIFAR-10 with their classes; the last training images are the validation split."""
     reader = ArrayDataset(root / "cifar10", f"{'test' if split == 'test' else 'train'}_jpeg.npz")
     for index in range(len(reader))[:: -1 if split == "val" else 1]:
         yield reader.class_names[int(reader.labels[index])], Image.fromarray(reader[index].image)
 
 
 def cells(root: Path, split: str) -> Iterator[tuple[str, Image.Image]]:
-    """The boxes of the blood cells, cut out."""
+    """Return the crops of the boxes of blood cells."""
     reader = Voc(root / "bccd", split)
     for index in np.random.default_rng(0).permutation(len(reader)):
         sample = reader[int(index)]
@@ -77,7 +77,7 @@ def write_subset(source: Iterator[tuple[str, Image.Image]], folder: Path, per_cl
 
 
 def top1(words: list[str], seed: int) -> float:
-    """Train, test and return the share of right images."""
+    """Train, test and return the accuracy."""
     recipe, *rest = words
     assert main(["fit", recipe, *rest, f"seed={seed}"]) == 0
     run = max(Path("runs", recipe).iterdir(), key=lambda path: int(path.name))
@@ -86,7 +86,7 @@ def top1(words: list[str], seed: int) -> float:
 
 
 def table(data: Path, weights: Path, seeds: int, split: str, ways: Sequence[str]) -> Iterator[str]:
-    """The table's lines as they become known."""
+    """Yield the lines of the table as they are measured."""
     yield "| images | " + " | ".join(ways) + " |"
     yield "|---" * (len(ways) + 1) + "|"
     for name, source, classes in (("CIFAR-10", cifar, 10), ("blood cells", cells, 3)):

@@ -1,4 +1,4 @@
-"""A set of two classes whose masks hold 0 and 255, and its mistakes, through the command line."""
+"""A dataset of two classes with mask values 0 and 255, and mistakes in its card, through the command line."""
 
 import json
 
@@ -30,7 +30,7 @@ IMAGES, SIDE = 8, 32
 
 @pytest.fixture
 def here(tmp_path, monkeypatch):
-    """A folder with the recipe and images that are bright where their mask says 255."""
+    """A folder with the recipe, and images that are bright where the mask is 255."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.yaml").write_text(RECIPE)
     for name in ("images", "masks"):

@@ -31,7 +31,7 @@ IMAGES = 5
 
 
 def fit(folder, *words):
-    """Train in `folder`; the path of the checkpoint."""
+    """Train in `folder`, and return the path of the checkpoint."""
     (folder / "mine.yaml").write_text(RECIPE)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
@@ -65,7 +65,7 @@ def predicted(checkpoint, images, folder):
 
 
 def agree(found, rows):
-    """Whether `predict` says of each image what `test` says."""
+    """Return whether `predict` and `test` agree on each image."""
     for entry, row in zip(found, rows, strict=True):
         names, scores = zip(*[(printed["name"], printed["score"]) for printed in entry["classes"][:5]], strict=True)
         assert list(names) == row["classes"]

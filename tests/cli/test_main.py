@@ -1,4 +1,4 @@
-"""The command as a user meets it: quick answers, short errors, and one whole round of its verbs."""
+"""The command line: fast help, short errors, and one round of all commands."""
 
 import json
 import subprocess
@@ -199,7 +199,7 @@ WORK = {
 
 @pytest.fixture
 def calls(monkeypatch):
-    """Replaces the functions that do the work of the commands, and keeps what they are called with."""
+    """Replace the functions that run the commands, and record their arguments."""
     calls = []
     for name, function in WORK.items():
         monkeypatch.setattr(function, lambda *given, work=name, **named: calls.append((work, given, named)))

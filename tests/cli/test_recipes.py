@@ -54,7 +54,7 @@ def trained(path):
 
 @pytest.fixture
 def emptied(tmp_path):
-    """A folder that is emptied at once: the checkpoints of all recipes together would fill a disk."""
+    """A folder that is emptied after each test, because the checkpoints of all recipes would fill the disk."""
     yield tmp_path
     shutil.rmtree(tmp_path)
 

@@ -1,4 +1,4 @@
-"""Transfer through the command line: from task to task, head only, stage by stage."""
+"""Transfer learning through the command line: between tasks, head only, stage by stage."""
 
 import pytest
 import torch
@@ -54,7 +54,7 @@ PREFIX = "pipeline.network.backbone."
 
 
 def fit(task, folder, *words):
-    """Train in `folder`; the path of the last checkpoint."""
+    """Train in `folder`, and return the path of the last checkpoint."""
     folder.mkdir(exist_ok=True)
     (folder / "mine.yaml").write_text(RECIPES[task])
     with pytest.MonkeyPatch.context() as patch:
@@ -70,7 +70,7 @@ def of_backbone(path):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """A checkpoint of each task; two steps are too few for a segmenter's running statistics to be of use."""
+    """A checkpoint of each task; after two steps the running statistics of a segmentation model are not useful."""
     return {task: fit(task, tmp_path_factory.mktemp("source") / task) for task in RECIPES}
 
 

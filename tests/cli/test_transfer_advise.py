@@ -1,4 +1,4 @@
-"""`visionkit transfer advise`: which case a card is, and lines that run as they are printed."""
+"""`visionkit transfer advise`: the case of a card, and printed commands that run."""
 
 import shlex
 
@@ -14,7 +14,7 @@ from visionkit.engine import transfer_statistics
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
-    """A folder of weights that stand for ImageNet's: half a gigabyte, so written once."""
+    """A folder of weights in place of ImageNet's, written once because it has half a gigabyte."""
     folder = tmp_path_factory.mktemp("weights")
     for name in ("resnet18", "vgg11"):
         network = torchvision.models.get_model(name, weights=None, **({"init_weights": False} if "vgg" in name else {}))
@@ -24,7 +24,7 @@ def weights(tmp_path_factory):
 
 @pytest.fixture
 def desk(weights, tmp_path, monkeypatch):
-    """A folder of images in two classes, their card, and where the weights are."""
+    """A folder of images in two classes, their card, and the folder of weights."""
     draw = np.random.default_rng(0)
     for index in range(6):
         folder = tmp_path / "photos" / "ab"[index % 2]

@@ -1,4 +1,4 @@
-"""The shipped cards of classification and segmentation, on small sets that lie on disk as their authors' do."""
+"""The shipped cards of classification and segmentation, on small datasets in the published file layout."""
 
 import gzip
 import re

@@ -87,7 +87,7 @@ def test_balanced_needs_one_class_a_image(labels):
 
 
 def test_lightning_leaves_the_samplers_in_place():
-    """Its trainer would otherwise put its own in, which pads by repeating, and which draws no class equally."""
+    """Otherwise the trainer replaces it by its own sampler, which repeats images and does not balance classes."""
     trainer = pl.Trainer(accelerator="cpu", devices=2, strategy="ddp", logger=False, enable_checkpointing=False)
     replaces = trainer._data_connector._requires_distributed_sampler
     assert replaces(DataLoader(range(3)))

@@ -1,4 +1,4 @@
-"""A head trained on kept features, through `visionkit fit`."""
+"""A head trained on cached features, through `visionkit fit`."""
 
 import logging
 import re
@@ -81,7 +81,7 @@ def recount(computed):
 
 @pytest.mark.parametrize("backbone", ["resnet18", "lenet5"])
 def test_a_run_on_kept_features_gives_the_same_weights(backbone, folder, computed):
-    """One head averages the feature map, so that its mean is kept; the other uses every cell."""
+    """One head averages the feature map, so that its mean is cached; the other uses every cell."""
     torch.save(create_backbone(backbone, weights="none").state_dict(), "net.pth")
     words = [f"model.backbone={backbone}"]
     plain = fit(*words)

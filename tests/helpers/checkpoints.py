@@ -1,4 +1,4 @@
-"""Files of weights, and whether two layers have the same values."""
+"""Files of weights, and a comparison of the weights of two layers."""
 
 import torch
 

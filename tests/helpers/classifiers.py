@@ -1,4 +1,4 @@
-"""Small ways to build what the tests of the classifier look at."""
+"""Builders for the tests of the classifier."""
 
 import torch
 
@@ -11,13 +11,13 @@ def classifier(name, num_classes=5, **options):
 
 
 def without_values(name, num_classes, **options):
-    """The structure alone, for networks that are too large to fill."""
+    """Build a network on the meta device, without memory for its weights."""
     with torch.device("meta"):
         return classifier(name, num_classes, **options)
 
 
 def randomized(network):
-    """Statistics and affine of the norms, too, differ from their start, so that no test can pass without them."""
+    """Change statistics and affine parameters of the norms from their initial values, so that tests depend on them."""
     for value in network.state_dict().values():
         if value.ndim == 1 and value.is_floating_point():
             value.uniform_(0.5, 1.5)

@@ -37,7 +37,7 @@ def random_case(seed, classes, images=14, difficult=False):
 
 
 def random_boxes(random, count):
-    """Integer boxes, as images have them; overlaps that lie exactly on a threshold then occur."""
+    """Return integer boxes, so that IoUs equal to a threshold occur."""
     corner = random.integers(0, 400, (count, 2))
     return np.concatenate([corner, corner + random.integers(5, 150, (count, 2))], axis=1).astype(np.float64)
 

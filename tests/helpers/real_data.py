@@ -1,4 +1,4 @@
-"""Where the real datasets lie: `$VISIONKIT_DATA`, or `shared/data` beside the checkout."""
+"""Folder of the real datasets: `$VISIONKIT_DATA`, or `shared/data` beside the checkout."""
 
 import os
 from pathlib import Path
@@ -9,7 +9,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def real_data(name: str) -> Path:
-    """Folder of the dataset `name`; skips the calling test where it does not exist."""
+    """Return the folder of the dataset `name`; skip the calling test if it does not exist."""
     roots = [os.environ.get("VISIONKIT_DATA"), REPOSITORY.parent / "shared" / "data", REPOSITORY / "shared" / "data"]
     for root in filter(None, roots):
         folder = Path(root) / name

@@ -1,4 +1,4 @@
-"""What every segmentation network must do."""
+"""Checks of every segmentation network."""
 
 import json
 
@@ -12,7 +12,7 @@ SIZES = [(64, 32), (37, 61), (7, 5), (1, 1)]
 
 
 def rebuilt(net):
-    """The network that its spec describes, through JSON, with its values."""
+    """Return the network rebuilt from its spec through JSON, with the same weights."""
     spec = json.loads(json.dumps(net.spec))
     assert spec.pop("weights", None) is None
     again = create_model(spec.pop("name"), create_backbone(**spec.pop("backbone")), **spec)
@@ -21,7 +21,7 @@ def rebuilt(net):
 
 
 def check_sizes(net):
-    """Logits as large as the image, whatever its size."""
+    """Assert that the logits have the size of the image."""
     net.eval()
     with torch.no_grad():
         for size in SIZES:
@@ -31,7 +31,7 @@ def check_sizes(net):
 
 
 def check_spec(net):
-    """The spec gives a network of the same values and the same answers."""
+    """Assert that the spec rebuilds a network with the same weights and outputs."""
     again, x = rebuilt(net).eval(), torch.randn(1, 3, 33, 40)
     assert again.spec == net.spec
     with torch.no_grad():
@@ -39,7 +39,7 @@ def check_spec(net):
 
 
 def halves(size=32):
-    """Two images of noise whose class the brightness tells, left and right, and their classes."""
+    """Return two noise images whose classes, left and right, depend on the brightness, and the classes."""
     x = torch.randn(2, 3, size, size) * 0.3
     classes = torch.zeros(2, size, size, dtype=torch.long)
     classes[0, :, : size // 2] = 1
@@ -48,7 +48,7 @@ def halves(size=32):
 
 
 def check_learning(net, steps=25, lr=3e-3, accuracy=0.95, size=32):
-    """Every parameter gets a gradient, and one batch is learned by heart."""
+    """Assert that every parameter gets a gradient, and that the network overfits one batch."""
     torch.manual_seed(0)
     x, classes = halves(size)
     optimizer = torch.optim.Adam(net.train().parameters(), lr=lr)

@@ -23,7 +23,7 @@ def small_images(train=8, val=6, **options):
 
 
 def small_network(classes, backbone="cifar_resnet20", **options):
-    """A classifier with random values."""
+    """Return a randomly initialized classifier."""
     torch.manual_seed(0)
     return create_model("classifier", create_backbone(backbone, weights="none"), classes, **options)
 

@@ -19,7 +19,7 @@ def small_data(train=4, val=3, **options):
 
 
 def small_task(class_names, **options):
-    """Faster R-CNN on a random ResNet-18."""
+    """Return Faster R-CNN on a randomly initialized ResNet-18."""
     network = create_model(
         "faster_rcnn",
         create_backbone("resnet18", weights="none"),

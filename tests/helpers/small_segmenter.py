@@ -11,7 +11,7 @@ SIDE = 32
 
 
 class SmallSegmenter(SegmentationModel):
-    """Three convolutions with a map of the image's own size; no entry of the registry."""
+    """Three convolutions without stride; not registered."""
 
     def __init__(self, classes, width=16):
         super().__init__()
@@ -26,7 +26,7 @@ class SmallSegmenter(SegmentationModel):
 
 
 class ColorSegmenter(SegmentationModel):
-    """Each pixel's class from its own color: red, green or blue. Any way of cutting an image gives the same."""
+    """Class of each pixel from its own color, so that crops and tiles give the same result."""
 
     def __init__(self):
         super().__init__()

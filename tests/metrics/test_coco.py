@@ -227,7 +227,7 @@ def test_low_precision_predictions_are_accepted():
 
 
 def test_masks_and_boxes_are_both_scored():
-    """The box is right, the mask is that of another place."""
+    """The box is correct, the mask is elsewhere."""
     size, box = (20, 20), torch.tensor([[2.0, 2, 10, 10]])
     plane = np.zeros((*size, 2), np.uint8, order="F")
     plane[2:10, 2:10, 0] = 1

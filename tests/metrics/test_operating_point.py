@@ -19,7 +19,7 @@ def overlap(a, b):
 
 
 def counts_at(threshold, predictions, targets, label):
-    """True positives, counted boxes and objects of one class, without the boxes below the threshold."""
+    """Return true positives, counted boxes and objects of one class, for boxes above the threshold."""
     hits = taken = objects = 0
     for prediction, target in zip(predictions, targets, strict=True):
         there = list(zip(*(target[k].tolist() for k in ("boxes", "labels", "crowd")), strict=True))

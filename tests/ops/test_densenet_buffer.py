@@ -1,4 +1,4 @@
-"""The buffered layers of a dense block beside the plain loop that joins all maps for every layer."""
+"""Buffered layers of a dense block compared with a loop that concatenates all maps for every layer."""
 
 import pytest
 import torch

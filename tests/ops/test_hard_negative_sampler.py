@@ -1,4 +1,4 @@
-"""Which boxes enter the loss: the rules by counts, and the hardest beside a plain sort."""
+"""Sampling of boxes for the loss: counts, and the hardest boxes compared with a plain sort."""
 
 import torch
 from hypothesis import given, settings

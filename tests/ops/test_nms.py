@@ -17,7 +17,7 @@ THRESHOLD = 0.0613
 
 
 def slow_hard(found, options, one_group):
-    """Greedy NMS as the textbooks write it."""
+    """Return the result of greedy NMS in a plain loop."""
     boxes, labels = found.boxes.tolist(), found.labels.tolist()
     kept = []
     for index in found.scores.sort(descending=True, stable=True).indices.tolist():
@@ -28,7 +28,7 @@ def slow_hard(found, options, one_group):
 
 
 def slow_soft(found, options, share):
-    """Bodla et al. 2017, figure 2: each class for itself, box by box."""
+    """Return soft-NMS of Bodla et al. 2017, figure 2, per class and box by box."""
     boxes, labels = found.boxes.tolist(), found.labels.tolist()
     kept = []
     for label in set(labels):

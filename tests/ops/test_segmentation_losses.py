@@ -17,7 +17,7 @@ def pixels(seed=0, images=2, classes=3, side=6, void=0.2):
 
 
 def slow(logits, truth):
-    """-log p, class and image of each pixel that counts."""
+    """Return -log p, class and image of each pixel that is not ignored."""
     rows = []
     for image in range(len(truth)):
         for row in range(truth.shape[1]):
@@ -37,7 +37,7 @@ def test_cross_entropy_is_the_weighted_mean_over_pixels_that_count(weights):
     assert found.item() == pytest.approx(sum(v * w for v, w in rows) / sum(w for _, w in rows), rel=1e-5)
 
 
-def test_focal_looks_at_what_is_wrong():
+def test_focal_weights_wrong_pixels_more():
     logits, truth = pixels()
     rows = slow(logits, truth)
     expected = sum((1 - math.exp(-value)) ** 2 * value for value, _, _ in rows) / len(rows)

@@ -31,7 +31,7 @@ def test_blended_tiles_equal_the_whole_where_a_pixel_sees_itself_alone(height, w
 
 
 def test_seams_are_smooth():
-    """Two tiles that disagree: from the one's answer to the other's in steps no larger than the ramp's."""
+    """Two tiles that disagree: the blend changes from one to the other in steps no larger than those of the ramp."""
     tile, overlap = 40, 16
     answer = lambda row: (torch.full((1, place.height, place.width), float(place.left > 0)) for place in row)  # noqa: E731
     (strip,) = blended_strips(tile, 64, tile, overlap, answer)

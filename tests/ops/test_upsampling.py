@@ -1,4 +1,4 @@
-"""The layers that enlarge maps, beside examples computed by hand."""
+"""Upsampling layers compared with examples computed by hand."""
 
 import pytest
 import torch

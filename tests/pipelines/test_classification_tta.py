@@ -43,7 +43,7 @@ def image(height, width, seed=0):
 
 
 def seen_by(task, images):
-    """Probabilities, and how many views of which size went through the network at once."""
+    """Return the probabilities, and the number and size of the views in each forward pass."""
     shapes = []
     watch = task.backbone.register_forward_pre_hook(lambda module, x: shapes.append(tuple(x[0].shape)))
     with torch.inference_mode():
@@ -105,7 +105,7 @@ def test_dense_on_one_crop_is_the_plain_network(network):
 
 
 def test_dense_is_the_mean_of_the_logits_everywhere_and_of_the_probabilities_of_both_sides():
-    """LeNet-5 cuts its windows without padding: its dense form says what it says of every window, four pixels apart."""
+    """LeNet-5 has no padding: its dense form equals its output on every window with a stride of four pixels."""
     given = small_network(len(NAMES), "lenet5_modern")
     task = task_with(given, tta_views="dense")
     resized = transforms.resize(image(50, 70), [SHORT_SIDE], antialias=True)

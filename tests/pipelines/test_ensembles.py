@@ -71,7 +71,7 @@ def test_networks_of_other_classes_or_tasks_are_refused():
 
 
 def segmenters(**options):
-    """Two networks of other widths, one of which halves what it sees."""
+    """Two networks of different widths, one of which halves its input."""
     both = [
         small_segmentation(NAMES, SmallSegmenter(6), inference=SegmentationInferenceOptions(flip=True, **options)),
         small_segmentation(NAMES, SmallSegmenter(6, width=8), preprocess=SegmentationPreprocessOptions(scale=0.5)),
@@ -99,7 +99,7 @@ def test_segmentation_models_share_the_tiles_of_the_first():
 
 
 def detectors(**options):
-    """Two networks with other values, one of which sees larger images, and their mirror images."""
+    """Two networks with different weights, one with larger images, both with mirrored views."""
     larger = DetectionPreprocessOptions(short_side=96, long_side=200)
     torch.manual_seed(0)
     one = small_task(NAMES, inference=DetectionInferenceOptions(fusion_iou=0.4, **options))
@@ -108,7 +108,7 @@ def detectors(**options):
 
 
 def by_hand(both, image, iou=0.4):
-    """What two detectors find in an image, fused, the best hundred."""
+    """Return the fused detections of two detectors, at most one hundred."""
     with torch.inference_mode():
         found = [member([image])[0] for member in both]
     fused = fuse_boxes([Candidates(one["boxes"], one["scores"], one["labels"]) for one in found], iou)

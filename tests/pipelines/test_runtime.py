@@ -32,7 +32,7 @@ def test_the_layout_changes_no_prediction():
 
 
 def test_compiling_replaces_what_training_calls_and_keeps_the_keys(monkeypatch):
-    """torch.compile itself takes a minute: a stand-in counts what goes through it."""
+    """torch.compile takes a minute, so a replacement counts the calls."""
     passes = []
 
     def stand_in(function, *given, **named):

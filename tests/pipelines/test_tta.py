@@ -1,4 +1,4 @@
-"""Views at several scales and mirror images: boxes return to original pixels and are fused as by hand."""
+"""Views at several scales and mirrored: boxes return to original pixels and are fused as computed by hand."""
 
 import pytest
 import torch
@@ -33,7 +33,7 @@ FITS = {
 
 
 class BrightSpot(DetectionModel):
-    """Finds the bright rectangle of an image, as class 1 with a score of .8; `seen` are the sizes of its inputs."""
+    """Detects the bright rectangle of an image as class 1 with a score of 0.8; `seen` are the sizes of its inputs."""
 
     def __init__(self, only_left=False):
         super().__init__()
@@ -56,7 +56,7 @@ class BrightSpot(DetectionModel):
 
 
 class Echo(DetectionModel):
-    """Finds what it is given, if nothing in it is dark."""
+    """Returns the given detections if the input has no dark pixel."""
 
     takes_proposals = True
 
@@ -177,7 +177,7 @@ def test_views_of_a_real_network_are_fused_as_by_hand():
 
 
 class Scatter(DetectionModel):
-    """Finds three objects, which none of its looks have in common; gives four at most."""
+    """Detects three objects, different ones in every view; returns at most four."""
 
     def __init__(self):
         super().__init__()

@@ -119,7 +119,7 @@ def test_boxes_are_mapped_to_where_the_letterboxed_image_is():
 
 
 def test_an_exact_box_in_a_letterboxed_image_comes_back_within_half_a_pixel():
-    """What is seen in the pixels of the network's input, not only what was calculated (an edge of a bright block)."""
+    """Boxes agree with the pixels of the network's input (an edge of a bright block), not only with the geometry."""
     image = torch.zeros(3, 123, 211, dtype=torch.uint8)
     image[:, 30:81, 50:161] = 255
     (prepared,), (geometry,) = DetectionPreprocessing(1, 1, (0.5,) * 3, (0.5,) * 3, [160, 160], "letterbox")([image])

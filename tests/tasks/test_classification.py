@@ -35,7 +35,7 @@ def on_its_own_images(data):
 
 
 def test_sixteen_images_are_learned_to_the_last():
-    """Labels, probabilities, classes and rows belong together, or some image would stay wrong."""
+    """Labels, probabilities, classes and rows agree for every image."""
     data = on_its_own_images(small_images(train=16, batch_size=16))
     task = small_classification(data.class_names, optimizer=FAST)
     before = validated(task, data)["top1"]
@@ -216,7 +216,7 @@ def test_a_batch_predicts_as_its_images_one_by_one():
 
 
 def test_images_of_the_crops_size_are_resized_in_evaluation_alone():
-    """An augmented image of 32 x 32 is what the network trains on; a stored one is resized to 40 and cut."""
+    """The network trains on an augmented image of 32 x 32; a stored image is resized to 40 and cropped."""
     preprocessing = ClassificationPreprocessOptions(40, SIDE, [0.0] * 3, [1.0] * 3).module()
     image = torch.randint(0, 256, (3, SIDE, SIDE), dtype=torch.uint8)
     assert torch.equal(preprocessing.train()([image])[0], image / 255)

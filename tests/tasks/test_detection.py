@@ -112,7 +112,7 @@ def test_mean_and_std_come_from_the_backbone_s_weights():
 
 @pytest.mark.slow
 def test_one_image_can_be_learned_and_keeps_its_class(tmp_path):
-    """The classical trap: a detector whose labels are off by one scores perfectly and names everything wrong."""
+    """A detector whose labels are off by one in training and evaluation has perfect metrics and wrong names."""
     data = small_data(train=8, val=8)
     data.splits.options["val"] = dict(data.splits.options["train"])
     task = small_task(

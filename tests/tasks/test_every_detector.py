@@ -1,4 +1,4 @@
-"""What holds for every registered detector under its task: reloading, batches, reduced precision."""
+"""Every registered detector under its task: reloading, batches, reduced precision."""
 
 import pytest
 import torch

@@ -13,7 +13,7 @@ KINDS = [MixingOptions(mixup_alpha=0.2), MixingOptions(cutmix_alpha=1.0), BOTH]
 
 
 def one_color_each(count, side=8):
-    """Images whose value is their place in the batch."""
+    """Return images whose value is their index in the batch."""
     return torch.arange(count).float().view(-1, 1, 1, 1).expand(-1, 3, side, side).contiguous()
 
 

@@ -24,7 +24,7 @@ def image(height, width, seed=0):
 
 
 def by_color(**options):
-    """A task whose network names each pixel's strongest color."""
+    """Return a task whose network predicts each pixel's strongest color."""
     task = small_segmentation(COLORS, ColorSegmenter(), preprocess=SegmentationPreprocessOptions(**SAME))
     task.pipeline.set_inference(SegmentationInferenceOptions(**options))
     return task.eval()

@@ -1,4 +1,4 @@
-"""Images are normalized as those were that the network's values learned from."""
+"""Images are normalized with the statistics that the weights were trained with."""
 
 import logging
 
@@ -18,7 +18,7 @@ MEAN, STD = (0.5, 0.4, 0.3), (0.25, 0.125, 0.25)
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """A checkpoint of a detector that saw images normalized in a way of its own."""
+    """A checkpoint of a detector that was trained with its own normalization."""
     path = tmp_path_factory.mktemp("run") / "best.ckpt"
     task = small_task(NAMES, preprocess=DetectionPreprocessOptions(mean=list(MEAN), std=list(STD)))
     checkpoint = {"state_dict": task.state_dict()}
@@ -33,7 +33,7 @@ def fresh():
 
 @pytest.mark.parametrize("std", [1 / 255, 0.2, 1.0])
 def test_images_pass_as_preprocessing_makes_them_and_no_others(std):
-    """SSD's published values want images from -123 to 151."""
+    """SSD's published weights need images in -123 to 151."""
     task = small_task(
         NAMES, preprocess=DetectionPreprocessOptions(short_side=64, mean=[0.45] * 3, std=[std] * 3)
     ).eval()

@@ -1,4 +1,4 @@
-"""What is said of the training objects before the first step."""
+"""Log messages about the training objects before the first step."""
 
 import logging
 
@@ -62,7 +62,7 @@ def test_no_object_at_all_ends_it():
 
 @pytest.mark.parametrize("name", ["faster_rcnn", "retinanet", "ssd", "yolov2"])
 def test_objects_that_no_anchor_reaches_are_warned_of_with_their_share(name, caplog):
-    """Of four objects one is a sliver; a crowd, which teaches no anchor, does not count."""
+    """One of four objects is very thin; a crowd, which is ignored in the loss, does not count."""
     caplog.set_level(logging.INFO, "visionkit")
     network = small_task(NAMES).network if name == "faster_rcnn" else one_stage(name)
     preprocessing = DetectionPreprocessOptions(size=[128, 128], mean=[0.5] * 3, std=[0.5] * 3).module()

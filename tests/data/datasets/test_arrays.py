@@ -56,7 +56,7 @@ BAD = {
     "a label too few": ({"labels": np.array([1, 0])}, "3 images and 2 labels"),
     "labels as numbers with points": ({"labels": np.array([1.0, 0.0, 1.0])}, "array labels is float64"),
     "offsets beyond the end": ({"offsets": np.array([0, 5, 9, LENGTH + 1])}, "offsets must increase from 0"),
-    "falling offsets": ({"offsets": np.array([0, 9, 5, LENGTH])}, "offsets must increase"),
+    "decreasing offsets": ({"offsets": np.array([0, 9, 5, LENGTH])}, "offsets must increase"),
     "nothing": ({"offsets": np.array([0])}, "offsets must increase"),
     "pickled names": ({"class_names": np.array(["frog", 1], object)}, "cannot be read as an .npz file"),
     "one class": ({"class_names": np.array(["frog"]), "labels": np.zeros(3, int)}, "has 1 class"),

@@ -23,7 +23,7 @@ def test_ten_classes_in_five_batches(tmp_path, modern):
 
 
 def test_the_pickles_of_the_test_are_those_that_python_2_wrote(tmp_path):
-    """Python itself reads them as it reads the originals."""
+    """Python reads these files as it reads the original ones."""
     write_cifar10(tmp_path)
     with (tmp_path / "data_batch_1").open("rb") as file:
         content = pickle.load(file, encoding="bytes")

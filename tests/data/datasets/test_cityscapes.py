@@ -8,7 +8,7 @@ from visionkit.errors import DataError
 
 @pytest.fixture
 def root(tmp_path):
-    """An image each of two cities, with the files that lie beside a mask."""
+    """One image of each of two cities, with the files beside a mask."""
     for city in ("bonn", "ulm"):
         name = f"{city}_000000_000019"
         images, masks = tmp_path / "leftImg8bit" / "val" / city, tmp_path / "gtFine" / "val" / city

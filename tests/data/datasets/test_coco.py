@@ -13,7 +13,7 @@ from visionkit.errors import DataError
 
 @pytest.fixture
 def small(tmp_path):
-    """A function that writes a set of two 40 x 60 images, changed by the caller, and returns its root."""
+    """A function that writes a dataset of two 40 x 60 images, changed by the caller, and returns its root."""
 
     def write(change=lambda content: None, text=None):
         content = {
@@ -148,7 +148,7 @@ def test_a_size_that_differs_from_the_image_is_refused(small):
 
 
 def test_memory_does_not_grow_with_python_objects():
-    """Ten times the objects may cost ten times the arrays, but no object for each annotation."""
+    """Ten times the objects may need ten times the memory in arrays, but no Python object per annotation."""
     import gc
     import tempfile
     from pathlib import Path

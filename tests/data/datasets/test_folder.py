@@ -130,7 +130,7 @@ def test_a_missing_root_is_named(tmp_path):
 
 @pytest.fixture
 def broken(root):
-    """The same set with a cut JPEG, an empty file, and a text that calls itself an image."""
+    """The same dataset with a truncated JPEG, an empty file, and a text file named as an image."""
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     Image.fromarray(noise).save(root / "cat" / "cut.jpg")
     (root / "cat" / "cut.jpg").write_bytes((root / "cat" / "cut.jpg").read_bytes()[:900])

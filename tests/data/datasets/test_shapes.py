@@ -133,7 +133,7 @@ def _even_odd(outlines, size, finer=8):
 
 
 def test_the_data_set_stays_what_it_was():
-    """Published results refer to these very images: whoever changes the drawing has to measure them anew."""
+    """Published results refer to these images: a change of the renderer invalidates them."""
     shapes = Shapes(count=1100, size=96, min_object=0.3, max_object=0.7, max_objects=4)
     found = [shapes.annotation(index) for index in range(20)]
     boxes = np.concatenate([annotation.boxes for annotation in found])

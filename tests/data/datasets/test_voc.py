@@ -9,7 +9,7 @@ from visionkit.errors import DataError
 
 @pytest.fixture
 def small(tmp_path):
-    """A function that writes a set of one 40 x 60 image and returns its root."""
+    """A function that writes a dataset of one 40 x 60 image and returns its root."""
 
     def write(text=None, listed="000001\n"):
         for folder in ("Annotations", "JPEGImages", "ImageSets/Main"):

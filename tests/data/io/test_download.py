@@ -15,7 +15,7 @@ CONTENT = bytes(range(256)) * 5000
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Serves `files`, with ranges; the path /cut/... breaks off after half of what was asked for."""
+    """Serves `files` with ranges; a path /cut/... stops after half of the requested bytes."""
 
     def __init__(self, files, asked, *args):
         self.files, self.asked = files, asked

@@ -55,7 +55,7 @@ def test_other_bits_and_huge_images_are_left_to_pillow():
 @pytest.mark.parametrize("options", [{"subsampling": 0}, {"subsampling": 2}, {"progressive": True}, {"quality": 30}])
 @pytest.mark.parametrize("mode", ["L", "RGB"])
 def test_decoded_pixels_are_pillows(mode, options):
-    """Two decoders, one library: they may differ by a rounding in the color conversion."""
+    """Both decoders use one library, but may differ by rounding in the color conversion."""
     data = jpeg(mode, **options)
     expected = np.asarray(Image.open(io.BytesIO(data)).convert("RGB")).astype(int)
     assert np.abs(decode_image(data, "a.jpg") - expected).max() <= 1

@@ -1,4 +1,4 @@
-"""Proposals on their way from a sample to the network's input."""
+"""Proposals from a sample to the input of the network."""
 
 import numpy as np
 import pytest
@@ -60,7 +60,7 @@ TWICE = np.array([[10, 10, 40, 30]] * 2, np.float32)
 @pytest.mark.parametrize("name", ["GridDistortion", "ElasticTransform", "ThinPlateSpline"])
 @pytest.mark.parametrize("proposals", [CROWDED, TWICE], ids=["crowded", "twice"])
 def test_a_warp_that_drops_corners_is_refused(name, proposals):
-    """Those of two boxes that are the same become four, which would make one box without complaint."""
+    """The corners of two equal boxes become four, which would make one box without an error."""
     steps = {"name": "HorizontalFlip", "p": 1.0}, {"name": name, "p": 1.0}
     with pytest.raises(ConfigError, match=rf"of {4 * len(proposals)} corners .* HorizontalFlip, {name}\n"):
         augmented(*steps, proposals=proposals)

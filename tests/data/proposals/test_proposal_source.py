@@ -33,7 +33,7 @@ def test_files_are_read_by_id_in_any_order(tmp_path, name):
 
 @pytest.mark.parametrize("name", ["found.npz", "found.json"])
 def test_boxes_take_sixteen_bytes_of_memory(tmp_path, name):
-    """Python lists take fifteen times that, and each loader process comes to have its own copy of them."""
+    """Python lists need fifteen times the memory, and every loader process gets its own copy."""
     boxes = np.random.default_rng(0).uniform(0, 7, (500, 4)).cumsum(axis=1).tolist()
     tracemalloc.start()
     source = written(tmp_path, name, {str(number): boxes for number in range(40)})

@@ -135,7 +135,7 @@ def test_tiny_and_uniform_images_propose_the_whole(size):
     assert selective_search(np.full((*size, 3), 90, np.uint8)).tolist() == [[0, 0, size[1], size[0]]]
 
 
-def test_quality_looks_with_more_strategies_than_fast_and_fast_than_single():
+def test_quality_uses_more_strategies_than_fast_and_fast_than_single():
     numbers = [len(selective_search(image(), mode)) for mode in ("single", "fast", "quality")]
     assert numbers == sorted(set(numbers))
     mode = search_modes.get("quality")

@@ -68,7 +68,7 @@ def test_the_same_seed_repeats_and_another_differs():
 
 
 def test_steps_draw_independently_of_each_other():
-    """albumentations' own seeding gives every step the same numbers: two flips would always come together."""
+    """With albumentations' own seeding every step gets the same random numbers: two flips always coincide."""
     augmentation = Augmentation([{"name": "HorizontalFlip", "p": 0.5}, {"name": "VerticalFlip", "p": 0.5}])
     augmentation.seed(0)
     given = sample(2)
@@ -107,7 +107,7 @@ TILE = 5
 
 
 def coded(objects: int) -> Sample:
-    """A 60 x 80 image that says its pixels' coordinates, under a mask of tiles of seven classes and `objects`."""
+    """A 60 x 80 image whose values are the pixel coordinates, with a mask of tiles of seven classes and `objects`."""
     given = sample(objects)
     rows, columns = np.mgrid[:60, :80]
     image = np.stack([3 * columns, 3 * rows, np.full((60, 80), 250)], axis=2).astype(np.uint8)
@@ -119,7 +119,7 @@ def tile_class(columns, rows):
 
 
 def near(image, mask, reach):
-    """Where a tile's class can be read off the coordinates, and whether the mask has a class of within `reach`."""
+    """Return where the coordinates determine the class, and whether the mask has a class from within `reach`."""
     x, y = (image[..., channel].astype(float) / 3 for channel in (0, 1))
     shifts = np.linspace(-reach, reach, 5)
     places = [(np.clip(np.rint(x + dx), 0, 79), np.clip(np.rint(y + dy), 0, 59)) for dx in shifts for dy in shifts]
@@ -145,7 +145,7 @@ def test_what_is_uncovered_is_of_no_class_and_of_no_object(step, objects):
 
 @pytest.mark.parametrize("step", RESIZING, ids=lambda step: step["name"])
 def test_masks_stay_under_their_images_when_both_are_resized(step):
-    """OpenCV's plain nearest neighbor would lie two pixels off where four become one."""
+    """OpenCV's plain nearest neighbor is off by two pixels when four become one."""
     augmentation = Augmentation([{**step, "p": 1.0}])
     augmentation.seed(0)
     result = augmentation(coded(0))
@@ -181,7 +181,7 @@ def test_the_steps_that_the_documentation_shows_are_understood():
 
 
 def test_cifars_padding_is_zero_after_normalizing():
-    """He 2015, section 4.2, pads with zeros after the mean was taken off: in the image that is the mean color."""
+    """He 2015, section 4.2, pads with zeros after mean subtraction, which is the mean color in the image."""
     recipe = yaml.safe_load(Path("recipes/_base/cifar.yaml").read_text())
     pad = recipe["data"]["augment"][0]
     assert pad["name"] == "PadIfNeeded"

@@ -14,7 +14,7 @@ from visionkit.errors import ConfigError
 
 
 def shifts(count, **arguments):
-    """By how much each of `count` gray images was shifted, [count, 3]."""
+    """Return the color shift of each of `count` gray images, [count, 3]."""
     augmentation = Augmentation([{"name": "PcaColorShift", **arguments}])
     augmentation.seed(0)
     images = [augmentation(gray(4, 4)).image.astype(int) - 100 for _ in range(count)]

@@ -7,7 +7,7 @@ from visionkit.structures import Annotation, Sample
 
 
 def sample(height=60, width=80):
-    """Two objects of one gray each on a black image: what a box holds tells which object it is."""
+    """Two objects of different gray on a black image: the values in a box identify the object."""
     image = np.zeros((height, width, 3), np.uint8)
     boxes = np.array([[5, 10, 25, 50], [40, 5, 75, 30]], np.float32)
     for box, gray in zip(boxes.astype(int), (100, 200), strict=True):

@@ -17,7 +17,7 @@ def network():
 
 
 def test_the_regression_of_a_class_moves_its_proposals_to_the_objects(network, tmp_path):
-    """Features that give the shift away: one value per proposal, proportional to the shift along x."""
+    """Features with one value per proposal, proportional to the shift along x."""
     inputs = network.fitted_layers["box_regression"].weight.shape[1]
     objects = torch.tensor([[10.0, 10, 50, 50]])
     shifts = torch.tensor([-4.0, -2, 1, 3])

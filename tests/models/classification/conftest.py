@@ -5,5 +5,5 @@ from visionkit.models.classification import heads
 
 @pytest.fixture
 def narrow(monkeypatch):
-    """fc6 and fc7 with 8 units: with theirs, VGG and AlexNet have up to 120 million weights there."""
+    """Build fc6 and fc7 with 8 units instead of up to 120 million weights."""
     monkeypatch.setattr(heads, "FULL_WIDTH", 8)

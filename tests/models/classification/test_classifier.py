@@ -55,7 +55,7 @@ def test_parameters_are_as_many_as_published(name, num_classes):
 
 
 def give(network, theirs):
-    """Put the values of torchvision's network into ours, in memory."""
+    """Copy the weights of torchvision's network into ours."""
     state = theirs.state_dict()
     network.backbone.load_state_dict(network.backbone.translate(state), assign=True)
     network.head.load_state_dict(network.head.translate(state), assign=True)

@@ -1,4 +1,4 @@
-"""Each head by itself: dense answers are those of a window that slides over the map."""
+"""Each head alone: dense outputs equal those of a window that slides over the map."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Where the values of a whole classifier come from, and what is said of it."""
+"""Loading the weights of a complete classifier, and the log messages."""
 
 import logging
 

@@ -17,7 +17,7 @@ SIZE = 64
 
 @dataclass
 class Training:
-    """How a detector overfits eight images in seconds.
+    """Settings with which a detector overfits eight images in seconds.
 
     Attributes:
         steps: optimizer steps, each with all eight images.

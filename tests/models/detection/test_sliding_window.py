@@ -1,4 +1,4 @@
-"""The sliding window: equality of its two forms, its loss, and its predictions."""
+"""Sliding window: equality of its two forms, loss, and predictions."""
 
 import math
 

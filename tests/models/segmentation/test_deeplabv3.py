@@ -1,4 +1,4 @@
-"""DeepLabV3 beside torchvision's own."""
+"""DeepLabV3 compared with torchvision."""
 
 import pytest
 import torch

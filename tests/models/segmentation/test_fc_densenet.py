@@ -1,4 +1,4 @@
-"""FC-DenseNet beside the plain reading of its paper: every layer a module, every join a copy."""
+"""FC-DenseNet compared with a plain implementation that concatenates for every layer."""
 
 import pytest
 import torch
@@ -21,7 +21,7 @@ def small(num_classes=4, dropout=0.0, memory_efficient=False, **options):
 
 
 def by_the_paper(net, x):
-    """The same layers in a loop that joins all maps for each, x of a size that 32 divides."""
+    """Return the output of the same layers in a loop that concatenates all maps; 32 divides the size of x."""
 
     def block(part, x):
         added = []

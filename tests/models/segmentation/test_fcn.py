@@ -1,4 +1,4 @@
-"""FCN: scores and enlarging as in the paper, fc6 and fc7 from a classifier, and 8s from 16s."""
+"""FCN: scores and upsampling as in the paper, fc6 and fc7 from a classifier, and 8s from 16s."""
 
 import logging
 

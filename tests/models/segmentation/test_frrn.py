@@ -1,4 +1,4 @@
-"""FRRN beside its layer table, walked through unit by unit."""
+"""FRRN compared with the layer table of the paper, unit by unit."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""The patch classifier: its dense form beside the loop over patches, and both beside hand-cut patches."""
+"""Patch classifier: dense form, loop over patches, and patches cut by the test give the same logits."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""U-Net: the paper's count and figure, and the form on other backbones."""
+"""U-Net: number of parameters and sizes of the paper, and U-Net on other backbones."""
 
 import pytest
 import torch

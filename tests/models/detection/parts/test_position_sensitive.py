@@ -77,7 +77,7 @@ def test_each_cell_is_pooled_from_its_own_maps(pooling):
 
 
 def test_aligned_cells_are_sampled_between_positions():
-    """On a map that rises by 1 per column, the mean of all cells is the column of the region's center."""
+    """On a map that increases by 1 per column, the mean of all cells is the column of the region's center."""
     ramp = torch.arange(16.0).expand(1, 27, 16, 16).contiguous()
     regions = [torch.tensor([[20.0, 20, 83, 84], [21, 20, 84, 84]])]
     logits, _ = heads(pooling="align")({SCORES: ramp, BOXES: torch.zeros(1, 36, 16, 16)}, regions)

@@ -26,7 +26,7 @@ def reference():
 
 @pytest.fixture
 def published(reference, tmp_path):
-    """A file as torchvision publishes it: frozen BatchNorm without counters, names from before 0.13."""
+    """A file as published by torchvision: frozen BatchNorm without counters, names from before 0.13."""
     state = {key: value for key, value in reference.state_dict().items() if "num_batches_tracked" not in key}
     old_names = {key.replace(".0.0.", ".0.") if "fpn" in key else key: value for key, value in state.items()}
     old_names = {key.replace("head.conv.0.0.", "head.conv."): value for key, value in old_names.items()}
@@ -179,7 +179,7 @@ DETECTORS = {
 
 
 def silence(network, ids):
-    """Let a network of torchvision find none of some ids, so that its other scores are those of one without them."""
+    """Keep torchvision's network from detecting the classes `ids`, so that it behaves as a network without them."""
     layers = re.compile(r"cls_score|classification_head\.(cls_logits|module_list)")
     for name, value in network.named_parameters():
         if layers.search(name):
