@@ -88,7 +88,7 @@ def full(data: Path, words: list[str]) -> None:
 
 
 def short(data: Path, chosen: list[str]) -> None:
-    """Return a row for each network: epochs, metrics and CPU minutes."""
+    """Measure a row for each network: epochs, metrics and CPU minutes."""
     rows = []
     for name in chosen or SHORT:
         model, epochs = SHORT[name]

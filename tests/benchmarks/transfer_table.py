@@ -56,7 +56,7 @@ def cifar(root: Path, split: str) -> Iterator[tuple[str, Image.Image]]:
 
 
 def cells(root: Path, split: str) -> Iterator[tuple[str, Image.Image]]:
-    """Return the crops of the boxes of blood cells."""
+    """Yield the crops of the boxes of blood cells."""
     reader = Voc(root / "bccd", split)
     for index in np.random.default_rng(0).permutation(len(reader)):
         sample = reader[int(index)]

@@ -65,7 +65,7 @@ def predicted(checkpoint, images, folder):
 
 
 def agree(found, rows):
-    """Return whether `predict` and `test` agree on each image."""
+    """Assert that `predict` and `test` agree on each image."""
     for entry, row in zip(found, rows, strict=True):
         names, scores = zip(*[(printed["name"], printed["score"]) for printed in entry["classes"][:5]], strict=True)
         assert list(names) == row["classes"]

@@ -1,8 +1,10 @@
 import re
 
 import pytest
+from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 
 from tests.helpers.real_data import REPOSITORY
+from visionkit.backbones import create_backbone
 from visionkit.cli.config.compose import compose
 from visionkit.cli.config.hints import HINTS, check_words, key_hint, markdown_table, option_hint
 from visionkit.cli.config.schema import check
@@ -89,6 +91,16 @@ def _exists(key, recipe):
     except ConfigError as error:
         return "unknown key" not in str(error)
     return True
+
+
+@pytest.mark.parametrize(("layers", "frozen_stages"), [(0, 4), (1, 3), (2, 2), (3, 1), (5, 0)])
+def test_trainable_layers_of_torchvision_are_the_stages_that_are_not_frozen(layers, frozen_stages):
+    theirs = resnet_fpn_backbone(backbone_name="resnet18", weights=None, trainable_layers=layers).body
+    ours = create_backbone("resnet18", weights="none")
+    ours.is_randomly_initialized = False
+    ours.freeze(frozen_stages)
+    trained = [{name for name, p in network.named_parameters() if p.requires_grad} for network in (theirs, ours)]
+    assert trained[0] == trained[1] & {name for name, _ in theirs.named_parameters()}  # theirs has frozen BatchNorm
 
 
 PAGE = REPOSITORY / "docs" / "coming-from.md"

@@ -22,7 +22,7 @@ def heads(batch_size=2, **options):
 
 
 def cells_of_region(region, cells, stride, height, width):
-    """Return rows and columns of the map in each cell of a region (section 2, equation 1), with rounded edges."""
+    """Yield rows and columns of the map in each cell of a region (section 2, equation 1), with rounded edges."""
     x1, y1, x2, y2 = (math.floor(edge / stride + 0.5) for edge in region)
     rows, columns = max(y2 - y1, 1), max(x2 - x1, 1)
     for i in range(cells):
