@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from visionkit.data.datasets.base import VisionDataset, register_format
     from visionkit.data.datasets.pair_targets import PairTargets
     from visionkit.data.datasets.torch_pairs import TorchPairs
-    from visionkit.data.proposals.source import ProposalOptions
+    from visionkit.data.proposals.proposal_source import ProposalOptions
     from visionkit.data.splits import HoldoutOptions
     from visionkit.data.transforms.create import register_transform
     from visionkit.engine.after_training import AfterTrainingOptions
-    from visionkit.engine.callbacks import EarlyStoppingOptions, EmaOptions, make_callbacks
+    from visionkit.engine.callbacks import EarlyStoppingOptions, EMAOptions, make_callbacks
     from visionkit.engine.feature_cache import FeatureCacheOptions
     from visionkit.engine.unfreeze import UnfreezeStep
     from visionkit.errors import CheckpointError, ConfigError, DataError, VisionkitError
@@ -119,8 +119,8 @@ __all__ = [
     "DetectionPipeline",
     "DetectionPreprocessOptions",
     "DetectionResult",
+    "EMAOptions",
     "EarlyStoppingOptions",
-    "EmaOptions",
     "FCDenseNet",
     "FCN8s",
     "FCN16s",
@@ -207,12 +207,12 @@ _MODULES = {
     "register_format": "visionkit.data.datasets.base",
     "PairTargets": "visionkit.data.datasets.pair_targets",
     "TorchPairs": "visionkit.data.datasets.torch_pairs",
-    "ProposalOptions": "visionkit.data.proposals.source",
+    "ProposalOptions": "visionkit.data.proposals.proposal_source",
     "HoldoutOptions": "visionkit.data.splits",
     "register_transform": "visionkit.data.transforms.create",
     "AfterTrainingOptions": "visionkit.engine.after_training",
     "EarlyStoppingOptions": "visionkit.engine.callbacks",
-    "EmaOptions": "visionkit.engine.callbacks",
+    "EMAOptions": "visionkit.engine.callbacks",
     "make_callbacks": "visionkit.engine.callbacks",
     "FeatureCacheOptions": "visionkit.engine.feature_cache",
     "UnfreezeStep": "visionkit.engine.unfreeze",

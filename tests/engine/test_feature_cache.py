@@ -22,7 +22,7 @@ data:
 """
 RECIPE = """
 task: classification
-model: {name: classifier, backbone: {name: resnet18, weights: net.pth, batch_batch_norm: frozen, frozen_stages: all}}
+model: {name: classifier, backbone: {name: resnet18, weights: net.pth, batch_norm: frozen, frozen_stages: all}}
 preprocess: {short_side: 40, crop: 32}
 optimizer: {name: adam, lr: 0.01, base_batch_size: 4}
 schedule: {name: cosine, warmup_steps: 0}

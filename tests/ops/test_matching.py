@@ -64,7 +64,7 @@ def test_background_of_the_band_matcher_overlaps_an_object():
 
 @pytest.mark.parametrize("thresholds", [(0.3, 0.7), (1.2, 0.3), (0.5, -0.1)])
 def test_thresholds_out_of_order_are_refused(thresholds):
-    with pytest.raises(ConfigError, match="must satisfy 0 <= background_iou <= foreground_iou <= 1"):
+    with pytest.raises(ConfigError, match="must satisfy 0 <= bg_iou <= fg_iou <= 1"):
         Matcher(*thresholds)
 
 

@@ -28,7 +28,7 @@ class EMAOptions:
 
     Example:
         >>> import visionkit as vk
-        >>> callbacks = vk.make_callbacks("run", "val/AP", ema=vk.EmaOptions(decay=0.99))
+        >>> callbacks = vk.make_callbacks("run", "val/AP", ema=vk.EMAOptions(decay=0.99))
         >>> "EMAWeightAveraging" in [type(callback).__name__ for callback in callbacks]
         True
     """

@@ -51,16 +51,13 @@ class Matcher:
         bg_iou: a box with less than this IoU is background. A box between the two is ignored.
 
     Raises:
-        ConfigError: not 0 <= background_iou <= foreground_iou <= 1.
+        ConfigError: 0 <= bg_iou <= fg_iou <= 1 does not hold.
     """
 
-    def __init__(self, foreground_iou: float, background_iou: float) -> None:
-        if not 0 <= background_iou <= foreground_iou <= 1:
-            raise ConfigError(
-                f"background_iou={background_iou}, foreground_iou={foreground_iou} must satisfy "
-                "0 <= background_iou <= foreground_iou <= 1"
-            )
-        self.foreground_iou, self.background_iou = foreground_iou, background_iou
+    def __init__(self, fg_iou: float, bg_iou: float) -> None:
+        if not 0 <= bg_iou <= fg_iou <= 1:
+            raise ConfigError(f"bg_iou={bg_iou}, fg_iou={fg_iou} must satisfy 0 <= bg_iou <= fg_iou <= 1")
+        self.fg_iou, self.bg_iou = fg_iou, bg_iou
 
     def __call__(self, iou: Tensor) -> Tensor:
         """Return the match of each box.

@@ -37,7 +37,7 @@ class ClassificationInferenceOptions:
     Example:
         >>> import visionkit as vk
         >>> vk.ClassificationInferenceOptions(tta_views="ten_crop").tta_views
-        'ten'
+        'ten_crop'
     """
 
     tta_views: str = "center"

@@ -188,7 +188,7 @@ def test_fully_connected_layers_start_from_the_classifiers_weights(tmp_path):
         ({"windows": {"aspect_ratios": (1.0, -1.0)}}, "aspect_ratios="),
         ({"sampling": {"hard_fraction": 1.5}}, r"hard_fraction=1\.5"),
         ({"sampling": {"bg_iou": 0.6}}, "must satisfy"),
-        ({"form": "dens"}, "dense"),
+        ({"mode": "dens"}, "dense"),
         ({"nms": {"kind": "none"}}, "NMS"),
     ],
 )
