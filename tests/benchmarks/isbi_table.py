@@ -19,7 +19,7 @@ COLUMNS = ("dice/membrane", "dice/cell", "mIoU", "boundary_F1", "pixel_accuracy"
 
 SMALL = [
     "model.backbone.width=16",
-    "model.backbone.batch_norm=true",
+    "model.backbone.use_batch_norm=true",
     "model.backbone.dropout=0.0",
     "optimizer={name: adam, lr: 0.002, momentum: 0.9, weight_decay: 0.0, base_batch_size: 2}",
     "schedule={name: cosine, warmup_steps: 20}",

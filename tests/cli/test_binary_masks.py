@@ -10,7 +10,7 @@ from visionkit.cli.main import main
 
 RECIPE = """
 task: segmentation
-model: {name: unet, backbone: {name: unet, weights: none, width: 4, batch_norm: true}}
+model: {name: unet, backbone: {name: unet, weights: none, width: 4, use_batch_norm: true}}
 optimizer: {name: adamw, lr: 0.02, base_batch_size: 4, scale_lr: false}
 schedule: {name: constant, warmup_steps: 0}
 loss: {terms: [cross_entropy, dice], class_weights: balanced}

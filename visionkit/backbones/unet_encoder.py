@@ -24,7 +24,7 @@ class UNetEncoder(SequentialBackbone):
         out_stages: see `Backbone`.
         in_channels: 3, or 1 to use the mean of the three (the paper's images are gray).
         width: channels of the first stage.
-        batch_norm: whether each convolution has a BatchNorm instead of a bias.
+        use_batch_norm: whether each convolution has a BatchNorm instead of a bias.
         dropout: dropout probability of the deepest map (section 3.1: "at the end of the contracting path"; 0.5 in the
             authors' code).
 
@@ -44,20 +44,20 @@ class UNetEncoder(SequentialBackbone):
         out_stages: Sequence[str] | None = None,
         in_channels: Literal[1, 3] = 3,
         width: int = 64,
-        batch_norm: bool = False,
+        use_batch_norm: bool = False,
         dropout: float = 0.5,
     ) -> None:
         parts, stages = {}, {}
         channels: int = in_channels
         entry: nn.Module = nn.Identity() if in_channels == 3 else _Gray()
         for depth, stride in enumerate(_STRIDES):
-            convs = two_convolutions(channels, width << depth, batch_norm)
+            convs = two_convolutions(channels, width << depth, use_batch_norm)
             channels = width << depth
             drop = nn.Dropout(dropout if stride == _STRIDES[-1] else 0.0)
             parts[f"s{stride}"] = named_sequential(entry=entry, convs=convs, drop=drop)
             stages[f"s{stride}"] = Stage(channels, stride)
             entry = nn.MaxPool2d(2)
-        options = {"in_channels": in_channels, "width": width, "batch_norm": batch_norm, "dropout": dropout}
+        options = {"in_channels": in_channels, "width": width, "use_batch_norm": use_batch_norm, "dropout": dropout}
         super().__init__(name, stages, parts, out_stages, **options)
         initialize(self, "he")
 

@@ -98,7 +98,7 @@ def test_a_dilated_backbone_has_fewer_levels():
 
 def test_norms_stand_on_both_ways_or_on_none():
     with torch.device("meta"):
-        net = create_model("unet", create_backbone("unet", weights="checkpoint", batch_norm=True), 2)
+        net = create_model("unet", create_backbone("unet", weights="checkpoint", use_batch_norm=True), 2)
     count = {
         part: sum(isinstance(m, nn.BatchNorm2d) for m in module.modules()) for part, module in net.named_children()
     }
