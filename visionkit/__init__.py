@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from visionkit.engine.callbacks import EarlyStoppingOptions, EMAOptions, make_callbacks
     from visionkit.engine.feature_cache import FeatureCacheOptions
     from visionkit.engine.unfreeze import UnfreezeStep
-    from visionkit.errors import CheckpointError, ConfigError, DataError, VisionkitError
+    from visionkit.errors import CheckpointError, ConfigError, DataError, VisionkitError, WriteError
     from visionkit.metrics.detection import DetectionMetric, register_metric
     from visionkit.metrics.results import MetricResults
     from visionkit.models.base import ClassificationModel, DetectionModel, Model, SegmentationModel
@@ -173,6 +173,7 @@ __all__ = [
     "VisionkitError",
     "WindowOptions",
     "WindowSamplingOptions",
+    "WriteError",
     "YOLOLossWeights",
     "YOLOv1",
     "YOLOv2",
@@ -220,6 +221,7 @@ _MODULES = {
     "ConfigError": "visionkit.errors",
     "DataError": "visionkit.errors",
     "VisionkitError": "visionkit.errors",
+    "WriteError": "visionkit.errors",
     "DetectionMetric": "visionkit.metrics.detection",
     "register_metric": "visionkit.metrics.detection",
     "MetricResults": "visionkit.metrics.results",

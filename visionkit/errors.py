@@ -56,3 +56,13 @@ class CheckpointError(VisionkitError, RuntimeError):
         ...     print(error)
         there is no checkpoint gone.ckpt
     """
+
+
+class WriteError(VisionkitError, OSError):
+    """A file that cannot be written, for example because the disk is full.
+
+    Example:
+        >>> import visionkit as vk
+        >>> issubclass(vk.WriteError, OSError)
+        True
+    """

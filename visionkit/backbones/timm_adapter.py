@@ -128,6 +128,8 @@ def _create(model_name: str, **options: Any) -> Any:
         raise ConfigError("backbones timm/... need timm, of the extra \"timm\": pip install -e '.[timm]'") from error
     if not timm.is_model(model_name):
         raise ConfigError(f"timm has no model {model_name!r}{suggest(model_name, timm.list_models())}")
+    if files := sorted({"checkpoint_path", "cache_dir", "pretrained_cfg", "pretrained_cfg_overlay"} & options.keys()):
+        raise ConfigError(f"{files[0]} is not an option of backbones: weights= takes the path of a file")
     try:
         return timm.create_model(model_name, pretrained=False, **options)
     except (RuntimeError, AttributeError, TypeError) as error:

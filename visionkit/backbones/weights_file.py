@@ -1,7 +1,9 @@
 """Reading weights files: state dicts, safetensors and visionkit checkpoints."""
 
 import logging
+import os
 import pickle
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +16,22 @@ from visionkit.backbones.base import Backbone
 from visionkit.errors import CheckpointError
 
 logger = logging.getLogger("visionkit")
+
+UNREADABLE = (
+    RuntimeError,
+    EOFError,
+    OSError,
+    pickle.UnpicklingError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+    AssertionError,
+    zipfile.BadZipFile,
+)
+"""Exceptions of torch.load and safetensors for files that are broken or hold objects."""
 
 StateDict = dict[str, Tensor]
 
@@ -61,12 +79,50 @@ def read_tensors(path: Path) -> Any:
     try:
         if path.suffix == ".safetensors":
             return _read_safetensors(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError, ValueError, LookupError, TypeError) as error:
+        is_archive = zipfile.is_zipfile(path)  # as torch.save writes it since 1.6
+        if is_archive:
+            _check_records(path)
+        # An archive is mapped into memory, so that unused tensors, such as those of the optimizer, are not read.
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=is_archive)
+    except UNREADABLE as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise CheckpointError(
             f"{path} cannot be read: it is truncated, or holds more than plain tensors and values\n({reason[:160]})"
         ) from error
+
+
+def check_state_dict(state: Any, path: Path) -> StateDict:
+    """Return a state dict whose names and tensors were checked.
+
+    Raises:
+        CheckpointError: it is not a dict of named tensors, or a tensor has fewer values in the file than in its shape.
+    """
+    if not isinstance(state, Mapping):
+        raise CheckpointError(f"{path} is broken: its state_dict is no dict of tensors")
+    for name, tensor in state.items():
+        if not isinstance(name, str) or not isinstance(tensor, Tensor):
+            raise CheckpointError(f"{path} is broken: its state_dict has {name!r:.60}, which is no named tensor")
+        is_plain = tensor.layout == torch.strided and tensor.device.type == "cpu" and not tensor.is_quantized
+        if not is_plain or tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+            raise CheckpointError(f"{path} is broken: the values of its tensor {name} are not all in the file")
+    return dict(state)
+
+
+def check_finite(state: StateDict, path: Path) -> None:
+    """Check that all values are finite.
+
+    Raises:
+        CheckpointError: a tensor has a value that is NaN or infinite. The message names the tensor.
+    """
+    for name, tensor in state.items():
+        # A sum is ten times as fast as isfinite. It can overflow, so only a finite one proves that all values are.
+        if tensor.is_floating_point() and not tensor.sum(dtype=torch.float32).isfinite():
+            bad = int((~tensor.isfinite()).sum())
+            if bad:
+                raise CheckpointError(
+                    f"{path} cannot be used: {bad} of {tensor.numel()} values of {name} are NaN or infinite\n"
+                    "its training diverged: use an earlier checkpoint"
+                )
 
 
 def is_checkpoint(content: Any) -> bool:
@@ -93,6 +149,22 @@ def as_state_dict(content: Any, path: Path) -> StateDict:
     if not isinstance(state, Mapping) or not state or not all(isinstance(v, Tensor) for v in state.values()):
         raise CheckpointError(f"{path} holds neither a state dict nor a visionkit checkpoint")
     return dict(state)
+
+
+def _check_records(path: Path) -> None:
+    """Check that an archive holds no compressed or overlapping records, which could fill the memory.
+
+    Raises:
+        ValueError: it does; torch.save writes neither.
+    """
+    with zipfile.ZipFile(path) as archive:
+        records = archive.infolist()
+    if any(
+        record.compress_type != zipfile.ZIP_STORED or record.file_size != record.compress_size for record in records
+    ):
+        raise ValueError("it has compressed records, which torch.save does not write")
+    if sum(record.file_size for record in records) > os.path.getsize(path):
+        raise ValueError("its records are larger than the file")
 
 
 def _read_safetensors(path: Path) -> StateDict:

@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: command-line arguments after `visionkit`; None uses those of the process.
 
     Returns:
-        Exit status: 0 (success), 1 (broken data found), 2 (error in the input) or 130 (interrupted).
+        Exit status: 0 (success), 1 (broken data found, or images skipped), 2 (error in the input) or 130 (interrupted).
     """
     catalog.forget_plugin_files()
     arguments = _parse(sys.argv[1:] if argv is None else argv)

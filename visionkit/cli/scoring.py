@@ -4,16 +4,18 @@ import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
 from visionkit.cli.config.build import build_data, build_trainer
-from visionkit.cli.config.compose import compose
+from visionkit.cli.config.compose import compose, section
 from visionkit.cli.config.merge import Layer, saying_where
 from visionkit.cli.config.schema import check
 from visionkit.cli.config.typed_options import instantiate
 from visionkit.cli.logs import show_progress_messages
 from visionkit.data.datamodule import VisionData
+from visionkit.data.io.atomic_write import write_text
 from visionkit.errors import CheckpointError
 from visionkit.pipelines import make_ensemble
 from visionkit.report.tables import class_table, overall_table
@@ -55,11 +57,20 @@ def _load(checkpoint: str, words: list[str]) -> tuple[Task, Layer]:
     task = Task.load_from_checkpoint(checkpoint)
     layer = compose(words, onto=task.recipe)
     check(layer)
+    _report_unused_folder(task.recipe, layer)
     with saying_where(layer):
         sections = task.sections()
         for name, apply in (("inference", task.model_pipeline.set_inference), ("evaluation", task.set_evaluation)):
             apply(instantiate(sections[name], layer.values.get(name), name))
     return task, layer
+
+
+def _report_unused_folder(recipe: dict[str, Any], layer: Layer) -> None:
+    """Log that proposals are searched anew, because nothing is written to a folder that a checkpoint names."""
+    recorded = section(Layer(recipe), "data", "proposals").get("folder")
+    if recorded is not None and section(layer, "data", "proposals").get("folder") != recorded:
+        text = "the cache of proposals that the checkpoint names is not used; to use it: data.proposals.folder=%s"
+        logger.info(text, recorded)
 
 
 def _ensemble(members: Sequence[Task]) -> Task:
@@ -89,7 +100,6 @@ def _print_tables(task: Task, split: str) -> None:
 
 
 def _write(task: Task, split: str, folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "metrics.json").write_text(json.dumps({"split": split, **task.results.to_dict()}, indent=1))
-    (folder / "predictions.json").write_text(json.dumps(task.predictions_for_json()))
+    write_text(folder / "metrics.json", json.dumps({"split": split, **task.results.to_dict()}, indent=1))
+    write_text(folder / "predictions.json", json.dumps(task.predictions_for_json()))
     Console().print(f"written: {folder}/metrics.json, predictions.json", soft_wrap=True)

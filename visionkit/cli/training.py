@@ -1,6 +1,7 @@
 """Training from a composed recipe, for `visionkit fit`."""
 
 import logging
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,22 @@ from rich.console import Console
 from visionkit.cli.config.build import build_data, build_task, build_trainer
 from visionkit.cli.config.typed_options import instantiate
 from visionkit.cli.logs import show_progress_messages
-from visionkit.engine.after_training import AfterTrainingOptions
+from visionkit.engine.after_training import AfterTrainingOptions, has_unfitted_layers
 from visionkit.engine.callbacks import EarlyStoppingOptions, EMAOptions, make_callbacks
 from visionkit.engine.feature_cache import FeatureCacheOptions
 from visionkit.engine.loggers import make_loggers
-from visionkit.engine.run_folder import latest_checkpoint, new_run_folder, write_recipe
+from visionkit.engine.resume import check_same_network, explain_other_optimizer, read_resumable
+from visionkit.engine.run_folder import (
+    check_not_finished,
+    latest_checkpoint,
+    mark_finished,
+    mark_unfinished,
+    new_run_folder,
+    write_recipe,
+)
+from visionkit.engine.run_lock import run_lock
 from visionkit.engine.unfreeze import UnfreezeStep
-from visionkit.pipelines.checkpoint import read_checkpoint
+from visionkit.errors import CheckpointError
 from visionkit.report.tables import class_table, overall_table
 
 logger = logging.getLogger("visionkit")
@@ -33,28 +43,55 @@ def train(recipe: dict[str, Any], *, name: str, resume: str | None = None) -> in
         resume: checkpoint to continue from; "last" uses that of the newest run, and None starts a new run.
     """
     show_progress_messages()
-    checkpoint = resumed_checkpoint(name, resume)
+    path = resumed_path(name, resume)
+    if path is None:
+        _train(recipe, name, None)
+    else:
+        with _locked(path.parent):
+            _train(recipe, name, path)
+    destroy_process_group()
+    return 0
+
+
+def _train(recipe: dict[str, Any], name: str, path: Path | None) -> None:
+    """Train in a new run folder, or continue the run of the checkpoint `path`, whose folder is locked."""
+    trainer_options = recipe.get("trainer") or {}
+    checkpoint = None if path is None else _read(path, trainer_options)
     pl.seed_everything(recipe.get("seed", 0), workers=True, verbose=False)
     data = build_data(recipe)
     task = build_task(recipe, data)
-    folder = checkpoint.parent if checkpoint else run_folder(name)
-    if is_first_process():
-        write_recipe(recipe, folder)
-    callbacks = make_callbacks(
+    if path is not None and checkpoint is not None:
+        check_same_network(checkpoint, task, path)
+        del checkpoint  # the trainer reads it again
+    folder = run_folder(name) if path is None else path.parent
+    with _locked(folder) if path is None else nullcontext():
+        trainer = build_trainer(recipe, _callbacks(recipe, folder, task.monitor), make_loggers(folder))
+        if is_first_process():
+            write_recipe(recipe, folder)
+            mark_unfinished(folder)
+        with explain_other_optimizer(path):
+            trainer.fit(task, data, ckpt_path=path, weights_only=True)
+        if trainer.is_global_zero:
+            if not has_unfitted_layers(task):
+                mark_finished(folder, trainer_options)
+            _print_results(task, folder)
+
+
+def _callbacks(recipe: dict[str, Any], folder: Path, monitor: str) -> list[pl.Callback]:
+    return make_callbacks(
         folder,
-        task.monitor,
+        monitor,
         _optional(EMAOptions, recipe, "ema"),
         _optional(EarlyStoppingOptions, recipe, "early_stopping"),
         _each(UnfreezeStep, recipe, "unfreeze"),
         _optional(FeatureCacheOptions, recipe, "feature_cache"),
         _optional(AfterTrainingOptions, recipe, "after_training"),
     )
-    trainer = build_trainer(recipe, callbacks, make_loggers(folder))
-    trainer.fit(task, data, ckpt_path=checkpoint, weights_only=True)
-    if trainer.is_global_zero:
-        _print_results(task, folder)
-    destroy_process_group()
-    return 0
+
+
+def _locked(folder: Path) -> AbstractContextManager[None]:
+    """Return the lock of a run folder. Only the process that writes its files holds it."""
+    return run_lock(folder) if is_first_process() else nullcontext()
 
 
 def run_folder(name: str) -> Path:
@@ -73,14 +110,26 @@ def destroy_process_group() -> None:
         torch.distributed.destroy_process_group()
 
 
-def resumed_checkpoint(name: str, resume: str | None) -> Path | None:
-    """Return the checkpoint that `--resume` selects."""
+def resumed_path(name: str, resume: str | None) -> Path | None:
+    """Return the path of the checkpoint that `--resume` selects.
+
+    Raises:
+        VisionkitError: there is no such checkpoint.
+    """
     if resume is None:
         return None
     path = latest_checkpoint(name) if resume == "last" else Path(resume)
-    epoch = read_checkpoint(path)["epoch"]
-    logger.info("resuming %s in epoch %d: the order of its images is drawn anew", path, epoch)
+    if not path.is_file():
+        raise CheckpointError(f"there is no checkpoint {path}")
     return path
+
+
+def _read(path: Path, trainer_options: dict[str, Any]) -> dict[str, Any]:
+    """Return the checkpoint of an unfinished run, or of a finished one that is to be trained for longer."""
+    check_not_finished(path.parent, trainer_options)
+    checkpoint = read_resumable(path)
+    logger.info("resuming %s in epoch %d: the order of its images is drawn anew", path, checkpoint["epoch"])
+    return checkpoint
 
 
 def _optional(kind: type, recipe: dict[str, Any], key: str) -> Any:

@@ -122,6 +122,11 @@ class AfterTraining(Callback):
             layer.fit(weights["weight"], weights["bias"])
 
 
+def has_unfitted_layers(task: LightningModule) -> bool:
+    """Return whether the model has layers that a fitting stage has yet to fit."""
+    return any(not layer.fitted for layer in _fitted_layers(task).values())
+
+
 def _fitted_layers(task: LightningModule) -> dict[str, FittedLayer]:
     """Return the fitted layers of a task's model by stage name, in order."""
     if not isinstance(task, Detection) or not isinstance(task.network, DetectionModel):

@@ -1,42 +1,125 @@
 """Folder of a training run: `runs/<recipe>/<n>/` with the recipe, checkpoints and logs."""
 
+import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from visionkit.errors import VisionkitError
+from visionkit.data.io.atomic_write import write_text
+from visionkit.errors import VisionkitError, WriteError
+
+FINISHED = "finished.yaml"
+"""Name of the file in a finished run's folder. It holds the limits of the training that was finished."""
 
 
 def new_run_folder(recipe_name: str, root: str | Path = "runs") -> Path:
     """Create and return the next free folder `runs/<recipe>/<n>/`.
 
     Raises:
-        VisionkitError: the folder cannot be written.
+        WriteError: the folder cannot be written.
     """
     parent = Path(root) / recipe_name
     try:
         parent.mkdir(parents=True, exist_ok=True)
-        numbers = [int(folder.name) for folder in parent.iterdir() if folder.name.isdigit()]
-        folder = parent / str(max(numbers, default=0) + 1)
-        folder.mkdir()
+        number = max(_run_numbers(parent), default=0) + 1
+        while True:
+            try:
+                (parent / str(number)).mkdir()
+                return parent / str(number)
+            except FileExistsError:  # of another run that starts at the same time
+                number += 1
     except OSError as error:
-        raise VisionkitError(f"the run folder {parent} cannot be written: {error.strerror}") from error
-    return folder
+        raise WriteError(f"the run folder {parent} cannot be written: {error.strerror}") from error
 
 
 def latest_checkpoint(recipe_name: str, root: str | Path = "runs") -> Path:
     """Return `last.ckpt` of the newest run of a recipe.
 
     Raises:
-        VisionkitError: no run of the recipe has a `last.ckpt`.
+        VisionkitError: the recipe has no run, or its newest run has no `last.ckpt`. An older run is not taken silently.
     """
-    paths = [path for path in (Path(root) / recipe_name).glob("*/last.ckpt") if path.parent.name.isdigit()]
+    parent = Path(root) / recipe_name
+    numbers = sorted(_run_numbers(parent), reverse=True) if parent.is_dir() else []
+    paths = [path for number in numbers if (path := parent / str(number) / "last.ckpt").is_file()]
     if not paths:
-        raise VisionkitError(f"nothing to resume: no {Path(root) / recipe_name}/<n>/last.ckpt")
-    return max(paths, key=lambda path: int(path.parent.name))
+        raise VisionkitError(f"nothing to resume: no {parent}/<n>/last.ckpt")
+    newest = parent / str(numbers[0])
+    if paths[0].parent != newest:
+        raise VisionkitError(
+            f"nothing to resume: the newest run {newest} has no last.ckpt yet\n"
+            f"to continue an older run: --resume {paths[0]}"
+        )
+    return paths[0]
 
 
 def write_recipe(recipe: dict[str, Any], folder: Path) -> None:
-    """Write the composed recipe to `recipe.yaml` in the run's folder."""
-    (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True))
+    """Write the composed recipe to `recipe.yaml` in the run's folder.
+
+    The recipe of a resumed run, if it differs from the recipes that are there, is written to `recipe.resumed-1.yaml`
+    and so on.
+
+    Raises:
+        WriteError: the file cannot be written.
+    """
+    text = yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True)
+    path, number = folder / "recipe.yaml", 0
+    while path.exists():
+        if path.read_bytes() == text.encode():
+            return
+        number += 1
+        path = folder / f"recipe.resumed-{number}.yaml"
+    write_text(path, text)
+
+
+def mark_finished(folder: Path, trainer_options: Mapping[str, Any]) -> None:
+    """Record that the training is finished. `trainer_options` is the section `trainer` of its recipe."""
+    write_text(folder / FINISHED, yaml.safe_dump(_limits(trainer_options)))
+
+
+def check_not_finished(folder: Path, trainer_options: Mapping[str, Any]) -> None:
+    """Check that a resumed run is not finished, or is to be trained for longer.
+
+    Raises:
+        VisionkitError: the run is finished, and the trainer's options are not for a longer training.
+    """
+    path = folder / FINISHED
+    if not path.is_file():
+        return
+    before, now = yaml.safe_load(path.read_text()), _limits(trainer_options)
+    if now["max_time"] != before["max_time"] or any(
+        _as_number(now[name]) > _as_number(before[name]) for name in ("max_epochs", "max_steps")
+    ):
+        return
+    ended = ", ".join(f"trainer.{name}={value}" for name, value in before.items() if value not in (None, -1))
+    raise VisionkitError(
+        f"the run {folder} is finished ({ended}), and is not trained again\n"
+        "to go on, give a larger trainer.max_epochs; for a new run, leave out --resume"
+    )
+
+
+def mark_unfinished(folder: Path) -> None:
+    """Remove the mark of a finished run that is trained for longer."""
+    (folder / FINISHED).unlink(missing_ok=True)
+
+
+def _limits(trainer_options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of Lightning's Trainer that end a training, with its defaults."""
+    epochs, steps, time = (trainer_options.get(name) for name in ("max_epochs", "max_steps", "max_time"))
+    is_limited = steps not in (None, -1) or time is not None
+    default = -1 if is_limited else 1000
+    return {
+        "max_epochs": default if epochs is None else epochs,
+        "max_steps": -1 if steps is None else steps,
+        "max_time": time,
+    }
+
+
+def _as_number(limit: Any) -> float:
+    """Return a number of epochs or steps; -1 is no limit. Values of other types are refused by the trainer."""
+    return math.inf if limit == -1 else limit if isinstance(limit, int) else 0
+
+
+def _run_numbers(parent: Path) -> list[int]:
+    return [int(folder.name) for folder in parent.iterdir() if folder.name.isdecimal()]

@@ -17,6 +17,7 @@ from visionkit.data.io.images import read_image, to_tensor
 from visionkit.data.io.list_images import find_images
 from visionkit.errors import ConfigError, DataError
 from visionkit.models.base import Model
+from visionkit.pipelines.description import options_from
 from visionkit.pipelines.results import Colors, Result
 from visionkit.plugins import registering_modules
 from visionkit.registry import Registry
@@ -178,7 +179,7 @@ class ModelPipeline(Pipeline[P, R]):
     def from_description(cls, description: Mapping[str, Any], network: Model) -> "ModelPipeline[P, R]":
         """Return the pipeline with the given description and `network`, without loading weights."""
         options: dict[str, Any] = {
-            name: None if description.get(name) is None else kind(**description[name])
+            name: None if description.get(name) is None else options_from(kind, description[name], name)
             for name, kind in cls.option_types.items()
         }
         classes = {key: description[key] for key in ("class_names", "category_ids", "class_colors")}

@@ -1,18 +1,17 @@
 """Loading of pipelines from checkpoints. No object is unpickled, and nothing is downloaded."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from visionkit.backbones import create_backbone
-from visionkit.backbones.weights_file import read_tensors
+from visionkit.backbones.weights_file import check_finite, check_state_dict, read_tensors
 from visionkit.errors import CheckpointError, ConfigError
 from visionkit.models import create_model
 from visionkit.models.base import Model
 from visionkit.pipelines.base import ModelPipeline, pipelines
+from visionkit.pipelines.description import check_description, explain_description
 from visionkit.pipelines.uninitialized import has_shared_parameters, load_weights, parameters_without_storage
 from visionkit.plugins import how_to_import
 
@@ -56,10 +55,13 @@ def pipeline_from(checkpoint: dict[str, Any], path: str | Path, model: Model | N
     """Return the pipeline of a checkpoint that has been read; see `load_pipeline`."""
     description = checkpoint["visionkit"]
     network = network_of(description, path) if model is None else model
-    with explain_missing_plugins(description, path):
+    with explain_description(description, path):
         pipeline = pipelines.get(description["task"]).from_description(description, network)
+    # copies, because the tensors of the checkpoint are parts of the open file, which may be overwritten
     weights = {
-        key.removeprefix(PREFIX): value for key, value in checkpoint["state_dict"].items() if key.startswith(PREFIX)
+        key.removeprefix(PREFIX): value.clone()
+        for key, value in checkpoint["state_dict"].items()
+        if key.startswith(PREFIX)
     }
     try:
         load_weights(pipeline, weights)
@@ -69,27 +71,12 @@ def pipeline_from(checkpoint: dict[str, Any], path: str | Path, model: Model | N
     return pipeline.eval()
 
 
-@contextmanager
-def explain_missing_plugins(description: Mapping[str, Any], path: str | Path) -> Iterator[None]:
-    """Add instructions for importing the checkpoint's plugins to the error for an unknown name.
-
-    Raises:
-        CheckpointError: a plugin is not imported. Loading a checkpoint never imports plugins.
-    """
-    try:
-        yield
-    except ConfigError as error:
-        advice = how_to_import(description.get("plugins", []))
-        if not advice:
-            raise
-        raise CheckpointError(f"{path}: {error}\n{advice}") from error
-
-
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """Read a checkpoint onto the CPU.
 
     Raises:
-        CheckpointError: the file is missing, truncated, not a visionkit checkpoint, or in another format.
+        CheckpointError: the file is missing, truncated, not a visionkit checkpoint, or in another format; or its
+            description is broken, or a weight is not finite. The message names the value or tensor.
     """
     path = Path(path)
     if not path.is_file():
@@ -100,13 +87,16 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         raise CheckpointError(f"{path} was not written by visionkit; give such weights as model.weights of a recipe")
     version = description.get("format", 0)
     if version != FORMAT_VERSION:
-        age = "a newer" if version > FORMAT_VERSION else "an older"
+        age = "a newer" if isinstance(version, int) and version > FORMAT_VERSION else "an older"
         raise CheckpointError(
-            f"{path} has checkpoint format {version}, of {age} visionkit; this one reads format {FORMAT_VERSION}\n"
+            f"{path} has checkpoint format {version!r:.9}, of {age} visionkit; this one reads format {FORMAT_VERSION}\n"
             "load it with the visionkit that wrote it, or train again with the recipe.yaml beside it"
         )
     if not description.get("class_names"):
         raise CheckpointError(f"{path} has no class names, and visionkit does not guess them")
+    with explain_description({}, path):
+        check_description(description)
+    check_finite(check_state_dict(checkpoint["state_dict"], path), path)
     return dict(checkpoint)
 
 
@@ -121,13 +111,21 @@ def network_of(description: dict[str, Any], path: str | Path) -> Model:
             f"{path} holds a network that has no registered name\n"
             "build it yourself and give it: load_from_checkpoint(path, model=...)"
         )
-    try:
-        with explain_missing_plugins(description, path):
-            return build_without_weights(description["model"])
-    except ConfigError as error:  # a renamed option, which the state dict does not show
-        name, written_by = description["model"]["name"], description.get("versions", {}).get("visionkit", "")
+    name, classes = description["model"]["name"], len(description["class_names"])
+    if description["model"]["num_classes"] != classes:
         raise CheckpointError(
-            f"{path} was written by another visionkit ({written_by}): its {name} cannot be built here\n{error}"
+            f"{path} is broken: its {name} has {description['model']['num_classes']} classes, and {classes} names"
+        )
+    try:
+        return build_without_weights(description["model"])
+    except Exception as error:  # a constructor may raise any error for a renamed option or a value of the wrong type
+        advice = how_to_import(description.get("plugins", [])) if isinstance(error, ConfigError) else ""
+        if advice:
+            raise CheckpointError(f"{path}: {error}\n{advice}") from error
+        written_by = description.get("versions", {}).get("visionkit", "")
+        reason = "\n".join((str(error).splitlines() or [type(error).__name__])[:3])
+        raise CheckpointError(
+            f"{path} is broken or of another visionkit ({written_by}): its {name} cannot be built here\n{reason}"
         ) from error
 
 

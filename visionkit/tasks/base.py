@@ -25,7 +25,8 @@ from visionkit.metrics.base import EvaluationMetric
 from visionkit.metrics.results import MetricResults
 from visionkit.models.base import Model
 from visionkit.pipelines.base import ModelPipeline, Pipeline
-from visionkit.pipelines.checkpoint import FORMAT_VERSION, explain_missing_plugins, pipeline_from, read_checkpoint
+from visionkit.pipelines.checkpoint import FORMAT_VERSION, pipeline_from, read_checkpoint
+from visionkit.pipelines.description import explain_description, options_from
 from visionkit.pipelines.results import Result
 from visionkit.registry import Registry
 from visionkit.tasks.optimizers import (
@@ -283,7 +284,9 @@ class Task(LightningModule):
     @classmethod
     def from_description(cls, description: dict[str, Any], pipeline: Pipeline[Any, Any]) -> Self:
         """Return the task with the given description and `pipeline`."""
-        options = {name: kind(**description.get(name, {})) for name, kind in cls.option_types.items()}
+        options: dict[str, Any] = {
+            name: options_from(kind, description.get(name, {}), name) for name, kind in cls.option_types.items()
+        }
         task = cls(pipeline, **options)
         task.recipe = description["recipe"]
         return task
@@ -304,10 +307,11 @@ class Task(LightningModule):
         """
         checkpoint = read_checkpoint(checkpoint_path)
         description = checkpoint["visionkit"]
-        if tasks.get(description["task"]) is not cls and cls is not Task:
-            raise CheckpointError(f"{checkpoint_path} is for the task {description['task']}, not {cls.name}")
+        with explain_description(description, checkpoint_path):
+            if tasks.get(description["task"]) is not cls and cls is not Task:
+                raise CheckpointError(f"{checkpoint_path} is for the task {description['task']}, not {cls.name}")
         pipeline = pipeline_from(checkpoint, checkpoint_path, model)
-        with explain_missing_plugins(description, checkpoint_path):
+        with explain_description(description, checkpoint_path):
             task = tasks.get(description["task"]).from_description(description, pipeline)
         return cast(Self, task.to(map_location or "cpu").train())
 

@@ -9,6 +9,7 @@ from visionkit.backbones import create_backbone
 from visionkit.cli.config.typed_options import call, instantiate, parse_section
 from visionkit.data.datamodule import VisionData
 from visionkit.data.datasets.base import formats
+from visionkit.engine.checkpoint_io import with_atomic_checkpoints
 from visionkit.models import models
 from visionkit.tasks import Task, tasks
 
@@ -48,6 +49,7 @@ def build_trainer(recipe: dict[str, Any], callbacks: list[pl.Callback], loggers:
     arguments = parse_section(pl.Trainer, recipe.get("trainer", {}), "trainer")
     bars = [] if arguments.get("enable_progress_bar") is False else [RichProgressBar()]
     arguments["callbacks"] = [*callbacks, *bars, *(arguments.get("callbacks") or [])]
+    arguments["plugins"] = with_atomic_checkpoints(arguments.get("plugins"))
     if arguments.get("logger") is None:
         arguments["logger"] = loggers
     trainer: pl.Trainer = call(pl.Trainer, arguments, "trainer")

@@ -12,6 +12,16 @@ from visionkit.registry import suggest
 
 DEFAULT_CARD = "shapes"
 
+FROM_CHECKPOINT: dict[str, Any] = {
+    **dict.fromkeys(("task", "model", "preprocess", "inference", "evaluation")),
+    "data": {
+        **dict.fromkeys(("format", "root", "splits", "classes", "holdout", "batch_size")),
+        "proposals": dict.fromkeys(("mode", "count", "file")),
+    },
+    "trainer": {"precision": None},
+}
+"""Keys that are taken from the recipe of a checkpoint. None takes the whole value."""
+
 
 def compose(words: Sequence[str], onto: dict[str, Any] | None = None) -> Layer:
     """Merge files and overrides. Later words take precedence, and overrides take precedence over files.
@@ -45,13 +55,20 @@ def compose(words: Sequence[str], onto: dict[str, Any] | None = None) -> Layer:
 def from_checkpoint(recipe: dict[str, Any]) -> dict[str, Any]:
     """Return the part of a checkpoint's recipe that is used to score its model.
 
-    Plugins are left out, because a checkpoint may come from an untrusted source and must not name code that is imported
-    and run. The trainer, except its precision, is left out, because devices, limits and callbacks belong to the
-    finished run.
+    A checkpoint may come from an untrusted source. What is taken from it describes the model, the evaluation and which
+    files are read. It does not name code that is imported (plugins), files that are written (caches), downloads,
+    processes or devices.
     """
-    kept = {key: value for key, value in recipe.items() if key != "plugins"}
-    trainer = {key: value for key, value in (recipe.get("trainer") or {}).items() if key == "precision"}
-    return {**kept, "trainer": trainer} if "trainer" in recipe else kept
+    return _allowed(recipe, FROM_CHECKPOINT)
+
+
+def _allowed(values: dict[str, Any], keys: dict[str, Any]) -> dict[str, Any]:
+    """Return the values of the given keys, and of the keys below them."""
+    return {
+        key: _allowed(value, keys[key]) if isinstance(keys[key], dict) and isinstance(value, dict) else value
+        for key, value in values.items()
+        if key in keys
+    }
 
 
 def with_default_recipe(words: Sequence[str], default: str) -> Layer:

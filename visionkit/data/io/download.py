@@ -1,135 +1,98 @@
-"""Downloading the files of a data card: resumed, verified, and extracted safely."""
+"""Downloading the files of a data card."""
 
-import hashlib
-import logging
-import tarfile
-import zipfile
+import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
-from urllib.error import HTTPError, URLError
-from urllib.request import Request, urlopen
+from typing import Any
+from urllib.parse import unquote, urlsplit
 
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-
+from visionkit.data.io.archives import BrokenArchiveError, extract
+from visionkit.data.io.fetch import check_address, fetch
+from visionkit.data.io.paths import find_outside
 from visionkit.errors import ConfigError, DataError
 
-CHUNK_BYTES = 1 << 20
-TIMEOUT_SECONDS = 30
-
-logger = logging.getLogger("visionkit")
+MAX_NAME = 150
+"""Largest number of characters of a file name that is made from an address."""
 
 
-def download(entries: Sequence[Mapping[str, str]], root: Path) -> None:
+@dataclass(frozen=True)
+class DownloadEntry:
+    """File of a card's `data.download`.
+
+    Attributes:
+        url: address, of http, https or ftp.
+        sha256: expected digest in hex; None does not verify the file.
+        extract_to: folder to extract the archive into, relative to the root of the data; None does not extract it.
+        extracted_bytes: largest total size of the extracted files; see `extract` for the default.
+
+    Raises:
+        ConfigError: a value has the wrong type.
+    """
+
+    url: str
+    sha256: str | None = None
+    extract_to: str | None = None
+    extracted_bytes: int | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.url, str) or not isinstance(self.extract_to, str | None):
+            raise ConfigError(f"data.download: url and extract_to are texts, not {self.url!r} and {self.extract_to!r}")
+        check_address(self.url)
+        if self.sha256 is not None and not re.fullmatch("[0-9a-fA-F]{64}", str(self.sha256)):
+            raise ConfigError(f"data.download: sha256 is {self.sha256!r}, and must be 64 hexadecimal digits")
+        if self.extracted_bytes is not None and (type(self.extracted_bytes) is not int or self.extracted_bytes < 1):
+            raise ConfigError(f"data.download: extracted_bytes is {self.extracted_bytes!r}, and must be a whole number")
+
+
+def download(entries: Sequence[Mapping[str, Any]], root: Path) -> None:
     """Download and extract the files of a card.
 
     Args:
-        entries: the card's `data.download`. Each entry has `url`; optionally `sha256`; and optionally `extract_to`,
-            a folder relative to `root` (without it, the file is not extracted).
+        entries: the card's `data.download`, see `DownloadEntry`.
         root: folder of the dataset, which is created if it does not exist.
 
     Raises:
-        ConfigError: an entry has no url.
-        DataError: the download fails, the checksum differs, or the archive is broken or unsafe.
+        ConfigError: an entry has no url, an unknown key, or an `extract_to` outside `root`.
+        DataError: the download fails, the checksum differs, or the archive is broken or unsafe. A broken archive whose
+            checksum is not given is removed, so that the next download starts anew.
     """
-    for entry in entries:
-        if "url" not in entry:
-            raise ConfigError("every entry of data.download needs a url")
-        archive = fetch(entry["url"], root / Path(entry["url"]).name, entry.get("sha256"))
-        if "extract_to" in entry:
-            extract(archive, root / entry["extract_to"])
-
-
-def fetch(url: str, target: Path, sha256: str | None = None) -> Path:
-    """Download a file and return its path. An interrupted download is resumed.
-
-    Args:
-        url: address.
-        target: file to write; an incomplete download is stored as `<name>.part`.
-        sha256: expected digest in hex; None logs the digest with a warning.
-
-    Raises:
-        DataError: the download fails, or the digest differs; the file is then removed.
-    """
-    if not target.is_file():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        part = target.with_name(target.name + ".part")
+    files = [_entry(values) for values in entries]
+    for index in find_outside(root, [file.extract_to or "." for file in files])[:1]:
+        raise ConfigError(f"data.download: extract_to {files[index].extract_to!r} is outside data.root {root}")
+    for file, name in zip(files, file_names([file.url for file in files]), strict=True):
+        archive = fetch(file.url, root / name, file.sha256)
+        if file.extract_to is None:
+            continue
         try:
-            _resume(url, part)
-        except (HTTPError, URLError, TimeoutError, ConnectionError) as error:
-            raise DataError(f"{url} could not be downloaded: {error}\nrun the same command again to resume") from error
-        part.rename(target)
-    digest = _sha256(target)
-    if sha256 is None:
-        logger.warning("%s is not verified: the card has no sha256 for it; its sha256 is %s", target.name, digest)
-    elif digest != sha256.lower():
-        target.unlink()
-        raise DataError(f"{target.name} has the wrong sha256 and was removed\nexpected {sha256}\nactual   {digest}")
-    return target
+            extract(archive, root / file.extract_to, file.extracted_bytes)
+        except BrokenArchiveError as error:
+            if file.sha256 is not None:  # the card names a broken file
+                raise
+            archive.unlink()
+            raise DataError(f"{error}\nit was removed: run the same command again to download it anew") from error
 
 
-def extract(archive: Path, folder: Path) -> None:
-    """Extract a zip or tar archive into `folder`.
-
-    Raises:
-        DataError: it is no zip or tar archive, it is broken, or it has links or members outside `folder`.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        if zipfile.is_zipfile(archive):
-            with zipfile.ZipFile(archive) as opened:
-                _check_members_inside(opened.namelist(), folder, archive)
-                opened.extractall(folder)
-        elif tarfile.is_tarfile(archive):
-            with tarfile.open(archive) as opened_tar:
-                members = opened_tar.getmembers()
-                _check_members_inside([member.name for member in members], folder, archive)
-                special = [member.name for member in members if not (member.isfile() or member.isdir())]
-                if special:
-                    raise DataError(f"{archive.name} is unsafe: its member {special[0]!r} is a link or a device")
-                opened_tar.extractall(folder, members)
-        else:
-            raise DataError(f"{archive.name} is neither a zip nor a tar archive")
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError) as error:
-        raise DataError(f"{archive.name} is broken: {error}") from error
+def file_names(urls: Sequence[str]) -> list[str]:
+    """Return a different file name for each address: its last part with the query, without special characters."""
+    names: list[str] = []
+    for url in urls:
+        parts = urlsplit(url)
+        last = unquote(parts.path).rstrip("/").rpartition("/")[2] + (f"?{parts.query}" if parts.query else "")
+        copies = 1
+        name = re.sub(r"[^\w.+()-]+", "_", last)[-MAX_NAME:].lstrip(".") or "download"
+        while name in names:
+            copies += 1
+            name = f"{Path(name).stem}-{copies}{Path(name).suffix}"
+        names.append(name)
+    return names
 
 
-def _resume(url: str, part: Path) -> None:
-    start = part.stat().st_size if part.exists() else 0
-    request = Request(url, headers={"Range": f"bytes={start}-"} if start else {})
-    try:
-        response = urlopen(request, timeout=TIMEOUT_SECONDS)
-    except HTTPError as error:
-        if error.code == 416:  # the file is already complete
-            return
-        raise
-    with response, part.open("ab" if response.status == 206 else "wb") as file, _progress() as progress:
-        completed = start if response.status == 206 else 0
-        length = response.headers.get("Content-Length")
-        total = completed + int(length) if length else None
-        task = progress.add_task(part.stem, total=total, completed=completed)
-        while chunk := response.read(CHUNK_BYTES):
-            file.write(chunk)
-            progress.advance(task, len(chunk))
-    if total is not None and part.stat().st_size < total:
-        raise ConnectionError(f"the connection ended after {part.stat().st_size} of {total} bytes")
-
-
-def _check_members_inside(names: list[str], folder: Path, archive: Path) -> None:
-    top = folder.resolve()
-    for name in names:
-        if not (top / name).resolve().is_relative_to(top):
-            raise DataError(f"{archive.name} is unsafe: its member {name!r} would be written outside {folder}")
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
-def _progress() -> Progress:
-    return Progress(
-        TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()
-    )
+def _entry(values: Any) -> DownloadEntry:
+    if not isinstance(values, Mapping) or "url" not in values:
+        raise ConfigError("every entry of data.download needs a url")
+    known = [field.name for field in fields(DownloadEntry)]
+    unknown = [key for key in values if key not in known]
+    if unknown:
+        raise ConfigError(f"data.download: unknown key {unknown[0]!r}; known: {', '.join(known)}")
+    return DownloadEntry(**values)

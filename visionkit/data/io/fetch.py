@@ -1,0 +1,178 @@
+"""Download of one file: resumed where an earlier download stopped, and verified."""
+
+import fcntl
+import hashlib
+import logging
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any, BinaryIO
+from urllib.error import HTTPError
+from urllib.parse import quote, urlsplit
+from urllib.request import (
+    FTPHandler,
+    HTTPDefaultErrorHandler,
+    HTTPErrorProcessor,
+    HTTPHandler,
+    HTTPRedirectHandler,
+    HTTPSHandler,
+    OpenerDirector,
+    ProxyHandler,
+    Request,
+    UnknownHandler,
+)
+
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+from visionkit.data.io.atomic_write import replace
+from visionkit.errors import ConfigError, DataError
+
+CHUNK_BYTES = 1 << 20
+TIMEOUT_SECONDS = 30
+SCHEMES = ("http", "https", "ftp")
+
+logger = logging.getLogger("visionkit")
+
+
+def fetch(url: str, target: Path, sha256: str | None = None) -> Path:
+    """Download a file and return its path. An interrupted download is resumed.
+
+    Args:
+        url: address, of http, https or ftp. Spaces and other special characters are quoted.
+        target: file to write; an incomplete download is stored as `<name>.part`.
+        sha256: expected digest in hex; None logs the digest with a warning.
+
+    Raises:
+        ConfigError: the address is malformed or has another scheme.
+        DataError: the download fails, the server sends an HTML page instead, or the digest differs; the file is then
+            removed, so that the next download starts anew.
+    """
+    check_address(url)
+    if not target.is_file():
+        try:
+            _download(quote(url, safe="%/:=&?~#+!$,;'@()*[]"), target)
+        except (OSError, HTTPException, ValueError) as error:  # ValueError: a malformed address or header
+            if isinstance(error, DataError):
+                raise
+            raise DataError(f"{url} could not be downloaded: {error!s:.200}\nrun the same command again") from error
+    digest = _sha256(target)
+    if sha256 is not None and digest != sha256.lower():
+        target.unlink()
+        raise DataError(f"{target.name} has the wrong sha256 and was removed\nexpected {sha256}\nactual   {digest}")
+    if sha256 is None:
+        _refuse_page(target, url)
+        logger.warning("%s is not verified: the card has no sha256 for it; its sha256 is %s", target.name, digest)
+    return target
+
+
+def check_address(url: str) -> None:
+    """Raise ConfigError if an address is malformed or has another scheme, such as `file:` or `data:`."""
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise ConfigError(f"{url!r:.200} is no address: {error}") from error
+    if parts.scheme.lower() not in SCHEMES or not parts.hostname:
+        raise ConfigError(f"{url!r:.200} cannot be downloaded: an address begins with one of {', '.join(SCHEMES)}")
+
+
+def _download(url: str, target: Path) -> None:
+    """Download to `<name>.part`, from the end of what is there, and rename it."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(target.name + ".part")
+    with part.open("ab") as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError) as error:  # the two errors that POSIX allows for a taken lock
+            raise DataError(f"{part} is being written by another process") from error
+        except OSError:  # a file system without locks
+            pass
+        if not (file.tell() and _resume(url, file, part.stem)):
+            file.truncate(0)
+            file.seek(0)
+            with _opened(Request(url)) as response:
+                _copy(response, file, _length(response), part.stem)
+        replace(part, target, file.fileno())
+
+
+def _resume(url: str, file: BinaryIO, name: str) -> bool:
+    """Append the rest of a file, and return whether the file is complete. False if the server cannot continue it."""
+    start = file.tell()
+    try:
+        with _opened(Request(url, headers={"Range": f"bytes={start}-"})) as response:
+            first, total = _content_range(response.headers.get("Content-Range"))
+            if response.status != 206 or first != start or total is None:
+                return False
+            _copy(response, file, total, name)
+            return True
+    except HTTPError as error:
+        if error.code != 416:
+            raise
+        with error:  # nothing is left to send: the file is complete, or longer than on the server
+            return _content_range(error.headers.get("Content-Range"))[1] == start
+
+
+def _copy(response: Any, file: BinaryIO, total: int | None, name: str) -> None:
+    """Append a response to a file that shall then have `total` bytes."""
+    with _progress() as progress:
+        task = progress.add_task(name, total=total, completed=file.tell())
+        while chunk := response.read(CHUNK_BYTES):
+            file.write(chunk)
+            progress.advance(task, len(chunk))
+    file.flush()
+    if total is not None and file.tell() != total:
+        raise ConnectionError(f"the connection ended after {file.tell()} of {total} bytes")
+
+
+def _length(response: Any) -> int | None:
+    length = response.headers.get("Content-Length")
+    return int(length) if length else None
+
+
+def _content_range(header: str | None) -> tuple[int | None, int | None]:
+    """Return the first byte and the total size in a header like `bytes 10-19/20` or `bytes */20`."""
+    found = re.fullmatch(r"bytes (?:(\d+)-\d+|\*)/(\d+)", header or "")
+    return (int(found[1]) if found[1] else None, int(found[2])) if found else (None, None)
+
+
+@contextmanager
+def _opened(request: Request) -> Iterator[Any]:
+    """Open an address without the handlers for `file:` and `data:`, to which a server could redirect."""
+    opener = OpenerDirector()
+    for handler in (
+        ProxyHandler,
+        HTTPHandler,
+        HTTPSHandler,
+        FTPHandler,
+        HTTPRedirectHandler,
+        HTTPDefaultErrorHandler,
+        HTTPErrorProcessor,
+        UnknownHandler,
+    ):
+        opener.add_handler(handler())
+    with opener.open(request, timeout=TIMEOUT_SECONDS) as response:
+        yield response
+
+
+def _refuse_page(target: Path, url: str) -> None:
+    """Remove a file that is an HTML page, such as a login or an error, unless the address is that of a page."""
+    with target.open("rb") as file:
+        start = file.read(512).lstrip().lower()
+    if start.startswith((b"<!doctype html", b"<html")) and target.suffix.lower() not in (".html", ".htm"):
+        target.unlink()
+        raise DataError(f"{url} gave an HTML page instead of the file; it was removed\nopen the address in a browser")
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _progress() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()
+    )
