@@ -1,132 +1,97 @@
 import hashlib
 import io
-import tarfile
-import threading
 import zipfile
-from functools import partial
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from visionkit.data.io.download import download, extract, fetch
-from visionkit.errors import DataError
-
-CONTENT = bytes(range(256)) * 5000
-
-
-class Handler(BaseHTTPRequestHandler):
-    """Serves `files` with ranges; a path /cut/... stops after half of the requested bytes."""
-
-    def __init__(self, files, asked, *args):
-        self.files, self.asked = files, asked
-        super().__init__(*args)
-
-    def do_GET(self):
-        body = self.files.get(self.path.rsplit("/", 1)[-1])
-        if body is None:
-            self.send_error(404)
-            return
-        wanted = self.headers.get("Range")
-        self.asked.append(wanted)
-        start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted else 0
-        self.send_response(206 if wanted else 200)
-        part = body[start:]
-        self.send_header("Content-Length", str(len(part)))
-        self.end_headers()
-        self.wfile.write(part[: len(part) // 2] if self.path.startswith("/cut") else part)
-
-    def log_message(self, *args):
-        pass
+from tests.helpers.file_server import serve
+from visionkit.data.io.download import download, file_names
+from visionkit.errors import ConfigError, DataError
 
 
-@pytest.fixture
-def server():
-    archive = io.BytesIO()
-    with zipfile.ZipFile(archive, "w") as opened:
-        opened.writestr("inner/a.txt", "hello")
-    files, asked = {"data.bin": CONTENT, "data.zip": archive.getvalue()}, []
-    running = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, files, asked))
-    threading.Thread(target=running.serve_forever, daemon=True).start()
-    running.address = f"http://127.0.0.1:{running.server_port}"
-    running.asked, running.files = asked, files
-    yield running
-    running.shutdown()
+def archive(**members):
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as opened:
+        for name, text in members.items():
+            opened.writestr(name, text)
+    return content.getvalue()
 
 
-def digest(body):
-    return hashlib.sha256(body).hexdigest()
+ARCHIVE = archive(**{"inner/a.txt": "hello"})
 
 
-def test_an_interrupted_download_goes_on_where_it_stopped(server, tmp_path):
-    target = tmp_path / "data.bin"
-    with pytest.raises(DataError, match="run the same command again to resume"):
-        fetch(f"{server.address}/cut/data.bin", target)
-    assert not target.exists()
-    fetch(f"{server.address}/data.bin", target, digest(CONTENT))
-    assert target.read_bytes() == CONTENT
-    assert server.asked == [None, f"bytes={len(CONTENT) // 2}-"]
-
-
-def test_a_wrong_checksum_removes_the_file(server, tmp_path):
-    message = rf"wrong sha256 and was removed\nexpected {'0' * 64}\nactual   {digest(CONTENT)}"
-    with pytest.raises(DataError, match=message):
-        fetch(f"{server.address}/data.bin", tmp_path / "data.bin", "0" * 64)
-    assert not list(tmp_path.iterdir())
-
-
-def test_a_missing_checksum_is_said(server, tmp_path, caplog):
-    fetch(f"{server.address}/data.bin", tmp_path / "data.bin")
-    assert "not verified" in caplog.text
-    assert digest(CONTENT) in caplog.text
-
-
-def test_a_card_is_fetched_verified_and_unpacked(server, tmp_path):
-    entry = {"url": f"{server.address}/data.zip", "sha256": digest(server.files["data.zip"]), "extract_to": "."}
-    download([entry], tmp_path)
+def test_a_card_is_fetched_verified_and_unpacked(tmp_path):
+    with serve(**{"data.zip": ARCHIVE}) as server:
+        digest = hashlib.sha256(ARCHIVE).hexdigest()
+        download([{"url": f"{server.address}/data.zip", "sha256": digest, "extract_to": "."}], tmp_path)
     assert (tmp_path / "inner" / "a.txt").read_text() == "hello"
 
 
-def test_a_server_without_the_file_is_named(server, tmp_path):
-    with pytest.raises(DataError, match="404"):
-        fetch(f"{server.address}/other.bin", tmp_path / "other.bin")
+@pytest.mark.parametrize("folder", ["../../up", "..", "/tmp/up", "a/../../up", "link/up"])
+def test_a_card_does_not_write_outside_its_root(folder, tmp_path):
+    root = tmp_path / "inner" / "root"
+    root.mkdir(parents=True)
+    (root / "link").symlink_to(tmp_path)
+    with (
+        serve(**{"data.zip": ARCHIVE}) as server,
+        pytest.raises(ConfigError, match=r"extract_to .* is outside data\.root"),
+    ):
+        download([{"url": f"{server.address}/data.zip", "extract_to": folder}], root)
+    assert [path.name for path in root.iterdir()] == ["link"]
+    assert not server.asked
 
 
-def evil_zip(path):
-    with zipfile.ZipFile(path, "w") as opened:
-        opened.writestr("../evil.txt", "x")
+ENTRIES = {
+    "needs a url": {"sha256": "0" * 64},
+    "unknown key 'md5'; known: url": {"url": "http://a.b/c", "md5": "0"},
+    "sha256 is 'abc'": {"url": "http://a.b/c", "sha256": "abc"},
+    "extracted_bytes is 'many'": {"url": "http://a.b/c", "extracted_bytes": "many"},
+    "extracted_bytes is 0": {"url": "http://a.b/c", "extracted_bytes": 0},
+    "are texts": {"url": 3},
+    "cannot be downloaded: an address begins with": {"url": "file:///etc/passwd"},
+}
 
 
-def evil_tar(path):
-    with tarfile.open(path, "w") as opened:
-        member = tarfile.TarInfo("../../evil.txt")
-        member.size = 1
-        opened.addfile(member, io.BytesIO(b"x"))
+@pytest.mark.parametrize("message", ENTRIES)
+def test_wrong_entries_are_refused_before_anything_is_fetched(message, tmp_path):
+    with serve(**{"data.zip": ARCHIVE}) as server, pytest.raises(ConfigError, match=message):
+        download([{"url": f"{server.address}/data.zip"}, ENTRIES[message]], tmp_path)
+    assert not server.asked
 
 
-def linking_tar(path):
-    with tarfile.open(path, "w") as opened:
-        member = tarfile.TarInfo("link")
-        member.type, member.linkname = tarfile.SYMTYPE, "/etc"
-        opened.addfile(member)
+@pytest.mark.parametrize("content", [ARCHIVE[:-30], b"no archive", b"<html>Log in</html>"])
+def test_a_broken_archive_without_checksum_is_removed_and_can_be_fetched_again(content, tmp_path):
+    with serve(**{"data.zip": content}) as server:
+        entry = {"url": f"{server.address}/data.zip", "extract_to": "."}
+        with pytest.raises(DataError, match="removed"):
+            download([entry], tmp_path)
+        assert not list(tmp_path.iterdir())
+    with serve(**{"data.zip": ARCHIVE}) as server:
+        download([{**entry, "url": f"{server.address}/data.zip"}], tmp_path)
+    assert (tmp_path / "inner" / "a.txt").read_text() == "hello"
 
 
-@pytest.mark.parametrize(
-    ("make", "reason"),
-    [
-        (evil_zip, r"member '\.\./evil\.txt' would be written outside"),
-        (evil_tar, r"member '\.\./\.\./evil\.txt' would be written outside"),
-        (linking_tar, "member 'link' is a link or a device"),
-    ],
-)
-def test_archives_that_would_write_elsewhere_are_refused(make, reason, tmp_path):
-    archive, folder = tmp_path / "archive", tmp_path / "inner" / "folder"
-    make(archive)
-    with pytest.raises(DataError, match=f"archive is unsafe: its {reason}"):
-        extract(archive, folder)
-    assert not list(folder.iterdir())
+def test_the_card_allows_a_larger_archive(tmp_path):
+    with serve(**{"data.zip": archive(zeros=bytes(1_000_000))}) as server:
+        entry = {"url": f"{server.address}/data.zip", "extract_to": ".", "extracted_bytes": 1000}
+        with pytest.raises(DataError, match="set extracted_bytes"):
+            download([entry], tmp_path)
+        assert (tmp_path / "data.zip").is_file()
+        download([{**entry, "extracted_bytes": 1_000_000}], tmp_path)
+    assert (tmp_path / "zeros").stat().st_size == 1_000_000
 
 
-def test_what_is_no_archive_is_refused(tmp_path):
-    (tmp_path / "a.zip").write_text("no archive")
-    with pytest.raises(DataError, match="neither a zip nor a tar"):
-        extract(tmp_path / "a.zip", tmp_path / "out")
+def test_files_are_named_by_their_addresses():
+    names = {
+        "http://a.b/data.zip": "data.zip",
+        "http://a.b/c/data.zip#part": "data-2.zip",
+        "http://a.b/my%20photos.zip": "my_photos.zip",
+        "http://a.b/..%2f..%2fetc%2fpasswd": "passwd",
+        "http://a.b/get?file=../../x.zip&a=1": "get_file_.._.._x.zip_a_1",
+        "http://a.b/get?file=y.zip": "get_file_y.zip",
+        "http://a.b/.bashrc": "bashrc",
+        "http://a.b/..": "download",
+        "http://a.b": "download-2",
+        "http://a.b/" + "x" * 300: "x" * 150,
+    }
+    assert file_names(list(names)) == list(names.values())

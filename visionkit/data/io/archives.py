@@ -1,6 +1,7 @@
 """Extraction of zip and tar archives from the internet."""
 
 import functools
+import gzip
 import lzma
 import struct
 import tarfile
@@ -27,6 +28,7 @@ USUAL_RATIO = 50
 BROKEN = (
     zipfile.BadZipFile,
     tarfile.TarError,
+    gzip.BadGzipFile,
     EOFError,
     zlib.error,
     lzma.LZMAError,
@@ -105,11 +107,13 @@ def _opened(archive: Path, limit: int) -> Iterator[list[_Member]]:
     if zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as opened:
             yield [_zip_member(opened, info, archive) for info in opened.infolist()]
-    elif tarfile.is_tarfile(archive):
-        with tarfile.open(archive, tarinfo=_SmallHeader) as opened_tar:
-            yield list(_tar_members(opened_tar, limit, archive))
-    else:
-        raise BrokenArchiveError(f"{archive.name} is neither a zip nor a tar archive")
+        return
+    try:
+        opened_tar = tarfile.open(archive, tarinfo=_SmallHeader)  # noqa: SIM115  # closed below
+    except tarfile.ReadError as error:
+        raise BrokenArchiveError(f"{archive.name} is neither a zip nor a tar archive") from error
+    with opened_tar:
+        yield list(_tar_members(opened_tar, limit, archive))
 
 
 def _zip_member(opened: zipfile.ZipFile, info: zipfile.ZipInfo, archive: Path) -> _Member:
