@@ -1,7 +1,16 @@
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import yaml
 
-from visionkit.engine.run_folder import latest_checkpoint, new_run_folder, write_recipe
+from visionkit.engine.run_folder import (
+    check_not_finished,
+    latest_checkpoint,
+    mark_finished,
+    mark_unfinished,
+    new_run_folder,
+    write_recipe,
+)
 from visionkit.errors import VisionkitError
 
 
@@ -32,3 +41,58 @@ def test_the_recipe_is_written_in_its_order(tmp_path):
     write_recipe(recipe, tmp_path)
     assert list(yaml.safe_load((tmp_path / "recipe.yaml").read_text())) == ["task", "data", "a"]
     assert "Käfer" in (tmp_path / "recipe.yaml").read_text()
+
+
+def test_runs_that_start_at_once_get_different_folders(tmp_path):
+    with ThreadPoolExecutor(16) as pool:
+        folders = list(pool.map(lambda _: new_run_folder("r", tmp_path), range(64)))
+    assert len({*folders}) == 64
+
+
+def test_a_newest_run_without_a_checkpoint_is_not_skipped(tmp_path):
+    for number in (1, 2, 3):
+        (tmp_path / "r" / str(number)).mkdir(parents=True)
+    (tmp_path / "r" / "1" / "last.ckpt").touch()
+    message = r"the newest run .*r/3 has no last\.ckpt yet\nto continue an older run: --resume .*r/1/last\.ckpt"
+    with pytest.raises(VisionkitError, match=message):
+        latest_checkpoint("r", tmp_path)
+
+
+def test_the_recipe_of_a_resumed_run_does_not_replace_the_first(tmp_path):
+    for lr in (1, 1, 2, 2, 3, 1):
+        write_recipe({"lr": lr}, tmp_path)
+    files = {path.name: yaml.safe_load(path.read_text())["lr"] for path in tmp_path.iterdir()}
+    assert files == {"recipe.yaml": 1, "recipe.resumed-1.yaml": 2, "recipe.resumed-2.yaml": 3}
+
+
+FINISHED_RUNS = [
+    ({"max_epochs": 2}, {"max_epochs": 2}, False),
+    ({"max_epochs": 2}, {"max_epochs": 1}, False),
+    ({"max_epochs": 2}, {"max_epochs": 3}, True),
+    ({"max_epochs": 2}, {"max_epochs": -1}, True),
+    ({"max_epochs": 2}, {}, True),
+    ({}, {}, False),
+    ({}, {"max_epochs": 1000}, False),
+    ({}, {"max_epochs": 1001}, True),
+    ({"max_epochs": -1}, {"max_epochs": 5}, False),
+    ({"max_steps": 10}, {"max_steps": 10}, False),
+    ({"max_steps": 10}, {"max_steps": 11}, True),
+    ({"max_time": "00:00:01:00"}, {"max_time": "00:00:01:00"}, False),
+    ({"max_time": "00:00:01:00"}, {"max_time": "00:00:02:00"}, True),
+    ({"max_epochs": 2}, {"max_epochs": "many"}, False),
+]
+
+
+@pytest.mark.parametrize(("before", "now", "longer"), FINISHED_RUNS)
+def test_a_finished_run_is_continued_only_for_longer(before, now, longer, tmp_path):
+    check_not_finished(tmp_path, now)
+    mark_finished(tmp_path, before)
+    if longer:
+        check_not_finished(tmp_path, now)
+    else:
+        with pytest.raises(
+            VisionkitError, match=r"is finished .*, and is not trained again\n.*larger trainer\.max_epochs"
+        ):
+            check_not_finished(tmp_path, now)
+    mark_unfinished(tmp_path)
+    check_not_finished(tmp_path, now)

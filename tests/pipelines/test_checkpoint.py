@@ -103,7 +103,7 @@ def test_a_network_whose_option_was_renamed_is_refused(tmp_path, trained):
     content = torch.load(trained[0], weights_only=True)
     content["visionkit"]["model"]["class_agnostic_nms"] = False
     torch.save(content, tmp_path / "old.ckpt")
-    with pytest.raises(CheckpointError, match=r"by another visionkit .*\n.*class_agnostic_nms"):
+    with pytest.raises(CheckpointError, match=r"of another visionkit .*\n.*class_agnostic_nms"):
         Task.load_from_checkpoint(tmp_path / "old.ckpt")
 
 

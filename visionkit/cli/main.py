@@ -1,6 +1,7 @@
 """The `visionkit` command. This module does not import torch or Lightning, so that help and errors appear quickly."""
 
 import argparse
+import errno
 import re
 import sys
 from collections.abc import Sequence
@@ -43,6 +44,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.debug:
             raise
         print(f"visionkit: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        if arguments.debug or error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        print(f"visionkit: {error.filename or 'a file'} could not be written: {error.strerror}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return _interrupted()

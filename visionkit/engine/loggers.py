@@ -2,10 +2,26 @@
 
 import csv
 import importlib.util
+import logging
 from pathlib import Path
 
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
+
+logger = logging.getLogger("visionkit")
+
+
+class RunLogger(CSVLogger):
+    """CSVLogger whose file may disappear, or which cannot be written for a while, without an end of the training."""
+
+    @rank_zero_only
+    def save(self) -> None:
+        """Write the new rows. If that fails, they are kept for the next attempt."""
+        try:
+            Path(self.log_dir).mkdir(parents=True, exist_ok=True)
+            super().save()
+        except OSError as error:
+            logger.warning("metrics.csv could not be written: %s", error)
 
 
 def make_loggers(folder: Path) -> list[Logger]:
@@ -14,7 +30,7 @@ def make_loggers(folder: Path) -> list[Logger]:
     Args:
         folder: the run's folder. Rows of a resumed run are kept.
     """
-    csv_logger = CSVLogger(folder, name="", version="")
+    csv_logger = RunLogger(folder, name="", version="")
     _keep_rows(csv_logger, folder / "metrics.csv")
     loggers: list[Logger] = [csv_logger]
     if importlib.util.find_spec("tensorboard"):

@@ -1,3 +1,4 @@
+import contextlib
 import io
 import struct
 import tarfile
@@ -172,8 +173,6 @@ def test_broken_archives_are_errors_or_harmless(kind, data, tmp_path_factory):
     else:
         content[position] = data.draw(st.integers(0, 255))
     archive.write_bytes(content)
-    try:
+    with contextlib.suppress(DataError):
         extract(archive, folder / "out", 10_000)
-    except DataError:
-        pass
     assert {path.name for path in folder.iterdir()} <= {"archive", "out"}
