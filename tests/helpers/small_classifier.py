@@ -28,6 +28,13 @@ def small_network(classes, backbone="cifar_resnet20", **options):
     return create_model("classifier", create_backbone(backbone, weights="none"), classes, **options)
 
 
+def small_checkpoint(path, class_names):
+    """Write a checkpoint of a classifier with random values, as `vk.load` reads it, and return its path."""
+    task = small_classification(class_names)
+    torch.save({"visionkit": task.description(), "state_dict": task.state_dict()}, path)
+    return path
+
+
 def small_classification(class_names, network=None, multi_label=False, **options):
     """ResNet-20 for images of 32 x 32 pixels."""
     defaults = {

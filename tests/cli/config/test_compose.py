@@ -114,6 +114,36 @@ def test_a_checkpoint_s_trainer_runs_no_code():
     assert len(before["trainer"]) == 4, "the recipe given stays as it is"
 
 
+def test_nothing_that_writes_downloads_or_costs_is_taken_from_a_checkpoint():
+    described = {
+        "task": "detection",
+        "model": {"name": "rcnn"},
+        "inference": {"flip": True},
+        "evaluation": {"metric": "x"},
+    }
+    read = {"format": "voc", "root": "/data", "splits": {"val": {}}, "classes": ["a"], "batch_size": 2}
+    evil = {
+        "plugins": ["evil.py"],
+        "after_training": {"folder": "/evil"},
+        "feature_cache": {"folder": "/evil"},
+        "callbacks": "evil",
+        "optimizer": {"lr": 1},
+        "seed": 3,
+    }
+    data = {
+        **read,
+        "num_workers": 10**6,
+        "download": [{"url": "http://evil"}],
+        "augment": [{"name": "Evil"}],
+        "proposals": {"mode": "fast", "count": 9, "file": "found.npz", "folder": "/evil"},
+    }
+    values = compose([], onto={**described, **evil, "data": data}).values
+    assert values == {**described, "data": {**read, "proposals": {"mode": "fast", "count": 9, "file": "found.npz"}}}
+    words = ["data.proposals.folder=mine", "data.num_workers=1"]
+    values = compose(words, onto={**described, "data": data}).values["data"]
+    assert (values["proposals"]["folder"], values["num_workers"]) == ("mine", 1)
+
+
 def test_a_section_may_be_for_a_model_on_one_backbone(files):
     section = (
         "for:\n  faster_rcnn: {seed: 1}\n  faster_rcnn/resnet18: {seed: 2, model: {backbone: {batch_norm: trained}}}\n"
