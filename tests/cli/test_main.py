@@ -350,15 +350,68 @@ def test_validate_takes_another_card_and_refuses_other_classes(trained, tmp_path
     assert "does not exist" in capsys.readouterr().err
 
 
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+REFUSED_RESUMES = {
+    "is finished (trainer.max_epochs=1), and is not trained again": [],
+    "is of another network than the recipe": ["trainer.max_epochs=2", "model.fpn_channels=8"],
+}
+
+
+@pytest.mark.parametrize("message", REFUSED_RESUMES)
+def test_a_resume_that_cannot_go_on_changes_nothing(message, trained, monkeypatch, capsys):
+    monkeypatch.chdir(trained.parent.parent.parent)
+    before = contents(trained)
+    assert main(["fit", "mine.yaml", *TINY, *REFUSED_RESUMES[message], "--resume"]) == 2
+    printed = capsys.readouterr().err
+    assert message in printed
+    assert "Traceback" not in printed
+    assert contents(trained) == {**before, ".lock": contents(trained)[".lock"]}
+
+
+def test_a_foreign_checkpoint_writes_only_beside_itself(trained, tmp_path, monkeypatch, capsys):
+    import torch
+
+    monkeypatch.chdir(tmp_path)
+    content = torch.load(trained / "best.ckpt", weights_only=True)
+    evil = {"folder": str(tmp_path / "evil"), "mode": "single", "count": 5}
+    content["visionkit"]["recipe"]["data"].update(proposals=evil, num_workers=10**6, download=[{"url": "file:///etc"}])
+    content["visionkit"]["recipe"]["after_training"] = {"folder": str(tmp_path / "evil")}
+    (tmp_path / "foreign").mkdir()
+    torch.save(content, "foreign/best.ckpt")
+    assert main(["test", "foreign/best.ckpt"]) == 0
+    printed = capsys.readouterr()
+    assert f"data.proposals.folder={tmp_path}/evil" in "".join((printed.out + printed.err).split())
+    written = {path.parts[0] for path in (file.relative_to(tmp_path) for file in tmp_path.rglob("*"))}
+    assert written == {"foreign", "runs"}, "runs/proposals is the usual cache"
+
+
+def test_two_runs_do_not_train_in_one_folder(trained, monkeypatch, capsys):
+    monkeypatch.chdir(trained.parent.parent.parent)
+    code = "import sys, pathlib; from visionkit.engine.run_lock import run_lock\n"
+    code += "with run_lock(pathlib.Path(sys.argv[1])): print('locked', flush=True); sys.stdin.read()"
+    other = subprocess.Popen([sys.executable, "-c", code, trained], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert other.stdout.readline() == b"locked\n"
+    assert main(["fit", "mine.yaml", *TINY, "trainer.max_epochs=2", "--resume"]) == 2
+    assert "is being trained by process" in capsys.readouterr().err
+    other.communicate()
+
+
 def test_resume_goes_on_from_the_last_checkpoint(trained, monkeypatch):
     import torch
 
     folder = trained.parent.parent.parent
     monkeypatch.chdir(folder)
+    recipe = (trained / "recipe.yaml").read_text()
     before = torch.load(trained / "last.ckpt", weights_only=True)["global_step"]
     assert main(["fit", "mine.yaml", *TINY, "trainer.max_epochs=2", "--resume"]) == 0
     after = torch.load(trained / "last.ckpt", weights_only=True)["global_step"]
     assert (before, after) == (2, 4)
+    assert (trained / "recipe.yaml").read_text() == recipe
+    assert yaml.safe_load((trained / "recipe.resumed-1.yaml").read_text())["trainer"]["max_epochs"] == 2
+    assert yaml.safe_load((trained / "finished.yaml").read_text())["max_epochs"] == 2
 
 
 def test_an_output_folder_that_cannot_be_written_is_an_error(trained, tmp_path, capsys):

@@ -125,6 +125,9 @@ def test_a_killed_process_leaves_a_whole_file_and_no_leftovers(tmp_path):
         process = subprocess.Popen([sys.executable, "-c", WRITE_FOREVER, path], stdout=subprocess.PIPE)
         assert process.stdout.readline() == b"written\n"
         time.sleep(draw.random() * 0.1)
+        deadline = time.monotonic() + 5
+        while len(os.listdir(tmp_path)) == 1 and time.monotonic() < deadline:
+            pass  # kill it in the middle of a write
         process.send_signal(signal.SIGKILL)
         process.wait()
         weight = torch.load(path, weights_only=True)["weight"]
@@ -133,6 +136,7 @@ def test_a_killed_process_leaves_a_whole_file_and_no_leftovers(tmp_path):
         killed_while_writing += len(os.listdir(tmp_path)) > 1
         remove_leftovers(tmp_path)
         assert os.listdir(tmp_path) == ["a.pt"]
+    assert killed_while_writing
 
 
 def test_leftovers_are_removed_by_the_next_writer_but_not_the_files_of_a_living_one(tmp_path):
