@@ -1,6 +1,11 @@
+import dataclasses
+import inspect
+
 import pytest
 
-from visionkit.cli.config.compose import compose, find_file, shipped_files
+from visionkit.cli.config.compose import FROM_CHECKPOINT, compose, find_file, shipped_files
+from visionkit.data.datamodule import VisionData
+from visionkit.data.proposals.proposal_source import ProposalOptions
 from visionkit.errors import ConfigError
 
 RECIPE = (
@@ -112,6 +117,15 @@ def test_a_checkpoint_s_trainer_runs_no_code():
     assert compose([], onto=before).values["trainer"] == {"precision": "bf16-mixed"}
     assert compose(["trainer.devices=2"], onto=before).values["trainer"] == {"precision": "bf16-mixed", "devices": 2}
     assert len(before["trainer"]) == 4, "the recipe given stays as it is"
+
+
+def test_every_option_of_the_data_is_either_taken_from_a_checkpoint_or_not():
+    """A new option must be decided: does it name a file that is written, a process, a device or a download?"""
+    left_out = {"download", "num_workers", "augment", "min_visibility", "sampling"}
+    options = {*inspect.signature(VisionData).parameters} - {"required"}
+    assert options == {*FROM_CHECKPOINT["data"], *left_out}
+    options = {field.name for field in dataclasses.fields(ProposalOptions)}
+    assert options == {*FROM_CHECKPOINT["data"]["proposals"], "folder"}
 
 
 def test_nothing_that_writes_downloads_or_costs_is_taken_from_a_checkpoint():
