@@ -34,7 +34,7 @@ model:
   head_channels: 16
   warp_size: 67
   context: 4
-  roi: {{batch_size: 8}}
+  roi: {{batch_size_per_image: 8}}
   nms: {{score_threshold: 0.0}}
 preprocess: {{short_side: 64, long_side: 128}}
 optimizer: {{lr: 0.01, base_batch_size: 2}}
@@ -194,7 +194,7 @@ def test_an_interrupted_run_is_resumed_where_it_was(stage, folder, finished, com
 
 def test_a_finished_run_is_not_fitted_again_unless_it_is_trained_further(after_a_run, computations):
     written = Path("runs/mine/1/best.ckpt").stat().st_mtime_ns
-    assert fit(KEPT, "--resume") == 0
+    assert fit(KEPT, "--resume") == 2
     assert reset_counts(computations) == {"images": 0, "svms": 0, "regressions": 0}
     assert Path("runs/mine/1/best.ckpt").stat().st_mtime_ns == written
     assert fit(KEPT, "--resume", "trainer.max_epochs=2") == 0

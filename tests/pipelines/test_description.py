@@ -2,6 +2,7 @@
 
 import copy
 import zipfile
+from pathlib import Path
 
 import pytest
 import torch
@@ -62,6 +63,8 @@ BROKEN = [
     ("model.name", 3, "model.name is 3"),
     ("model.name", "x", "cannot be built here"),
     ("model.num_classes", "two", "model.num_classes is 'two'"),
+    ("model.multi_label", None, "model.multi_label is None, and must be bool"),
+    ("model.dropout", "much", "model.dropout is 'much'"),
     ("model.num_classes", 3, "has 3 classes, and 2 names"),
     ("model.backbone", "resnet18", "model.backbone is 'resnet18'"),
     ("model.backbone.name", 7, "model.backbone has no name"),
@@ -91,8 +94,8 @@ BROKEN = [
     ("preprocess.std", [0.1, float("nan"), 0.1], "preprocess.std is"),
     ("preprocess.mean", [0.1], "preprocess.mean is"),
     ("inference", [], "inference is"),
-    ("inference.views", "wild", "wild"),
-    ("inference.short_sides", [1.5], "inference.short_sides"),
+    ("inference.tta_views", "wild", "wild"),
+    ("inference.tta_short_sides", [1.5], "inference.tta_short_sides"),
 ]
 
 
@@ -244,5 +247,8 @@ def test_types_of_values():
     assert not has_type("1", int)
     assert has_type((1, 2), list[int])
     assert has_type(None, int | None)
+    assert has_type([1, "a"], tuple[int, str])
+    assert has_type([1, 2, 3], tuple[int, ...])
+    assert has_type("any", Path)
     assert not has_type({1: 2}, dict[str, int])
     assert MAX_VALUES > 22_000 * 10, "ImageNet-21k has its names in the description and in the recipe"

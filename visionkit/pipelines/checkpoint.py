@@ -8,10 +8,10 @@ import torch
 from visionkit.backbones import create_backbone
 from visionkit.backbones.weights_file import check_finite, check_state_dict, read_tensors
 from visionkit.errors import CheckpointError, ConfigError
-from visionkit.models import create_model
+from visionkit.models import create_model, models
 from visionkit.models.base import Model
 from visionkit.pipelines.base import ModelPipeline, pipelines
-from visionkit.pipelines.description import check_description, explain_description
+from visionkit.pipelines.description import check_arguments, check_description, explain_description
 from visionkit.pipelines.uninitialized import has_shared_parameters, load_weights, parameters_without_storage
 from visionkit.plugins import how_to_import
 
@@ -117,6 +117,8 @@ def network_of(description: dict[str, Any], path: str | Path) -> Model:
             f"{path} is broken: its {name} has {description['model']['num_classes']} classes, and {classes} names"
         )
     try:
+        arguments = {key: value for key, value in description["model"].items() if key not in ("name", "backbone")}
+        check_arguments(models.get(name), arguments, "model")
         return build_without_weights(description["model"])
     except Exception as error:  # a constructor may raise any error for a renamed option or a value of the wrong type
         advice = how_to_import(description.get("plugins", [])) if isinstance(error, ConfigError) else ""

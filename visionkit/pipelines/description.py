@@ -17,6 +17,11 @@ T = TypeVar("T")
 MAX_VALUES = 1_000_000
 """Largest number of values in a description. A small file can hold more, because a pickle can repeat a list."""
 
+PLAIN = (int, float, str, bool, type(None), dict, list, tuple)
+
+UNUSABLE = (TypeError, LookupError, AttributeError, OverflowError)
+"""Exceptions of constructors for values whose wrong type no check before has found."""
+
 REQUIRED = {
     "task": str,
     "model": dict[str, Any] | None,
@@ -68,8 +73,23 @@ def options_from(kind: type[T], values: Any, section: str) -> T:
     return kind(**values)
 
 
+def check_arguments(kind: type, values: Mapping[str, Any], section: str) -> None:
+    """Check the types of a constructor's arguments in a description, as far as it declares them.
+
+    Raises:
+        CheckpointError: a value has the wrong type.
+    """
+    try:
+        hints = typing.get_type_hints(kind.__init__)  # type: ignore[misc]  # of this class, not of a subclass
+    except NameError:  # a plugin that imports types for type checkers only
+        return
+    for name, value in values.items():
+        if not has_type(value, hints.get(name, Any)):
+            raise CheckpointError(f"{section}.{name} is {value!r:.60}, and must be {_name(hints[name])}")
+
+
 def has_type(value: Any, kind: Any) -> bool:
-    """Return whether a value of a description has a type: a class, or a list, dict, tuple, union or literal."""
+    """Return whether a value of a description may have a type: a class, or a list, dict, tuple, union or literal."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if kind is Any:
         return True
@@ -78,7 +98,8 @@ def has_type(value: Any, kind: Any) -> bool:
     if origin is Literal:
         return value in arguments
     if origin in (list, tuple, Sequence):
-        return isinstance(value, (list, tuple)) and all(has_type(item, arguments[0]) for item in value)
+        kinds = [argument for argument in arguments if argument is not ...]
+        return isinstance(value, (list, tuple)) and all(any(has_type(item, each) for each in kinds) for item in value)
     if origin in (dict, Mapping):
         return isinstance(value, dict) and all(
             has_type(key, arguments[0]) and has_type(item, arguments[1]) for key, item in value.items()
@@ -87,6 +108,8 @@ def has_type(value: Any, kind: Any) -> bool:
         return False
     if dataclasses.is_dataclass(kind):
         return has_type(value, dict[str, Any])
+    if kind not in PLAIN:  # such as a protocol: any value of a description may stand for it
+        return True
     return isinstance(value, (int, float) if kind is float else kind)
 
 
@@ -103,6 +126,8 @@ def explain_description(description: Mapping[str, Any], path: str | Path) -> Ite
     except ConfigError as error:
         advice = how_to_import(description.get("plugins", []))
         raise CheckpointError(f"{path}: {error}" + (f"\n{advice}" if advice else "")) from error
+    except UNUSABLE as error:
+        raise CheckpointError(f"{path} is broken or of another version: {error!r:.200}") from error
     except CheckpointError as error:
         if str(error).startswith(str(path)):
             raise
