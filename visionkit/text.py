@@ -1,5 +1,6 @@
 """Formatting of messages."""
 
+import reprlib
 from collections.abc import Sequence
 
 
@@ -7,3 +8,8 @@ def format_list(names: Sequence[str], most: int = 8) -> str:
     """Return the first `most` names, separated by commas, and the number of further names."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
+
+
+def shorten(value: object) -> str:
+    """Return a value as Python code, with `...` for the inner parts of long, large or deep values."""
+    return reprlib.repr(value)

@@ -58,7 +58,7 @@ BAD = {
     "offsets beyond the end": ({"offsets": np.array([0, 5, 9, LENGTH + 1])}, "offsets must increase from 0"),
     "decreasing offsets": ({"offsets": np.array([0, 9, 5, LENGTH])}, "offsets must increase"),
     "nothing": ({"offsets": np.array([0])}, "offsets must increase"),
-    "pickled names": ({"class_names": np.array(["frog", 1], object)}, "cannot be read as an .npz file"),
+    "pickled names": ({"class_names": np.array(["frog", 1], object)}, "class_names.npy holds Python objects"),
     "one class": ({"class_names": np.array(["frog"]), "labels": np.zeros(3, int)}, "has 1 class"),
     "images in the open": ({"jpeg": np.zeros((3, 4, 6, 3), np.uint8)}, r"array jpeg is uint8 \[3, 4, 6, 3\]"),
 }
@@ -79,7 +79,7 @@ def test_a_file_that_is_no_archive_is_refused(tmp_path, small):
     np.save(tmp_path / "single.npz.npy", np.zeros(3))
     (tmp_path / "single.npz.npy").rename(tmp_path / "single.npz")
     for name in ("text.npz", "cut.npz", "single.npz"):
-        with pytest.raises(DataError, match=f"{name} cannot be read as an .npz"):
+        with pytest.raises(DataError, match=f"{name} cannot be read: not an .npz file"):
             ArrayDataset(tmp_path, name)
     with pytest.raises(DataError, match=r"the annotation file .*gone.npz does not exist"):
         ArrayDataset(tmp_path, "gone.npz")

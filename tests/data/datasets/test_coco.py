@@ -77,8 +77,8 @@ BAD = {
     "climbing name": (change("images", 0, file_name="../../etc/passwd"), r"'\.\./\.\./etc/passwd' is outside .*images"),
     "absolute name": (change("images", 0, file_name="/etc/passwd"), "'/etc/passwd' is outside .*images"),
     "NaN box": (change("annotations", 0, bbox=[1, 2, float("nan"), 4]), "NaN"),
-    "three numbers": (change("annotations", 0, bbox=[1, 2, 3]), "a box must be four numbers"),
-    "no box": (lambda content: content["annotations"][0].pop("bbox"), "entry 0 of annotations has no bbox"),
+    "three numbers": (change("annotations", 0, bbox=[1, 2, 3]), "must be a box of four numbers"),
+    "no box": (lambda content: content["annotations"][0].pop("bbox"), "annotation 0 has no bbox"),
     "no categories": (lambda content: content.pop("categories"), "is not a COCO instances file: it has no categories"),
     "no objects": (lambda content: content.update(annotations=[]), "has no objects of the classes"),
 }

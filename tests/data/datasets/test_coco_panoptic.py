@@ -62,14 +62,14 @@ def test_segments_become_classes(tmp_path, options, names, expected):
     [
         ({"segments": DESCRIBED[1:]}, r"masks/5.png has segments that are not in panoptic.json: 70000"),
         ({"segments": DESCRIBED[:-1]}, r"not in panoptic.json: 9"),
-        ({"segments": [*DESCRIBED, {"id": 8, "category_id": 77}]}, "unknown categories: 77"),
+        ({"segments": [*DESCRIBED, {"id": 8, "category_id": 77}]}, "segment 8 has an unknown category 77"),
         ({"annotations": []}, "1 images have no annotation: 5"),
         ({"annotations": [{"image_id": 5, "file_name": "6.png", "segments_info": []}]}, r"are missing: .*6.png"),
         (
             {"annotations": [{"image_id": 5, "file_name": "../5.png", "segments_info": []}]},
             r"'\.\./5\.png' is outside .*masks",
         ),
-        ({"annotations": [{"image_id": 5, "bbox": []}]}, "entry 0 of annotations has no file_name, segments_info"),
+        ({"annotations": [{"image_id": 5, "bbox": []}]}, "annotation of image 5 has no file_name"),
         ({"classes": ["rug"]}, "has no category rug"),
     ],
 )

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +10,7 @@ from visionkit.data.datasets.base import formats
 from visionkit.data.datasets.base_classification import ClassificationDataset
 from visionkit.data.datasets.class_checks import check_at_least_two_classes, check_labels, check_requested_classes
 from visionkit.data.io.images import ImageArray, decode_image
+from visionkit.data.io.npz import read_npz
 from visionkit.data.io.paths import require_file, require_folder
 from visionkit.errors import DataError
 
@@ -69,14 +69,7 @@ class ArrayDataset(ClassificationDataset):
 
 
 def _read(source: Path) -> dict[str, NDArray[Any]]:
-    try:
-        with np.load(source, allow_pickle=False) as archive:  # pickled arrays could run code
-            missing = [key for key in KEYS if key not in archive]
-            if missing:
-                raise DataError(f"{source} has no arrays {', '.join(missing)}")
-            arrays = {key: archive[key] for key in KEYS}
-    except (BadZipFile, ValueError, OSError, EOFError, AttributeError, TypeError) as error:
-        raise DataError(f"{source} cannot be read as an .npz file: {str(error).splitlines()[0][:160]}") from error
+    arrays = read_npz(source, "archive", KEYS)
     kinds = {"jpeg": "u", "offsets": "iu", "labels": "iu", "class_names": "US"}
     for key, array in arrays.items():
         if array.ndim != 1 or array.dtype.kind not in kinds[key] or (key == "jpeg" and array.dtype != np.uint8):

@@ -1,6 +1,5 @@
 """Reading COCO's JSON files of instances and of panoptic segments."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,59 +7,74 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from visionkit.data.datasets.json_entries import JsonEntries
 from visionkit.data.datasets.packed_sequence import PackedSequence
+from visionkit.data.io.image_files import MAX_PIXELS
+from visionkit.data.io.json_files import read_json
 from visionkit.data.io.paths import check_files_exist, check_unique, resolve_inside
 from visionkit.errors import DataError
 
-Json = dict[str, Any]
+PARTS = {"images": "image", "categories": "category", "annotations": "annotation"}
+"""The lists of a file, and what an entry of each is."""
 
-REQUIRED_KEYS = {"images": ("id", "file_name", "height", "width"), "categories": ("id", "name")}
+LARGEST_ID = 2**53
+"""Largest category id. JavaScript and spreadsheets change larger integers."""
 
 
-def read_json(path: Path, kind: str, annotation_keys: Sequence[str]) -> Json:
-    """Return the content of a file with the lists `images`, `annotations` and `categories`.
+def read_coco(path: Path, kind: str) -> dict[str, JsonEntries]:
+    """Return the lists `images`, `annotations` and `categories` of a file.
 
     Args:
         path: the file.
         kind: which kind of file is expected, for messages ("instances").
-        annotation_keys: keys that each annotation must have.
 
     Raises:
-        DataError: the file is not JSON, or a key is missing.
+        DataError: the file is not JSON, or a list is missing.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} is not JSON: {error}") from error
-    required = {**REQUIRED_KEYS, "annotations": tuple(annotation_keys)}
-    missing = [key for key in required if not isinstance(content, dict) or key not in content]
+    content = read_json(path)
+    missing = [part for part in PARTS if not isinstance(content, dict) or part not in content]
     if missing:
         raise DataError(f"{path} is not a COCO {kind} file: it has no {', '.join(missing)}")
-    for part, keys in required.items():
-        for number, entry in enumerate(content[part]):
-            missing = [key for key in keys if key not in entry]
-            if missing:
-                raise DataError(f"{path}: entry {number} of {part} has no {', '.join(missing)}")
-    return dict(content)
+    return {part: JsonEntries(content[part], part, entry, path) for part, entry in PARTS.items()}
 
 
-def select_categories(categories: Sequence[Json], classes: Sequence[str] | None, source: Path) -> dict[str, int]:
-    """Return the category ids by class name, in label order.
+class CocoCategories:
+    """The `categories` of a COCO file.
 
     Args:
         categories: the entries of the file.
         classes: names of the classes; None takes all categories in ascending order of their ids.
-        source: the file, for messages.
+
+    Attributes:
+        all_ids: ids of all categories.
+        chosen: category ids by class name, in label order.
 
     Raises:
-        DataError: ids repeat, or a class is not a category.
+        DataError: an id or a name is no usable value, ids repeat, or a class is not a category.
     """
-    check_unique([category["id"] for category in categories], "category ids", source)
-    ids = {category["name"]: category["id"] for category in sorted(categories, key=lambda entry: int(entry["id"]))}
-    unknown = [name for name in classes or [] if name not in ids]
-    if unknown:
-        raise DataError(f"{source} has no category {', '.join(unknown)}; it has {', '.join(ids)}"[:400])
-    return ids if classes is None else {name: ids[name] for name in classes}
+
+    def __init__(self, categories: JsonEntries, classes: Sequence[str] | None) -> None:
+        source = categories.source
+        ids = categories.integers("id", -LARGEST_ID, LARGEST_ID).tolist()
+        check_unique(ids, "category ids", source)
+        self.all_ids = set(ids)
+        by_name = {name: own_id for own_id, name in sorted(zip(ids, categories.texts("name"), strict=True))}
+        unknown = [name for name in classes or [] if name not in by_name]
+        if unknown:
+            raise DataError(f"{source} has no category {', '.join(unknown)}; it has {', '.join(by_name)}"[:400])
+        self.chosen = by_name if classes is None else {name: by_name[name] for name in classes}
+
+    def check_known(self, entries: JsonEntries) -> list[int]:
+        """Return the `category_id` of each entry.
+
+        Raises:
+            DataError: one is not the id of a category.
+        """
+        ids: list[Any] = entries.ids("category_id")
+        if not self.all_ids.issuperset(ids):
+            index = next(index for index, value in enumerate(ids) if value not in self.all_ids)
+            entries.fail(index, f"has an unknown category {ids[index]}")
+        return ids
 
 
 class CocoImageList:
@@ -69,7 +83,6 @@ class CocoImageList:
     Args:
         images: the entries of the file.
         folder: folder that their file names are relative to.
-        source: the file, for messages.
 
     Attributes:
         ids: id of each image.
@@ -77,14 +90,33 @@ class CocoImageList:
         sizes: int64 [images, 2], (height, width) in pixels.
 
     Raises:
-        DataError: ids repeat, or files are missing or outside the folder.
+        DataError: an id, a name or a size is no usable value, ids repeat, or files are missing or outside the folder.
     """
 
-    def __init__(self, images: Sequence[Mapping[str, Any]], folder: Path, source: Path) -> None:
-        check_unique([image["id"] for image in images], "image ids", source)
-        check_files_exist(resolve_inside(folder, (image["file_name"] for image in images), source), source)
+    def __init__(self, images: JsonEntries, folder: Path) -> None:
+        ids, names = images.ids("id"), images.texts("file_name")
+        check_unique(ids, "image ids", images.source)
+        check_files_exist(resolve_inside(folder, names, images.source), images.source)
         self.folder = folder
-        self.ids: PackedSequence[int | str] = PackedSequence(image["id"] for image in images)
-        self.file_names: PackedSequence[str] = PackedSequence(image["file_name"] for image in images)
-        sizes = [[image["height"], image["width"]] for image in images]
-        self.sizes: NDArray[np.int64] = np.array(sizes, np.int64).reshape(-1, 2)
+        self.ids: PackedSequence[int | str] = PackedSequence(ids)
+        self.file_names: PackedSequence[str] = PackedSequence(names)
+        sides = [images.integers(key, 1, MAX_PIXELS) for key in ("height", "width")]
+        self.sizes: NDArray[np.int64] = np.stack(sides, axis=1)
+        images.fail_first(
+            self.sizes.prod(axis=1) > MAX_PIXELS, lambda index: f"has more than {MAX_PIXELS} pixels: {sides_of(index)}"
+        )
+
+        def sides_of(index: int) -> str:
+            return " x ".join(map(str, self.sizes[index].tolist()))
+
+
+def find_images(entries: JsonEntries, index_of_id: Mapping[int | str, int]) -> NDArray[np.int64]:
+    """Return the index of the image of each entry, from its `image_id`.
+
+    Raises:
+        DataError: an id is not that of an image.
+    """
+    ids = entries.ids("image_id")
+    indices = np.array([index_of_id.get(image_id, -1) for image_id in ids], np.int64)
+    entries.fail_first(indices < 0, lambda index: f"has an unknown image {ids[index]}")
+    return indices

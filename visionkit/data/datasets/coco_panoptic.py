@@ -1,6 +1,7 @@
 """The `coco_panoptic` format: semantic masks from COCO's panoptic segments, both things and stuff."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -8,13 +9,18 @@ from numpy.typing import NDArray
 
 from visionkit.data.datasets.base import formats
 from visionkit.data.datasets.base_segmentation import BACKGROUND, SegmentationDataset
-from visionkit.data.datasets.coco_json import CocoImageList, Json, read_json, select_categories
+from visionkit.data.datasets.coco_json import CocoCategories, CocoImageList, read_coco
 from visionkit.data.datasets.coco_semantic import UncoveredPixels, first_and_uncovered_class, without_background
+from visionkit.data.datasets.json_entries import JsonEntries
+from visionkit.data.datasets.packed_sequence import PackedSequence
 from visionkit.data.io.masks import Mask, pack_colors, read_mask
 from visionkit.data.io.paths import check_files_exist, check_unique, require_file, require_folder, resolve_inside
 from visionkit.errors import DataError
 from visionkit.ops.ignore import IGNORE
 from visionkit.text import format_list
+
+LARGEST_SEGMENT_ID = 2**24 - 1
+"""Largest id that a color can encode."""
 
 
 @formats.register("coco_panoptic")
@@ -65,43 +71,49 @@ class CocoPanoptic(SegmentationDataset):
     ) -> None:
         top = require_folder(root, "the coco_panoptic format")
         self.source, self.report = require_file(top / annotations), {}
-        content = read_json(self.source, "panoptic", ("image_id", "file_name", "segments_info"))
-        chosen = select_categories(content["categories"], without_background(classes, uncovered), self.source)
+        content = read_coco(self.source, "panoptic")
+        categories = CocoCategories(content["categories"], without_background(classes, uncovered))
+        chosen = categories.chosen
         first, self._uncovered = first_and_uncovered_class(uncovered)
         self.set_classes([BACKGROUND] * first + list(chosen), [0] * first + list(chosen.values()), None)
-        self._images = CocoImageList(content["images"], top / images, self.source)
+        self._images = CocoImageList(content["images"], top / images)
         annotations_of_images = self._by_image(content["annotations"])
-        self._masks = resolve_inside(top / masks, (entry["file_name"] for entry in annotations_of_images), self.source)
-        check_files_exist(self._masks, self.source)
-        class_of = {category["id"]: self._uncovered for category in content["categories"]}
+        names = annotations_of_images.texts("file_name")
+        check_files_exist(resolve_inside(top / masks, names, self.source), self.source)
+        self._mask_folder, self._mask_names = top / masks, PackedSequence(names)
+        class_of = dict.fromkeys(categories.all_ids, self._uncovered)
         class_of |= {chosen[name]: first + number for number, name in enumerate(chosen)}
-        self._read_segments(annotations_of_images, class_of)
+        self._read_segments(annotations_of_images, categories, class_of)
 
-    def _by_image(self, annotations: Sequence[Json]) -> list[Json]:
+    def _by_image(self, annotations: JsonEntries) -> JsonEntries:
         """Return the annotation of each image, in the order of the images."""
-        check_unique([entry["image_id"] for entry in annotations], "image ids of annotations", self.source)
-        by_id = {entry["image_id"]: entry for entry in annotations}
+        ids = annotations.ids("image_id")
+        check_unique(ids, "image ids of annotations", self.source)
+        by_id = {image_id: index for index, image_id in enumerate(ids)}
         missing = [str(image_id) for image_id in self._images.ids if image_id not in by_id]
         if missing:
             raise DataError(f"{self.source}: {len(missing)} images have no annotation: {format_list(missing)}")
-        return [by_id[image_id] for image_id in self._images.ids]
+        return annotations.select(np.array([by_id[image_id] for image_id in self._images.ids], np.int64))
 
-    def _read_segments(self, annotations: Sequence[Json], class_of: Mapping[int, int]) -> None:
+    def _read_segments(self, annotations: JsonEntries, categories: CocoCategories, class_of: Mapping[int, int]) -> None:
         """Store the ids and classes of all segments in flat arrays, sorted by id within each image."""
-        segments = [sorted(entry["segments_info"], key=lambda segment: int(segment["id"])) for entry in annotations]
-        flat = [segment for segments_of_image in segments for segment in segments_of_image]
-        unknown = {segment["category_id"] for segment in flat} - class_of.keys()
-        if unknown:
-            raise DataError(
-                f"{self.source}: segments have unknown categories: {format_list([*map(str, sorted(unknown))])}"
-            )
-        self._ends = np.cumsum([0, *map(len, segments)])
-        self._ids = np.array([segment["id"] for segment in flat], np.int64)
-        classes = [IGNORE if segment.get("iscrowd") else class_of[segment["category_id"]] for segment in flat]
-        self._classes = np.array(classes, np.uint8)
+        lists = annotations.column("segments_info", {list}, "a list of segments")
+        segments = JsonEntries([*chain.from_iterable(lists)], "segments_info", "segment", self.source)
+        ids = segments.integers("id", 0, LARGEST_SEGMENT_ID)
+        classes = np.array([class_of[category] for category in categories.check_known(segments)], np.uint8)
+        classes[segments.flags("iscrowd")] = IGNORE
+        image_of_segment = np.repeat(np.arange(len(lists)), [len(segments_of_image) for segments_of_image in lists])
+        order = np.lexsort((ids, image_of_segment))
+        repeated = (np.diff(ids[order]) == 0) & (np.diff(image_of_segment[order]) == 0)
+        if repeated.any():
+            index = int(order[repeated.argmax()])
+            image = self._images.file_names[int(image_of_segment[index])]
+            raise DataError(f"{segments.describe(index)} occurs more than once in the image {image}")
+        self._ends = np.r_[0, np.cumsum([len(segments_of_image) for segments_of_image in lists])]
+        self._ids, self._classes = ids[order], classes[order]
 
     def __len__(self) -> int:
-        return len(self._masks)
+        return len(self._mask_names)
 
     def path(self, index: int) -> Path:
         """See `SegmentationDataset`."""
@@ -117,11 +129,12 @@ class CocoPanoptic(SegmentationDataset):
 
     def semantic(self, index: int) -> Mask:
         """See `VisionDataset`."""
-        pixels = read_mask(self._masks[index])
+        path = self._mask_folder / self._mask_names[index]
+        pixels = read_mask(path)
         if pixels.ndim != 3:
-            raise DataError(f"the mask {self._masks[index]} is not an RGB image, so it has no segment ids")
+            raise DataError(f"the mask {path} is not an RGB image, so it has no segment ids")
         rows = slice(int(self._ends[index]), int(self._ends[index + 1]))
-        return self._classes_of_segments(pack_colors(pixels[..., ::-1]), rows, self._masks[index])
+        return self._classes_of_segments(pack_colors(pixels[..., ::-1]), rows, path)
 
     def _classes_of_segments(self, segment_ids: NDArray[np.int32], rows: slice, path: Path) -> Mask:
         """Return the class of each pixel, given the id of its segment; 0 means no segment."""

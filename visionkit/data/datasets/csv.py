@@ -1,6 +1,7 @@
 """The `csv` format: a table of image files with one or several classes each."""
 
 import csv
+import io
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from visionkit.data.datasets.base import formats
 from visionkit.data.datasets.base_classification import ClassificationFileDataset
 from visionkit.data.datasets.class_checks import check_at_least_two_classes
 from visionkit.data.io.bad_files import BadFilePolicy
-from visionkit.data.io.paths import find_missing, find_outside, require_file, require_folder
+from visionkit.data.io.paths import find_missing, find_outside, read_text, require_file, require_folder
 from visionkit.errors import ConfigError, DataError
 from visionkit.registry import suggest
 
@@ -96,19 +97,25 @@ class CsvDataset(ClassificationFileDataset):
 def _read_rows(source: Path, separator: str | None, delimiter: str) -> list[Row]:
     if len(delimiter) != 1 or separator == "":
         raise ConfigError(f"csv: delimiter {delimiter!r} must be one character, separator {separator!r} at least one")
+    text = read_text(source)
     try:
-        with source.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets write a byte order mark
-            reader = csv.DictReader(file, delimiter=delimiter, strict=True)
-            _check_header(reader.fieldnames or [], source)
-            rows = list(_rows(reader, separator, source))
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise DataError(f"{source} cannot be read as a UTF-8 CSV file: {error}") from error
+        reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"csv: delimiter {delimiter!r} cannot separate columns: {error}") from error
+    try:
+        _check_header(reader.fieldnames or [], source)
+        rows = list(_rows(reader, separator, source))
+    except csv.Error as error:
+        raise DataError(f"{source}, line {reader.line_num} cannot be read as a CSV file: {error}") from error
     if not rows:
         raise DataError(f"{source} has no rows below its header")
     return rows
 
 
 def _check_header(header: Sequence[str], source: Path) -> None:
+    repeated = [name for name in COLUMNS if list(header).count(name) > 1]
+    if repeated:
+        raise DataError(f"{source} has several columns {' and '.join(repeated)}")
     missing = [name for name in COLUMNS if name not in header]
     if missing:
         other = next((character for character in ";\t|" if character in "".join(header)), None)

@@ -10,7 +10,7 @@ from visionkit.data.datasets.base import formats
 from visionkit.data.datasets.base_classification import ClassificationFileDataset
 from visionkit.data.datasets.class_checks import check_at_least_two_classes
 from visionkit.data.io.bad_files import BadFilePolicy
-from visionkit.data.io.images import SUFFIXES
+from visionkit.data.io.image_files import SUFFIXES
 from visionkit.data.io.list_images import is_visible, list_images
 from visionkit.data.io.paths import require_folder
 from visionkit.errors import DataError

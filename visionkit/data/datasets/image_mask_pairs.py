@@ -10,9 +10,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from visionkit.data.io.images import SUFFIXES
+from visionkit.data.io.image_files import SUFFIXES
 from visionkit.data.io.list_images import list_images
-from visionkit.data.io.paths import check_unique, find_missing, require_file, resolve_inside
+from visionkit.data.io.paths import check_unique, find_missing, read_text, resolve_inside
 from visionkit.errors import DataError
 from visionkit.text import format_list
 
@@ -107,10 +107,7 @@ def pair_by_list(source: Path, images: FilePattern, masks: FilePattern) -> Image
         DataError: the file is not such a list, repeats an image, or lists files that are missing or outside the
             folders.
     """
-    try:
-        lines = require_file(source).read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise DataError(f"the list {source} is not a text file: {error}") from error
+    lines = read_text(source).splitlines()
     rows = [_parse_line(line.strip(), images.suffix, masks.suffix, source) for line in lines if line.strip()]
     if not rows:
         raise DataError(f"{source} lists no images")

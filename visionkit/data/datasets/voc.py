@@ -13,8 +13,19 @@ from visionkit.data.datasets.base import formats
 from visionkit.data.datasets.base_detection import DetectionDataset
 from visionkit.data.datasets.packed_sequence import PackedSequence
 from visionkit.data.datasets.repair_boxes import BadBoxPolicy, repair_boxes
-from visionkit.data.io.paths import check_files_exist, check_unique, require_file, require_folder, resolve_inside
+from visionkit.data.io.image_files import MAX_PIXELS
+from visionkit.data.io.paths import (
+    check_files_exist,
+    check_unique,
+    read_bytes,
+    read_text,
+    require_file,
+    require_folder,
+    resolve_inside,
+)
 from visionkit.errors import DataError
+
+FLAGS = {"0": False, "1": True, "false": False, "true": True}
 
 
 @formats.register("voc")
@@ -64,7 +75,7 @@ class Voc(DetectionDataset):
         self.folder = require_folder(root, "the voc format") / folder
         self.source = require_file(self.folder / "ImageSets" / "Main" / f"{image_set}.txt")
         self.report: dict[str, int] = {}
-        ids = [line.split()[0] for line in self.source.read_text(encoding="utf-8").splitlines() if line.strip()]
+        ids = [line.split()[0] for line in read_text(self.source).splitlines() if line.strip()]
         check_unique(ids, "images", self.source)
         roots = [
             _read_xml(path)
@@ -109,20 +120,21 @@ class Voc(DetectionDataset):
             boxes=boxes,
             labels=np.array([label[name] for name in names], np.int64)[good],
             crowd=np.zeros(len(boxes), bool),
-            difficult=np.array([_flag(node, "difficult") for _, node in objects])[good],
+            difficult=np.array([_flag(node, "difficult", ids[i]) for i, node in objects], bool)[good],
             area=(boxes[:, 2:] - boxes[:, :2]).prod(axis=1),
         )
 
 
 def _read_xml(path: Path) -> Element:
+    content = read_bytes(path, "annotation file")
     try:
-        root: Any = defusedxml.ElementTree.parse(require_file(path)).getroot()
-    except ParseError as error:
-        raise DataError(f"{path} is not well-formed XML: {error}") from error
+        root: Any = defusedxml.ElementTree.fromstring(content)
     except DefusedXmlException as error:
         raise DataError(
             f"{path} defines XML entities, which annotations must not have ({type(error).__name__})"
         ) from error
+    except (ParseError, LookupError, ValueError) as error:  # the last two for encodings that are unknown or unsupported
+        raise DataError(f"{path} is not well-formed XML: {error}") from error
     return root
 
 
@@ -138,7 +150,7 @@ def _number(node: Element, key: str, image: str) -> float:
     try:
         return float(text)
     except ValueError as error:
-        raise DataError(f"{image}.xml: <{key}> is {text!r}, not a number") from error
+        raise DataError(f"{image}.xml: <{key}> is {text[:80]!r}, not a number") from error
 
 
 def _child(node: Element, key: str, image: str) -> Element:
@@ -150,7 +162,17 @@ def _child(node: Element, key: str, image: str) -> Element:
 
 def _size(image: str, root: Element) -> tuple[int, int]:
     size = _child(root, "size", image)
-    return int(_number(size, "height", image)), int(_number(size, "width", image))
+    height, width = (_side(size, key, image) for key in ("height", "width"))
+    if height * width > MAX_PIXELS:
+        raise DataError(f"{image}.xml: <size> has {height} x {width} pixels; at most {MAX_PIXELS} are read")
+    return height, width
+
+
+def _side(size: Element, key: str, image: str) -> int:
+    value = _number(size, key, image)
+    if not (1 <= value <= MAX_PIXELS and value == int(value)):  # NaN fails, too
+        raise DataError(f"{image}.xml: <{key}> is {_text(size, key, image)!r}, not a positive integer")
+    return int(value)
 
 
 def _file_name(image: str, root: Element) -> str:
@@ -162,10 +184,22 @@ def _file_name(image: str, root: Element) -> str:
 def _box(node: Element, image: str) -> tuple[float, float, float, float]:
     """Return the edges of an object's box; `find` does not descend into the parts of the object."""
     box = _child(node, "bndbox", image)
-    xmin, ymin, xmax, ymax = (_number(box, key, image) for key in ("xmin", "ymin", "xmax", "ymax"))
+    xmin, ymin, xmax, ymax = (_coordinate(box, key, image) for key in ("xmin", "ymin", "xmax", "ymax"))
     # An empty box must not become inverted: it is recognized later, dropped and counted.
     return xmin - (xmax > xmin), ymin - (ymax > ymin), xmax, ymax
 
 
-def _flag(node: Element, key: str) -> bool:
-    return (node.findtext(key) or "0").strip() == "1"
+def _coordinate(box: Element, key: str, image: str) -> float:
+    value = _number(box, key, image)
+    if not abs(value) < np.finfo(np.float32).max:  # NaN fails, too
+        raise DataError(f"{image}.xml: <{key}> is {_text(box, key, image)!r}; NaN and infinite numbers are no pixels")
+    return value
+
+
+def _flag(node: Element, key: str, image: str) -> bool:
+    """Return a flag, which some programs write as a word; a missing or empty one is False."""
+    text = (node.findtext(key) or "0").strip()
+    value = FLAGS.get(text.lower() or "0")
+    if value is None:
+        raise DataError(f"{image}.xml: <{key}> is {text!r}, not 0 or 1")
+    return value

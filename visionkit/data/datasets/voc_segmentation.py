@@ -10,7 +10,7 @@ from visionkit.data.datasets.base_segmentation import BACKGROUND, SegmentationFi
 from visionkit.data.datasets.image_mask_pairs import ImageMaskPairs
 from visionkit.data.io.bad_files import BadFilePolicy
 from visionkit.data.io.masks import MaskDecoder
-from visionkit.data.io.paths import check_unique, require_file, require_folder, resolve_inside
+from visionkit.data.io.paths import check_unique, read_text, require_file, require_folder, resolve_inside
 from visionkit.errors import DataError
 from visionkit.ops.ignore import IGNORE
 from visionkit.structures import Color
@@ -65,7 +65,7 @@ class VocSegmentation(SegmentationFileDataset):
     ) -> None:
         top = require_folder(root, "the voc_segmentation format") / folder
         source = require_file(top / "ImageSets" / "Segmentation" / f"{image_set}.txt")
-        ids = source.read_text(encoding="utf-8").split()
+        ids = read_text(source).split()
         check_unique(ids, "images", source)
         if not ids:
             raise DataError(f"{source} lists no images")

@@ -33,7 +33,7 @@ def as_rgb(image: object, name: object) -> ImageArray:
         [255, 255, 255]
     """
     if isinstance(image, Image.Image):
-        return pil_to_rgb(image)
+        return pil_to_rgb(image, name)
     if isinstance(image, Tensor):
         array = image.detach().cpu().numpy()
         array = np.moveaxis(array, 0, -1) if array.ndim == 3 else array

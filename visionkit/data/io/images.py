@@ -1,24 +1,23 @@
 """Reading images from disk, the same way in training, evaluation and prediction."""
 
-import io
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 from torch import Tensor
 
+from visionkit.data.io.image_files import MAX_FILE_BYTES, open_encoded, open_image
 from visionkit.data.io.jpeg_header import is_plain_jpeg
+from visionkit.data.io.paths import read_bytes
 from visionkit.errors import DataError
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif"}
 ORIENTATION_TAG = 0x0112
 SIXTEEN_BIT_MODES = {"I", "I;16", "I;16B", "I;16L", "I;16N"}
 
-UNREADABLE = (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError)
-"""Exceptions of Pillow for files that are broken, are not images, or are extremely large."""
+SIXTEEN_BIT_MAX = 2**16 - 1
 
 ImageArray = NDArray[np.uint8]
 
@@ -26,14 +25,16 @@ ImageArray = NDArray[np.uint8]
 def read_image(path: Path) -> ImageArray:
     """Return an image file as an RGB array.
 
-    The EXIF orientation is applied. Gray images get three equal channels. 16-bit values are divided by 257 (65535
-    becomes 255). Transparent pixels are blended with white. Palette, 1-bit and CMYK images are converted to RGB.
+    The EXIF orientation is applied. Gray images get three equal channels. The values of gray images with 16 bits are
+    divided by 257 (65535 becomes 255), whatever the largest value of an image is. Transparent pixels are blended with
+    white. Palette, 1-bit and CMYK images are converted to RGB.
 
     Returns:
         uint8 [H, W, 3], RGB.
 
     Raises:
-        DataError: the file does not exist, is not an image, or is truncated.
+        DataError: the file does not exist, is not a regular file of an allowed format (`image_files.FORMATS`), is
+            truncated, or is larger than `image_files.MAX_PIXELS`.
 
     Example:
         >>> import tempfile
@@ -45,13 +46,7 @@ def read_image(path: Path) -> ImageArray:
         >>> read_image(path).shape
         (6, 8, 3)
     """
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError as error:
-        raise DataError(f"the image {path} does not exist") from error
-    except OSError as error:
-        raise unreadable(path, error) from error
-    return decode_image(data, path)
+    return decode_image(read_bytes(path, "image", MAX_FILE_BYTES), path)
 
 
 def decode_image(data: bytes, name: object) -> ImageArray:
@@ -70,12 +65,9 @@ def decode_image(data: bytes, name: object) -> ImageArray:
     decoded = _decode_jpeg(data) if is_plain_jpeg(data) else None
     if decoded is not None:
         return decoded
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            image.load()
-            return pil_to_rgb(ImageOps.exif_transpose(image))
-    except UNREADABLE as error:
-        raise unreadable(name, error if data else "the file is empty") from error
+    with open_encoded(data, name) as image:
+        image.load()
+        return pil_to_rgb(ImageOps.exif_transpose(image), name)
 
 
 def to_tensor(image: ImageArray) -> Tensor:
@@ -89,30 +81,25 @@ def image_size(path: Path) -> tuple[int, int]:
     Raises:
         DataError: the file does not exist, or is not an image.
     """
-    try:
-        with Image.open(path) as image:
-            width, height = image.size
-            is_rotated = image.getexif().get(ORIENTATION_TAG, 1) >= 5
-    except FileNotFoundError as error:
-        raise DataError(f"the image {path} does not exist") from error
-    except UNREADABLE as error:
-        raise unreadable(path, error) from error
+    with open_image(path) as image:
+        width, height = image.size
+        is_rotated = image.getexif().get(ORIENTATION_TAG, 1) >= 5
     return (width, height) if is_rotated else (height, width)
 
 
-def unreadable(name: object, reason: object) -> DataError:
-    """Return the error to raise for an unreadable image."""
-    if isinstance(reason, UnidentifiedImageError):  # Pillow's message would name a buffer in memory
-        reason = "unknown image format"
-    return DataError(f"the image {name} cannot be read: {(str(reason).splitlines() or [''])[0][:160]}")
+def pil_to_rgb(image: Image.Image, name: object) -> ImageArray:
+    """Return a decoded image of any mode as an RGB array, uint8 [H, W, 3]; see `read_image` for the conversions.
 
-
-def pil_to_rgb(image: Image.Image) -> ImageArray:
-    """Return a decoded image of any mode as an RGB array, uint8 [H, W, 3]; see `read_image` for the conversions."""
+    Raises:
+        DataError: an image of 32-bit integers has values that do not fit into 16 bits.
+    """
     if image.mode in SIXTEEN_BIT_MODES:
-        values = np.asarray(image).astype(np.int64)
-        gray = np.clip(values // 257 if values.max(initial=0) > 255 else values, 0, 255).astype(np.uint8)
-        return np.repeat(gray[..., None], 3, axis=2)
+        values = np.asarray(image)
+        if values.min(initial=0) < 0 or values.max(initial=0) > SIXTEEN_BIT_MAX:
+            raise DataError(
+                f"the image {name} has 32-bit integers from {values.min()} to {values.max()}; save it with 16 bits"
+            )
+        return np.repeat((values // 257).astype(np.uint8)[..., None], 3, axis=2)
     if image.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in image.info:
         with_alpha = image.convert("RGBA")
         background = Image.new("RGBA", with_alpha.size, "white")
@@ -122,5 +109,8 @@ def pil_to_rgb(image: Image.Image) -> ImageArray:
 
 def _decode_jpeg(data: bytes) -> ImageArray | None:
     """Return a JPEG decoded by OpenCV, which takes two thirds of Pillow's time; None if OpenCV fails."""
-    decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+    try:
+        decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+    except cv2.error:
+        return None
     return None if decoded is None else np.asarray(decoded, np.uint8)

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from visionkit.data.io.images import SUFFIXES
+from visionkit.data.io.image_files import SUFFIXES
 from visionkit.errors import DataError
 
 

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from visionkit.data.io.images import SIXTEEN_BIT_MODES, UNREADABLE, unreadable
+from visionkit.data.io.image_files import open_image
+from visionkit.data.io.images import SIXTEEN_BIT_MAX, SIXTEEN_BIT_MODES
 from visionkit.errors import DataError
 from visionkit.structures import Color
 from visionkit.text import format_list
@@ -20,7 +21,7 @@ UNKNOWN = 254
 
 MAX_CLASSES = UNKNOWN
 
-LARGEST_VALUE = 2**16 - 1
+LARGEST_VALUE = SIXTEEN_BIT_MAX
 """Largest value that a mask file can store."""
 
 
@@ -36,14 +37,9 @@ def read_mask(path: Path) -> NDArray[Any]:
     Raises:
         DataError: the file does not exist, is not an image, is truncated, or has an unsupported mode.
     """
-    try:
-        with Image.open(path) as opened:
-            opened.load()
-            return _stored_values(ImageOps.exif_transpose(opened), path)
-    except FileNotFoundError as error:
-        raise DataError(f"the mask {path} does not exist") from error
-    except UNREADABLE as error:
-        raise unreadable(path, error) from error
+    with open_image(path, "mask") as opened:
+        opened.load()
+        return _stored_values(ImageOps.exif_transpose(opened), path)
 
 
 def _stored_values(mask: Image.Image, path: Path) -> NDArray[Any]:
@@ -66,11 +62,8 @@ def read_palette(path: Path) -> list[Color] | None:
     Raises:
         DataError: the file does not exist, or is not an image.
     """
-    try:
-        with Image.open(path) as opened:
-            palette = opened.getpalette("RGB") if opened.mode == "P" else None
-    except UNREADABLE as error:
-        raise unreadable(path, error) from error
+    with open_image(path, "mask") as opened:
+        palette = opened.getpalette("RGB") if opened.mode == "P" else None
     if palette is None:
         return None
     return [(red, green, blue) for red, green, blue in np.reshape(palette, (-1, 3)).tolist()]

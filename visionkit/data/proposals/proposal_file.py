@@ -1,7 +1,5 @@
 """Proposal files: .npz or .json with the boxes of each image under its id."""
 
-import json
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +9,8 @@ from numpy.typing import NDArray
 
 from visionkit.data.datasets.base import VisionDataset
 from visionkit.data.datasets.repair_boxes import MIN_SIDE, ROUNDING_TOLERANCE
+from visionkit.data.io.json_files import read_json
+from visionkit.data.io.npz import read_npz
 from visionkit.errors import DataError
 from visionkit.text import format_list
 
@@ -101,13 +101,9 @@ def _read(path: Path) -> Mapping[str, NDArray[np.float32]]:
 
     Boxes are arrays, because the worker processes of a loader share the memory of arrays, but copy lists.
     """
-    try:
-        if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as arrays:
-                return {name: _as_array(arrays[name]) for name in arrays.files}
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(f"the proposals {path} cannot be read: {str(error).splitlines()[0][:160]}") from error
+    if path.suffix == ".npz":
+        return {name: _as_array(values) for name, values in read_npz(path, "proposals").items()}
+    content = read_json(path, "proposals")
     if not isinstance(content, dict):
         raise DataError(f'{path} must hold the proposals of each image under its id: {{"id": [[x1, y1, x2, y2], ...]}}')
     return {name: _as_array(values) for name, values in content.items()}
@@ -117,5 +113,5 @@ def _as_array(values: Any) -> NDArray[np.float32]:
     """Return the values as a float32 array; invalid values give NaN, which raises an error when the image is read."""
     try:
         return np.asarray(values, np.float32)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return np.full((1, 1), np.nan, np.float32)

@@ -18,6 +18,7 @@ from visionkit.data.batch import TargetDataset, WorkerInit
 from visionkit.data.datamodule import VisionData
 from visionkit.data.digest import digest, digest_array
 from visionkit.data.io.atomic_write import atomic_write
+from visionkit.data.io.npz import read_npz
 from visionkit.engine.feature_key import backbone_structure, fingerprint, weights_digest
 from visionkit.engine.post_training_fit import FittingContext
 from visionkit.errors import DataError
@@ -202,7 +203,6 @@ def _unpack(values: NDArray[np.float16], unit: NDArray[np.float32]) -> Tensor:
 
 def _read(path: Path, *names: str) -> dict[str, NDArray[Any]]:
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in names}
-    except (OSError, ValueError, EOFError, LookupError, zipfile.BadZipFile) as error:
+        return read_npz(path, "features", names)
+    except DataError as error:
         raise DataError(f"the features {path} are damaged: delete the file and resume the run") from error
