@@ -13,3 +13,12 @@ def format_list(names: Sequence[str], most: int = 8) -> str:
 def shorten(value: object) -> str:
     """Return a value as Python code, with `...` for the inner parts of long, large or deep values."""
     return reprlib.repr(value)
+
+
+def is_encodable(text: str) -> bool:
+    """Return whether a string can be written in UTF-8; JSON and file names can hold half a surrogate pair."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

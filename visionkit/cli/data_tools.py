@@ -21,9 +21,9 @@ def check(recipe: dict[str, Any]) -> int:
     broken = 0
     for split in data.splits:
         report = check_dataset(data.dataset(split))
-        Console().print(f"[bold]{split}[/bold]")
+        Console().print(split, style="bold", markup=False)
         for line in report.lines():
-            Console().print(f"  {line}", soft_wrap=True)
+            Console().print(f"  {line}", soft_wrap=True, markup=False)
         broken += len(report.problems)
     return 1 if broken else 0
 
@@ -48,9 +48,9 @@ def proposals(recipe: dict[str, Any], *, mode: str | None = None, split: str | N
     for name in [split] if split else data.splits:
         dataset = data.dataset(name)
         found = list(track(measure_proposals(dataset, source, data.num_workers), description=name, total=len(dataset)))
-        Console().print(f"[bold]{name}[/bold]")
+        Console().print(name, style="bold", markup=False)
         for line in summarize_proposals(found).lines():
-            Console().print(f"  {line}", soft_wrap=True)
+            Console().print(f"  {line}", soft_wrap=True, markup=False)
     return 0
 
 

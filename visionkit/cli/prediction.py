@@ -54,5 +54,5 @@ def predict(
     text = f"{len(files.rows)} images, {predictions} {counted} of at least {threshold:g}: {files.folder}"
     Console().print(text, soft_wrap=True, markup=False)
     if skipped:
-        Console().print(f"{skipped} of {len(images)} images were skipped, see above")
+        Console().print(f"{skipped} of {len(images)} images were skipped, see above", markup=False)
     return 1 if skipped else 0

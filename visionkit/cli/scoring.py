@@ -102,4 +102,4 @@ def _print_tables(task: Task, split: str) -> None:
 def _write(task: Task, split: str, folder: Path) -> None:
     write_text(folder / "metrics.json", json.dumps({"split": split, **task.results.to_dict()}, indent=1))
     write_text(folder / "predictions.json", json.dumps(task.predictions_for_json()))
-    Console().print(f"written: {folder}/metrics.json, predictions.json", soft_wrap=True)
+    Console().print(f"written: {folder}/metrics.json, predictions.json", soft_wrap=True, markup=False)

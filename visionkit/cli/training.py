@@ -154,5 +154,5 @@ def _print_results(task: Any, folder: Path) -> None:
         console.print("no validation was run: see trainer.check_val_every_n_epoch and trainer.limit_val_batches")
     best = next((path for path in (folder / "best.ckpt", folder / "last.ckpt") if path.is_file()), None)
     if best is not None:
-        console.print(f"{best.stem} checkpoint: {best}", soft_wrap=True)
-        console.print(f"next: visionkit test {best}", soft_wrap=True)
+        console.print(f"{best.stem} checkpoint: {best}", soft_wrap=True, markup=False)
+        console.print(f"next: visionkit test {best}", soft_wrap=True, markup=False)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torchvision.transforms.v2 import functional as transforms
 
 from visionkit.errors import ConfigError
+from visionkit.preprocessing.limits import check_input_size
 from visionkit.preprocessing.normalize import Normalize
 
 
@@ -75,9 +76,17 @@ class ClassificationPreprocessing(nn.Module):
         return self.normalize(torch.stack([self._cropped(image) for image in images]))
 
     def resized(self, image: Tensor, short_side: int) -> Tensor:
-        """Return a uint8 image [3, H, W] with its shorter side resized to `short_side` pixels."""
-        if min(image.shape[-2:]) == short_side:
+        """Return a uint8 image [3, H, W] with its shorter side resized to `short_side` pixels.
+
+        Raises:
+            DataError: the image is so narrow that the resized one would have too many pixels, see `check_input_size`.
+        """
+        height, width = image.shape[-2:]
+        if min(height, width) == short_side:
             return image
+        long_side = int(short_side * max(height, width) / min(height, width))
+        new_size = (short_side, long_side) if height < width else (long_side, short_side)
+        check_input_size((height, width), new_size, "is it really an image? crop it, or leave it out")
         return transforms.resize(image, [short_side], antialias=True)
 
     def _cropped(self, image: Tensor) -> Tensor:

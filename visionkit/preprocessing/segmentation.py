@@ -11,6 +11,7 @@ from torchvision.transforms.v2 import functional as transforms
 
 from visionkit.errors import ConfigError
 from visionkit.ops.ignore import IGNORE
+from visionkit.preprocessing.limits import check_input_size
 from visionkit.preprocessing.normalize import Normalize
 
 
@@ -93,8 +94,14 @@ class SegmentationPreprocessing(nn.Module):
 
         Returns:
             Normalized float32 [B, 3, h, w].
+
+        Raises:
+            DataError: the images have too many pixels before or after resizing, see `check_input_size`.
         """
-        size = [max(round(side * scale), 1) for side in images.shape[-2:]]
+        height, width = images.shape[-2:]
+        size = [max(round(side * scale), 1) for side in (height, width)]
+        for new_size in ((height, width), (size[0], size[1])):
+            check_input_size((height, width), new_size, "set inference.tile=512, so that it is divided into tiles")
         if size != list(images.shape[-2:]):
             images = transforms.resize(images, size, antialias=True)
         return self.normalize(images)

@@ -2,6 +2,7 @@
 
 import math
 
+from rich.markup import escape
 from rich.table import Table
 
 from visionkit.metrics.results import MetricResults
@@ -14,15 +15,15 @@ def number(value: float) -> str:
 
 def overall_table(results: MetricResults, title: str) -> Table:
     """Return a table of the metrics over all classes, with one row per metric."""
-    table = Table("metric", "value", title=title)
+    table = Table("metric", "value", title=escape(title))
     for name, value in results.overall.items():
-        table.add_row(name, number(value))
+        table.add_row(escape(name), number(value))
     return table
 
 
 def class_table(results: MetricResults, class_names: list[str]) -> Table:
     """Return a table of the metrics per class, with one row per class and one column per metric."""
-    table = Table("class", *results.per_class)
+    table = Table("class", *map(escape, results.per_class))
     for class_name in class_names:
-        table.add_row(class_name, *(number(values[class_name]) for values in results.per_class.values()))
+        table.add_row(escape(class_name), *(number(values[class_name]) for values in results.per_class.values()))
     return table

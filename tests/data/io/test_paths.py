@@ -1,6 +1,9 @@
+import os
+
 import pytest
 
-from visionkit.data.io.paths import find_missing, find_outside
+from visionkit.data.io.paths import find_missing, find_outside, read_text, require_file
+from visionkit.errors import DataError
 
 
 @pytest.fixture
@@ -38,3 +41,26 @@ def test_what_is_missing_is_told_by_number(folder):
         1,
         2,
     ]
+
+
+def test_pipes_and_devices_are_no_annotation_files(tmp_path):
+    os.mkfifo(tmp_path / "pipe.json")
+    (tmp_path / "zero.json").symlink_to("/dev/zero")
+    for name in ("pipe.json", "zero.json"):
+        for read in (require_file, read_text):
+            with pytest.raises(DataError, match=rf"the annotation file .*{name} is not a regular file"):
+                read(tmp_path / name)
+
+
+def test_a_text_file_in_another_encoding_is_named(tmp_path):
+    (tmp_path / "list.txt").write_bytes("café".encode("latin-1"))
+    with pytest.raises(DataError, match=r"list\.txt is not a UTF-8 text file"):
+        read_text(tmp_path / "list.txt")
+    (tmp_path / "list.txt").write_text("café", encoding="utf-8-sig")
+    assert read_text(tmp_path / "list.txt") == "café"
+
+
+@pytest.mark.parametrize("name", ["a\0b", "\ud800", "loop/a.png", "a" * 300 + "/b.png", "a" * 5000])
+def test_impossible_names_are_outside_or_missing(tmp_path, name):
+    (tmp_path / "loop").symlink_to("loop")
+    assert find_outside(tmp_path, [name]) == [0] or find_missing([tmp_path / name]) == [0]

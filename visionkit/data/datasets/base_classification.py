@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visionkit.data.datasets.base import NoSemanticMasks
+from visionkit.data.datasets.class_checks import check_class_names
 from visionkit.data.datasets.packed_sequence import PackedSequence
 from visionkit.data.io.bad_files import BadFilePolicy, find_readable
 from visionkit.data.io.images import ImageArray, image_size, read_image
@@ -38,7 +39,12 @@ class ClassificationDataset(NoSemanticMasks, ABC):
         """Return the name of the image, which is also its id; it must be the same in every run."""
 
     def set_class_names(self, names: list[str]) -> None:
-        """Set the class names; the category ids become 1..K, because these formats store none."""
+        """Set the class names; the category ids become 1..K, because these formats store none.
+
+        Raises:
+            DataError: a name is not usable, see `check_class_names`.
+        """
+        check_class_names(names)
         self.class_names, self.category_ids = names, list(range(1, len(names) + 1))
 
     def __len__(self) -> int:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from visionkit.data.datasets.class_checks import check_class_names
 from visionkit.data.datasets.image_mask_pairs import ImageMaskPairs
 from visionkit.data.datasets.packed_sequence import PackedSequence
 from visionkit.data.io.bad_files import BadFilePolicy, find_readable
@@ -17,6 +18,16 @@ from visionkit.text import format_list
 
 BACKGROUND = "background"
 """Name of the class of pixels that belong to no object."""
+
+
+def check_mask_classes(names: list[str]) -> None:
+    """Raise DataError if there are too few or too many classes for a mask, or two have the same name."""
+    check_class_names(names)
+    if not 2 <= len(names) <= MAX_CLASSES or len(set(names)) < len(names):
+        raise DataError(
+            f"a semantic mask has 2 to {MAX_CLASSES} classes with different names, not {len(names)}: "
+            f"{format_list(names)}"
+        )
 
 
 class SegmentationDataset(ABC):
@@ -39,11 +50,7 @@ class SegmentationDataset(ABC):
         Raises:
             DataError: there are too few or too many classes, or two have the same name.
         """
-        if not 2 <= len(names) <= MAX_CLASSES or len(set(names)) < len(names):
-            raise DataError(
-                f"a semantic mask has 2 to {MAX_CLASSES} classes with different names, not {len(names)}: "
-                f"{format_list(names)}"
-            )
+        check_mask_classes(names)
         self.class_names, self.category_ids, self.class_colors = names, ids, colors
 
     @abstractmethod

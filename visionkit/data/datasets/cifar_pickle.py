@@ -4,7 +4,9 @@ A pickle may call any function of any module. Here, placeholder classes replace 
 pickled with, and every other name is refused. The arrays are then built from the bytes in the placeholders.
 """
 
+import io
 import pickle
+import pickletools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,10 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from visionkit.data.io.paths import read_bytes
 from visionkit.errors import DataError
 
 NUMPY = ("numpy.core.multiarray", "numpy._core.multiarray")
 """The module's name before and since NumPy 2."""
+
+MEMO_OPCODES = {"PUT", "BINPUT", "LONG_BINPUT"}
 
 
 class _TypePlaceholder:
@@ -67,12 +72,20 @@ def read_pickle(path: Path) -> Any:
         DataError: the file is broken, or names anything else.
     """
     try:
-        with path.open("rb") as file:
-            return _with_arrays(_Unpickler(file, encoding="bytes").load())
+        data = read_bytes(path, "pickle")
+        _check_memo(data)
+        return _with_arrays(_Unpickler(io.BytesIO(data), encoding="bytes").load())
     except DataError as error:
         raise DataError(f"{path} is refused: {error}") from error
     except Exception as error:  # a broken pickle can raise anything, depending on its opcodes
         raise DataError(f"{path} cannot be read as a pickle: {(str(error).splitlines() or [''])[0][:160]}") from error
+
+
+def _check_memo(data: bytes) -> None:
+    """Check the numbers under which a pickle stores its values. For a large number, Python allocates as much memory."""
+    for opcode, argument, _ in pickletools.genops(data):
+        if opcode.name in MEMO_OPCODES and isinstance(argument, int) and argument > len(data):
+            raise DataError(f"it numbers a value {argument}, although it has only {len(data)} bytes")
 
 
 def _with_arrays(content: Any) -> Any:

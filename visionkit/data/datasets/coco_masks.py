@@ -120,7 +120,9 @@ class PolygonTable:
             return
         lowest, highest = (self._extremes(reduce) for reduce in (np.minimum, np.maximum))
         finite = np.isfinite(lowest) & np.isfinite(highest)
-        _fail_about_polygon(entries, owners, np.asarray(~finite.all(axis=1)), "has a polygon with NaN or infinite numbers")
+        _fail_about_polygon(
+            entries, owners, np.asarray(~finite.all(axis=1)), "has a polygon with NaN or infinite numbers"
+        )
         bounds = sizes[owners][:, ::-1]
         margin = bounds.max(axis=1, keepdims=True)
         outside = ((lowest < -margin) | (highest > bounds + margin)).any(axis=1)

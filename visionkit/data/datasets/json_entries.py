@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visionkit.errors import DataError
-from visionkit.text import shorten
+from visionkit.text import is_encodable, shorten
 
 NUMBER = {int, float}
 """Types of numbers in JSON; `bool`, a subclass of int, is not among them."""
@@ -149,15 +149,6 @@ class JsonEntries:
             index = wrong.index(True)
             self.fail(index, f"has the {key} {shorten(values[index])}; it must be 0 or 1")
         return np.array([bool(value) for value in values], bool)
-
-
-def is_encodable(text: str) -> bool:
-    """Return whether a string can be written in UTF-8; JSON can hold half a surrogate pair."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def to_float64(values: Sequence[Any]) -> NDArray[np.float64]:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from visionkit.data.datasets.base import formats
-from visionkit.data.datasets.base_segmentation import SegmentationFileDataset
+from visionkit.data.datasets.base_segmentation import SegmentationFileDataset, check_mask_classes
 from visionkit.data.datasets.image_mask_pairs import FilePattern, ImageMaskPairs, pair_by_list, pair_by_name
 from visionkit.data.datasets.mask_classes import (
     classes_by_color,
@@ -83,6 +83,7 @@ class MaskDataset(SegmentationFileDataset):
         image_pattern = FilePattern(require_folder(top / images, "the masks format"), image_suffix)
         mask_pattern = FilePattern(require_folder(top / masks, "the masks format"), mask_suffix)
         class_names = resolve_class_names(values, colors, classes)
+        check_mask_classes(class_names)
         by_value = classes_by_value(values, class_names)
         by_color = None if colors is None else classes_by_color(colors, class_names)
         report: Counter[str] = Counter()

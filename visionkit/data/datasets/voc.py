@@ -11,6 +11,7 @@ from defusedxml.common import DefusedXmlException
 from visionkit.data.datasets.annotation_table import AnnotationTable
 from visionkit.data.datasets.base import formats
 from visionkit.data.datasets.base_detection import DetectionDataset
+from visionkit.data.datasets.class_checks import check_class_names
 from visionkit.data.datasets.packed_sequence import PackedSequence
 from visionkit.data.datasets.repair_boxes import BadBoxPolicy, repair_boxes
 from visionkit.data.io.image_files import MAX_PIXELS
@@ -82,6 +83,7 @@ class Voc(DetectionDataset):
             for path in resolve_inside(self.folder / "Annotations", map("{}.xml".format, ids), self.source)
         ]
         self.class_names = classes or self._all_names()
+        check_class_names(self.class_names)
         self.category_ids = list(range(1, len(self.class_names) + 1))
         self.image_ids = PackedSequence(ids)
         self.sizes = np.array([_size(ids[i], root_) for i, root_ in enumerate(roots)], np.int64).reshape(-1, 2)
