@@ -92,6 +92,77 @@ def test_bad_files_are_refused_with_the_reason(small, case):
     assert len(str(caught.value).splitlines()) <= 5
 
 
+HOSTILE_ENTRIES = {
+    "images null": (lambda content: content.update(images=None), "images must be a list, not None"),
+    "annotations null": (lambda content: content.update(annotations=None), "annotations must be a list, not None"),
+    "categories object": (lambda content: content.update(categories={}), "categories must be a list, not {}"),
+    "entry null": (lambda content: content["images"].append(None), "entry 2 of images must be an object, not None"),
+    "file name number": (change("images", 0, file_name=5), "image 7 has the file_name 5; it must be a string"),
+    "file name blank": (change("images", 0, file_name=""), "image 7 has the file_name ''; it must be text"),
+    "file name surrogate": (change("images", 0, file_name="\ud800.png"), "it must be text that is not blank"),
+    "id list": (change("images", 0, id=[]), r"entry 0 of images has the id \[\]; it must be an integer or a string"),
+    "id fraction": (change("images", 0, id=1.5), r"entry 0 of images has the id 1\.5"),
+    "id true": (change("images", 0, id=True), "entry 0 of images has the id True"),
+    "height null": (change("images", 0, height=None), "image 7 has the height None; it must be an integer from 1"),
+    "height fraction": (change("images", 0, height=48.7), r"image 7 has the height 48\.7; it must be an"),
+    "height text": (change("images", 0, height="40"), "image 7 has the height '40'"),
+    "height zero": (change("images", 0, height=0), "image 7 has the height 0"),
+    "height infinite": (change("images", 0, height=float("inf")), "image 7 has the height inf"),
+    "width NaN": (change("images", 0, width=float("nan")), "image 7 has the width nan"),
+    "width huge": (change("images", 0, width=10**12), "image 7 has the width 1000000000000"),
+    "too many pixels": (change("images", 0, width=10**5, height=10**5), r"image 7 has \[100000, 100000\] pixels; at most 178956970 are read"),
+    "category id text": (change("categories", 0, id="90"), "category '90' has the id '90'"),
+    "category name null": (change("categories", 0, name=None), "category 90 has the name None"),
+    "category name list": (change("categories", 0, name=["a"]), r"category 90 has the name \['a'\]"),
+    "category name surrogate": (change("categories", 0, name="\ud800"), "category 90 has the name"),
+    "image id list": (change("annotations", 0, image_id=[7]), r"annotation 0 has the image_id \[7\]"),
+    "category object": (change("annotations", 0, category_id={}), "annotation 0 has the category_id {}"),
+    "box text": (change("annotations", 0, bbox=["a"]), r"annotation 0 has the bbox \['a'\]"),
+    "box of texts": (change("annotations", 0, bbox=["1", "2", "3", "4"]), "annotation 0 has the bbox"),
+    "box null": (change("annotations", 0, bbox=None), "annotation 0 has the bbox None"),
+    "box infinite": (change("annotations", 0, bbox=[0, 0, 1e39, 1]), "annotation 0 has the bbox .*infinite"),
+    "box huge": (change("annotations", 0, bbox=[0, 0, 10**400, 1]), "annotation 0 has the bbox .*infinite"),
+    "crowd text": (change("annotations", 0, iscrowd="0"), "annotation 0 has the iscrowd '0'; it must be 0 or 1"),
+    "crowd two": (change("annotations", 0, iscrowd=2), "annotation 0 has the iscrowd 2; it must be 0 or 1"),
+    "area negative": (change("annotations", 0, area=-5), "annotation 0 has the area -5; it must be a finite number"),
+    "area text": (change("annotations", 0, area="5"), "annotation 0 has the area '5'"),
+    "area NaN": (change("annotations", 0, area=float("nan")), "annotation 0 has the area nan"),
+    "area huge": (change("annotations", 0, area=10**400), "annotation 0 has the area"),
+    "annotation id list": (change("annotations", 0, id=[]), r"annotation of image 7 has the id \[\]"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", HOSTILE_ENTRIES)
+def test_values_of_the_wrong_kind_are_refused_with_file_and_id(small, case):
+    spoil, message = HOSTILE_ENTRIES[case]
+    with pytest.raises(DataError, match=rf"(?s)instances\.json: .*{message}") as caught:
+        read(small(spoil))
+    assert len(str(caught.value)) < 600
+
+
+def test_deep_json_is_refused(small):
+    with pytest.raises(DataError, match=r"instances\.json is not usable JSON: its values are nested too deeply"):
+        read(small(text='{"images":' + "[" * 100_000))
+    deep = "[" * 400 + "]" * 400
+    with pytest.raises(DataError, match=r"image 1 has the file_name \[\[\["):
+        read(small(text=f'{{"images": [{{"id": 1, "file_name": {deep}}}], "categories": [], "annotations": []}}'))
+
+
+def test_what_other_tools_write_is_read_alike(small):
+    """Whole numbers with a point, true and false, ids that are text, and null for what is optional."""
+
+    def respell(content):
+        content["images"][0].update(id="seven", height=40.0)
+        for entry, crowd in zip(content["annotations"], (None, True), strict=True):
+            entry.update(image_id="seven", iscrowd=crowd, id=str(entry["id"]))
+        content["annotations"][0]["area"] = None
+
+    coco = read(small(respell))
+    assert coco[0].image_id == "seven"
+    assert coco[0].annotation.crowd.tolist() == [False, True]
+    assert coco[0].annotation.area.tolist() == [200, 500]
+
+
 def test_malformed_json_is_refused_with_its_place(small):
     with pytest.raises(DataError, match=r"not JSON.*line 1"):
         read(small(text='{"images": ['))

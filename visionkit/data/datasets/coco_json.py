@@ -103,11 +103,9 @@ class CocoImageList:
         sides = [images.integers(key, 1, MAX_PIXELS) for key in ("height", "width")]
         self.sizes: NDArray[np.int64] = np.stack(sides, axis=1)
         images.fail_first(
-            self.sizes.prod(axis=1) > MAX_PIXELS, lambda index: f"has more than {MAX_PIXELS} pixels: {sides_of(index)}"
+            self.sizes.prod(axis=1) > MAX_PIXELS,
+            lambda index: f"has {self.sizes[index].tolist()} pixels; at most {MAX_PIXELS} are read",
         )
-
-        def sides_of(index: int) -> str:
-            return " x ".join(map(str, self.sizes[index].tolist()))
 
 
 def find_images(entries: JsonEntries, index_of_id: Mapping[int | str, int]) -> NDArray[np.int64]:

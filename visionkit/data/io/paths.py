@@ -54,8 +54,10 @@ def require_regular_file(path: Path, kind: str, max_bytes: float = math.inf) -> 
         status = os.stat(path)
     except FileNotFoundError as error:
         raise DataError(f"the {kind} {path} does not exist") from error
-    except (OSError, ValueError) as error:
-        raise DataError(f"the {kind} {path} cannot be read: {error}"[:400]) from error
+    except OSError as error:
+        raise DataError(f"the {kind} {path} cannot be read: {error.strerror}") from error
+    except ValueError as error:  # NUL, or half a surrogate pair
+        raise DataError(f"the {kind} {str(path)!r} cannot be read: {error}") from error
     if not stat.S_ISREG(status.st_mode):
         raise DataError(f"the {kind} {path} is not a regular file; folders, pipes and devices cannot be read")
     if status.st_size > max_bytes:
