@@ -17,3 +17,12 @@ def test_tables_show_defined_and_undefined_metrics():
     assert "0.7500" in text
     assert text.count("n/a") == 3
     assert number(1 / 3) == "0.3333"
+
+
+def test_names_with_markup_are_printed_as_they_are():
+    names = ["[/red]", "[bold]", "[link=x]y"]
+    results = MetricResults({"[/AP]": 0.5}, {"[/AP]": dict.fromkeys(names, 0.5)})
+    console = Console(record=True, width=80)
+    console.print(overall_table(results, "[/val]"), class_table(results, names))
+    text = console.export_text()
+    assert all(name in text for name in [*names, "[/val]", "[/AP]"])

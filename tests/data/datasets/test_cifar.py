@@ -143,3 +143,10 @@ def _with_noise(data, random):
     for place in random.integers(0, 200, 3):
         changed[place] = random.integers(256)
     return bytes(changed)
+
+
+def test_a_pickle_that_asks_for_gigabytes_is_refused(tmp_path):
+    """Python's memo grows to the largest number in it, here 2**31 pointers."""
+    (tmp_path / "batches.meta").write_bytes(b"\x80\x02}r\xff\xff\xff\x7f.")
+    with pytest.raises(DataError, match="it numbers a value 2147483647, although it has only 9 bytes"):
+        Cifar(tmp_path, "test")

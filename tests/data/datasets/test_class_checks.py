@@ -2,7 +2,7 @@ import pytest
 from PIL import Image
 
 from visionkit.data.datamodule import VisionData
-from visionkit.data.datasets.class_checks import check_same_classes
+from visionkit.data.datasets.class_checks import check_class_names, check_same_classes
 from visionkit.errors import DataError
 
 CASES = {
@@ -52,3 +52,10 @@ def test_a_class_that_validation_lacks_may_be_listed(tmp_path):
     data = VisionData("folder", str(tmp_path), splits, classes=["cat", "cow", "dog"])
     assert data.dataset("train").class_names == data.dataset("val").class_names
     assert data.dataset("val").labels.tolist() == [0, 2]
+
+
+@pytest.mark.parametrize("name", ["", "  ", "\udcff", 5, None])
+def test_names_that_cannot_be_written_are_refused(name):
+    check_class_names(["cat", "[/red]", "写真"])
+    with pytest.raises(DataError, match="cannot be the name of a class"):
+        check_class_names(["cat", name])

@@ -75,8 +75,8 @@ BAD = {
     "header alone": ("path,label\n", {}, "no rows below its header"),
     "short line": (lines("a.png,cat", "b.png"), {}, "line 3: the number of columns is not 2"),
     "long line": (lines("a.png,cat", "b.png,dog,3"), {}, "line 3: the number of columns is not 2"),
-    "open quote": (lines('a.png,"cat'), {}, "cannot be read as a UTF-8 CSV"),
-    "Latin-1": ("path,label\na.png,B\xe4r\n".encode("latin-1"), {}, "cannot be read as a UTF-8 CSV"),
+    "open quote": (lines('a.png,"cat'), {}, r"labels\.csv, line 1 cannot be read as a CSV file"),
+    "Latin-1": ("path,label\na.png,B\xe4r\n".encode("latin-1"), {}, r"labels\.csv is not a UTF-8 text file"),
     "empty label": (lines("a.png,cat", "b.png,"), {}, "line 3: the label is empty"),
     "empty path": (lines(",cat"), {}, "line 2: the path is empty"),
     "half a list": (lines("a.png,wet|", "b.png,red"), {"separator": "|"}, "line 2: the label is empty"),
@@ -129,3 +129,31 @@ def test_bad_files_are_skipped_by_policy_with_their_labels_and_tags(small):
     assert table.report == {"unreadable images skipped": 1}
     tagged = read(root, on_bad_file="skip", separator="|")
     assert [tagged.tags(index).tolist() for index in range(2)] == [[2], [1]]
+
+
+def test_a_column_that_occurs_twice_is_refused(small):
+    with pytest.raises(DataError, match=r"labels\.csv has several columns label"):
+        read(small("path,label,label\na.png,cat,dog\n"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "path,label\na.png," + "x" * 200_000 + "\n",
+        "path,label\n" + "a" * 5000 + ".png,cat\nb.png,dog\n",
+        "path,label\n" + "a" * 300 + "/b.png,cat\nb.png,dog\n",
+        'path,label\n"a.png,cat\n',
+        "path,label\na\0.png,cat\nb.png,dog\n",
+    ],
+)
+def test_hostile_cells_are_refused_with_their_line(small, text):
+    with pytest.raises(DataError, match=r"labels\.csv, line \d"):
+        read(small(text))
+
+
+def test_a_pipe_is_refused(small):
+    root = small()
+    (root / "labels.csv").unlink()
+    os.mkfifo(root / "labels.csv")
+    with pytest.raises(DataError, match=r"labels\.csv is not a regular file"):
+        read(root)

@@ -134,3 +134,16 @@ def test_a_list_file_gives_the_order_and_ends_the_search(root):
     masks = opened(root, images="", masks="", list_file="train.txt")
     assert [masks.name(index) for index in range(2)] == ["images/5.png", "images/1.png"]
     assert (masks[0].image == 100).all()
+
+
+def test_more_classes_than_a_mask_can_hold_are_refused(root):
+    with pytest.raises(DataError, match="a semantic mask has 2 to 254 classes with different names, not 300"):
+        opened(root, values=None, classes=[f"class {k}" for k in range(300)])
+    with pytest.raises(DataError, match="2 to 254 classes"):
+        opened(root, values={k: f"class {k}" for k in range(300)})
+
+
+def test_a_list_in_another_encoding_is_named(root):
+    (root / "list.txt").write_bytes("café.png café.png".encode("latin-1"))
+    with pytest.raises(DataError, match=r"list\.txt is not a UTF-8 text file"):
+        opened(root, list_file="list.txt")

@@ -1,3 +1,5 @@
+import os
+
 import pytest
 from PIL import Image
 
@@ -40,6 +42,7 @@ def test_parts_inside_an_object_are_no_objects(small):
     assert voc[0].annotation.boxes.tolist() == [[0, 0, 30, 30]]
 
 
+SIZE, FLAG = "<size><width>{}</width><height>{}</height></size>", "<difficult>{}</difficult>"
 BOMB = '<?xml version="1.0"?><!DOCTYPE a [<!ENTITY x "ha"><!ENTITY y "&x;&x;&x;">]>'
 BAD = {
     "malformed": (xml()[:-5], "not well-formed"),
@@ -49,6 +52,19 @@ BAD = {
     "no box": (xml("<object><name>cat</name></object>"), "has no <bndbox>"),
     "words for numbers": (xml(OBJECT.format("left", 1, 2, 3, name="cat", more="")), "not a number"),
     "NaN": (xml(OBJECT.format("nan", 1, 20, 30, name="cat", more="")), "NaN"),
+    "infinity": (xml(OBJECT.format(1, 1, "inf", 30, name="cat", more="")), r"000001\.xml: <xmax> is 'inf'"),
+    "beyond float32": (xml(OBJECT.format(1, "1e300", 20, 30, name="cat", more="")), r"<ymin> is '1e300'"),
+    "width infinite": (xml(size=SIZE.format("inf", 40)), r"000001\.xml: <width> is 'inf', not a positive integer"),
+    "width NaN": (xml(size=SIZE.format("nan", 40)), "<width> is 'nan', not a positive integer"),
+    "height fraction": (xml(size=SIZE.format(60, 48.7)), r"<height> is '48\.7', not a positive integer"),
+    "height zero": (xml(size=SIZE.format(60, 0)), "<height> is '0', not a positive integer"),
+    "too many pixels": (xml(size=SIZE.format(10**5, 10**5)), "100000 x 100000 pixels; at most 178956970"),
+    "unknown encoding": (xml(head='<?xml version="1.0" encoding="klingon"?>'), "not well-formed"),
+    "multi-byte encoding": (
+        xml(head='<?xml version="1.0" encoding="shift_jis"?>'),
+        "not well-formed",
+    ),
+    "strange flag": (xml(OBJECT.format(1, 1, 20, 30, name="cat", more=FLAG.format("maybe"))), "<difficult> is 'maybe'"),
     "unknown class": (xml(OBJECT.format(1, 1, 20, 30, name="cow", more="")), "unknown class 'cow'"),
     "no objects": (xml(""), "no image of this image set has objects"),
 }
@@ -107,3 +123,32 @@ def test_voc2007_mini_as_its_readme_describes_it():
         assert sum(map(len, annotations)) == objects
         assert sum(int(found.difficult.sum()) for found in annotations) == difficult
         assert not voc.report
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("1", True), ("0", False), ("True", True), ("false", False), (" TRUE ", True), ("", False), (None, False)],
+)
+def test_difficult_is_read_as_a_number_or_a_word(small, text, expected):
+    more = "" if text is None else FLAG.format(text)
+    voc = Voc(small(xml(OBJECT.format(1, 1, 20, 30, name="cat", more=more))), "train")
+    assert voc.annotation(0).difficult.tolist() == [expected]
+
+
+def test_lists_and_annotations_in_other_encodings_are_named_or_read(small):
+    root = small()
+    (root / "ImageSets" / "Main" / "train.txt").write_bytes("café\n".encode("latin-1"))
+    with pytest.raises(DataError, match=r"train\.txt is not a UTF-8 text file"):
+        Voc(root, "train")
+    small()
+    text = xml(OBJECT.format(1, 1, 20, 30, name="café", more=""), head='<?xml version="1.0" encoding="latin-1"?>')
+    (root / "Annotations" / "000001.xml").write_bytes(text.encode("latin-1"))
+    assert Voc(root, "train").class_names == ["café"]
+
+
+def test_a_pipe_as_annotation_is_refused(small):
+    root = small()
+    (root / "Annotations" / "000001.xml").unlink()
+    os.mkfifo(root / "Annotations" / "000001.xml")
+    with pytest.raises(DataError, match=r"000001\.xml is not a regular file"):
+        Voc(root, "train")

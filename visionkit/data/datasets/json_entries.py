@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
+from visionkit.data.datasets.repair_boxes import LARGEST_COORDINATE
 from visionkit.errors import DataError
 from visionkit.text import is_encodable, shorten
 
@@ -135,7 +136,7 @@ class JsonEntries:
             index = wrong.index(True)
             self.fail(index, f"has the {key} {shorten(values[index])}; it must be {expected}")
         rows = to_float64(list(chain.from_iterable(values))).reshape(-1, length)
-        in_range = np.abs(rows) < np.finfo(np.float32).max  # False for NaN
+        in_range = np.abs(rows) < LARGEST_COORDINATE  # False for NaN
         self.fail_first(
             ~in_range.all(axis=1), lambda index: f"has the {key} {shorten(values[index])} with NaN or infinite numbers"
         )

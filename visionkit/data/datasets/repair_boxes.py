@@ -18,6 +18,9 @@ Names = Sequence[str] | NDArray[np.str_]
 
 ROUNDING_TOLERANCE = 2.0
 """Pixels by which a box may exceed the image because of rounding; boxes that exceed it by more cause a warning."""
+LARGEST_COORDINATE = 1e18
+"""Coordinates from here on count as infinite; the area of a smaller box is finite in float32."""
+
 MIN_SIDE = 0.5
 """Minimum width and height of a box in pixels; a smaller box counts as one without area."""
 

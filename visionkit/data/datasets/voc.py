@@ -13,7 +13,7 @@ from visionkit.data.datasets.base import formats
 from visionkit.data.datasets.base_detection import DetectionDataset
 from visionkit.data.datasets.class_checks import check_class_names
 from visionkit.data.datasets.packed_sequence import PackedSequence
-from visionkit.data.datasets.repair_boxes import BadBoxPolicy, repair_boxes
+from visionkit.data.datasets.repair_boxes import LARGEST_COORDINATE, BadBoxPolicy, repair_boxes
 from visionkit.data.io.image_files import MAX_PIXELS
 from visionkit.data.io.paths import (
     check_files_exist,
@@ -193,7 +193,7 @@ def _box(node: Element, image: str) -> tuple[float, float, float, float]:
 
 def _coordinate(box: Element, key: str, image: str) -> float:
     value = _number(box, key, image)
-    if not abs(value) < np.finfo(np.float32).max:  # NaN fails, too
+    if not abs(value) < LARGEST_COORDINATE:  # NaN fails, too
         raise DataError(f"{image}.xml: <{key}> is {_text(box, key, image)!r}; NaN and infinite numbers are no pixels")
     return value
 

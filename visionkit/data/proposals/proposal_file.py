@@ -112,6 +112,7 @@ def _read(path: Path) -> Mapping[str, NDArray[np.float32]]:
 def _as_array(values: Any) -> NDArray[np.float32]:
     """Return the values as a float32 array; invalid values give NaN, which raises an error when the image is read."""
     try:
-        return np.asarray(values, np.float32)
+        with np.errstate(over="ignore"):  # numbers beyond float32 become infinite, which is invalid, too
+            return np.asarray(values, np.float32)
     except (TypeError, ValueError, OverflowError):
         return np.full((1, 1), np.nan, np.float32)
