@@ -76,7 +76,7 @@ def replaced(content, changes):
     for place, value in changes:
         try:
             parent = functools.reduce(lambda inner, key: inner[key], place[:-1], content)
-            parent[place[-1]] = value
+            parent[place[-1]] = copy.deepcopy(value)
         except (TypeError, IndexError, KeyError):
             continue
     return content

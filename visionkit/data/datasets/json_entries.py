@@ -136,9 +136,9 @@ class JsonEntries:
             index = wrong.index(True)
             self.fail(index, f"has the {key} {shorten(values[index])}; it must be {expected}")
         rows = to_float64(list(chain.from_iterable(values))).reshape(-1, length)
-        in_range = np.abs(rows) < LARGEST_COORDINATE  # False for NaN
+        in_range = (np.abs(rows) < LARGEST_COORDINATE).all(axis=1)  # False for NaN
         self.fail_first(
-            ~in_range.all(axis=1), lambda index: f"has the {key} {shorten(values[index])} with NaN or infinite numbers"
+            np.asarray(~in_range), lambda index: f"has the {key} {shorten(values[index])} with NaN or infinite numbers"
         )
         return rows
 
