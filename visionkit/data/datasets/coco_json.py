@@ -13,6 +13,7 @@ from visionkit.data.io.image_files import MAX_PIXELS
 from visionkit.data.io.json_files import read_json
 from visionkit.data.io.paths import check_files_exist, check_unique, resolve_inside
 from visionkit.errors import DataError
+from visionkit.text import shorten
 
 PARTS = {"images": "image", "categories": "category", "annotations": "annotation"}
 """The lists of a file, and what an entry of each is."""
@@ -73,7 +74,7 @@ class CocoCategories:
         ids: list[Any] = entries.ids("category_id")
         if not self.all_ids.issuperset(ids):
             index = next(index for index, value in enumerate(ids) if value not in self.all_ids)
-            entries.fail(index, f"has an unknown category {ids[index]}")
+            entries.fail(index, f"has an unknown category {shorten(ids[index])}")
         return ids
 
 
@@ -116,5 +117,5 @@ def find_images(entries: JsonEntries, index_of_id: Mapping[int | str, int]) -> N
     """
     ids = entries.ids("image_id")
     indices = np.array([index_of_id.get(image_id, -1) for image_id in ids], np.int64)
-    entries.fail_first(indices < 0, lambda index: f"has an unknown image {ids[index]}")
+    entries.fail_first(indices < 0, lambda index: f"has an unknown image {shorten(ids[index])}")
     return indices

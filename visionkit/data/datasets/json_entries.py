@@ -144,12 +144,11 @@ class JsonEntries:
 
     def flags(self, key: str) -> NDArray[np.bool_]:
         """Return 0, 1, true or false as bool [N]; False where the key is missing or null."""
-        values = [entry.get(key) for entry in self.entries]
-        if not all(type(value) in (int, bool, NONE) and value in (0, 1, None) for value in values):
-            wrong = [not (type(value) in (int, bool, NONE) and value in (0, 1, None)) for value in values]
-            index = wrong.index(True)
+        values = self.column(key, {int, bool}, "0 or 1", optional=True)
+        if set(values) - {0, 1, None}:
+            index = next(index for index, value in enumerate(values) if value not in (0, 1, None))
             self.fail(index, f"has the {key} {shorten(values[index])}; it must be 0 or 1")
-        return np.array([bool(value) for value in values], bool)
+        return np.array(list(map(bool, values)), bool)
 
 
 def to_float64(values: Sequence[Any]) -> NDArray[np.float64]:
