@@ -10,8 +10,9 @@ from PIL import Image, PngImagePlugin
 from typing_extensions import Self
 
 from visionkit.data.io.atomic_write import atomic_write, write_text
-from visionkit.data.io.images import UNREADABLE, ImageArray
-from visionkit.errors import VisionkitError, WriteError
+from visionkit.data.io.image_files import open_image
+from visionkit.data.io.images import ImageArray
+from visionkit.errors import DataError, VisionkitError, WriteError
 from visionkit.pipelines.results import Result
 from visionkit.report.draw import draw
 
@@ -120,7 +121,7 @@ def _identity(path: Path) -> tuple[int, int]:
 
 def _is_written_here(path: Path) -> bool:
     try:
-        with Image.open(path, formats=["PNG"]) as image:
+        with open_image(path) as image:
             return image.info.get("Software") == SOFTWARE
-    except UNREADABLE:
+    except DataError:
         return False
