@@ -66,3 +66,21 @@ class WriteError(VisionkitError, OSError):
         >>> issubclass(vk.WriteError, OSError)
         True
     """
+
+
+class StoppedError(VisionkitError):
+    """A training run that a signal stopped.
+
+    Attributes:
+        signal: number of the signal.
+
+    Example:
+        >>> import signal
+        >>> import visionkit as vk
+        >>> vk.StoppedError(signal.SIGTERM, "stopped").signal == signal.SIGTERM
+        True
+    """
+
+    def __init__(self, signal: int, message: str) -> None:
+        super().__init__(message)
+        self.signal = signal

@@ -5,11 +5,12 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, get_worker_info
+from torch.utils.data import Dataset
 
 from visionkit.data.datasets.base import VisionDataset
 from visionkit.data.io.images import to_tensor
 from visionkit.data.proposals.proposal_source import ProposalSource
+from visionkit.data.samplers import SeededImage
 from visionkit.data.transforms.augmentation import Augmentation
 from visionkit.structures import Sample, Target
 
@@ -48,19 +49,21 @@ class TargetDataset(Dataset[tuple[Tensor, Target]]):
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, Target]:
+    def __getitem__(self, key: int | SeededImage) -> tuple[Tensor, Target]:
+        index, seed = split_key(key)
         sample = self.dataset[index]
         if self.proposals is not None:
             sample.proposals = self.proposals(sample.image, sample.image_id)
         if self.augmentation is not None:
+            self.augmentation.seed(seed)
             size, sample = sample.size, self.augmentation(sample)
             return to_tensor(sample.image), {**to_target(sample), "size": size}
         return to_tensor(sample.image), to_target(sample)
 
-    def seed(self, seed: int) -> None:
-        """Seed the augmentation."""
-        if self.augmentation is not None:
-            self.augmentation.seed(seed)
+
+def split_key(key: int | SeededImage) -> tuple[int, int]:
+    """Return the index and the seed of a key. Without a seed, one is drawn from torch's generator."""
+    return key if isinstance(key, SeededImage) else (key, int(torch.randint(2**32, ())))
 
 
 def to_target(sample: Sample) -> Target:
@@ -100,18 +103,8 @@ def collate(items: list[tuple[Tensor, Target]]) -> Batch:
     return Batch(list(images), list(targets))
 
 
-class WorkerInit:
-    """Initialization of a DataLoader worker. A class, because spawned workers receive it pickled."""
+def initialize_worker(worker: int) -> None:
+    """Initialize worker number `worker` of a DataLoader."""
+    import cv2
 
-    def __init__(self, rank: int) -> None:
-        self.rank = rank
-
-    def __call__(self, worker: int) -> None:
-        """Initialize worker number `worker` of this process."""
-        import cv2
-
-        cv2.setNumThreads(0)  # a thread pool in every worker would fight over the cores
-        info = get_worker_info()
-        if info is not None:
-            # seed_everything gives every rank the same base seed, so the rank is added.
-            info.dataset.seed(info.seed + 1_000_003 * self.rank)  # type: ignore[attr-defined]  # ours; torch says Dataset
+    cv2.setNumThreads(0)  # a thread pool in every worker would fight over the cores

@@ -10,29 +10,28 @@ from lightning.pytorch import LightningDataModule
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
-from visionkit.data.batch import Batch, TargetDataset, WorkerInit, collate
+from visionkit.data.batch import Batch, TargetDataset, collate, initialize_worker
 from visionkit.data.card_splits import CardSplits
 from visionkit.data.dataset_splits import DatasetSplits
 from visionkit.data.datasets.base import VisionDataset
 from visionkit.data.datasets.torch_pairs import PairDataset, as_vision_dataset
 from visionkit.data.feature_files import FeatureDataset
 from visionkit.data.proposals.proposal_source import ProposalOptions, ProposalSource, create_proposal_source
-from visionkit.data.samplers import ClassBalancedSampler, EvaluationSampler
+from visionkit.data.samplers import ClassBalancedSampler, EvaluationSampler, ShuffledSampler, TrainingSampler
 from visionkit.data.splits import HoldoutOptions, RequiredAnnotation, Splits, read_labels
 from visionkit.data.stats.pixel_counts import PixelCounts
+from visionkit.data.training_loader import Position, TrainingLoader
 from visionkit.data.transforms.augmentation import Augmentation
 from visionkit.errors import ConfigError
 from visionkit.structures import Color
 
 Sampling = Literal["shuffled", "balanced"]
 
-ORDERS: dict[Sampling, Callable[[VisionDataset, int, int], dict[str, Any]]] = {
-    "shuffled": lambda dataset, rank, processes: {"shuffle": True},  # Lightning distributes it over the processes
-    "balanced": lambda dataset, rank, processes: {
-        "sampler": ClassBalancedSampler(read_labels(dataset), rank, processes)
-    },
+SAMPLERS: dict[Sampling, Callable[[VisionDataset, int, int], TrainingSampler]] = {
+    "shuffled": lambda dataset, rank, processes: ShuffledSampler(len(dataset), rank, processes),
+    "balanced": lambda dataset, rank, processes: ClassBalancedSampler(read_labels(dataset), rank, processes),
 }
-"""Arguments of the DataLoader for each order of the training images."""
+"""Sampler of the training images for each value of `data.sampling`."""
 
 
 class VisionData(LightningDataModule):
@@ -95,6 +94,7 @@ class VisionData(LightningDataModule):
         self.proposal_options = proposals
         self._proposals: ProposalSource | None = None
         self._checked: set[str] = set()
+        self._start: Position | None = None
 
     @classmethod
     def from_datasets(  # type: ignore[override]  # Lightning's own has other arguments, and no classes
@@ -181,8 +181,29 @@ class VisionData(LightningDataModule):
         dataset = self.cached_features.get("train") or TargetDataset(
             images, self.augmentation, self._proposals_of("train", "val")
         )
-        order = ORDERS[self.sampling](images, *self._process())
-        return self._loader(dataset, drop_last=len(dataset) >= self.batch_size, **order)
+        sampler = SAMPLERS[self.sampling](images, *self._process())
+        loader = TrainingLoader(
+            dataset,  # type: ignore[arg-type]  # yields items; collate makes the batches of the return type
+            sampler=sampler,
+            drop_last=len(dataset) >= self.batch_size,
+            **self._loader_arguments(),
+        )
+        loader.start, self._start = self._start, None
+        return loader
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the position in the training epoch, which Lightning stores in checkpoints."""
+        if self.trainer is None:
+            return {}
+        loop = self.trainer.fit_loop
+        batches = loop.epoch_loop.batch_progress.current
+        trained = batches.processed  # type: ignore[attr-defined]  # Lightning declares a base class
+        epoch = loop.epoch_progress.current.processed  # type: ignore[attr-defined]  # likewise
+        return Position(epoch, trained)._asdict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from the position of a checkpoint in the next `train_dataloader`."""
+        self._start = Position(**state) if state else None
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Return batches of `val` in file order, every image once."""
@@ -196,7 +217,8 @@ class VisionData(LightningDataModule):
         dataset = self.cached_features.get(split) or TargetDataset(
             self.dataset(split), proposals=self._proposals_of(split)
         )
-        return self._loader(dataset, sampler=EvaluationSampler(len(dataset), *self._process()))
+        sampler = EvaluationSampler(len(dataset), *self._process())
+        return DataLoader(dataset, sampler=sampler, **self._loader_arguments())  # type: ignore[arg-type]  # see collate
 
     def _proposals_of(self, *splits: str) -> ProposalSource | None:
         """Return the source of proposals after checking it for all images of the splits, before training starts."""
@@ -211,17 +233,12 @@ class VisionData(LightningDataModule):
         """Return the rank of this process and the number of processes."""
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer is not None else (0, 1)
 
-    def _loader(self, dataset: TargetDataset | FeatureDataset, **options: Any) -> DataLoader[Batch]:
-        rank, _ = self._process()
-        if self.num_workers == 0:
-            dataset.seed(torch.initial_seed() + rank)
-        return DataLoader(
-            dataset,  # type: ignore[arg-type]  # yields items; collate makes the batches of the return type
-            batch_size=self.batch_size,
-            num_workers=self.num_workers,
-            collate_fn=collate,
-            worker_init_fn=WorkerInit(rank),
-            pin_memory=torch.cuda.is_available(),
-            persistent_workers=self.num_workers > 0,
-            **options,
-        )
+    def _loader_arguments(self) -> dict[str, Any]:
+        return {
+            "batch_size": self.batch_size,
+            "num_workers": self.num_workers,
+            "collate_fn": collate,
+            "worker_init_fn": initialize_worker,
+            "pin_memory": torch.cuda.is_available(),
+            "persistent_workers": self.num_workers > 0,
+        }

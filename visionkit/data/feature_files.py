@@ -14,6 +14,7 @@ from visionkit.data.batch import TargetDataset
 from visionkit.data.datasets.base import VisionDataset
 from visionkit.data.digest import digest, digest_array
 from visionkit.data.io.atomic_write import atomic_write
+from visionkit.data.samplers import SeededImage
 from visionkit.structures import Target
 
 FORMAT_VERSION = 1
@@ -97,11 +98,9 @@ class FeatureDataset(Dataset[tuple[Tensor, Target]]):
     def __len__(self) -> int:
         return len(self.targets)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, Target]:
+    def __getitem__(self, key: int | SeededImage) -> tuple[Tensor, Target]:
+        index = key.number if isinstance(key, SeededImage) else key
         return self.features[index], self.targets[index]
-
-    def seed(self, seed: int) -> None:
-        """Do nothing: the dataset has no random augmentation."""
 
 
 def _checksum(keys: Tensor, features: Tensor) -> str:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,11 +34,60 @@ class EvaluationSampler(DistributedSampler[int]):
         return len(range(self.rank, self.count, self.num_replicas))
 
 
-class ClassBalancedSampler(DistributedSampler[int]):
+class SeededImage(NamedTuple):
+    """Number of an image in its dataset, and seed of its augmentation."""
+
+    number: int
+    seed: int
+
+
+class TrainingSampler(DistributedSampler[SeededImage]):
+    """Base class of samplers for training. The order and all seeds follow from the seed of the run and the epoch.
+
+    A resumed run therefore sees the same images with the same augmentation as a run without interruption. All
+    processes compute the same list, and each takes every `processes`-th entry. Subclasses implement `order`.
+
+    Args:
+        count: number of images.
+        rank, processes: index of this process and number of processes.
+        seed: seed of the order; None takes the seed of the run.
+
+    Attributes:
+        skipped: number of draws of this process that the next iteration leaves out.
+    """
+
+    def __init__(self, count: int, rank: int, processes: int, seed: int | None = None) -> None:
+        super().__init__(_Counted(count), processes, rank, seed=run_seed() if seed is None else seed)
+        self.skipped = 0
+
+    def order(self, random: np.random.Generator) -> NDArray[np.int64]:
+        """Return the images of an epoch of all processes, int64 [`total_size`]."""
+        raise NotImplementedError
+
+    def __iter__(self) -> Iterator[SeededImage]:
+        random = np.random.default_rng([self.seed, self.epoch])
+        drawn = self.order(random)
+        seeds = random.integers(2**32, size=len(drawn))
+        own = slice(self.rank + self.skipped * self.num_replicas, None, self.num_replicas)
+        return map(SeededImage, drawn[own].tolist(), seeds[own].tolist())
+
+
+class ShuffledSampler(TrainingSampler):
+    """Sampler that draws every image once per epoch, in random order.
+
+    With several processes, some images are drawn a second time, so that all processes have the same number of draws.
+    """
+
+    def order(self, random: np.random.Generator) -> NDArray[np.int64]:
+        """Return the images of an epoch; see `TrainingSampler.order`."""
+        return np.resize(random.permutation(len(self.dataset)), self.total_size)  # type: ignore[arg-type]  # has a length
+
+
+class ClassBalancedSampler(TrainingSampler):
     """Sampler that draws all classes equally often, up to a difference of one image.
 
     An epoch has as many draws as there are images. Within a class, no image is repeated before all others have been
-    drawn. All processes draw the same list from the seed and the epoch, and each takes every `processes`-th entry.
+    drawn.
 
     Args:
         labels: int64 [N], class of each image.
@@ -54,17 +104,17 @@ class ClassBalancedSampler(DistributedSampler[int]):
                 f"data.sampling: balanced needs one class an image, and {int((labels < 0).sum())} of {len(labels)} "
                 "images have none\nset data.sampling: shuffled"
             )
-        super().__init__(_Counted(len(labels)), processes, rank, seed=run_seed() if seed is None else seed)
+        super().__init__(len(labels), rank, processes, seed)
         self.members = [np.flatnonzero(labels == label) for label in np.unique(labels)]
 
-    def __iter__(self) -> Iterator[int]:
-        random = np.random.default_rng([self.seed, self.epoch])
+    def order(self, random: np.random.Generator) -> NDArray[np.int64]:
+        """Return the images of an epoch; see `TrainingSampler.order`."""
         shares = np.full(len(self.members), self.total_size // len(self.members))
         shares[: self.total_size % len(self.members)] += 1
         random.shuffle(shares)  # the classes with one more image change with each epoch
         drawn = np.concatenate([_dealt(*class_share, random) for class_share in zip(self.members, shares, strict=True)])
         random.shuffle(drawn)
-        return iter(drawn[self.rank :: self.num_replicas].tolist())
+        return drawn
 
 
 def run_seed() -> int:

@@ -19,6 +19,7 @@ from typing_extensions import Self
 from visionkit.backbones import Backbone
 from visionkit.data.batch import Batch
 from visionkit.data.datamodule import VisionData
+from visionkit.data.samplers import run_seed
 from visionkit.data.splits import RequiredAnnotation
 from visionkit.errors import CheckpointError, ConfigError, VisionkitError
 from visionkit.metrics.base import EvaluationMetric
@@ -36,7 +37,9 @@ from visionkit.tasks.optimizers import (
     parameter_groups,
     scaled_lr,
 )
+from visionkit.tasks.running_means import RunningMeans
 from visionkit.tasks.schedules import ScheduleOptions, make_scheduler
+from visionkit.tasks.step_seed import seed_step
 
 PACKAGES = ("visionkit", "torch", "torchvision", "lightning", "torchmetrics", "albumentations")
 
@@ -126,6 +129,7 @@ class Task(LightningModule):
         self.schedule_options = schedule or ScheduleOptions()
         self.recipe: dict[str, Any] = {}
         self.results = MetricResults()
+        self.train_losses = RunningMeans()
 
     @classmethod
     def sections(cls) -> dict[str, type]:
@@ -253,12 +257,25 @@ class Task(LightningModule):
             )
         return loss
 
-    def log_losses(self, split: str, losses: dict[str, Any], images: int) -> None:
+    def on_train_batch_start(self, batch: Any, batch_index: int) -> None:
+        """Seed the random numbers of the step."""
+        seed_step(run_seed(), self.global_rank, self.current_epoch, batch_index)
+
+    def on_train_epoch_end(self) -> None:
+        """Log the mean losses of the epoch."""
+        means = {f"train/{name}_epoch": value for name, value in self.train_losses.compute().items()}
+        self.log_dict(means, batch_size=1)
+        self.train_losses.reset()
+
+    def log_losses(self, split: str, losses: dict[str, Tensor], images: int) -> None:
         """Log the losses of a batch of `images` images under the name of the split."""
         named = {f"{split}/{name}": value for name, value in losses.items()}
-        training = split == "train"
-        # Without on_step, processes synchronize only at the end of the epoch. Their numbers of batches may differ.
-        self.log_dict(named, batch_size=images, on_step=training, on_epoch=True, sync_dist=not training)
+        if split == "train":
+            self.train_losses.update(losses, images)
+            self.log_dict({f"{name}_step": value for name, value in named.items()}, batch_size=images)
+        else:
+            # Processes synchronize only at the end of the epoch. Their numbers of batches may differ.
+            self.log_dict(named, batch_size=images, on_step=False, on_epoch=True, sync_dist=True)
 
     def score(self, split: str) -> None:
         """Compute, log and store the metrics of a split after its last batch."""
@@ -315,8 +332,13 @@ class Task(LightningModule):
             task = tasks.get(description["task"]).from_description(description, pipeline)
         return cast(Self, task.to(map_location or "cpu").train())
 
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Continue the mean losses of the epoch."""
+        self.train_losses.load_state_dict(checkpoint["train_losses"])
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the description and the current metrics to the checkpoint."""
+        """Add the description, the current metrics and the losses of the current epoch to the checkpoint."""
+        checkpoint["train_losses"] = self.train_losses.state_dict()
         metrics = self.trainer.callback_metrics if self._trainer is not None else {}
         checkpoint["visionkit"] = {
             **self.description(),

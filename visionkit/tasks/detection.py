@@ -150,7 +150,8 @@ class Detection(Task):
         """Log the losses and score the predictions of one forward pass."""
         for group, losses, predictions in self.model_pipeline.losses_and_predictions(batch.images, batch.targets):
             if losses:
-                self.log_losses("val", {"loss": sum(losses.values()), **losses}, len(group))
+                total = sum(losses.values(), start=next(iter(losses.values())).new_zeros(()))
+                self.log_losses("val", {"loss": total, **losses}, len(group))
             self.metric.update(predictions, [batch.targets[index] for index in group])
 
     def test_step(self, batch: Batch, batch_index: int) -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from visionkit.data.batch import TargetDataset, WorkerInit
+from visionkit.data.batch import TargetDataset, initialize_worker
 from visionkit.data.datamodule import VisionData
 from visionkit.data.digest import digest, digest_array
 from visionkit.data.io.atomic_write import atomic_write
@@ -183,7 +183,7 @@ def _training_images(data: VisionData) -> Iterator[tuple[Tensor, Target]]:
         batch_size=data.batch_size,
         num_workers=data.num_workers,
         collate_fn=list,
-        worker_init_fn=WorkerInit(0),  # proposals may have to be computed
+        worker_init_fn=initialize_worker,  # proposals may have to be computed
     )
     for items in loader:
         yield from items
