@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from visionkit.data.splits import HoldoutOptions
     from visionkit.data.transforms.create import register_transform
     from visionkit.engine.after_training import AfterTrainingOptions
-    from visionkit.engine.callbacks import EarlyStoppingOptions, EMAOptions, make_callbacks
+    from visionkit.engine.callbacks import CheckpointOptions, EarlyStoppingOptions, EMAOptions, make_callbacks
     from visionkit.engine.feature_cache import FeatureCacheOptions
     from visionkit.engine.unfreeze import UnfreezeStep
-    from visionkit.errors import CheckpointError, ConfigError, DataError, VisionkitError, WriteError
+    from visionkit.errors import CheckpointError, ConfigError, DataError, StoppedError, VisionkitError, WriteError
     from visionkit.metrics.detection import DetectionMetric, register_metric
     from visionkit.metrics.results import MetricResults
     from visionkit.models.base import ClassificationModel, DetectionModel, Model, SegmentationModel
@@ -96,6 +96,7 @@ __all__ = [
     "Backbone",
     "BoxRegressionOptions",
     "CheckpointError",
+    "CheckpointOptions",
     "Classification",
     "ClassificationEnsemble",
     "ClassificationEvaluationOptions",
@@ -163,6 +164,7 @@ __all__ = [
     "SequentialBackbone",
     "SlidingWindow",
     "Stage",
+    "StoppedError",
     "Target",
     "Task",
     "TorchPairs",
@@ -212,6 +214,7 @@ _MODULES = {
     "HoldoutOptions": "visionkit.data.splits",
     "register_transform": "visionkit.data.transforms.create",
     "AfterTrainingOptions": "visionkit.engine.after_training",
+    "CheckpointOptions": "visionkit.engine.callbacks",
     "EarlyStoppingOptions": "visionkit.engine.callbacks",
     "EMAOptions": "visionkit.engine.callbacks",
     "make_callbacks": "visionkit.engine.callbacks",
@@ -221,6 +224,7 @@ _MODULES = {
     "ConfigError": "visionkit.errors",
     "DataError": "visionkit.errors",
     "VisionkitError": "visionkit.errors",
+    "StoppedError": "visionkit.errors",
     "WriteError": "visionkit.errors",
     "DetectionMetric": "visionkit.metrics.detection",
     "register_metric": "visionkit.metrics.detection",

@@ -12,7 +12,7 @@ from visionkit.cli.commands import list as list_command
 from visionkit.cli.config import catalog
 from visionkit.cli.config.compose import is_override
 from visionkit.cli.config.hints import check_words, option_hint
-from visionkit.errors import VisionkitError
+from visionkit.errors import StoppedError, VisionkitError
 from visionkit.registry import suggest
 
 COMMANDS = (fit, evaluate, predict, list_command, data, transfer)
@@ -33,13 +33,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: command-line arguments after `visionkit`; None uses those of the process.
 
     Returns:
-        Exit status: 0 (success), 1 (broken data found, or images skipped), 2 (error in the input) or 130 (interrupted).
+        Exit status: 0 (success), 1 (broken data found, or images skipped), 2 (error in the input), 130
+        (interrupted) or 128 + the number of the signal that stopped a training run (143 for SIGTERM).
     """
     catalog.forget_plugin_files()
     arguments = _parse(sys.argv[1:] if argv is None else argv)
     try:
         check_words(vars(arguments).get("words", []))
         return int(arguments.run(arguments) or 0)
+    except StoppedError as error:
+        print(f"visionkit: {error}", file=sys.stderr)
+        return 128 + error.signal
     except VisionkitError as error:
         if arguments.debug:
             raise

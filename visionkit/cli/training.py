@@ -14,8 +14,9 @@ from visionkit.cli.config.build import build_data, build_task, build_trainer
 from visionkit.cli.config.typed_options import instantiate
 from visionkit.cli.logs import show_progress_messages
 from visionkit.engine.after_training import AfterTrainingOptions, has_unfitted_layers
-from visionkit.engine.callbacks import EarlyStoppingOptions, EMAOptions, make_callbacks
+from visionkit.engine.callbacks import CheckpointOptions, EarlyStoppingOptions, EMAOptions, make_callbacks
 from visionkit.engine.feature_cache import FeatureCacheOptions
+from visionkit.engine.graceful_stop import report_stop
 from visionkit.engine.loggers import make_loggers
 from visionkit.engine.resume import check_same_network, explain_other_optimizer, read_resumable
 from visionkit.engine.run_folder import (
@@ -60,16 +61,19 @@ def _train(recipe: dict[str, Any], name: str, path: Path | None) -> None:
     pl.seed_everything(recipe.get("seed", 0), workers=True, verbose=False)
     data = build_data(recipe)
     task = build_task(recipe, data)
+    steps = None
     if path is not None and checkpoint is not None:
         check_same_network(checkpoint, task, path)
+        steps = checkpoint["global_step"]
         del checkpoint  # the trainer reads it again
     folder = run_folder(name) if path is None else path.parent
     with _locked(folder) if path is None else nullcontext():
-        trainer = build_trainer(recipe, _callbacks(recipe, folder, task.monitor), make_loggers(folder))
+        callbacks = _callbacks(recipe, folder, task.monitor)
+        trainer = build_trainer(recipe, callbacks, make_loggers(folder, steps))
         if is_first_process():
             write_recipe(recipe, folder)
             mark_unfinished(folder)
-        with explain_other_optimizer(path):
+        with explain_other_optimizer(path), report_stop(callbacks, folder / "last.ckpt"):
             trainer.fit(task, data, ckpt_path=path, weights_only=True)
         if trainer.is_global_zero:
             if not has_unfitted_layers(task):
@@ -86,6 +90,7 @@ def _callbacks(recipe: dict[str, Any], folder: Path, monitor: str) -> list[pl.Ca
         _each(UnfreezeStep, recipe, "unfreeze"),
         _optional(FeatureCacheOptions, recipe, "feature_cache"),
         _optional(AfterTrainingOptions, recipe, "after_training"),
+        _optional(CheckpointOptions, recipe, "checkpoint"),
     )
 
 
@@ -128,7 +133,7 @@ def _read(path: Path, trainer_options: dict[str, Any]) -> dict[str, Any]:
     """Return the checkpoint of an unfinished run, or of a finished one that is to be trained for longer."""
     check_not_finished(path.parent, trainer_options)
     checkpoint = read_resumable(path)
-    logger.info("resuming %s in epoch %d: the order of its images is drawn anew", path, checkpoint["epoch"])
+    logger.info("resuming %s after step %d of epoch %d", path, checkpoint["global_step"], checkpoint["epoch"])
     return checkpoint
 
 

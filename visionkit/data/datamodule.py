@@ -198,8 +198,7 @@ class VisionData(LightningDataModule):
         loop = self.trainer.fit_loop
         batches = loop.epoch_loop.batch_progress.current
         trained = batches.processed  # type: ignore[attr-defined]  # Lightning declares a base class
-        epoch = loop.epoch_progress.current.processed  # type: ignore[attr-defined]  # likewise
-        return Position(epoch, trained)._asdict()
+        return Position(loop.epoch_progress.current.ready - 1, trained)._asdict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from the position of a checkpoint in the next `train_dataloader`."""

@@ -3,6 +3,7 @@
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import (
@@ -15,7 +16,9 @@ from lightning.pytorch.callbacks import (
 
 from visionkit.engine.after_training import AfterTraining, AfterTrainingOptions
 from visionkit.engine.feature_cache import FeatureCache, FeatureCacheOptions
+from visionkit.engine.graceful_stop import GracefulStop
 from visionkit.engine.unfreeze import StagedUnfreezing, UnfreezeStep
+from visionkit.errors import ConfigError, StoppedError
 
 
 @dataclass
@@ -56,6 +59,62 @@ class EarlyStoppingOptions:
     min_delta: float = 0.0
 
 
+@dataclass
+class CheckpointOptions:
+    """Checkpoints besides those that follow every validation.
+
+    Attributes:
+        every_n_steps: number of optimizer steps after which last.ckpt is also written; None writes it only after a
+            validation, and when the run stops. A killed run loses at most this many steps.
+
+    Raises:
+        ConfigError: a value is out of range.
+
+    Example:
+        >>> import visionkit as vk
+        >>> callbacks = vk.make_callbacks("run", "val/AP", checkpoint=vk.CheckpointOptions(every_n_steps=500))
+        >>> "StepCheckpoint" in [type(callback).__name__ for callback in callbacks]
+        True
+    """
+
+    every_n_steps: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.every_n_steps is not None and self.every_n_steps < 1:
+            raise ConfigError(f"every_n_steps={self.every_n_steps} must be at least 1")
+
+
+class LastCheckpoint(ModelCheckpoint):
+    """ModelCheckpoint of last.ckpt, which is also written when the run stops between two steps."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, filename="last", save_on_exception=True, enable_version_counter=False)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Save, unless the exception interrupts a step: a resumed run could not continue exactly."""
+        if not isinstance(exception, (StoppedError, KeyboardInterrupt)):
+            super().on_exception(trainer, pl_module, exception)
+
+
+class StepCheckpoint(ModelCheckpoint):
+    """ModelCheckpoint that writes last.ckpt after every n-th step.
+
+    Args:
+        folder: the run's folder.
+        steps: number of optimizer steps.
+    """
+
+    def __init__(self, folder: Path, steps: int) -> None:
+        super().__init__(folder, filename="last", every_n_train_steps=steps, enable_version_counter=False)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Save, unless the epoch ends: Lightning would leave out its validation after a resume from this checkpoint."""
+        if not trainer.is_last_batch:
+            super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+
+
 class SaveLastStep(Callback):
     """Callback that saves the network at the end of training if no validation followed the last step.
 
@@ -92,6 +151,7 @@ def make_callbacks(
     unfreeze: list[UnfreezeStep] | None = None,
     feature_cache: FeatureCacheOptions | None = None,
     after_training: AfterTrainingOptions | None = None,
+    checkpoint: CheckpointOptions | None = None,
 ) -> list[Callback]:
     """Return the callbacks of every run (best.ckpt, last.ckpt and learning rate) and those of the options.
 
@@ -103,6 +163,7 @@ def make_callbacks(
         unfreeze: steps of staged unfreezing.
         feature_cache: options of cached features of a frozen backbone; None computes them in every epoch.
         after_training: options of layers that are fitted after the last epoch.
+        checkpoint: options of further checkpoints; None writes them after validations only.
 
     Example:
         >>> import visionkit as vk
@@ -113,12 +174,15 @@ def make_callbacks(
     folder = Path(folder)
     callbacks: list[Callback] = [
         ModelCheckpoint(folder, filename="best", monitor=monitor, mode="max", enable_version_counter=False),
+        GracefulStop(),
         # save_last of the callback above would only follow the best epochs, and would not be written on Ctrl-C.
-        ModelCheckpoint(folder, filename="last", save_on_exception=True, enable_version_counter=False),
+        LastCheckpoint(folder),
         SaveLastStep(folder / "last.ckpt"),
         LearningRateMonitor(logging_interval="step"),
         AfterTraining(folder, after_training),
     ]
+    if checkpoint is not None and checkpoint.every_n_steps is not None:
+        callbacks.append(StepCheckpoint(folder, checkpoint.every_n_steps))
     if ema is not None:
         callbacks.append(EMAWeightAveraging(decay=ema.decay, update_starting_at_step=ema.start_step))
     if early_stopping is not None:

@@ -3,12 +3,15 @@
 import logging
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from visionkit.errors import StoppedError
 
@@ -23,9 +26,9 @@ Handler = Callable[[int, FrameType | None], Any] | int | None
 class GracefulStop(Callback):
     """Callback that ends the training after the current step when the process receives SIGINT, SIGTERM or SIGHUP.
 
-    Lightning stops on SIGTERM after a step, with a state that a resumed run continues exactly. This callback does the
-    same for the other signals. The last step of an epoch is followed by its validation first. A second signal stops
-    at once, without saving.
+    Lightning can stop on SIGTERM after a step, with a state that a resumed run continues exactly. This callback does
+    the same for the other signals. Lightning would leave out the rest of a validation; here it is finished first. A
+    second signal stops at once, without saving.
 
     Attributes:
         received: the first signal; None if there was none.
@@ -41,6 +44,22 @@ class GracefulStop(Callback):
             self._replaced = {number: signal.getsignal(number) for number in SIGNALS}
             for number in SIGNALS:
                 signal.signal(number, self._handle)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Stop after this step, if no validation follows it."""
+        validated = trainer.val_check_batch and (batch_idx + 1) % trainer.val_check_batch == 0
+        if not trainer.is_last_batch and not validated:
+            self._stop()
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stop after this validation."""
+        self._stop()
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stop after this epoch."""
+        self._stop()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Restore the handlers."""
@@ -60,10 +79,32 @@ class GracefulStop(Callback):
             self._restore()
             raise StoppedError(number, f"stopped by a second signal ({_name(number)}): the last steps were not saved")
         self.received = number
-        logger.warning("%s received: the training stops after this step", _name(number))
+        logger.warning("%s received: the training stops after this step, and after its validation", _name(number))
+
+    def _stop(self) -> None:
+        """Pass the signal on to Lightning."""
         of_lightning = self._replaced.get(signal.SIGTERM)
-        if callable(of_lightning):
-            of_lightning(signal.SIGTERM, frame)
+        if self.received is not None and callable(of_lightning):
+            of_lightning(signal.SIGTERM, None)
+
+
+@contextmanager
+def report_stop(callbacks: Iterable[Callback], checkpoint: Path) -> Iterator[None]:
+    """Replace the exception with which Lightning stops on a signal by one that names the saved checkpoint.
+
+    Raises:
+        StoppedError: the training was stopped by a signal.
+    """
+    try:
+        yield
+    except SIGTERMException as error:
+        signals = [callback.received for callback in callbacks if isinstance(callback, GracefulStop)]
+        received = next((number for number in signals if number is not None), int(signal.SIGTERM))
+        raise StoppedError(
+            received,
+            f"stopped by {_name(received)}; the state was saved in {checkpoint}\n"
+            "continue with the same command and --resume",
+        ) from error
 
 
 def _name(number: int) -> str:

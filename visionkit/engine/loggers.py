@@ -24,14 +24,17 @@ class RunLogger(CSVLogger):
             logger.warning("metrics.csv could not be written: %s", error)
 
 
-def make_loggers(folder: Path) -> list[Logger]:
+def make_loggers(folder: Path, steps: int | None = None) -> list[Logger]:
     """Return a logger for metrics.csv, and one for TensorBoard if tensorboard is installed.
 
     Args:
-        folder: the run's folder. Rows of a resumed run are kept.
+        folder: the run's folder.
+        steps: number of steps of the checkpoint that a run continues from. Rows of later steps are removed, because
+            these steps are repeated. None keeps all rows.
     """
-    csv_logger = RunLogger(folder, name="", version="")
-    _keep_rows(csv_logger, folder / "metrics.csv")
+    # Each row is written at once: the rows of the last steps must not be lost with a killed process.
+    csv_logger = RunLogger(folder, name="", version="", flush_logs_every_n_steps=1)
+    _keep_rows(csv_logger, folder / "metrics.csv", steps)
     loggers: list[Logger] = [csv_logger]
     if importlib.util.find_spec("tensorboard"):
         loggers.append(TensorBoardLogger(folder, name="", version=""))
@@ -39,10 +42,10 @@ def make_loggers(folder: Path) -> list[Logger]:
 
 
 @rank_zero_only
-def _keep_rows(csv_logger: CSVLogger, path: Path) -> None:
-    """Keep the rows of an earlier run, whose file Lightning deletes. Repeated steps have two rows."""
+def _keep_rows(csv_logger: CSVLogger, path: Path, steps: int | None) -> None:
+    """Keep the rows of the first steps of an earlier run, whose file Lightning deletes."""
     if path.is_file():
         with path.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
+            rows = [row for row in csv.DictReader(file) if steps is None or int(row["step"]) < steps]
         csv_logger.experiment.metrics.extend(rows)
         csv_logger.save()
