@@ -23,9 +23,13 @@ from visionkit.data.stats.pixel_counts import PixelCounts
 from visionkit.data.training_loader import Position, TrainingLoader
 from visionkit.data.transforms.augmentation import Augmentation
 from visionkit.errors import ConfigError
+from visionkit.option_checks import check_at_least, check_within
 from visionkit.structures import Color
 
 Sampling = Literal["shuffled", "balanced"]
+
+MAX_WORKERS = 1024
+"""Largest number of worker processes. A larger one is a mistake, and would exhaust the processes of the machine."""
 
 SAMPLERS: dict[Sampling, Callable[[VisionDataset, int, int], TrainingSampler]] = {
     "shuffled": lambda dataset, rank, processes: ShuffledSampler(len(dataset), rank, processes),
@@ -81,8 +85,9 @@ class VisionData(LightningDataModule):
         required: RequiredAnnotation | None = None,
     ) -> None:
         super().__init__()
-        if batch_size < 1 or (num_workers or 0) < 0:
-            raise ConfigError(f"data.batch_size={batch_size} must be at least 1, num_workers={num_workers} at least 0")
+        check_at_least(1, batch_size=batch_size)
+        check_within(0, MAX_WORKERS, num_workers=num_workers)
+        check_within(0, 1, min_visibility=min_visibility)
         self.splits: Splits = CardSplits(format, root, splits or {}, classes, holdout, required)
         self.download = download or []
         self.batch_size = batch_size

@@ -16,6 +16,7 @@ from visionkit.data.datasets.subset import SubsetDataset
 from visionkit.data.holdout import stratified_holdout
 from visionkit.data.stats.pixel_counts import PixelCounts, count_pixels
 from visionkit.errors import ConfigError, DataError
+from visionkit.option_checks import check_at_least, check_between
 from visionkit.structures import Color
 
 logger = logging.getLogger("visionkit")
@@ -41,7 +42,10 @@ class HoldoutOptions:
 
     Attributes:
         fraction: share of the images (of each class, if images have one), above 0 and below 1.
-        seed: seed of the selection.
+        seed: seed of the selection, 0 or more.
+
+    Raises:
+        ConfigError: a number is out of its range.
 
     Example:
         >>> import visionkit as vk
@@ -53,6 +57,10 @@ class HoldoutOptions:
 
     fraction: float = 0.2
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_between(0, 1, fraction=self.fraction)
+        check_at_least(0, seed=self.seed)
 
 
 class Splits(ABC):

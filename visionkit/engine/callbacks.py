@@ -18,7 +18,8 @@ from visionkit.engine.after_training import AfterTraining, AfterTrainingOptions
 from visionkit.engine.feature_cache import FeatureCache, FeatureCacheOptions
 from visionkit.engine.graceful_stop import GracefulStop
 from visionkit.engine.unfreeze import StagedUnfreezing, UnfreezeStep
-from visionkit.errors import ConfigError, StoppedError
+from visionkit.errors import StoppedError
+from visionkit.option_checks import check_at_least, check_below
 
 
 @dataclass
@@ -28,6 +29,9 @@ class EMAOptions:
     Attributes:
         decay: weight of the previous average in each update.
         start_step: first optimizer step at which the average is computed.
+
+    Raises:
+        ConfigError: a number is out of its range.
 
     Example:
         >>> import visionkit as vk
@@ -39,6 +43,10 @@ class EMAOptions:
     decay: float = 0.999
     start_step: int = 0
 
+    def __post_init__(self) -> None:
+        check_below(0, 1, decay=self.decay)
+        check_at_least(0, start_step=self.start_step)
+
 
 @dataclass
 class EarlyStoppingOptions:
@@ -47,6 +55,9 @@ class EarlyStoppingOptions:
     Attributes:
         patience: number of evaluations without an improvement.
         min_delta: smallest increase that counts as an improvement.
+
+    Raises:
+        ConfigError: a number is below 0.
 
     Example:
         >>> import visionkit as vk
@@ -57,6 +68,9 @@ class EarlyStoppingOptions:
 
     patience: int = 10
     min_delta: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_at_least(0, patience=self.patience, min_delta=self.min_delta)
 
 
 @dataclass
@@ -80,8 +94,8 @@ class CheckpointOptions:
     every_n_steps: int | None = None
 
     def __post_init__(self) -> None:
-        if self.every_n_steps is not None and self.every_n_steps < 1:
-            raise ConfigError(f"every_n_steps={self.every_n_steps} must be at least 1")
+        if self.every_n_steps is not None:
+            check_at_least(1, every_n_steps=self.every_n_steps)
 
 
 class LastCheckpoint(ModelCheckpoint):

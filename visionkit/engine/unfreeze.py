@@ -19,6 +19,7 @@ from torch.optim import Optimizer
 
 from visionkit.backbones import Backbone
 from visionkit.errors import ConfigError
+from visionkit.option_checks import check_at_least
 from visionkit.tasks.base import Task
 
 logger = logging.getLogger("visionkit")
@@ -33,6 +34,9 @@ class UnfreezeStep:
         frozen_stages: number of first stages of the backbone that stay frozen in this step.
         warmup_steps: number of optimizer steps of linear warmup for the learning rate of newly trained stages.
 
+    Raises:
+        ConfigError: a number is below 0.
+
     Example:
         >>> import visionkit as vk
         >>> steps = [vk.UnfreezeStep(epoch=2, frozen_stages=3), vk.UnfreezeStep(epoch=4, frozen_stages=0)]
@@ -43,6 +47,9 @@ class UnfreezeStep:
     epoch: int
     frozen_stages: int
     warmup_steps: int = 0
+
+    def __post_init__(self) -> None:
+        check_at_least(0, epoch=self.epoch, frozen_stages=self.frozen_stages, warmup_steps=self.warmup_steps)
 
 
 class StagedUnfreezing(Callback):
@@ -69,6 +76,10 @@ class StagedUnfreezing(Callback):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Unfreeze all stages that will be trained, because the optimizer is created next from trainable parameters."""
         backbone = _backbone_of(pl_module)
+        for step in self.steps:
+            if step.frozen_stages > len(backbone.computed):
+                stages = f"{backbone.name} has {len(backbone.computed)} stages"
+                raise ConfigError(f"unfreeze: frozen_stages={step.frozen_stages} of epoch {step.epoch}, but {stages}")
         if backbone.is_randomly_initialized and not backbone.frozen_stages:
             logger.warning("unfreeze: %s is randomly initialized; all of it is trained from the start", backbone.name)
             self.steps = []

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from visionkit.errors import ConfigError
+from visionkit.option_checks import check_at_least, check_within
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,8 @@ class FocalLossOptions:
     gamma: float = 2.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.alpha <= 1:
-            raise ConfigError(f"focal_loss: alpha={self.alpha} must be in 0..1")
-        if self.gamma < 0:
-            raise ConfigError(f"focal_loss: gamma={self.gamma} must be at least 0")
+        check_within(0, 1, alpha=self.alpha)
+        check_at_least(0, gamma=self.gamma)
 
 
 def focal_loss(logits: Tensor, classes: Tensor, alpha: float, gamma: float) -> Tensor:

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 from torchvision.ops import batched_nms, nms
 
-from visionkit.errors import ConfigError
 from visionkit.ops.boxes import paired_iou
 from visionkit.ops.float32 import check_finite
+from visionkit.option_checks import check_above, check_at_least, check_below, check_within
 from visionkit.registry import Registry
 
 
@@ -77,14 +77,10 @@ class NMSOptions:
 
     def __post_init__(self) -> None:
         nms_kinds.get(self.kind)
-        if not 0 <= self.iou <= 1:
-            raise ConfigError(f"nms: iou={self.iou} must be within 0..1")
-        if self.max_detections < 1:
-            raise ConfigError(f"nms: max_detections={self.max_detections} must be at least 1")
-        if not 0 <= self.score_threshold < 1:
-            raise ConfigError(f"nms: score_threshold={self.score_threshold} must be at least 0 and below 1")
-        if self.sigma <= 0:
-            raise ConfigError(f"nms: sigma={self.sigma} must be above 0")
+        check_within(0, 1, iou=self.iou)
+        check_at_least(1, max_detections=self.max_detections)
+        check_below(0, 1, score_threshold=self.score_threshold)
+        check_above(0, sigma=self.sigma)
 
     def __call__(self, candidates: Candidates) -> Kept:
         """Return the candidates that NMS keeps.

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from visionkit.errors import ConfigError
 from visionkit.models.base import ClassificationModel
+from visionkit.option_checks import check_at_least, check_within
 from visionkit.pipelines.base import ModelPipeline, pipelines
 from visionkit.pipelines.classification_tta import CropViews, crop_schemes
 from visionkit.pipelines.results import ClassificationResult
@@ -47,8 +48,8 @@ class ClassificationInferenceOptions:
 
     def __post_init__(self) -> None:
         crop_schemes.get(self.tta_views)
-        if not 0 <= self.score_threshold <= 1:
-            raise ConfigError(f"inference.score_threshold is {self.score_threshold}; it must be in 0..1")
+        check_at_least(1, tta_short_sides=self.tta_short_sides)
+        check_within(0, 1, score_threshold=self.score_threshold)
 
 
 @pipelines.register("classification")

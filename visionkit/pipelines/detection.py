@@ -13,6 +13,7 @@ from visionkit.errors import ConfigError
 from visionkit.models.base import DetectionModel
 from visionkit.ops.box_fusion import fuse_boxes
 from visionkit.ops.nms import Candidates
+from visionkit.option_checks import check_within
 from visionkit.pipelines.base import ModelPipeline, pipelines
 from visionkit.pipelines.group_by_shape import group_by_shape
 from visionkit.pipelines.results import DetectionResult
@@ -49,10 +50,7 @@ class DetectionInferenceOptions:
 
     def __post_init__(self) -> None:
         check_scales(self.tta_scales)
-        if not 0 <= self.fusion_iou <= 1:
-            raise ConfigError(f"inference.fusion_iou is {self.fusion_iou}; it must be in 0..1")
-        if not 0 <= self.score_threshold <= 1:
-            raise ConfigError(f"inference.score_threshold is {self.score_threshold}; it must be in 0..1")
+        check_within(0, 1, fusion_iou=self.fusion_iou, score_threshold=self.score_threshold)
 
     @property
     def views(self) -> list[View]:

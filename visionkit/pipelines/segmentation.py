@@ -13,6 +13,7 @@ from visionkit.errors import ConfigError
 from visionkit.models.base import SegmentationModel
 from visionkit.ops.palette import class_color
 from visionkit.ops.tiles import Tile, blended_strips
+from visionkit.option_checks import check_at_least, check_below, check_within
 from visionkit.pipelines.base import ModelPipeline, Pipeline, pipelines
 from visionkit.pipelines.group_by_shape import group_by_shape
 from visionkit.pipelines.results import SegmentationResult
@@ -52,10 +53,10 @@ class SegmentationInferenceOptions:
 
     def __post_init__(self) -> None:
         check_scales(self.tta_scales)
-        if self.tile is not None and not 0 <= self.overlap < self.tile:
-            raise ConfigError(f"inference: 0 <= overlap {self.overlap} < tile {self.tile} must hold")
-        if not 0 <= self.score_threshold <= 1:
-            raise ConfigError(f"inference.score_threshold is {self.score_threshold}; it must be in 0..1")
+        check_at_least(1, tile=self.tile)
+        if self.tile is not None:
+            check_below(0, self.tile, overlap=self.overlap)
+        check_within(0, 1, score_threshold=self.score_threshold)
 
 
 class TiledSegmentation(Pipeline[Tensor, SegmentationResult]):

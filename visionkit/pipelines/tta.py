@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from visionkit.errors import ConfigError
 from visionkit.ops.boxes import mirrored
+from visionkit.option_checks import check_above, check_not_empty
 
 
 class View(NamedTuple):
@@ -37,5 +37,5 @@ def tta_views(scales: Sequence[float], flip: bool) -> list[View]:
 
 def check_scales(scales: Sequence[float]) -> None:
     """Raise ConfigError if there are no scales or if a scale is not above 0."""
-    if not scales or min(scales) <= 0:
-        raise ConfigError(f"inference.tta_scales is {list(scales)}; it must contain factors above 0")
+    check_not_empty(tta_scales=scales)
+    check_above(0, tta_scales=scales)

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from torchvision.transforms.v2 import functional as transforms
 
 from visionkit.errors import ConfigError
+from visionkit.option_checks import check_at_least
 from visionkit.preprocessing.limits import check_input_size
-from visionkit.preprocessing.normalize import Normalize
+from visionkit.preprocessing.normalize import Normalize, check_normalization
 
 
 @dataclass
@@ -38,8 +39,10 @@ class ClassificationPreprocessOptions:
     std: list[float] | None = None
 
     def __post_init__(self) -> None:
-        if not 1 <= self.crop <= self.short_side:
-            raise ConfigError(f"preprocess: 1 <= crop {self.crop} <= short_side {self.short_side} must hold")
+        check_at_least(1, crop=self.crop, short_side=self.short_side)
+        check_normalization(self.mean, self.std)
+        if self.crop > self.short_side:
+            raise ConfigError(f"crop={self.crop} must be at most short_side={self.short_side}")
 
     def module(self) -> "ClassificationPreprocessing":
         """Return the module that applies these options; `mean` and `std` must be given."""

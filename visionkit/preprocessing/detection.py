@@ -12,8 +12,9 @@ from torchvision.transforms.v2 import functional as transforms
 
 from visionkit.errors import ConfigError
 from visionkit.ops.boxes import SMALLEST_DETECTION, has_area
+from visionkit.option_checks import check_at_least
 from visionkit.preprocessing.geometry import Geometry, fits
-from visionkit.preprocessing.normalize import Normalize
+from visionkit.preprocessing.normalize import Normalize, check_normalization
 from visionkit.structures import Prediction, Target
 
 
@@ -55,24 +56,25 @@ class DetectionPreprocessOptions:
     std: list[float] | None = None
 
     def __post_init__(self) -> None:
-        if self.short_side < 1 or self.long_side < self.short_side:
-            raise ConfigError(f"preprocess: 1 <= short_side {self.short_side} <= long_side {self.long_side} must hold")
-        if self.size is not None and (len(self.size) != 2 or min(self.size) < 1):
-            raise ConfigError(f"preprocess.size is {self.size}: give height and width in pixels, such as [300, 300]")
+        check_at_least(1, short_side=self.short_side, long_side=self.long_side, size=self.size)
+        check_at_least(1, multi_scale_step=self.multi_scale_step, multi_scale_every=self.multi_scale_every)
+        check_normalization(self.mean, self.std)
+        if self.long_side < self.short_side:
+            raise ConfigError(f"short_side={self.short_side} must be at most long_side={self.long_side}")
+        if self.size is not None and len(self.size) != 2:
+            raise ConfigError(f"size={self.size} must be height and width in pixels, such as [300, 300]")
         fits.get(self.fit)
         if self.size is None and self.fit != "squash":
-            raise ConfigError(f"preprocess.fit={self.fit} resizes images to preprocess.size: give that too")
+            raise ConfigError(f"fit={self.fit} resizes images to `size`: give that too")
         if self.multi_scale is not None:
             self._check_scales(self.multi_scale)
 
     def _check_scales(self, sides: list[int]) -> None:
         if self.size is None:
-            raise ConfigError("preprocess.multi_scale draws sizes in place of preprocess.size: give that too")
-        if len(sides) != 2 or not 1 <= sides[0] <= sides[1] or min(self.multi_scale_step, self.multi_scale_every) < 1:
-            raise ConfigError(
-                f"preprocess.multi_scale is {sides}, multi_scale_step {self.multi_scale_step}, multi_scale_every "
-                f"{self.multi_scale_every}: give the smallest and the largest side, such as [320, 608], and at least 1"
-            )
+            raise ConfigError(f"multi_scale={sides} draws sizes in place of `size`: give that too")
+        check_at_least(1, multi_scale=sides)
+        if len(sides) != 2 or sides[0] > sides[1]:
+            raise ConfigError(f"multi_scale={sides} must be the smallest and the largest side, such as [320, 608]")
 
     def module(self) -> "DetectionPreprocessing":
         """Return the module that applies these options; `mean` and `std` must be given."""

@@ -5,6 +5,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from visionkit.option_checks import check_above, check_channels
+
+
+def check_normalization(mean: Sequence[float] | None, std: Sequence[float] | None) -> None:
+    """Raise ConfigError unless mean and std are None or three numbers each, and those of std above 0."""
+    check_channels(mean=mean, std=std)
+    check_above(0, std=std)
+
 
 class Normalize(nn.Module):
     """Scale uint8 images to 0..1 and normalize them: (image / 255 - mean) / std.

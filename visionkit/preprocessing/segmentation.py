@@ -11,8 +11,9 @@ from torchvision.transforms.v2 import functional as transforms
 
 from visionkit.errors import ConfigError
 from visionkit.ops.ignore import IGNORE
+from visionkit.option_checks import check_above, check_at_least
 from visionkit.preprocessing.limits import check_input_size
-from visionkit.preprocessing.normalize import Normalize
+from visionkit.preprocessing.normalize import Normalize, check_normalization
 
 
 @dataclass
@@ -43,10 +44,13 @@ class SegmentationPreprocessOptions:
 
     def __post_init__(self) -> None:
         short, long = self.short_side, self.long_side
-        if min(short or 1, long or 1) < 1 or (short and long and long < short):
-            raise ConfigError(f"preprocess: 1 <= short_side {short} <= long_side {long} must hold where they are given")
-        if self.scale <= 0 or (self.scale != 1 and (short or long)):
-            raise ConfigError(f"preprocess.scale is {self.scale}: give a factor above 0 without sides, or sides alone")
+        check_at_least(1, short_side=short, long_side=long)
+        check_above(0, scale=self.scale)
+        check_normalization(self.mean, self.std)
+        if short is not None and long is not None and long < short:
+            raise ConfigError(f"short_side={short} must be at most long_side={long}")
+        if self.scale != 1 and (short is not None or long is not None):
+            raise ConfigError(f"scale={self.scale} excludes short_side={short} and long_side={long}: give one of them")
 
     def module(self) -> "SegmentationPreprocessing":
         """Return the module that applies these options; `mean` and `std` must be given."""

@@ -13,6 +13,7 @@ from visionkit.data.splits import RequiredAnnotation
 from visionkit.errors import ConfigError
 from visionkit.metrics.classification import ClassificationMetrics
 from visionkit.models.base import ClassificationModel
+from visionkit.option_checks import check_at_least, check_below
 from visionkit.pipelines.classification import ClassificationInferenceOptions, ClassificationPipeline
 from visionkit.pipelines.ensembles import ClassificationEnsemble
 from visionkit.pipelines.runtime import RuntimeOptions
@@ -49,8 +50,9 @@ class ClassificationLossOptions:
     class_weights: Literal["none", "balanced", "median_frequency"] | list[float] = "none"
 
     def __post_init__(self) -> None:
-        if not 0 <= self.label_smoothing < 1:
-            raise ConfigError(f"loss.label_smoothing is {self.label_smoothing}; it must be at least 0 and below 1")
+        check_below(0, 1, label_smoothing=self.label_smoothing)
+        if not isinstance(self.class_weights, str):
+            check_at_least(0, class_weights=self.class_weights)
 
 
 @dataclass

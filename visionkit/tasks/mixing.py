@@ -1,13 +1,12 @@
 """Mixup and CutMix, which blend the images of a batch and their classes."""
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from torch import Tensor
 from torchvision.transforms import v2
 
-from visionkit.errors import ConfigError
+from visionkit.option_checks import check_at_least
 
 Mixing = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
@@ -34,8 +33,7 @@ class MixingOptions:
     cutmix_alpha: float = 0.0
 
     def __post_init__(self) -> None:
-        if not all(0 <= alpha < math.inf for alpha in (self.mixup_alpha, self.cutmix_alpha)):
-            raise ConfigError(f"mixing: both alphas must be at least 0, not {self.mixup_alpha}, {self.cutmix_alpha}")
+        check_at_least(0, mixup_alpha=self.mixup_alpha, cutmix_alpha=self.cutmix_alpha)
 
 
 def make_mixing(options: MixingOptions, classes: int) -> Mixing | None:

@@ -10,6 +10,7 @@ from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 
 from visionkit.errors import ConfigError
 from visionkit.models.base import Model
+from visionkit.option_checks import check_above, check_at_least, check_below
 from visionkit.registry import Registry
 
 logger = logging.getLogger("visionkit")
@@ -36,6 +37,9 @@ class OptimizerOptions:
         base_batch_size: number of images per step that `lr` is for, over all devices and accumulated batches.
         scale_lr: whether `lr` is scaled in proportion to the effective batch size (Goyal 2017); False only warns.
 
+    Raises:
+        ConfigError: the optimizer is unknown, or a number is out of its range.
+
     Example:
         >>> import visionkit as vk
         >>> vk.OptimizerOptions(name="adamw", lr=0.001, momentum=0.9).name
@@ -55,6 +59,12 @@ class OptimizerOptions:
 
     def __post_init__(self) -> None:
         optimizers.get(self.name)
+        check_above(0, lr=self.lr, stage_lr_decay=self.stage_lr_decay)
+        check_below(0, 1, momentum=self.momentum)
+        check_at_least(0, weight_decay=self.weight_decay, backbone_lr_factor=self.backbone_lr_factor)
+        check_at_least(1, base_batch_size=self.base_batch_size)
+        if self.name == "sgd" and self.nesterov:
+            check_above(0, momentum=self.momentum)
 
 
 HEAD = "head"

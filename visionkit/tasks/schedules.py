@@ -9,6 +9,7 @@ from typing import Any
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LinearLR, ReduceLROnPlateau
 
+from visionkit.option_checks import check_above, check_above_up_to, check_at_least, check_below, check_within
 from visionkit.registry import Registry
 
 logger = logging.getLogger("visionkit")
@@ -28,6 +29,9 @@ class ScheduleOptions:
         final_factor: factor on the learning rate at the end of cosine.
         patience: number of evaluations without a better main metric before plateau lowers the learning rate.
 
+    Raises:
+        ConfigError: the schedule is unknown, or a number is out of its range.
+
     Example:
         >>> import visionkit as vk
         >>> vk.ScheduleOptions(name="cosine", warmup_steps=100).name
@@ -46,6 +50,14 @@ class ScheduleOptions:
     def __post_init__(self) -> None:
         if self.name != PLATEAU:
             schedules.get(self.name)
+        check_at_least(0, warmup_steps=self.warmup_steps, milestones=self.milestones, power=self.power)
+        check_at_least(0, patience=self.patience)
+        check_within(0, 1, final_factor=self.final_factor)
+        check_above(0, gamma=self.gamma)
+        if self.name == PLATEAU:
+            check_above_up_to(0, 1, warmup_factor=self.warmup_factor)
+            check_below(0, 1, gamma=self.gamma)
+        check_within(0, 1, warmup_factor=self.warmup_factor)
 
 
 PLATEAU = "plateau"

@@ -14,6 +14,7 @@ from visionkit.errors import ConfigError
 from visionkit.metrics.segmentation import SegmentationMetrics
 from visionkit.models.base import SegmentationModel
 from visionkit.ops.segmentation_losses import Settings, losses, segmentation_loss
+from visionkit.option_checks import check_above_up_to, check_at_least, check_not_empty
 from visionkit.pipelines.ensembles import SegmentationEnsemble
 from visionkit.pipelines.group_by_shape import group_by_shape
 from visionkit.pipelines.runtime import RuntimeOptions
@@ -54,12 +55,13 @@ class SegmentationLossOptions:
     def __post_init__(self) -> None:
         for term in self.terms:
             losses.get(term)
-        if not self.terms or len(self.term_weights) not in (0, len(self.terms)):
-            raise ConfigError(f"loss.term_weights: {len(self.term_weights)} numbers for {len(self.terms)} terms")
-        if not 0 < self.hard_fraction <= 1:
-            raise ConfigError(f"loss.hard_fraction is {self.hard_fraction}; it must be above 0 and at most 1")
-        if self.gamma < 0:
-            raise ConfigError(f"loss.gamma is {self.gamma}; it must be at least 0")
+        check_not_empty(terms=self.terms)
+        if len(self.term_weights) not in (0, len(self.terms)):
+            raise ConfigError(f"term_weights={self.term_weights} must be one number for each of the terms {self.terms}")
+        check_at_least(0, term_weights=self.term_weights, gamma=self.gamma)
+        check_above_up_to(0, 1, hard_fraction=self.hard_fraction)
+        if not isinstance(self.class_weights, str):
+            check_at_least(0, class_weights=self.class_weights)
 
     @property
     def weighted_terms(self) -> dict[str, float]:

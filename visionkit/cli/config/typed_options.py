@@ -2,13 +2,13 @@
 
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from copy import deepcopy
 from typing import Any
 
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
-from visionkit.cli.config.merge import WrongValueError
+from visionkit.cli.config.merge import KeyPath, WrongValueError
 from visionkit.errors import ConfigError
 
 MAX_LINES = 2
@@ -90,22 +90,49 @@ def _passed_on(target: Callable[..., Any], values: dict[str, Any]) -> dict[str, 
 def _located(error: ConfigError, values: dict[str, Any], key: str) -> WrongValueError:
     """Return an error of library code, which contains argument names, with the key of the recipe.
 
-    "iou=2 must be at most 1" of the section `model.nms` becomes "model.nms.iou=2 must be at most 1", and "unknown
-    schedule 'cosinus'" becomes "schedule.name: unknown schedule 'cosinus'".
+    "iou=2 must be at most 1" of the section `model`, whose group `nms` has the key `iou`, becomes "model.nms.iou=2 must
+    be at most 1", and "unknown schedule 'cosinus'" becomes "schedule.name: unknown schedule 'cosinus'".
     """
     if isinstance(error, WrongValueError):
         return error
     message, path = str(error), tuple(key.split("."))
     named = re.match(r"[\w.]+", message)
-    names = named[0].split(".") if named else []
-    if names and names[0] in values:
-        return WrongValueError(f"{key}.{message}", (*path, *names))
-    if message.startswith(f"{key}."):  # the message has the full key
-        return WrongValueError(message, (*path, *names[len(path) :]))
+    if named and message.startswith(f"{key}."):  # the message has the full key
+        return WrongValueError(message, tuple(named[0].split(".")))
+    if found := _mentioned(message, values):
+        group = ".".join((*path, *found[:-1]))
+        return WrongValueError(f"{group}.{message}", (*path, *found))
     quoted = [name for name, value in values.items() if isinstance(value, str) and repr(value) in message]
     if len(quoted) == 1:
         return WrongValueError(f"{key}.{quoted[0]}: {message}", (*path, quoted[0]))
     return WrongValueError(message, path)
+
+
+def _mentioned(message: str, values: Any) -> KeyPath | None:
+    """Return the path of the value that an error is about, the first `name=value` of its message; None without one.
+
+    If several groups have a key of this name, it is that of the group with the value of the message. If the first name
+    has its default, the path is that of the next one that is given, with the group of both.
+    """
+    for name, shown in re.findall(r"\b(\w+)=(\[[^\]]*\]|[^\s,:]+)", message):
+        paths = list(_paths_of(name, values))
+        equal = [path for path, value in paths if str(value) == shown or repr(value) == shown]
+        if paths:
+            return equal[0] if equal else paths[0][0]
+    named = re.match(r"\w+", message)
+    if named and isinstance(values, dict) and named[0] in values:
+        return (named[0],)
+    return None
+
+
+def _paths_of(name: str, values: Any, around: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
+    """Yield path and value of each key `name` in nested mappings and lists, the outermost first."""
+    inner = values.items() if isinstance(values, dict) else enumerate(values) if isinstance(values, list) else ()
+    for key, value in inner:
+        if key == name:
+            yield (*around, name), value
+    for key, value in inner:
+        yield from _paths_of(name, value, (*around, str(key)))
 
 
 def _explained(reason: str, values: dict[str, Any], key: str) -> WrongValueError:

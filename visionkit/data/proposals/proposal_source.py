@@ -12,7 +12,7 @@ from visionkit.data.io.images import ImageArray
 from visionkit.data.proposals.box_cache import BoxCache
 from visionkit.data.proposals.proposal_file import ProposalFile
 from visionkit.data.proposals.selective_search import search_modes, selective_search
-from visionkit.errors import ConfigError
+from visionkit.option_checks import check_at_least
 
 Boxes = NDArray[np.float32]
 
@@ -30,6 +30,9 @@ class ProposalOptions:
         file: .npz or .json with the proposals of all images by image id; None computes them. In prediction images
             have no id, so their proposals are always computed.
 
+    Raises:
+        ConfigError: the mode does not exist, or `count` is below 1.
+
     Example:
         >>> import visionkit as vk
         >>> options = vk.ProposalOptions(mode="single", count=5, folder="")  # "" keeps none on disk
@@ -44,6 +47,10 @@ class ProposalOptions:
     count: int = 2000
     folder: str = CACHE
     file: str | None = None
+
+    def __post_init__(self) -> None:
+        search_modes.get(self.mode)
+        check_at_least(1, count=self.count)
 
 
 class ProposalSource(Protocol):
@@ -106,10 +113,6 @@ def create_proposal_source(options: ProposalOptions) -> ProposalSource:
     """Return the source of proposals that the options describe.
 
     Raises:
-        ConfigError: the mode does not exist, or `count` is below 1.
         DataError: the file is missing or is not a proposal file.
     """
-    search_modes.get(options.mode)
-    if options.count < 1:
-        raise ConfigError(f"data.proposals.count={options.count}: at least one region of each image is needed")
     return FileProposals(options) if options.file else SelectiveSearchProposals(options)

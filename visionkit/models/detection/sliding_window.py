@@ -22,6 +22,7 @@ from visionkit.ops.box_coder import BoxCoder
 from visionkit.ops.hard_negative_sampler import sample_with_hard_negatives
 from visionkit.ops.matching import Matcher, Objects
 from visionkit.ops.nms import NMSOptions
+from visionkit.option_checks import check_above, check_at_least, check_not_empty, check_rising, check_within
 from visionkit.registry import suggest
 
 MODES = ("dense", "naive")
@@ -59,13 +60,10 @@ class WindowOptions:
     aspect_ratios: tuple[float, ...] = (1.0,)
 
     def __post_init__(self) -> None:
-        for name, values in (("sizes", self.sizes), ("aspect_ratios", self.aspect_ratios)):
-            if not values or min(values) <= 0:
-                raise ConfigError(f"windows: {name}={list(values)}: give at least one, all above 0")
-        if self.cells is not None and self.cells < 1:
-            raise ConfigError(f"windows: cells={self.cells} must be at least 1")
-        if self.context < 0:
-            raise ConfigError(f"windows: context={self.context} must be at least 0")
+        check_not_empty(sizes=self.sizes, aspect_ratios=self.aspect_ratios)
+        check_above(0, sizes=self.sizes, aspect_ratios=self.aspect_ratios)
+        check_at_least(1, cells=self.cells)
+        check_at_least(0, context=self.context)
 
 
 @dataclass(frozen=True)
@@ -96,14 +94,9 @@ class WindowSamplingOptions:
     bg_iou: float = 0.3
 
     def __post_init__(self) -> None:
-        if self.batch_size_per_image < 1:
-            raise ConfigError(f"sampling: batch_size_per_image={self.batch_size_per_image} must be at least 1")
-        for name, value in (("positive_fraction", self.positive_fraction), ("hard_fraction", self.hard_fraction)):
-            if not 0 <= value <= 1:
-                raise ConfigError(f"sampling: {name}={value} must be in 0..1")
-        if not 0 <= self.bg_iou <= self.fg_iou <= 1:
-            given = f"bg_iou={self.bg_iou}, fg_iou={self.fg_iou}"
-            raise ConfigError(f"sampling: {given} must satisfy 0 <= bg_iou <= fg_iou <= 1")
+        check_at_least(1, batch_size_per_image=self.batch_size_per_image)
+        check_within(0, 1, positive_fraction=self.positive_fraction, hard_fraction=self.hard_fraction)
+        check_rising(bg_iou=self.bg_iou, fg_iou=self.fg_iou)
 
 
 class WindowHead(nn.Module):

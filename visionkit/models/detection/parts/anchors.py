@@ -8,6 +8,7 @@ from torch import Tensor
 from torchvision.models.detection.anchor_utils import AnchorGenerator as TorchvisionAnchorGenerator
 
 from visionkit.errors import ConfigError
+from visionkit.option_checks import check_above, check_not_empty
 
 LevelAnchors = tuple[Tensor, list[int]]
 """Anchors of one image, float32 [A, 4] in pixels, level after level, and the number of anchors of each level."""
@@ -37,10 +38,10 @@ class AnchorOptions:
     aspect_ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
 
     def __post_init__(self) -> None:
-        if not self.aspect_ratios or min(self.aspect_ratios) <= 0:
-            raise ConfigError(f"anchors: aspect_ratios={list(self.aspect_ratios)}: give at least one, all above 0")
-        if self.sizes is not None and any(side <= 0 for level in self.sizes for side in level):
-            raise ConfigError(f"anchors: sizes={[list(level) for level in self.sizes]} must all be above 0")
+        check_not_empty(aspect_ratios=self.aspect_ratios)
+        check_above(0, aspect_ratios=self.aspect_ratios)
+        for level in self.sizes or ():
+            check_above(0, sizes=level)
 
 
 def check_anchor_levels(sizes: Sequence[Sequence[int]], published: Sequence[Sequence[int]]) -> Sequence[Sequence[int]]:

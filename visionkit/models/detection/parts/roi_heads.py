@@ -15,12 +15,12 @@ from torch.nn import functional
 from torchvision.ops import clip_boxes_to_image
 
 from visionkit.models.detection.parts.batch import filter_detections
-from visionkit.models.detection.parts.option_checks import check_at_least_one, check_rising, check_within_one
 from visionkit.models.detection.parts.rpn import SMOOTH_L1_BETA
 from visionkit.ops.balanced_sampler import BalancedSampler
 from visionkit.ops.box_coder import BoxCoder
 from visionkit.ops.matching import HardBackgroundMatcher, Objects, assign
 from visionkit.ops.nms import Candidates, NMSOptions
+from visionkit.option_checks import check_at_least, check_rising, check_within
 from visionkit.structures import Prediction
 
 Sampler = Callable[[Tensor], tuple[Tensor, Tensor]]
@@ -55,9 +55,9 @@ class RoIOptions:
     min_bg_iou: float = 0.0
 
     def __post_init__(self) -> None:
-        check_at_least_one("roi", batch_size_per_image=self.batch_size_per_image)
-        check_within_one("roi", positive_fraction=self.positive_fraction)
-        check_rising("roi", min_bg_iou=self.min_bg_iou, bg_iou=self.bg_iou, fg_iou=self.fg_iou)
+        check_at_least(1, batch_size_per_image=self.batch_size_per_image)
+        check_within(0, 1, positive_fraction=self.positive_fraction)
+        check_rising(min_bg_iou=self.min_bg_iou, bg_iou=self.bg_iou, fg_iou=self.fg_iou)
 
 
 class RoISample(NamedTuple):

@@ -16,12 +16,12 @@ from torchvision.models.detection.rpn import RPNHead
 from torchvision.ops import batched_nms, clip_boxes_to_image
 
 from visionkit.models.detection.parts.anchors import AnchorGenerator
-from visionkit.models.detection.parts.option_checks import check_at_least_one, check_rising, check_within_one
 from visionkit.ops.balanced_sampler import BalancedSampler
 from visionkit.ops.box_coder import BoxCoder
 from visionkit.ops.boxes import has_area
 from visionkit.ops.float32 import at_least_float32
 from visionkit.ops.matching import LowQualityMatcher, Objects, assign
+from visionkit.option_checks import check_at_least, check_rising, check_within
 
 MIN_PROPOSAL_SIDE = 1e-3
 """Pixels; clipped proposals with a smaller side are dropped (torchvision's `min_size`)."""
@@ -69,21 +69,22 @@ class RPNOptions:
     score_threshold: float = 0.0
 
     def __post_init__(self) -> None:
-        check_at_least_one(
-            "rpn",
+        check_at_least(
+            1,
             pre_nms_top_n_train=self.pre_nms_top_n_train,
             pre_nms_top_n_test=self.pre_nms_top_n_test,
             post_nms_top_n_train=self.post_nms_top_n_train,
             post_nms_top_n_test=self.post_nms_top_n_test,
             batch_size_per_image=self.batch_size_per_image,
         )
-        check_within_one(
-            "rpn",
+        check_within(
+            0,
+            1,
             nms_iou=self.nms_iou,
             positive_fraction=self.positive_fraction,
             score_threshold=self.score_threshold,
         )
-        check_rising("rpn", bg_iou=self.bg_iou, fg_iou=self.fg_iou)
+        check_rising(bg_iou=self.bg_iou, fg_iou=self.fg_iou)
 
 
 class RPNOutput(NamedTuple):

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass
 
-from visionkit.errors import ConfigError
+from visionkit.option_checks import check_at_least
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,4 @@ class YOLOLossWeights:
     classes: float = 1.0
 
     def __post_init__(self) -> None:
-        for name, value in asdict(self).items():
-            if value < 0:
-                raise ConfigError(f"loss_weights: {name}={value} must be at least 0")
+        check_at_least(0, **asdict(self))

@@ -14,7 +14,6 @@ from visionkit.models.create import models
 from visionkit.models.detection.parts.batch import ImageBatch, check_images, pad_to_batch
 from visionkit.models.detection.parts.box_head import PooledRoIHeads, TwoLayerHead
 from visionkit.models.detection.parts.external_proposals import ExternalProposalDetector
-from visionkit.models.detection.parts.option_checks import check_within_one
 from visionkit.models.detection.parts.roi_heads import RoIOptions
 from visionkit.models.detection.rcnn.fitted_linear import FittedLinear
 from visionkit.models.detection.rcnn.region_classifier import RegionClassifier, RegionFeatures, deepest_map_values
@@ -23,6 +22,7 @@ from visionkit.models.fully_connected_weights import copy_fully_connected
 from visionkit.ops.float32 import check_finite, full_precision
 from visionkit.ops.matching import Objects
 from visionkit.ops.nms import NMSOptions
+from visionkit.option_checks import check_above, check_within
 from visionkit.structures import Prediction
 
 MARGIN_SCALE = math.log(19)
@@ -51,9 +51,8 @@ class SVMOptions:
     negative_iou: float = 0.3
 
     def __post_init__(self) -> None:
-        if self.cost <= 0:
-            raise ConfigError(f"svm: cost={self.cost} must be above 0")
-        check_within_one("svm", negative_iou=self.negative_iou)
+        check_above(0, cost=self.cost)
+        check_within(0, 1, negative_iou=self.negative_iou)
 
 
 @dataclass(frozen=True)
@@ -79,9 +78,8 @@ class BoxRegressionOptions:
     penalty: float = 1000.0
 
     def __post_init__(self) -> None:
-        if self.penalty <= 0:
-            raise ConfigError(f"box_regression: penalty={self.penalty} must be above 0")
-        check_within_one("box_regression", iou=self.iou)
+        check_above(0, penalty=self.penalty)
+        check_within(0, 1, iou=self.iou)
 
 
 @models.register("rcnn")

@@ -1,7 +1,7 @@
 import pytest
+from visionkit.models.detection.parts.option_checks import check_at_least_one, check_rising, check_within_one
 
 from visionkit.errors import ConfigError
-from visionkit.models.detection.parts.option_checks import check_at_least_one, check_rising, check_within_one
 
 
 def test_values_in_range_pass():
