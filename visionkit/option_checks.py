@@ -20,6 +20,14 @@ def check_at_least(lowest: float, **values: Any) -> None:
         _check(name, value, all(number >= lowest for number in _numbers(name, value)), f"must be at least {lowest}")
 
 
+def check_numbers(lowest: float, **values: Any) -> None:
+    """Raise ConfigError if a value is a number, or a sequence of numbers, below `lowest`; other values pass."""
+    for name, value in values.items():
+        items = value if isinstance(value, list | tuple) else [value]
+        if all(isinstance(item, Real) for item in items):
+            check_at_least(lowest, **{name: value})
+
+
 def check_above(bound: float, **values: Any) -> None:
     """Raise ConfigError unless each value is above `bound`."""
     for name, value in values.items():

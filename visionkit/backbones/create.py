@@ -8,6 +8,7 @@ from visionkit.backbones.base import Backbone, FrozenStages, Norm, backbones
 from visionkit.backbones.load_backbone import load_weights
 from visionkit.backbones.published_weights import UnavailableError
 from visionkit.errors import ConfigError
+from visionkit.option_checks import check_numbers
 
 logger = logging.getLogger("visionkit")
 
@@ -86,6 +87,7 @@ def _build(name: str, out_stages: list[str] | None, options: dict[str, Any]) -> 
         inspect.signature(builder).bind(name, out_stages=out_stages, **options)
     except TypeError as error:
         raise ConfigError(f"backbone {name}: {error}") from error
+    check_numbers(0, **options)
     return builder(name, out_stages=out_stages, **options)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from torch import Tensor
 
 from visionkit.backbones.base import RANDOM, Backbone
-from visionkit.backbones.published_weights import UnavailableError
+from visionkit.backbones.published_weights import UnpublishedError
 from visionkit.backbones.weights_file import (
     LoadedWeights,
     StateDict,
@@ -59,7 +59,7 @@ def _leave_to_the_caller(backbone: Backbone) -> str:
 def _load_imagenet(backbone: Backbone) -> str:
     published = backbone.published_weights()
     if published is None:
-        raise UnavailableError(
+        raise UnpublishedError(
             f"no ImageNet weights are published for {backbone.name}: give the path of a file, or weights=none"
         )
     load_file(backbone, published.obtain())

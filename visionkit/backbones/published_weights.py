@@ -23,6 +23,10 @@ class UnavailableError(CheckpointError):
     """Published weights are neither on disk nor can they be downloaded."""
 
 
+class UnpublishedError(UnavailableError):
+    """There are no published weights of this network."""
+
+
 @dataclass(frozen=True)
 class PublishedWeights:
     """One published weights file.

@@ -7,10 +7,8 @@ from typing import Any
 
 from rich.console import Console
 
-from visionkit.backbones import create_backbone
-from visionkit.cli.config.build import build_data
+from visionkit.cli.config.build import build_backbone, build_data
 from visionkit.cli.config.compose import compose, is_override, names_recipe, shipped_files
-from visionkit.cli.config.typed_options import instantiate
 from visionkit.cli.logs import show_progress_messages
 from visionkit.engine.transfer_statistics import (
     EXAMPLES,
@@ -82,7 +80,7 @@ def advise(recipe: dict[str, Any], words: Sequence[str]) -> int:
         words: the words of the command line.
     """
     show_progress_messages()
-    backbone = instantiate(create_backbone, recipe["model"]["backbone"], "model.backbone")
+    backbone = build_backbone(recipe)
     dataset = build_data({"data": recipe["data"]}).dataset("train")
     task = recipe["task"] if names_recipe(words) else task_of(dataset)
     statistics = transfer_statistics(dataset, backbone, task)

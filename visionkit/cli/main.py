@@ -1,7 +1,6 @@
 """The `visionkit` command. This module does not import torch or Lightning, so that help and errors appear quickly."""
 
 import argparse
-import errno
 import re
 import sys
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ from visionkit.cli.commands import list as list_command
 from visionkit.cli.config import catalog
 from visionkit.cli.config.compose import is_override
 from visionkit.cli.config.hints import check_words, option_hint
+from visionkit.cli.unexpected import report_unexpected
 from visionkit.errors import StoppedError, VisionkitError
 from visionkit.registry import suggest
 
@@ -33,14 +33,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: command-line arguments after `visionkit`; None uses those of the process.
 
     Returns:
-        Exit status: 0 (success), 1 (broken data found, or images skipped), 2 (error in the input), 130
-        (interrupted) or 128 + the number of the signal that stopped a training run (143 for SIGTERM).
+        Exit status: 0 (success), 1 (broken data found, or images skipped), 2 (error in the input), 3 (unexpected error),
+        130 (interrupted), 141 (the reader of the output has ended) or 128 + the number of the signal that stopped a
+        training run (143 for SIGTERM).
     """
     catalog.forget_plugin_files()
     arguments = _parse(sys.argv[1:] if argv is None else argv)
     try:
         check_words(vars(arguments).get("words", []))
-        return int(arguments.run(arguments) or 0)
+        status = int(arguments.run(arguments) or 0)
+        sys.stdout.flush()  # here, so that a closed output is noticed
+        return status
     except StoppedError as error:
         print(f"visionkit: {error}", file=sys.stderr)
         return 128 + error.signal
@@ -49,13 +52,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"visionkit: {error}", file=sys.stderr)
         return 2
-    except OSError as error:
-        if arguments.debug or error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        print(f"visionkit: {error.filename or 'a file'} could not be written: {error.strerror}", file=sys.stderr)
-        return 2
     except KeyboardInterrupt:
         return _interrupted()
+    except Exception as error:
+        if arguments.debug:
+            raise
+        return report_unexpected(error)
     except SystemExit as end:
         if isinstance(end.__context__, KeyboardInterrupt):  # Lightning ends with status 1 after Ctrl-C
             return _interrupted()

@@ -1,7 +1,6 @@
 """Metrics of a checkpoint or an ensemble of checkpoints, for `visionkit validate` and `visionkit test`."""
 
 import json
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,14 +13,13 @@ from visionkit.cli.config.merge import Layer, saying_where
 from visionkit.cli.config.schema import check
 from visionkit.cli.config.typed_options import instantiate
 from visionkit.cli.logs import show_progress_messages
+from visionkit.cli.processes import destroy_process_group
 from visionkit.data.datamodule import VisionData
 from visionkit.data.io.atomic_write import write_text
 from visionkit.errors import CheckpointError
 from visionkit.pipelines import make_ensemble
 from visionkit.report.tables import class_table, overall_table
 from visionkit.tasks import Task
-
-logger = logging.getLogger("visionkit")
 
 
 def score(checkpoints: list[str], words: list[str], split: str, output: str | None) -> int:
@@ -31,8 +29,11 @@ def score(checkpoints: list[str], words: list[str], split: str, output: str | No
         checkpoints: paths of checkpoints. The predictions of several checkpoints are combined.
         words: cards and overrides to merge into the recipe of each checkpoint. The first checkpoint defines data
             and trainer.
-        split: "val" or "test". If the card has no test split, val is scored with a warning.
+        split: "val" or "test".
         output: folder for the files; None uses a folder beside the first checkpoint.
+
+    Raises:
+        ConfigError: the data has no such split.
     """
     show_progress_messages()
     members, recipes = zip(*[_load(checkpoint, words) for checkpoint in checkpoints], strict=True)
@@ -40,15 +41,14 @@ def score(checkpoints: list[str], words: list[str], split: str, output: str | No
     with saying_where(recipe):
         data = build_data(recipe.values)
         trainer = build_trainer({"trainer": recipe.values.get("trainer", {})}, [], False)
-    if data.splits.evaluation_split(split) != split:
-        split = data.splits.evaluation_split(split)
-        logger.warning("the card has no test split: scoring %s instead", split)
+    data.splits.check_evaluated(split)
+    data.tested_split = split
     _check_classes(task, data, checkpoints[0])
-    loader = data.val_dataloader() if split == "val" else data.test_dataloader()
-    trainer.test(task, loader, verbose=False)
+    trainer.test(task, datamodule=data, verbose=False)  # the datamodule gives each process its share
     if trainer.is_global_zero:
         _print_tables(task, split)
         _write(task, split, Path(output) if output else _usual_folder(checkpoints, split))
+    destroy_process_group()
     return 0
 
 

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
-import torch
-from lightning_utilities.core.rank_zero import rank_zero_only
 from rich.console import Console
 
-from visionkit.cli.config.build import build_data, build_task, build_trainer
+from visionkit.cli.config.build import build_data, build_task, build_trainer, check_length
 from visionkit.cli.config.typed_options import instantiate
 from visionkit.cli.logs import show_progress_messages
+from visionkit.cli.processes import destroy_process_group, is_first_process
+from visionkit.cli.unexpected import log_errors_in
+from visionkit.data.datamodule import VisionData
 from visionkit.engine.after_training import AfterTrainingOptions, has_unfitted_layers
 from visionkit.engine.callbacks import CheckpointOptions, EarlyStoppingOptions, EMAOptions, make_callbacks
 from visionkit.engine.feature_cache import FeatureCacheOptions
@@ -31,6 +32,7 @@ from visionkit.engine.run_lock import run_lock
 from visionkit.engine.unfreeze import UnfreezeStep
 from visionkit.errors import CheckpointError
 from visionkit.report.tables import class_table, overall_table
+from visionkit.tasks import Task
 
 logger = logging.getLogger("visionkit")
 
@@ -59,6 +61,7 @@ def _train(recipe: dict[str, Any], name: str, path: Path | None) -> None:
     trainer_options = recipe.get("trainer") or {}
     checkpoint = None if path is None else _read(path, trainer_options)
     pl.seed_everything(recipe.get("seed", 0), workers=True, verbose=False)
+    check_length(recipe.get("trainer"))
     data = build_data(recipe)
     task = build_task(recipe, data)
     steps = None
@@ -67,7 +70,7 @@ def _train(recipe: dict[str, Any], name: str, path: Path | None) -> None:
         steps = checkpoint["global_step"]
         del checkpoint  # the trainer reads it again
     folder = run_folder(name) if path is None else path.parent
-    with _locked(folder) if path is None else nullcontext():
+    with log_errors_in(folder), _locked(folder) if path is None else nullcontext():
         callbacks = _callbacks(recipe, folder, task.monitor)
         trainer = build_trainer(recipe, callbacks, make_loggers(folder, steps))
         if is_first_process():
@@ -78,7 +81,7 @@ def _train(recipe: dict[str, Any], name: str, path: Path | None) -> None:
         if trainer.is_global_zero:
             if not has_unfitted_layers(task):
                 mark_finished(folder, trainer_options)
-            _print_results(task, folder)
+            _print_results(task, data, folder)
 
 
 def _callbacks(recipe: dict[str, Any], folder: Path, monitor: str) -> list[pl.Callback]:
@@ -102,17 +105,6 @@ def _locked(folder: Path) -> AbstractContextManager[None]:
 def run_folder(name: str) -> Path:
     """Return a new folder for this run. Only the first process creates it. The other processes write no files."""
     return new_run_folder(name) if is_first_process() else Path("runs") / name / "0"
-
-
-def is_first_process() -> bool:
-    """Return whether this process writes the files of a distributed run; always true for a single process."""
-    return getattr(rank_zero_only, "rank", 0) == 0
-
-
-def destroy_process_group() -> None:
-    """Stop the threads of a distributed run. Gloo threads that still run at exit can abort the process."""
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        torch.distributed.destroy_process_group()
 
 
 def resumed_path(name: str, resume: str | None) -> Path | None:
@@ -150,7 +142,7 @@ def _each(kind: type, recipe: dict[str, Any], key: str) -> list[Any]:
     ]
 
 
-def _print_results(task: Any, folder: Path) -> None:
+def _print_results(task: Task, data: VisionData, folder: Path) -> None:
     console = Console()
     if task.results.overall:
         console.print(overall_table(task.results, "last validation"))
@@ -160,4 +152,5 @@ def _print_results(task: Any, folder: Path) -> None:
     best = next((path for path in (folder / "best.ckpt", folder / "last.ckpt") if path.is_file()), None)
     if best is not None:
         console.print(f"{best.stem} checkpoint: {best}", soft_wrap=True, markup=False)
-        console.print(f"next: visionkit test {best}", soft_wrap=True, markup=False)
+        command = "test" if "test" in data.splits else "validate"
+        console.print(f"next: visionkit {command} {best}", soft_wrap=True, markup=False)

@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 from visionkit.data.datasets.base import VisionDataset
 from visionkit.data.io.images import to_tensor
 from visionkit.data.proposals.proposal_source import ProposalSource
-from visionkit.data.samplers import SeededImage
+from visionkit.data.samplers import NO_IMAGE, SeededImage
 from visionkit.data.transforms.augmentation import Augmentation
 from visionkit.structures import Sample, Target
 
@@ -35,7 +35,7 @@ class Batch(NamedTuple):
         return self.images[0].is_floating_point()
 
 
-class TargetDataset(Dataset[tuple[Tensor, Target]]):
+class TargetDataset(Dataset[tuple[Tensor, Target] | None]):
     """A `VisionDataset` as tensors, with proposals and augmentation if these are given."""
 
     def __init__(
@@ -49,8 +49,10 @@ class TargetDataset(Dataset[tuple[Tensor, Target]]):
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def __getitem__(self, key: int | SeededImage) -> tuple[Tensor, Target]:
+    def __getitem__(self, key: int | SeededImage) -> tuple[Tensor, Target] | None:
         index, seed = split_key(key)
+        if index == NO_IMAGE:
+            return None
         sample = self.dataset[index]
         if self.proposals is not None:
             sample.proposals = self.proposals(sample.image, sample.image_id)
@@ -97,10 +99,10 @@ def to_target(sample: Sample) -> Target:
     return target
 
 
-def collate(items: list[tuple[Tensor, Target]]) -> Batch:
-    """Return samples as a batch; images keep their own sizes."""
-    images, targets = zip(*items, strict=True)
-    return Batch(list(images), list(targets))
+def collate(items: list[tuple[Tensor, Target] | None]) -> Batch:
+    """Return samples as a batch; images keep their own sizes. None, for `NO_IMAGE`, is left out."""
+    found = [item for item in items if item is not None]
+    return Batch([image for image, _ in found], [target for _, target in found])
 
 
 def initialize_worker(worker: int) -> None:

@@ -6,9 +6,12 @@ from typing import Any
 
 from visionkit.data.datasets.base import VisionDataset, formats
 from visionkit.data.datasets.concatenated import ConcatenatedDataset
-from visionkit.data.splits import HoldoutOptions, RequiredAnnotation, Splits
+from visionkit.data.splits import SPLITS, HoldoutOptions, RequiredAnnotation, Splits
 from visionkit.errors import ConfigError
 from visionkit.registry import suggest
+
+READING_OPTIONS: dict[tuple[str, RequiredAnnotation | None], dict[str, Any]] = {("coco", "masks"): {"masks": True}}
+"""Options with which a format reads an annotation that it leaves out by default."""
 
 SplitOptions = dict[str, Any] | list[dict[str, Any]]
 
@@ -24,7 +27,8 @@ class CardSplits(Splits):
         holdout, required: see `Splits`.
 
     Raises:
-        ConfigError: `holdout` is given although the card has a `val` split.
+        ConfigError: a split has an unknown name or no options, or `holdout` is given although the card has a `val`
+            split.
     """
 
     def __init__(
@@ -38,6 +42,7 @@ class CardSplits(Splits):
     ) -> None:
         super().__init__(holdout, required)
         self.format, self.root, self.options, self.classes = format, root, options, classes
+        self._check_options()
         self._check_holdout()
 
     @property
@@ -55,8 +60,19 @@ class CardSplits(Splits):
         parts = [self._read(part) for part in (options if isinstance(options, list) else [options])]
         return parts[0] if len(parts) == 1 else ConcatenatedDataset(parts)
 
+    def _check_options(self) -> None:
+        for split, options in self.options.items():
+            if split not in SPLITS:
+                raise ConfigError(f"data.splits.{split}: unknown split{suggest(split, SPLITS)}")
+            parts = options if isinstance(options, list) else [options]
+            if not parts or not all(isinstance(part, dict) for part in parts):
+                raise ConfigError(
+                    f"data.splits.{split}={options!r} must hold the options of the split, or a list of them"
+                )
+
     def _read(self, options: dict[str, Any]) -> VisionDataset:
-        arguments = {**options, "root": None if self.root is None else Path(self.root)}
+        read = READING_OPTIONS.get((self.format, self.required), {})
+        arguments = {**options, **read, "root": None if self.root is None else Path(self.root)}
         if self.classes is not None:
             arguments["classes"] = self.classes
         dataset: VisionDataset = formats.get(self.format)(**arguments)

@@ -94,6 +94,8 @@ class VisionData(LightningDataModule):
         self.num_workers = min(os.cpu_count() or 1, 4) if num_workers is None else num_workers
         self.augmentation = Augmentation(augment or [], min_visibility)
         self.sampling = sampling
+        self.tested_split = "test"
+        """Split that `test_dataloader` returns; `visionkit validate` sets "val"."""
         self.cached_features: dict[str, FeatureDataset] = {}
         """Features by split, which the loaders return instead of the images."""
         self.proposal_options = proposals
@@ -210,14 +212,30 @@ class VisionData(LightningDataModule):
         self._start = Position(**state) if state else None
 
     def val_dataloader(self) -> DataLoader[Batch]:
-        """Return batches of `val` in file order, every image once."""
-        return self._evaluation_loader("val")
+        """Return batches of `val` in file order, every image once.
+
+        Raises:
+            ConfigError: there are fewer images than processes. Lightning's loss of a split needs one in each.
+        """
+        loader = self._evaluation_loader("val")
+        images, (_, processes) = len(self.dataset("val")), self._process()
+        if images < processes:
+            raise ConfigError(f"val has {images} images for {processes} processes\nset trainer.devices={images}")
+        return loader
 
     def test_dataloader(self) -> DataLoader[Batch]:
-        """Return batches of `test` (of `val` if there is no test split) in file order, every image once."""
-        return self._evaluation_loader(self.splits.evaluation_split("test"))
+        """Return batches of `tested_split` in file order, every image once.
+
+        In a process for which no image is left, this is one batch without images, because every process must take part
+        in the computation of the metrics.
+
+        Raises:
+            ConfigError: there is no such split.
+        """
+        return self._evaluation_loader(self.tested_split)
 
     def _evaluation_loader(self, split: str) -> DataLoader[Batch]:
+        self.splits.check_evaluated(split)
         dataset = self.cached_features.get(split) or TargetDataset(
             self.dataset(split), proposals=self._proposals_of(split)
         )

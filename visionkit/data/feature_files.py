@@ -78,7 +78,9 @@ class UncachedImages(Dataset[tuple[bytes, Target, Tensor | None]]):
         return len(self.images)
 
     def __getitem__(self, index: int) -> tuple[bytes, Target, Tensor | None]:
-        image, target = self.images[index]
+        item = self.images[index]
+        assert item is not None  # every index is one of an image
+        image, target = item
         key = digest_array(image.numpy())
         kept = cast(Target, {name: value for name, value in target.items() if name in TARGET_KEYS})
         return key, kept, None if key in self.known else image

@@ -11,12 +11,17 @@ from torch.utils.data.distributed import DistributedSampler
 
 from visionkit.errors import ConfigError
 
+NO_IMAGE = -1
+"""Index for which a dataset returns None."""
+
 
 class EvaluationSampler(DistributedSampler[int]):
     """Sampler for evaluation, which yields each image exactly once over all processes, in order.
 
     Lightning's default sampler repeats images until all processes have the same number, which changes the metrics.
-    Lightning does not replace this sampler, because it is a `DistributedSampler`.
+    Lightning does not replace this sampler, because it is a `DistributedSampler`. A process for which no image is left
+    gets the index `NO_IMAGE`, because Lightning would leave out the evaluation of a process without batches, and the
+    other processes would wait for it.
 
     Args:
         count: number of images.
@@ -28,10 +33,10 @@ class EvaluationSampler(DistributedSampler[int]):
         self.count = count
 
     def __iter__(self) -> Iterator[int]:
-        return iter(range(self.rank, self.count, self.num_replicas))
+        return iter(range(self.rank, self.count, self.num_replicas) or [NO_IMAGE])
 
     def __len__(self) -> int:
-        return len(range(self.rank, self.count, self.num_replicas))
+        return len(range(self.rank, self.count, self.num_replicas)) or 1
 
 
 class SeededImage(NamedTuple):

@@ -21,8 +21,12 @@ from visionkit.structures import Color
 
 logger = logging.getLogger("visionkit")
 
-RequiredAnnotation = Literal["label", "tags", "semantic"]
-"""Annotation that a task needs of every image: one class, a list of any number of classes, or a semantic mask."""
+RequiredAnnotation = Literal["label", "tags", "semantic", "masks"]
+"""Annotation that a task needs of every image: one class, a list of any number of classes, a semantic mask, or a mask
+of each object."""
+
+SPLITS = ("train", "val", "test")
+"""Names of the splits."""
 
 _HAS: dict[RequiredAnnotation, Callable[[VisionDataset, int], bool]] = {
     "label": lambda dataset, index: dataset.label(index) is not None,
@@ -33,6 +37,7 @@ _DESCRIPTIONS: dict[RequiredAnnotation, str] = {
     "label": "a single class",
     "tags": "a list of classes",
     "semantic": "a semantic mask",
+    "masks": "masks of its objects",
 }
 
 
@@ -129,9 +134,15 @@ class Splits(ABC):
         """Return the pixel counts of each class, see `count_pixels`; this reads every mask."""
         return count_pixels(self.dataset(split))
 
-    def evaluation_split(self, wanted: str) -> str:
-        """Return `wanted`, or `val` if there is no such split."""
-        return wanted if wanted in self.names else "val"
+    def check_evaluated(self, split: str) -> None:
+        """Check that there is a split to score.
+
+        Raises:
+            ConfigError: there is none; without `test` the message names `val`.
+        """
+        if split not in [*self]:
+            advice = "score val (visionkit validate, Trainer.validate), or " if split == "test" else ""
+            raise ConfigError(f"the data has no {split} split\n{advice}add it under data.splits")
 
     def __iter__(self) -> Iterator[str]:
         """Iterate over the names of all splits, with `val` if it is held out."""
@@ -156,6 +167,10 @@ class Splits(ABC):
     def _with_required(self, split: str, dataset: VisionDataset) -> VisionDataset:
         """Return the images of a dataset that have the required annotation."""
         if self.required is None:
+            return dataset
+        if self.required == "masks":  # all images of a dataset have them, or none
+            if len(dataset) and dataset.annotation(0).masks is None:
+                raise DataError(f"the objects of {split} have no masks, which this model needs")
             return dataset
         useful = np.flatnonzero([_HAS[self.required](dataset, index) for index in range(len(dataset))])
         missing = _DESCRIPTIONS[self.required]

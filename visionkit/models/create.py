@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from visionkit.backbones.base import Backbone
 from visionkit.errors import ConfigError
 from visionkit.models.base import Model
+from visionkit.option_checks import check_numbers
 from visionkit.registry import Registry, suggest
 
 ModelClass = TypeVar("ModelClass", bound=type[Model])
@@ -110,6 +111,7 @@ def _record_arguments(model_class: type[Model], name: str) -> None:
 
     @functools.wraps(init)
     def init_and_record(self: Model, *args: Any, **kwargs: Any) -> None:
+        check_numbers(0, **kwargs)  # no option of a model is negative
         init(self, *args, **kwargs)
         bound = signature.bind(self, *args, **kwargs)
         bound.apply_defaults()

@@ -137,8 +137,8 @@ class Task(LightningModule):
         return {**cls.pipeline_type.option_types, **cls.option_types}
 
     @classmethod
-    def required_annotation(cls, multi_label: bool = False) -> RequiredAnnotation | None:
-        """Return the annotation that an image must have to be used; None uses every image."""
+    def required_annotation(cls, model: type[Model], multi_label: bool = False) -> RequiredAnnotation | None:
+        """Return the annotation that an image must have to be used with a model; None uses every image."""
         return None
 
     @classmethod

@@ -12,7 +12,7 @@ from visionkit.data.datamodule import VisionData
 from visionkit.data.splits import RequiredAnnotation
 from visionkit.errors import ConfigError
 from visionkit.metrics.classification import ClassificationMetrics
-from visionkit.models.base import ClassificationModel
+from visionkit.models.base import ClassificationModel, Model
 from visionkit.option_checks import check_at_least, check_below
 from visionkit.pipelines.classification import ClassificationInferenceOptions, ClassificationPipeline
 from visionkit.pipelines.ensembles import ClassificationEnsemble
@@ -147,7 +147,7 @@ class Classification(LogitsTask):
         return pipeline
 
     @classmethod
-    def required_annotation(cls, multi_label: bool = False) -> RequiredAnnotation:
+    def required_annotation(cls, model: type[Model], multi_label: bool = False) -> RequiredAnnotation:
         """Return the required annotation: one label, or any number of them."""
         return LABEL_MODES[multi_label].required
 
@@ -188,6 +188,8 @@ class Classification(LogitsTask):
 
     def test_step(self, batch: Batch, batch_index: int) -> None:
         """Score the predictions that `predict` makes."""
+        if not batch.images:  # in a process without images
+            return
         probabilities = self.pipeline(batch.images)
         self.metric.update(probabilities, self._targets(batch))
         self.rows |= dict(zip(batch.image_ids, self._rows(probabilities), strict=True))

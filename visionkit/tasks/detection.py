@@ -11,11 +11,12 @@ from visionkit.data.batch import Batch
 from visionkit.data.datamodule import VisionData
 from visionkit.data.proposals.proposal_source import ProposalOptions
 from visionkit.data.samplers import run_seed
+from visionkit.data.splits import RequiredAnnotation
 from visionkit.errors import ConfigError
 from visionkit.metrics.coco_results import to_coco_results
 from visionkit.metrics.detection import DetectionMetric, detection_metrics
 from visionkit.metrics.operating_point import find_operating_point
-from visionkit.models.base import DetectionModel
+from visionkit.models.base import DetectionModel, Model
 from visionkit.pipelines.detection import DetectionInferenceOptions, DetectionPipeline
 from visionkit.pipelines.ensembles import DetectionEnsemble
 from visionkit.preprocessing.detection import DetectionPreprocessing, DetectionPreprocessOptions
@@ -116,6 +117,11 @@ class Detection(Task):
         return pipeline
 
     @classmethod
+    def required_annotation(cls, model: type[Model], multi_label: bool = False) -> RequiredAnnotation | None:
+        """Return masks of the objects for a model that predicts masks, otherwise None."""
+        return "masks" if issubclass(model, DetectionModel) and model.predicts_masks else None
+
+    @classmethod
     def data_arguments(cls, data: VisionData) -> dict[str, Any]:
         """See `Task.data_arguments`. The arguments include the proposal options."""
         return {**super().data_arguments(data), "proposals": data.proposal_options}
@@ -156,6 +162,8 @@ class Detection(Task):
 
     def test_step(self, batch: Batch, batch_index: int) -> None:
         """Score the predictions that `predict` makes."""
+        if not batch.images:  # in a process without images
+            return
         self.metric.update(self.pipeline(batch.images, batch.targets), batch.targets)
 
     def on_validation_epoch_end(self) -> None:

@@ -12,7 +12,7 @@ from visionkit.data.datamodule import VisionData
 from visionkit.data.splits import RequiredAnnotation
 from visionkit.errors import ConfigError
 from visionkit.metrics.segmentation import SegmentationMetrics
-from visionkit.models.base import SegmentationModel
+from visionkit.models.base import Model, SegmentationModel
 from visionkit.ops.segmentation_losses import Settings, losses, segmentation_loss
 from visionkit.option_checks import check_above_up_to, check_at_least, check_not_empty
 from visionkit.pipelines.ensembles import SegmentationEnsemble
@@ -171,7 +171,7 @@ class Segmentation(LogitsTask):
         return pipeline
 
     @classmethod
-    def required_annotation(cls, multi_label: bool = False) -> RequiredAnnotation:
+    def required_annotation(cls, model: type[Model], multi_label: bool = False) -> RequiredAnnotation:
         """Return the required annotation, a class mask."""
         return "semantic"
 
@@ -208,6 +208,8 @@ class Segmentation(LogitsTask):
 
     def test_step(self, batch: Batch, batch_index: int) -> None:
         """Score the predictions that `predict` makes."""
+        if not batch.images:  # in a process without images
+            return
         for labels, truth, image_id in zip(
             self.pipeline(batch.images), self._masks(batch), batch.image_ids, strict=True
         ):

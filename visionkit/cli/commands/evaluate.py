@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from visionkit.cli.arguments import add_command, add_plugin_option, import_plugin_files, plugin_overrides
+from visionkit.cli.checkpoint_file import check_checkpoint_files
 from visionkit.cli.config.compose import compose, is_override
 from visionkit.errors import ConfigError
 
@@ -39,6 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Check the words, and score the checkpoint."""
     more = [word for word in arguments.words if word.endswith(CHECKPOINT_SUFFIX) and not is_override(word)]
     words = [word for word in arguments.words if word not in more]
+    check_checkpoint_files([arguments.checkpoint, *more])
     _check(words)  # before the checkpoint is opened, which imports torch
     files = [word for word in words if not is_override(word)]
     import_plugin_files(compose([*files, *plugin_overrides(arguments)]).values.get("plugins", []))

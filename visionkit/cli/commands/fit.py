@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from visionkit.cli.arguments import WORDS_HELP, add_command, add_plugin_option, import_plugin_files, plugin_overrides
+from visionkit.cli.checkpoint_file import check_checkpoint_files
 from visionkit.cli.config.compose import compose, is_override
 from visionkit.cli.config.merge import Layer, saying_where
 from visionkit.cli.config.schema import check
@@ -33,6 +34,8 @@ def add(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Check the recipe, and train the model."""
+    if arguments.resume not in (None, "last"):
+        check_checkpoint_files([arguments.resume])
     name = _run_name(arguments.words)
     recipe = compose([*arguments.words, *plugin_overrides(arguments)])
     check(recipe)

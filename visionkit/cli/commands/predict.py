@@ -4,6 +4,7 @@ import argparse
 from typing import Any
 
 from visionkit.cli.arguments import add_command, add_plugin_option, import_plugin_files
+from visionkit.cli.checkpoint_file import check_checkpoint_files, check_exist
 
 USAGE = "CKPT IMAGE|FOLDER ... [--output DIR] [--score-threshold S] [--plugin FILE.py]"
 EXAMPLES = """examples:
@@ -25,6 +26,8 @@ def add(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Import the plugins, and predict on the images."""
+    check_checkpoint_files([arguments.checkpoint])
+    check_exist(arguments.words)
     import_plugin_files(arguments.plugin)
     from visionkit.cli.prediction import predict
 

@@ -1,25 +1,54 @@
 """Construction of the objects that a recipe describes: data, task and trainer."""
 
-from typing import Any
+from typing import Any, cast
 
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import RichProgressBar
 
-from visionkit.backbones import create_backbone
+from visionkit.backbones import Backbone, create_backbone
+from visionkit.backbones.published_weights import UnavailableError, UnpublishedError
+from visionkit.cli.config.merge import WrongValueError
 from visionkit.cli.config.typed_options import call, instantiate, parse_section
 from visionkit.data.datamodule import VisionData
 from visionkit.data.datasets.base import formats
 from visionkit.engine.checkpoint_io import with_atomic_checkpoints
+from visionkit.errors import CheckpointError
 from visionkit.models import models
+from visionkit.option_checks import check_above, check_numbers
 from visionkit.tasks import Task, tasks
+
+AUTO, EMBEDDED = "auto", "shapes"
+LENGTHS = ("max_epochs", "max_steps", "max_time", "fast_dev_run")
+"""Arguments of the Trainer that end training."""
+
+TRAINER_MINIMA = {
+    "accumulate_grad_batches": 1,
+    "check_val_every_n_epoch": 1,
+    "gradient_clip_val": 0,
+    "log_every_n_steps": 0,
+    "max_epochs": -1,
+    "max_steps": -1,
+    "min_epochs": 0,
+    "min_steps": 0,
+    "num_nodes": 1,
+    "num_sanity_val_steps": -1,
+    "reload_dataloaders_every_n_epochs": 0,
+    "limit_train_batches": 0,
+    "limit_val_batches": 0,
+    "limit_test_batches": 0,
+    "overfit_batches": 0,
+}
+"""Smallest value of arguments of the Trainer that Lightning does not check itself, or only during the run."""
 
 
 def build_data(recipe: dict[str, Any]) -> VisionData:
     """Return the datamodule of a recipe. The types of all options are checked before any file is opened."""
     required = None
     if "task" in recipe:  # a data card has no task
-        multi_label = bool((recipe.get("model") or {}).get("multi_label"))
-        required = tasks.get(recipe["task"]).required_annotation(multi_label)
+        model = recipe["model"]
+        required = tasks.get(recipe["task"]).required_annotation(
+            models.get(model["name"]), bool(model.get("multi_label"))
+        )
     data: VisionData = instantiate(VisionData, recipe["data"], "data", required=required)
     dataset_class = formats.get(recipe["data"]["format"])
     for split, options in (recipe["data"].get("splits") or {}).items():
@@ -31,10 +60,8 @@ def build_data(recipe: dict[str, Any]) -> VisionData:
 def build_task(recipe: dict[str, Any], data: VisionData) -> Task:
     """Return the task of a recipe with a new model for the classes of `data`."""
     model_keys = dict(recipe["model"])
-    backbone_keys = dict(model_keys.pop("backbone"))
-    if model_keys.get("weights"):  # weights of the whole model make a download of backbone weights unnecessary
-        backbone_keys["weights"] = "checkpoint"
-    backbone = instantiate(create_backbone, backbone_keys, "model.backbone")
+    model_keys.pop("backbone")
+    backbone = build_backbone(recipe)
     model_class = models.get(model_keys.pop("name"))
     model = instantiate(model_class, model_keys, "model", backbone=backbone, num_classes=len(data.class_names))
     task_class = tasks.get(recipe["task"])
@@ -44,9 +71,37 @@ def build_task(recipe: dict[str, Any], data: VisionData) -> Task:
     return task
 
 
+def build_backbone(recipe: dict[str, Any]) -> Backbone:
+    """Return the backbone of a recipe.
+
+    Raises:
+        CheckpointError: its published weights are not available and the data is not the embedded `shapes`, for which a
+            randomly initialized network is enough.
+    """
+    keys = dict(recipe["model"]["backbone"])
+    if recipe["model"].get("weights"):  # weights of the whole model make a download of backbone weights unnecessary
+        keys["weights"] = "checkpoint"
+    if keys.get("weights", AUTO) != AUTO or recipe["data"]["format"] == EMBEDDED:
+        return cast(Backbone, instantiate(create_backbone, keys, "model.backbone"))
+    try:
+        return cast(Backbone, instantiate(create_backbone, {**keys, "weights": "imagenet"}, "model.backbone"))
+    except UnpublishedError:  # random weights are the only ones
+        return cast(Backbone, instantiate(create_backbone, keys, "model.backbone"))
+    except UnavailableError as error:
+        advice = "For a randomly initialized network set model.backbone.weights=none."
+        raise CheckpointError(f"{error}\n{advice}") from error
+
+
+def check_length(trainer: dict[str, Any] | None) -> None:
+    """Raise WrongValueError if the trainer of a recipe has no length; Lightning would train for 1,000 epochs."""
+    if not any((trainer or {}).get(key) for key in LENGTHS) and (trainer or {}).get("max_epochs") != 0:
+        raise WrongValueError("trainer.max_epochs is missing: give the number of epochs", ("trainer",))
+
+
 def build_trainer(recipe: dict[str, Any], callbacks: list[pl.Callback], loggers: Any) -> pl.Trainer:
     """Return Lightning's Trainer with the recipe's arguments, callbacks and loggers."""
     arguments = parse_section(pl.Trainer, recipe.get("trainer", {}), "trainer")
+    call(_check_trainer, arguments, "trainer")
     bars = [] if arguments.get("enable_progress_bar") is False else [RichProgressBar()]
     arguments["callbacks"] = [*callbacks, *bars, *(arguments.get("callbacks") or [])]
     arguments["plugins"] = with_atomic_checkpoints(arguments.get("plugins"))
@@ -54,3 +109,11 @@ def build_trainer(recipe: dict[str, Any], callbacks: list[pl.Callback], loggers:
         arguments["logger"] = loggers
     trainer: pl.Trainer = call(pl.Trainer, arguments, "trainer")
     return trainer
+
+
+def _check_trainer(**arguments: Any) -> None:
+    """Raise ConfigError for numbers that would fail, or have no meaning, only during the run."""
+    for name, lowest in TRAINER_MINIMA.items():
+        check_numbers(lowest, **{name: arguments.get(name)})
+    if isinstance(arguments.get("val_check_interval"), int | float):  # it may also be a duration
+        check_above(0, val_check_interval=arguments["val_check_interval"])

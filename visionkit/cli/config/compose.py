@@ -1,6 +1,7 @@
 """Composition of a recipe from the words after `fit`: bases, recipe, cards, `for:` sections, overrides."""
 
 import functools
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -83,7 +84,7 @@ def names_recipe(words: Sequence[str]) -> bool:
 
 def is_override(word: str) -> bool:
     """Return whether a word is an override `key=value` and not a file."""
-    return "=" in word and not Path(word).exists()
+    return "=" in word and not os.path.exists(word)  # unlike Path.exists, this takes words of any length
 
 
 def section(layer: Layer, *path: str) -> dict[str, Any]:
@@ -219,8 +220,10 @@ def find_file(word: str, *kinds: str) -> Path:
         ConfigError: there is no such file. The message has the nearest shipped files.
     """
     path = Path(word)
-    if path.is_file():
+    if os.path.isfile(word):
         return path
+    if os.path.exists(word) and not os.path.isdir(word):
+        raise ConfigError(f"{path} is not a regular file, as a recipe or card must be")
     shipped = {file.stem: file for kind in kinds or ("recipes", "data") for file in shipped_files(kind)}
     if word in shipped:
         return shipped[word]

@@ -1,6 +1,7 @@
 """Layers of a recipe: YAML files and command-line words, with the origin of each value."""
 
 import re
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,6 +13,24 @@ import yaml
 from visionkit.errors import ConfigError
 
 KeyPath = tuple[str, ...]
+MAX_BYTES = 2**20
+"""Largest size of a recipe or card."""
+
+MAX_NODES = 50_000
+"""Largest number of keys, lists and values, counted again at each use of an alias."""
+
+MAX_DEPTH = 50
+"""Largest depth of nested mappings and lists."""
+
+MAX_SCALAR = 10_000
+"""Largest number of characters of a value."""
+
+MAX_SHOWN = 80
+"""Largest number of characters of a word in a message."""
+
+MAX_MERGED = 100
+"""Largest number of mappings in one merge key (`<<`)."""
+
 COMMAND_LINE = "the command line"
 
 
@@ -70,6 +89,51 @@ class _Loader(yaml.SafeLoader):
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
 
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.depth, self.nodes = 0, 0
+
+    def count(self, node: yaml.Node, added: int = 1) -> None:
+        """Count nodes that have been read or repeated.
+
+        Raises:
+            _RefusedError: there are too many, for example because aliases repeat each other.
+        """
+        self.nodes += added
+        if self.nodes > MAX_NODES:
+            raise _RefusedError(f"there are more than {MAX_NODES} values, with those that aliases repeat", node)
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """Return a node of the file.
+
+        Raises:
+            _RefusedError: it is nested too deeply, or the value is too long.
+        """
+        event = self.peek_event()
+        marked = yaml.ScalarNode("", "", event.start_mark)
+        if isinstance(event, yaml.ScalarEvent) and len(event.value) > MAX_SCALAR:
+            raise _RefusedError(f"a value has {len(event.value)} characters; at most {MAX_SCALAR} are allowed", marked)
+        if self.depth >= MAX_DEPTH:
+            raise _RefusedError(TOO_DEEP, marked)
+        self.depth += 1
+        node: yaml.Node | None = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Add the keys of `<<: *anchor` in front of those of the mapping.
+
+        Raises:
+            _RefusedError: there are too many of them.
+        """
+        for key, value in node.value:
+            if key.tag == "tag:yaml.org,2002:merge" and len(value.value) > MAX_MERGED and _is_sequence(value):
+                raise _RefusedError(f"<< takes at most {MAX_MERGED} mappings", key)
+        super().flatten_mapping(node)
+        # Each key once, so that mappings that merge each other repeatedly do not grow; the last one applies.
+        node.value = list({key.value: (key, value) for key, value in node.value}.values())
+        self.count(node, len(node.value))
+
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         """Return a mapping of the file. Keys must be words and unique."""
         node = super().compose_mapping_node(anchor)
@@ -81,6 +145,13 @@ class _Loader(yaml.SafeLoader):
                 raise _RefusedError(f"the key {key.value!r} stands twice in the same mapping", key)
             seen.add(key.value)
         return node
+
+
+TOO_DEEP = f"it is nested in more than {MAX_DEPTH} mappings and lists"
+
+
+def _is_sequence(node: yaml.Node) -> bool:
+    return isinstance(node, yaml.SequenceNode)
 
 
 _Loader.add_implicit_resolver(
@@ -95,7 +166,7 @@ def read_layer(path: Path) -> Layer:
         ConfigError: the file does not exist, is not YAML, has a duplicate key, or is not a mapping.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = _text_of(path)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} cannot be read: {getattr(error, 'strerror', None) or 'not a text file'}") from error
     layer = Layer()
@@ -111,6 +182,20 @@ def read_layer(path: Path) -> Layer:
     return layer
 
 
+def _text_of(path: Path) -> str:
+    """Return the text of a recipe or card.
+
+    Raises:
+        ConfigError: the path is not that of a regular file of at most `MAX_BYTES`.
+    """
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):  # reading a FIFO waits, and a device may be endless
+        raise ConfigError(f"{path} is not a regular file, as a recipe or card must be")
+    if status.st_size > MAX_BYTES:
+        raise ConfigError(f"{path} has {status.st_size:,} bytes; a recipe or card has at most {MAX_BYTES:,}")
+    return path.read_text(encoding="utf-8")
+
+
 def override_layer(word: str) -> Layer:
     """Return the layer of a command-line word `a.b.c=value`. The value is read as YAML.
 
@@ -121,15 +206,21 @@ def override_layer(word: str) -> Layer:
     path = tuple(key.split("."))
     if not all(path):
         raise ConfigError(f"{word!r}: an override has the form key=value, such as trainer.max_epochs=12")
+    if len(path) > MAX_DEPTH:
+        raise ConfigError(f"{_shortened(word)}: {TOO_DEEP}")
     layer = Layer(origins={path: COMMAND_LINE})
     try:
         value = _read(text, lambda _: COMMAND_LINE, path, layer.origins)
     except yaml.YAMLError as error:
-        raise ConfigError(f"{word!r}: {_problem(error)}") from error
+        raise ConfigError(f"{_shortened(word)}: {_problem(error)}") from error
     for part in reversed(path):
         value = {part: value}
     layer.values = value
     return layer
+
+
+def _shortened(word: str) -> str:
+    return repr(word) if len(word) <= MAX_SHOWN else f"{word[:MAX_SHOWN]!r}..."
 
 
 def _read(text: str, where: Callable[[int], str], path: KeyPath, origins: dict[KeyPath, str]) -> Any:
@@ -151,10 +242,13 @@ def _plain(
     around: tuple[yaml.Node, ...],
 ) -> Any:
     """Return the mappings, lists and scalars of a YAML node that is nested in the nodes `around`."""
+    loader.count(node)
     if isinstance(node, yaml.ScalarNode):
         return _scalar(loader, node)
     if node in around:
         raise _RefusedError("this part contains itself", node)
+    if len(around) >= MAX_DEPTH:
+        raise _RefusedError(TOO_DEEP, node)
     if node.tag not in (loader.DEFAULT_MAPPING_TAG, loader.DEFAULT_SEQUENCE_TAG):
         raise _RefusedError(f"the tag {node.tag} is not allowed", node)
     if isinstance(node, yaml.MappingNode):

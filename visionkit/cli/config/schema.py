@@ -1,7 +1,8 @@
 """Valid keys of a recipe: the parameters of the code that receives them, read from its source."""
 
 import ast
-from collections.abc import Callable, Iterable, Mapping
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +16,9 @@ from visionkit.registry import suggest
 
 SEEDS = 2**32
 """Number of seeds that NumPy accepts."""
+
+NEEDED = ("task", "model", "data", "trainer")
+"""Keys that must not be null. Other sections may be null, which switches them off or leaves their defaults."""
 
 CONTAINERS = {"list", "tuple", "set", "frozenset", "Sequence", "Iterable", "Collection", "List", "Tuple"}
 MAPPINGS = {"dict", "Mapping", "MutableMapping", "Dict"}
@@ -46,11 +50,35 @@ def check(recipe: Layer) -> None:
     Raises:
         ConfigError: a key or name is unknown. The message has its origin and the nearest known key or name.
     """
+    check_finite(recipe)
+    for key in NEEDED:
+        if key in recipe.values and recipe.values[key] is None:
+            raise ConfigError(f"{key} must hold keys, not null\n  {recipe.origin((key,))}")
     _check_keys(recipe.values, recipe_section(recipe), (), recipe)
     seed = recipe.values.get("seed", 0)
     if type(seed) is not int or not 0 <= seed < SEEDS:
         where = recipe.origin(("seed",))
         raise ConfigError(f"seed is {seed!r}, and must be a whole number from 0 to {SEEDS - 1}\n  {where}")
+
+
+def check_finite(recipe: Layer) -> None:
+    """Check that no number of a recipe is NaN or infinite.
+
+    Raises:
+        ConfigError: one is. The message has its key and origin.
+    """
+    for path, value in _scalars(recipe.values, ()):
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ConfigError(f"{'.'.join(path)}={value} must be finite\n  {recipe.origin(path)}")
+
+
+def _scalars(values: Any, path: KeyPath) -> Iterator[tuple[KeyPath, Any]]:
+    """Yield path and value of everything in nested mappings and lists that is neither."""
+    if isinstance(values, dict | list):
+        for key, value in values.items() if isinstance(values, dict) else enumerate(values):
+            yield from _scalars(value, (*path, str(key)))
+    else:
+        yield path, values
 
 
 def recipe_section(recipe: Layer) -> Section:
@@ -82,6 +110,7 @@ def check_data(recipe: Layer) -> None:
     Raises:
         ConfigError: see `check`.
     """
+    check_finite(recipe)
     _check_keys(recipe.values.get("data"), _data_section(recipe), ("data",), recipe)
 
 

@@ -23,6 +23,9 @@ from visionkit.data.datasets.shapes_render import (
 from visionkit.errors import ConfigError
 from visionkit.structures import Annotation, Color, Sample
 
+MAX_COUNT, MAX_SIDE, MAX_OBJECTS = 10_000_000, 16_384, 1_000
+"""Largest number of images (their order is drawn in memory), height and width in pixels, and number of objects."""
+
 MIN_DIAMETER = 12
 """Minimum diameter in pixels of the largest object; below it, hardly any object is large enough to be kept."""
 
@@ -86,8 +89,8 @@ class Shapes:
             raise ConfigError(f"data.classes must be left out or equal {self.class_names} for the shapes format")
         if not isinstance(split, str):
             raise ConfigError(f"shapes: split must be a string, not {split!r}; put digits in quotes")
-        self.count, self.size = _check_integer("count", count, minimum=1), _check_size(size)
-        self.max_objects = _check_integer("max_objects", max_objects, minimum=1)
+        self.count, self.size = _check_integer("count", count, 1, MAX_COUNT), _check_size(size)
+        self.max_objects = _check_integer("max_objects", max_objects, 1, MAX_OBJECTS)
         self.empty_share, self.texture = _check_share("empty_share", empty_share), _check_share("texture", texture)
         self.diameters = _check_diameters(min_object, max_object, min(self.size))
         self._key = _check_integer("seed", seed, minimum=0), zlib.crc32(split.encode())
@@ -178,9 +181,11 @@ class Shapes:
         return scene.labels + self._class_offset
 
 
-def _check_integer(name: str, value: object, minimum: int) -> int:
+def _check_integer(name: str, value: object, minimum: int, maximum: int | None = None) -> int:
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < minimum:
         raise ConfigError(f"shapes: {name} must be an integer of at least {minimum}, not {value!r}")
+    if maximum is not None and value > maximum:
+        raise ConfigError(f"shapes: {name} must be at most {maximum}, not {value!r}")
     return int(value)
 
 
@@ -193,11 +198,11 @@ def _check_share(name: str, value: object) -> float:
 
 def _check_size(size: object) -> tuple[int, int]:
     if not isinstance(size, (list, tuple)):
-        side = _check_integer("size", size, minimum=8)
+        side = _check_integer("size", size, 8, MAX_SIDE)
         return side, side
     if len(size) != 2:
         raise ConfigError(f"shapes: size must be one number or [height, width], not {size!r}")
-    return _check_integer("size", size[0], minimum=8), _check_integer("size", size[1], minimum=8)
+    return _check_integer("size", size[0], 8, MAX_SIDE), _check_integer("size", size[1], 8, MAX_SIDE)
 
 
 def _check_diameters(min_object: object, max_object: object, short_side: int) -> tuple[float, float]:

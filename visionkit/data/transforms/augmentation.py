@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import cv2
 import numpy as np
 
 from visionkit.data.datasets.base import VisionDataset
@@ -78,7 +79,7 @@ class Augmentation:
         """Return the augmented sample. Objects outside the new image are removed from all arrays.
 
         Raises:
-            ConfigError: a transform cannot be applied to proposals.
+            ConfigError: a transform cannot be applied to the image, for example because it is too small, or to proposals.
         """
         if self._pipeline is None:
             return sample
@@ -94,7 +95,10 @@ class Augmentation:
             inputs["masks"] = planes
         if sample.proposals is not None:
             inputs["keypoints"] = _corners(sample.proposals)
-        result = self._pipeline(**inputs)
+        try:
+            result = self._pipeline(**inputs)
+        except (ValueError, TypeError, ArithmeticError, LookupError, cv2.error) as error:
+            raise self._refused(sample, error) from error
         kept = np.asarray(result["object_index"], dtype=np.int64)
         boxes = np.asarray(result["bboxes"], dtype=np.float32).reshape(-1, 4)
         masks, semantic = _unpack_planes(result.get("masks"), sample, kept)
@@ -112,6 +116,16 @@ class Augmentation:
             self._check_corners(len(result["keypoints"]), 4 * len(sample.proposals))
             proposals = _boxes_around(result["keypoints"], *image.shape[:2])
         return dataclasses.replace(sample, image=image, annotation=annotation, semantic=semantic, proposals=proposals)
+
+    def _refused(self, sample: Sample, error: Exception) -> ConfigError:
+        """Return the error for an image that a transform does not accept."""
+        height, width = sample.size
+        steps = ", ".join(type(transform).__name__ for transform in self._transforms)
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        return ConfigError(
+            f"data.augment: {steps} cannot be applied to the image {sample.image_id} of {width} x {height} pixels: "
+            f"{reason}\nchange the step, or put one before it that enlarges small images, such as PadIfNeeded"
+        )
 
     def _check_corners(self, remaining: int, expected: int) -> None:
         """Raise if a transform dropped points: the remaining points could not be assigned to proposals."""
