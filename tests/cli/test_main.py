@@ -93,6 +93,9 @@ MISTAKES = {
     "data.augment.7.p=1": "element 7 is not in a list",
     "seed=abc": "seed is 'abc', and must be a whole number",
     "seed=-1": "seed is -1",
+    "trainer=null": "trainer must hold keys",
+    "optimizer.lr=.nan": "optimizer.lr=nan must be finite",
+    "data.augment=[{name: HorizontalFlip, p: .inf}]": "data.augment.0.p=inf must be finite",
     "gone.yaml": "there is no recipe or data card gone.yaml",
 }
 
@@ -128,6 +131,23 @@ REFUSED_VALUES = {
     "data.batch_size=0": "batch_size",
     "data.num_workers=-1": "num_workers",
     "preprocess.short_side=0": "short_side",
+    "data.splits.train=null": "data.splits.train=None must hold the options",
+    "data.splits.foo={count: 3}": "data.splits.foo: unknown split",
+    "data.splits.train.count=100000000000000": "count must be at most",
+    "trainer.val_check_interval=0": "trainer.val_check_interval=0 must be above 0",
+    "trainer.accumulate_grad_batches=0": "trainer.accumulate_grad_batches=0 must be at least 1",
+    "trainer.gradient_clip_val=-1": "trainer.gradient_clip_val=-1.0 must be at least 0",
+    "trainer.max_epochs=null": "trainer.max_epochs is missing",
+    "optimizer.lr=-1": "optimizer.lr=-1.0 must be above 0\n  the command line",
+    "model.nms.iou=2": "model.nms.iou=2.0 must be within 0..1\n  the command line",
+    "model.roi.batch_size_per_image=0": "model.roi.batch_size_per_image=0 must be at least 1\n  the command line",
+    "model.head_channels=-1": "model.head_channels=-1 must be at least 0\n  the command line",
+    "preprocess.mean=[1]": "preprocess.mean=[1.0] must be three numbers",
+    "ema={decay: 1}": "ema.decay=1.0 must be at least 0 and below 1",
+    "early_stopping={patience: -1}": "early_stopping.patience=-1 must be at least 0",
+    "unfreeze=[{epoch: -1, frozen_stages: 1}]": "unfreeze.0.epoch=-1 must be at least 0",
+    "unfreeze=[{epoch: 0, frozen_stages: 99}]": "resnet18 has",
+    "data.augment=[{name: RandomCrop, height: 5000, width: 5000}]": "RandomCrop cannot be applied to the image",
     "data.augment=[{name: HorizontalFlop}]": "did you mean HorizontalFlip",
 }
 

@@ -24,8 +24,12 @@ def test_batches_keep_every_image_and_its_empty_targets():
     assert len({target["image_id"] for batch in batches for target in batch.targets}) == 5
 
 
-def test_a_missing_test_split_falls_back_to_val_and_a_missing_train_split_is_an_error():
-    assert len(list(shapes_data().test_dataloader())) == 2
+def test_missing_splits_are_errors():
+    data = shapes_data()
+    with pytest.raises(ConfigError, match="the data has no test split"):
+        data.test_dataloader()
+    data.tested_split = "val"
+    assert len(list(data.test_dataloader())) == 2
     data = VisionData(format="shapes", splits={"val": SPLITS["val"]}, num_workers=0)
     with pytest.raises(ConfigError, match="no split 'train'"):
         data.train_dataloader()

@@ -16,7 +16,7 @@ def pairs(labels, ids=None):
 def test_splits_are_those_given():
     data = vk.VisionData.from_datasets(train=pairs([0, 1]), test=pairs([1]), class_names=["cat", "dog"])
     assert [*data.splits] == ["train", "test"]
-    assert data.splits.evaluation_split("test") == "test"
+    data.splits.check_evaluated("test")
     assert (data.class_names, data.category_ids, data.class_colors) == (["cat", "dog"], [0, 1], None)
     assert data.class_counts("train").tolist() == [1, 1]
     with pytest.raises(ConfigError, match=r"there is no val dataset: pass it to VisionData.from_datasets"):

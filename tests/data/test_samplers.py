@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
 from visionkit.data.datamodule import VisionData
-from visionkit.data.samplers import ClassBalancedSampler, EvaluationSampler
+from visionkit.data.samplers import NO_IMAGE, ClassBalancedSampler, EvaluationSampler
 from visionkit.errors import ConfigError
 
 processes = st.integers(1, 5)
@@ -29,6 +29,9 @@ def dealt(sampler, processes, *arguments, epoch=0):
 @given(st.integers(0, 40), processes)
 def test_exactly_once_leaves_out_and_repeats_nothing(count, processes):
     parts = dealt(EvaluationSampler, processes, count)
+    empty = [part for part in parts if part == [NO_IMAGE]]
+    assert len(empty) == (max(processes - count, 0) if count else 0), "each process takes part"
+    parts = [[] if part == [NO_IMAGE] else part for part in parts]
     assert sorted(index for part in parts for index in part) == list(range(count))
     assert all(part == sorted(part) for part in parts)
     assert max(map(len, parts)) - min(map(len, parts)) <= 1

@@ -117,7 +117,9 @@ def test_validation_images_are_held_out_of_training_where_there_are_none():
     names = {reader[index].file_name for reader in (train, val) for index in range(len(reader))}
     assert len(names) == len(train) + len(val) == (read_labels(splits().dataset("train")) >= 0).sum()
     assert list(given) == ["train", "val"]
-    assert given.evaluation_split("test") == "val"
+    given.check_evaluated("val")
+    with pytest.raises(ConfigError, match="the data has no test split\nscore val .visionkit validate"):
+        given.check_evaluated("test")
     with pytest.raises(ConfigError, match=r"data.holdout: the data has a val split already"):
         splits({"train": HALF_EMPTY, "val": {**HALF_EMPTY, "split": "val"}}, holdout=HoldoutOptions())
 
@@ -125,4 +127,4 @@ def test_validation_images_are_held_out_of_training_where_there_are_none():
 def test_splits_that_are_not_there_are_named():
     with pytest.raises(ConfigError, match="no split 'tran'; did you mean train"):
         splits().dataset("tran")
-    assert splits({"train": HALF_EMPTY, "test": HALF_EMPTY}).evaluation_split("test") == "test"
+    splits({"train": HALF_EMPTY, "test": HALF_EMPTY}).check_evaluated("test")

@@ -19,7 +19,9 @@ def small_images(train=8, val=6, **options):
         name: {"split": name, "count": count, **common, **alone} for name, count in (("train", train), ("val", val))
     }
     defaults = {"batch_size": 4, "num_workers": 0, "required": "label"}
-    return VisionData(format="shapes", splits=splits, **{**defaults, **options})
+    data = VisionData(format="shapes", splits=splits, **{**defaults, **options})
+    data.tested_split = "val"
+    return data
 
 
 def small_network(classes, backbone="cifar_resnet20", **options):

@@ -15,7 +15,9 @@ def small_data(train=4, val=3, **options):
         "train": {"split": "train", "count": train, "size": SIZE},
         "val": {"split": "val", "count": val, "size": SIZE},
     }
-    return VisionData(format="shapes", splits=splits, **{"batch_size": 2, "num_workers": 0, **options})
+    data = VisionData(format="shapes", splits=splits, **{"batch_size": 2, "num_workers": 0, **options})
+    data.tested_split = "val"
+    return data
 
 
 def small_task(class_names, **options):

@@ -42,7 +42,9 @@ def small_masks(train=8, val=6, **options):
     common = {"size": SIDE, "min_object": 0.5, "max_object": 0.9, "semantic": True}
     splits = {name: {"split": name, "count": count, **common} for name, count in (("train", train), ("val", val))}
     defaults = {"batch_size": 4, "num_workers": 0, "required": "semantic"}
-    return VisionData(format="shapes", splits=splits, **{**defaults, **options})
+    data = VisionData(format="shapes", splits=splits, **{**defaults, **options})
+    data.tested_split = "val"
+    return data
 
 
 def small_segmentation(class_names, network=None, **options):

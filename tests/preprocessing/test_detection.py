@@ -156,7 +156,7 @@ def test_a_training_size_is_that_of_this_call_alone():
     ("options", "message"),
     [
         ({"size": [300]}, "height and width"),
-        ({"size": [0, 300]}, "height and width"),
+        ({"size": [0, 300]}, "size=.* must be at least 1"),
         ({"fit": "squish"}, "squash"),
         ({"multi_scale": [320, 608]}, "preprocess.size"),
         ({"fit": "letterbox"}, "preprocess.size"),

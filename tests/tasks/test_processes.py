@@ -37,6 +37,7 @@ def metrics(make):
     trainer.validate(task, data, verbose=False)
     known = task.results.defined()
     trainer.test(task, data, verbose=False)
+    known |= {f"test {name}": value for name, value in task.results.defined().items()}
     known["images in the results file"] = len({row["image_id"] for row in task.predictions_for_json()})
     if devices > 1:
         trainer.fit(task, data)

@@ -1,7 +1,7 @@
 """Samplers of image indices for any number of processes."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -33,10 +33,15 @@ class EvaluationSampler(DistributedSampler[int]):
         self.count = count
 
     def __iter__(self) -> Iterator[int]:
-        return iter(range(self.rank, self.count, self.num_replicas) or [NO_IMAGE])
+        return iter(self._own())
 
     def __len__(self) -> int:
-        return len(range(self.rank, self.count, self.num_replicas)) or 1
+        return len(self._own())
+
+    def _own(self) -> Sequence[int]:
+        """Return the indices of this process."""
+        own = range(self.rank, self.count, self.num_replicas)
+        return [NO_IMAGE] if self.count and not own else own
 
 
 class SeededImage(NamedTuple):

@@ -54,6 +54,7 @@ class SegmentationInferenceOptions:
     def __post_init__(self) -> None:
         check_scales(self.tta_scales)
         check_at_least(1, tile=self.tile)
+        check_at_least(0, overlap=self.overlap)
         if self.tile is not None:
             check_below(0, self.tile, overlap=self.overlap)
         check_within(0, 1, score_threshold=self.score_threshold)

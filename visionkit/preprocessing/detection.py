@@ -65,13 +65,13 @@ class DetectionPreprocessOptions:
             raise ConfigError(f"size={self.size} must be height and width in pixels, such as [300, 300]")
         fits.get(self.fit)
         if self.size is None and self.fit != "squash":
-            raise ConfigError(f"fit={self.fit} resizes images to `size`: give that too")
+            raise ConfigError(f"fit={self.fit} resizes images to preprocess.size: give that too")
         if self.multi_scale is not None:
             self._check_scales(self.multi_scale)
 
     def _check_scales(self, sides: list[int]) -> None:
         if self.size is None:
-            raise ConfigError(f"multi_scale={sides} draws sizes in place of `size`: give that too")
+            raise ConfigError(f"multi_scale={sides} draws sizes in place of preprocess.size: give that too")
         check_at_least(1, multi_scale=sides)
         if len(sides) != 2 or sides[0] > sides[1]:
             raise ConfigError(f"multi_scale={sides} must be the smallest and the largest side, such as [320, 608]")

@@ -17,7 +17,7 @@ from visionkit.registry import suggest
 SEEDS = 2**32
 """Number of seeds that NumPy accepts."""
 
-NEEDED = ("task", "model", "data", "trainer")
+NEEDED = ("data", "trainer")
 """Keys that must not be null. Other sections may be null, which switches them off or leaves their defaults."""
 
 CONTAINERS = {"list", "tuple", "set", "frozenset", "Sequence", "Iterable", "Collection", "List", "Tuple"}

@@ -79,7 +79,7 @@ class Augmentation:
         """Return the augmented sample. Objects outside the new image are removed from all arrays.
 
         Raises:
-            ConfigError: a transform cannot be applied to the image, for example because it is too small, or to proposals.
+            ConfigError: a transform cannot be applied to the image, which may be too small, or to proposals.
         """
         if self._pipeline is None:
             return sample
