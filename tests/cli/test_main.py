@@ -218,9 +218,12 @@ WORK = {
 
 
 @pytest.fixture
-def calls(monkeypatch):
-    """Replace the functions that run the commands, and record their arguments."""
+def calls(monkeypatch, tmp_path):
+    """Replace the functions that run the commands, and record their arguments; in a folder with a.ckpt and images."""
     calls = []
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.ckpt", "b.png", "c.png"):
+        (tmp_path / name).write_bytes(b"PK\x03\x04")
     for name, function in WORK.items():
         monkeypatch.setattr(function, lambda *given, work=name, **named: calls.append((work, given, named)))
     monkeypatch.setitem(TOOLS, "check", lambda *given, **named: calls.append(("check", given, named)))
@@ -365,7 +368,7 @@ def test_validate_takes_another_card_and_refuses_other_classes(trained, tmp_path
     words = ["data.splits.val.count=2", "--output", "scores"]
     assert main(["validate", str(trained / "best.ckpt"), *words]) == 0
     card = tmp_path / "other.yaml"
-    card.write_text("data: {format: voc, root: gone, splits: {val: {image_set: val}}}")
+    card.write_text("data: {format: voc, root: gone, splits: {test: {image_set: val}}}")
     assert main(["test", str(trained / "best.ckpt"), str(card)]) == 2
     assert "does not exist" in capsys.readouterr().err
 

@@ -118,7 +118,7 @@ def test_validation_images_are_held_out_of_training_where_there_are_none():
     assert len(names) == len(train) + len(val) == (read_labels(splits().dataset("train")) >= 0).sum()
     assert list(given) == ["train", "val"]
     given.check_evaluated("val")
-    with pytest.raises(ConfigError, match="the data has no test split\nscore val .visionkit validate"):
+    with pytest.raises(ConfigError, match=r"the data has no test split\nscore val \(visionkit validate"):
         given.check_evaluated("test")
     with pytest.raises(ConfigError, match=r"data.holdout: the data has a val split already"):
         splits({"train": HALF_EMPTY, "val": {**HALF_EMPTY, "split": "val"}}, holdout=HoldoutOptions())

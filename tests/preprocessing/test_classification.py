@@ -42,7 +42,7 @@ def test_resizing_brings_the_shorter_side_to_its_length():
 
 @pytest.mark.parametrize(("short_side", "crop"), [(15, 16), (16, 0), (0, 0)])
 def test_a_crop_outside_the_image_is_refused(short_side, crop):
-    with pytest.raises(ConfigError, match="^crop="):
+    with pytest.raises(ConfigError, match=r"^crop="):
         ClassificationPreprocessOptions(short_side, crop)
 
 

@@ -106,3 +106,65 @@ def test_numbers_reach_into_lists():
     with pytest.raises(ConfigError, match="element 2 is not in a list of 2"):
         merge(lower, override_layer("a.2.x=1"))
     assert lower.values == {"a": [{"x": 1, "y": 2}, {"x": 3}]}, "merging changes neither layer"
+
+
+ALIASES = "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}, *a{n - 1}]\n" for n in range(1, 40))
+MERGES = "a0: &a0 {k: 1}\n" + "".join(f"a{n}: &a{n} {{<<: [*a{n - 1}, *a{n - 1}], k{n}: 1}}\n" for n in range(1, 40))
+WIDE = f"a: &a {{{', '.join(f'k{n}: 1' for n in range(900))}}}\n" + "".join(
+    f"b{n}: {{<<: [{', '.join(['*a'] * 99)}]}}\n" for n in range(99)
+)
+BOMBS = {
+    "aliases": (ALIASES, "more than 50000 values"),
+    "wide merges": (WIDE, "more than 50000 values"),
+    "long merge": ("a: &a {k: 1}\nb: {<<: [" + "*a, " * 101 + "]}\n", "<< takes at most 100 mappings"),
+    "deep lists": ("a: " + "[" * 5000 + "]" * 5000, "nested in more than 50"),
+    "deep mappings": ("{a: " * 5000 + "1" + "}" * 5000, "nested in more than 50"),
+    "deep block": ("- " * 3000 + "x", "nested in more than 50"),
+    "long value": ("a: " + "x" * 500_000, "at most 10000 are allowed"),
+    "long number": ("a: " + "9" * 9000, "limit"),
+    "long sexagesimal": ("a: 1" + ":11" * 100_000, "at most 10000 are allowed"),
+    "large file": ("# " + "x" * 2**20 + "\n", "a recipe or card has at most"),
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_files_that_would_fill_the_memory_are_refused_at_once(name, tmp_path):
+    text, message = BOMBS[name]
+    path = tmp_path / "bomb.yaml"
+    path.write_text(text)
+    before = time.process_time()
+    with pytest.raises(ConfigError, match=message) as error:
+        read_layer(path)
+    assert time.process_time() - before < 5  # below 1 s on an idle machine
+    assert len(str(error.value)) < 300
+
+
+def test_merges_of_merges_read_each_key_once(tmp_path):
+    path = tmp_path / "merges.yaml"
+    path.write_text(MERGES)
+    assert len(read_layer(path).values["a39"]) == 40
+
+
+def test_a_card_that_is_no_regular_file_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "fifo.yaml")
+    for path in (tmp_path / "fifo.yaml", Path("/dev/zero")):
+        with pytest.raises(ConfigError, match="is not a regular file"):
+            read_layer(path)
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        (".".join(["a"] * 5000) + "=1", "nested in more than 50"),
+        ("a=" + "[" * 5000, "nested in more than 50"),
+        ("a=" + "x" * 50_000, "at most 10000"),
+    ],
+)
+def test_overrides_have_the_same_limits(word, message):
+    with pytest.raises(ConfigError, match=message) as error:
+        override_layer(word)
+    assert len(str(error.value)) < 300
+
+
+def test_a_long_override_is_an_override():
+    assert is_override("data.classes=[" + "person, " * 200 + "]")

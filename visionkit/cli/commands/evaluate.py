@@ -40,8 +40,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Check the words, and score the checkpoint."""
     more = [word for word in arguments.words if word.endswith(CHECKPOINT_SUFFIX) and not is_override(word)]
     words = [word for word in arguments.words if word not in more]
-    check_checkpoint_files([arguments.checkpoint, *more])
     _check(words)  # before the checkpoint is opened, which imports torch
+    check_checkpoint_files([arguments.checkpoint, *more])
     files = [word for word in words if not is_override(word)]
     import_plugin_files(compose([*files, *plugin_overrides(arguments)]).values.get("plugins", []))
     words = [*words, *plugin_overrides(arguments)]

@@ -6,13 +6,12 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import cv2
 import numpy as np
 
 from visionkit.data.datasets.base import VisionDataset
 from visionkit.data.transforms.create import FittedTransform, create_transform
 from visionkit.data.transforms.import_albumentations import albumentations
-from visionkit.errors import ConfigError
+from visionkit.errors import ConfigError, VisionkitError
 from visionkit.structures import Annotation, Sample
 
 MIN_SIDE = 1.0
@@ -97,7 +96,9 @@ class Augmentation:
             inputs["keypoints"] = _corners(sample.proposals)
         try:
             result = self._pipeline(**inputs)
-        except (ValueError, TypeError, ArithmeticError, LookupError, cv2.error) as error:
+        except (VisionkitError, MemoryError):
+            raise
+        except Exception as error:  # albumentations has errors of its own, and plugins may raise any
             raise self._refused(sample, error) from error
         kept = np.asarray(result["object_index"], dtype=np.int64)
         boxes = np.asarray(result["bboxes"], dtype=np.float32).reshape(-1, 4)
