@@ -28,7 +28,7 @@ preprocess: {short_side: 32, crop: 32}
 """,
     "segmentation": """
 task: segmentation
-model: {name: unet, backbone: {name: unet, weights: none, width: 4, batch_norm: true}}
+model: {name: unet, backbone: {name: unet, weights: none, width: 4}}
 """,
 }
 DATA = """

@@ -74,8 +74,8 @@ def test_the_log_of_a_run_lies_in_its_folder(tmp_path, capsys):
     report_unexpected(error.value)
     assert str(folder / "error.log") in capsys.readouterr().err
     assert "KeyError" in (folder / "error.log").read_text()
-    report_unexpected(KeyError("y"))
-    assert "y" not in (folder / "error.log").read_text(), "the folder is forgotten"
+    report_unexpected(KeyError("another"))
+    assert "another" not in (folder / "error.log").read_text(), "the folder is forgotten"
 
 
 def test_a_log_of_another_user_is_not_touched(temp_folder):

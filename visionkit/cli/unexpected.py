@@ -3,6 +3,7 @@
 import errno
 import os
 import re
+import select
 import sys
 import tempfile
 import traceback
@@ -115,11 +116,13 @@ def describe(error: Exception) -> list[str]:
 
 def one_line(error: Exception) -> str:
     """Return type and message of an error in one line; of an error in a loader process, its last line."""
-    lines = [line.strip() for line in str(error).strip("'\"").replace("\\n", "\n").splitlines() if line.strip()]
+    # the text of a KeyError is the repr of its argument
+    text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    lines = [line.strip() for line in text.replace("\\n", "\n").splitlines() if line.strip()]
     if lines and lines[0].startswith("Caught ") and len(lines) > 1:
         return lines[-1][:MAX_CHARACTERS]
-    text = f"{type(error).__name__}: {' '.join(lines)}" if lines else type(error).__name__
-    return text[:MAX_CHARACTERS]
+    name = type(error).__name__
+    return (f"{name}: {' '.join(lines)}" if lines else name)[:MAX_CHARACTERS]
 
 
 def place_of(error: Exception) -> str | None:
@@ -173,10 +176,12 @@ def _is_own(file: str) -> bool:
 def _is_closed(stream: TextIO) -> bool:
     """Return whether the reader of a stream has ended; the stream then writes nowhere, also when Python exits."""
     try:
-        stream.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-        return True
-    except (OSError, ValueError):
+        descriptor = stream.fileno()
+        poll = select.poll()
+        poll.register(descriptor, 0)  # errors are always reported
+        closed = any(event & select.POLLERR for _, event in poll.poll(0))
+    except (OSError, ValueError, AttributeError):  # no file, or a system without poll
         return False
-    return False
+    if closed:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
+    return closed

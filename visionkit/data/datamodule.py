@@ -232,10 +232,10 @@ class VisionData(LightningDataModule):
         Raises:
             ConfigError: there is no such split.
         """
+        self.splits.check_evaluated(self.tested_split)
         return self._evaluation_loader(self.tested_split)
 
     def _evaluation_loader(self, split: str) -> DataLoader[Batch]:
-        self.splits.check_evaluated(split)
         dataset = self.cached_features.get(split) or TargetDataset(
             self.dataset(split), proposals=self._proposals_of(split)
         )

@@ -1,6 +1,11 @@
+import os
+import time
+from pathlib import Path
+
 import pytest
 import yaml
 
+from visionkit.cli.config.compose import is_override
 from visionkit.cli.config.merge import merge, override_layer, read_layer
 from visionkit.errors import ConfigError
 
