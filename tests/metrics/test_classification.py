@@ -64,6 +64,14 @@ def test_single_label_metrics_equal_a_plain_count(classes, count, seed):
     assert metrics.overall["calibration_error"] == pytest.approx(calibration_error(rows, truth), abs=1e-5)
 
 
+def test_confidence_1_belongs_to_the_last_of_15_bins():
+    """Of the last bin, one image is right with confidence 1 and one is wrong with 0.95: |1.95 - 1| / 2."""
+    scores = torch.tensor([[1.0, 0.0], [0.95, 0.05]])
+    results = metrics_of(SingleLabelMetrics, 2, scores, torch.tensor([0, 1])).compute()
+    assert results.overall["calibration_error"] == pytest.approx(0.475)
+    assert results.overall["calibration_error"] == pytest.approx(calibration_error(scores.tolist(), [0, 1]))
+
+
 @settings(max_examples=20)
 @given(st.integers(2, 7), st.integers(0, 999))
 def test_confusion_matrix_and_metrics_per_class(classes, seed):

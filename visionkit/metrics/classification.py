@@ -8,12 +8,12 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 from torchmetrics.classification import (
     MulticlassAccuracy,
-    MulticlassCalibrationError,
     MulticlassConfusionMatrix,
     MultilabelAveragePrecision,
     MultilabelStatScores,
 )
 
+from visionkit.metrics.calibration import ExpectedCalibrationError
 from visionkit.metrics.results import MetricResults, per_class_values
 
 CALIBRATION_BINS = 15
@@ -92,7 +92,7 @@ class SingleLabelMetrics(ClassificationMetrics):
         classes = len(self.class_names)
         self.confusion = MulticlassConfusionMatrix(classes, validate_args=False)
         self.top5 = MulticlassAccuracy(classes, top_k=5, average="micro", validate_args=False) if classes > 5 else None
-        self.calibration = MulticlassCalibrationError(classes, n_bins=CALIBRATION_BINS, validate_args=False)
+        self.calibration = ExpectedCalibrationError(classes, CALIBRATION_BINS)
         self.selectable = ["top1", *(["top5"] if self.top5 is not None else []), "mean_recall"]
 
     def update(self, probabilities: Tensor, targets: Tensor) -> None:

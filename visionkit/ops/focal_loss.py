@@ -49,10 +49,17 @@ def focal_loss(logits: Tensor, classes: Tensor, alpha: float, gamma: float) -> T
     Returns:
         [B].
     """
-    negative = (1 - alpha) * logits.sigmoid().pow(gamma) * functional.softplus(logits)
+    negative = (1 - alpha) * _sigmoid_power(logits, gamma) * functional.softplus(logits)
     per_image = negative.sum(dim=-1).masked_fill(classes < 0, 0.0).sum(dim=-1)
     image, box = torch.where(classes > 0)
     label = classes[image, box] - 1
     positive_logits = logits[image, box, label]
-    positive = alpha * (-positive_logits).sigmoid().pow(gamma) * functional.softplus(-positive_logits)
+    positive = alpha * _sigmoid_power(-positive_logits, gamma) * functional.softplus(-positive_logits)
     return per_image.index_add(0, image, positive - negative[image, box, label])
+
+
+def _sigmoid_power(logits: Tensor, gamma: float) -> Tensor:
+    """Return sigmoid(logits) ** gamma with a finite gradient for every logit."""
+    if 0 < gamma < 1:  # the derivative of such a power is infinite at 0, where a sigmoid of float32 ends below -104
+        return (gamma * functional.logsigmoid(logits)).exp()
+    return logits.sigmoid().pow(gamma)
