@@ -10,7 +10,9 @@ from visionkit.ops.focal_loss import FocalLossOptions, focal_loss
 
 
 @settings(max_examples=40)
-@given(seed=st.integers(0, 1000), scale=st.sampled_from([1.0, 10.0, 100.0]), gamma=st.sampled_from([0.0, 0.5, 1.5, 2.0]))
+@given(
+    seed=st.integers(0, 1000), scale=st.sampled_from([1.0, 10.0, 100.0]), gamma=st.sampled_from([0.0, 0.5, 1.5, 2.0])
+)
 def test_equals_torchvisions_on_one_hot_targets(seed, scale, gamma):
     generator = torch.Generator().manual_seed(seed)
     logits = scale * torch.randn(2, 9, 4, generator=generator)

@@ -54,15 +54,15 @@ def test_all_proposals_are_scored_with_ohem_and_a_sample_without(ohem):
     assert (min(num_regions) > 16) if ohem else (num_regions == [16, 16])
 
 
-def test_resnet101_has_the_papers_layers():
+def test_resnet101_has_the_layers_of_the_authors_model():
     network = meta_network(output_stride=16, out_stages=["s16", "s32"])
-    assert network.neck.scores.out_channels == 9 * 21
-    assert network.neck.boxes.out_channels == 9 * 4
+    assert network.neck.scores.out_channels == 49 * 21 == 1029
+    assert network.neck.boxes.out_channels == 49 * 4
     assert network.neck.reduce.weight.shape == (1024, 2048, 1, 1)
     assert network.rpn.head.cls_logits.out_channels == 9
     convolutions = 44_549_160 - 2_049_000  # torchvision's count, without its 1000 classes
     proposals = 1024 * 1024 * 9 + 1024 + (9 + 36) * 1025
-    maps = 2048 * 1024 + 1024 + 9 * (21 + 4) * 1025
+    maps = 2048 * 1024 + 1024 + 49 * (21 + 4) * 1025
     assert sum(value.numel() for value in network.parameters()) == convolutions + proposals + maps
     assert not list(network.roi_heads.parameters())
 
@@ -73,8 +73,8 @@ def test_both_stages_use_maps_of_stride_16():
         maps = network.neck(network.backbone(torch.zeros(1, 3, 96, 128)))
     assert {name: tuple(level.shape[1:]) for name, level in maps.items()} == {
         "proposals": (1024, 6, 8),
-        "scores": (189, 6, 8),
-        "boxes": (36, 6, 8),
+        "scores": (1029, 6, 8),
+        "boxes": (196, 6, 8),
     }
     assert network.roi_heads.stride == 16
 

@@ -36,14 +36,14 @@ class RFCN(TwoStageDetector):
     Args:
         backbone: source of the feature maps, with the stage s16 and no map of a larger stride.
         num_classes: K, without background; labels are 0..K-1.
-        cells: k; a RoI has k x k position-sensitive cells (section 2: 3).
+        cells: k; a RoI has k x k position-sensitive cells (authors' code: 7, section 2: 3).
         head_channels: channels of the 1x1 layer on C5 (section 2: 1024).
-        pooling: how a cell is pooled: "average" of the positions that it covers, with edges rounded to the map (section
-            2, equation 1), or "align" (He et al. 2017).
+        pooling: how a cell is pooled: "average" of all positions that it touches, for regions rounded to pixels
+            (authors' code), or "align" (He et al. 2017).
         ohem: train on the proposals with the highest losses (section 2, after Shrivastava et al. 2016) instead of a
             random sample.
         anchors: sizes, one list, and ratios of the anchors; by default 128, 256, 512.
-        rpn: training of the region proposal network, and numbers of proposals (section 3: 300 after NMS).
+        rpn: training of the region proposal network, and numbers of proposals (authors' code: 6000, and 300 after NMS).
         roi: which proposals the second stage is trained on (section 2: 128).
         nms: how overlapping detections are filtered (section 2: IoU 0.3).
         weights: path of a visionkit checkpoint of such a model, or None. With another number of classes the score maps
@@ -70,13 +70,13 @@ class RFCN(TwoStageDetector):
         backbone: Backbone,
         num_classes: int,
         *,
-        cells: int = 3,
+        cells: int = 7,
         head_channels: int = 1024,
         pooling: Literal["average", "align"] = "average",
         ohem: bool = True,
         anchors: AnchorOptions = AnchorOptions(),
         rpn: RPNOptions = RPNOptions(
-            pre_nms_top_n_train=12000, pre_nms_top_n_test=6000, post_nms_top_n_train=300, post_nms_top_n_test=300
+            pre_nms_top_n_train=6000, pre_nms_top_n_test=6000, post_nms_top_n_train=300, post_nms_top_n_test=300
         ),
         roi: RoIOptions = RoIOptions(batch_size_per_image=128),
         nms: NMSOptions = NMSOptions(iou=0.3, score_threshold=0.05),

@@ -5,13 +5,14 @@ from functools import partial
 
 from torch import Tensor, nn
 from torch.nn import functional
-from torchvision.ops import ps_roi_align, ps_roi_pool
+from torchvision.ops import ps_roi_align
 
 from visionkit.errors import ConfigError
 from visionkit.models.detection.parts.roi_heads import RoIHeads, RoIOptions, RoISample, mean_losses
 from visionkit.ops.float32 import at_least_float32, full_precision
 from visionkit.ops.nms import NMSOptions
 from visionkit.ops.ohem import hardest_per_image
+from visionkit.ops.position_sensitive_pool import position_sensitive_pool
 from visionkit.ops.roi_align import SAMPLES
 from visionkit.registry import suggest
 
@@ -19,27 +20,11 @@ PROPOSALS, SCORES, BOXES = "proposals", "scores", "boxes"
 """Names of the maps: input of the RPN, and the position-sensitive maps of classes and boxes."""
 
 
-def average_pool(maps: Tensor, regions: list[Tensor], size: int, scale: float) -> Tensor:
-    """Pool regions with `torchvision.ops.ps_roi_pool`, which ignores the last row and column, on padded maps.
-
-    Args:
-        maps: [B, size size C, h, w].
-        regions: per image [S, 4] in pixels; R in total.
-        size: cells of a region in each direction.
-        scale: positions of the map per pixel.
-
-    Returns:
-        [R, C, size, size], mean of the positions in each cell, 0 for a cell without any.
-    """
-    pooled: Tensor = ps_roi_pool(functional.pad(maps, (0, 1, 0, 1)), regions, size, scale)
-    return pooled
-
-
 POOLINGS: dict[str, Callable[..., Tensor]] = {
-    "average": average_pool,
+    "average": position_sensitive_pool,
     "align": partial(ps_roi_align, sampling_ratio=SAMPLES),
 }
-"""Position-sensitive RoI pooling: the mean of a cell with rounded edges, or sampled points as in RoIAlign."""
+"""Position-sensitive RoI pooling: the mean of all positions that a cell touches, or sampled points as in RoIAlign."""
 
 
 class ScoreMaps(nn.Module):
