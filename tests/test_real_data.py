@@ -42,6 +42,9 @@ SETS = {
 }
 
 
+RESULT_FILES = ("predictions.json", "mask_predictions.json")
+
+
 @pytest.mark.parametrize("name", SETS)
 def test_one_epoch_and_its_evaluation(name, tmp_path, monkeypatch):
     data, metric = SETS[name]
@@ -69,7 +72,7 @@ def test_one_epoch_and_its_evaluation(name, tmp_path, monkeypatch):
 
 
 def test_masks_of_the_written_file_score_as_pycocotools_says(tmp_path, monkeypatch):
-    """predictions.json of a briefly trained Mask R-CNN has the same metrics with pycocotools."""
+    """Both results files of a briefly trained Mask R-CNN have the same metrics, also by size, with pycocotools."""
     monkeypatch.chdir(tmp_path)
     root = real_data("coco-mini")
     model = {**RECIPE["model"], "name": "mask_rcnn", "mask_channels": 16}
@@ -81,11 +84,11 @@ def test_masks_of_the_written_file_score_as_pycocotools_says(tmp_path, monkeypat
     assert main(["test", "runs/run/1/last.ckpt", "--output", "scores"]) == 0
     metrics = json.loads((tmp_path / "scores" / "metrics.json").read_text())
     truth = COCO(root / "annotations" / "instances_val2017.json")
-    found = truth.loadRes(str(tmp_path / "scores" / "predictions.json"))
+    boxes, masks = (truth.loadRes(str(tmp_path / "scores" / name)) for name in RESULT_FILES)
     assert len(truth.imgs) == 36
     heights = {image["id"]: image["height"] for image in truth.imgs.values()}
-    assert all(row["segmentation"]["size"][0] == heights[row["image_id"]] for row in found.anns.values())
-    for prefix, kind in (("", "bbox"), ("mask_", "segm")):
+    assert all(row["segmentation"]["size"][0] == heights[row["image_id"]] for row in masks.anns.values())
+    for prefix, kind, found in (("", "bbox", boxes), ("mask_", "segm", masks)):
         reference = COCOeval(truth, found, kind)
         reference.evaluate()
         reference.accumulate()

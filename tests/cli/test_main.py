@@ -336,6 +336,7 @@ def test_a_round_of_fit_test_and_predict(trained, tmp_path, capsys, monkeypatch)
     assert {"AP", "AP50", "F1"} <= set(scores["overall"])
     assert all("disc" in scores["per_class"][name] for name in ("AP", "F1", "threshold"))
     assert "confusion" in scores
+    assert scores["thresholds_from"] == "val"
     shapes = Shapes(split="val", count=3, size=64)
     for index in range(3):
         Image.fromarray(shapes[index].image).save(tmp_path / f"{index}.png")

@@ -165,3 +165,35 @@ def test_a_network_without_a_registered_name_is_loaded_into(tmp_path):
     again = Detection.load_from_checkpoint(tmp_path / "a.ckpt", model=build())
     trained = dict(trainer.lightning_module.state_dict())
     assert all(torch.equal(value, trained[name]) for name, value in again.state_dict().items())
+
+
+def test_thresholds_are_chosen_on_val_stored_and_used_by_test(tmp_path, caplog):
+    """`test` takes the thresholds of the checkpoint; without them it warns that they favor the scored split."""
+    task, trainer = small_task(NAMES), small_trainer(default_root_dir=tmp_path)
+    trainer.fit(task, small_data())
+    chosen = task.model_pipeline.class_thresholds
+    assert len(chosen) == len(NAMES)
+    trainer.save_checkpoint(tmp_path / "a.ckpt", weights_only=True)
+    again = Detection.load_from_checkpoint(tmp_path / "a.ckpt")
+    assert again.model_pipeline.class_thresholds == chosen
+    again.model_pipeline.class_thresholds = [0.625] * len(NAMES)
+    with caplog.at_level("INFO", "visionkit"):
+        small_trainer(default_root_dir=tmp_path).test(again, small_data(), verbose=False)
+        assert set(again.results.per_class["threshold"].values()) == {0.625}
+        assert again.results.to_dict()["thresholds_from"] == "val"
+        assert "chosen on val during training" in caplog.text
+        assert again.model_pipeline.class_thresholds == [0.625] * len(NAMES)
+        again.model_pipeline.class_thresholds = None
+        small_trainer(default_root_dir=tmp_path).test(again, small_data(), verbose=False)
+    assert again.results.to_dict()["thresholds_from"] == "scored split"
+    assert "chosen on the scored split, which favors them" in caplog.text
+
+
+def test_a_checkpoint_without_thresholds_is_read(tmp_path):
+    task, trainer = small_task(NAMES), small_trainer(default_root_dir=tmp_path)
+    trainer.fit(task, small_data())
+    trainer.save_checkpoint(tmp_path / "a.ckpt", weights_only=True)
+    checkpoint = torch.load(tmp_path / "a.ckpt", weights_only=True)
+    del checkpoint["visionkit"]["class_thresholds"]
+    torch.save(checkpoint, tmp_path / "a.ckpt")
+    assert Detection.load_from_checkpoint(tmp_path / "a.ckpt").model_pipeline.class_thresholds is None

@@ -23,7 +23,7 @@ from visionkit.tasks import Task
 
 
 def score(checkpoints: list[str], words: list[str], split: str, output: str | None) -> int:
-    """Score a split, print the tables, and write metrics.json and predictions.json.
+    """Score a split, print the tables, and write metrics.json and the results files of the task.
 
     Args:
         checkpoints: paths of checkpoints. The predictions of several checkpoints are combined.
@@ -101,5 +101,7 @@ def _print_tables(task: Task, split: str) -> None:
 
 def _write(task: Task, split: str, folder: Path) -> None:
     write_text(folder / "metrics.json", json.dumps({"split": split, **task.results.to_dict()}, indent=1))
-    write_text(folder / "predictions.json", json.dumps(task.predictions_for_json()))
-    Console().print(f"written: {folder}/metrics.json, predictions.json", soft_wrap=True, markup=False)
+    files = task.result_files()
+    for name, rows in files.items():
+        write_text(folder / name, json.dumps(rows))
+    Console().print(f"written: {folder}/metrics.json, {', '.join(files)}", soft_wrap=True, markup=False)

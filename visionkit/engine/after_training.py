@@ -21,6 +21,7 @@ from visionkit.data.datamodule import VisionData
 from visionkit.data.io.atomic_write import atomic_write
 from visionkit.engine.post_training_fit import FittedLayer, FittingContext, fitting_stages
 from visionkit.errors import ConfigError
+from visionkit.metrics.operating_point import best_thresholds
 from visionkit.models.base import DetectionModel
 from visionkit.pipelines.checkpoint import read_checkpoint
 from visionkit.pipelines.detection import DetectionPipeline
@@ -92,6 +93,7 @@ class AfterTraining(Callback):
         task.load_state_dict(best["state_dict"])
         task.to(trainer.strategy.root_device).eval()
         metrics = best["visionkit"]["metrics"]
+        task.model_pipeline.class_thresholds = best["visionkit"].get("class_thresholds")
         del best
         layers = _fitted_layers(task)
         if all(layer.fitted for layer in layers.values()):
@@ -160,6 +162,7 @@ def _validate(task: Detection, data: VisionData, trainer: Trainer) -> dict[str, 
             outputs = task.pipeline.losses_and_predictions(batch.images, batch.targets)
         for group, _, predictions in outputs:
             task.metric.update(predictions, [batch.targets[index] for index in group])
+    task.pipeline.class_thresholds = best_thresholds(task.metric)
     task.results = task.metric.compute()
     task.metric.reset()
     return {f"val/{name}": value for name, value in task.results.defined().items()}
@@ -171,7 +174,8 @@ def _write(path: Path, task: Detection, metrics: dict[str, float]) -> None:
     state = {name: tensor.cpu() for name, tensor in task.state_dict().items()}
     # If the weights are averaged, a resumed run must continue from this network, so both state dicts are replaced.
     checkpoint.update(dict.fromkeys({"state_dict", "current_model_state"} & checkpoint.keys(), state))
-    checkpoint["visionkit"] = {**checkpoint["visionkit"], "metrics": metrics}
+    thresholds = task.model_pipeline.class_thresholds
+    checkpoint["visionkit"] = {**checkpoint["visionkit"], "metrics": metrics, "class_thresholds": thresholds}
     with atomic_write(path) as file:
         torch.save(checkpoint, file)
 

@@ -18,14 +18,14 @@ def to_xywh(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def to_coco_results(predictions: Sequence[Mapping[str, Any]], category_ids: Sequence[int]) -> list[dict[str, Any]]:
-    """Return predictions as a COCO results list.
+    """Return the boxes of predictions as a COCO results list.
 
     Args:
-        predictions: per image `image_id`, `boxes` [M, 4] xyxy, `scores` [M], `labels` [M], optionally `masks` (M RLEs).
+        predictions: per image `image_id`, `boxes` [M, 4] xyxy, `scores` [M], `labels` [M].
         category_ids: the dataset's own id of each label.
 
     Returns:
-        One dict per box: `image_id`, `category_id`, `bbox` (xywh), `score`, and `segmentation` if there are masks.
+        One dict per box: `image_id`, `category_id`, `bbox` (xywh), `score`.
 
     Example:
         >>> from visionkit.metrics.coco_results import to_coco_results
@@ -33,14 +33,44 @@ def to_coco_results(predictions: Sequence[Mapping[str, Any]], category_ids: Sequ
         >>> to_coco_results([prediction], category_ids=[3, 18])
         [{'image_id': 7, 'category_id': 18, 'bbox': [10.0, 20.0, 30.0, 40.0], 'score': 0.5}]
     """
-    return [row for prediction in predictions for row in _rows(prediction, np.asarray(category_ids))]
+    return [
+        {"image_id": image_id, "category_id": category, "bbox": box, "score": score}
+        for prediction in predictions
+        for (image_id, category, score), box in zip(
+            _ids_and_scores(prediction, category_ids),
+            to_xywh(as_floats(prediction["boxes"]).reshape(-1, 4)).tolist(),
+            strict=True,
+        )
+    ]
+
+
+def to_coco_mask_results(predictions: Sequence[Mapping[str, Any]], category_ids: Sequence[int]) -> list[dict[str, Any]]:
+    """Return the masks of predictions as a COCO results list.
+
+    The rows have no `bbox`: pycocotools takes the area of a result from its box where it has one, and the metrics by
+    object size would be those of the boxes.
+
+    Args:
+        predictions: per image `image_id`, `masks` (M RLEs), `scores` [M], `labels` [M].
+        category_ids: the dataset's own id of each label.
+
+    Returns:
+        One dict per mask: `image_id`, `category_id`, `segmentation` (RLE with text as counts), `score`.
+    """
+    return [
+        {"image_id": image_id, "category_id": category, "segmentation": _text_rle(mask), "score": score}
+        for prediction in predictions
+        for (image_id, category, score), mask in zip(
+            _ids_and_scores(prediction, category_ids), prediction["masks"], strict=True
+        )
+    ]
 
 
 def from_coco_results(rows: Iterable[dict[str, Any]], category_ids: Sequence[int]) -> list[dict[str, Any]]:
     """Return the predictions of a COCO results list.
 
     Args:
-        rows: a list from `to_coco_results`, or the results file of any detector.
+        rows: a list from `to_coco_results` or `to_coco_mask_results`, or the results file of any detector.
         category_ids: the dataset's own id of each label.
 
     Returns:
@@ -79,16 +109,13 @@ def _boxes(rows: list[dict[str, Any]]) -> NDArray[np.float64]:
     return np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
 
 
-def _rows(prediction: Mapping[str, Any], category_ids: NDArray[Any]) -> list[dict[str, Any]]:
-    boxes = to_xywh(as_floats(prediction["boxes"]).reshape(-1, 4)).tolist()
-    categories = category_ids[as_array(prediction["labels"], np.int64)].tolist()
+def _ids_and_scores(prediction: Mapping[str, Any], category_ids: Sequence[int]) -> list[tuple[int | str, int, float]]:
+    """Return image id, category id and score of each detection of one image."""
+    categories = np.asarray(category_ids)[as_array(prediction["labels"], np.int64)].tolist()
     scores = as_floats(prediction["scores"]).tolist()
-    rows: list[dict[str, Any]] = [
-        {"image_id": prediction["image_id"], "category_id": category, "bbox": box, "score": score}
-        for category, box, score in zip(categories, boxes, scores, strict=True)
-    ]
-    for row, mask in zip(rows, prediction.get("masks") or [], strict=False):
-        counts = mask["counts"]
-        text = counts.decode() if isinstance(counts, bytes) else counts
-        row["segmentation"] = {"size": list(mask["size"]), "counts": text}
-    return rows
+    return [(prediction["image_id"], *pair) for pair in zip(categories, scores, strict=True)]
+
+
+def _text_rle(mask: Mapping[str, Any]) -> dict[str, Any]:
+    counts = mask["counts"]
+    return {"size": list(mask["size"]), "counts": counts.decode() if isinstance(counts, bytes) else counts}

@@ -1,4 +1,4 @@
-"""The score threshold with the highest F1 per class, precision and recall at it, and the confusion matrix."""
+"""The score threshold with the highest F1 per class, precision and recall at a threshold, and the confusion matrix."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,10 +17,10 @@ Floats = NDArray[np.float64]
 
 @dataclass
 class OperatingPoint:
-    """Precision, recall and F1 of K classes, each at the score threshold with its highest F1.
+    """Precision, recall and F1 of K classes, each at its own score threshold.
 
-    A class without objects has NaN throughout. A class without predictions has recall and F1 0, and NaN as precision
-    and threshold.
+    A class without objects has NaN as precision, recall and F1. A class without a threshold has recall and F1 0, and
+    NaN as precision: none of its boxes is used.
 
     Attributes:
         threshold: float64 [K]; boxes with this score or more are used.
@@ -94,7 +94,11 @@ class BestF1(DetectionMetric):
 
 
 def find_operating_point(
-    records: Sequence[ImageRecord], num_classes: int, iou_threshold: float = 0.5, iou_type: IouType = "bbox"
+    records: Sequence[ImageRecord],
+    num_classes: int,
+    iou_threshold: float = 0.5,
+    iou_type: IouType = "bbox",
+    thresholds: Sequence[float | None] | None = None,
 ) -> OperatingPoint:
     """Return the operating point of each class, and the confusion matrix there.
 
@@ -106,19 +110,32 @@ def find_operating_point(
         num_classes: number of classes K.
         iou_threshold: IoU from which a detection matches an object.
         iou_type: whether boxes or masks are compared.
+        thresholds: score threshold of each class, which must come from other images for the results to be unbiased; a
+            class with None has no threshold. Without them, those with the highest F1 on the images themselves.
     """
     ground_truth, predictions = ground_truth_arrays(records, iou_type), prediction_arrays(records, iou_type)
     sizes = [record.size for record in records]
     matched, ignored = _match(ground_truth, predictions, sizes, num_classes, iou_threshold, iou_type)
     objects = np.bincount(ground_truth.labels[~ground_truth.crowd], minlength=num_classes).tolist()
-    best = []
+    points = []
     for label in range(num_classes):
         rows = (predictions.labels == label) & ~ignored
-        best.append(_best_threshold(predictions.scores[rows], matched[rows], objects[label]))
-    threshold, precision, recall, f1 = np.array(best, np.float64).reshape(-1, 4).T
+        of_class = predictions.scores[rows], matched[rows], objects[label]
+        points.append(_best_threshold(*of_class) if thresholds is None else _at_threshold(*of_class, thresholds[label]))
+    threshold, precision, recall, f1 = np.array(points, np.float64).reshape(-1, 4).T
     selected = predictions.select((predictions.scores >= threshold[predictions.labels]) & ~ignored)
     confusion = _confusion_matrix(ground_truth, selected, sizes, num_classes, iou_threshold, iou_type)
     return OperatingPoint(threshold, precision, recall, f1, confusion)
+
+
+def best_thresholds(metric: DetectionMetric) -> list[float | None]:
+    """Return the score threshold with the highest F1 of each class on the images of a metric, in all processes.
+
+    Returns:
+        K thresholds, None for a class without objects or predictions.
+    """
+    point = find_operating_point(list(metric.gathered_records().values()), len(metric.class_names))
+    return [None if np.isnan(threshold) else threshold for threshold in point.threshold.tolist()]
 
 
 def _match(
@@ -162,6 +179,19 @@ def _best_threshold(scores: Floats, matched: NDArray[np.bool_], objects: int) ->
     best = int(f1.argmax())
     selected = int(last[best]) + 1
     return float(ranked[last[best]]), true_positives[best] / selected, true_positives[best] / objects, float(f1[best])
+
+
+def _at_threshold(
+    scores: Floats, matched: NDArray[np.bool_], objects: int, threshold: float | None
+) -> tuple[float, float, float, float]:
+    """Return threshold, precision, recall and F1 of one class at a given threshold."""
+    chosen = np.nan if threshold is None else threshold
+    if not objects:
+        return chosen, np.nan, np.nan, np.nan
+    selected = scores >= chosen
+    number, true_positives = int(selected.sum()), int(matched[selected].sum())
+    precision = true_positives / number if number else np.nan
+    return chosen, precision, true_positives / objects, 2 * true_positives / (number + objects)
 
 
 def _confusion_matrix(

@@ -212,6 +212,10 @@ class Task(LightningModule):
         """Return the rows of predictions.json for the most recently scored images."""
         raise NotImplementedError
 
+    def result_files(self) -> dict[str, list[dict[str, Any]]]:
+        """Return the rows of each results file of the most recently scored images, by file name."""
+        return {"predictions.json": self.predictions_for_json()}
+
     def configure_optimizers(self) -> Any:
         """Return the optimizer of the trainable parameters and the schedule, in Lightning's format.
 

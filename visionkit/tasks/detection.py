@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
 from visionkit.data.batch import Batch
@@ -13,9 +14,9 @@ from visionkit.data.proposals.proposal_source import ProposalOptions
 from visionkit.data.samplers import run_seed
 from visionkit.data.splits import RequiredAnnotation
 from visionkit.errors import ConfigError
-from visionkit.metrics.coco_results import to_coco_results
+from visionkit.metrics.coco_results import to_coco_mask_results, to_coco_results
 from visionkit.metrics.detection import DetectionMetric, detection_metrics
-from visionkit.metrics.operating_point import find_operating_point
+from visionkit.metrics.operating_point import best_thresholds, find_operating_point
 from visionkit.models.base import DetectionModel, Model
 from visionkit.pipelines.detection import DetectionInferenceOptions, DetectionPipeline
 from visionkit.pipelines.ensembles import DetectionEnsemble
@@ -26,6 +27,9 @@ from visionkit.tasks.schedules import ScheduleOptions
 from visionkit.tasks.training_checks import report_absent_classes, report_anchor_coverage
 
 logger = logging.getLogger("visionkit")
+
+VAL_SPLIT, SCORED_SPLIT = "val", "scored split"
+"""Images on which the score thresholds of precision, recall and F1 are chosen: `thresholds_from` in metrics.json."""
 
 HALF_PRECISION = ("16-true", "bf16-true")
 """Trainer precisions that make Lightning also convert the boxes of a batch to half precision."""
@@ -141,6 +145,13 @@ class Detection(Task):
         """Return the boxes in COCO's results format, with the category ids of the dataset."""
         return to_coco_results(self.predictions, self.category_ids)
 
+    def result_files(self) -> dict[str, list[dict[str, Any]]]:
+        """See `Task.result_files`. Masks have a file of their own, since their rows have no boxes."""
+        files = super().result_files()
+        if isinstance(self.pipeline, DetectionPipeline) and self.pipeline.network.predicts_masks:
+            files["mask_predictions.json"] = to_coco_mask_results(self.predictions, self.category_ids)
+        return files
+
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """Return the sum of the model's losses."""
         preprocessing = self.model_pipeline.preprocessing
@@ -167,7 +178,9 @@ class Detection(Task):
         self.metric.update(self.pipeline(batch.images, batch.targets), batch.targets)
 
     def on_validation_epoch_end(self) -> None:
-        """Score the validation split."""
+        """Score the validation split. During training, choose the score threshold of each class on it."""
+        if self.trainer.state.fn == TrainerFn.FITTING and not self.trainer.sanity_checking:
+            self.model_pipeline.class_thresholds = best_thresholds(self.metric)
         self.score("val")
 
     def on_test_start(self) -> None:
@@ -180,11 +193,17 @@ class Detection(Task):
         )
 
     def on_test_epoch_end(self) -> None:
-        """Score the test split, and store the boxes of all processes for predictions.json."""
+        """Score the test split, and store the predictions of all processes for the results files."""
         records = self.metric.gathered_records()
         self.score("test")
-        point = find_operating_point(list(records.values()), len(self.class_names))
+        stored = self.pipeline.class_thresholds if isinstance(self.pipeline, DetectionPipeline) else None
+        point = find_operating_point(list(records.values()), len(self.class_names), thresholds=stored)
         self.results |= point.results(self.class_names)
+        self.results.extras["thresholds_from"] = SCORED_SPLIT if stored is None else VAL_SPLIT
+        if stored is None:
+            logger.warning("precision, recall and F1: the thresholds are chosen on the scored split, which favors them")
+        else:
+            logger.info("precision, recall and F1: the thresholds were chosen on val during training")
         self.predictions = [
             {
                 "image_id": image_id,
