@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 import torch
 from pycocotools import mask as rle
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
 
 from tests.helpers.real_data import real_data
 from visionkit.errors import DataError
+from visionkit.metrics.coco import CocoMaskAP
 from visionkit.metrics.coco_results import from_coco_results, to_coco_mask_results, to_coco_results
 
 IDS = [90, 3, 17]
@@ -73,3 +76,43 @@ def test_the_coco_api_mask_results_which_have_no_boxes():
     assert len(read) == 99
     assert sum(len(detections["masks"]) for detections in read) == len(rows)
     assert to_coco_results(read, ids)[0]["bbox"] == pytest.approx(rle.toBbox(read[0]["masks"][0]).tolist())
+
+
+def test_pycocotools_sorts_written_masks_by_their_own_area():
+    """A thin diagonal is a small object in a large box: with `bbox` in its row it would be scored as a large one."""
+    thin = np.asfortranarray(np.eye(200, dtype=np.uint8))
+    code = rle.encode(thin)
+    detection = {
+        "boxes": torch.tensor([[0.0, 0, 200, 200]]),
+        "scores": torch.tensor([0.5]),
+        "labels": torch.tensor([0]),
+        "masks": [code],
+    }
+    target = {**detection, "image_id": 1, "size": (200, 200), "area": torch.tensor([200.0])}
+    metric = CocoMaskAP(["thin"])
+    wrong = {**detection, "masks": [rle.encode(np.asfortranarray(thin[::-1]))], "scores": torch.tensor([0.9])}
+    both = {key: torch.cat([wrong[key], detection[key]]) for key in ("boxes", "scores", "labels")}
+    both["masks"] = wrong["masks"] + detection["masks"]
+    metric.update([both], [target])
+    truth = COCO()
+    text = {"size": [200, 200], "counts": code["counts"].decode()}
+    truth.dataset = {
+        "info": {},
+        "images": [{"id": 1, "height": 200, "width": 200}],
+        "categories": [{"id": 1, "name": "thin"}],
+        "annotations": [
+            {"id": 1, "image_id": 1, "category_id": 1, "iscrowd": 0, "area": 200.0, "bbox": [0, 0, 200, 200]}
+            | {"segmentation": text}
+        ],
+    }
+    truth.createIndex()
+    for prefix, kind, to_rows in (("mask_", "segm", to_coco_mask_results), ("", "bbox", to_coco_results)):
+        rows = json.loads(json.dumps(to_rows([{**both, "image_id": 1}], [1])))
+        evaluation = COCOeval(truth, truth.loadRes(rows), kind)
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+        names = [f"{prefix}{name}" for name in ("AP", "AP50", "AP75", "APs", "APm", "APl")]
+        ours = np.nan_to_num([metric.compute().overall[name] for name in names], nan=-1)
+        assert ours.tolist() == pytest.approx(evaluation.stats[:6].tolist())
+    assert metric.compute().overall["mask_APs"] == pytest.approx(0.5, abs=0.01)

@@ -1,7 +1,8 @@
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
 from visionkit.errors import ConfigError
 from visionkit.preprocessing.detection import DetectionPreprocessing, DetectionPreprocessOptions
@@ -166,3 +167,43 @@ def test_a_training_size_is_that_of_this_call_alone():
 def test_sizes_and_fits_that_cannot_be_are_refused(options, message):
     with pytest.raises(ConfigError, match=message):
         DetectionPreprocessOptions(**options)
+
+
+IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
+
+
+def torchvisions_input(image, short_side, long_side, **options):
+    """The unpadded input that torchvision's detectors compute from a uint8 image."""
+    transform = GeneralizedRCNNTransform(
+        short_side, long_side, IMAGENET["mean"], IMAGENET["std"], size_divisible=1, **options
+    ).eval()
+    images, _ = transform([image / 255])
+    return images.tensors[0]
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(1, 90), st.integers(1, 90), st.sampled_from([(80, 133), (75, 100), (33, 57)]))
+def test_torchvisions_rule_is_bit_equal(height, width, sides):
+    image = torch.randint(0, 256, (3, height, width), dtype=torch.uint8)
+    (prepared,), _ = DetectionPreprocessing(*sides, **IMAGENET, resize="torchvision")([image])
+    expected = torchvisions_input(image, *sides)
+    assert prepared.shape == expected.shape
+    assert torch.equal(prepared, expected)
+
+
+@pytest.mark.parametrize("size", [(480, 640), (427, 640), (500, 375), (333, 500), (1080, 1920)])
+def test_torchvisions_rule_on_usual_photos(size):
+    image = torch.randint(0, 256, (3, *size), dtype=torch.uint8)
+    (prepared,), _ = DetectionPreprocessing(800, 1333, **IMAGENET, resize="torchvision")([image])
+    assert torch.equal(prepared, torchvisions_input(image, 800, 1333))
+
+
+def test_torchvisions_rule_for_a_fixed_size():
+    image = torch.randint(0, 256, (3, 90, 70), dtype=torch.uint8)
+    (prepared,), _ = DetectionPreprocessing(800, 1333, **IMAGENET, size=[30, 40], resize="torchvision")([image])
+    assert torch.equal(prepared, torchvisions_input(image, 800, 1333, fixed_size=(40, 30)))
+
+
+def test_an_unknown_resize_rule_points_to_the_nearest():
+    with pytest.raises(ConfigError, match="did you mean torchvision"):
+        DetectionPreprocessOptions(resize="torchvison")

@@ -1,10 +1,11 @@
 """Deterministic preprocessing of detectors: images and boxes to the model's input, and boxes back."""
 
 import dataclasses
+import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -15,7 +16,11 @@ from visionkit.ops.boxes import SMALLEST_DETECTION, has_area
 from visionkit.option_checks import check_at_least
 from visionkit.preprocessing.geometry import Geometry, fits
 from visionkit.preprocessing.normalize import Normalize, check_normalization
+from visionkit.registry import suggest
 from visionkit.structures import Prediction, Target
+
+RESIZE_RULES = ("antialias", "torchvision")
+"""Rules of `DetectionPreprocessOptions.resize`."""
 
 
 @dataclass
@@ -29,6 +34,9 @@ class DetectionPreprocessOptions:
             are ignored then.
         fit: how images are resized to `size`: "squash" scales each axis by itself, "letterbox" scales both alike and
             pads both sides with the mean color.
+        resize: how pixels and sizes are computed: "antialias" smooths reduced images and rounds their sides;
+            "torchvision" is the rule of torchvision's detectors, which normalize before they resize, do not smooth, and
+            round sides down.
         multi_scale: smallest and largest side in pixels of the square size that replaces `size` in training (YOLOv2:
             320, 608); None trains at `size`.
         multi_scale_step: difference in pixels between neighboring sizes (YOLOv2: 32).
@@ -49,6 +57,7 @@ class DetectionPreprocessOptions:
     long_side: int = 1333
     size: list[int] | None = None
     fit: str = "squash"
+    resize: Literal["antialias", "torchvision"] = "antialias"
     multi_scale: list[int] | None = None
     multi_scale_step: int = 32
     multi_scale_every: int = 10
@@ -64,6 +73,8 @@ class DetectionPreprocessOptions:
         if self.size is not None and len(self.size) != 2:
             raise ConfigError(f"size={self.size} must be height and width in pixels, such as [300, 300]")
         fits.get(self.fit)
+        if self.resize not in RESIZE_RULES:
+            raise ConfigError(f"resize={self.resize!r}{suggest(self.resize, RESIZE_RULES)}")
         if self.size is None and self.fit != "squash":
             raise ConfigError(f"fit={self.fit} resizes images to preprocess.size: give that too")
         if self.multi_scale is not None:
@@ -91,6 +102,7 @@ class DetectionPreprocessing(nn.Module):
         std: per channel, on images in 0..1.
         size: height and width in pixels.
         fit: how images are resized to `size`.
+        resize: how pixels and sizes are computed.
         multi_scale: smallest and largest side in training.
         multi_scale_step: difference in pixels between neighboring sizes.
         multi_scale_every: optimizer steps until the next size is drawn.
@@ -104,13 +116,14 @@ class DetectionPreprocessing(nn.Module):
         std: Sequence[float],
         size: Sequence[int] | None = None,
         fit: str = "squash",
+        resize: Literal["antialias", "torchvision"] = "antialias",
         multi_scale: Sequence[int] | None = None,
         multi_scale_step: int = 32,
         multi_scale_every: int = 10,
     ) -> None:
         super().__init__()
         self.short_side, self.long_side = short_side, long_side
-        self.size, self.fit = size, fits.get(fit)
+        self.size, self.fit, self.resize = size, fits.get(fit), resize
         self.sides = range(multi_scale[0], multi_scale[1] + 1, multi_scale_step) if multi_scale else None
         self.every = multi_scale_every
         self.normalize = Normalize(mean, std)
@@ -154,12 +167,21 @@ class DetectionPreprocessing(nn.Module):
         if size is not None:
             new_height, new_width = (max(round(side * factor), 1) for side in size)
             return self.fit(height, width, new_height, new_width)
-        scale = factor * min(self.short_side / min(height, width), self.long_side / max(height, width))
-        new_height, new_width = max(round(height * scale), 1), max(round(width * scale), 1)
+        new_height, new_width = self._new_sides(height, width, factor)
         return Geometry(height, width, new_width / width, new_height / height)
 
+    def _new_sides(self, height: int, width: int, factor: float) -> tuple[int, int]:
+        """Return height and width that fit `short_side` and `long_side`."""
+        scale = factor * min(self.short_side / min(height, width), self.long_side / max(height, width))
+        whole = math.floor if self.resize == "torchvision" else round
+        return max(whole(height * scale), 1), max(whole(width * scale), 1)
+
     def _prepare(self, image: Tensor, geometry: Geometry) -> Tensor:
-        prepared = self.normalize(transforms.resize(image, list(geometry.resized), antialias=True))
+        if self.resize == "torchvision":
+            whole = self.normalize(image)[None]
+            prepared: Tensor = functional.interpolate(whole, geometry.resized, mode="bilinear", align_corners=False)[0]
+        else:
+            prepared = self.normalize(transforms.resize(image, list(geometry.resized), antialias=True))
         margins = [geometry.left, geometry.right, geometry.top, geometry.bottom]
         return functional.pad(prepared, margins) if any(margins) else prepared  # 0 is the mean color
 
