@@ -70,3 +70,33 @@ def test_every_recipe_trains_two_steps(recipe, emptied, monkeypatch):
     run = emptied / "runs" / recipe.stem / "1"
     assert {"recipe.yaml", "metrics.csv", "best.ckpt", "last.ckpt"} <= {path.name for path in run.iterdir()}
     assert yaml.safe_load((run / "recipe.yaml").read_text())["task"] == task
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "alexnet_imagenet",
+        "deconvnet",
+        "fast_rcnn_vgg16",
+        "fcn32s_vgg16",
+        "fcn8s_vgg16",
+        "rcnn_alexnet",
+        "segnet",
+        "ssd300_vgg16",
+        "ssd512_vgg16",
+        "yolov1_resnet18",
+        "yolov2_resnet50",
+    ],
+)
+def test_biases_do_not_decay_in_recipes_of_caffe_and_darknet(name):
+    assert compose([name]).values["optimizer"]["decay_norm"] is False
+
+
+def test_recipes_follow_the_authors_code():
+    names = ("densenet121_imagenet", "yolov2_resnet50", "ssd300_vgg16")
+    recipe = {name: compose([name, "voc0712"]).values for name in names}
+    assert recipe["densenet121_imagenet"]["optimizer"]["nesterov"]
+    schedule = recipe["yolov2_resnet50"]["schedule"]
+    assert (schedule["warmup_steps"], schedule["warmup_factor"], schedule["warmup_power"]) == (1000, 0, 4)
+    assert recipe["ssd300_vgg16"]["model"]["clip_boxes"] is False
+    assert recipe["ssd300_vgg16"]["data"]["augment"][0] == {"name": "PhotometricDistort"}

@@ -130,3 +130,24 @@ def test_downloads_are_encrypted_and_verified(name):
     for entry in card(name)["download"]:
         assert entry["url"].startswith("https://")
         assert re.fullmatch("[0-9a-f]{64}", entry["sha256"])
+
+
+@pytest.mark.parametrize("name", ["voc2007", "voc0712"])
+def test_no_test_image_chooses_the_checkpoint_of_voc(name):
+    splits = card("voc2007")["splits"] | card(name)["splits"]
+    sets = {split: splits[split] if isinstance(splits[split], list) else [splits[split]] for split in splits}
+    of_2007 = {
+        split: {part["image_set"] for part in parts if "2007" in part["folder"]} for split, parts in sets.items()
+    }
+    assert of_2007 == {"train": {"train"}, "val": {"val"}, "test": {"test"}}
+
+
+@pytest.mark.parametrize("name", ["voc2007", "voc0712"])
+def test_the_published_protocol_of_voc_has_no_validation(name):
+    recipe = compose(["ssd300_vgg16", f"{name}_trainval"]).values
+    train = recipe["data"]["splits"]["train"]
+    assert {part["image_set"] for part in (train if isinstance(train, list) else [train])} == {"trainval"}
+    assert recipe["trainer"]["limit_val_batches"] == 0
+    for path in (REPOSITORY / "recipes").glob("*.yaml"):
+        published = [line for line in path.read_text().splitlines() if "data/voc0712" in line and "published" in line]
+        assert all("data/voc0712_trainval.yaml" in line for line in published), path

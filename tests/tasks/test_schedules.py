@@ -73,3 +73,14 @@ def test_names_are_those_of_the_registry():
         assert ScheduleOptions(name=name).name == name
     with pytest.raises(ConfigError, match="unknown schedule 'cosinus'; did you mean cosine"):
         ScheduleOptions(name="cosinus")
+
+
+def test_darknets_burn_in_rises_by_the_fourth_power():
+    options = ScheduleOptions(name="constant", warmup_steps=10, warmup_factor=0.0, warmup_power=4)
+    seen = rates(options, steps=12, epochs=1)
+    assert seen == pytest.approx([(step / 10) ** 4 for step in range(10)] + [1, 1])
+
+
+def test_the_warmup_of_plateau_is_linear():
+    with pytest.raises(ConfigError, match="warmup_power"):
+        ScheduleOptions(name="plateau", warmup_power=4)

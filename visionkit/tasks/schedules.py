@@ -9,6 +9,7 @@ from typing import Any
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LinearLR, ReduceLROnPlateau
 
+from visionkit.errors import ConfigError
 from visionkit.option_checks import check_above, check_above_up_to, check_at_least, check_below, check_within
 from visionkit.registry import Registry
 
@@ -21,8 +22,10 @@ class ScheduleOptions:
 
     Attributes:
         name: multistep, exponential, poly, cosine, constant, plateau, or a schedule that a plugin registers.
-        warmup_steps: number of optimizer steps of linear warmup.
+        warmup_steps: number of optimizer steps of warmup.
         warmup_factor: factor on the learning rate at the first step of the warmup.
+        warmup_power: exponent of the share of the warmup that is over: 1 is linear; darknet's burn-in has 4, and a
+            `warmup_factor` of 0. Not for plateau.
         milestones: epochs after which multistep multiplies the learning rate by `gamma`.
         gamma: factor of multistep and plateau; exponential multiplies the learning rate by it after every epoch.
         power: exponent of the remaining share of the run, for poly (Chen et al. 2016, section 4.1.1: 0.9).
@@ -30,7 +33,7 @@ class ScheduleOptions:
         patience: number of evaluations without a better main metric before plateau lowers the learning rate.
 
     Raises:
-        ConfigError: the schedule is unknown, or a number is out of its range.
+        ConfigError: the schedule is unknown, a number is out of its range, or an option has no effect on the schedule.
 
     Example:
         >>> import visionkit as vk
@@ -41,6 +44,7 @@ class ScheduleOptions:
     name: str = "multistep"
     warmup_steps: int = 500
     warmup_factor: float = 0.001
+    warmup_power: float = 1.0
     milestones: list[float] = field(default_factory=lambda: [8, 11])
     gamma: float = 0.1
     power: float = 0.9
@@ -53,10 +57,12 @@ class ScheduleOptions:
         check_at_least(0, warmup_steps=self.warmup_steps, milestones=self.milestones, power=self.power)
         check_at_least(0, patience=self.patience)
         check_within(0, 1, final_factor=self.final_factor)
-        check_above(0, gamma=self.gamma)
+        check_above(0, gamma=self.gamma, warmup_power=self.warmup_power)
         if self.name == PLATEAU:
             check_above_up_to(0, 1, warmup_factor=self.warmup_factor)
             check_below(0, 1, gamma=self.gamma)
+            if self.warmup_power != 1:
+                raise ConfigError(f"warmup_power={self.warmup_power}: the warmup of plateau is linear")
         check_within(0, 1, warmup_factor=self.warmup_factor)
 
 
@@ -116,7 +122,7 @@ def make_scheduler(
     factor = schedules.get(options.name)
 
     def at(step: int) -> float:
-        rise = min(step / max(options.warmup_steps, 1), 1.0)
+        rise = min(step / max(options.warmup_steps, 1), 1.0) ** options.warmup_power
         warmup = options.warmup_factor + (1 - options.warmup_factor) * rise if options.warmup_steps else 1.0
         return warmup * factor(options, step * epochs / max(steps, 1), epochs)
 

@@ -1,7 +1,10 @@
+import colorsys
+
 import numpy as np
 import pytest
 
 from visionkit.data.transforms.augmentation import Augmentation
+from visionkit.data.transforms.ssd import PhotometricDistort
 from visionkit.errors import ConfigError
 from visionkit.structures import Annotation, Sample
 
@@ -93,3 +96,44 @@ def test_a_image_without_objects_passes():
 def test_wrong_arguments_are_refused(step):
     with pytest.raises(ConfigError, match=step["name"]):
         Augmentation([step])
+
+
+COLORS = np.random.default_rng(0).integers(0, 256, (9, 7, 3), dtype=np.uint8)
+NEUTRAL = {"brightness": 0.0, "contrast": 1.0, "saturation": 1.0, "hue": 0.0, "contrast_first": True}
+
+
+def distorted(**changes):
+    return PhotometricDistort().apply(COLORS, **{**NEUTRAL, **changes}).astype(int)
+
+
+def test_brightness_is_added_and_contrast_is_a_factor():
+    assert (distorted() == COLORS).all()
+    assert (distorted(brightness=-20.0) == (COLORS.astype(int) - 20).clip(0)).all()
+    assert (distorted(contrast=1.5) == (COLORS * 1.5).round().clip(0, 255)).all()
+
+
+def test_saturation_and_hue_change_hsv():
+    before, after = (
+        np.array([colorsys.rgb_to_hsv(*c) for c in rgb.reshape(-1, 3) / 255])
+        for rgb in (COLORS, distorted(saturation=0.5, hue=30.0))
+    )
+    np.testing.assert_allclose(after[:, 1], before[:, 1] / 2, atol=0.03)
+    np.testing.assert_allclose(after[:, 2], before[:, 2], atol=0.01)
+    saturated = before[:, 1] > 0.5
+    turn = (after[:, 0] - before[:, 0])[saturated] % 1
+    np.testing.assert_allclose(turn, 30 / 360, atol=0.02)
+
+
+def test_contrast_comes_before_or_after_saturation_and_hue():
+    first, last = (distorted(contrast=1.5, saturation=0.5, contrast_first=order) for order in (True, False))
+    assert (first != last).any()
+
+
+def test_each_change_has_its_own_probability():
+    transform = PhotometricDistort()
+    transform.set_random_seed(0)
+    drawn = [transform.get_params() for _ in range(400)]
+    made = {name: np.array([params[name] != neutral for params in drawn]) for name, neutral in NEUTRAL.items()}
+    assert all(0.4 < each.mean() < 0.6 for each in made.values())
+    assert all(0.15 < (made["brightness"] & made[name]).mean() < 0.35 for name in ("contrast", "saturation", "hue"))
+    assert all(abs(params["brightness"]) <= 32 and abs(params["hue"]) <= 36 for params in drawn)

@@ -178,3 +178,13 @@ def test_fully_connected_layers_become_dilated_convolutions():
     assert state["fc6.weight"][3, 5, 1, 2] == fc6.view(4096, 512, 7, 7)[12, 5, 3, 6]
     assert state["fc7.weight"][3, 5, 0, 0] == published["classifier.3.weight"][12, 20]
     assert state["fc6.bias"][2] == 8
+
+
+def test_boxes_are_not_clipped_on_request_and_torchvisions_weights_need_it():
+    backbone = create_backbone("resnet18", weights="none", out_stages=["s8", "s16"])
+    assert SSD(backbone, 2, extra_channels=(64,)).anchors.clip
+    network = SSD(backbone, 2, extra_channels=(64,), clip_boxes=False)
+    assert not network.anchors.clip
+    assert network.spec["clip_boxes"] is False
+    with pytest.raises(ConfigError, match="clip_boxes=true"):
+        SSD(backbone, 2, weights="coco", clip_boxes=False)

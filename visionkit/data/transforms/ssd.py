@@ -1,12 +1,14 @@
-"""Augmentation of SSD (Liu et al. 2015, sections 2.2 and 3.6): zooming out, and crops around objects."""
+"""Augmentation of SSD (Liu et al. 2015, sections 2.2 and 3.6): colors, zooming out, and crops around objects."""
 
 from collections.abc import Sequence
 from typing import Any
 
+import cv2
 import numpy as np
 from albumentations.augmentations.crops.transforms import BaseCrop
 from numpy.typing import NDArray
 
+from visionkit.data.io.images import ImageArray
 from visionkit.data.transforms.create import BaseSchema, transforms
 from visionkit.data.transforms.import_albumentations import albumentations
 
@@ -15,6 +17,93 @@ MAX_TRIALS = 50
 
 MEAN_COLOR = (123, 117, 104)
 """Mean RGB color of ImageNet."""
+
+
+@transforms.register("PhotometricDistort")
+class PhotometricDistort(albumentations.ImageOnlyTransform):
+    """Change brightness, contrast, saturation and hue, each with its own probability, as in the authors' code of SSD.
+
+    Brightness comes first. Contrast comes before saturation and hue or after them, with equal probability.
+
+    Args:
+        brightness: largest number that is added to all values 0..255, or subtracted.
+        contrast: range of the factor on all values.
+        saturation: range of the factor on the saturation in HSV.
+        hue: largest shift of the hue in degrees, of 360.
+        change_p: probability of each change.
+        p: probability of the whole transform.
+
+    Example:
+        >>> from visionkit.data.transforms.augmentation import Augmentation
+        >>> from visionkit.data.datasets.shapes import Shapes
+        >>> augmentation = Augmentation([{"name": "PhotometricDistort"}])
+        >>> augmentation(Shapes(size=64)[0]).size
+        (64, 64)
+    """
+
+    class InitSchema(BaseSchema):
+        """Types of the arguments, which albumentations checks."""
+
+        brightness: float
+        contrast: tuple[float, float]
+        saturation: tuple[float, float]
+        hue: float
+        change_p: float
+
+    def __init__(
+        self,
+        brightness: float = 32.0,
+        contrast: tuple[float, float] = (0.5, 1.5),
+        saturation: tuple[float, float] = (0.5, 1.5),
+        hue: float = 36.0,
+        change_p: float = 0.5,
+        p: float = 1.0,
+    ) -> None:
+        super().__init__(p=p)
+        self.brightness, self.contrast, self.saturation = brightness, contrast, saturation
+        self.hue, self.change_p = hue, change_p
+
+    def get_params(self) -> dict[str, Any]:
+        """Draw the changes; a change that is not made has no effect."""
+        draw = self.py_random
+        ranges = {
+            "brightness": ((-self.brightness, self.brightness), 0.0),
+            "contrast": (self.contrast, 1.0),
+            "saturation": (self.saturation, 1.0),
+            "hue": ((-self.hue, self.hue), 0.0),
+        }
+        changes: dict[str, Any] = {
+            name: draw.uniform(*bounds) if draw.random() < self.change_p else neutral
+            for name, (bounds, neutral) in ranges.items()
+        }
+        return {**changes, "contrast_first": draw.random() < 0.5}
+
+    def apply(
+        self,
+        img: ImageArray,
+        brightness: float,
+        contrast: float,
+        saturation: float,
+        hue: float,
+        contrast_first: bool,
+        **params: Any,
+    ) -> ImageArray:
+        """Change the colors of uint8 [H, W, 3]; values are rounded and clipped to 0..255 after each change."""
+        img = _mapped(img, np.arange(256) + brightness)
+        if contrast_first:
+            img = _mapped(img, np.arange(256) * contrast)
+        if saturation != 1 or hue != 0:
+            levels = np.arange(256)
+            shifted = (levels + round(hue / 2)) % 180  # OpenCV counts hues in steps of two degrees
+            table = np.stack([shifted, levels * saturation, levels], axis=1)
+            hsv = _mapped(cv2.cvtColor(img, cv2.COLOR_RGB2HSV), table[:, None])
+            img = np.asarray(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB), np.uint8)
+        return img if contrast_first else _mapped(img, np.arange(256) * contrast)
+
+
+def _mapped(img: Any, table: NDArray[Any]) -> ImageArray:
+    """Return uint8 [H, W, 3] with values looked up in a table [256] or [256, 1, 3], rounded and clipped."""
+    return np.asarray(cv2.LUT(img, table.round().clip(0, 255).astype(np.uint8)), np.uint8)
 
 
 @transforms.register("ZoomOut")

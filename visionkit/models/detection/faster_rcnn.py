@@ -40,6 +40,11 @@ class FasterRCNN(TwoStageDetector):
       R-CNN.
     - "c4": proposals and RoIs on C4, with the fifth stage of a ResNet as box head (He et al. 2015, appendix A).
 
+    Anchors are centered on the corner of their cell in all variants, as in torchvision. In the authors' code of
+    "single" and "c4" they are centered half a stride further, and in the paper both stages are trained in turns.
+
+    With `weights="coco"`, sizes and pixels of the input are exactly torchvision's with `preprocess.resize=torchvision`.
+
     Args:
         backbone: source of the feature maps, with a stage of stride 16 ("single", "c4") or stages of stride 4 to 32
             ("fpn").

@@ -33,6 +33,9 @@ class RFCN(TwoStageDetector):
     both stages use its map of stride 16: `model.backbone.out_stages=[s16]`. Anchors that cross the border of the image
     are ignored in the loss (Ren et al. 2015, section 3.3).
 
+    Unlike the paper, both stages are trained jointly, as in the authors' Python code. Unlike that code, anchors are
+    centered on the corner of their cell, as in torchvision, not half a stride (8 pixels) further.
+
     Args:
         backbone: source of the feature maps, with the stage s16 and no map of a larger stride.
         num_classes: K, without background; labels are 0..K-1.

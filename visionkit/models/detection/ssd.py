@@ -56,6 +56,9 @@ class SSD(OneStageDetector):
             variant "any", where None uses 512, 256, 256.
         scales: side of the default boxes of the first and of the last level, as shares of the image's side (equation
             4); only with variant "any", where None uses 0.2 and 0.9.
+        clip_boxes: whether the sides of default boxes are limited to those of the input: as in torchvision, whose
+            weights need it, but not in the authors' code. 2 of SSD300's 8,732 boxes and 42 of SSD512's 24,564 are
+            longer than the input.
         fg_iou: a default box with at least this IoU matches an object, besides the best box of each object (section
             2.2).
         neg_to_pos_ratio: number of hardest background boxes in the loss per matched box (section 2.2).
@@ -93,6 +96,7 @@ class SSD(OneStageDetector):
         variant: Literal["ssd300", "ssd512", "any"] = "any",
         extra_channels: tuple[int, ...] | None = None,
         scales: tuple[float, float] | None = None,
+        clip_boxes: bool = True,
         fg_iou: float = 0.5,
         neg_to_pos_ratio: float = 3.0,
         topk_candidates: int = 400,
@@ -101,7 +105,10 @@ class SSD(OneStageDetector):
     ) -> None:
         if variant not in VARIANTS:
             raise ConfigError(f"variant={variant!r}{suggest(variant, VARIANTS)}")
+        if weights == "coco" and not clip_boxes:
+            raise ConfigError("weights=coco: torchvision trained them with clipped boxes\nset model.clip_boxes=true")
         levels = VARIANTS[variant](backbone, extra_channels, scales)
+        levels.default_boxes.clip = clip_boxes
         super().__init__(
             backbone,
             num_classes,

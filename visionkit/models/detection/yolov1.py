@@ -124,6 +124,9 @@ class YOLOv1(OneStageDetector):
     It is for images of one size (`preprocess.size`; 448 in the paper). Published VOC07 mAP is 63.4, trained on 07+12
     with the paper's own backbone.
 
+    Of the boxes of a cell, the one with the highest IoU with the object is trained on it, and the first one if all have
+    an IoU of 0. The authors' code takes the box with the lowest root mean square error then.
+
     Args:
         backbone: source of the feature map; its deepest stage is used.
         num_classes: K; labels are 0..K-1.

@@ -100,6 +100,9 @@ class YOLOv2(OneStageDetector):
     It is for images of one size (`preprocess.size`), letterboxed as in the authors' code. Published VOC07 mAP is 76.8
     at 416 pixels and 78.6 at 544, trained on 07+12 with Darknet-19.
 
+    Unlike the authors' code, boxes are not drawn to their anchors during the first 12,800 images, and of several
+    objects with the same anchor of the same cell the first is trained on; there, the last.
+
     Args:
         backbone: source of the feature maps, with stages of stride 16 and 32; other stages are not used.
         num_classes: K; labels are 0..K-1.

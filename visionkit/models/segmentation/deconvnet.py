@@ -22,6 +22,9 @@ class DeconvNet(SegmentationModel):
     from, if its file is on disk. fc6 is not padded: for the paper's images of 224 pixels its map is one cell, and
     smaller images are padded to that size.
 
+    The paper trains in two stages, first on crops around single objects, and predicts on object proposals (sections 4.2
+    and 5.2). Here both use whole images or random crops.
+
     Args:
         backbone: vgg16_bn in the paper, or another VGG with norms.
         num_classes: K.

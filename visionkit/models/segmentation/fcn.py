@@ -29,7 +29,8 @@ class FCN(SegmentationModel):
     Score layers are initialized with zeros, transposed convolutions with bilinear upsampling, and all of them train.
 
     The paper pads images by 100 pixels, does not pad fc6, and crops the result. Here fc6 is padded, so its map is
-    aligned with the image.
+    aligned with the image. To train all strides at once, the authors scale pool4 by 0.01 and pool3 by 0.0001; these
+    maps are not scaled here.
 
     Args:
         backbone: a VGG as in the paper, or another backbone with maps of the strides that are added.

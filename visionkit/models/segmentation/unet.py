@@ -22,8 +22,8 @@ from visionkit.registry import Registry
 class UNet(SegmentationModel):
     """U-Net: a decoder that concatenates the backbone's map of the same size at each level.
 
-    The paper's convolutions are not padded, and skip connections are cropped. Here they are padded, and nothing is
-    cropped.
+    The paper's convolutions are not padded, and skip connections are cropped. Here they are padded with zeros, and
+    nothing is cropped. The paper also mirrors the image at its border, and weights pixels between touching cells more.
 
     Args:
         backbone: `unet` for the paper's network, or any other whose strides are powers of two. A level without a map of

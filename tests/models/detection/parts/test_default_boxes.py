@@ -29,3 +29,16 @@ def test_shapes_are_shares_of_the_input():
     assert torch.equal(boxes.shapes(), boxes.shapes((64, 64)))
     torch.testing.assert_close(boxes.shapes((64, 128)), boxes.shapes() * torch.tensor([2.0, 1.0]))
     assert boxes.shapes()[0].tolist() == pytest.approx([6.4, 6.4])
+
+
+@pytest.mark.parametrize("clip", [True, False])
+def test_long_boxes_are_clipped_on_request(clip):
+    ours = DefaultBoxes(RATIOS, [0.1, 0.9, 1.0], STEPS, 64)
+    ours.clip = clip
+    boxes, _ = ours.grid((64, 64), MAPS)
+    reference = DefaultBoxGenerator(RATIOS, scales=[0.1, 0.9, 1.0], steps=STEPS, clip=clip)
+    (expected,) = reference(ImageList(torch.zeros(1, 3, 64, 64), [(64, 64)]), MAPS)
+    torch.testing.assert_close(boxes, expected)
+    longest = (boxes[:, 2:] - boxes[:, :2]).max().item()
+    assert longest == pytest.approx(64 if clip else 64 * 0.9 * 3**0.5, rel=1e-4)
+    assert ours.shapes().max().item() == pytest.approx(longest, rel=1e-4)

@@ -18,6 +18,10 @@ class DefaultBoxes(DefaultBoxGenerator, CachedAnchorGenerator):
         steps: distance of neighboring cells of each level in pixels, for inputs of `size`. With inputs of other sizes,
             and with None, the cells are spread evenly.
         size: height and width in pixels of the input that `steps` are for.
+
+    Attributes:
+        clip: whether the sides of boxes are limited to those of the input: as in torchvision, whose weights need it,
+            but not in the authors' code.
     """
 
     def __init__(
@@ -35,7 +39,7 @@ class DefaultBoxes(DefaultBoxGenerator, CachedAnchorGenerator):
         """Return width and height of every kind of box, for the published size by default; see the base class."""
         height, width = input_size or (self.published_size or 1,) * 2
         pairs = torch.cat(self._wh_pairs)
-        return pairs.clamp(max=1) * pairs.new_tensor([width, height])
+        return (pairs.clamp(max=1) if self.clip else pairs) * pairs.new_tensor([width, height])
 
     def generate(self, padded: tuple[int, int], maps: Sequence[Tensor]) -> list[Tensor]:
         """Return the default boxes of each level; see `CachedAnchorGenerator.generate`."""
