@@ -1,20 +1,21 @@
 import pytest
 import torch
-from lightning.pytorch.callbacks import Callback, EarlyStopping, EMAWeightAveraging
+from lightning.pytorch.callbacks import Callback, EarlyStopping
 
 from tests.helpers.small_detector import small_data, small_task
 from tests.helpers.small_trainer import small_trainer
 from tests.helpers.training_run import train
 from visionkit.data.datasets.shapes import SHAPE_OUTLINES
 from visionkit.engine.callbacks import EarlyStoppingOptions, EMAOptions, make_callbacks
+from visionkit.engine.moving_average import MovingAverage
 from visionkit.metrics.results import MetricResults
 from visionkit.tasks import Task
 
 
 def test_callbacks_follow_the_recipe(tmp_path):
     kinds = {type(c) for c in make_callbacks(tmp_path, "val/AP", EMAOptions(), EarlyStoppingOptions(patience=3))}
-    assert {EMAWeightAveraging, EarlyStopping} <= kinds
-    assert not {EMAWeightAveraging, EarlyStopping} & {type(c) for c in make_callbacks(tmp_path, "val/AP")}
+    assert {MovingAverage, EarlyStopping} <= kinds
+    assert not {MovingAverage, EarlyStopping} & {type(c) for c in make_callbacks(tmp_path, "val/AP")}
 
 
 def test_best_and_last_checkpoints_hold_the_moving_average(tmp_path):

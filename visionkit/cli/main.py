@@ -33,9 +33,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: command-line arguments after `visionkit`; None uses those of the process.
 
     Returns:
-        Exit status: 0 (success), 1 (broken data found, or images skipped), 2 (error in the input), 3 (unexpected error),
-        130 (interrupted), 141 (the reader of the output has ended) or 128 + the number of the signal that stopped a
-        training run (143 for SIGTERM).
+        Exit status: 0 (success), 1 (broken data found, or images skipped), 2 (error in the input), 3 (unexpected
+        error), 130 (interrupted), 141 (the reader of the output has ended), or 128 + the number of the signal that
+        stopped a training run (143 for SIGTERM).
     """
     catalog.forget_plugin_files()
     arguments = _parse(sys.argv[1:] if argv is None else argv)

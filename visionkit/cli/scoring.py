@@ -1,6 +1,7 @@
 """Metrics of a checkpoint or an ensemble of checkpoints, for `visionkit validate` and `visionkit test`."""
 
 import json
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from visionkit.errors import CheckpointError
 from visionkit.pipelines import make_ensemble
 from visionkit.report.tables import class_table, overall_table
 from visionkit.tasks import Task
+
+logger = logging.getLogger("visionkit")
 
 
 def score(checkpoints: list[str], words: list[str], split: str, output: str | None) -> int:

@@ -9,7 +9,6 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import (
     Callback,
     EarlyStopping,
-    EMAWeightAveraging,
     LearningRateMonitor,
     ModelCheckpoint,
 )
@@ -17,6 +16,7 @@ from lightning.pytorch.callbacks import (
 from visionkit.engine.after_training import AfterTraining, AfterTrainingOptions
 from visionkit.engine.feature_cache import FeatureCache, FeatureCacheOptions
 from visionkit.engine.graceful_stop import GracefulStop
+from visionkit.engine.moving_average import MovingAverage
 from visionkit.engine.unfreeze import StagedUnfreezing, UnfreezeStep
 from visionkit.errors import StoppedError
 from visionkit.option_checks import check_at_least, check_below
@@ -36,7 +36,7 @@ class EMAOptions:
     Example:
         >>> import visionkit as vk
         >>> callbacks = vk.make_callbacks("run", "val/AP", ema=vk.EMAOptions(decay=0.99))
-        >>> "EMAWeightAveraging" in [type(callback).__name__ for callback in callbacks]
+        >>> "MovingAverage" in [type(callback).__name__ for callback in callbacks]
         True
     """
 
@@ -198,7 +198,7 @@ def make_callbacks(
     if checkpoint is not None and checkpoint.every_n_steps is not None:
         callbacks.append(StepCheckpoint(folder, checkpoint.every_n_steps))
     if ema is not None:
-        callbacks.append(EMAWeightAveraging(decay=ema.decay, update_starting_at_step=ema.start_step))
+        callbacks.append(MovingAverage(ema.decay, ema.start_step))
     if early_stopping is not None:
         callbacks.append(EarlyStopping(monitor=monitor, mode="max", **dataclasses.asdict(early_stopping)))
     if unfreeze:
