@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
 from visionkit.data.datamodule import VisionData
-from visionkit.data.samplers import NO_IMAGE, ClassBalancedSampler, EvaluationSampler
+from visionkit.data.samplers import NO_IMAGE, ClassBalancedSampler, EvaluationSampler, SeededImage, ShuffledSampler
 from visionkit.errors import ConfigError
 
 processes = st.integers(1, 5)
@@ -21,8 +21,9 @@ def dealt(sampler, processes, *arguments, epoch=0):
     for rank in range(processes):
         own = sampler(*arguments, rank, processes)
         own.set_epoch(epoch)
-        parts.append(list(own))
-        assert len(own) == len(parts[-1])
+        drawn = list(own)
+        parts.append([key.number if isinstance(key, SeededImage) else key for key in drawn])
+        assert len(own) == len(drawn)
     return parts
 
 
@@ -64,7 +65,44 @@ def test_balanced_repeats_by_seed_and_epoch_and_differs_otherwise():
     first = dealt(ClassBalancedSampler, 1, labels)
     assert first == dealt(ClassBalancedSampler, 1, labels)
     assert first != dealt(ClassBalancedSampler, 1, labels, epoch=1)
-    assert first[0] != list(ClassBalancedSampler(labels, 0, 1, seed=1))
+    assert first[0] != [key.number for key in ClassBalancedSampler(labels, 0, 1, seed=1)]
+
+
+@given(st.integers(1, 40), processes, st.integers(0, 3))
+def test_shuffled_draws_every_image_and_repeats_as_few_as_possible(count, processes, epoch):
+    parts = dealt(ShuffledSampler, processes, count, epoch=epoch)
+    assert len({len(part) for part in parts}) == 1
+    drawn = [index for part in parts for index in part]
+    assert set(drawn) == set(range(count))
+    assert len(drawn) < count + processes
+
+
+def test_seeds_of_the_augmentation_differ_between_draws_epochs_and_processes_and_repeat():
+    def keys(rank, processes, epoch):
+        sampler = ShuffledSampler(20, rank, processes)
+        sampler.set_epoch(epoch)
+        return list(sampler)
+
+    alone = keys(0, 1, 0)
+    assert alone == keys(0, 1, 0)
+    assert len({key.seed for key in alone + keys(0, 1, 1)}) == 40
+    assert [keys(0, 2, 0), keys(1, 2, 0)] == [alone[0::2], alone[1::2]]
+
+
+def test_draws_are_left_out_at_the_start():
+    sampler = ShuffledSampler(10, 1, 2)
+    whole = list(sampler)
+    sampler.set_epoch(0)
+    sampler.skipped = 2
+    assert list(sampler) == whole[2:]
+
+
+def test_without_set_epoch_every_iteration_is_a_new_epoch():
+    sampler = ShuffledSampler(10, 0, 1)
+    first, second = list(sampler), list(sampler)
+    assert first != second
+    sampler.set_epoch(0)
+    assert [list(sampler), list(sampler)] == [first, second]
 
 
 def test_balanced_loaders_draw_by_the_seed_of_the_run(monkeypatch):

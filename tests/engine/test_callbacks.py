@@ -1,6 +1,9 @@
+import signal
+
 import pytest
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from tests.helpers.small_detector import small_data, small_task
 from tests.helpers.small_trainer import small_trainer
@@ -30,10 +33,10 @@ def test_best_and_last_checkpoints_hold_the_moving_average(tmp_path):
 def test_ctrl_c_leaves_a_last_checkpoint_that_can_be_resumed(tmp_path):
     class Interrupt(Callback):
         def on_train_batch_start(self, trainer, task, batch, index):
-            if trainer.global_step == 3:
-                raise KeyboardInterrupt
+            if trainer.global_step == 2:
+                signal.raise_signal(signal.SIGINT)
 
-    with pytest.raises(SystemExit):
+    with pytest.raises(SIGTERMException):
         train(tmp_path, more=[Interrupt()], max_epochs=5)
     saved = torch.load(tmp_path / "last.ckpt", weights_only=True)
     assert saved["global_step"] == 3

@@ -76,6 +76,7 @@ class TrainingSampler(DistributedSampler[SeededImage]):
 
     def __iter__(self) -> Iterator[SeededImage]:
         random = np.random.default_rng([self.seed, self.epoch])
+        self.epoch += 1  # for loops that do not call `set_epoch`, as Lightning does
         drawn = self.order(random)
         seeds = random.integers(2**32, size=len(drawn))
         own = slice(self.rank + self.skipped * self.num_replicas, None, self.num_replicas)
@@ -129,7 +130,7 @@ class ClassBalancedSampler(TrainingSampler):
 
 def run_seed() -> int:
     """Return the seed given to Lightning's `seed_everything`, the same in all processes of a run; 0 without a seed."""
-    return int(os.environ.get("PL_GLOBAL_SEED", 0))
+    return int(os.environ.get("PL_GLOBAL_SEED") or 0)
 
 
 def _dealt(members: NDArray[np.int64], count: int, random: np.random.Generator) -> NDArray[np.int64]:
