@@ -55,7 +55,7 @@ def images(tmp_path):
 
 def scored(checkpoints, folder, *words):
     """metrics.json and predictions.json of a test."""
-    assert main(["test", *checkpoints, *words, "--output", str(folder)]) == 0
+    assert main(["validate", *checkpoints, *words, "--output", str(folder)]) == 0
     return [json.loads((folder / name).read_text()) for name in ("metrics.json", "predictions.json")]
 
 
@@ -108,7 +108,7 @@ def test_the_error_of_a_wrong_value_has_its_place(checkpoint, tmp_path, capsys):
         (["trainer.devices=x"], "trainer cannot be used", "the recipe"),
         ([str(tmp_path / "card.yaml")], "data.batch_size is 'many'", "card.yaml:2"),
     ):
-        assert main(["test", checkpoint, *words]) == 2
+        assert main(["validate", checkpoint, *words]) == 2
         printed = capsys.readouterr().err.splitlines()
         assert wrong in printed[0]
         assert printed[-1].endswith(where)
@@ -124,11 +124,11 @@ def test_views_are_asked_for_on_the_command_line(checkpoint, tmp_path, capsys):
     assert scored([checkpoint], tmp_path / "dense", *scales)[0]["overall"]["top1"] >= 0
     capsys.readouterr()
     for word, printed in [
-        ("inference.tta_views=tenn", "did you mean ten"),
+        ("inference.tta_views=tenn", "ten_crop"),
         ("inference.tta_short_sides=[20]", "below preprocess.crop 28"),
         ("inference.tta_short_sides=all", "inference.tta_short_sides is 'all'"),
     ]:
-        assert main(["test", checkpoint, word]) == 2
+        assert main(["validate", checkpoint, word]) == 2
         assert printed in capsys.readouterr().err
 
 
@@ -156,10 +156,10 @@ def test_the_mean_of_two_networks_is_scored(checkpoint, tmp_path, capsys):
         assert both
         for name in both:
             assert mean[index][name] == pytest.approx((one[index][name] + two[index][name]) / 2, abs=1e-5)
-    assert main(["test", checkpoint, other]) == 0
+    assert main(["validate", checkpoint, other]) == 0
     assert "mean-of-2-val" in capsys.readouterr().out
 
 
 def test_a_missing_second_checkpoint_is_named(checkpoint, capsys):
-    assert main(["test", checkpoint, "gone.ckpt"]) == 2
+    assert main(["validate", checkpoint, "gone.ckpt"]) == 2
     assert "there is no checkpoint gone.ckpt" in capsys.readouterr().err

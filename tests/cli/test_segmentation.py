@@ -43,7 +43,7 @@ def checkpoint(tmp_path_factory):
 
 def scored(checkpoints, folder, *words):
     """metrics.json and predictions.json of a test."""
-    assert main(["test", *checkpoints, *words, "--output", str(folder)]) == 0
+    assert main(["validate", *checkpoints, *words, "--output", str(folder)]) == 0
     return [json.loads((folder / name).read_text()) for name in ("metrics.json", "predictions.json")]
 
 

@@ -91,7 +91,7 @@ def test_a_run_on_kept_features_gives_the_same_weights(backbone, folder, compute
         assert kept["state_dict"].keys() == plain["state_dict"].keys()
         for key, value in plain["state_dict"].items():
             torch.testing.assert_close(kept["state_dict"][key], value, rtol=1e-4, atol=1e-5, msg=key)
-        for name in ("val/loss", "val/top1", "train/loss_epoch"):
+        for name in ("val/loss", "val/top1", "train/loss"):
             found, wanted = (run["visionkit"]["metrics"][name] for run in (kept, plain))
             assert found == pytest.approx(wanted, rel=1e-4)
 
@@ -152,7 +152,7 @@ def test_a_run_is_only_resumed_with_the_backbone_of_its_features(folder, compute
 
 def test_the_checkpoint_predicts_from_images(folder):
     fit(CACHE)
-    assert main(["test", "runs/mine/1/last.ckpt"]) == 0
+    assert main(["validate", "runs/mine/1/last.ckpt"]) == 0
 
 
 @pytest.mark.parametrize(

@@ -81,7 +81,6 @@ def test_a_checkpoint_holds_the_number_of_frozen_stages(tmp_path):
         ([UnfreezeStep(1, 1), UnfreezeStep(2, 2)], "all", "fewer frozen_stages"),
         ([UnfreezeStep(1, 2)], 2, "2 stages are frozen at first"),
         ([UnfreezeStep(1, 0)], 0, "set model.backbone.frozen_stages"),
-        ([UnfreezeStep(1, -1)], "all", "frozen_stages=-1"),
     ],
 )
 def test_invalid_steps_raise(steps, frozen, message):

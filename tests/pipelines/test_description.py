@@ -88,7 +88,7 @@ BROKEN = [
     ("preprocess", 3, "preprocess is 3"),
     ("preprocess.crop", "x", "preprocess.crop is 'x', and must be int"),
     ("preprocess.crop", True, "preprocess.crop is True"),
-    ("preprocess.crop", -3, "crop -3"),
+    ("preprocess.crop", -3, "crop=-3"),
     ("preprocess.evil", 3, "the option 'evil', which this version does not have"),
     ("preprocess.std", [0.1, 0.0, 0.1], r"preprocess.std is .* positive"),
     ("preprocess.std", [0.1, float("nan"), 0.1], "preprocess.std is"),

@@ -205,14 +205,14 @@ def test_what_describes_the_task_builds_it_again():
     ("make", "said"),
     [
         (lambda: SegmentationLossOptions(terms=["dize"]), "did you mean dice"),
-        (lambda: SegmentationLossOptions(terms=["dice"], term_weights=[1.0, 2.0]), "2 numbers for 1 terms"),
+        (lambda: SegmentationLossOptions(terms=["dice"], term_weights=[1.0, 2.0]), "one number for each of the terms"),
         (lambda: SegmentationLossOptions(hard_fraction=0.0), "above 0"),
-        (lambda: SegmentationInferenceOptions(tile=64, overlap=64), "overlap 64 < tile 64"),
-        (lambda: SegmentationInferenceOptions(tta_scales=[]), "factors above 0"),
+        (lambda: SegmentationInferenceOptions(tile=64, overlap=64), "overlap=64 must be at least 0 and below 64"),
+        (lambda: SegmentationInferenceOptions(tta_scales=[]), "must not be empty"),
         (lambda: SegmentationEvaluationOptions(metric="boundary_F1"), "boundaries=true"),
         (lambda: SegmentationLossOptions(gamma=-1.0), "at least 0"),
-        (lambda: SegmentationPreprocessOptions(short_side=9, long_side=8), "long_side 8"),
-        (lambda: SegmentationPreprocessOptions(short_side=9, scale=0.5), "sides alone"),
+        (lambda: SegmentationPreprocessOptions(short_side=9, long_side=8), "at most long_side=8"),
+        (lambda: SegmentationPreprocessOptions(short_side=9, scale=0.5), "scale=0.5 excludes short_side"),
     ],
 )
 def test_options_that_cannot_be_are_refused(make, said):

@@ -267,7 +267,7 @@ class Task(LightningModule):
 
     def on_train_epoch_end(self) -> None:
         """Log the mean losses of the epoch."""
-        means = {f"train/{name}_epoch": value for name, value in self.train_losses.compute().items()}
+        means = {f"train/{name}": value for name, value in self.train_losses.compute().items()}
         self.log_dict(means, batch_size=1)
         self.train_losses.reset()
 

@@ -120,7 +120,7 @@ def test_spec_builds_the_same_structure(variant):
     [
         ({"anchors": {"sizes": [[32], [64]]}}, "5 levels"),
         ({"anchors": {"sizes": [[32], [64], [128], [256], [512, 600]]}}, "same number"),
-        ({"rpn": {"bg_iou": 0.8}}, r"rpn: bg_iou=0\.8, fg_iou=0\.7 must satisfy"),
+        ({"rpn": {"bg_iou": 0.8}}, r"bg_iou=0\.8, fg_iou=0\.7 must satisfy"),
         ({"variant": "fpm"}, "did you mean fpn"),
         ({"num_classes": 0}, "num_classes=0"),
     ],

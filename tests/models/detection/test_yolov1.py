@@ -118,7 +118,7 @@ def test_connected_head_divides_images_of_any_size_and_has_dropout_in_training()
 
 
 @pytest.mark.parametrize(
-    ("options", "message"), [({"grid": 0}, "grid=0"), ({"head": "conected"}, "did you mean connected")]
+    ("options", "message"), [({"grid": 0}, "grid=0"), ({"head": "conected"}, "did you mean fully_connected")]
 )
 def test_invalid_options_are_refused(options, message):
     with torch.device("meta"), pytest.raises(ConfigError, match=message):

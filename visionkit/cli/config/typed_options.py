@@ -137,6 +137,9 @@ def _paths_of(name: str, values: Any, around: KeyPath = ()) -> Iterator[tuple[Ke
 
 def _explained(reason: str, values: dict[str, Any], key: str) -> WrongValueError:
     """Return jsonargparse's message in one line, with the full key, its value and the expected type."""
+    of_options = re.search(r"Errors:\n\s*- (?!Expected a )(.+)", reason)  # of an option dataclass that may also be None
+    if of_options is not None and reason.startswith("Does not validate against any"):
+        return _located(ConfigError(of_options[1]), values, key)
     named = re.search(r'[Kk]ey "([^"]+)"', reason)
     expected = re.search(r"Expected a (.+?)\. Got", reason) or re.search(r"Subtypes: [\[(](.+?)[\])]\n", reason + "\n")
     path = tuple(key.split("."))

@@ -72,7 +72,7 @@ def test_predictions_are_decoded_clipped_and_above_the_threshold():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"batch_size_per_image": 0}, "roi: batch_size_per_image=0 must be at least 1"),
+        ({"batch_size_per_image": 0}, "batch_size_per_image=0 must be at least 1"),
         ({"positive_fraction": 1.5}, r"positive_fraction=1\.5 must be within"),
         ({"bg_iou": 0.6}, r"bg_iou=0\.6, fg_iou=0\.5 must satisfy"),
         ({"min_bg_iou": 0.6}, r"min_bg_iou=0\.6, bg_iou=0\.5"),

@@ -73,7 +73,7 @@ def test_losses_of_a_sample_computed_by_hand():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"pre_nms_top_n_test": 0}, "rpn: pre_nms_top_n_test=0 must be at least 1"),
+        ({"pre_nms_top_n_test": 0}, "pre_nms_top_n_test=0 must be at least 1"),
         ({"batch_size_per_image": 0}, "batch_size_per_image=0"),
         ({"nms_iou": 1.5}, r"nms_iou=1\.5 must be within"),
         ({"score_threshold": -0.1}, r"score_threshold=-0\.1"),

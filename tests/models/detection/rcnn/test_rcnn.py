@@ -111,10 +111,16 @@ def test_fitted_layers_that_are_not_finite_are_refused(stage, value):
 
 
 @pytest.mark.parametrize(
-    "options", [{"warp_size": 20}, {"context": 40}, {"svm": {"cost": 0.0}}, {"box_regression": {"penalty": -1}}]
+    ("options", "name"),
+    [
+        ({"warp_size": 20}, "warp_size"),
+        ({"context": 40}, "context"),
+        ({"svm": {"cost": 0.0}}, "cost"),
+        ({"box_regression": {"penalty": -1}}, "penalty"),
+    ],
 )
-def test_invalid_options_are_refused(options):
-    with pytest.raises(ConfigError, match=next(iter(options))):
+def test_invalid_options_are_refused(options, name):
+    with pytest.raises(ConfigError, match=name):
         small_network(**options)
 
 
