@@ -106,7 +106,7 @@ def walkthrough(tmp_path):
 def test_a_model_is_added_in_one_file(walkthrough):
     folder = walkthrough("add-a-model.md")
     run(folder, "fit", "linear_probe.yaml", *SMALL)
-    assert "mIoU" in run(folder, "test", "runs/linear_probe/1/best.ckpt", "--plugin", "linear_probe.py")
+    assert "mIoU" in run(folder, "validate", "runs/linear_probe/1/best.ckpt", "--plugin", "linear_probe.py")
 
 
 def test_a_format_is_added_in_one_file(walkthrough):

@@ -46,7 +46,7 @@ def test_the_page_can_be_followed(desk, capsys):
         words = shlex.split(block)[1:]
         assert main([*words, *(SMALL if words[0] == "fit" else [])]) == 0, capsys.readouterr().err
         done.append(words[0])
-    assert done == ["data", "fit", "test", "predict"]
+    assert done == ["data", "fit", "validate", "predict"]
     assert "cat 5, dog 5" in capsys.readouterr().out
     assert len(list((desk / "out").glob("*.png"))) == 12
 

@@ -25,9 +25,10 @@ data:
 """,
     "detection": f"""
 task: detection
-model: {{name: faster_rcnn, backbone: {BACKBONE}, fpn_channels: 16, head_channels: 16, roi: {{batch_size_per_image: 16}}}}
+model: {{name: faster_rcnn, backbone: {BACKBONE}, fpn_channels: 16, head_channels: 16,
+  roi: {{batch_size_per_image: 16}}}}
 preprocess: {{short_side: 64, long_side: 128}}
-optimizer: {{lr: 0.01, base_batch_size: 2}}
+optimizer: {{lr: 0.001, base_batch_size: 2}}
 schedule: {{name: constant, warmup_steps: 0}}
 data:
   format: shapes

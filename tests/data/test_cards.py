@@ -104,7 +104,7 @@ def test_isbi_membrane_holds_out_a_block_and_any_other_from_the_command_line(tmp
         ([], range(24, 30)),
         (["data.splits.train.fold=0", "data.splits.val.fold=0"], range(6)),
     ):
-        data = build_data(compose([*words, *overrides]).values | {"task": "detection"})
+        data = build_data(compose([*words, *overrides]).values)
         train, val = data.dataset("train"), data.dataset("val")
         assert [val.name(index) for index in range(len(val))] == [f"{number}.png" for number in held_out]
         assert len(train) == 24

@@ -165,9 +165,9 @@ def test_a_loaded_checkpoint_uses_its_views(network, tmp_path):
 
 
 def test_views_that_cannot_be_are_refused():
-    with pytest.raises(ConfigError, match="unknown views 'tenn'; known: .*ten_crop"):
+    with pytest.raises(ConfigError, match=r"unknown views 'tenn'; known: .*ten_crop"):
         ClassificationInferenceOptions(tta_views="tenn")
-    with pytest.raises(ConfigError, match=r"inference\.short_sides: 24 is below preprocess\.crop 32"):
+    with pytest.raises(ConfigError, match=r"inference\.tta_short_sides: 24 is below preprocess\.crop 32"):
         task_with(tta_views="ten_crop", tta_short_sides=[40, 24])
 
     class Plain(ClassificationModel):
@@ -179,4 +179,4 @@ def test_views_that_cannot_be_are_refused():
             return self.backbone(x.mean(dim=(2, 3)))
 
     with pytest.raises(ConfigError, match="no dense form"):
-        task_with(Plain(), views="dense")([image(40, 40)])
+        task_with(Plain(), tta_views="dense")([image(40, 40)])

@@ -62,5 +62,5 @@ def test_the_memory_layout_stays():
 def test_off_is_nothing_and_impossible_alphas_are_refused():
     assert make_mixing(MixingOptions(), CLASSES) is None
     for alpha in (-0.1, float("nan"), float("inf")):
-        with pytest.raises(ConfigError, match="alpha=.* must be"):
+        with pytest.raises(ConfigError, match=r"alpha=.* must be"):
             MixingOptions(mixup_alpha=alpha)

@@ -45,7 +45,7 @@ def test_it_learns_and_scores(data):
     task = small_segmentation(data.class_names)
     fit(task, data, max_epochs=1)
     before = task.results.overall
-    fit(task, data, max_epochs=30)
+    fit(task, data, max_epochs=45)
     assert task.monitor == "val/mIoU"
     assert task.results.overall["mIoU"] > before["mIoU"] + 0.05
     assert set(task.results.overall) >= {"pixel_accuracy", "mean_accuracy", "fwIoU"}

@@ -77,7 +77,7 @@ def test_fc6_and_fc7_are_initialized_with_those_of_the_classifier(tmp_path, mode
 
 @pytest.mark.parametrize("options", [{"svd": [4]}, {"svd": [4, 99]}, {"svd": [0, 4]}, {"roi": {"min_bg_iou": 0.7}}])
 def test_invalid_options_are_refused(options):
-    with pytest.raises(ConfigError, match="svd|min_bg_iou=0.7"):
+    with pytest.raises(ConfigError, match=r"svd|min_bg_iou=0\.7"):
         small_network(**options)
 
 
