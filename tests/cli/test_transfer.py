@@ -12,7 +12,7 @@ RECIPES = {
 task: classification
 model: {{name: classifier, backbone: {BACKBONE}}}
 preprocess: {{short_side: 32, crop: 32}}
-optimizer: {{name: adam, lr: 0.01, base_batch_size: 4}}
+optimizer: {{name: adam, lr: 0.001, base_batch_size: 4}}
 schedule: {{name: constant, warmup_steps: 0}}
 data:
   format: shapes
