@@ -29,6 +29,7 @@ OPTIONS = {
 }
 
 
+@pytest.mark.slow
 def test_eight_images_are_overfitted(tmp_path):
     data = small_data(train=8, val=8, proposals=ProposalOptions(mode="fast", folder=str(tmp_path / "proposals")))
     shape = {**data.splits.options["train"], "min_object": 0.3, "max_object": 0.7, "max_objects": 2, "empty_share": 0.3}

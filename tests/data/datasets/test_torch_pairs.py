@@ -116,7 +116,7 @@ def test_a_detector_scores_pairs_as_it_scores_their_source():
     pairs = PairsOfShapes(count=6, size=64)
     names = pairs.shapes.class_names
     model = vk.RetinaNet(vk.create_backbone("resnet18", weights="none"), num_classes=len(names))
-    task = vk.Detection(model, names)
+    task = vk.Detection(model, names, preprocess=vk.DetectionPreprocessOptions(short_side=64, long_side=64))
     given = vk.VisionData.from_datasets(val=pairs, class_names=names, first_label=1, num_workers=0)
     source = vk.VisionData.from_datasets(val=pairs.shapes, num_workers=0)
     assert given.class_names == source.class_names == names

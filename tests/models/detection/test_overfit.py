@@ -93,7 +93,13 @@ def proposals(boxes):
     return regions[(regions[:, 2:] > regions[:, :2] + 2).all(dim=1)]
 
 
-@pytest.mark.parametrize("name", sorted(TRAININGS))
+QUICK = {"faster_rcnn", "ssd", "yolov1"}
+"""One detector of each kind, for the default test run."""
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow) for name in sorted(TRAININGS)]
+)
 def test_a_detector_overfits_eight_images(name):
     shapes = Shapes(split="train", count=8, size=SIZE, min_object=0.3, max_object=0.7, max_objects=2, empty_share=0.3)
     samples = [shapes[index] for index in range(8)]

@@ -202,6 +202,7 @@ def test_a_backbone_that_needs_its_padding_is_refused():
         create_model("sliding_window", create_backbone("resnet18", weights="none"), 3)
 
 
+@pytest.mark.slow
 def test_it_overfits_eight_images():
     shapes = Shapes(split="train", count=8, size=64, min_object=0.3, max_object=0.7, max_objects=2, empty_share=0.3)
     samples = [shapes[index] for index in range(8)]
