@@ -59,7 +59,9 @@ def test_wrong_entries_are_refused_before_anything_is_fetched(message, tmp_path)
     assert not server.asked
 
 
-@pytest.mark.parametrize("content", [ARCHIVE[:-30], b"no archive", b"<html>Log in</html>"])
+@pytest.mark.parametrize(
+    "content", [ARCHIVE[:-30], b"no archive", b"<html>Log in</html>"], ids=["truncated", "text", "login_page"]
+)
 def test_a_broken_archive_without_checksum_is_removed_and_can_be_fetched_again(content, tmp_path):
     with serve(**{"data.zip": content}) as server:
         entry = {"url": f"{server.address}/data.zip", "extract_to": "."}
