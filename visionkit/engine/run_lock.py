@@ -1,13 +1,13 @@
 """Lock of a run folder, so that only one process trains in it."""
 
 import contextlib
-import fcntl
 import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from visionkit.data.io.file_lock import try_lock
 from visionkit.errors import VisionkitError, WriteError
 
 NAME = ".lock"
@@ -29,16 +29,12 @@ def run_lock(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise WriteError(f"the run folder {folder} cannot be written: {error.strerror}") from error
     with file:
-        try:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except (BlockingIOError, PermissionError) as error:  # the two errors that POSIX allows for a taken lock
+        if not try_lock(file):
             file.seek(0)
             raise VisionkitError(
                 f"the run {folder} is being trained by {file.read().strip() or 'another process'}\n"
                 "wait until it ends, or leave out --resume to start a new run"
-            ) from error
-        except OSError:  # a file system without locks
-            pass
+            )
         with contextlib.suppress(OSError):  # a full disk
             os.ftruncate(file.fileno(), 0)
             os.write(file.fileno(), f"process {os.getpid()} on {socket.gethostname()}\n".encode())

@@ -1,6 +1,5 @@
 """Download of one file: resumed where an earlier download stopped, and verified."""
 
-import fcntl
 import hashlib
 import logging
 import re
@@ -27,6 +26,7 @@ from urllib.request import (
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from visionkit.data.io.atomic_write import replace
+from visionkit.data.io.file_lock import try_lock
 from visionkit.errors import ConfigError, DataError
 
 CHUNK_BYTES = 1 << 20
@@ -82,12 +82,8 @@ def _download(url: str, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(target.name + ".part")
     with part.open("ab") as file:
-        try:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except (BlockingIOError, PermissionError) as error:  # the two errors that POSIX allows for a taken lock
-            raise DataError(f"{part} is being written by another process") from error
-        except OSError:  # a file system without locks
-            pass
+        if not try_lock(file):
+            raise DataError(f"{part} is being written by another process")
         if not (file.tell() and _resume(url, file, part.stem)):
             file.truncate(0)
             file.seek(0)
