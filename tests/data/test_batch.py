@@ -1,7 +1,11 @@
 import numpy as np
+import pytest
 import torch
 
-from visionkit.data.batch import Batch, collate, to_target, to_tensor
+from visionkit.data.batch import Batch, TargetDataset, collate, to_target, to_tensor
+from visionkit.data.datasets.shapes import Shapes
+from visionkit.data.samplers import SeededImage
+from visionkit.data.transforms.augmentation import Augmentation
 from visionkit.structures import Sample
 
 
@@ -39,3 +43,18 @@ def test_samples_side_by_side_keep_their_order():
     assert isinstance(batch, Batch)
     assert batch.image_ids == ["a", 2]
     assert [image.shape for image in batch.images] == [(3, 5, 7)] * 2
+
+
+@pytest.mark.parametrize(
+    ("steps", "key", "draws"),
+    [
+        (None, 1, False),
+        ([{"name": "HorizontalFlip"}], 1, True),
+        ([{"name": "HorizontalFlip"}], SeededImage(1, 7), False),
+    ],
+)
+def test_a_random_number_is_drawn_only_to_augment_without_a_seed(steps, key, draws):
+    dataset = TargetDataset(Shapes(count=2, size=32), None if steps is None else Augmentation(steps))
+    before = torch.get_rng_state()
+    assert dataset[key][1]["image_id"] == 1
+    assert torch.equal(torch.get_rng_state(), before) != draws

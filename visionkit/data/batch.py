@@ -50,22 +50,22 @@ class TargetDataset(Dataset[tuple[Tensor, Target] | None]):
         return len(self.dataset)
 
     def __getitem__(self, key: int | SeededImage) -> tuple[Tensor, Target] | None:
-        index, seed = split_key(key)
+        index = key.number if isinstance(key, SeededImage) else key
         if index == NO_IMAGE:
             return None
         sample = self.dataset[index]
         if self.proposals is not None:
             sample.proposals = self.proposals(sample.image, sample.image_id)
         if self.augmentation is not None:
-            self.augmentation.seed(seed)
+            self.augmentation.seed(augmentation_seed(key))
             size, sample = sample.size, self.augmentation(sample)
             return to_tensor(sample.image), {**to_target(sample), "size": size}
         return to_tensor(sample.image), to_target(sample)
 
 
-def split_key(key: int | SeededImage) -> tuple[int, int]:
-    """Return the index and the seed of a key. Without a seed, one is drawn from torch's generator."""
-    return key if isinstance(key, SeededImage) else (key, int(torch.randint(2**32, ())))
+def augmentation_seed(key: int | SeededImage) -> int:
+    """Return the seed of a key. Without a seed, one is drawn from torch's generator."""
+    return key.seed if isinstance(key, SeededImage) else int(torch.randint(2**32, ()))
 
 
 def to_target(sample: Sample) -> Target:
