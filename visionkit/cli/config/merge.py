@@ -13,6 +13,7 @@ import yaml
 from visionkit.errors import ConfigError
 
 KeyPath = tuple[str, ...]
+
 MAX_BYTES = 2**20
 """Largest size of a recipe or card."""
 
@@ -21,6 +22,8 @@ MAX_NODES = 50_000
 
 MAX_DEPTH = 50
 """Largest depth of nested mappings and lists."""
+
+TOO_DEEP = f"it is nested in more than {MAX_DEPTH} mappings and lists"
 
 MAX_SCALAR = 10_000
 """Largest number of characters of a value."""
@@ -127,7 +130,8 @@ class _Loader(yaml.SafeLoader):
             _RefusedError: there are too many of them.
         """
         for key, value in node.value:
-            if key.tag == "tag:yaml.org,2002:merge" and len(value.value) > MAX_MERGED and _is_sequence(value):
+            is_list = isinstance(value, yaml.SequenceNode)
+            if is_list and key.tag == "tag:yaml.org,2002:merge" and len(value.value) > MAX_MERGED:
                 raise _RefusedError(f"<< takes at most {MAX_MERGED} mappings", key)
         super().flatten_mapping(node)
         # Each key once, so that mappings that merge each other repeatedly do not grow; the last one applies.
@@ -145,13 +149,6 @@ class _Loader(yaml.SafeLoader):
                 raise _RefusedError(f"the key {key.value!r} stands twice in the same mapping", key)
             seen.add(key.value)
         return node
-
-
-TOO_DEEP = f"it is nested in more than {MAX_DEPTH} mappings and lists"
-
-
-def _is_sequence(node: yaml.Node) -> bool:
-    return isinstance(node, yaml.SequenceNode)
 
 
 _Loader.add_implicit_resolver(
