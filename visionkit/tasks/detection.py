@@ -1,6 +1,8 @@
 """Detection task, which trains and scores a detection model with Lightning."""
 
+import functools
 import logging
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -167,7 +169,7 @@ class Detection(Task):
         """Log the losses and score the predictions of one forward pass."""
         for group, losses, predictions in self.model_pipeline.losses_and_predictions(batch.images, batch.targets):
             if losses:
-                total = sum(losses.values(), start=next(iter(losses.values())).new_zeros(()))
+                total = functools.reduce(operator.add, losses.values())
                 self.log_losses("val", {"loss": total, **losses}, len(group))
             self.metric.update(predictions, [batch.targets[index] for index in group])
 
