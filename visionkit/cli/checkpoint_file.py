@@ -1,11 +1,10 @@
-"""Checks of the files on the command line that need no torch, so that a wrong path is answered at once."""
+"""Check of the checkpoints on the command line that needs no torch, so that a wrong path is answered at once."""
 
 import os
 import stat
 from collections.abc import Iterable
-from pathlib import Path
 
-from visionkit.errors import CheckpointError, DataError
+from visionkit.errors import CheckpointError
 
 SIGNATURE = b"PK\x03\x04"
 """First bytes of a checkpoint, which is a ZIP archive since PyTorch 1.6."""
@@ -30,10 +29,3 @@ def check_checkpoint_files(paths: Iterable[str]) -> None:
         if first != SIGNATURE:
             kind = "empty" if not first else "no checkpoint"
             raise CheckpointError(f"{path} is {kind}: give a file that `visionkit fit` has written, such as best.ckpt")
-
-
-def check_exist(paths: Iterable[str]) -> None:
-    """Raise DataError if a file or folder of images does not exist."""
-    for path in paths:
-        if not os.path.exists(path):
-            raise DataError(f"the file or folder {Path(path)} does not exist")

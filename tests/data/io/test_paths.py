@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from visionkit.data.io.paths import find_missing, find_outside, read_text, require_file
+from visionkit.data.io.paths import find_missing, find_outside, read_text, require_existing, require_file
 from visionkit.errors import DataError
 
 
@@ -64,3 +64,11 @@ def test_a_text_file_in_another_encoding_is_named(tmp_path):
 def test_impossible_names_are_outside_or_missing(tmp_path, name):
     (tmp_path / "loop").symlink_to("loop")
     assert find_outside(tmp_path, [name]) == [0] or find_missing([tmp_path / name]) == [0]
+
+
+def test_a_file_or_folder_that_does_not_exist_is_named(folder):
+    for path in (folder, folder / "a.png"):
+        assert require_existing(path) == path
+    for name in ("gone", "a\0", "\ud800", "a" * 300):
+        with pytest.raises(DataError, match=r"the file or folder .* does not exist"):
+            require_existing(folder / name)

@@ -1,10 +1,12 @@
 """`visionkit predict`: predict on images."""
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 from visionkit.cli.arguments import add_command, add_plugin_option, import_plugin_files
-from visionkit.cli.checkpoint_file import check_checkpoint_files, check_exist
+from visionkit.cli.checkpoint_file import check_checkpoint_files
+from visionkit.data.io.paths import require_existing
 
 USAGE = "CKPT IMAGE|FOLDER ... [--output DIR] [--score-threshold S] [--plugin FILE.py]"
 EXAMPLES = """examples:
@@ -27,7 +29,8 @@ def add(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Import the plugins, and predict on the images."""
     check_checkpoint_files([arguments.checkpoint])
-    check_exist(arguments.words)
+    for word in arguments.words:
+        require_existing(Path(word))
     import_plugin_files(arguments.plugin)
     from visionkit.cli.prediction import predict
 

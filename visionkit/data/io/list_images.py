@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from visionkit.data.io.image_files import SUFFIXES
+from visionkit.data.io.paths import require_existing
 from visionkit.errors import DataError
 
 
@@ -17,9 +18,7 @@ def find_images(paths: Iterable[Path]) -> list[Path]:
     """
     images: list[Path] = []
     for path in paths:
-        if not path.exists():
-            raise DataError(f"the file or folder {path} does not exist")
-        if path.is_dir():
+        if require_existing(path).is_dir():
             images += sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
         else:
             images.append(path)

@@ -31,6 +31,17 @@ def require_folder(root: Path | None, user: str) -> Path:
     return root
 
 
+def require_existing(path: Path) -> Path:
+    """Return `path` if it is an existing file or folder.
+
+    Raises:
+        DataError: it does not exist.
+    """
+    if not os.path.exists(path):  # False also for a name that no file can have
+        raise DataError(f"the file or folder {path} does not exist")
+    return path
+
+
 def require_file(path: Path) -> Path:
     """Return `path` if it is an existing regular file, see `require_regular_file`."""
     require_regular_file(path, "annotation file")
