@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from visionkit.data.io.masks import LARGEST_VALUE
+from visionkit.data.io.images import SIXTEEN_BIT_MAX
 from visionkit.errors import ConfigError
 from visionkit.ops.ignore import IGNORE
 from visionkit.registry import suggest
@@ -92,8 +92,8 @@ def _check_names(key: str, names: Sequence[str], class_names: Sequence[str]) -> 
 
 
 def _check_value(value: object) -> int:
-    if isinstance(value, bool) or not str(value).isdecimal() or int(str(value)) > LARGEST_VALUE:
-        raise ConfigError(f"masks: values: {value!r} must be an integer from 0 to {LARGEST_VALUE}")
+    if isinstance(value, bool) or not str(value).isdecimal() or int(str(value)) > SIXTEEN_BIT_MAX:
+        raise ConfigError(f"masks: values: {value!r} must be an integer from 0 to {SIXTEEN_BIT_MAX}")
     return int(str(value))
 
 

@@ -18,6 +18,7 @@ ORIENTATION_TAG = 0x0112
 SIXTEEN_BIT_MODES = {"I", "I;16", "I;16B", "I;16L", "I;16N"}
 
 SIXTEEN_BIT_MAX = 2**16 - 1
+"""Largest value that an image or mask file can store."""
 
 ImageArray = NDArray[np.uint8]
 

@@ -21,9 +21,6 @@ UNKNOWN = 254
 
 MAX_CLASSES = UNKNOWN
 
-LARGEST_VALUE = SIXTEEN_BIT_MAX
-"""Largest value that a mask file can store."""
-
 
 def read_mask(path: Path) -> NDArray[Any]:
     """Return the values that are stored in a mask file.
@@ -48,8 +45,8 @@ def _stored_values(mask: Image.Image, path: Path) -> NDArray[Any]:
     if mask.mode in ("L", "P", "1"):
         return values.astype(np.uint8)
     if mask.mode in SIXTEEN_BIT_MODES:
-        if values.min(initial=0) < 0 or values.max(initial=0) > LARGEST_VALUE:
-            raise DataError(f"the mask {path} has values outside 0 to {LARGEST_VALUE}")
+        if values.min(initial=0) < 0 or values.max(initial=0) > SIXTEEN_BIT_MAX:
+            raise DataError(f"the mask {path} has values outside 0 to {SIXTEEN_BIT_MAX}")
         return values.astype(np.uint16)
     if mask.mode in ("RGB", "RGBA", "LA") and (mask.mode == "RGB" or (values[..., -1] == 255).all()):
         return values[..., 0] if mask.mode == "LA" else np.ascontiguousarray(values[..., :3])
@@ -89,7 +86,7 @@ class MaskDecoder:
     """
 
     def __init__(self, values: Mapping[int, int], colors: Mapping[Color, int] | None = None) -> None:
-        self._by_value = np.full(LARGEST_VALUE + 1, UNKNOWN, np.uint8)
+        self._by_value = np.full(SIXTEEN_BIT_MAX + 1, UNKNOWN, np.uint8)
         self._by_value[list(values.keys())] = list(values.values())
         self._by_color = np.full(0 if colors is None else 2**24, UNKNOWN, np.uint8)
         if colors:
