@@ -30,7 +30,7 @@ def test_best_and_last_checkpoints_hold_the_moving_average(tmp_path):
     assert "train/loss" in header
 
 
-def test_ctrl_c_leaves_a_last_checkpoint_that_can_be_resumed(tmp_path):
+def test_ctrl_c_leaves_a_last_checkpoint_that_can_be_resumed(tmp_path, caplog):
     class Interrupt(Callback):
         def on_train_batch_start(self, trainer, task, batch, index):
             if trainer.global_step == 2:
@@ -38,6 +38,8 @@ def test_ctrl_c_leaves_a_last_checkpoint_that_can_be_resumed(tmp_path):
 
     with pytest.raises(SIGTERMException):
         train(tmp_path, more=[Interrupt()], max_epochs=5)
+    answer = "SIGINT received: the training stops after this step, and after the validation if one follows"
+    assert answer in caplog.messages
     saved = torch.load(tmp_path / "last.ckpt", weights_only=True)
     assert saved["global_step"] == 3
     trainer = small_trainer(max_epochs=3)

@@ -79,7 +79,9 @@ class GracefulStop(Callback):
             self._restore()
             raise StoppedError(number, f"stopped by a second signal ({_name(number)}): the last steps were not saved")
         self.received = number
-        logger.warning("%s received: the training stops after this step, and after its validation", _name(number))
+        logger.warning(
+            "%s received: the training stops after this step, and after the validation if one follows", _name(number)
+        )
 
     def _stop(self) -> None:
         """Pass the signal on to Lightning."""
