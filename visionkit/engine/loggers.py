@@ -4,6 +4,7 @@ import csv
 import importlib.util
 import logging
 from pathlib import Path
+from typing import Any
 
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
@@ -43,9 +44,16 @@ def make_loggers(folder: Path, steps: int | None = None) -> list[Logger]:
 
 @rank_zero_only
 def _keep_rows(csv_logger: CSVLogger, path: Path, steps: int | None) -> None:
-    """Keep the rows of the first steps of an earlier run, whose file Lightning deletes."""
+    """Keep the complete rows of the first steps of an earlier run, whose file Lightning deletes."""
     if path.is_file():
         with path.open(encoding="utf-8", newline="") as file:
-            rows = [row for row in csv.DictReader(file) if steps is None or int(row["step"]) < steps]
+            whole_lines = (line for line in file if line.endswith("\n"))
+            rows = [row for row in csv.DictReader(whole_lines) if _is_complete(row)]
+        rows = [row for row in rows if steps is None or int(row["step"]) < steps]
         csv_logger.experiment.metrics.extend(rows)
         csv_logger.save()
+
+
+def _is_complete(row: dict[Any, Any]) -> bool:
+    """Return whether a row has a step and the columns of the header; a killed process may have written a part of it."""
+    return None not in row and None not in row.values() and row.get("step", "").isdecimal()
