@@ -13,7 +13,7 @@ from tests.helpers.small_classifier import small_classification
 from visionkit.backbones.load_backbone import load_file
 from visionkit.errors import CheckpointError
 from visionkit.pipelines.checkpoint import load_pipeline, pipeline_from, read_checkpoint
-from visionkit.pipelines.description import MAX_VALUES, has_type
+from visionkit.pipelines.description import MAX_VALUES, check_description, explain_description, has_type
 from visionkit.tasks import Task
 
 NAMES = ["cat", "dog"]
@@ -77,6 +77,11 @@ BROKEN = [
     ("class_colors", [[1, 2, 3]], "class_colors has 1 entries"),
     ("class_colors", [[1, 2], [3, 4]], "is no RGB color"),
     ("class_colors", [[1, 2, 300], [3, 4, 5]], "is no RGB color"),
+    ("class_thresholds", 0.5, r"class_thresholds is 0.5, and must be list\[float \| None\] \| None"),
+    ("class_thresholds", ["high", None], "class_thresholds is"),
+    ("class_thresholds", [0.5, True], "class_thresholds is"),
+    ("class_thresholds", [0.5], "class_thresholds has 1 entries for 2 classes"),
+    ("class_thresholds", [], "class_thresholds has 0 entries"),
     ("plugins", 3, "plugins is 3"),
     ("versions", [], "versions is"),
     ("metrics", {"a": "b"}, "metrics is"),
@@ -109,6 +114,11 @@ def test_broken_descriptions_are_errors_that_name_the_value(path, value, message
     assert len(str(caught.value).splitlines()) <= 5
 
 
+@pytest.mark.parametrize("thresholds", [None, [0.5, None], (0.5, 1)])
+def test_a_class_may_have_no_threshold(thresholds, content):
+    check_description(changed(content, "class_thresholds", thresholds)["visionkit"])
+
+
 @pytest.mark.parametrize("path", ["optimizer.lr", "loss.label_smoothing", "evaluation.metric", "mixing"])
 def test_broken_options_of_the_task_are_errors(path, content, tmp_path):
     torch.save(changed(content, path, {"a": 1}), tmp_path / "a.ckpt")
@@ -139,8 +149,6 @@ ANY = st.recursive(
 def test_any_other_value_is_an_error_of_ours_or_harmless(data, content):
     places = [path for path in paths(content["visionkit"]) if not path.startswith(("recipe.", "versions."))]
     checkpoint = changed(content, data.draw(st.sampled_from(places)), data.draw(ANY))
-    from visionkit.pipelines.description import check_description, explain_description
-
     description = checkpoint["visionkit"]
     try:
         with explain_description({}, "a.ckpt"):

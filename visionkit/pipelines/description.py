@@ -30,7 +30,13 @@ REQUIRED = {
     "class_colors": list[list[int]] | None,
     "recipe": dict[str, Any],
 }
-OPTIONAL = {"plugins": list[str], "versions": dict[str, str], "metrics": dict[str, float], "preprocess": dict[str, Any]}
+OPTIONAL = {
+    "plugins": list[str],
+    "versions": dict[str, str],
+    "metrics": dict[str, float],
+    "preprocess": dict[str, Any],
+    "class_thresholds": list[float | None] | None,
+}
 
 
 def check_description(description: Mapping[str, Any]) -> None:
@@ -44,9 +50,10 @@ def check_description(description: Mapping[str, Any]) -> None:
         if (key in REQUIRED or key in description) and not has_type(description.get(key), kind):
             raise CheckpointError(f"{key} is {description.get(key)!r:.60}, and must be {_name(kind)}")
     classes = len(description["class_names"])
-    for key in ("category_ids", "class_colors"):
-        if description[key] is not None and len(description[key]) != classes:
-            raise CheckpointError(f"{key} has {len(description[key])} entries for {classes} classes")
+    for key in ("category_ids", "class_colors", "class_thresholds"):
+        values = description.get(key)
+        if values is not None and len(values) != classes:
+            raise CheckpointError(f"{key} has {len(values)} entries for {classes} classes")
     for color in description["class_colors"] or []:
         if len(color) != 3 or not all(0 <= value <= 255 for value in color):
             raise CheckpointError(f"class_colors has {color!r:.60}, which is no RGB color")
