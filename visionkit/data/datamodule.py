@@ -215,7 +215,8 @@ class VisionData(LightningDataModule):
         """Return batches of `val` in file order, every image once.
 
         Raises:
-            ConfigError: there are fewer images than processes. Lightning's loss of a split needs one in each.
+            ConfigError: there are fewer images than processes. Each process needs an image, because Lightning averages
+                their losses.
         """
         loader = self._evaluation_loader("val")
         images, (_, processes) = len(self.dataset("val")), self._process()
