@@ -30,7 +30,6 @@ from visionkit.engine.run_folder import (
 )
 from visionkit.engine.run_lock import run_lock
 from visionkit.engine.unfreeze import UnfreezeStep
-from visionkit.errors import CheckpointError
 from visionkit.report.tables import class_table, overall_table
 from visionkit.tasks import Task
 
@@ -111,14 +110,11 @@ def resumed_path(name: str, resume: str | None) -> Path | None:
     """Return the path of the checkpoint that `--resume` selects.
 
     Raises:
-        VisionkitError: there is no such checkpoint.
+        VisionkitError: there is no run to continue.
     """
     if resume is None:
         return None
-    path = latest_checkpoint(name) if resume == "last" else Path(resume)
-    if not path.is_file():
-        raise CheckpointError(f"there is no checkpoint {path}")
-    return path
+    return latest_checkpoint(name) if resume == "last" else Path(resume)
 
 
 def _read(path: Path, trainer_options: dict[str, Any]) -> dict[str, Any]:
