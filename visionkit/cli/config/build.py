@@ -94,7 +94,8 @@ def build_backbone(recipe: dict[str, Any]) -> Backbone:
 
 def check_length(trainer: dict[str, Any] | None) -> None:
     """Raise WrongValueError if the trainer of a recipe has no length; Lightning would train for 1,000 epochs."""
-    if not any((trainer or {}).get(key) for key in LENGTHS) and (trainer or {}).get("max_epochs") != 0:
+    options = trainer or {}
+    if options.get("max_epochs") != 0 and not any(options.get(key) for key in LENGTHS):
         raise WrongValueError("trainer.max_epochs is missing: give the number of epochs", ("trainer",))
 
 
