@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from visionkit.data.datasets.base import VisionDataset, register_format
     from visionkit.data.datasets.pair_targets import PairTargets
     from visionkit.data.datasets.torch_pairs import TorchPairs
+    from visionkit.data.holdout import HoldoutOptions
     from visionkit.data.proposals.proposal_source import ProposalOptions
-    from visionkit.data.splits import HoldoutOptions
     from visionkit.data.transforms.create import register_transform
     from visionkit.engine.after_training import AfterTrainingOptions
     from visionkit.engine.callbacks import CheckpointOptions, EarlyStoppingOptions, EMAOptions, make_callbacks
@@ -211,7 +211,7 @@ _MODULES = {
     "PairTargets": "visionkit.data.datasets.pair_targets",
     "TorchPairs": "visionkit.data.datasets.torch_pairs",
     "ProposalOptions": "visionkit.data.proposals.proposal_source",
-    "HoldoutOptions": "visionkit.data.splits",
+    "HoldoutOptions": "visionkit.data.holdout",
     "register_transform": "visionkit.data.transforms.create",
     "AfterTrainingOptions": "visionkit.engine.after_training",
     "CheckpointOptions": "visionkit.engine.callbacks",

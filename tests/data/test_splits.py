@@ -5,7 +5,8 @@ from visionkit.data.card_splits import CardSplits
 from visionkit.data.datasets.concatenated import ConcatenatedDataset
 from visionkit.data.datasets.shapes import Shapes
 from visionkit.data.datasets.subset import SubsetDataset
-from visionkit.data.splits import HoldoutOptions, read_labels
+from visionkit.data.holdout import HoldoutOptions
+from visionkit.data.splits import read_labels
 from visionkit.data.stats.pixel_counts import count_pixels
 from visionkit.errors import ConfigError, DataError
 

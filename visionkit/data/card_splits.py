@@ -6,7 +6,8 @@ from typing import Any
 
 from visionkit.data.datasets.base import VisionDataset, formats
 from visionkit.data.datasets.concatenated import ConcatenatedDataset
-from visionkit.data.splits import SPLITS, HoldoutOptions, RequiredAnnotation, Splits
+from visionkit.data.holdout import HoldoutOptions
+from visionkit.data.splits import SPLITS, RequiredAnnotation, Splits
 from visionkit.errors import ConfigError
 from visionkit.registry import suggest
 

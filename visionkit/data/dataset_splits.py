@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 
 from visionkit.data.datasets.base import VisionDataset
-from visionkit.data.splits import HoldoutOptions, RequiredAnnotation, Splits
+from visionkit.data.holdout import HoldoutOptions
+from visionkit.data.splits import RequiredAnnotation, Splits
 from visionkit.errors import ConfigError
 
 

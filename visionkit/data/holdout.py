@@ -1,11 +1,41 @@
 """Selection of the part of a dataset that is held out for validation."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
 from visionkit.errors import ConfigError
+from visionkit.option_checks import check_at_least, check_between
 
 Indices = NDArray[np.int64]
+
+
+@dataclass
+class HoldoutOptions:
+    """Part of the training split that is held out for validation, for data without a `val` split.
+
+    Attributes:
+        fraction: share of the images (of each class, if images have one), above 0 and below 1.
+        seed: seed of the selection, 0 or more.
+
+    Raises:
+        ConfigError: a number is out of its range.
+
+    Example:
+        >>> import visionkit as vk
+        >>> splits = {"train": {"count": 100, "size": 64}}
+        >>> data = vk.VisionData("shapes", splits=splits, holdout=vk.HoldoutOptions(fraction=0.3))
+        >>> len(data.dataset("train")), len(data.dataset("val"))
+        (70, 30)
+    """
+
+    fraction: float = 0.2
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_between(0, 1, fraction=self.fraction)
+        check_at_least(0, seed=self.seed)
 
 
 def stratified_holdout(labels: Indices, fraction: float, seed: int) -> tuple[Indices, Indices]:

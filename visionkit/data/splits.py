@@ -3,7 +3,6 @@
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -13,10 +12,9 @@ from visionkit.data.datasets.base import VisionDataset
 from visionkit.data.datasets.class_checks import check_same_classes
 from visionkit.data.datasets.concatenated import check_unique_image_ids
 from visionkit.data.datasets.subset import SubsetDataset
-from visionkit.data.holdout import stratified_holdout
+from visionkit.data.holdout import HoldoutOptions, stratified_holdout
 from visionkit.data.stats.pixel_counts import PixelCounts, count_pixels
 from visionkit.errors import ConfigError, DataError
-from visionkit.option_checks import check_at_least, check_between
 from visionkit.structures import Color
 
 logger = logging.getLogger("visionkit")
@@ -39,33 +37,6 @@ _DESCRIPTIONS: dict[RequiredAnnotation, str] = {
     "semantic": "a semantic mask",
     "masks": "masks of its objects",
 }
-
-
-@dataclass
-class HoldoutOptions:
-    """Part of the training split that is held out for validation, for data without a `val` split.
-
-    Attributes:
-        fraction: share of the images (of each class, if images have one), above 0 and below 1.
-        seed: seed of the selection, 0 or more.
-
-    Raises:
-        ConfigError: a number is out of its range.
-
-    Example:
-        >>> import visionkit as vk
-        >>> splits = {"train": {"count": 100, "size": 64}}
-        >>> data = vk.VisionData("shapes", splits=splits, holdout=vk.HoldoutOptions(fraction=0.3))
-        >>> len(data.dataset("train")), len(data.dataset("val"))
-        (70, 30)
-    """
-
-    fraction: float = 0.2
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        check_between(0, 1, fraction=self.fraction)
-        check_at_least(0, seed=self.seed)
 
 
 class Splits(ABC):
