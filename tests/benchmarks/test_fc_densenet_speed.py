@@ -23,20 +23,20 @@ from visionkit.models import create_model
 NAME, CLASSES = "fc_densenet103", 11
 IMAGES_AND_SIDE = [(1, 224), (3, 64)]
 FOR_MEMORY = (3, 224)
-FORMS = ("plain", "one buffer", "recomputing")
+VARIANTS = ("plain", "one buffer", "recomputing")
 WARM_UP, ROUNDS = 1, 4
 BOUND = 1.0
 
 pytestmark = pytest.mark.benchmark
 
 
-def training_step(form, layout=torch.channels_last):
+def training_step(variant, layout=torch.channels_last):
     """Return a function of images and labels that runs one training step."""
     torch.manual_seed(0)
-    spare = form == "recomputing"
+    spare = variant == "recomputing"
     backbone = create_backbone(NAME, weights="none", memory_efficient=spare)
     network = create_model("fc_densenet", backbone, CLASSES, memory_efficient=spare).to(memory_format=layout)
-    if form == "plain":
+    if variant == "plain":
         for block in network.modules():
             if isinstance(block, DenseBlock):
                 block.forward = block.plain
@@ -61,13 +61,13 @@ def seconds(step, images, labels):
     return time.process_time() - start
 
 
-def times(forms, layout, number, side):
-    """Return the seconds of each form, one row per round; the networks are built in the order of the forms."""
-    steps, given = {form: training_step(form, layout) for form in forms}, batch(number, side, layout)
+def times(variants, layout, number, side):
+    """Return the seconds of each variant, one row per round; the networks are built in the order of the variants."""
+    steps, given = {variant: training_step(variant, layout) for variant in variants}, batch(number, side, layout)
     rows = []
     for round_number in range(WARM_UP + ROUNDS):
-        order = forms if round_number % 2 == 0 else forms[::-1]  # none always follows another
-        rows.append({form: seconds(steps[form], *given) for form in order})
+        order = variants if round_number % 2 == 0 else variants[::-1]  # none always follows another
+        rows.append({variant: seconds(steps[variant], *given) for variant in order})
     return rows[WARM_UP:]
 
 
@@ -75,8 +75,8 @@ def times(forms, layout, number, side):
 @pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
 def test_a_training_step_takes_no_longer_than_the_plain_loop(layout, number, side, capsys):
     torch.set_num_threads(1)
-    rows = [row for forms in (FORMS, FORMS[::-1]) for row in times(forms, layout, number, side)]
-    ratio, spare_ratio = (statistics.median(row[form] / row["plain"] for row in rows) for form in FORMS[1:])
+    rows = [row for variants in (VARIANTS, VARIANTS[::-1]) for row in times(variants, layout, number, side)]
+    ratio, spare_ratio = (statistics.median(row[variant] / row["plain"] for row in rows) for variant in VARIANTS[1:])
     plain = statistics.median(row["plain"] for row in rows)
     with capsys.disabled():
         print(f"\n{NAME}, {number} images of {side}, {layout}: plain loop {plain:.2f} s,", end=" ")
@@ -86,22 +86,22 @@ def test_a_training_step_takes_no_longer_than_the_plain_loop(layout, number, sid
 
 def test_recomputing_takes_less_memory(capsys):
     peaks = {}
-    for form in FORMS:
+    for variant in VARIANTS:
         answer = subprocess.run(
-            [sys.executable, "-m", "tests.benchmarks.test_fc_densenet_speed", form],
+            [sys.executable, "-m", "tests.benchmarks.test_fc_densenet_speed", variant],
             capture_output=True,
             text=True,
             check=True,
         )
-        peaks[form] = float(answer.stdout.split()[-1])
+        peaks[variant] = float(answer.stdout.split()[-1])
     with capsys.disabled():
         print(f"\n{NAME}, {FOR_MEMORY[0]} images of {FOR_MEMORY[1]}, one training step, GiB:", peaks)
     assert peaks["recomputing"] < peaks["one buffer"] < peaks["plain"]
 
 
-def own_peak(form):
+def own_peak(variant):
     """Return the GiB of memory that one training step adds to the process."""
-    step, given = training_step(form), batch(*FOR_MEMORY)
+    step, given = training_step(variant), batch(*FOR_MEMORY)
     before = highest()
     step(*given)
     return highest() - before

@@ -39,7 +39,7 @@ def peers_unet():
     return network
 
 
-FORMS = {
+VARIANTS = {
     "ours": (unet, torch.channels_last),
     "peer": (peers_unet, torch.contiguous_format),
     "peer channels-last": (peers_unet, torch.channels_last),
@@ -80,7 +80,7 @@ def times(run, names):
     images, labels = torch.randn(IMAGES, 3, SIDE, SIDE), torch.randint(0, CLASSES, (IMAGES, SIDE, SIDE))
     networks = {}
     for name in names:
-        build, layout = FORMS[name]
+        build, layout = VARIANTS[name]
         network = build().train(run is training_step).to(memory_format=layout)
         networks[name] = network, images.contiguous(memory_format=layout), labels
     rows = []
@@ -104,7 +104,7 @@ def test_the_two_are_the_same_network():
 def test_it_takes_no_longer_than_the_peers(run, capsys):
     torch.manual_seed(0)
     torch.set_num_threads(1)
-    names = list(FORMS)
+    names = list(VARIANTS)
     rows = [row for order in (names, names[::-1]) for row in times(run, order)]
     ratios = {name: statistics.median(row["ours"] / row[name] for row in rows) for name in names}
     with capsys.disabled():
