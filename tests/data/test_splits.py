@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
 
+from visionkit.data import card_splits
 from visionkit.data.card_splits import CardSplits
+from visionkit.data.datasets.base import FormatRegistry
 from visionkit.data.datasets.concatenated import ConcatenatedDataset
 from visionkit.data.datasets.shapes import Shapes
 from visionkit.data.datasets.subset import SubsetDataset
@@ -30,6 +32,25 @@ def test_a_card_for_another_task_is_refused():
     empty = {"train": {**HALF_EMPTY, "empty_share": 1.0}}
     with pytest.raises(DataError, match="no image of train has a single class"):
         splits(empty, required="label").dataset("train")
+
+
+def test_options_that_a_format_needs_to_read_an_annotation_come_with_its_registration(monkeypatch):
+    registry = FormatRegistry("data format")
+    registry.register("plain")(Shapes)
+    registry.register("drawn", "drawn too", options_for={"semantic": {"semantic": True}})(Shapes)
+    monkeypatch.setattr(card_splits, "formats", registry)
+
+    def opened(name, required):
+        return CardSplits(name, None, {"train": HALF_EMPTY}, required=required).dataset("train")
+
+    for name in ("drawn", "drawn too"):
+        assert opened(name, "semantic").has_semantic(0)
+        assert not opened(name, "tags").has_semantic(0)
+        assert not opened(name, None).has_semantic(0)
+    with pytest.raises(DataError, match="no image of train has a semantic mask"):
+        opened("plain", "semantic")
+    with pytest.raises(ConfigError, match="unknown data format 'drwn'; did you mean drawn"):
+        opened("drwn", None)
 
 
 def test_a_split_is_read_once():

@@ -4,15 +4,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from visionkit.data.datasets.base import VisionDataset, formats
+from visionkit.data.datasets.base import RequiredAnnotation, VisionDataset, formats
 from visionkit.data.datasets.concatenated import ConcatenatedDataset
 from visionkit.data.holdout import HoldoutOptions
-from visionkit.data.splits import SPLITS, RequiredAnnotation, Splits
+from visionkit.data.splits import SPLITS, Splits
 from visionkit.errors import ConfigError
 from visionkit.registry import suggest
-
-READING_OPTIONS: dict[tuple[str, RequiredAnnotation | None], dict[str, Any]] = {("coco", "masks"): {"masks": True}}
-"""Options with which a format reads an annotation that it leaves out by default."""
 
 SplitOptions = dict[str, Any] | list[dict[str, Any]]
 
@@ -72,8 +69,8 @@ class CardSplits(Splits):
                 )
 
     def _read(self, options: dict[str, Any]) -> VisionDataset:
-        read = READING_OPTIONS.get((self.format, self.required), {})
-        arguments = {**options, **read, "root": None if self.root is None else Path(self.root)}
+        needed = formats.options_for(self.format, self.required)
+        arguments = {**options, **needed, "root": None if self.root is None else Path(self.root)}
         if self.classes is not None:
             arguments["classes"] = self.classes
         dataset: VisionDataset = formats.get(self.format)(**arguments)

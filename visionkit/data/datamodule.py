@@ -13,13 +13,13 @@ from torch.utils.data import DataLoader
 from visionkit.data.batch import Batch, TargetDataset, collate, initialize_worker
 from visionkit.data.card_splits import CardSplits
 from visionkit.data.dataset_splits import DatasetSplits
-from visionkit.data.datasets.base import VisionDataset
+from visionkit.data.datasets.base import RequiredAnnotation, VisionDataset
 from visionkit.data.datasets.torch_pairs import PairDataset, as_vision_dataset
 from visionkit.data.feature_files import FeatureDataset
 from visionkit.data.holdout import HoldoutOptions
 from visionkit.data.proposals.proposal_source import ProposalOptions, ProposalSource, create_proposal_source
 from visionkit.data.samplers import ClassBalancedSampler, EvaluationSampler, ShuffledSampler, TrainingSampler
-from visionkit.data.splits import RequiredAnnotation, Splits, read_labels
+from visionkit.data.splits import Splits, read_labels
 from visionkit.data.stats.pixel_counts import PixelCounts
 from visionkit.data.training_loader import Position, TrainingLoader
 from visionkit.data.transforms.augmentation import Augmentation

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 
-from visionkit.data.datasets.base import VisionDataset
+from visionkit.data.datasets.base import RequiredAnnotation, VisionDataset
 from visionkit.data.holdout import HoldoutOptions
-from visionkit.data.splits import RequiredAnnotation, Splits
+from visionkit.data.splits import Splits
 from visionkit.errors import ConfigError
 
 

@@ -3,12 +3,11 @@
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from visionkit.data.datasets.base import VisionDataset
+from visionkit.data.datasets.base import RequiredAnnotation, VisionDataset
 from visionkit.data.datasets.class_checks import check_same_classes
 from visionkit.data.datasets.concatenated import check_unique_image_ids
 from visionkit.data.datasets.subset import SubsetDataset
@@ -18,10 +17,6 @@ from visionkit.errors import ConfigError, DataError
 from visionkit.structures import Color
 
 logger = logging.getLogger("visionkit")
-
-RequiredAnnotation = Literal["label", "tags", "semantic", "masks"]
-"""Annotation that a task needs of every image: one class, a list of any number of classes, a semantic mask, or a mask
-of each object."""
 
 SPLITS = ("train", "val", "test")
 """Names of the splits."""

@@ -19,8 +19,8 @@ from typing_extensions import Self
 from visionkit.backbones import Backbone
 from visionkit.data.batch import Batch
 from visionkit.data.datamodule import VisionData
+from visionkit.data.datasets.base import RequiredAnnotation
 from visionkit.data.samplers import run_seed
-from visionkit.data.splits import RequiredAnnotation
 from visionkit.errors import CheckpointError, ConfigError, VisionkitError
 from visionkit.metrics.base import EvaluationMetric
 from visionkit.metrics.results import MetricResults

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from visionkit.data.batch import Batch
 from visionkit.data.datamodule import VisionData
-from visionkit.data.splits import RequiredAnnotation
+from visionkit.data.datasets.base import RequiredAnnotation
 from visionkit.errors import ConfigError
 from visionkit.metrics.classification import ClassificationMetrics
 from visionkit.models.base import ClassificationModel, Model

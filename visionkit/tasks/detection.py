@@ -12,9 +12,9 @@ from torch import Tensor
 
 from visionkit.data.batch import Batch
 from visionkit.data.datamodule import VisionData
+from visionkit.data.datasets.base import RequiredAnnotation
 from visionkit.data.proposals.proposal_source import ProposalOptions
 from visionkit.data.samplers import run_seed
-from visionkit.data.splits import RequiredAnnotation
 from visionkit.errors import ConfigError
 from visionkit.metrics.coco_results import to_coco_mask_results, to_coco_results
 from visionkit.metrics.detection import DetectionMetric, detection_metrics

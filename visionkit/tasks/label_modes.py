@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from visionkit.data.batch import Batch
-from visionkit.data.splits import RequiredAnnotation
+from visionkit.data.datasets.base import RequiredAnnotation
 from visionkit.metrics.classification import ClassificationMetrics, MultiLabelMetrics, SingleLabelMetrics
 
 

@@ -1,12 +1,17 @@
 """The contract of every dataset, and the registry of data formats."""
 
-from typing import Protocol, runtime_checkable
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from visionkit.registry import Registry
 from visionkit.structures import Annotation, Color, Sample
+
+RequiredAnnotation = Literal["label", "tags", "semantic", "masks"]
+"""Annotation that a task needs of every image: one class, a list of any number of classes, a semantic mask, or a mask
+of each object."""
 
 
 @runtime_checkable
@@ -84,7 +89,46 @@ class NoSemanticMasks:
         return None
 
 
-formats: Registry[type[VisionDataset]] = Registry("data format", "visionkit.data.datasets")
+class FormatRegistry(Registry[type[VisionDataset]]):
+    """Registry of dataset classes by format name, and of the options with which they read certain annotations."""
+
+    def __init__(self, kind: str, package: str | None = None) -> None:
+        super().__init__(kind, package)
+        self._options_for: dict[str, Mapping[RequiredAnnotation, Mapping[str, Any]]] = {}
+
+    def register(
+        self, *names: str, options_for: Mapping[RequiredAnnotation, Mapping[str, Any]] | None = None
+    ) -> Callable[[type[VisionDataset]], type[VisionDataset]]:
+        """Return a decorator that registers a dataset class under each of `names`.
+
+        Args:
+            names: names of the format.
+            options_for: for each annotation that the class reads only with certain options, these options. They are
+                used in all splits if a task needs the annotation.
+
+        Raises:
+            ConfigError: another class is registered under the name.
+        """
+        enter = super().register(*names)
+
+        def enter_with_options(entry: type[VisionDataset]) -> type[VisionDataset]:
+            entered = enter(entry)
+            self._options_for.update(dict.fromkeys(names, options_for or {}))
+            return entered
+
+        return enter_with_options
+
+    def options_for(self, name: str, required: RequiredAnnotation | None) -> Mapping[str, Any]:
+        """Return the options with which the format `name` reads an annotation; empty if it needs none.
+
+        Raises:
+            ConfigError: the format is unknown.
+        """
+        self.get(name)  # imports the module that registers it
+        return {} if required is None else self._options_for[name].get(required, {})
+
+
+formats = FormatRegistry("data format", "visionkit.data.datasets")
 """Dataset classes by format name, called as `cls(root=..., **split_options)`, with `classes` if the card lists them."""
 
 register_format = formats.register

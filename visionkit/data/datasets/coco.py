@@ -17,7 +17,7 @@ from visionkit.errors import DataError
 from visionkit.structures import Annotation
 
 
-@formats.register("coco")
+@formats.register("coco", options_for={"masks": {"masks": True}})
 class Coco(DetectionDataset):
     """Images with the objects of a COCO instances file, including images without objects.
 
