@@ -203,6 +203,15 @@ class Task(LightningModule):
         """Return the pipeline's predictions for uint8 images [3, H, W] and its other inputs."""
         return self.pipeline(images, *inputs)
 
+    def test_step(self, batch: Batch, batch_index: int) -> None:
+        """Score the predictions that `predict` makes. In a process without images, the batch is empty."""
+        if batch.images:
+            self.score_predictions(batch)
+
+    def score_predictions(self, batch: Batch) -> None:
+        """Predict on the images of a batch, and add the predictions to the metric."""
+        raise NotImplementedError
+
     def predict_step(self, batch: Any, batch_index: int) -> list[Result]:
         """Return one result per image of a `Batch` or of a list of uint8 images [3, H, W]."""
         images = batch.images if isinstance(batch, Batch) else list(batch)

@@ -186,10 +186,8 @@ class Classification(LogitsTask):
         self.log_losses("val", {"loss": self.loss(logits, targets)}, len(targets))
         self.metric.update(self.model_pipeline.probabilities(logits), targets)
 
-    def test_step(self, batch: Batch, batch_index: int) -> None:
-        """Score the predictions that `predict` makes."""
-        if not batch.images:  # in a process without images
-            return
+    def score_predictions(self, batch: Batch) -> None:
+        """See `Task.score_predictions`."""
         probabilities = self.pipeline(batch.images)
         self.metric.update(probabilities, self._targets(batch))
         self.rows |= dict(zip(batch.image_ids, self._rows(probabilities), strict=True))

@@ -173,10 +173,8 @@ class Detection(Task):
                 self.log_losses("val", {"loss": total, **losses}, len(group))
             self.metric.update(predictions, [batch.targets[index] for index in group])
 
-    def test_step(self, batch: Batch, batch_index: int) -> None:
-        """Score the predictions that `predict` makes."""
-        if not batch.images:  # in a process without images
-            return
+    def score_predictions(self, batch: Batch) -> None:
+        """See `Task.score_predictions`."""
         self.metric.update(self.pipeline(batch.images, batch.targets), batch.targets)
 
     def on_validation_epoch_end(self) -> None:

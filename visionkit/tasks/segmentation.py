@@ -206,10 +206,8 @@ class Segmentation(LogitsTask):
             self.log_losses("val", {"loss": self.loss(logits, truth.long())}, len(group))
             self.metric.update(logits.argmax(1), truth)
 
-    def test_step(self, batch: Batch, batch_index: int) -> None:
-        """Score the predictions that `predict` makes."""
-        if not batch.images:  # in a process without images
-            return
+    def score_predictions(self, batch: Batch) -> None:
+        """See `Task.score_predictions`."""
         for labels, truth, image_id in zip(
             self.pipeline(batch.images), self._masks(batch), batch.image_ids, strict=True
         ):
