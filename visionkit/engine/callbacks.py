@@ -186,15 +186,7 @@ def make_callbacks(
         'best'
     """
     folder = Path(folder)
-    callbacks: list[Callback] = [
-        ModelCheckpoint(folder, filename="best", monitor=monitor, mode="max", enable_version_counter=False),
-        GracefulStop(),
-        # save_last of the callback above would only follow the best epochs, and would not be written on Ctrl-C.
-        LastCheckpoint(folder),
-        SaveLastStep(folder / "last.ckpt"),
-        LearningRateMonitor(logging_interval="step"),
-        AfterTraining(folder, after_training),
-    ]
+    callbacks = [*_callbacks_of_every_run(folder, monitor), AfterTraining(folder, after_training)]
     if checkpoint is not None and checkpoint.every_n_steps is not None:
         callbacks.append(StepCheckpoint(folder, checkpoint.every_n_steps))
     if ema is not None:
@@ -206,3 +198,15 @@ def make_callbacks(
     if feature_cache is not None:  # after unfreezing, which selects the trainable parameters
         callbacks.append(FeatureCache(feature_cache))
     return callbacks
+
+
+def _callbacks_of_every_run(folder: Path, monitor: str) -> list[Callback]:
+    """Return the callbacks without options."""
+    return [
+        ModelCheckpoint(folder, filename="best", monitor=monitor, mode="max", enable_version_counter=False),
+        GracefulStop(),
+        # save_last of the first callback would only follow the best epochs, and would not be written on Ctrl-C.
+        LastCheckpoint(folder),
+        SaveLastStep(folder / "last.ckpt"),
+        LearningRateMonitor(logging_interval="step"),
+    ]
