@@ -84,28 +84,40 @@ def mine_hard_negatives(
     Returns:
         Weight [K, C], bias [K], and the number of stored negatives at the end.
     """
-    has_objects = torch.tensor([len(rows) > 0 for rows in positives])
-    weight = torch.zeros(len(positives), positives[0].shape[1])
-    bias = torch.where(has_objects, 1.0, NO_OBJECTS_BIAS)  # without negatives, all regions belong to the class
-    negatives = [HardNegatives(weight.shape[1]) for _ in positives]
-
-    def retrain(label: int) -> None:
-        weight[label], bias[label] = train(positives[label], negatives[label].features())
-        negatives[label].drop_easy(weight[label], bias[label].item())
-
+    svms = _SVMs(positives, train)
     for _ in range(passes):
         added = 0
         for image, (features, negative) in enumerate(examples()):
-            hard = negative & has_objects & (features @ weight.T + bias > HARD_MARGIN)
-            for label in torch.where(hard.any(dim=0))[0].tolist():
-                before = negatives[label].new
-                negatives[label].add(image, torch.where(hard[:, label])[0], features)
-                added += negatives[label].new - before
-                if negatives[label].new >= retrain_after:
-                    retrain(label)
-        for label in range(len(negatives)):
-            if negatives[label].new:
-                retrain(label)
+            added += svms.add_hard(image, features, negative)
+            svms.retrain(retrain_after)
+        svms.retrain(1)
         if not added:
             break
-    return weight, bias, sum(len(kept.ids) for kept in negatives)
+    return svms.weight, svms.bias, sum(len(kept.ids) for kept in svms.negatives)
+
+
+class _SVMs:
+    """One SVM per class with its positives and hard negatives; see `mine_hard_negatives`."""
+
+    def __init__(self, positives: Sequence[Tensor], train: Callable[[Tensor, Tensor], LinearSVM]) -> None:
+        self.positives, self.train = positives, train
+        self.has_objects = torch.tensor([len(rows) > 0 for rows in positives])
+        self.weight = torch.zeros(len(positives), positives[0].shape[1])
+        # Without negatives, all regions belong to the class.
+        self.bias = torch.where(self.has_objects, 1.0, NO_OBJECTS_BIAS)
+        self.negatives = [HardNegatives(self.weight.shape[1]) for _ in positives]
+
+    def add_hard(self, image: int, features: Tensor, negative: Tensor) -> int:
+        """Add the hard ones of an image's negatives, and return how many are new."""
+        before = sum(kept.new for kept in self.negatives)
+        hard = negative & self.has_objects & (features @ self.weight.T + self.bias > HARD_MARGIN)
+        for label in torch.where(hard.any(dim=0))[0].tolist():
+            self.negatives[label].add(image, torch.where(hard[:, label])[0], features)
+        return sum(kept.new for kept in self.negatives) - before
+
+    def retrain(self, least: int) -> None:
+        """Train the SVMs of the classes with at least `least` new negatives, and drop the negatives that are easy."""
+        for label, kept in enumerate(self.negatives):
+            if kept.new >= least:
+                self.weight[label], self.bias[label] = self.train(self.positives[label], kept.features())
+                kept.drop_easy(self.weight[label], self.bias[label].item())
