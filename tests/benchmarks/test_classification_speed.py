@@ -49,7 +49,7 @@ def by_task(name, **runtime):
         DEVICE
     )
     options.start_training(network)
-    task.log_losses = lambda *given: None  # there is no trainer that would take them
+    task.log_training_losses = lambda *given: None  # there is no trainer that would take them
     optimizer = torch.optim.SGD(network.parameters(), lr=1e-3, momentum=0.9)
 
     def step(images, labels):

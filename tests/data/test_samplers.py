@@ -121,6 +121,12 @@ def test_balanced_loaders_draw_by_the_seed_of_the_run(monkeypatch):
     assert [order(1, rank, 2) for rank in (0, 1)] == [order(1)[0::2], order(1)[1::2]]
 
 
+def test_a_process_with_fewer_images_than_a_batch_trains_on_them(monkeypatch):
+    data = VisionData("shapes", splits={"train": {"count": 6, "size": 48}}, batch_size=4, num_workers=0)
+    monkeypatch.setattr(data, "_process", lambda: (1, 2))
+    assert [len(batch.images) for batch in data.train_dataloader()] == [3]
+
+
 @pytest.mark.parametrize("labels", [[0, -1, 1], []])
 def test_balanced_needs_one_class_a_image(labels):
     with pytest.raises(ConfigError, match="one class an image"):

@@ -20,9 +20,9 @@ def small_data(train=4, val=3, **options):
     return data
 
 
-def small_task(class_names, **options):
-    """Return Faster R-CNN on a randomly initialized ResNet-18."""
-    network = create_model(
+def small_task(class_names, network=None, **options):
+    """Return a task of the network, by default of Faster R-CNN on a randomly initialized ResNet-18."""
+    network = network or create_model(
         "faster_rcnn",
         create_backbone("resnet18", weights="none"),
         len(class_names),

@@ -193,7 +193,7 @@ class VisionData(LightningDataModule):
         loader = TrainingLoader(
             dataset,  # type: ignore[arg-type]  # yields items; collate makes the batches of the return type
             sampler=sampler,
-            drop_last=len(dataset) >= self.batch_size,
+            drop_last=len(sampler) >= self.batch_size,
             **self._loader_arguments(),
         )
         loader.start, self._start = self._start, None
@@ -215,21 +215,13 @@ class VisionData(LightningDataModule):
     def val_dataloader(self) -> DataLoader[Batch]:
         """Return batches of `val` in file order, every image once.
 
-        Raises:
-            ConfigError: there are fewer images than processes. Each process needs an image, because Lightning averages
-                their losses.
-        """
-        loader = self._evaluation_loader("val")
-        images, (_, processes) = len(self.dataset("val")), self._process()
-        if images < processes:
-            raise ConfigError(f"val has {images} images for {processes} processes\nset trainer.devices={images}")
-        return loader
-
-    def test_dataloader(self) -> DataLoader[Batch]:
-        """Return batches of `tested_split` in file order, every image once.
-
         In a process for which no image is left, this is one batch without images, because every process must take part
         in the computation of the metrics.
+        """
+        return self._evaluation_loader("val")
+
+    def test_dataloader(self) -> DataLoader[Batch]:
+        """Return batches of `tested_split` in file order, every image once; see `val_dataloader`.
 
         Raises:
             ConfigError: there is no such split.

@@ -1,4 +1,4 @@
-"""Dicts of all processes of a distributed run, joined."""
+"""Python objects of all processes of a distributed run."""
 
 from collections.abc import Mapping
 from typing import TypeVar
@@ -7,6 +7,16 @@ import torch
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")
+Entry = TypeVar("Entry")
+
+
+def all_gather_objects(own: Entry) -> list[Entry]:
+    """Return the objects of all processes by rank, the same in each of them; every process must call this."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return [own]
+    gathered: list[Entry] = [own] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(gathered, own)
+    return gathered
 
 
 def all_gather_dict(own: Mapping[Key, Value]) -> dict[Key, Value]:
@@ -15,8 +25,4 @@ def all_gather_dict(own: Mapping[Key, Value]) -> dict[Key, Value]:
     Args:
         own: entries of this process. A key that several processes have is kept once.
     """
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return dict(own)
-    gathered: list[dict[Key, Value]] = [{} for _ in range(torch.distributed.get_world_size())]
-    torch.distributed.all_gather_object(gathered, dict(own))
-    return {key: value for entries in gathered for key, value in entries.items()}
+    return {key: value for entries in all_gather_objects(dict(own)) for key, value in entries.items()}

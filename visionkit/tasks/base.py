@@ -129,7 +129,7 @@ class Task(LightningModule):
         self.schedule_options = schedule or ScheduleOptions()
         self.recipe: dict[str, Any] = {}
         self.results = MetricResults()
-        self.train_losses = RunningMeans()
+        self.train_losses, self.val_losses = RunningMeans(), RunningMeans()
 
     @classmethod
     def sections(cls) -> dict[str, type]:
@@ -275,20 +275,23 @@ class Task(LightningModule):
         seed_step(run_seed(), self.global_rank, self.current_epoch, batch_index)
 
     def on_train_epoch_end(self) -> None:
-        """Log the mean losses of the epoch."""
-        means = {f"train/{name}": value for name, value in self.train_losses.compute().items()}
-        self.log_dict(means, batch_size=1)
-        self.train_losses.reset()
+        """Log the mean training losses of the epoch."""
+        self._log_means("train", self.train_losses)
 
-    def log_losses(self, split: str, losses: dict[str, Tensor], images: int) -> None:
-        """Log the losses of a batch of `images` images under the name of the split."""
-        named = {f"{split}/{name}": value for name, value in losses.items()}
-        if split == "train":
-            self.train_losses.update(losses, images)
-            self.log_dict({f"{name}_step": value for name, value in named.items()}, batch_size=images)
-        else:
-            # Processes synchronize only at the end of the epoch. Their numbers of batches may differ.
-            self.log_dict(named, batch_size=images, on_step=False, on_epoch=True, sync_dist=True)
+    def on_validation_epoch_end(self) -> None:
+        """Log the mean losses of the validation split, and score it."""
+        self._log_means("val", self.val_losses)
+        self.score("val")
+
+    def log_training_losses(self, losses: dict[str, Tensor], images: int) -> None:
+        """Log the losses of a training batch of `images` images, and add them to the means of the epoch."""
+        self.train_losses.update(losses, images)
+        self.log_dict({f"train/{name}_step": value for name, value in losses.items()}, batch_size=images)
+
+    def _log_means(self, split: str, means: RunningMeans) -> None:
+        """Log the means over all images of all processes, and start anew."""
+        self.log_dict({f"{split}/{name}": value for name, value in means.compute().items()}, batch_size=1)
+        means.reset()
 
     def score(self, split: str) -> None:
         """Compute, log and store the metrics of a split after its last batch."""
@@ -347,7 +350,7 @@ class Task(LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Continue the mean losses of the epoch."""
-        self.train_losses.load_state_dict(checkpoint["train_losses"])
+        self.train_losses.load_state_dict(checkpoint["train_losses"], is_first_process=self.global_rank == 0)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the description, the current metrics and the losses of the current epoch to the checkpoint."""

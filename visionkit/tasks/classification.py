@@ -179,11 +179,13 @@ class Classification(LogitsTask):
         return self.training_loss(compute, images, targets, batch.image_ids)
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
-        """Log the loss and score predictions from one forward pass."""
+        """Compute the loss and score the predictions of one forward pass."""
+        if not batch.images:  # in a process without images
+            return
         images, targets = self.runtime_options.lay_out(self._prepared(batch)), self._targets(batch)
         network = self.model_pipeline.network
         logits = network.classify_features(images) if batch.holds_features else network(images)
-        self.log_losses("val", {"loss": self.loss(logits, targets)}, len(targets))
+        self.val_losses.update({"loss": self.loss(logits, targets)}, len(targets))
         self.metric.update(self.model_pipeline.probabilities(logits), targets)
 
     def score_predictions(self, batch: Batch) -> None:

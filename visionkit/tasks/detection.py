@@ -162,15 +162,15 @@ class Detection(Task):
         with explain_batch_norm_error():
             losses = self.network(images, DetectionPreprocessing.resize_targets(batch.targets, geometries))
         loss = self.total_loss(losses, batch.image_ids)
-        self.log_losses("train", {"loss": loss.detach(), **losses}, len(images))
+        self.log_training_losses({"loss": loss.detach(), **losses}, len(images))
         return loss
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
-        """Log the losses and score the predictions of one forward pass."""
+        """Compute the losses and score the predictions of one forward pass."""
         for group, losses, predictions in self.model_pipeline.losses_and_predictions(batch.images, batch.targets):
             if losses:
                 total = functools.reduce(operator.add, losses.values())
-                self.log_losses("val", {"loss": total, **losses}, len(group))
+                self.val_losses.update({"loss": total, **losses}, len(group))
             self.metric.update(predictions, [batch.targets[index] for index in group])
 
     def score_predictions(self, batch: Batch) -> None:
@@ -178,10 +178,10 @@ class Detection(Task):
         self.metric.update(self.pipeline(batch.images, batch.targets), batch.targets)
 
     def on_validation_epoch_end(self) -> None:
-        """Score the validation split. During training, choose the score threshold of each class on it."""
+        """Log and score the validation split. During training, choose the score threshold of each class on it."""
         if self.trainer.state.fn == TrainerFn.FITTING and not self.trainer.sanity_checking:
             self.model_pipeline.class_thresholds = best_thresholds(self.metric)
-        self.score("val")
+        super().on_validation_epoch_end()
 
     def on_test_start(self) -> None:
         """Log which detections are scored."""

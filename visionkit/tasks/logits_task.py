@@ -103,7 +103,7 @@ class LogitsTask(Task):
             for head, (weight, logits) in enumerate(heads)
         }
         loss = self.total_loss(losses, list(image_ids))
-        self.log_losses("train", {"loss": loss.detach()}, len(x))
+        self.log_training_losses({"loss": loss.detach()}, len(x))
         return loss
 
     def on_fit_start(self) -> None:
@@ -112,10 +112,6 @@ class LogitsTask(Task):
         self.runtime_options.start_training(self.network)
         weights = self._weights_for_training()
         self.class_weights = None if weights is None else weights.to(self.device)
-
-    def on_validation_epoch_end(self) -> None:
-        """Score the validation split."""
-        self.score("val")
 
     def on_test_start(self) -> None:
         """Remove the predictions of an earlier run."""

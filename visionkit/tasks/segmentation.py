@@ -197,13 +197,13 @@ class Segmentation(LogitsTask):
         return self.training_loss(pipeline.network.weighted_logits, images, classes, batch.image_ids)
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
-        """Log the loss and score the predictions of one forward pass per image, in original pixels."""
+        """Compute the loss and score the predictions of one forward pass per image, in original pixels."""
         masks, pipeline = self._masks(batch), self.model_pipeline
         for group in group_by_shape(batch.images):
             images = torch.stack([batch.images[index] for index in group])
             truth = torch.stack([masks[index] for index in group])
             logits = pipeline.logits(images, pipeline.preprocessing.scale(*images.shape[-2:]))
-            self.log_losses("val", {"loss": self.loss(logits, truth.long())}, len(group))
+            self.val_losses.update({"loss": self.loss(logits, truth.long())}, len(group))
             self.metric.update(logits.argmax(1), truth)
 
     def score_predictions(self, batch: Batch) -> None:
