@@ -45,7 +45,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()  # here, so that a closed output is noticed
         return status
     except StoppedError as error:
-        print(f"visionkit: {error}", file=sys.stderr)
+        from visionkit.cli.processes import is_first_process
+
+        if is_first_process():
+            print(f"visionkit: {error}", file=sys.stderr)
         return 128 + error.signal
     except VisionkitError as error:
         if arguments.debug:

@@ -62,7 +62,7 @@ _CAUSES: tuple[tuple[str, str, str], ...] = (
         "look for deeply nested lists or mappings in the input files",
     ),
     (
-        r"NCCL|ProcessExitedException|ProcessRaisedException|Connection closed by peer|ChildFailedError",
+        r"NCCL|gloo|ProcessExitedException|ProcessRaisedException|Connection closed by peer|ChildFailedError",
         "another process of this run ended or cannot be reached",
         "look for the error of the other process above, and in its own log",
     ),

@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
+import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities.exceptions import SIGTERMException
+from torch.distributed import ProcessGroup
 
 from visionkit.errors import StoppedError
 
@@ -24,11 +26,12 @@ Handler = Callable[[int, FrameType | None], Any] | int | None
 
 
 class GracefulStop(Callback):
-    """Callback that ends the training after the current step when the process receives SIGINT, SIGTERM or SIGHUP.
+    """Callback that ends the training after the current step when a process receives SIGINT, SIGTERM or SIGHUP.
 
     Lightning can stop on SIGTERM after a step, with a state that a resumed run continues exactly. This callback does
-    the same for the other signals. Lightning would leave out the rest of a validation; here it is finished first. A
-    second signal stops at once, without saving.
+    the same for the other signals. Lightning would leave out the rest of a validation; here it is finished first. All
+    processes of a distributed run stop after the same step, whichever of them gets the signal. A second signal stops
+    at once, without saving.
 
     Attributes:
         received: the first signal; None if there was none.
@@ -37,9 +40,13 @@ class GracefulStop(Callback):
     def __init__(self) -> None:
         self.received: int | None = None
         self._replaced: dict[int, Handler] = {}
+        self._processes: ProcessGroup | None = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Install the handlers. Python allows this only in the main thread."""
+        if trainer.world_size > 1 and torch.distributed.is_initialized():
+            # on the CPU, so that no GPU is waited for
+            self._processes = cast(ProcessGroup, torch.distributed.new_group(backend="gloo"))
         if threading.current_thread() is threading.main_thread():
             self._replaced = {number: signal.getsignal(number) for number in SIGNALS}
             for number in SIGNALS:
@@ -51,15 +58,15 @@ class GracefulStop(Callback):
         """Stop after this step, if no validation follows it."""
         validated = trainer.val_check_batch and (batch_idx + 1) % trainer.val_check_batch == 0
         if not trainer.is_last_batch and not validated:
-            self._stop()
+            self._stop(trainer)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Stop after this validation."""
-        self._stop()
+        self._stop(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Stop after this epoch."""
-        self._stop()
+        self._stop(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Restore the handlers."""
@@ -83,11 +90,15 @@ class GracefulStop(Callback):
             "%s received: the training stops after this step, and after the validation if one follows", _name(number)
         )
 
-    def _stop(self) -> None:
-        """Pass the signal on to Lightning."""
-        of_lightning = self._replaced.get(signal.SIGTERM)
-        if self.received is not None and callable(of_lightning):
-            of_lightning(signal.SIGTERM, None)
+    def _stop(self, trainer: Trainer) -> None:
+        """Let Lightning stop if a process received a signal; every process must call this."""
+        number = torch.tensor(self.received or 0)
+        if self._processes is not None:
+            torch.distributed.all_reduce(number, torch.distributed.ReduceOp.MAX, self._processes)
+        if number:
+            self.received = int(number)
+            # Lightning's handler would also send SIGTERM to the other processes, which stop by themselves.
+            trainer._signal_connector.received_sigterm = True
 
 
 @contextmanager

@@ -203,6 +203,15 @@ class Task(LightningModule):
         """Return the pipeline's predictions for uint8 images [3, H, W] and its other inputs."""
         return self.pipeline(images, *inputs)
 
+    def validation_step(self, batch: Batch, batch_index: int) -> None:
+        """Compute the losses and score the predictions. In a process without images, the batch is empty."""
+        if batch.images:
+            self.score_with_losses(batch)
+
+    def score_with_losses(self, batch: Batch) -> None:
+        """Add the losses and the predictions of one forward pass on a batch to `val_losses` and to the metric."""
+        raise NotImplementedError
+
     def test_step(self, batch: Batch, batch_index: int) -> None:
         """Score the predictions that `predict` makes. In a process without images, the batch is empty."""
         if batch.images:

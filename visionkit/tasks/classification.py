@@ -178,10 +178,8 @@ class Classification(LogitsTask):
         compute = self._cached_logits if batch.holds_features else self.model_pipeline.network.weighted_logits
         return self.training_loss(compute, images, targets, batch.image_ids)
 
-    def validation_step(self, batch: Batch, batch_index: int) -> None:
-        """Compute the loss and score the predictions of one forward pass."""
-        if not batch.images:  # in a process without images
-            return
+    def score_with_losses(self, batch: Batch) -> None:
+        """See `Task.score_with_losses`."""
         images, targets = self.runtime_options.lay_out(self._prepared(batch)), self._targets(batch)
         network = self.model_pipeline.network
         logits = network.classify_features(images) if batch.holds_features else network(images)

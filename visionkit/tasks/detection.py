@@ -165,8 +165,8 @@ class Detection(Task):
         self.log_training_losses({"loss": loss.detach(), **losses}, len(images))
         return loss
 
-    def validation_step(self, batch: Batch, batch_index: int) -> None:
-        """Compute the losses and score the predictions of one forward pass."""
+    def score_with_losses(self, batch: Batch) -> None:
+        """See `Task.score_with_losses`."""
         for group, losses, predictions in self.model_pipeline.losses_and_predictions(batch.images, batch.targets):
             if losses:
                 total = functools.reduce(operator.add, losses.values())

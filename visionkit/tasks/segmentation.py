@@ -196,8 +196,8 @@ class Segmentation(LogitsTask):
         images, classes = pipeline.preprocessing.batch(batch.images, self._masks(batch))
         return self.training_loss(pipeline.network.weighted_logits, images, classes, batch.image_ids)
 
-    def validation_step(self, batch: Batch, batch_index: int) -> None:
-        """Compute the loss and score the predictions of one forward pass per image, in original pixels."""
+    def score_with_losses(self, batch: Batch) -> None:
+        """See `Task.score_with_losses`. There is one forward pass per image size, in original pixels."""
         masks, pipeline = self._masks(batch), self.model_pipeline
         for group in group_by_shape(batch.images):
             images = torch.stack([batch.images[index] for index in group])
