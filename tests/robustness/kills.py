@@ -80,7 +80,7 @@ def run_campaign(kills: int, seed: int, folder: Path, **overrides: Any) -> Campa
             if campaign.kills >= kills:
                 return campaign
         campaign.finished += 1
-        campaign.differences += [f"run {number}: {text}" for text in _differences(whole, interrupted)]
+        campaign.differences += [f"run {number}: {text}" for text in differences(whole, interrupted)]
         shutil.rmtree(interrupted)
         number += 1
     return campaign
@@ -91,7 +91,7 @@ def _fit(folder: Path, moment: float | None, **overrides: Any) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     recipe = {**RECIPE, "data": {**RECIPE["data"], **overrides}}
     (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
-    resumes = (_run(folder) / "last.ckpt").is_file()
+    resumes = (run_of(folder) / "last.ckpt").is_file()
     child = os.fork()  # not a new program: importing torch would take most of the time
     if child == 0:
         os._exit(_train(folder, resumes))
@@ -119,13 +119,14 @@ def _train(folder: Path, resumes: bool) -> int:
     return main(["fit", "recipe.yaml", *(["--resume"] if resumes else [])])
 
 
-def _run(folder: Path) -> Path:
+def run_of(folder: Path) -> Path:
+    """Return the run folder of the run in `folder`."""
     return folder / "runs" / "recipe" / "1"
 
 
 def _state(folder: Path) -> str:
     """Load every checkpoint of a killed run, and return what was there."""
-    run = _run(folder)
+    run = run_of(folder)
     checkpoints = sorted(run.glob("*.ckpt")) if run.is_dir() else []
     for path in checkpoints:
         read_checkpoint(path)
@@ -136,15 +137,15 @@ def _state(folder: Path) -> str:
     return "while writing a file" if any(TEMPORARY.fullmatch(path.name) for path in run.iterdir()) else "between writes"
 
 
-def _differences(whole: Path, interrupted: Path) -> list[str]:
+def differences(whole: Path, interrupted: Path) -> list[str]:
     """Return in what a run that was killed and resumed differs from the uninterrupted run."""
-    first, second = (torch.load(_run(folder) / "last.ckpt", weights_only=True) for folder in (whole, interrupted))
+    first, second = (torch.load(run_of(folder) / "last.ckpt", weights_only=True) for folder in (whole, interrupted))
     found = [
         f"last.ckpt: {key}"
         for key in ("state_dict", "optimizer_states", "lr_schedulers", "global_step", "epoch")
         if not _equal(first[key], second[key])
     ]
-    rows, again = (_rows(_run(folder) / "metrics.csv") for folder in (whole, interrupted))
+    rows, again = (_rows(run_of(folder) / "metrics.csv") for folder in (whole, interrupted))
     return found + ([] if rows == again else [f"metrics.csv: {len(rows)} rows, {len(again)} after kills"])
 
 

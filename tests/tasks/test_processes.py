@@ -8,17 +8,21 @@ import sys
 import pytest
 
 SCRIPT = """
-import json, sys, torch
+import json, signal, sys, torch
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from tests.helpers.small_classifier import small_classification, small_images, small_network
 from tests.helpers.small_detector import small_data, small_task
 from tests.helpers.small_segmenter import small_masks, small_segmentation
 from tests.helpers.small_trainer import small_trainer
 from visionkit.backbones import create_backbone
+from visionkit.engine.graceful_stop import GracefulStop
 from visionkit.models import create_model
 from visionkit.tasks import OptimizerOptions, SegmentationEvaluationOptions
 
 AUGMENT = [{"name": "HorizontalFlip", "p": 0.5}, {"name": "RandomBrightnessContrast", "p": 0.5}]
 devices = int(sys.argv[1])
+several = {"devices": devices, "strategy": "ddp" if devices > 1 else "auto"}
 step = {"batch_size": 4 // devices, "augment": AUGMENT}
 sgd = OptimizerOptions(name="sgd", lr=0.01, scale_lr=False)
 
@@ -56,7 +60,7 @@ def class_a_pixel_of_one_image():
 def trained(make):
     torch.manual_seed(0)
     data, task = make()
-    trainer = small_trainer(devices=devices, strategy="ddp" if devices > 1 else "auto", max_epochs=2)
+    trainer = small_trainer(**several, max_epochs=2)
     trainer.fit(task, data)
     fitted = {name: value.item() for name, value in trainer.callback_metrics.items() if not name.endswith("_step")}
     weights = {f"weights {name}": value.double().abs().sum().item() for name, value in task.state_dict().items()}
@@ -67,10 +71,24 @@ def trained(make):
     known["images in the results file"] = len({row["image_id"] for row in task.predictions_for_json()})
     return {**fitted, **weights, **known}, trainer.is_global_zero
 
+class SignalToLast(Callback):
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        if trainer.global_rank == devices - 1:
+            signal.raise_signal(signal.SIGTERM)
+
+def stopped_by_a_signal():
+    data, task = one_class()
+    trainer = small_trainer(**several, max_epochs=9, callbacks=[SignalToLast(), GracefulStop()])
+    try:
+        trainer.fit(task, data)
+    except SIGTERMException:
+        return {"steps": trainer.global_step}
+
 torch.set_num_threads(1)
 makers = (detection, one_class, several_classes, class_a_pixel)
 makers += (detection_of_one_image, one_class_of_one_image, class_a_pixel_of_one_image)
 known = {make.__name__: trained(make) for make in makers}
+known["stopped"] = stopped_by_a_signal(), True
 if known["detection"][1]:
     print("METRICS", json.dumps({name: found for name, (found, _) in known.items()}))
 if devices > 1:
@@ -118,3 +136,7 @@ def test_two_processes_train_and_score_like_one(task, main, images, alone_and_to
     assert alone["images in the results file"] == images
     for name, value in alone.items():
         assert abs(value - together[name]) < 1e-5 * max(1, abs(value)), name
+
+
+def test_a_signal_for_one_process_stops_all_after_the_same_step(alone_and_together):
+    assert [found["stopped"] for found in alone_and_together] == [{"steps": 1}, {"steps": 1}]
