@@ -284,12 +284,19 @@ class Task(LightningModule):
         seed_step(run_seed(), self.global_rank, self.current_epoch, batch_index)
 
     def on_train_epoch_end(self) -> None:
-        """Log the mean training losses of the epoch."""
-        self._log_means("train", self.train_losses)
+        """Log the mean training losses of the epoch.
+
+        Lightning's loggers would get them after the checkpoints of the epoch are written, and a run that is killed in
+        between and resumed would lack them.
+        """
+        means = self._log_means("train", self.train_losses, logger=False)
+        for own in self.loggers:
+            own.log_metrics({**means, "epoch": self.current_epoch}, step=self.global_step - 1)
+            own.save()
 
     def on_validation_epoch_end(self) -> None:
         """Log the mean losses of the validation split, and score it."""
-        self._log_means("val", self.val_losses)
+        self._log_means("val", self.val_losses, logger=True)
         self.score("val")
 
     def log_training_losses(self, losses: dict[str, Tensor], images: int) -> None:
@@ -297,10 +304,12 @@ class Task(LightningModule):
         self.train_losses.update(losses, images)
         self.log_dict({f"train/{name}_step": value for name, value in losses.items()}, batch_size=images)
 
-    def _log_means(self, split: str, means: RunningMeans) -> None:
-        """Log the means over all images of all processes, and start anew."""
-        self.log_dict({f"{split}/{name}": value for name, value in means.compute().items()}, batch_size=1)
+    def _log_means(self, split: str, means: RunningMeans, logger: bool) -> dict[str, float]:
+        """Log the means over all images of all processes, start anew, and return what was logged."""
+        named = {f"{split}/{name}": value for name, value in means.compute().items()}
+        self.log_dict(named, batch_size=1, logger=logger)
         means.reset()
+        return named
 
     def score(self, split: str) -> None:
         """Compute, log and store the metrics of a split after its last batch."""
