@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from visionkit.cli.config.catalog import add_plugin_file, registered
-from visionkit.cli.config.merge import KeyPath, Layer, merge, override_layer, read_layer
+from visionkit.cli.config.merge import Layer, merge, override_layer, read_layer
 from visionkit.errors import ConfigError
+from visionkit.limited_yaml import KeyPath
 from visionkit.registry import suggest
 
 DEFAULT_CARD = "shapes"

@@ -9,9 +9,10 @@ from typing import Any
 from visionkit.cli.config import python_source
 from visionkit.cli.config.catalog import Entry, registered
 from visionkit.cli.config.hints import key_hint
-from visionkit.cli.config.merge import KeyPath, Layer
+from visionkit.cli.config.merge import Layer
 from visionkit.cli.config.python_source import Definition, Expression, Variable, definition, parameters, takes_any
 from visionkit.errors import ConfigError
+from visionkit.limited_yaml import KeyPath
 from visionkit.registry import suggest
 
 SEEDS = 2**32

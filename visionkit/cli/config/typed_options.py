@@ -8,8 +8,9 @@ from typing import Any
 
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
-from visionkit.cli.config.merge import KeyPath, WrongValueError
+from visionkit.cli.config.merge import WrongValueError
 from visionkit.errors import ConfigError
+from visionkit.limited_yaml import KeyPath
 
 MAX_LINES = 2
 """Largest number of lines shown of another library's error message."""
