@@ -72,7 +72,7 @@ def test_a_card_without_masks_is_refused_for_a_model_that_needs_them(coco):
     (coco / "boxes.csv").write_text(content)
     data = build_data(compose(["mask_rcnn_resnet50", "coco2017", f"data.root={coco}"]).values)
     monkey = data.dataset("val")
-    monkey._codes = None
+    monkey.object_masks = None
     data.splits._opened.clear()
     data.splits.open = lambda split: monkey
     with pytest.raises(DataError, match="the objects of val have no masks"):

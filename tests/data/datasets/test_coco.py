@@ -277,11 +277,11 @@ def read_twice(coco, growth):
             return sum(int(line.split()[1]) for line in file if line.startswith("Private_"))
 
     rows = range(len(coco.objects))
-    coco._codes.code(0, (40, 60))
+    coco.object_masks.code(0, (40, 60))
     before = private()
     for _ in range(2):
         for row in rows:
-            coco._codes.code(row, (40, 60))
+            coco.object_masks.code(row, (40, 60))
     growth.put(private() - before)
 
 

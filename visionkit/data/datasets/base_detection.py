@@ -1,4 +1,4 @@
-"""Base class of the formats that have image files with objects (coco, voc)."""
+"""Base class of the formats that have image files with objects."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from visionkit.data.datasets.annotation_table import AnnotationTable
 from visionkit.data.datasets.base import NoSemanticMasks
+from visionkit.data.datasets.coco_masks import CocoMasks
 from visionkit.data.io.images import read_image
 from visionkit.errors import DataError
 from visionkit.structures import Annotation, Sample
@@ -24,6 +25,7 @@ class DetectionDataset(NoSemanticMasks):
         image_ids: the dataset's own id of each image.
         sizes: int64 [images, 2], (height, width) in pixels as stated by the annotations.
         objects: the objects of all images.
+        object_masks: the masks of the objects, in the order of `objects`; None if masks are not read.
         class_names, category_ids, report: see `VisionDataset`.
     """
 
@@ -32,6 +34,7 @@ class DetectionDataset(NoSemanticMasks):
     image_ids: Sequence[int | str]
     sizes: NDArray[np.int64]
     objects: AnnotationTable
+    object_masks: CocoMasks | None = None
     class_names: list[str]
     category_ids: list[int]
     report: dict[str, int]
@@ -57,7 +60,11 @@ class DetectionDataset(NoSemanticMasks):
 
     def annotation(self, index: int) -> Annotation:
         """See `VisionDataset`."""
-        return self.objects.annotation(index)
+        annotation = self.objects.annotation(index)
+        if self.object_masks is not None:
+            rows = range(*self.objects.rows(index).indices(len(self.objects)))
+            annotation.masks = [self.object_masks.code(row, self.image_size(index)) for row in rows]
+        return annotation
 
     def image_size(self, index: int) -> tuple[int, int]:
         """See `VisionDataset`; the size that the annotations state."""

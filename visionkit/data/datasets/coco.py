@@ -14,7 +14,6 @@ from visionkit.data.datasets.json_entries import JsonEntries
 from visionkit.data.datasets.repair_boxes import BadBoxPolicy, repair_boxes
 from visionkit.data.io.paths import check_unique, require_file, require_folder
 from visionkit.errors import DataError
-from visionkit.structures import Annotation
 
 
 @formats.register("coco", options_for={"masks": {"masks": True}})
@@ -73,14 +72,6 @@ class Coco(DetectionDataset):
         self.file_names = listed.file_names
         self._read_objects(content["annotations"], categories, on_bad_box)
 
-    def annotation(self, index: int) -> Annotation:
-        """See `VisionDataset`."""
-        annotation = super().annotation(index)
-        if self._codes is not None:
-            rows = range(*self.objects.rows(index).indices(len(self.objects)))
-            annotation.masks = [self._codes.code(row, self.image_size(index)) for row in rows]
-        return annotation
-
     def _read_objects(self, entries: JsonEntries, categories: CocoCategories, on_bad_box: BadBoxPolicy) -> None:
         ids = entries.ids("id", optional=True)
         check_unique([own_id for own_id in ids if own_id is not None], "annotation ids", self.source)
@@ -109,7 +100,7 @@ class Coco(DetectionDataset):
         )
         order = self.objects.order
         sizes = self.sizes[image_index[order]]
-        self._codes = CocoMasks(entries.select(order), sizes, self.report) if self.masks else None
+        self.object_masks = CocoMasks(entries.select(order), sizes, self.report) if self.masks else None
 
     def _read_boxes(
         self, entries: JsonEntries, image_index: NDArray[np.int64], on_bad_box: BadBoxPolicy
