@@ -23,7 +23,10 @@ class Hint:
 HINTS: dict[str, tuple[Hint, ...]] = {
     "ultralytics": (
         Hint("model", "a recipe: `visionkit fit faster_rcnn_resnet50`; its network is `model.name`"),
-        Hint("data", "a data card beside the recipe: `visionkit fit RECIPE CARD`; a data.yaml is read by `data.format=yolo`"),
+        Hint(
+            "data",
+            "a data card beside the recipe: `visionkit fit RECIPE CARD`; a data.yaml is read by `data.format=yolo`",
+        ),
         Hint(
             "imgsz",
             "`preprocess.short_side`; `preprocess.size` for a fixed size, `preprocess.crop` for classifiers",
