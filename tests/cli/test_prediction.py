@@ -10,9 +10,9 @@ from PIL import Image
 
 from tests.helpers.small_classifier import small_checkpoint
 from tests.helpers.small_disk import small_disk
-from visionkit.cli import prediction
 from visionkit.cli.main import main
 from visionkit.cli.prediction_files import result_names
+from visionkit.pipelines import base
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +47,10 @@ def test_a_broken_image_is_skipped_and_said(checkpoint, folder, capsys):
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
 def test_what_is_done_is_kept_when_the_command_is_stopped(error, checkpoint, folder, monkeypatch):
-    read = prediction.read_image
-    monkeypatch.setattr(prediction, "read_image", lambda path: read(path) if path.name == "a.png" else stop(error))
+    read = base.read_image
+    monkeypatch.setattr(
+        base, "read_image", lambda path, depth: read(path, depth) if path.name == "a.png" else stop(error)
+    )
     if error is KeyboardInterrupt:
         assert main(["predict", checkpoint, "a.png", "c.png", "--output", "out"]) == 130
     else:

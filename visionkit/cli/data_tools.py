@@ -20,7 +20,7 @@ def check(recipe: dict[str, Any]) -> int:
     data = build_data(recipe)
     broken = 0
     for split in data.splits:
-        report = check_dataset(data.dataset(split))
+        report = check_dataset(data.dataset(split), data.bit_depth)
         Console().print(split, style="bold", markup=False)
         for line in report.lines():
             Console().print(f"  {line}", soft_wrap=True, markup=False)

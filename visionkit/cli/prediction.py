@@ -8,7 +8,6 @@ from rich.progress import track
 
 from visionkit.cli.logs import show_progress_messages
 from visionkit.cli.prediction_files import PredictionFiles
-from visionkit.data.io.images import read_image
 from visionkit.data.io.list_images import find_images
 from visionkit.errors import DataError
 from visionkit.pipelines import load
@@ -43,7 +42,7 @@ def predict(
     with PredictionFiles(Path(output or "predictions"), images) as files:
         for path in track(images, description="predict"):
             try:
-                image = read_image(path)
+                image = pipeline.read_image(path)
                 result = pipeline.predict(image)[0].filter(threshold)
             except DataError as error:
                 logger.warning("skipped: %s", error)

@@ -22,11 +22,11 @@ class CardSplits(Splits):
         root: folder that the paths of the card are relative to; None for formats without files.
         options: options of the dataset class for each split; a list of them is read as one dataset.
         classes: class names in label order; None takes them from the annotation files.
-        holdout, required: see `Splits`.
+        holdout, required, bit_depth: see `Splits`.
 
     Raises:
         ConfigError: a split has an unknown name or no options, or `holdout` is given although the card has a `val`
-            split.
+            split; or `bit_depth` is out of its range.
     """
 
     def __init__(
@@ -37,8 +37,9 @@ class CardSplits(Splits):
         classes: list[str] | None = None,
         holdout: HoldoutOptions | None = None,
         required: RequiredAnnotation | None = None,
+        bit_depth: int | None = None,
     ) -> None:
-        super().__init__(holdout, required)
+        super().__init__(holdout, required, bit_depth)
         self.format, self.root, self.options, self.classes = format, root, options, classes
         self._check_options()
         self._check_holdout()
@@ -74,4 +75,4 @@ class CardSplits(Splits):
         if self.classes is not None:
             arguments["classes"] = self.classes
         dataset: VisionDataset = formats.get(self.format)(**arguments)
-        return dataset
+        return self._with_bit_depth(dataset, f"the format {self.format}")

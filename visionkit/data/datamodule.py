@@ -55,6 +55,8 @@ class VisionData(LightningDataModule):
         sampling: shuffled (every image once per epoch) or balanced (every class equally often; classification).
         holdout: part of `train` that is held out for validation, for cards without a `val` split.
         proposals: how proposals are made, for detectors that take them, see `ProposalOptions`; None makes none.
+        bit_depth: number of bits, 9 to 16, that gray images with 16 bits use: 12 for values up to 4095. None uses all.
+            Training stores it in the checkpoint, so that `predict` reads images in the same way.
         required: annotation that an image must have; images without it are skipped and counted.
 
     Raises:
@@ -83,13 +85,14 @@ class VisionData(LightningDataModule):
         sampling: Sampling = "shuffled",
         holdout: HoldoutOptions | None = None,
         proposals: ProposalOptions | None = None,
+        bit_depth: int | None = None,
         required: RequiredAnnotation | None = None,
     ) -> None:
         super().__init__()
         check_at_least(1, batch_size=batch_size)
         check_within(0, MAX_WORKERS, num_workers=num_workers)
         check_within(0, 1, min_visibility=min_visibility)
-        self.splits: Splits = CardSplits(format, root, splits or {}, classes, holdout, required)
+        self.splits: Splits = CardSplits(format, root, splits or {}, classes, holdout, required, bit_depth)
         self.download = download or []
         self.batch_size = batch_size
         self.num_workers = min(os.cpu_count() or 1, 4) if num_workers is None else num_workers
@@ -146,7 +149,7 @@ class VisionData(LightningDataModule):
         if of_cards := sorted(options.keys() & {"format", "root", "splits", "classes", "download"}):
             raise ConfigError(f"VisionData.from_datasets has no option {of_cards[0]}, which belongs to data cards")
         data = cls("datasets", **options)
-        data.splits = DatasetSplits(datasets, data.splits.holdout, data.splits.required)
+        data.splits = DatasetSplits(datasets, data.splits.holdout, data.splits.required, data.splits.bit_depth)
         return data
 
     @property
@@ -163,6 +166,11 @@ class VisionData(LightningDataModule):
     def class_colors(self) -> list[Color] | None:
         """RGB colors in which masks of the classes are drawn; None if the dataset defines none."""
         return self.splits.class_colors
+
+    @property
+    def bit_depth(self) -> int | None:
+        """Number of bits that gray images with 16 bits use, see `read_image`; None for all."""
+        return self.splits.bit_depth
 
     def dataset(self, split: str) -> VisionDataset:
         """Return the dataset of `split`, which is opened once; see `Splits.dataset`."""

@@ -13,10 +13,10 @@ class DatasetSplits(Splits):
 
     Args:
         datasets: the dataset of each split.
-        holdout, required: see `Splits`.
+        holdout, required, bit_depth: see `Splits`.
 
     Raises:
-        ConfigError: `holdout` is given although there is a `val` dataset.
+        ConfigError: `holdout` is given although there is a `val` dataset, or `bit_depth` is out of its range.
     """
 
     def __init__(
@@ -24,8 +24,9 @@ class DatasetSplits(Splits):
         datasets: Mapping[str, VisionDataset],
         holdout: HoldoutOptions | None = None,
         required: RequiredAnnotation | None = None,
+        bit_depth: int | None = None,
     ) -> None:
-        super().__init__(holdout, required)
+        super().__init__(holdout, required, bit_depth)
         self.datasets = datasets
         self._check_holdout()
 
@@ -38,4 +39,4 @@ class DatasetSplits(Splits):
         """See `Splits`."""
         if split not in self.datasets:
             raise ConfigError(f"there is no {split} dataset: pass it to VisionData.from_datasets")
-        return self.datasets[split]
+        return self._with_bit_depth(self.datasets[split], f"the dataset of {split}")

@@ -10,10 +10,13 @@ from numpy.typing import NDArray
 from visionkit.data.datasets.base import RequiredAnnotation, VisionDataset
 from visionkit.data.datasets.class_checks import check_same_classes
 from visionkit.data.datasets.concatenated import check_unique_image_ids
+from visionkit.data.datasets.image_reader import ImageReader
 from visionkit.data.datasets.subset import SubsetDataset
 from visionkit.data.holdout import HoldoutOptions, stratified_holdout
+from visionkit.data.io.images import BIT_DEPTHS
 from visionkit.data.stats.pixel_counts import PixelCounts, count_pixels
 from visionkit.errors import ConfigError, DataError
+from visionkit.option_checks import check_within
 from visionkit.structures import Color
 
 logger = logging.getLogger("visionkit")
@@ -40,10 +43,17 @@ class Splits(ABC):
     Args:
         holdout: part of `train` that becomes `val`; None for data with a `val` split of its own.
         required: annotation that an image must have; images without it are skipped and counted.
+        bit_depth: number of bits that gray images with 16 bits use, see `read_image`; None for all.
+
+    Raises:
+        ConfigError: `bit_depth` is out of its range.
     """
 
-    def __init__(self, holdout: HoldoutOptions | None, required: RequiredAnnotation | None) -> None:
-        self.holdout, self.required = holdout, required
+    def __init__(
+        self, holdout: HoldoutOptions | None, required: RequiredAnnotation | None, bit_depth: int | None
+    ) -> None:
+        check_within(*BIT_DEPTHS, bit_depth=bit_depth)
+        self.holdout, self.required, self.bit_depth = holdout, required, bit_depth
         self._opened: dict[str, VisionDataset] = {}
 
     @property
@@ -118,6 +128,25 @@ class Splits(ABC):
     def _check_holdout(self) -> None:
         if self.holdout is not None and "val" in self.names:
             raise ConfigError("data.holdout: the data has a val split already\nremove data.holdout or the val split")
+
+    def _with_bit_depth(self, dataset: VisionDataset, source: str) -> VisionDataset:
+        """Return a dataset, which now reads gray images with 16 bits by `bit_depth`.
+
+        Args:
+            dataset: the dataset.
+            source: what it is, for messages.
+
+        Raises:
+            ConfigError: there is a `bit_depth`, and the dataset decodes no images.
+        """
+        if isinstance(dataset, ImageReader):
+            dataset.bit_depth = self.bit_depth
+        elif self.bit_depth is not None:
+            raise ConfigError(
+                f"bit_depth={self.bit_depth} is for image files with 16 bits, and {source} decodes none\n"
+                "remove data.bit_depth"
+            )
+        return dataset
 
     def _main_split(self) -> VisionDataset:
         return self.dataset("train" if "train" in self.names else next(iter(self.names), "train"))

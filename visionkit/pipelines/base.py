@@ -52,6 +52,8 @@ class Pipeline(nn.Module, Generic[P, R]):
         category_ids: category id of each class in the dataset, for result files.
         class_colors: RGB of each class in drawings; None for default colors.
         preprocessing: module that resizes and normalizes images.
+        bit_depth: number of bits that gray image files with 16 bits use, see `read_image`; None for all. Training sets
+            it to that of its `VisionData`.
 
     Example:
         >>> import visionkit as vk
@@ -66,6 +68,7 @@ class Pipeline(nn.Module, Generic[P, R]):
     category_ids: list[int]
     class_colors: list[list[int]] | None
     preprocessing: nn.Module
+    bit_depth: int | None = None
 
     def _set_classes(
         self, class_names: Sequence[str] | None, category_ids: Sequence[int] | None, class_colors: Colors | None
@@ -103,6 +106,14 @@ class Pipeline(nn.Module, Generic[P, R]):
     def result(self, prediction: P, source: Path | None = None) -> R:
         """Return the prediction of one image in its user-facing form."""
 
+    def read_image(self, path: Path) -> NDArray[np.uint8]:
+        """Return an image file as a uint8 RGB array [H, W, 3], read as the training images were.
+
+        Raises:
+            DataError: the file is not an image, or a value does not fit into `bit_depth` bits.
+        """
+        return read_image(path, self.bit_depth)
+
     @torch.inference_mode()
     def predict(self, sources: Source | Iterable[Source], batch_size: int = 1) -> list[R]:
         """Predict on images, in evaluation mode.
@@ -120,11 +131,18 @@ class Pipeline(nn.Module, Generic[P, R]):
         results: list[R] = []
         with evaluation_mode(self):
             for batch in _batches(_single_images(sources), batch_size):
-                images = [to_tensor(_read(source)).to(self.device) for source in batch]
+                images = [to_tensor(self._read(source)).to(self.device) for source in batch]
                 paths = [None if isinstance(source, np.ndarray) else Path(source) for source in batch]
                 predictions = zip(self(images), paths, strict=True)
                 results += [self.result(prediction, path) for prediction, path in predictions]
         return results
+
+    def _read(self, source: Source) -> NDArray[np.uint8]:
+        if not isinstance(source, np.ndarray):
+            return self.read_image(Path(source))
+        if source.dtype != np.uint8 or source.ndim != 3 or source.shape[2] != 3:
+            raise DataError(f"an image array must be uint8 [H, W, 3] RGB, not {source.dtype} {list(source.shape)}")
+        return source
 
 
 class ModelPipeline(Pipeline[P, R]):
@@ -171,19 +189,25 @@ class ModelPipeline(Pipeline[P, R]):
             "class_names": self.class_names,
             "category_ids": self.category_ids,
             "class_colors": self.class_colors,
+            "bit_depth": self.bit_depth,
             "plugins": registering_modules(),
             **{name: _as_dict(getattr(self, f"{name}_options")) for name in self.option_types},
         }
 
     @classmethod
     def from_description(cls, description: Mapping[str, Any], network: Model) -> "ModelPipeline[P, R]":
-        """Return the pipeline with the given description and `network`, without loading weights."""
+        """Return the pipeline with the given description and `network`, without loading weights.
+
+        Older checkpoints have no `bit_depth`.
+        """
         options: dict[str, Any] = {
             name: None if description.get(name) is None else options_from(kind, description[name], name)
             for name, kind in cls.option_types.items()
         }
         classes = {key: description[key] for key in ("class_names", "category_ids", "class_colors")}
-        return cls(network, **classes, **options)
+        pipeline = cls(network, **classes, **options)
+        pipeline.bit_depth = description.get("bit_depth")
+        return pipeline
 
     def _with_statistics(self, options: PreprocessOptions) -> PreprocessOptions:
         """Return the options with mean and std filled in. Both are stored in the backbone, which is trained on them."""
@@ -222,14 +246,6 @@ def _single_images(sources: Source | Iterable[Source]) -> list[Source]:
 def _batches(sources: list[Source], size: int) -> Iterator[list[Source]]:
     """Yield consecutive slices of at most `size` sources."""
     return (sources[start : start + size] for start in range(0, len(sources), size))
-
-
-def _read(source: Source) -> NDArray[np.uint8]:
-    if not isinstance(source, np.ndarray):
-        return read_image(Path(source))
-    if source.dtype != np.uint8 or source.ndim != 3 or source.shape[2] != 3:
-        raise DataError(f"an image array must be uint8 [H, W, 3] RGB, not {source.dtype} {list(source.shape)}")
-    return source
 
 
 def _as_dict(options: Any) -> dict[str, Any] | None:

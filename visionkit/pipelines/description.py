@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union
 
+from visionkit.data.io.images import BIT_DEPTHS
 from visionkit.errors import CheckpointError, ConfigError
 from visionkit.plugins import how_to_import
 
@@ -36,6 +37,7 @@ OPTIONAL = {
     "metrics": dict[str, float],
     "preprocess": dict[str, Any],
     "class_thresholds": list[float | None] | None,
+    "bit_depth": int | None,
 }
 
 
@@ -57,6 +59,8 @@ def check_description(description: Mapping[str, Any]) -> None:
     for color in description["class_colors"] or []:
         if len(color) != 3 or not all(0 <= value <= 255 for value in color):
             raise CheckpointError(f"class_colors has {color!r:.60}, which is no RGB color")
+    if (depth := description.get("bit_depth")) is not None and not BIT_DEPTHS[0] <= depth <= BIT_DEPTHS[1]:
+        raise CheckpointError(f"bit_depth is {depth}, and must be within {BIT_DEPTHS[0]}..{BIT_DEPTHS[1]}")
     if description["model"] is not None:
         _check_model(description["model"])
     _check_statistics(description.get("preprocess") or {})

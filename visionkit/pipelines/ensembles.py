@@ -29,7 +29,7 @@ def make_ensemble(members: Sequence[ModelPipeline[Any, Any]]) -> Pipeline[Any, A
         members: at least one pipeline; all have the same task and classes.
 
     Raises:
-        CheckpointError: the tasks or classes differ.
+        CheckpointError: the tasks, classes or bit depths differ.
     """
     first = members[0]
     names = sorted({member.task for member in members})
@@ -49,11 +49,22 @@ class Ensemble(Pipeline[P, R], Generic[P, R, M]):
 
     Args:
         members: pipelines, each with its own preprocessing and inference options.
+
+    Raises:
+        CheckpointError: the members read images with 16 bits differently.
     """
 
     def __init__(self, members: Sequence[M]) -> None:
         super().__init__()
         first = members[0]
+        self.bit_depth = first.bit_depth
+        for number, member in enumerate(members, start=1):
+            if member.bit_depth != first.bit_depth:
+                raise CheckpointError(
+                    f"checkpoint {number} reads images with bit_depth={member.bit_depth}, the first with "
+                    f"bit_depth={first.bit_depth}\nonly models that were trained with the same data.bit_depth can be "
+                    "combined"
+                )
         self._set_classes(first.class_names, first.category_ids, first.class_colors)
         self.pipelines = nn.ModuleList(members)
         self.preprocessing = first.preprocessing

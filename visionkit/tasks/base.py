@@ -257,7 +257,13 @@ class Task(LightningModule):
         return max(math.ceil(steps / steps_per_epoch), 1)
 
     def on_fit_start(self) -> None:
-        """Log the number of trainable parameters, which shows whether a network is frozen by mistake."""
+        """Read images in prediction as in training, and log how many parameters train.
+
+        Their number shows whether a network is frozen by mistake.
+        """
+        data = datamodule_of(self.trainer)
+        if data is not None:
+            self.model_pipeline.bit_depth = data.bit_depth
         for part, module in self.network.named_children():
             trainable, total = count_parameters(module.parameters())
             if total:

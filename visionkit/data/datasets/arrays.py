@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from visionkit.data.datasets.base import formats
 from visionkit.data.datasets.base_classification import ClassificationDataset
 from visionkit.data.datasets.class_checks import check_at_least_two_classes, check_labels, check_requested_classes
+from visionkit.data.datasets.image_reader import ImageReader
 from visionkit.data.io.images import ImageArray, decode_image
 from visionkit.data.io.npz import read_npz
 from visionkit.data.io.paths import require_file, require_folder
@@ -18,7 +19,7 @@ KEYS = ("jpeg", "offsets", "labels", "class_names")
 
 
 @formats.register("arrays")
-class ArrayDataset(ClassificationDataset):
+class ArrayDataset(ImageReader, ClassificationDataset):
     """Images of an .npz file. They stay encoded in memory and are decoded when they are asked for.
 
     The file has the arrays `jpeg`, uint8, all JPEG or PNG files one after the other; `offsets`, int64 [N + 1], where
@@ -61,7 +62,7 @@ class ArrayDataset(ClassificationDataset):
     def image(self, index: int) -> ImageArray:
         """See `ClassificationDataset`."""
         start, end = self._offsets[index], self._offsets[index + 1]
-        return decode_image(self._files[start:end].tobytes(), self.name(index))
+        return decode_image(self._files[start:end].tobytes(), self.name(index), self.bit_depth)
 
     def name(self, index: int) -> str:
         """Return the stem of the file and the index of the image, such as "train/3"."""

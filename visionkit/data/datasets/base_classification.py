@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from visionkit.data.datasets.base import NoSemanticMasks
 from visionkit.data.datasets.class_checks import check_class_names
+from visionkit.data.datasets.image_reader import ImageReader
 from visionkit.data.datasets.packed_sequence import PackedSequence
 from visionkit.data.io.bad_files import BadFilePolicy, find_readable
-from visionkit.data.io.images import ImageArray, image_size, read_image
+from visionkit.data.io.images import ImageArray, image_size
 from visionkit.structures import Annotation, Sample
 
 
@@ -77,7 +78,7 @@ class ClassificationDataset(NoSemanticMasks, ABC):
         return height, width
 
 
-class ClassificationFileDataset(ClassificationDataset):
+class ClassificationFileDataset(ImageReader, ClassificationDataset):
     """Base class: image files with one class each.
 
     Args:
@@ -106,7 +107,11 @@ class ClassificationFileDataset(ClassificationDataset):
 
     def image(self, index: int) -> ImageArray:
         """See `ClassificationDataset`."""
-        return read_image(self.folder / self.names[index])
+        return self.read(self.path(index))
+
+    def path(self, index: int) -> Path:
+        """Return the path of the image file."""
+        return self.folder / self.names[index]
 
     def name(self, index: int) -> str:
         """Return the file name relative to `folder`."""
@@ -114,4 +119,4 @@ class ClassificationFileDataset(ClassificationDataset):
 
     def image_size(self, index: int) -> tuple[int, int]:
         """Return (height, width) in pixels after EXIF rotation, from the file's header."""
-        return image_size(self.folder / self.names[index])
+        return image_size(self.path(index))

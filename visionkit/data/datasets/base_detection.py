@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 from visionkit.data.datasets.annotation_table import AnnotationTable
 from visionkit.data.datasets.base import NoSemanticMasks
 from visionkit.data.datasets.coco_masks import CocoMasks
-from visionkit.data.io.images import read_image
+from visionkit.data.datasets.image_reader import ImageReader
 from visionkit.errors import DataError
 from visionkit.structures import Annotation, Sample
 
 
-class DetectionDataset(NoSemanticMasks):
+class DetectionDataset(ImageReader, NoSemanticMasks):
     """Base class: image files in a folder, and the objects of all images in a table.
 
     A subclass sets the attributes in its constructor.
@@ -43,8 +43,8 @@ class DetectionDataset(NoSemanticMasks):
         return len(self.sizes)
 
     def __getitem__(self, index: int) -> Sample:
-        path = self.image_folder / self.file_names[index]
-        image = read_image(path)
+        path = self.path(index)
+        image = self.read(path)
         stated = self.image_size(index)
         if image.shape[:2] != stated:
             raise DataError(
@@ -53,6 +53,10 @@ class DetectionDataset(NoSemanticMasks):
             )
         image_id, annotation = self.image_id(index), self.annotation(index)
         return Sample(image, image_id, self.file_names[index], annotation, tags=self.tags(index))
+
+    def path(self, index: int) -> Path:
+        """Return the path of the image file."""
+        return self.image_folder / self.file_names[index]
 
     def image_id(self, index: int) -> int | str:
         """See `VisionDataset`."""

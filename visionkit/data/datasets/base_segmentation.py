@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 
 from visionkit.data.datasets.class_checks import check_class_names
 from visionkit.data.datasets.image_mask_pairs import ImageMaskPairs
+from visionkit.data.datasets.image_reader import ImageReader
 from visionkit.data.datasets.packed_sequence import PackedSequence
 from visionkit.data.io.bad_files import BadFilePolicy, find_readable
-from visionkit.data.io.images import image_size, read_image
+from visionkit.data.io.images import image_size
 from visionkit.data.io.masks import MAX_CLASSES, Mask, MaskDecoder, read_mask
 from visionkit.errors import DataError
 from visionkit.structures import Annotation, Color, Sample
@@ -30,7 +31,7 @@ def check_mask_classes(names: list[str]) -> None:
         )
 
 
-class SegmentationDataset(ABC):
+class SegmentationDataset(ImageReader, ABC):
     """Base class: image files with a semantic mask each, from any source, without objects.
 
     A subclass sets the attributes in its constructor.
@@ -73,7 +74,7 @@ class SegmentationDataset(ABC):
         return self.name(index)
 
     def __getitem__(self, index: int) -> Sample:
-        image, mask = read_image(self.path(index)), self.semantic(index)
+        image, mask = self.read(self.path(index)), self.semantic(index)
         if image.shape[:2] != mask.shape:
             raise DataError(
                 f"{self.path(index)} has {image.shape[0]} x {image.shape[1]} pixels (height x width, after EXIF "

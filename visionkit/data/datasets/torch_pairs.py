@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visionkit.data.datasets.base import VisionDataset
+from visionkit.data.datasets.image_reader import ImageReader
 from visionkit.data.datasets.pair_targets import PairTargets
 from visionkit.data.io.image_types import as_rgb
 from visionkit.errors import ConfigError, DataError
@@ -23,7 +24,7 @@ class PairDataset(Protocol):
     def __getitem__(self, index: int, /) -> Any: ...
 
 
-class TorchPairs:
+class TorchPairs(ImageReader):
     """A map-style dataset of (image, target) pairs as a `VisionDataset`.
 
     The image is a PIL image, an array or a tensor, see `as_rgb`. The kinds of targets are those of `PairTargets`.
@@ -103,7 +104,7 @@ class TorchPairs:
         pair = self.pairs[index]
         if not isinstance(pair, (tuple, list)) or len(pair) != 2:
             raise DataError(f"{name} is not a pair (image, target), but {type(pair).__name__}")
-        sample = Sample(as_rgb(pair[0], name), index, name)
+        sample = Sample(as_rgb(pair[0], name, self.bit_depth), index, name)
         return self._targets.annotate(sample, pair[1], report)
 
 

@@ -12,19 +12,21 @@ from visionkit.data.io.images import ImageArray, pil_to_rgb
 from visionkit.errors import DataError
 
 
-def as_rgb(image: object, name: object) -> ImageArray:
+def as_rgb(image: object, name: object, bit_depth: int | None = None) -> ImageArray:
     """Return a PIL image, an array or a tensor as an RGB array.
 
     Args:
         image: a PIL image of any mode; an array [H, W] or [H, W, C]; or a tensor [C, H, W]. C is 1 or 3. Values are
             uint8, or float in 0..1.
         name: name of the image, for messages.
+        bit_depth: number of bits that PIL images with 16 bits use, see `read_image`.
 
     Returns:
         uint8 [H, W, 3], RGB.
 
     Raises:
-        DataError: the image has another type or shape, or float values outside 0..1 (such as normalized ones).
+        DataError: the image has another type or shape, float values outside 0..1 (such as normalized ones), or values
+            that do not fit into `bit_depth` bits.
 
     Example:
         >>> import torch
@@ -33,7 +35,7 @@ def as_rgb(image: object, name: object) -> ImageArray:
         [255, 255, 255]
     """
     if isinstance(image, Image.Image):
-        return pil_to_rgb(image, name)
+        return pil_to_rgb(image, name, bit_depth)
     if isinstance(image, Tensor):
         array = image.detach().cpu().numpy()
         array = np.moveaxis(array, 0, -1) if array.ndim == 3 else array

@@ -8,6 +8,9 @@ import numpy as np
 from rich.progress import track
 
 from visionkit.data.datasets.base import VisionDataset
+from visionkit.data.datasets.delegating import DelegatingDataset
+from visionkit.data.datasets.image_reader import ImageReader
+from visionkit.data.io.images import has_sixteen_bits
 from visionkit.data.stats.pixel_counts import mask_histogram
 from visionkit.errors import DataError
 from visionkit.ops.ignore import IGNORE
@@ -16,6 +19,9 @@ from visionkit.text import format_list
 MAX_LISTED = 10
 MAX_CLASSES = 100
 """Maximum number of classes whose counts are printed."""
+
+NEARLY_BLACK = 4095 // 257
+"""Largest value of an image whose file has 16 bits and uses 12 of them, or fewer."""
 
 QUANTILES = [0.05, 0.25, 0.5, 0.75, 0.95]
 
@@ -36,6 +42,7 @@ class DataReport:
         pixels: number of pixels by class name, if images have semantic masks; None if no image has one.
         void: number of pixels that are ignored.
         masked: number of images with a semantic mask.
+        nearly_black: whether there are gray image files with 16 bits, and none has a value above `NEARLY_BLACK`.
         problems: one sentence for each image that cannot be used.
     """
 
@@ -49,6 +56,7 @@ class DataReport:
     pixels: dict[str, int] | None = None
     void: int = 0
     masked: int = 0
+    nearly_black: bool = False
     problems: list[str] = field(default_factory=list)
 
     def lines(self) -> list[str]:
@@ -99,6 +107,11 @@ class DataReport:
             yield f"images without a mask: {self.images - len(self.problems) - self.masked}"
 
     def _about_faults(self) -> Iterator[str]:
+        if self.nearly_black:
+            yield (
+                f"WARNING images with 16 bits are nearly black: none has a value above {NEARLY_BLACK} of 255; if their "
+                "files use fewer bits, set data.bit_depth: 12 for values up to 4095"
+            )
         for reason, count in self.repaired.items():
             yield f"{reason}: {count}"
         for problem in self.problems[:MAX_LISTED]:
@@ -107,30 +120,47 @@ class DataReport:
             yield f"PROBLEM ... and {len(self.problems) - MAX_LISTED} more images"
 
 
-def check(dataset: VisionDataset) -> DataReport:
-    """Read all images of a split and compute its statistics."""
-    read, about_objects = _read_all(dataset), _object_metrics(dataset)
+def check(dataset: VisionDataset, bit_depth: int | None = None) -> DataReport:
+    """Read all images of a split and compute its statistics.
+
+    Args:
+        dataset: the split.
+        bit_depth: that of its `VisionData`. If it is given, images are not reported as nearly black.
+    """
+    read, about_objects = _read_all(dataset, bit_depth), _object_metrics(dataset)
     # Tags that are derived from an image's objects are already counted as objects.
     about_labels = _label_metrics(dataset, with_tags=not any(about_objects["objects"].values()))
     return DataReport(len(dataset), dict(dataset.report), **about_objects, **about_labels, **read)
 
 
-def _read_all(dataset: VisionDataset) -> dict[str, Any]:
-    """Return the report's fields on images that cannot be used, and on the masks of the others."""
+def _read_all(dataset: VisionDataset, bit_depth: int | None) -> dict[str, Any]:
+    """Return the report's fields on images that cannot be used, and on the values and masks of the others."""
     problems: list[str] = []
+    brightest = -1
     values, masked = np.zeros(IGNORE + 1, np.int64), 0
     for index in track(range(len(dataset)), description="check"):
         try:
             sample = dataset[index]
+            if bit_depth is None and _has_sixteen_bits(dataset, index):
+                brightest = max(brightest, int(sample.image.max()))
             if sample.semantic is not None:
                 values += mask_histogram(sample.semantic, len(dataset.class_names), sample.file_name)
                 masked += 1
         except DataError as error:
             problems.append(str(error).splitlines()[0])
+    found: dict[str, Any] = {"problems": problems, "nearly_black": 0 <= brightest <= NEARLY_BLACK}
     if not masked:
-        return {"problems": problems}
+        return found
     by_class = dict(zip(dataset.class_names, values.tolist(), strict=False))
-    return {"problems": problems, "pixels": by_class, "void": int(values[IGNORE]), "masked": masked}
+    return {**found, "pixels": by_class, "void": int(values[IGNORE]), "masked": masked}
+
+
+def _has_sixteen_bits(dataset: VisionDataset, index: int) -> bool:
+    """Return whether an image is a gray image file with 16 bits."""
+    while isinstance(dataset, DelegatingDataset):
+        dataset, index = dataset.locate(index)
+    path = dataset.path(index) if isinstance(dataset, ImageReader) else None
+    return path is not None and has_sixteen_bits(path)
 
 
 def _object_metrics(dataset: VisionDataset) -> dict[str, Any]:
