@@ -2,11 +2,13 @@ import pytest
 import torch
 from torch import nn
 
+from tests.helpers.detectors import SMALL
 from tests.helpers.small_detector import small_data, small_task
 from tests.helpers.small_trainer import small_trainer
 from visionkit.backbones import create_backbone
 from visionkit.data.datasets.shapes import SHAPE_OUTLINES
 from visionkit.errors import CheckpointError, ConfigError, VisionkitError
+from visionkit.models import create_model
 from visionkit.models.base import DetectionModel
 from visionkit.preprocessing.detection import DetectionPreprocessOptions
 from visionkit.tasks import Detection, DetectionEvaluationOptions, OptimizerOptions, ScheduleOptions
@@ -197,3 +199,21 @@ def test_a_checkpoint_without_thresholds_is_read(tmp_path):
     del checkpoint["visionkit"]["class_thresholds"]
     torch.save(checkpoint, tmp_path / "a.ckpt")
     assert Detection.load_from_checkpoint(tmp_path / "a.ckpt").model_pipeline.class_thresholds is None
+
+
+@pytest.mark.parametrize(("metric", "warned"), [("coco", True), ("voc07", True), ("coco_masks", False)])
+def test_masks_that_the_metric_does_not_score_are_said_at_the_start(metric, warned, caplog):
+    options = {**SMALL, "fpn_channels": 16, "mask_channels": 16}
+    network = create_model("mask_rcnn", create_backbone("resnet18", weights="none"), len(NAMES), **options)
+    task = small_task(NAMES, network, evaluation=DetectionEvaluationOptions(metric=metric))
+    message = f"evaluation.metric={metric} scores only the boxes, and the model also predicts masks"
+    data, trainer = small_data(train=2, val=1, required="masks"), small_trainer(limit_val_batches=0)
+    for run in (trainer.fit, trainer.test):
+        caplog.clear()
+        run(task, datamodule=data)
+        assert caplog.text.count(message) == caplog.text.count("for.mask_rcnn.evaluation.metric") == int(warned)
+
+
+def test_a_model_without_masks_needs_no_metric_of_masks(caplog):
+    small_trainer(max_steps=1, limit_val_batches=0).fit(small_task(NAMES), small_data(train=2))
+    assert "scores only the boxes" not in caplog.text

@@ -61,6 +61,7 @@ class CocoAP(DetectionMetric):
     ) -> None:
         super().__init__(class_names)
         self.iou_type: IouType = iou_type
+        self.scores_masks = iou_type == "segm"
         self.backend = coco_backends.get(backend)
         self.max_detections = sorted(max_detections)
         self._warned = False
@@ -136,6 +137,7 @@ class CocoMaskAP(CocoAP):
 
     def __init__(self, class_names: Sequence[str], backend: Literal["hotcoco", "pycocotools"] = "hotcoco") -> None:
         super().__init__(class_names, backend=backend)
+        self.scores_masks = True
 
     def compute(self) -> MetricResults:
         """Return the metrics over the images of all processes."""

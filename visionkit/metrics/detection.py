@@ -25,6 +25,7 @@ class DetectionMetric(Metric):
 
     Attributes:
         main_metric: name of the metric that selects the best checkpoint; higher is better.
+        scores_masks: whether masks are scored, and not only boxes.
         records: record of each image of this process, by image id.
 
     Example:
@@ -41,6 +42,7 @@ class DetectionMetric(Metric):
 
     full_state_update = False
     main_metric: str
+    scores_masks: bool = False
 
     def __init__(self, class_names: Sequence[str]) -> None:
         super().__init__(sync_on_compute=False)

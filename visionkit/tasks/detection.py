@@ -139,6 +139,11 @@ class Detection(Task):
         self.metric = make_metric(class_names=self.class_names)
 
     @property
+    def predicts_masks(self) -> bool:
+        """Whether the model predicts masks; an ensemble does not."""
+        return isinstance(self.pipeline, DetectionPipeline) and self.pipeline.network.predicts_masks
+
+    @property
     def monitor(self) -> str:
         """Name of the main metric on the validation split: AP (COCO) or AP50 (VOC)."""
         return f"val/{self.metric.main_metric}"
@@ -150,7 +155,7 @@ class Detection(Task):
     def result_files(self) -> dict[str, list[dict[str, Any]]]:
         """See `Task.result_files`. Masks have a file of their own, since their rows have no boxes."""
         files = super().result_files()
-        if isinstance(self.pipeline, DetectionPipeline) and self.pipeline.network.predicts_masks:
+        if self.predicts_masks:
             files["mask_predictions.json"] = to_coco_mask_results(self.predictions, self.category_ids)
         return files
 
@@ -184,7 +189,8 @@ class Detection(Task):
         super().on_validation_epoch_end()
 
     def on_test_start(self) -> None:
-        """Log which detections are scored."""
+        """Log which detections are scored, and if the masks are not."""
+        self._report_unscored_masks()
         pipeline = self.pipeline
         logger.info(
             "scored: detections with a score above %g, at most %s per image",
@@ -228,11 +234,22 @@ class Detection(Task):
             )
 
     def on_fit_start(self) -> None:
-        """Log the trainable parameters, the classes without objects, and the share of objects without an anchor."""
+        """Log what is trained and scored: parameters, classes without objects, objects without an anchor, masks."""
         super().on_fit_start()
+        self._report_unscored_masks()
         data = datamodule_of(self.trainer)
         if data is not None:
             report_absent_classes(data.dataset("train"))
             report_anchor_coverage(
                 self.model_pipeline.network, self.model_pipeline.preprocessing, data.dataset("train")
+            )
+
+    def _report_unscored_masks(self) -> None:
+        """Warn if the model predicts masks and the metric does not score them, as after a card for other models."""
+        if self.predicts_masks and not self.metric.scores_masks:
+            logger.warning(
+                "evaluation.metric=%s scores only the boxes, and the model also predicts masks\n"
+                "set evaluation.metric=coco_masks; in a card for several models: for.%s.evaluation.metric",
+                self.evaluation_options.metric,
+                (self.network.spec or {}).get("name", "<model>"),
             )
