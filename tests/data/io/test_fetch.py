@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from tests.helpers.file_server import serve
+from tests.helpers.file_server import file, serve
 from visionkit.data.io import fetch as module
 from visionkit.data.io.fetch import fetch
 from visionkit.errors import ConfigError, DataError
@@ -74,6 +74,98 @@ def test_what_cannot_be_continued_starts_anew(answer, present, tmp_path):
         fetch(f"{server.address}/data", tmp_path / "data.bin", DIGEST)
     assert (tmp_path / "data.bin").read_bytes() == CONTENT
     assert not (tmp_path / "data.bin.part").exists()
+
+
+OTHER = bytes(reversed(CONTENT))
+"""Another version of the file, of the same length."""
+
+DATES = ("Wed, 21 Oct 2015 07:28:00 GMT", "Thu, 22 Oct 2015 07:28:00 GMT")
+VERSIONS = {"ETag": ('"one"', '"two"'), "Last_Modified": DATES}
+
+
+def interrupted(server, target, content, **version):
+    """Download the first half of a version of the file."""
+    server.answers["/data"] = lambda handler: handler.answer(content[:HALF], Content_Length=len(content), **version)
+    with pytest.raises(DataError, match="run the same command again"):
+        fetch(f"{server.address}/data", target)
+    assert target.with_name("data.bin.part").read_bytes() == content[:HALF]
+
+
+@pytest.mark.parametrize("header", VERSIONS)
+def test_a_file_that_has_changed_is_not_joined_from_two_versions(header, tmp_path):
+    old, new = VERSIONS[header]
+    with serve() as server:
+        interrupted(server, tmp_path / "data.bin", OTHER, **{header: old})
+        server.answers["/data"] = file(CONTENT, **{header: new})
+        fetch(f"{server.address}/data", tmp_path / "data.bin", DIGEST)
+        assert server.conditions == [None, old, None]
+    assert [path.name for path in tmp_path.iterdir()] == ["data.bin"]
+
+
+@pytest.mark.parametrize("header", VERSIONS)
+def test_an_unchanged_file_goes_on_where_it_stopped(header, tmp_path):
+    version = {header: VERSIONS[header][0]}
+    with serve() as server:
+        interrupted(server, tmp_path / "data.bin", CONTENT, **version)
+        server.answers["/data"] = file(CONTENT, **version)
+        fetch(f"{server.address}/data", tmp_path / "data.bin", DIGEST)
+        assert server.asked == [("/data", None), ("/data", f"bytes={HALF}-")]
+    assert [path.name for path in tmp_path.iterdir()] == ["data.bin"]
+
+
+def test_a_whole_part_of_another_version_is_not_taken_for_the_file(tmp_path):
+    with serve() as server:
+        interrupted(server, tmp_path / "data.bin", OTHER, ETag='"one"')
+        (tmp_path / "data.bin.part").write_bytes(OTHER)
+        server.answers["/data"] = file(CONTENT, ETag='"two"')
+        fetch(f"{server.address}/data", tmp_path / "data.bin", DIGEST)
+
+
+def test_a_server_that_ignores_the_condition_is_noticed_by_its_version(tmp_path):
+    def continues_always(handler):
+        del handler.headers["If-Range"]
+        file(CONTENT, ETag='"two"')(handler)
+
+    with serve() as server:
+        interrupted(server, tmp_path / "data.bin", OTHER, ETag='"one"')
+        server.answers["/data"] = continues_always
+        fetch(f"{server.address}/data", tmp_path / "data.bin", DIGEST)
+
+
+def test_the_version_is_that_of_the_last_start(tmp_path):
+    with serve() as server:
+        interrupted(server, tmp_path / "data.bin", OTHER, ETag='"one"')
+        interrupted(server, tmp_path / "data.bin", CONTENT, ETag='"two"')
+        assert (tmp_path / "data.bin.part.version").read_text() == '"two"'
+        interrupted(server, tmp_path / "data.bin", CONTENT)
+        assert not (tmp_path / "data.bin.part.version").exists()
+
+
+@pytest.mark.parametrize("etag", ['W/"one"', '"\xe4"', "", '"' + "x" * 1000 + '"'])
+def test_a_version_that_names_no_bytes_is_not_used(etag, tmp_path):
+    with serve() as server:
+        interrupted(server, tmp_path / "data.bin", CONTENT, ETag=etag)
+        server.answers["/data"] = file(CONTENT, ETag=etag)
+        fetch(f"{server.address}/data", tmp_path / "data.bin", DIGEST)
+        assert server.conditions == [None, None]
+        assert server.asked[1] == ("/data", f"bytes={HALF}-")
+
+
+def test_a_weak_etag_leaves_the_date(tmp_path):
+    with serve() as server:
+        interrupted(server, tmp_path / "data.bin", OTHER, ETag='W/"one"', Last_Modified=DATES[0])
+        server.answers["/data"] = file(CONTENT, ETag='W/"one"', Last_Modified=DATES[1])
+        fetch(f"{server.address}/data", tmp_path / "data.bin", DIGEST)
+        assert server.conditions[1] == DATES[0]
+
+
+@pytest.mark.parametrize("stored", [b"", b"\xff\xfe", b'"a"\r\nX: y', b"x" * 5000])
+def test_a_broken_stored_version_is_not_sent(stored, half):
+    half.with_name("data.bin.part.version").write_bytes(stored)
+    with serve(data=CONTENT) as server:
+        fetch(f"{server.address}/data", half, DIGEST)
+        assert server.conditions == [None]
+    assert [path.name for path in half.parent.iterdir()] == ["data.bin"]
 
 
 def chunked_and_cut(handler):

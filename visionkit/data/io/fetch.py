@@ -25,23 +25,27 @@ from urllib.request import (
 
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from visionkit.data.io.atomic_write import replace
+from visionkit.data.io.atomic_write import replace, write_text
 from visionkit.data.io.file_lock import try_lock
 from visionkit.errors import ConfigError, DataError
 
 CHUNK_BYTES = 1 << 20
 TIMEOUT_SECONDS = 30
+MAX_VERSION = 1000
+"""Largest number of characters of a version that a server states."""
+
 SCHEMES = ("http", "https", "ftp")
 
 logger = logging.getLogger("visionkit")
 
 
 def fetch(url: str, target: Path, sha256: str | None = None) -> Path:
-    """Download a file and return its path. An interrupted download is resumed.
+    """Download a file and return its path. An interrupted download is resumed if the file has not changed since.
 
     Args:
         url: address, of http, https or ftp. Spaces and other special characters are quoted.
-        target: file to write; an incomplete download is stored as `<name>.part`.
+        target: file to write; an incomplete download is stored as `<name>.part`, and the version of the file that the
+            server states as `<name>.part.version`.
         sha256: expected digest in hex; None logs the digest with a warning.
 
     Raises:
@@ -81,25 +85,43 @@ def _download(url: str, target: Path) -> None:
     """Download to `<name>.part`, from the end of what is there, and rename it."""
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(target.name + ".part")
+    version = part.with_name(part.name + ".version")
     with part.open("ab") as file:
         if not try_lock(file):
             raise DataError(f"{part} is being written by another process")
-        if not (file.tell() and _resume(url, file, part.stem)):
+        if not (file.tell() and _resume(url, file, part.stem, _read_version(version))):
             file.truncate(0)
             file.seek(0)
+            version.unlink(missing_ok=True)
             with _opened(Request(url)) as response:
+                if stated := _stated_version(response.headers):
+                    write_text(version, stated)
                 _copy(response, file, _length(response), part.stem)
         replace(part, target, file.fileno())
+        version.unlink(missing_ok=True)
 
 
-def _resume(url: str, file: BinaryIO, name: str) -> bool:
-    """Append the rest of a file, and return whether the file is complete. False if the server cannot continue it."""
+def _resume(url: str, file: BinaryIO, name: str, version: str | None) -> bool:
+    """Append the rest of a file, and return whether the file is complete.
+
+    Args:
+        url: address.
+        file: the first part, open for appending.
+        name: name of the file, for the progress bar.
+        version: version of the file that the first part is of; None if the server stated none.
+
+    Returns:
+        False if the server cannot continue the file, or has another version.
+    """
     start = file.tell()
+    condition = {} if version is None else {"If-Range": version}
     try:
-        with _opened(Request(url, headers={"Range": f"bytes={start}-"})) as response:
+        with _opened(Request(url, headers={"Range": f"bytes={start}-", **condition})) as response:
             first, total = _content_range(response.headers.get("Content-Range"))
             if response.status != 206 or first != start or total is None:
                 return False
+            if version is not None and _stated_version(response.headers) not in (None, version):
+                return False  # the server ignores If-Range
             _copy(response, file, total, name)
             return True
     except HTTPError as error:
@@ -119,6 +141,27 @@ def _copy(response: Any, file: BinaryIO, total: int | None, name: str) -> None:
     file.flush()
     if total is not None and file.tell() != total:
         raise ConnectionError(f"the connection ended after {file.tell()} of {total} bytes")
+
+
+def _stated_version(headers: Any) -> str | None:
+    """Return the ETag of a response, else its date of modification; None without a usable one.
+
+    A weak ETag names files that are equivalent but may differ in their bytes, so that parts of them do not fit.
+    """
+    stated = (headers.get("ETag"), headers.get("Last-Modified"))
+    return next((value for value in stated if value is not None and _is_version(value)), None)
+
+
+def _read_version(path: Path) -> str | None:
+    """Return the stored version of the first part of a file; None without a usable one."""
+    if not path.is_file():
+        return None
+    value = path.read_text("ascii", errors="replace")
+    return value if _is_version(value) else None
+
+
+def _is_version(value: str) -> bool:
+    return 0 < len(value) <= MAX_VERSION and value.isascii() and value.isprintable() and not value.startswith("W/")
 
 
 def _length(response: Any) -> int | None:
