@@ -1,7 +1,9 @@
+import inspect
 import math
 
 import pytest
 import torch
+from torchvision.models.detection import FasterRCNN as TorchvisionFasterRCNN
 from torchvision.ops import box_iou
 
 from tests.helpers.detectors import images, small_network, target
@@ -10,6 +12,8 @@ from visionkit.backbones import create_backbone
 from visionkit.errors import ConfigError
 from visionkit.models import create_model
 from visionkit.models.detection.faster_rcnn import PUBLISHED, FasterRCNN
+from visionkit.models.detection.parts.roi_heads import RoIOptions
+from visionkit.models.detection.parts.rpn import RPNOptions
 from visionkit.models.load_model import load_strict
 
 LOSSES = list(THEIR_NAMES)
@@ -24,9 +28,14 @@ TWO_TARGETS = [
 
 @pytest.fixture
 def pair():
-    """Return torchvision's model and ours with the same weights."""
-    reference = torchvision_reference(num_classes=3)
-    ours = FasterRCNN(create_backbone("resnet50", weights="none"), 3)
+    """Return torchvision's model and ours with the same weights and few RoIs."""
+    reference = torchvision_reference(num_classes=3, box_batch_size_per_image=64, rpn_post_nms_top_n_test=200)
+    ours = FasterRCNN(
+        create_backbone("resnet50", weights="none"),
+        3,
+        rpn=RPNOptions(post_nms_top_n_test=200),
+        roi=RoIOptions(batch_size_per_image=64),
+    )
     load_strict(ours, PUBLISHED.translate(reference.state_dict()), "torchvision")
     return reference, ours
 
@@ -49,6 +58,9 @@ def test_predictions_equal_torchvision(pair):
 
 
 def test_published_defaults_are_torchvisions():
+    reference = inspect.signature(TorchvisionFasterRCNN).parameters
+    assert RoIOptions().batch_size_per_image == reference["box_batch_size_per_image"].default
+    assert RPNOptions().post_nms_top_n_test == reference["rpn_post_nms_top_n_test"].default
     anchors = FasterRCNN(create_backbone("resnet50", weights="none"), 1).rpn.anchors
     assert anchors.sizes == ((32,), (64,), (128,), (256,), (512,))
     assert anchors.aspect_ratios == ((0.5, 1.0, 2.0),) * 5

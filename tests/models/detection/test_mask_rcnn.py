@@ -11,7 +11,9 @@ from visionkit.errors import ConfigError, DataError
 from visionkit.models import create_model
 from visionkit.models.detection.mask_rcnn import PUBLISHED, MaskRCNN
 from visionkit.models.detection.parts.roi_heads import RoIOptions
+from visionkit.models.detection.parts.rpn import RPNOptions
 from visionkit.models.load_model import load_strict
+from visionkit.ops.nms import NMSOptions
 
 TWO = images((100, 128), (90, 70))
 BOXES = [[[10, 10, 60, 70], [30, 40, 90, 100], [5, 80, 25, 95]], [[20, 5, 69, 60]]]
@@ -45,9 +47,21 @@ def small_mask_network(num_classes=3, **options):
 
 @pytest.fixture
 def pair():
-    """Return torchvision's model and ours with the same weights."""
-    reference = torchvision_reference(num_classes=3, masks=True, box_batch_size_per_image=128)
-    ours = MaskRCNN(create_backbone("resnet50", weights="none"), 3, roi=RoIOptions(batch_size_per_image=128))
+    """Return torchvision's model and ours with the same weights, few RoIs and few detections."""
+    reference = torchvision_reference(
+        num_classes=3,
+        masks=True,
+        box_batch_size_per_image=16,
+        rpn_post_nms_top_n_test=200,
+        box_detections_per_img=20,
+    )
+    ours = MaskRCNN(
+        create_backbone("resnet50", weights="none"),
+        3,
+        rpn=RPNOptions(post_nms_top_n_test=200),
+        roi=RoIOptions(batch_size_per_image=16),
+        nms=NMSOptions(max_detections=20, score_threshold=0.05),
+    )
     load_strict(ours, PUBLISHED.translate(reference.state_dict()), "torchvision")
     return reference, ours
 

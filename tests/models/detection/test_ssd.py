@@ -2,6 +2,7 @@ import pytest
 import torch
 from torchvision.models import vgg16
 from torchvision.models.detection import ssd300_vgg16
+from torchvision.models.vgg import cfgs
 
 from tests.helpers.detectors import images, target
 from tests.helpers.torchvision_detectors import assert_learns_alike, assert_same_detections
@@ -21,14 +22,33 @@ TWO_TARGETS = [
 ]
 
 
+# torchvision fixes the channels of conv4_3 and conv5_3 only
+NARROW = [8, 8, "M", 16, 16, "M", 16, 16, 16, "M", 32, 32, 512, "M", 32, 32, 512, "M"]
+
+
 def on_meta_device(variant, num_classes):
     with torch.device("meta"):
         return SSD(create_backbone("vgg16_atrous", weights="checkpoint"), num_classes, variant=variant)
 
 
+@pytest.fixture
+def narrow_vgg(monkeypatch):
+    """Build VGG-16, torchvision's and ours, with few channels in the layers whose maps SSD does not take."""
+    monkeypatch.setitem(cfgs, "D", NARROW)
+
+
 @pytest.fixture(scope="module")
 def pair():
-    """torchvision's model, with random weights that give varied scores, and ours with the same weights."""
+    """torchvision's model, with random weights that give varied scores, and ours with the same weights.
+
+    The layers of VGG-16 whose maps SSD does not take are narrow.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(cfgs, "D", NARROW)
+        return narrow_pair()
+
+
+def narrow_pair():
     torch.manual_seed(3)
     reference = ssd300_vgg16(
         weights=None,
@@ -95,7 +115,7 @@ def test_number_of_parameters_of_ssd300():
     assert sum(p.numel() for p in on_meta_device("ssd300", 90).parameters()) == 35_641_826  # torchvision's for COCO
 
 
-def test_published_weights_set_the_normalization(pair, tmp_path, monkeypatch):
+def test_published_weights_set_the_normalization(pair, narrow_vgg, tmp_path, monkeypatch):
     reference, _ = pair
     path = tmp_path / "ssd.pth"
     torch.save(reference.state_dict(), path)
