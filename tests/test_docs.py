@@ -5,7 +5,6 @@ import importlib
 import inspect
 import re
 import shlex
-import subprocess
 import sys
 import typing
 
@@ -15,6 +14,7 @@ import yaml
 from PIL import Image
 
 import visionkit as vk
+from tests.helpers.process_copies import run_in_copy
 from tests.helpers.real_data import REPOSITORY
 from visionkit.cli.config.compose import compose
 from visionkit.cli.config.schema import recipe_section
@@ -85,8 +85,7 @@ def files_of(page):
 
 
 def run(folder, *words):
-    command = [sys.executable, "-m", "visionkit.cli.main", *words]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    done = run_in_copy(f"sys.exit(main({words!r}))", folder)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

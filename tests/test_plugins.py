@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.helpers.process_copies import run_in_copy
 from visionkit import plugins
 from visionkit.cli.config import catalog
 from visionkit.cli.config.compose import compose
@@ -178,7 +179,7 @@ def installed(package, monkeypatch):
 def run_of_package(package, tmp_path_factory):
     """A working folder in which a model of the package was trained for one step."""
     folder = write(tmp_path_factory.mktemp("package_run"), {"mine.yaml": RECIPE})
-    done = python("sys.exit(main(['fit', 'mine.yaml']))", folder, package)
+    done = run_in_copy("sys.exit(main(['fit', 'mine.yaml']))", folder, package)
     assert done.returncode == 0, done.stderr[-2000:]
     return folder
 
@@ -188,7 +189,7 @@ def run_of_file(tmp_path_factory):
     """A working folder in which a model of a plugin file was trained for one step."""
     folder = tmp_path_factory.mktemp("file_run")
     write(folder, {"mine.yaml": FILE_RECIPE, "plugin_folder/my_detector.py": FILE})
-    done = python("sys.exit(main(['fit', 'mine.yaml']))", folder)
+    done = run_in_copy("sys.exit(main(['fit', 'mine.yaml']))", folder)
     assert done.returncode == 0, done.stderr[-2000:]
     Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(folder / "a.png")
     return folder
@@ -240,7 +241,7 @@ sys.exit(main(["validate", "runs/mine/1/best.ckpt"]))
 
 
 def test_without_the_package_the_error_names_it(run_of_package):
-    done = python("import visionkit as vk\nvk.load('runs/mine/1/best.ckpt')", run_of_package)
+    done = run_in_copy("import visionkit as vk\nvk.load('runs/mine/1/best.ckpt')", run_of_package)
     message = done.stderr[done.stderr.index("CheckpointError") :]
     assert re.search("unknown (backbone|model) .tiny_", message)
     assert "plugin tiny_vision.networks and tiny_vision.extras" in message
@@ -259,7 +260,7 @@ assert main(["predict", checkpoint, "a.png", "--plugin", "plugin_folder/my_detec
 assert main(["validate", checkpoint, "--plugin", "plugin_folder/my_detector.py"]) == 0
 assert sys.modules["my_detector"].MyDetector is not None
 """
-    done = python(code, run_of_file)
+    done = run_in_copy(code, run_of_file)
     assert done.returncode == 0, done.stderr[-2000:]
     advice = "import it first: `import my_detector` in Python, or --plugin my_detector.py on the command line"
     assert done.stderr.count(advice) == 2
@@ -275,7 +276,7 @@ pipeline = vk.load("runs/mine/1/best.ckpt", device="cpu")
 assert isinstance(pipeline.network, my_detector.MyDetector)
 print(len(pipeline.predict("a.png")))
 """
-    done = python(code, run_of_file)
+    done = run_in_copy(code, run_of_file)
     assert done.returncode == 0, done.stderr[-2000:]
 
 

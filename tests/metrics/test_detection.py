@@ -10,6 +10,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 
 from tests.helpers.metric_cases import flat, random_case
+from tests.helpers.process_copies import START_METHOD
 from visionkit.errors import VisionkitError
 from visionkit.metrics.coco import CocoAP
 from visionkit.metrics.voc import VocAP
@@ -35,7 +36,7 @@ def test_two_processes_with_padding_or_without_images_agree_with_one(free_port, 
     alone = CocoAP(["a", "b"])
     alone.update(*random_case(5, classes=2, images=7))
     expected = flat(alone.compute())
-    mp.spawn(_score, (tmp_path, free_port), nprocs=2)
+    mp.start_processes(_score, (tmp_path, free_port), nprocs=2, start_method=START_METHOD)
     for rank in range(2):
         for metrics in json.loads((tmp_path / f"{rank}.json").read_text()):
             assert metrics == pytest.approx(expected, nan_ok=True)

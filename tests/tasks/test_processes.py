@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from tests.helpers.process_copies import run_in_copy
+
 SCRIPT = """
 import json, signal, sys, torch
 from lightning.pytorch.callbacks import Callback
@@ -99,7 +101,14 @@ if devices > 1:
 def metrics(devices, folder):
     script = folder / "run.py"
     script.write_text(SCRIPT)
-    done = subprocess.run(
+    done = run_in_copy(f"sys.argv[1:] = ['1']\n{SCRIPT}", folder) if devices == 1 else run(script, devices)
+    assert done.returncode == 0, done.stderr[-3000:]
+    line = next(line for line in done.stdout.splitlines() if line.startswith("METRICS"))
+    return json.loads(line.removeprefix("METRICS "))
+
+
+def run(script, devices):
+    return subprocess.run(
         [sys.executable, str(script), str(devices)],
         capture_output=True,
         text=True,
@@ -107,9 +116,6 @@ def metrics(devices, folder):
         check=False,
         timeout=240,
     )
-    assert done.returncode == 0, done.stderr[-3000:]
-    line = next(line for line in done.stdout.splitlines() if line.startswith("METRICS"))
-    return json.loads(line.removeprefix("METRICS "))
 
 
 @pytest.fixture(scope="module")
