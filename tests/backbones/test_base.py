@@ -1,6 +1,7 @@
 """Contract of every registered backbone and of the timm adapter."""
 
 import copy
+import functools
 import json
 from math import ceil
 
@@ -55,7 +56,7 @@ def numbers():
 def image(numbers, request):
     """Two images of 33 x 47 pixels, plus the margin that unpadded convolutions of the network cut off."""
     name = getattr(getattr(request.node, "callspec", None), "params", {}).get("name")
-    lost = margin(without_values(name)) if name else 0
+    lost = margin(described(name)) if name else 0
     return torch.randn(2, 3, 33 + lost, 47 + lost)
 
 
@@ -66,6 +67,12 @@ def margin(backbone: Backbone) -> int:
 def without_values(name: str, **options) -> Backbone:
     with torch.device("meta"):
         return create_backbone(name, weights="checkpoint", **options)
+
+
+@functools.cache
+def described(name: str) -> Backbone:
+    """Return the backbone without values in evaluation mode, built once; not to be changed by a test."""
+    return without_values(name).eval()
 
 
 def trainable(network: nn.Module) -> set[str]:
@@ -86,7 +93,7 @@ def train_once(network: nn.Module, image: torch.Tensor) -> None:
 @pytest.mark.parametrize("name", EVERY)
 @pytest.mark.parametrize("size", [(33, 47), (64, 96), (97, 65)])
 def test_maps_have_the_promised_channels_and_strides(name, size):
-    backbone = without_values(name).eval()
+    backbone = described(name)
     size = tuple(extent + margin(backbone) for extent in size)
     features = backbone(torch.empty(2, 3, *size, device="meta"))
     assert list(features) == list(backbone.stages)
@@ -117,7 +124,7 @@ def test_maps_have_the_promised_channels_and_strides(name, size):
     ],
 )
 def test_odd_extents_round_as_the_family_does(name, extents):
-    features = without_values(name).eval()(torch.empty(1, 3, 33, 33, device="meta"))
+    features = described(name)(torch.empty(1, 3, 33, 33, device="meta"))
     assert [feature.shape[-1] for feature in features.values()] == extents
 
 
@@ -137,7 +144,7 @@ def test_odd_extents_round_as_the_family_does(name, extents):
     ],
 )
 def test_channels_are_the_published_ones(name, channels):
-    assert [stage.channels for stage in without_values(name).stages.values()] == channels
+    assert [stage.channels for stage in described(name).stages.values()] == channels
 
 
 @pytest.mark.parametrize(
@@ -156,7 +163,7 @@ def test_channels_are_the_published_ones(name, channels):
     ],
 )
 def test_the_native_size_gives_the_published_maps(name, extents):
-    backbone = without_values(name)
+    backbone = described(name)
     features = backbone(torch.empty(1, 3, backbone.native_size, backbone.native_size, device="meta"))
     assert [feature.shape[-1] for feature in features.values()] == extents
 
@@ -174,7 +181,7 @@ def test_a_dilated_resnet_keeps_names_and_tells_the_true_stride(output_stride, e
 
 @pytest.mark.parametrize("name", PUBLISHED_COUNTS)
 def test_parameters_add_up_to_the_published_network(name):
-    backbone = without_values(name)
+    backbone = described(name)
     last = list(backbone.stages.values())[-1].channels
     linear = [(last * 7 * 7, 4096), (4096, 4096), (4096, 1000)] if name.startswith("vgg") else [(last, 1000)]
     classifier = sum(inputs * outputs + outputs for inputs, outputs in linear)
@@ -183,7 +190,7 @@ def test_parameters_add_up_to_the_published_network(name):
 
 @pytest.mark.parametrize("name", EVERY)
 def test_every_parameter_belongs_to_one_stage(name):
-    backbone = without_values(name)
+    backbone = described(name)
     listed = [
         f"{module}.{parameter}"
         for modules in backbone.stage_modules.values()
@@ -226,7 +233,7 @@ def test_channels_last_stays_and_changes_no_value(name, image):
 
 @pytest.mark.parametrize("name", EVERY)
 def test_stages_not_asked_for_are_not_built(name):
-    whole = without_values(name)
+    whole = described(name)
     wanted = list(whole.stages)[1:-1:2] or list(whole.stages)
     backbone = without_values(name, out_stages=wanted[::-1])
     assert list(backbone(torch.empty(2, 3, 128, 96, device="meta"))) == list(backbone.stages) == wanted
