@@ -20,12 +20,17 @@ def small_data(train=4, val=3, **options):
     return data
 
 
-def small_task(class_names, network=None, **options):
-    """Return a task of the network, by default of Faster R-CNN on a randomly initialized ResNet-18."""
+STAGES = ["s4", "s8", "s16"]
+"""Stages of a ResNet-18 without the last, which has most of the weights."""
+
+
+def small_task(class_names, network=None, stages=STAGES, **options):
+    """Return a task of the network, by default of Faster R-CNN on stages of a randomly initialized ResNet-18."""
     network = network or create_model(
         "faster_rcnn",
-        create_backbone("resnet18", weights="none"),
+        create_backbone("resnet18", weights="none", out_stages=stages),
         len(class_names),
+        anchors={"sizes": [[32 * 2**level] for level in range(len(stages) + 1)]},
         fpn_channels=16,
         head_channels=16,
         roi={"batch_size_per_image": 16},

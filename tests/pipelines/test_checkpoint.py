@@ -3,7 +3,7 @@ import pickle
 import pytest
 import torch
 
-from tests.helpers.small_detector import small_data, small_task
+from tests.helpers.small_detector import STAGES, small_data, small_task
 from tests.helpers.small_trainer import small_trainer
 from visionkit import load
 from visionkit.data.datasets.shapes import SHAPE_OUTLINES, Shapes
@@ -122,6 +122,6 @@ def test_a_backbone_of_one_run_starts_another(trained, tmp_path):
     from visionkit.backbones import create_backbone
 
     path, task = trained
-    backbone = create_backbone("resnet18", weights=str(path))
+    backbone = create_backbone("resnet18", weights=str(path), out_stages=STAGES)
     for name, value in task.backbone.state_dict().items():
         assert torch.equal(value, backbone.state_dict()[name]), name

@@ -3,13 +3,14 @@ import torch
 from torch import nn
 
 from tests.helpers.detectors import SMALL
-from tests.helpers.small_detector import small_data, small_task
+from tests.helpers.small_detector import STAGES, small_data, small_task
 from tests.helpers.small_trainer import small_trainer
 from visionkit.backbones import create_backbone
 from visionkit.data.datasets.shapes import SHAPE_OUTLINES
 from visionkit.errors import CheckpointError, ConfigError, VisionkitError
 from visionkit.models import create_model
 from visionkit.models.base import DetectionModel
+from visionkit.models.detection.parts.anchors import AnchorOptions
 from visionkit.preprocessing.detection import DetectionPreprocessOptions
 from visionkit.tasks import Detection, DetectionEvaluationOptions, OptimizerOptions, ScheduleOptions
 from visionkit.tasks.base import DivergedError
@@ -68,7 +69,7 @@ def test_a_loss_that_is_no_number_stops_training_and_names_the_images(tmp_path):
 
 
 def test_a_image_that_leaves_a_batch_norm_one_cell_alone_says_what_to_do(tmp_path):
-    task = small_task(NAMES, preprocess=DetectionPreprocessOptions(size=[32, 32]))
+    task = small_task(NAMES, stages=[*STAGES, "s32"], preprocess=DetectionPreprocessOptions(size=[32, 32]))
     with pytest.raises(VisionkitError, match="batch_size to 2 or more"):
         small_trainer(default_root_dir=tmp_path).fit(task, small_data(train=2, batch_size=1))
 
@@ -157,7 +158,9 @@ def test_a_network_without_a_registered_name_is_loaded_into(tmp_path):
 
     def build():
         torch.manual_seed(0)
-        return Own(create_backbone("resnet18", weights="none"), len(NAMES), fpn_channels=16, head_channels=16)
+        backbone = create_backbone("resnet18", weights="none", out_stages=["s4", "s8"])
+        anchors = AnchorOptions(((32,), (64,), (128,)))
+        return Own(backbone, len(NAMES), anchors=anchors, fpn_channels=16, head_channels=16)
 
     trainer = small_trainer(default_root_dir=tmp_path)
     trainer.fit(Detection(build(), NAMES, optimizer=OptimizerOptions(lr=0.001)), small_data())

@@ -5,7 +5,7 @@ import logging
 import pytest
 import torch
 
-from tests.helpers.small_detector import small_task
+from tests.helpers.small_detector import STAGES, small_task
 from visionkit.backbones import create_backbone
 from visionkit.data.datasets.shapes import SHAPE_OUTLINES
 from visionkit.errors import DataError
@@ -20,7 +20,8 @@ MEAN, STD = (0.5, 0.4, 0.3), (0.25, 0.125, 0.25)
 def trained(tmp_path_factory):
     """A checkpoint of a detector that was trained with its own normalization."""
     path = tmp_path_factory.mktemp("run") / "best.ckpt"
-    task = small_task(NAMES, preprocess=DetectionPreprocessOptions(mean=list(MEAN), std=list(STD)))
+    preprocess = DetectionPreprocessOptions(mean=list(MEAN), std=list(STD))
+    task = small_task(NAMES, stages=[*STAGES, "s32"], preprocess=preprocess)
     checkpoint = {"state_dict": task.state_dict()}
     task.on_save_checkpoint(checkpoint)
     torch.save(checkpoint, path)
