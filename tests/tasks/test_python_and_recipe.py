@@ -54,7 +54,7 @@ SMALL_DETECTOR = {"head_channels": 16}
 def detection_recipe(tmp_path):
     return {
         "task": "detection",
-        "model": {"name": "retinanet", "backbone": BACKBONE},
+        "model": {"name": "retinanet", "fpn_channels": 16, "backbone": BACKBONE},
         "data": loading(),
         "preprocess": MULTI_SCALE,
         "inference": {"tta_scales": [1.0, 1.5], "flip": True, "score_threshold": 0.2},
@@ -65,7 +65,7 @@ def detection_recipe(tmp_path):
 def detection_in_python(tmp_path):
     data = VisionData(**loading())
     task = Detection(
-        vk.RetinaNet(vk.create_backbone(**BACKBONE), len(data.class_names)),
+        vk.RetinaNet(vk.create_backbone(**BACKBONE), len(data.class_names), fpn_channels=16),
         data.class_names,
         data.category_ids,
         preprocess=DetectionPreprocessOptions(**MULTI_SCALE),
@@ -159,7 +159,7 @@ def mixing_in_python(tmp_path):
 def segmentation_recipe(tmp_path):
     return {
         "task": "segmentation",
-        "model": {"name": "fcn32s", "backbone": BACKBONE},
+        "model": {"name": "fcn32s", "head_channels": 16, "backbone": BACKBONE},
         "data": loading(semantic=True),
         "preprocess": {"scale": 1.5},
         "loss": {"terms": ["cross_entropy", "dice"], "term_weights": [1.0, 0.5]},
@@ -171,7 +171,7 @@ def segmentation_recipe(tmp_path):
 def segmentation_in_python(tmp_path):
     data = VisionData(**loading(semantic=True), required="semantic")
     task = Segmentation(
-        vk.FCN32s(vk.create_backbone(**BACKBONE), len(data.class_names)),
+        vk.FCN32s(vk.create_backbone(**BACKBONE), len(data.class_names), head_channels=16),
         data.class_names,
         data.category_ids,
         data.class_colors,
