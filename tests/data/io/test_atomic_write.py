@@ -1,8 +1,7 @@
+import itertools
+import multiprocessing
 import os
 import random
-import signal
-import subprocess
-import sys
 import time
 
 import pytest
@@ -103,33 +102,29 @@ def test_a_folder_that_cannot_be_made_is_an_error_of_ours(tmp_path):
         write_text(tmp_path / "a" / "b.txt", "one")
 
 
-WRITE_FOREVER = """
-import sys, torch
-from pathlib import Path
-from visionkit.data.io.atomic_write import atomic_write
-path, number = Path(sys.argv[1]), 0
-while True:
-    with atomic_write(path) as file:
-        torch.save({"weight": torch.full((200_000,), float(number))}, file)
-    if number == 0:
-        print("written", flush=True)
-    number += 1
-"""
+def write_forever(path, written):
+    for number in itertools.count():
+        with atomic_write(path) as file:
+            torch.save({"weight": torch.full((200_000,), float(number))}, file)
+        written.set()
 
 
 def test_a_killed_process_leaves_a_whole_file_and_no_leftovers(tmp_path):
     """At whatever moment the process is killed, the file can be loaded. The next writer removes what was left."""
     path, draw, killed_while_writing = tmp_path / "a.pt", random.Random(0), 0
+    forking = multiprocessing.get_context("fork")
     for _ in range(4):
         path.unlink(missing_ok=True)
-        process = subprocess.Popen([sys.executable, "-c", WRITE_FOREVER, path], stdout=subprocess.PIPE)
-        assert process.stdout.readline() == b"written\n"
+        written = forking.Event()
+        process = forking.Process(target=write_forever, args=(path, written))
+        process.start()
+        assert written.wait(60)
         time.sleep(draw.random() * 0.1)
         deadline = time.monotonic() + 5
         while len(os.listdir(tmp_path)) == 1 and time.monotonic() < deadline:
             pass  # kill it in the middle of a write
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        process.kill()
+        process.join()
         weight = torch.load(path, weights_only=True)["weight"]
         assert len(weight) == 200_000
         assert (weight == weight[0]).all()
