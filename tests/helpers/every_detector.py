@@ -7,6 +7,7 @@ import pytest
 import torch
 from pycocotools import mask as rle
 
+from tests.helpers.built_once import copy_of
 from tests.helpers.detectors import target
 from tests.helpers.options import merge_options
 from visionkit.backbones import create_backbone
@@ -39,6 +40,10 @@ EVERY = pytest.mark.parametrize("name", sorted(SMALL))
 
 
 def small(name, **more_options):
+    return built(name, **more_options) if more_options else copy_of(built, name)
+
+
+def built(name, **more_options):
     torch.manual_seed(0)
     backbone, backbone_options, options = SMALL[name]
     backbone = create_backbone(backbone, weights="none", **backbone_options)

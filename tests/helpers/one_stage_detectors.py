@@ -2,6 +2,7 @@
 
 import torch
 
+from tests.helpers.built_once import copy_of
 from visionkit.backbones import create_backbone
 from visionkit.models import create_model
 
@@ -29,5 +30,9 @@ def backbone_for(name):
 
 
 def small(name, **options):
+    return built(name, **options) if options else copy_of(built, name)
+
+
+def built(name, **options):
     torch.manual_seed(0)
     return create_model(name, backbone_for(name), 3, **{**SMALL[name], **options})
