@@ -21,7 +21,7 @@ PREDICTOR = "roi_heads.box_predictor."
 
 @pytest.fixture(scope="module")
 def reference():
-    return torchvision_reference(num_classes=3).eval()
+    return torchvision_reference(num_classes=3, rpn_post_nms_top_n_test=200).eval()
 
 
 @pytest.fixture
@@ -43,7 +43,8 @@ def published(reference, tmp_path):
 
 def make(weights, num_classes=3, **options):
     backbone = create_backbone("resnet50", weights="none")
-    return create_model("faster_rcnn", backbone, num_classes, weights=str(weights), **options).eval()
+    few = {"rpn": {"post_nms_top_n_test": 200}}
+    return create_model("faster_rcnn", backbone, num_classes, weights=str(weights), **few, **options).eval()
 
 
 def assert_same_boxes(ours, theirs):
@@ -166,12 +167,16 @@ def torchvision_ssd():
 
 
 def torchvision_faster_rcnn(masks=False):
-    return torchvision_reference(90, masks, box_score_thresh=0.0)
+    few = {"rpn_post_nms_top_n_test": 200, "box_detections_per_img": 40}
+    return torchvision_reference(90, masks, box_score_thresh=0.0, **few)
+
+
+FEW = {"rpn": {"post_nms_top_n_test": 200}, "nms": {"score_threshold": 0.0, "max_detections": 40}}
 
 
 DETECTORS = {
-    "faster_rcnn": (torchvision_faster_rcnn, "resnet50", {"nms": {"score_threshold": 0.0}}, (64, 96)),
-    "mask_rcnn": (lambda: torchvision_faster_rcnn(True), "resnet50", {"nms": {"score_threshold": 0.0}}, (64, 96)),
+    "faster_rcnn": (torchvision_faster_rcnn, "resnet50", FEW, (64, 96)),
+    "mask_rcnn": (lambda: torchvision_faster_rcnn(True), "resnet50", FEW, (64, 96)),
     "retinanet": (lambda: torchvision_retinanet(90), "resnet18", {"nms": {"max_detections": 300}}, (64, 96)),
     "ssd": (torchvision_ssd, "vgg16_atrous", {"variant": "ssd300", "nms": {"score_threshold": 0.0}}, (300, 300)),
 }
