@@ -6,7 +6,6 @@ import re
 import numpy as np
 import pytest
 import torch
-import torchvision
 from PIL import Image
 
 from visionkit.backbones import create_backbone
@@ -22,7 +21,7 @@ data:
 """
 RECIPE = """
 task: classification
-model: {name: classifier, backbone: {name: resnet18, weights: net.pth, batch_norm: frozen, frozen_stages: all}}
+model: {name: classifier, backbone: {name: cifar_resnet20, weights: net.pth, batch_norm: frozen, frozen_stages: all}}
 preprocess: {short_side: 40, crop: 32}
 optimizer: {name: adam, lr: 0.01, base_batch_size: 4}
 schedule: {name: cosine, warmup_steps: 0}
@@ -34,7 +33,7 @@ CACHE = "feature_cache.folder=kept"
 
 def write_weights(seed):
     torch.manual_seed(seed)
-    torch.save(torchvision.models.resnet18(weights=None).state_dict(), "net.pth")
+    torch.save(create_backbone("cifar_resnet20", weights="none").state_dict(), "net.pth")
 
 
 def write_image(path, seed):
@@ -108,7 +107,7 @@ def test_only_a_changed_image_is_computed_again(folder, computed):
 
 
 @pytest.mark.parametrize(
-    "change", ["weights", "preprocess.crop=24", "preprocess.mean=[0.4,0.4,0.4]", "model.backbone.out_stages=[s16]"]
+    "change", ["weights", "preprocess.crop=24", "preprocess.mean=[0.4,0.4,0.4]", "model.backbone.out_stages=[s2]"]
 )
 def test_another_network_or_preprocessing_has_its_own_features(change, folder, computed):
     fit(CACHE)
@@ -159,7 +158,7 @@ def test_the_checkpoint_predicts_from_images(folder):
     ("words", "message"),
     [
         (["data.augment=[{name: HorizontalFlip, p: 0.5}]"], "data.augment changes the images at random"),
-        (["model.backbone.frozen_stages=3"], "set model.backbone.frozen_stages=all"),
+        (["model.backbone.frozen_stages=2"], "set model.backbone.frozen_stages=all"),
         (["unfreeze={epoch: 1, frozen_stages: 2}"], "remove unfreeze"),
         (["mixing.mixup_alpha=0.2"], "mixing changes the images"),
         (["feature_cache.foldr=x"], "unknown key feature_cache.foldr"),
