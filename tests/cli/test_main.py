@@ -21,9 +21,10 @@ RECIPE = """
 task: detection
 model:
   name: faster_rcnn
-  backbone: {name: resnet18, weights: none}
+  backbone: {name: resnet18, weights: none, out_stages: [s4, s8, s16]}
   fpn_channels: 16
   head_channels: 16
+  anchors: {sizes: [[32], [64], [128], [256]]}
   roi: {batch_size_per_image: 16}
   nms: {score_threshold: 0.0}
 optimizer: {lr: 0.01, base_batch_size: 2}
