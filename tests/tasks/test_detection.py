@@ -163,7 +163,9 @@ def test_a_network_without_a_registered_name_is_loaded_into(tmp_path):
         return Own(backbone, len(NAMES), anchors=anchors, fpn_channels=16, head_channels=16)
 
     trainer = small_trainer(default_root_dir=tmp_path)
-    trainer.fit(Detection(build(), NAMES, optimizer=OptimizerOptions(lr=0.001)), small_data())
+    preprocess = DetectionPreprocessOptions(short_side=64)
+    task = Detection(build(), NAMES, preprocess=preprocess, optimizer=OptimizerOptions(lr=0.001))
+    trainer.fit(task, small_data())
     trainer.save_checkpoint(tmp_path / "a.ckpt")
     with pytest.raises(CheckpointError, match="no registered name"):
         Detection.load_from_checkpoint(tmp_path / "a.ckpt")
