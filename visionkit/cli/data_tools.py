@@ -1,14 +1,27 @@
 """Actions of `visionkit data` on a card: check, download, proposals and anchors."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import yaml
 from rich.console import Console
 from rich.progress import track
 
 from visionkit.cli.logs import show_progress_messages
 from visionkit.errors import ConfigError
+
+
+def init(folder: str, format: str | None) -> int:
+    """Print the card of a folder, and to stderr what was assumed."""
+    from visionkit.data.folder_card import card_of_folder
+
+    card = card_of_folder(Path(folder), format)
+    print(f"# Data card of {folder}; check it: visionkit data check <this file>")
+    print(yaml.safe_dump(card.values, sort_keys=False, allow_unicode=True), end="")
+    print(f"format: {card.values['data']['format']}", *card.notes, sep="\n  ", file=sys.stderr)
+    return 0
 
 
 def check(recipe: dict[str, Any]) -> int:

@@ -3,7 +3,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from visionkit.data.datasets.image_mask_pairs import FilePattern, natural_sort_key, pair_by_list, pair_by_name
+from visionkit.data.datasets.image_mask_pairs import FilePattern, pair_by_list, pair_by_name
 from visionkit.errors import DataError
 
 
@@ -95,8 +95,3 @@ def test_mistakes_in_a_list_are_named(tmp_path, text, message):
     touched(tmp_path, "a.jpg", "a.png")
     with pytest.raises(DataError, match=message):
         in_list(tmp_path, text)
-
-
-def test_numbers_in_names_are_sorted_as_numbers():
-    names = ["x10", "x9b", "x9a", "2x", "10x", "x", "x\u0662"]
-    assert sorted(names, key=natural_sort_key) == ["2x", "10x", "x", "x\u0662", "x9a", "x9b", "x10"]

@@ -2,6 +2,7 @@
 
 import functools
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,9 @@ from visionkit.limited_yaml import KeyPath
 from visionkit.registry import suggest
 
 DEFAULT_CARD = "shapes"
+
+KINDS = ("recipes", "data")
+"""Folders of the files that are shipped with visionkit."""
 
 FROM_CHECKPOINT: dict[str, Any] = {
     **dict.fromkeys(("task", "model", "preprocess", "inference", "evaluation")),
@@ -29,7 +33,8 @@ def compose(words: Sequence[str], onto: dict[str, Any] | None = None) -> Layer:
     """Merge files and overrides. Later words take precedence, and overrides take precedence over files.
 
     Args:
-        words: paths or bare names of recipes and cards, and `key=value` overrides, in any order.
+        words: paths or bare names of recipes and cards, folders of images with annotations, and `key=value`
+            overrides, in any order.
         onto: recipe of a checkpoint to start from; see `from_checkpoint`.
 
     Returns:
@@ -43,7 +48,7 @@ def compose(words: Sequence[str], onto: dict[str, Any] | None = None) -> Layer:
     layer = Layer(from_checkpoint(onto or {}))
     for word in words:
         if not is_override(word):
-            layer = with_card(layer, read_with_base(find_file(word)))
+            layer = with_card(layer, folder_layer(word) if is_folder(word) else read_with_base(find_file(word)))
     check_for_sections(layer)
     if not any("format" in section(given, "data") for given in (layer, *overrides)):
         layer = merge(layer, read_with_base(find_file(DEFAULT_CARD, "data")))
@@ -86,6 +91,28 @@ def names_recipe(words: Sequence[str]) -> bool:
 def is_override(word: str) -> bool:
     """Return whether a word is an override `key=value` and not a file."""
     return "=" in word and not os.path.exists(word)  # unlike Path.exists, this takes words of any length
+
+
+def is_folder(word: str) -> bool:
+    """Return whether a word is a folder whose format is to be recognized, and not the name of a recipe or card."""
+    return os.path.isdir(word) and word not in {file.stem for kind in KINDS for file in shipped_files(kind)}
+
+
+@functools.cache
+def folder_layer(word: str) -> Layer:
+    """Return the card of a folder, and print what was recognized.
+
+    Raises:
+        DataError: the format of the folder is not recognized.
+    """
+    from visionkit.data.folder_card import card_of_folder
+
+    card = card_of_folder(Path(word))
+    data = card.values["data"]
+    print(f"{word}: format {data['format']} with the splits {', '.join(data['splits'])}", file=sys.stderr)
+    for note in card.notes:
+        print(f"  {note}", file=sys.stderr)
+    return Layer(card.values, {("data",): f"the folder {word}"})
 
 
 def section(layer: Layer, *path: str) -> dict[str, Any]:
@@ -225,7 +252,7 @@ def find_file(word: str, *kinds: str) -> Path:
         return path
     if os.path.exists(word) and not os.path.isdir(word):
         raise ConfigError(f"{path} is not a regular file, as a recipe or card must be")
-    shipped = {file.stem: file for kind in kinds or ("recipes", "data") for file in shipped_files(kind)}
+    shipped = {file.stem: file for kind in kinds or KINDS for file in shipped_files(kind)}
     if word in shipped:
         return shipped[word]
     raise ConfigError(f"there is no recipe or data card {word}{suggest(path.stem, shipped)}")

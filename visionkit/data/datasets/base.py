@@ -6,6 +6,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from visionkit.data.datasets.recognition import Recognizer
 from visionkit.registry import Registry
 from visionkit.structures import Annotation, Color, Sample
 
@@ -95,9 +96,13 @@ class FormatRegistry(Registry[type[VisionDataset]]):
     def __init__(self, kind: str, package: str | None = None) -> None:
         super().__init__(kind, package)
         self._options_for: dict[str, Mapping[RequiredAnnotation, Mapping[str, Any]]] = {}
+        self._recognizers: dict[str, Recognizer] = {}
 
     def register(
-        self, *names: str, options_for: Mapping[RequiredAnnotation, Mapping[str, Any]] | None = None
+        self,
+        *names: str,
+        options_for: Mapping[RequiredAnnotation, Mapping[str, Any]] | None = None,
+        recognize: Recognizer | None = None,
     ) -> Callable[[type[VisionDataset]], type[VisionDataset]]:
         """Return a decorator that registers a dataset class under each of `names`.
 
@@ -105,6 +110,7 @@ class FormatRegistry(Registry[type[VisionDataset]]):
             names: names of the format.
             options_for: for each annotation that the class reads only with certain options, these options. They are
                 used in all splits if a task needs the annotation.
+            recognize: returns the splits of a folder in this format; None if such folders need a data card.
 
         Raises:
             ConfigError: another class is registered under the name.
@@ -114,6 +120,8 @@ class FormatRegistry(Registry[type[VisionDataset]]):
         def enter_with_options(entry: type[VisionDataset]) -> type[VisionDataset]:
             entered = enter(entry)
             self._options_for.update(dict.fromkeys(names, options_for or {}))
+            if recognize is not None:
+                self._recognizers[names[0]] = recognize
             return entered
 
         return enter_with_options
@@ -126,6 +134,11 @@ class FormatRegistry(Registry[type[VisionDataset]]):
         """
         self.get(name)  # imports the module that registers it
         return {} if required is None else self._options_for[name].get(required, {})
+
+    @property
+    def recognizers(self) -> dict[str, Recognizer]:
+        """The functions that recognize folders, by format, those of plugins included."""
+        return {name: self._recognizers[name] for name in self if name in self._recognizers}
 
 
 formats = FormatRegistry("data format", "visionkit.data.datasets")

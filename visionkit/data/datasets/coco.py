@@ -11,12 +11,57 @@ from visionkit.data.datasets.base_detection import DetectionDataset
 from visionkit.data.datasets.coco_json import CocoCategories, CocoImageList, find_images, read_coco
 from visionkit.data.datasets.coco_masks import CocoMasks
 from visionkit.data.datasets.json_entries import JsonEntries
+from visionkit.data.datasets.recognition import FolderListing, Recognized, split_of
 from visionkit.data.datasets.repair_boxes import BadBoxPolicy, repair_boxes
 from visionkit.data.io.paths import check_unique, require_file, require_folder
 from visionkit.errors import DataError
 
+HEAD_BYTES = 2**16
+"""Part of a JSON file in which one of COCO's keys must stand for the whole file to be read."""
 
-@formats.register("coco", options_for={"masks": {"masks": True}})
+
+def recognize_coco(listing: FolderListing) -> Recognized | None:
+    """Return the instances files of a folder by split, with the folders of their images.
+
+    Several files of a split are its parts if they have no image in common.
+    """
+    parts: dict[str, list[dict[str, str]]] = {}
+    images: dict[str, set[str]] = {}
+    notes: list[str] = []
+    for name in sorted(listing.with_suffix(".json"), key=lambda name: ("instances" not in name, name)):
+        names = _images_of_instances(listing.folder / name)
+        if names is None:
+            continue
+        split, folders = split_of(name) or "train", listing.folders_with(names[:3])
+        paths = {f"{folders[0]}/{image}" for image in names} if folders else set()
+        if not folders:
+            notes.append(f"{name} is not used: its images, such as {names[0]}, are not in the folder")
+        elif paths & images.get(split, set()):
+            notes.append(f"{name} is not used: it has images of {parts[split][0]['annotations']}")
+        else:
+            parts.setdefault(split, []).append({"annotations": name, "images": folders[0]})
+            images[split] = images.get(split, set()) | paths
+    if not parts and not notes:
+        return None
+    return Recognized({split: found if len(found) > 1 else found[0] for split, found in parts.items()}, notes=notes)
+
+
+def _images_of_instances(path: Path) -> list[str] | None:
+    """Return the file names of a COCO instances file; None if the file is of another kind."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(HEAD_BYTES)
+        if not any(key in head for key in (b'"images"', b'"annotations"', b'"categories"')):
+            return None
+        content = read_coco(path, "instances")
+        if not any("bbox" in entry for entry in content["annotations"].entries[:1]):
+            return None
+        return content["images"].texts("file_name") or None
+    except (OSError, DataError):
+        return None
+
+
+@formats.register("coco", options_for={"masks": {"masks": True}}, recognize=recognize_coco)
 class Coco(DetectionDataset):
     """Images with the objects of a COCO instances file, including images without objects.
 

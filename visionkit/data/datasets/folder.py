@@ -9,6 +9,7 @@ import numpy as np
 from visionkit.data.datasets.base import formats
 from visionkit.data.datasets.base_classification import ClassificationFileDataset
 from visionkit.data.datasets.class_checks import check_at_least_two_classes
+from visionkit.data.datasets.recognition import SPLIT_WORDS, FolderListing, Recognized, by_split
 from visionkit.data.io.bad_files import BadFilePolicy
 from visionkit.data.io.image_files import SUFFIXES
 from visionkit.data.io.list_images import is_visible, list_images
@@ -16,10 +17,24 @@ from visionkit.data.io.paths import require_folder
 from visionkit.errors import DataError
 from visionkit.text import format_list
 
-SPLIT_NAMES = {"train", "training", "val", "valid", "validation", "test", "testing"}
+
+def recognize_folder(listing: FolderListing) -> Recognized | None:
+    """Return the splits of a folder whose images are all in folders of classes; it has no annotation files."""
+    tops = [tuple(name.split("/")) for name in listing.images]
+    if not tops or listing.with_suffix(".json", ".xml", ".csv", ".yaml", ".txt"):
+        return None
+    first = {parts[0] for parts in tops if len(parts) > 1}
+    if first and all(name.lower() in SPLIT_WORDS for name in first) and all(len(parts) > 2 for parts in tops):
+        folders = by_split(sorted(first))
+        classes = {split: {parts[1] for parts in tops if parts[0] == names[0]} for split, names in folders.items()}
+        is_valid = all(len(names) > 1 for names in classes.values())
+        return Recognized({split: {"path": names[0]} for split, names in folders.items()}) if is_valid else None
+    if len(first) < 2 or any(len(parts) < 2 for parts in tops):
+        return None
+    return Recognized({"train": {"path": ""}})
 
 
-@formats.register("folder")
+@formats.register("folder", recognize=recognize_folder)
 class FolderDataset(ClassificationFileDataset):
     """Images `root/<path>/<class>/**`, at any depth in the folder of their class.
 
@@ -89,7 +104,7 @@ def _classes(folder: Path, requested: list[str] | None, counts: Counter[str]) ->
         counts["files outside the class folders skipped"] += loose
     if not names:
         raise DataError(f"{folder} has no folders; the expected layout is {folder}/<class>/<image>")
-    if {name.lower() for name in names} <= SPLIT_NAMES:
+    if {name.lower() for name in names} <= SPLIT_WORDS.keys():
         raise DataError(
             f"{folder} has the folders {format_list(names)}, which are splits, not classes\n"
             "set one of them for each split of the card: train: {path: train}"

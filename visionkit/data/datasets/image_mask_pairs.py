@@ -1,7 +1,6 @@
 """Matching image files with their mask files."""
 
 import os
-import re
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visionkit.data.io.image_files import SUFFIXES
-from visionkit.data.io.list_images import list_images
+from visionkit.data.io.list_images import list_images, natural_sort_key
 from visionkit.data.io.paths import check_unique, find_missing, read_text, resolve_inside
 from visionkit.errors import DataError
 from visionkit.text import format_list
@@ -117,11 +116,6 @@ def pair_by_list(source: Path, images: FilePattern, masks: FilePattern) -> Image
     resolve_inside(masks.folder, pairs.masks, source)
     pairs.check_files_exist(source)
     return pairs
-
-
-def natural_sort_key(name: str) -> list[str | int]:
-    """Return a key that sorts numbers inside names as numbers."""
-    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
 
 
 def _parse_line(line: str, image_suffix: str, mask_suffix: str, source: Path) -> tuple[str, str]:

@@ -1,8 +1,12 @@
 """The `masks` format: image files and semantic mask files in folders or in a list, such as CamVid."""
 
+import re
 from collections import Counter
-from pathlib import Path
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
 from typing import Any
+
+import numpy as np
 
 from visionkit.data.datasets.base import formats
 from visionkit.data.datasets.base_segmentation import SegmentationFileDataset, check_mask_classes
@@ -14,15 +18,70 @@ from visionkit.data.datasets.mask_classes import (
     first_values,
     resolve_class_names,
 )
+from visionkit.data.datasets.recognition import FolderListing, Recognized, by_split, parent_of
 from visionkit.data.holdout import block_fold
 from visionkit.data.io.bad_files import BadFilePolicy
-from visionkit.data.io.masks import MaskDecoder, read_palette
+from visionkit.data.io.masks import MaskDecoder, read_mask, read_palette
 from visionkit.data.io.paths import require_folder
 from visionkit.errors import ConfigError, DataError
+from visionkit.ops.ignore import IGNORE
 from visionkit.structures import Color
 
+MASK_WORDS = re.compile(r"mask|label|annot|segm|(^|[^a-z])gt([^a-z]|$)", re.IGNORECASE)
+"""Words in the names of folders of masks."""
 
-@formats.register("masks")
+MASKS_READ = 50
+"""Number of masks whose values are read to recognize a folder."""
+
+MAX_RECOGNIZED = 64
+"""Largest number of values in recognized masks. More are probably gray images."""
+
+
+def recognize_masks(listing: FolderListing) -> Recognized | None:
+    """Return the splits of a folder whose image folders have a folder of masks with the same file names each.
+
+    A folder of masks has "mask", "label", "annot", "gt" or "seg" in its name. The classes are the values in the first
+    masks, or are those of their colors.
+    """
+    stems = {folder: set[str]() for folder in listing.image_folders}
+    for name in listing.images:
+        stems[parent_of(name)].add(PurePosixPath(name).stem)
+    mask_folders = {folder for folder in stems if MASK_WORDS.search(folder)}
+    pairs = {
+        images: masks
+        for images in stems.keys() - mask_folders
+        for masks in sorted(mask_folders, reverse=True)
+        if stems[images] and stems[images] <= stems[masks]
+    }
+    if not pairs:
+        return None
+    splits: dict[str, dict[str, Any]] = {}
+    for split, folders in by_split(sorted(pairs)).items():
+        splits[split] = {"images": folders[0], "masks": pairs[folders[0]]}
+    masks = [name for name in listing.images if parent_of(name) in pairs.values()]
+    values = _values(listing.folder, masks[:: max(len(masks) // MASKS_READ, 1)])
+    if values is None:
+        return Recognized({}, notes=["the masks have colors; write a card with `colors`, see data/masks_template.yaml"])
+    named = {value: "ignore" if value == IGNORE and len(values) > 2 else f"class_{value}" for value in values}
+    note = f"values {', '.join(map(str, values))} found in {MASKS_READ} masks or less; name the classes in `values`"
+    return Recognized({split: {**options, "values": named} for split, options in splits.items()}, notes=[note])
+
+
+def _values(folder: Path, names: Sequence[str]) -> list[int] | None:
+    """Return the values in masks in ascending order; None if a mask has colors or cannot be read."""
+    found: set[int] = set()
+    for name in names:
+        try:
+            mask = read_mask(folder / name)
+        except DataError:
+            return None
+        if mask.ndim > 2:
+            return None
+        found |= set(np.unique(mask).tolist())
+    return sorted(found) if len(found) <= MAX_RECOGNIZED else None
+
+
+@formats.register("masks", recognize=recognize_masks)
 class MaskDataset(SegmentationFileDataset):
     """Images with a semantic mask file each, which has the same name in another folder, or is listed with the image.
 

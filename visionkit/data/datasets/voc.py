@@ -1,6 +1,8 @@
 """The `voc` format: Pascal VOC's XML annotations, one file per image (VOC devkit, section 4)."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from xml.etree.ElementTree import Element, ParseError
 
@@ -13,8 +15,10 @@ from visionkit.data.datasets.base import formats
 from visionkit.data.datasets.base_detection import DetectionDataset
 from visionkit.data.datasets.class_checks import check_class_names
 from visionkit.data.datasets.packed_sequence import PackedSequence
+from visionkit.data.datasets.recognition import SPLITS, FolderListing, Recognized, by_split, parent_of, split_of
 from visionkit.data.datasets.repair_boxes import LARGEST_COORDINATE, BadBoxPolicy, repair_boxes
 from visionkit.data.io.image_files import MAX_PIXELS
+from visionkit.data.io.list_images import image_suffixes, natural_sort_key
 from visionkit.data.io.paths import (
     check_files_exist,
     check_unique,
@@ -26,20 +30,72 @@ from visionkit.data.io.paths import (
 )
 from visionkit.errors import DataError
 
+ANNOTATIONS, IMAGES, IMAGE_SETS = "Annotations", "JPEGImages", "ImageSets/Main"
+"""Folders of the VOC devkit."""
+
+HEAD_BYTES = 2**12
+"""Part of an XML file in which the elements of an annotation must start to be recognized."""
+
 FLAGS = {"0": False, "1": True, "false": False, "true": True}
 
 
-@formats.register("voc")
+def recognize_voc(listing: FolderListing) -> Recognized | None:
+    """Return the image sets of a VOC folder, or the XML files of a folder without image sets."""
+    files = [name for name in listing.with_suffix(".xml") if _is_annotation(listing.folder / name)]
+    if not files:
+        return None
+    folder, _, annotations = parent_of(files[0]).rpartition("/")
+    images = listing.folders_with([_image_of(listing.folder / files[0])])
+    if not images:
+        return Recognized({}, notes=[f"the image of {files[0]} is not in the folder"])
+    if annotations == ANNOTATIONS and f"{folder}/{IMAGES}".lstrip("/") == images[0]:
+        place = {"folder": folder} if folder else {}
+        present = [name for name in (*SPLITS, "trainval") if f"{folder}/{IMAGE_SETS}/{name}.txt".lstrip("/") in listing]
+        sets = {name: {"image_set": name, **place} for name in present if name != "trainval"}
+        if "trainval" in present and "train" not in sets:
+            sets["train"] = {"image_set": "trainval", **place}
+        if sets:
+            return Recognized(sets)
+    folders = by_split(sorted({parent_of(name) for name in files}))
+    splits: dict[str, dict[str, Any]] = {}
+    for split, names in folders.items():
+        first = next(name for name in files if parent_of(name) == names[0])
+        found = listing.folders_with([_image_of(listing.folder / first)])
+        beside = [name for name in found if split_of(name) == split_of(names[0])] or found
+        splits[split] = {"annotations": names[0] or ".", "images": (beside or [""])[0] or "."}
+    return Recognized(splits)
+
+
+def _is_annotation(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            head = file.read(HEAD_BYTES)
+    except OSError:
+        return False
+    return b"<annotation>" in head and b"<size>" in head
+
+
+def _image_of(path: Path) -> str:
+    """Return the name of the image of an XML file; "" if it cannot be read."""
+    try:
+        return _file_name(path.stem, _read_xml(path))
+    except DataError:
+        return f"{path.stem}.jpg"
+
+
+@formats.register("voc", recognize=recognize_voc)
 class Voc(DetectionDataset):
-    """Images of an image set with the objects of their XML files.
+    """Images of an image set, or of a folder of annotations, with the objects of their XML files.
 
     VOC counts pixels from 1 and includes the last pixel, so 1 is subtracted from xmin and ymin to get the edges of a
     box. Parts inside an object (head, hand, foot) are not objects.
 
     Args:
-        root: folder with `Annotations`, `JPEGImages` and `ImageSets/Main`.
-        image_set: name of the image list in `ImageSets/Main`.
-        folder: folder with these three, relative to `root` ("VOCdevkit/VOC2007").
+        root: folder of the dataset, such as one with `Annotations`, `JPEGImages` and `ImageSets/Main`.
+        image_set: name of the image list in `ImageSets/Main`; None takes the images of all XML files.
+        folder: folder that the following are relative to, relative to `root` ("VOCdevkit/VOC2007").
+        annotations: folder of the XML files.
+        images: folder of the images.
         classes: class names in label order; an object of another class is an error. None takes the names in all
             annotations of the folder, in alphabetical order, so that the splits agree.
         on_bad_box: drop boxes without area, or raise; see `repair_boxes`.
@@ -68,35 +124,49 @@ class Voc(DetectionDataset):
     def __init__(
         self,
         root: Path | None,
-        image_set: str,
+        image_set: str | None = None,
         folder: str = "",
+        annotations: str = ANNOTATIONS,
+        images: str = IMAGES,
         classes: list[str] | None = None,
         on_bad_box: BadBoxPolicy = "drop",
     ) -> None:
         self.folder = require_folder(root, "the voc format") / folder
-        self.source = require_file(self.folder / "ImageSets" / "Main" / f"{image_set}.txt")
+        self.annotation_folder = require_folder(self.folder / annotations, "the voc format")
         self.report: dict[str, int] = {}
-        ids = [line.split()[0] for line in read_text(self.source).splitlines() if line.strip()]
-        check_unique(ids, "images", self.source)
+        ids = self._ids(image_set)
         roots = [
-            _read_xml(path)
-            for path in resolve_inside(self.folder / "Annotations", map("{}.xml".format, ids), self.source)
+            _read_xml(path) for path in resolve_inside(self.annotation_folder, map("{}.xml".format, ids), self.source)
         ]
         self.class_names = classes or self._all_names()
         check_class_names(self.class_names)
         self.category_ids = list(range(1, len(self.class_names) + 1))
         self.image_ids = PackedSequence(ids)
         self.sizes = np.array([_size(ids[i], root_) for i, root_ in enumerate(roots)], np.int64).reshape(-1, 2)
-        names = [_file_name(ids[i], root_) for i, root_ in enumerate(roots)]
-        self.image_folder = self.folder / "JPEGImages"
+        self.image_folder = self.folder / images
+        suffixes = image_suffixes(self.image_folder)
+        names = [_file_name(ids[i], root_, suffixes) for i, root_ in enumerate(roots)]
         check_files_exist(resolve_inside(self.image_folder, names, self.source), self.source)
         self.file_names = PackedSequence(names)
         self._read_objects(ids, roots, on_bad_box)
 
+    def _ids(self, image_set: str | None) -> list[str]:
+        """Return the names of the images without suffix."""
+        if image_set is None:
+            self.source = self.annotation_folder
+            ids = sorted((path.stem for path in self.source.glob("*.xml")), key=natural_sort_key)
+            if not ids:
+                raise DataError(f"{self.source} has no XML files")
+            return ids
+        self.source = require_file(self.folder / IMAGE_SETS / f"{image_set}.txt")
+        ids = [line.split()[0] for line in read_text(self.source).splitlines() if line.strip()]
+        check_unique(ids, "images", self.source)
+        return ids
+
     def _all_names(self) -> list[str]:
         names = {
             _text(node, "name", path.stem)
-            for path in sorted((self.folder / "Annotations").glob("*.xml"))
+            for path in sorted(self.annotation_folder.glob("*.xml"))
             for node in _read_xml(path).findall("object")
         }
         return sorted(names)
@@ -177,10 +247,18 @@ def _side(size: Element, key: str, image: str) -> int:
     return int(value)
 
 
-def _file_name(image: str, root: Element) -> str:
-    """Return the file name in the XML if its stem is the image's id, else the id with .jpg."""
+def _file_name(image: str, root: Element, suffixes: Mapping[str, str] = MappingProxyType({})) -> str:
+    """Return the name of an image: as in the XML, else the id with the suffix of an existing file, else with .jpg.
+
+    Args:
+        image: id of the image.
+        root: the XML, whose name is taken only if its stem is the id.
+        suffixes: suffix of the existing images by their stem.
+    """
     named = (root.findtext("filename") or "").strip()
-    return named if named and Path(named).stem == image else f"{image}.jpg"
+    if named and Path(named).stem == image and suffixes.get(image, Path(named).suffix) == Path(named).suffix:
+        return named
+    return image + suffixes.get(image, ".jpg")
 
 
 def _box(node: Element, image: str) -> tuple[float, float, float, float]:

@@ -5,6 +5,7 @@ from pathlib import Path, PurePath
 
 from visionkit.data.datasets.base import formats
 from visionkit.data.datasets.found_objects import FoundImages, FoundObject, FoundObjectsDataset
+from visionkit.data.datasets.recognition import FolderListing, Recognized, by_split, parent_of
 from visionkit.data.datasets.repair_boxes import BadBoxPolicy
 from visionkit.data.datasets.yolo_description import YoloDescription, read_description
 from visionkit.data.datasets.yolo_labels import read_labels
@@ -16,8 +17,34 @@ from visionkit.errors import DataError
 
 LIST_SUFFIX = ".txt"
 
+NAME_LISTS = ("classes.txt", "obj.names", "labels.txt", "names.txt")
+"""Files in which tools list the names of the classes."""
 
-@formats.register("yolo", options_for={"masks": {"masks": True}})
+
+def recognize_yolo(listing: FolderListing) -> Recognized | None:
+    """Return the splits of a folder with `data.yaml`, `obj.data`, or label files and a list of class names."""
+    for name in listing.with_suffix(".yaml", ".yml", ".data"):
+        try:
+            description = read_description(listing.folder / name)
+        except DataError:
+            continue
+        splits = {split: {"split": split, "dataset": name} for split in description.images}
+        if splits and listing.images:
+            return Recognized(splits)
+    lists = [name for name in listing.files if name.rpartition("/")[2] in NAME_LISTS]
+    labels = set(listing.with_suffix(LIST_SUFFIX))
+    folders = [
+        folder
+        for folder in listing.image_folders
+        if any(label in labels for name in listing.images if parent_of(name) == folder for label in _label_names(name))
+    ]
+    if not lists or not folders:
+        return None
+    splits = {split: {"dataset": lists[0], "images": names[0] or "."} for split, names in by_split(folders).items()}
+    return Recognized(splits)
+
+
+@formats.register("yolo", options_for={"masks": {"masks": True}}, recognize=recognize_yolo)
 class Yolo(FoundObjectsDataset):
     r"""Images with the boxes and polygons of their label files.
 
@@ -132,10 +159,16 @@ class Yolo(FoundObjectsDataset):
 
 def _label_paths(folder: Path, name: str) -> list[Path]:
     """Return the places of an image's label file: in `labels` instead of `images`, and beside the image."""
-    parts = PurePath(name).with_suffix(LIST_SUFFIX).parts
-    positions = [index for index, part in enumerate(parts[:-1]) if part == "images"]
-    in_labels = [folder.joinpath(*parts[: positions[-1]], "labels", *parts[positions[-1] + 1 :])] if positions else []
-    return [*in_labels, folder.joinpath(*parts)]
+    return [folder / label for label in _label_names(name)]
+
+
+def _label_names(name: str) -> list[str]:
+    """Return the names that the label file of an image may have."""
+    path = PurePath(name).with_suffix(LIST_SUFFIX)
+    positions = [index for index, part in enumerate(path.parts[:-1]) if part == "images"]
+    if not positions:
+        return [str(path)]
+    return [str(PurePath(*path.parts[: positions[-1]], "labels", *path.parts[positions[-1] + 1 :])), str(path)]
 
 
 def _count_others(folders: set[Path], used: set[Path]) -> int:

@@ -1,6 +1,7 @@
 """Finding image files in folders."""
 
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -67,3 +68,15 @@ def _is_image(name: str, counts: Counter[str]) -> bool:
     if suffix not in SUFFIXES:
         counts[f"files that are not images skipped ({suffix or 'no extension'})"] += 1
     return suffix in SUFFIXES
+
+
+def natural_sort_key(name: str) -> list[str | int]:
+    """Return a key that sorts numbers inside names as numbers."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
+
+
+def image_suffixes(folder: Path) -> dict[str, str]:
+    """Return the suffix of each image file in a folder by its stem. Of several suffixes, the first in order is kept."""
+    names = sorted(os.listdir(folder), reverse=True) if folder.is_dir() else []
+    pairs = (os.path.splitext(name) for name in names)
+    return {stem: suffix for stem, suffix in pairs if suffix.lower() in SUFFIXES}

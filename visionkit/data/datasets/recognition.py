@@ -1,0 +1,160 @@
+"""Recognition of the data format of a folder: what a format is told about the folder, and what it answers."""
+
+import os
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import Any, TypeVar
+
+from visionkit.data.io.image_files import SUFFIXES
+from visionkit.data.io.list_images import is_visible
+from visionkit.errors import DataError
+
+T = TypeVar("T")
+
+SPLITS = ("train", "val", "test")
+
+SPLIT_WORDS: Mapping[str, str] = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validate", "validation", "dev"), "val"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+"""Split by the words that tools use for it in names of files and folders."""
+
+MAX_FILES = 5_000_000
+
+
+@dataclass
+class Recognized:
+    """The splits of a folder, as a format would read them.
+
+    Attributes:
+        splits: options of the format's dataset class for each split, or a list of them.
+        classes: class names in label order, if the card must name them.
+        notes: what was assumed, and what was found and is not used.
+    """
+
+    splits: Mapping[str, dict[str, Any] | list[Any]]
+    classes: list[str] | None = None
+    notes: list[str] = field(default_factory=list)
+
+
+class FolderListing:
+    """The files of a folder, which is searched once for all formats.
+
+    Hidden files and folders and links to folders are left out.
+
+    Args:
+        folder: the folder.
+
+    Attributes:
+        files: names of the files relative to `folder`, with "/", sorted.
+
+    Raises:
+        DataError: the folder has more than `MAX_FILES` files.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from visionkit.data.datasets.recognition import FolderListing
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> for name in ("train/a.jpg", "train.json"):
+        ...     (folder / name).parent.mkdir(exist_ok=True)
+        ...     (folder / name).touch()
+        >>> listing = FolderListing(folder)
+        >>> listing.images, listing.with_suffix(".json")
+        (['train/a.jpg'], ['train.json'])
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.files: list[str] = []
+        unused: Counter[str] = Counter()
+        for path, folders, files in os.walk(folder):
+            folders[:] = [name for name in folders if is_visible(name, unused)]
+            relative = PurePosixPath(*Path(path).relative_to(folder).parts)
+            self.files += [str(relative / name) for name in files if is_visible(name, unused)]
+            if len(self.files) > MAX_FILES:
+                raise DataError(f"{folder} has more than {MAX_FILES} files; write a card for it")
+        self.files.sort()
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._known
+
+    def with_suffix(self, *suffixes: str) -> list[str]:
+        """Return the files with one of the suffixes, in lower or upper case."""
+        return [name for suffix in suffixes for name in self._by_suffix.get(suffix, [])]
+
+    @cached_property
+    def images(self) -> list[str]:
+        """Names of the image files."""
+        return sorted(self.with_suffix(*SUFFIXES))
+
+    @cached_property
+    def image_folders(self) -> dict[str, int]:
+        """Number of images in each folder that has some; "" is the folder itself."""
+        return dict(Counter(parent_of(name) for name in self.images))
+
+    @cached_property
+    def suffixes(self) -> dict[str, int]:
+        """Number of files of each suffix, the most frequent first."""
+        return dict(Counter({suffix: len(names) for suffix, names in self._by_suffix.items()}).most_common())
+
+    def folders_with(self, names: Sequence[str]) -> list[str]:
+        """Return the folders below which all the files exist, the nearest to the top first.
+
+        Args:
+            names: file names relative to the folder that is searched.
+        """
+        first = names[0].replace("\\", "/").lstrip("/")
+        tails = [name[: -len(first)] for name in self.files if f"/{name}".endswith(f"/{first}")]
+        found = [tail for tail in tails if all(tail + name.replace("\\", "/").lstrip("/") in self for name in names)]
+        return [tail.rstrip("/") for tail in sorted(found, key=lambda tail: (tail.count("/"), tail))]
+
+    @cached_property
+    def _known(self) -> frozenset[str]:
+        return frozenset(self.files)
+
+    @cached_property
+    def _by_suffix(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for name in self.files:
+            found.setdefault(os.path.splitext(name)[1].lower(), []).append(name)
+        return found
+
+
+Recognizer = Callable[[FolderListing], Recognized | None]
+"""Returns the splits of a folder in one format; None if the folder is not in this format."""
+
+
+def parent_of(name: str) -> str:
+    """Return the folder of a file name; "" if it has none."""
+    return name.rpartition("/")[0]
+
+
+def split_of(name: str) -> str | None:
+    """Return the split that the words in a name stand for; None if there is none.
+
+    Example:
+        >>> from visionkit.data.datasets.recognition import split_of
+        >>> split_of("annotations/instances_val2017.json"), split_of("images/train"), split_of("valley.json")
+        ('val', 'train', None)
+    """
+    words = [word for word in re.split(r"[^a-z]+", name.lower()) if word in SPLIT_WORDS]
+    return SPLIT_WORDS[words[-1]] if words else None
+
+
+def by_split(names: Sequence[str]) -> dict[str, list[str]]:
+    """Return names by their split, in the order train, val, test. A name without a split is of `train`."""
+    found: dict[str, list[str]] = {}
+    for name in names:
+        found.setdefault(split_of(name) or "train", []).append(name)
+    return in_order(found)
+
+
+def in_order(splits: Mapping[str, T]) -> dict[str, T]:
+    """Return the entries of the splits in the order train, val, test."""
+    return {split: splits[split] for split in SPLITS if split in splits}
