@@ -57,7 +57,7 @@ def card_of_folder(folder: Path, format: str | None = None) -> FolderCard:
     listing = FolderListing(folder)
     found = _recognize(listing, format)
     usable = {name: recognized for name, recognized in found.items() if recognized.splits}
-    if len(usable) > 1:
+    if len(found) > 1:
         usable.pop(LAST, None)
     if not usable:
         raise DataError(_not_recognized(listing, found))

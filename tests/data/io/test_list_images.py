@@ -1,6 +1,6 @@
 import pytest
 
-from visionkit.data.io.list_images import find_images
+from visionkit.data.io.list_images import find_images, image_suffixes, natural_sort_key
 from visionkit.errors import DataError
 
 
@@ -19,3 +19,15 @@ def test_folders_are_searched_and_missing_paths_named(tmp_path):
 def _empty(tmp_path):
     (tmp_path / "empty").mkdir()
     return tmp_path / "empty"
+
+
+def test_numbers_in_names_are_sorted_as_numbers():
+    names = ["x10", "x9b", "x9a", "2x", "10x", "x", "x\u0662"]
+    assert sorted(names, key=natural_sort_key) == ["2x", "10x", "x", "x\u0662", "x9a", "x9b", "x10"]
+
+
+def test_suffixes_of_images_by_stem(tmp_path):
+    for name in ("a.jpg", "a.png", "b.JPEG", "c.txt", "d.rf.0.jpg"):
+        (tmp_path / name).touch()
+    assert image_suffixes(tmp_path) == {"a": ".jpg", "b": ".JPEG", "d.rf.0": ".jpg"}
+    assert image_suffixes(tmp_path / "gone") == {}

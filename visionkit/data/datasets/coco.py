@@ -11,7 +11,7 @@ from visionkit.data.datasets.base_detection import DetectionDataset
 from visionkit.data.datasets.coco_json import CocoCategories, CocoImageList, find_images, read_coco
 from visionkit.data.datasets.coco_masks import CocoMasks
 from visionkit.data.datasets.json_entries import JsonEntries
-from visionkit.data.datasets.recognition import FolderListing, Recognized, split_of
+from visionkit.data.datasets.recognition import FolderListing, Recognized, best_match, split_of
 from visionkit.data.datasets.repair_boxes import BadBoxPolicy, repair_boxes
 from visionkit.data.io.paths import check_unique, require_file, require_folder
 from visionkit.errors import DataError
@@ -33,13 +33,14 @@ def recognize_coco(listing: FolderListing) -> Recognized | None:
         if names is None:
             continue
         split, folders = split_of(name) or "train", listing.folders_with(names[:3])
-        paths = {f"{folders[0]}/{image}" for image in names} if folders else set()
-        if not folders:
+        folder = best_match(name, folders) if folders else None
+        paths = {f"{folder}/{image}" for image in names}
+        if folder is None:
             notes.append(f"{name} is not used: its images, such as {names[0]}, are not in the folder")
         elif paths & images.get(split, set()):
             notes.append(f"{name} is not used: it has images of {parts[split][0]['annotations']}")
         else:
-            parts.setdefault(split, []).append({"annotations": name, "images": folders[0]})
+            parts.setdefault(split, []).append({"annotations": name, "images": folder})
             images[split] = images.get(split, set()) | paths
     if not parts and not notes:
         return None

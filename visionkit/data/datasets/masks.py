@@ -18,7 +18,7 @@ from visionkit.data.datasets.mask_classes import (
     first_values,
     resolve_class_names,
 )
-from visionkit.data.datasets.recognition import FolderListing, Recognized, by_split, parent_of
+from visionkit.data.datasets.recognition import FolderListing, Recognized, best_match, by_split, parent_of
 from visionkit.data.holdout import block_fold
 from visionkit.data.io.bad_files import BadFilePolicy
 from visionkit.data.io.masks import MaskDecoder, read_mask, read_palette
@@ -47,12 +47,11 @@ def recognize_masks(listing: FolderListing) -> Recognized | None:
     for name in listing.images:
         stems[parent_of(name)].add(PurePosixPath(name).stem)
     mask_folders = {folder for folder in stems if MASK_WORDS.search(folder)}
-    pairs = {
-        images: masks
+    candidates = {
+        images: [masks for masks in sorted(mask_folders) if stems[images] <= stems[masks]]
         for images in stems.keys() - mask_folders
-        for masks in sorted(mask_folders, reverse=True)
-        if stems[images] and stems[images] <= stems[masks]
     }
+    pairs = {images: best_match(images, masks) for images, masks in candidates.items() if masks}
     if not pairs:
         return None
     splits: dict[str, dict[str, Any]] = {}

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import takewhile
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
@@ -115,6 +116,14 @@ class FolderListing:
         return [tail.rstrip("/") for tail in sorted(found, key=lambda tail: (tail.count("/"), tail))]
 
     @cached_property
+    def images_by_stem(self) -> dict[str, list[str]]:
+        """Names of the image files by their name without folder and suffix."""
+        found: dict[str, list[str]] = {}
+        for name in self.images:
+            found.setdefault(PurePosixPath(name).stem, []).append(name)
+        return found
+
+    @cached_property
     def _known(self) -> frozenset[str]:
         return frozenset(self.files)
 
@@ -145,6 +154,23 @@ def split_of(name: str) -> str | None:
     """
     words = [word for word in re.split(r"[^a-z]+", name.lower()) if word in SPLIT_WORDS]
     return SPLIT_WORDS[words[-1]] if words else None
+
+
+def best_match(name: str, folders: Sequence[str]) -> str:
+    """Return the folder that belongs to a name best: of the same split, then with most parents in common, then first.
+
+    Example:
+        >>> from visionkit.data.datasets.recognition import best_match
+        >>> best_match("labels/val.json", ["images/train", "images/val"])
+        'images/val'
+    """
+    split = split_of(name)
+    return max(folders, key=lambda folder: (split_of(folder) == split, _common_parents(folder, name)))
+
+
+def _common_parents(first: str, second: str) -> int:
+    pairs = zip(first.split("/"), second.split("/"), strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 def by_split(names: Sequence[str]) -> dict[str, list[str]]:

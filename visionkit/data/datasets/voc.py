@@ -1,8 +1,7 @@
 """The `voc` format: Pascal VOC's XML annotations, one file per image (VOC devkit, section 4)."""
 
 from collections.abc import Mapping
-from pathlib import Path
-from types import MappingProxyType
+from pathlib import Path, PurePosixPath
 from typing import Any
 from xml.etree.ElementTree import Element, ParseError
 
@@ -15,7 +14,7 @@ from visionkit.data.datasets.base import formats
 from visionkit.data.datasets.base_detection import DetectionDataset
 from visionkit.data.datasets.class_checks import check_class_names
 from visionkit.data.datasets.packed_sequence import PackedSequence
-from visionkit.data.datasets.recognition import SPLITS, FolderListing, Recognized, by_split, parent_of, split_of
+from visionkit.data.datasets.recognition import SPLITS, FolderListing, Recognized, best_match, by_split, parent_of
 from visionkit.data.datasets.repair_boxes import LARGEST_COORDINATE, BadBoxPolicy, repair_boxes
 from visionkit.data.io.image_files import MAX_PIXELS
 from visionkit.data.io.list_images import image_suffixes, natural_sort_key
@@ -45,10 +44,7 @@ def recognize_voc(listing: FolderListing) -> Recognized | None:
     if not files:
         return None
     folder, _, annotations = parent_of(files[0]).rpartition("/")
-    images = listing.folders_with([_image_of(listing.folder / files[0])])
-    if not images:
-        return Recognized({}, notes=[f"the image of {files[0]} is not in the folder"])
-    if annotations == ANNOTATIONS and f"{folder}/{IMAGES}".lstrip("/") == images[0]:
+    if annotations == ANNOTATIONS and f"{folder}/{IMAGES}".lstrip("/") in listing.image_folders:
         place = {"folder": folder} if folder else {}
         present = [name for name in (*SPLITS, "trainval") if f"{folder}/{IMAGE_SETS}/{name}.txt".lstrip("/") in listing]
         sets = {name: {"image_set": name, **place} for name in present if name != "trainval"}
@@ -60,9 +56,10 @@ def recognize_voc(listing: FolderListing) -> Recognized | None:
     splits: dict[str, dict[str, Any]] = {}
     for split, names in folders.items():
         first = next(name for name in files if parent_of(name) == names[0])
-        found = listing.folders_with([_image_of(listing.folder / first)])
-        beside = [name for name in found if split_of(name) == split_of(names[0])] or found
-        splits[split] = {"annotations": names[0] or ".", "images": (beside or [""])[0] or "."}
+        images = listing.images_by_stem.get(PurePosixPath(first).stem)
+        if images is None:
+            return Recognized({}, notes=[f"the image of {first} is not in the folder"])
+        splits[split] = {"annotations": names[0], "images": best_match(names[0], list(map(parent_of, images)))}
     return Recognized(splits)
 
 
@@ -73,14 +70,6 @@ def _is_annotation(path: Path) -> bool:
     except OSError:
         return False
     return b"<annotation>" in head and b"<size>" in head
-
-
-def _image_of(path: Path) -> str:
-    """Return the name of the image of an XML file; "" if it cannot be read."""
-    try:
-        return _file_name(path.stem, _read_xml(path))
-    except DataError:
-        return f"{path.stem}.jpg"
 
 
 @formats.register("voc", recognize=recognize_voc)
@@ -247,7 +236,7 @@ def _side(size: Element, key: str, image: str) -> int:
     return int(value)
 
 
-def _file_name(image: str, root: Element, suffixes: Mapping[str, str] = MappingProxyType({})) -> str:
+def _file_name(image: str, root: Element, suffixes: Mapping[str, str]) -> str:
     """Return the name of an image: as in the XML, else the id with the suffix of an existing file, else with .jpg.
 
     Args:
