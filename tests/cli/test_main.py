@@ -158,7 +158,7 @@ REFUSED_VALUES = {
     "data.splits.train.count=100000000000000": "count must be at most",
     "trainer.val_check_interval=0": "trainer.val_check_interval=0 must be above 0",
     "trainer.accumulate_grad_batches=0": "trainer.accumulate_grad_batches=0 must be at least 1",
-    "trainer.gradient_clip_val=-1": "trainer.gradient_clip_val=-1 must be at least 0",
+    "trainer.gradient_clip_val=-0.5": "trainer.gradient_clip_val=-0.5 must be at least 0",
     "trainer.max_epochs=null": "trainer.max_epochs is missing",
     "optimizer.lr=-1": "optimizer.lr=-1.0 must be above 0\n  the command line",
     "model.nms.iou=2": "model.nms.iou=2.0 must be within 0..1\n  the command line",
