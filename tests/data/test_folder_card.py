@@ -186,7 +186,7 @@ def test_a_missing_folder_is_an_error(tmp_path):
         ("camvid", "masks", {"train": 367, "val": 101, "test": 233}),
         ("isbi-membrane", "masks", {"train": 24, "val": 6}),
         ("annotation-formats/yolo_segment_potholes", "yolo", {"train": 10, "val": 14}),
-        ("video-aerial/aerial_cars", "yolo", {"train": 16, "val": 4}),
+        ("video-aerial/aerial_cars", "yolo", {"train": 14, "val": 6}),
     ],
 )
 def test_real_folders(name, format, counts):

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from visionkit.data.holdout_groups import AUTO
 from visionkit.errors import ConfigError
 from visionkit.option_checks import check_at_least, check_between
 
@@ -18,6 +19,8 @@ class HoldoutOptions:
     Attributes:
         fraction: share of the images (of each class, if images have one), above 0 and below 1.
         seed: seed of the selection, 0 or more.
+        groups: which images stay together, such as the frames of a video: auto tells it from the file names, none
+            takes each image alone, and a regular expression finds the name of the group; see `find_groups`.
 
     Raises:
         ConfigError: a number is out of its range.
@@ -32,6 +35,7 @@ class HoldoutOptions:
 
     fraction: float = 0.2
     seed: int = 0
+    groups: str = AUTO
 
     def __post_init__(self) -> None:
         check_between(0, 1, fraction=self.fraction)

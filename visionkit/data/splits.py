@@ -3,6 +3,7 @@
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,9 +11,11 @@ from numpy.typing import NDArray
 from visionkit.data.datasets.base import RequiredAnnotation, VisionDataset
 from visionkit.data.datasets.class_checks import check_same_classes
 from visionkit.data.datasets.concatenated import check_unique_image_ids
+from visionkit.data.datasets.delegating import DelegatingDataset
 from visionkit.data.datasets.image_reader import ImageReader
 from visionkit.data.datasets.subset import SubsetDataset
 from visionkit.data.holdout import HoldoutOptions, stratified_holdout
+from visionkit.data.holdout_groups import find_groups, grouped_holdout
 from visionkit.data.io.images import BIT_DEPTHS
 from visionkit.data.stats.pixel_counts import PixelCounts, count_pixels
 from visionkit.errors import ConfigError, DataError
@@ -156,8 +159,21 @@ class Splits(ABC):
         if self.holdout is None or split not in ("train", "val"):
             return self.open(split)
         whole = self.open("train")
-        kept, held_out = stratified_holdout(read_labels(whole), self.holdout.fraction, self.holdout.seed)
+        kept, held_out = self._hold_out(whole, self.holdout)
         return SubsetDataset(whole, kept if split == "train" else held_out)
+
+    def _hold_out(self, whole: VisionDataset, options: HoldoutOptions) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the indices of the images that are kept and of those that are held out."""
+        labels, paths = read_labels(whole), _paths(whole)
+        groups = None if paths is None else find_groups(paths, labels, options.groups)
+        if groups is None:
+            return stratified_holdout(labels, options.fraction, options.seed)
+        kept, held_out = grouped_holdout(labels, groups.indices, options.fraction, options.seed)
+        logger.info(
+            "val: %d of %d images held out by %d %s (data.holdout.groups)",
+            len(held_out), len(labels), groups.indices.max() + 1, groups.description,
+        )  # fmt: skip
+        return kept, held_out
 
     def _with_required(self, split: str, dataset: VisionDataset) -> VisionDataset:
         """Return the images of a dataset that have the required annotation."""
@@ -181,6 +197,19 @@ def read_labels(dataset: VisionDataset) -> NDArray[np.int64]:
     """Return the class of each image, int64 [images]; -1 for images without a single class."""
     labels = (dataset.label(index) for index in range(len(dataset)))
     return np.array([-1 if label is None else label for label in labels], np.int64)
+
+
+def _paths(dataset: VisionDataset) -> list[Path] | None:
+    """Return the path of each image file; None if an image has no file of its own."""
+    paths = [_path(dataset, index) for index in range(len(dataset))]
+    found = [path for path in paths if path is not None]
+    return found if len(found) == len(paths) else None
+
+
+def _path(dataset: VisionDataset, index: int) -> Path | None:
+    if isinstance(dataset, DelegatingDataset):
+        return _path(*dataset.locate(index))
+    return dataset.path(index) if isinstance(dataset, ImageReader) else None
 
 
 def _classes(dataset: VisionDataset, index: int) -> NDArray[np.int64]:
