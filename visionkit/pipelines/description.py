@@ -4,7 +4,7 @@ import dataclasses
 import math
 import types
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union
@@ -50,7 +50,7 @@ def check_description(description: Mapping[str, Any]) -> None:
     _check_plain(description)
     for key, kind in {**REQUIRED, **OPTIONAL}.items():
         if (key in REQUIRED or key in description) and not has_type(description.get(key), kind):
-            raise CheckpointError(f"{key} is {description.get(key)!r:.60}, and must be {_name(kind)}")
+            raise CheckpointError(f"{key} is {description.get(key)!r:.60}, and must be {type_name(kind)}")
     classes = len(description["class_names"])
     for key in ("category_ids", "class_colors", "class_thresholds"):
         values = description.get(key)
@@ -80,7 +80,7 @@ def options_from(kind: type[T], values: Any, section: str) -> T:
         if name not in hints:
             raise CheckpointError(f"{section} has the option {name!r:.60}, which this version does not have")
         if not has_type(value, hints[name]):
-            raise CheckpointError(f"{section}.{name} is {value!r:.60}, and must be {_name(hints[name])}")
+            raise CheckpointError(f"{section}.{name} is {value!r:.60}, and must be {type_name(hints[name])}")
     return kind(**values)
 
 
@@ -90,13 +90,19 @@ def check_arguments(kind: type, values: Mapping[str, Any], section: str) -> None
     Raises:
         CheckpointError: a value has the wrong type.
     """
-    try:
-        hints = typing.get_type_hints(kind.__init__)  # type: ignore[misc]  # of this class, not of a subclass
-    except NameError:  # a plugin that imports types for type checkers only
-        return
+    hints = argument_types(kind)
     for name, value in values.items():
         if not has_type(value, hints.get(name, Any)):
-            raise CheckpointError(f"{section}.{name} is {value!r:.60}, and must be {_name(hints[name])}")
+            raise CheckpointError(f"{section}.{name} is {value!r:.60}, and must be {type_name(hints[name])}")
+
+
+def argument_types(target: Callable[..., Any]) -> dict[str, Any]:
+    """Return the types of the arguments of a class or function, as far as it declares them."""
+    try:
+        # of this class, not of a subclass
+        return typing.get_type_hints(target.__init__ if isinstance(target, type) else target)  # type: ignore[misc]
+    except NameError:  # a plugin that imports types for type checkers only
+        return {}
 
 
 def has_type(value: Any, kind: Any) -> bool:
@@ -167,7 +173,7 @@ def _check_model(model: Mapping[str, Any]) -> None:
     kinds = {"name": str, "num_classes": int, "backbone": dict[str, Any]}
     for key, kind in kinds.items():
         if not has_type(model.get(key), kind):
-            raise CheckpointError(f"model.{key} is {model.get(key)!r:.60}, and must be {_name(kind)}")
+            raise CheckpointError(f"model.{key} is {model.get(key)!r:.60}, and must be {type_name(kind)}")
     if not isinstance(model["backbone"].get("name"), str):
         raise CheckpointError("model.backbone has no name")
 
@@ -183,5 +189,6 @@ def _check_statistics(preprocess: Mapping[str, Any]) -> None:
             raise CheckpointError(f"preprocess.{name} is {values!r:.60}, and must be three numbers, for std positive")
 
 
-def _name(kind: Any) -> str:
+def type_name(kind: Any) -> str:
+    """Return a type as it is written in code, for messages."""
     return kind.__name__ if isinstance(kind, type) and not typing.get_args(kind) else str(kind).replace("typing.", "")

@@ -4,12 +4,13 @@ from typing import Any, Literal
 
 import lightning.pytorch as pl
 import pytest
+import torch
 from lightning.pytorch.callbacks import Timer
 from lightning.pytorch.loggers import CSVLogger
 
 from visionkit.cli.config.merge import WrongValueError
 from visionkit.cli.config.typed_options import call, instantiate, parse_section
-from visionkit.errors import ConfigError
+from visionkit.errors import CheckpointError, ConfigError
 
 
 @dataclass
@@ -151,3 +152,66 @@ def test_values_that_the_code_refuses_are_a_mistake_of_the_recipe(values, messag
         call(pl.Trainer, values, "trainer")
     assert error.value.path == ("trainer",)
     assert len(str(error.value).splitlines()) <= 4
+
+
+class Free:
+    def __init__(self, values: dict[str, Any], entries: list[dict[str, Any]] | None = None) -> None:
+        self.values, self.entries = values, entries
+
+
+CALL = {"class_path": "pathlib.Path.touch", "init_args": {"self": "called"}}
+
+
+@pytest.mark.parametrize("call", [CALL, str(CALL), {**CALL, "class_path": "os.mkdir", "init_args": {"path": "called"}}])
+def test_a_value_of_any_type_is_passed_on_and_nothing_in_it_is_called(call, tmp_path, monkeypatch):
+    """jsonargparse would call what `class_path` names. A recipe in a foreign checkpoint could then run any code."""
+    monkeypatch.chdir(tmp_path)
+    made = instantiate(Free, {"values": {"a": call}, "entries": [{"b": [call]}]}, "data")
+    assert (made.values, made.entries) == ({"a": call}, [{"b": [call]}])
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"values": [1]}, "data.values is [1], and must be: dict[str, Any]"),
+        ({"values": {}, "entries": [3]}, "data.entries is [3], and must be: list[dict[str, Any]] | None"),
+    ],
+)
+def test_the_outer_type_of_such_a_value_is_checked(values, message):
+    with pytest.raises(WrongValueError) as error:
+        instantiate(Free, values, "data")
+    assert str(error.value) == message
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"name": "a", "count": None}, "options.count is null, and must be: int"),
+        ({"name": None}, "options.name is null, and must be: Literal['a', 'b']"),
+        ({"name": "a", "inner": {"share": 10**400}}, "options"),
+        ([{"name": "a"}], "options must hold keys, not [{'name': 'a'}]"),
+        ("a", "options must hold keys, not 'a'"),
+    ],
+)
+def test_null_huge_integers_and_other_types_than_mappings_are_refused(values, message):
+    with pytest.raises(WrongValueError) as error:
+        instantiate(Options, values, "options")
+    assert str(error.value).startswith(message)
+    assert instantiate(Options, {"name": "a", "inner": None}, "options").inner is None
+
+
+def test_a_network_that_does_not_fit_into_the_memory_is_a_wrong_value():
+    def network(channels: int) -> torch.Tensor:
+        return torch.empty(channels, channels)
+
+    with pytest.raises(WrongValueError, match=r"model cannot be used:\n.*memory"):
+        instantiate(network, {"channels": 2**30}, "model")
+
+
+def test_an_error_with_its_own_advice_stays_as_it_is():
+    def network() -> None:
+        raise CheckpointError("download it")
+
+    with pytest.raises(CheckpointError, match=r"^download it$"):
+        instantiate(network, {}, "model")

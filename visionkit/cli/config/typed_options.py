@@ -2,22 +2,32 @@
 
 import inspect
 import re
+import typing
 from collections.abc import Callable, Iterator
 from copy import deepcopy
 from typing import Any
 
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from visionkit.cli.config.merge import WrongValueError
-from visionkit.errors import ConfigError
+from visionkit.errors import ConfigError, VisionkitError
 from visionkit.limited_yaml import KeyPath
+from visionkit.pipelines.description import argument_types, has_type, type_name
 
 MAX_LINES = 2
 """Largest number of lines shown of another library's error message."""
 
 
+UNUSABLE_VALUES = (TypeError, ValueError, OverflowError, MemoryError, RuntimeError, MisconfigurationException)
+"""Exceptions of constructors for values that cannot be used; RuntimeError: a network too large for the memory."""
+
+
 def parse_section(target: Callable[..., Any], values: dict[str, Any] | None, key: str, **given: Any) -> dict[str, Any]:
     """Return typed keyword arguments for a class or function, with nested objects constructed.
+
+    Values of a parameter that is declared with `Any` are passed on as they are, because jsonargparse would take a
+    mapping with a `class_path` in them for an object to construct, and so call any function that a recipe names.
 
     Args:
         target: class or function that takes the arguments.
@@ -28,20 +38,20 @@ def parse_section(target: Callable[..., Any], values: dict[str, Any] | None, key
     Raises:
         WrongValueError: a value has the wrong type, or a value without default is missing.
     """
-    parser = ArgumentParser(exit_on_error=False)
-    if isinstance(target, type):
-        parser.add_class_arguments(target, None, skip=set(given), fail_untyped=False)
-    else:
-        parser.add_function_arguments(target, None, skip=set(given), fail_untyped=False)
     values = values or {}
-    free = _passed_on(target, values)
+    hints = argument_types(target)
+    _check_types(values, hints, key)
+    free = _passed_on(target, values, hints)
+    parser = ArgumentParser(exit_on_error=False)
+    add = parser.add_class_arguments if isinstance(target, type) else parser.add_function_arguments
+    add(target, None, skip={*given, *free}, fail_untyped=False)
     try:
         # a copy, because jsonargparse inserts its own objects into nested lists
         parsed = parser.parse_object(deepcopy({name: value for name, value in values.items() if name not in free}))
         made = parser.instantiate(parsed) if hasattr(parser, "instantiate") else parser.instantiate_classes(parsed)
     except ConfigError as error:  # of an option dataclass
         raise _located(error, values, key) from error
-    except (ArgumentError, TypeError, ValueError) as error:
+    except (ArgumentError, TypeError, ValueError, OverflowError) as error:
         raise _explained(str(error), values, key) from error
     return {name: _plain(value) for name, value in vars(made).items()} | free | given
 
@@ -63,13 +73,13 @@ def call(target: Callable[..., Any], arguments: dict[str, Any], key: str, values
     Raises:
         WrongValueError: `target` rejects values of the right type, for example an unknown accelerator.
     """
-    from lightning.fabric.utilities.exceptions import MisconfigurationException
-
     try:
         return target(**arguments)
     except ConfigError as error:
         raise _located(error, arguments if values is None else values, key) from error
-    except (TypeError, ValueError, MisconfigurationException) as error:
+    except VisionkitError:
+        raise
+    except UNUSABLE_VALUES as error:
         reason = [line.strip() for line in str(error).splitlines() if line.strip()]
         raise WrongValueError(
             "\n".join([f"{key} cannot be used:", *reason[:MAX_LINES]]), tuple(key.split("."))
@@ -80,12 +90,34 @@ def _plain(value: Any) -> Any:
     return value.as_dict() if isinstance(value, Namespace) else value
 
 
-def _passed_on(target: Callable[..., Any], values: dict[str, Any]) -> dict[str, Any]:
-    """Return the values that a function with `**options` passes on, whose types are unknown here."""
+def _check_types(values: Any, hints: dict[str, Any], key: str) -> None:
+    """Check the types that jsonargparse lets pass: null for any type, and values declared with `Any`.
+
+    Raises:
+        WrongValueError: a value does not fit.
+    """
+    if not isinstance(values, dict):
+        raise WrongValueError(f"{key} must hold keys, not {values!r:.80}", tuple(key.split(".")))
+    for name, value in values.items():
+        kind = hints.get(name, Any)
+        if (value is None or _holds_any(kind)) and not has_type(value, kind):
+            shown = "null" if value is None else f"{value!r:.80}"
+            raise WrongValueError(f"{key}.{name} is {shown}, and must be: {type_name(kind)}", (*key.split("."), name))
+
+
+def _holds_any(kind: Any) -> bool:
+    return kind is Any or any(map(_holds_any, typing.get_args(kind)))
+
+
+def _passed_on(target: Callable[..., Any], values: dict[str, Any], hints: dict[str, Any]) -> dict[str, Any]:
+    """Return the values that are passed on as they are, because their types are not declared."""
     parameters = inspect.signature(target).parameters
-    if isinstance(target, type) or not any(kind.kind is kind.VAR_KEYWORD for kind in parameters.values()):
-        return {}
-    return {name: value for name, value in values.items() if name not in parameters}
+    is_open = not isinstance(target, type) and any(kind.kind is kind.VAR_KEYWORD for kind in parameters.values())
+    return {
+        name: value
+        for name, value in values.items()
+        if (name in parameters and _holds_any(hints.get(name))) or (name not in parameters and is_open)
+    }
 
 
 def _located(error: ConfigError, values: dict[str, Any], key: str) -> WrongValueError:
