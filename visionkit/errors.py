@@ -7,9 +7,17 @@ the message without a traceback. Any other exception is a bug of visionkit.
 
 import re
 
+_CONTROL_CHARACTERS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+_MAX_CHARACTERS = 600
+"""Largest number of characters of a line in a message; of a longer one, start and end are kept."""
+
 
 class VisionkitError(Exception):
     """A mistake in the input. The message has at most five lines: what is wrong, where, and what to do.
+
+    Control characters in it, for example of a file name, are shown as escapes, because they could change the terminal.
+    Lines of more than 600 characters are shortened.
 
     Example:
         >>> import visionkit as vk
@@ -22,7 +30,15 @@ class VisionkitError(Exception):
 
     def __init__(self, message: str) -> None:
         # A loader process hands over its exception as text with a traceback; only the message is kept.
-        super().__init__(re.sub(r"(?s)^Caught .*\n\S*Error: ", "", message).strip())
+        message = re.sub(r"(?s)^Caught .*\n\S*Error: ", "", message).strip()
+        message = _CONTROL_CHARACTERS.sub(lambda found: f"\\x{ord(found[0]):02x}", message)
+        super().__init__("\n".join(map(_shortened, message.split("\n"))))
+
+
+def _shortened(line: str) -> str:
+    if len(line) <= _MAX_CHARACTERS:
+        return line
+    return f"{line[: _MAX_CHARACTERS * 2 // 3]} ... {line[-_MAX_CHARACTERS // 3 :]}"
 
 
 class ConfigError(VisionkitError, ValueError):

@@ -2,7 +2,7 @@
 
 import logging
 import os
-import pickle
+import re
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,21 +17,8 @@ from visionkit.errors import CheckpointError
 
 logger = logging.getLogger("visionkit")
 
-UNREADABLE = (
-    RuntimeError,
-    EOFError,
-    OSError,
-    pickle.UnpicklingError,
-    ValueError,
-    LookupError,
-    TypeError,
-    AttributeError,
-    OverflowError,
-    RecursionError,
-    AssertionError,
-    zipfile.BadZipFile,
-)
-"""Exceptions of torch.load and safetensors for files that are broken or hold objects."""
+COLOR = re.compile(r"\x1b\[[0-9;]*m")
+"""Escape sequences of text colors, which torch puts in its messages."""
 
 StateDict = dict[str, Tensor]
 
@@ -72,7 +59,7 @@ def read_tensors(path: Path) -> Any:
     Raises:
         CheckpointError: the file is missing, truncated, or holds more than tensors and plain values.
     """
-    if not path.is_file():
+    if not os.path.isfile(path):  # False also for a name that no file can have
         raise CheckpointError(
             f"there is no weights file {str(path)!r}\nweights: auto, imagenet, none, or the path of a file"
         )
@@ -84,8 +71,8 @@ def read_tensors(path: Path) -> Any:
             _check_records(path)
         # An archive is mapped into memory, so that unused tensors, such as those of the optimizer, are not read.
         return torch.load(path, map_location="cpu", weights_only=True, mmap=is_archive)
-    except UNREADABLE as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+    except Exception as error:  # a broken file can raise anything, depending on its content
+        reason = COLOR.sub("", (str(error).splitlines() or [type(error).__name__])[0])
         raise CheckpointError(
             f"{path} cannot be read: it is truncated, or holds more than plain tensors and values\n({reason[:160]})"
         ) from error
