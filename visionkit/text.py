@@ -1,6 +1,7 @@
 """Formatting of messages."""
 
 import reprlib
+import unicodedata
 from collections.abc import Sequence
 
 
@@ -13,6 +14,11 @@ def format_list(names: Sequence[str], most: int = 8) -> str:
 def shorten(value: object) -> str:
     """Return a value as Python code, with `...` for the inner parts of long, large or deep values."""
     return reprlib.repr(value)
+
+
+def has_control_characters(text: str) -> bool:
+    """Return whether a string has control characters, such as line breaks and escape sequences of the terminal."""
+    return any(unicodedata.category(character) == "Cc" for character in text)
 
 
 def is_encodable(text: str) -> bool:

@@ -521,3 +521,29 @@ def test_a_run_without_validation_reports_it_and_names_its_checkpoint(recipe, ca
     printed = capsys.readouterr().out
     assert "no validation was run" in printed
     assert "next: visionkit test runs/mine/1/last.ckpt" in printed
+
+
+def test_names_in_another_encoding_are_printed_as_escapes(tmp_path, monkeypatch):
+    for name in ("cat", "dog"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "\udcff.png").write_bytes(b"broken")
+    card = "data: {format: folder, root: ., splits: {train: {path: .}}}"
+    (tmp_path / "card.yaml").write_text(card)
+    command = [sys.executable, "-m", "visionkit", "data", "check", "card.yaml"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 1, done.stderr
+    assert r"PROBLEM the image cat/\udcff.png cannot be read" in done.stdout
+
+
+@pytest.mark.parametrize("words", [["data.root=true"], ["data.download={url: x}"], ["data.download=x"]])
+def test_a_download_of_wrong_types_is_refused(words, tmp_path, capsys):
+    card = tmp_path / "card.yaml"
+    card.write_text("data: {format: shapes, root: x, download: [{url: 'http://localhost/a.zip'}]}")
+    assert main(["data", "download", str(card), *words]) == 2
+    assert "data.root must be the path of a folder" in capsys.readouterr().err
+
+
+def test_null_plugins_are_none(tmp_path, capsys):
+    card = tmp_path / "card.yaml"
+    card.write_text("plugins: null\ndata: {format: shapes, splits: {train: {split: train, count: 2, size: 32}}}")
+    assert main(["data", "check", str(card)]) == 0

@@ -109,6 +109,8 @@ def download(recipe: dict[str, Any]) -> int:
     data = recipe["data"]
     if not data.get("download") or not data.get("root"):
         raise ConfigError("this card has nothing to download (data.download and data.root)")
+    if not isinstance(data["root"], str) or not isinstance(data["download"], list):
+        raise ConfigError("data.root must be the path of a folder, and data.download a list of files")
     fetch(data["download"], Path(data["root"]))
     return 0
 

@@ -1,6 +1,7 @@
 """The `visionkit` command. This module does not import torch or Lightning, so that help and errors appear quickly."""
 
 import argparse
+import io
 import re
 import sys
 from collections.abc import Sequence
@@ -37,6 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         error), 130 (interrupted), 141 (the reader of the output has ended), or 128 + the number of the signal that
         stopped a training run (143 for SIGTERM).
     """
+    _allow_all_characters()
     catalog.forget_plugin_files()
     arguments = _parse(sys.argv[1:] if argv is None else argv)
     try:
@@ -65,6 +67,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(end.__context__, KeyboardInterrupt):  # Lightning ends with status 1 after Ctrl-C
             return _interrupted()
         raise
+
+
+def _allow_all_characters() -> None:
+    """Print characters that the output cannot encode as escapes: file names can be in another encoding."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _interrupted() -> int:

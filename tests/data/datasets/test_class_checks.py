@@ -54,7 +54,7 @@ def test_a_class_that_validation_lacks_may_be_listed(tmp_path):
     assert data.dataset("val").labels.tolist() == [0, 2]
 
 
-@pytest.mark.parametrize("name", ["", "  ", "\udcff", 5, None])
+@pytest.mark.parametrize("name", ["", "  ", "\udcff", "a\nb", "a\x1b[2J", 5, None])
 def test_names_that_cannot_be_written_are_refused(name):
     check_class_names(["cat", "[/red]", "写真"])
     with pytest.raises(DataError, match="cannot be the name of a class"):

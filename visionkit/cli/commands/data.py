@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
             arguments.parser.error(f"--{name} goes with `visionkit data {OPTIONS[name]}`")
     from visionkit.cli import data_tools
 
-    import_plugin_files(card.values.get("plugins", []))
+    import_plugin_files(card.values.get("plugins") or [])
     with saying_where(card):
         return data_tools.TOOLS[arguments.action](card.values, **options)
 

@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
     _check(words)  # before the checkpoint is opened, which imports torch
     check_checkpoint_files([arguments.checkpoint, *more])
     files = [word for word in words if not is_override(word)]
-    import_plugin_files(compose([*files, *plugin_overrides(arguments)]).values.get("plugins", []))
+    import_plugin_files(compose([*files, *plugin_overrides(arguments)]).values.get("plugins") or [])
     words = [*words, *plugin_overrides(arguments)]
     from visionkit.cli.scoring import score
 

@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     from visionkit.cli.training import train
 
-    import_plugin_files(recipe.values.get("plugins", []))
+    import_plugin_files(recipe.values.get("plugins") or [])
     with saying_where(recipe):
         return train(recipe.values, name=name, resume=arguments.resume)
 

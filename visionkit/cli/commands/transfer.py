@@ -30,6 +30,6 @@ def run(arguments: argparse.Namespace) -> int:
     check(recipe)
     from visionkit.cli.advice import advise
 
-    import_plugin_files(recipe.values.get("plugins", []))
+    import_plugin_files(recipe.values.get("plugins") or [])
     with saying_where(recipe):
         return advise(recipe.values, arguments.words)

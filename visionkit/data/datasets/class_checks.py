@@ -6,17 +6,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visionkit.errors import DataError
-from visionkit.text import format_list, is_encodable, shorten
+from visionkit.text import format_list, has_control_characters, is_encodable, shorten
 
 
 def check_class_names(names: Sequence[str]) -> None:
     """Check that class names are text that can be printed and written in UTF-8.
 
     Raises:
-        DataError: a name is not a string, is blank, or is not encodable, such as that of a folder in another encoding.
+        DataError: a name is not a string, is blank, has control characters, or is not encodable, such as that of a
+            folder in another encoding.
     """
     for name in names:
-        if not isinstance(name, str) or not name.strip() or not is_encodable(name):
+        if not isinstance(name, str) or not name.strip() or not is_encodable(name) or has_control_characters(name):
             raise DataError(f"{shorten(name)} cannot be the name of a class; a name is text that is not blank")
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from visionkit.data.datasets.class_checks import check_class_names
 from visionkit.data.datasets.json_entries import JsonEntries
 from visionkit.data.datasets.packed_sequence import PackedSequence
 from visionkit.data.io.image_files import MAX_PIXELS
@@ -64,6 +65,7 @@ class CocoCategories:
         if unknown:
             raise DataError(f"{source} has no category {', '.join(unknown)}; it has {', '.join(by_name)}"[:400])
         self.chosen = by_name if classes is None else {name: by_name[name] for name in classes}
+        check_class_names(list(self.chosen))
 
     def check_known(self, entries: JsonEntries) -> list[int]:
         """Return the `category_id` of each entry.
