@@ -210,3 +210,13 @@ def test_a_card_alone_is_checked_without_a_model():
         check_data(Layer({"data": {"format": "kokko"}}))
     with pytest.raises(ConfigError, match=r"unknown key data\.splits\.train\.annotation; did you mean annotations"):
         check_data(Layer({"data": {"format": "coco", "splits": {"train": {"annotation": "a.json"}}}}))
+
+
+@pytest.mark.parametrize("word", ["optimizer=[{lr: 1}]", "trainer=[{max_epochs: 1}]", "model.nms=[{iou: 0.5}]"])
+def test_a_list_is_refused_where_one_mapping_is_expected(word, composed):
+    with pytest.raises(ConfigError, match="must hold keys"):
+        check(composed(word))
+
+
+def test_the_name_of_a_transform_can_be_longer_than_that_of_a_file(composed):
+    check(composed(f"data.augment=[{{name: {'x' * 300}}}]"))  # refused when albumentations is imported

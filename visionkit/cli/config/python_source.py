@@ -7,6 +7,7 @@ are resolved as in Python, through the imports, assignments and re-exports of th
 import ast
 import functools
 import importlib.util
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,7 +99,7 @@ def find_module(name: str) -> Module | None:
         return None
     path = root.joinpath(*inner.split(".")) if inner else root
     files = [path / "__init__.py", path.with_name(f"{path.name}.py")] if inner else [root, root / "__init__.py"]
-    return next((Module(name, file) for file in files if file.is_file()), None)
+    return next((Module(name, file) for file in files if os.path.isfile(file)), None)  # False for a long name
 
 
 def _on_import_path(top: str) -> Path | None:

@@ -3,7 +3,7 @@
 import ast
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from visionkit.cli.config import python_source
@@ -28,13 +28,14 @@ UNIONS = {"Union", "Optional"}
 
 @dataclass(frozen=True)
 class Section:
-    """Valid keys of a mapping. A list of such mappings has the same section as a single mapping.
+    """Valid keys of a mapping, or of each mapping of a list.
 
     Attributes:
         keys: section of each key; None for a value whose content is not checked here.
         more: whether further keys are allowed.
         inside: section of the values of further keys.
         required: whether the value must be a mapping or a list of mappings. It is false for union annotations.
+        many: whether the value may be a list of mappings.
         variant: returns the section for the values of a mapping whose `name` selects the code.
     """
 
@@ -42,6 +43,7 @@ class Section:
     more: bool = False
     inside: "Section | None" = None
     required: bool = True
+    many: bool = False
     variant: Callable[[Mapping[str, Any]], "Section | None"] | None = None
 
 
@@ -117,9 +119,9 @@ def check_data(recipe: Layer) -> None:
 
 def _data_section(recipe: Layer) -> Section:
     dataset = _entry(recipe, "formats", "data", "format")
-    splits = Section(more=True, inside=Section(_parameters(dataset.definition, "root", "classes")))
+    splits = Section(more=True, inside=Section(_parameters(dataset.definition, "root", "classes"), many=True))
     keys = _parameters(definition("visionkit.data.datamodule", "VisionData"), "required")
-    return Section({**keys, "splits": splits, "augment": Section(variant=_transform_section)})
+    return Section({**keys, "splits": splits, "augment": Section(many=True, variant=_transform_section)})
 
 
 def _transform_section(step: Mapping[str, Any]) -> Section | None:
@@ -199,7 +201,8 @@ def _section_of_generic(base: Expression, inside: ast.expr, around: tuple[Defini
         section = section_of(arguments[-1], around)
         return None if section is None else Section(more=True, inside=section)
     if name in CONTAINERS or name == "Annotated":
-        return section_of(arguments[0], around)
+        section = section_of(arguments[0], around)
+        return None if section is None else replace(section, many=section.many or name in CONTAINERS)
     return None
 
 
@@ -213,15 +216,15 @@ def _union(parts: Iterable[Expression], around: tuple[Definition, ...]) -> Secti
     keys = {name: inside for section in groups for name, inside in section.keys.items()}
     more = next((section for section in groups if section.more), Section())
     required = len(groups) == len(sections) and all(section.required for section in groups)
-    return Section(keys, more.more, more.inside, required)
+    return Section(keys, more.more, more.inside, required, any(section.many for section in groups))
 
 
 def _check_keys(values: Any, section: Section | None, path: KeyPath, recipe: Layer) -> None:
     if section is None or values is None:
         return
-    if isinstance(values, list):
+    if isinstance(values, list) and section.many:
         for index, value in enumerate(values):
-            _check_keys(value, section, (*path, str(index)), recipe)
+            _check_keys(value, replace(section, many=False), (*path, str(index)), recipe)
         return
     if not isinstance(values, dict):
         if section.required:
