@@ -11,6 +11,7 @@ import importlib
 import importlib.metadata
 import importlib.util
 import logging
+import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -84,7 +85,7 @@ def module_name(path: Path) -> str:
     """
     if path.suffix != ".py" or not path.stem.isidentifier():
         raise ConfigError(f"a plugin is a Python file with a name that can be imported (my_model.py), not {path}")
-    if not path.is_file():
+    if not os.path.isfile(path):  # False also for a name that no file can have
         raise ConfigError(f"there is no plugin {path}")
     return path.stem
 

@@ -47,7 +47,7 @@ class PublishedWeights:
         paths = [folder / name for folder in weight_folders() for name in self.file_names]
         if self.cached is not None:
             paths.append(self.cached)
-        return next((path for path in paths if path.is_file()), None)
+        return next((path for path in paths if os.path.isfile(path)), None)
 
     def obtain(self) -> Path:
         """Return the path of the file, which is downloaded into torch hub's folder if it is not on disk.

@@ -1,5 +1,6 @@
 """Loading of pipelines from checkpoints. No object is unpickled, and nothing is downloaded."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +80,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
             description is broken, or a weight is not finite. The message names the value or tensor.
     """
     path = Path(path)
-    if not path.is_file():
+    if not os.path.isfile(path):  # False also for a name that no file can have
         raise CheckpointError(f"there is no checkpoint {path}")
     checkpoint = read_tensors(path)
     description = checkpoint.get("visionkit") if isinstance(checkpoint, dict) else None

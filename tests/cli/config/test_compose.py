@@ -183,3 +183,17 @@ def test_shipped_files_are_found_by_name_and_unknown_ones_get_a_hint():
 
 def test_fragments_are_not_listed():
     assert all("_base" not in path.parts for path in shipped_files("recipes"))
+
+
+def test_a_base_that_no_file_can_have_is_missing(files):
+    (recipe,) = files(recipe=f"base: {'x' * 300}\n")
+    with pytest.raises(ConfigError, match="does not exist"):
+        compose([recipe])
+
+
+@pytest.mark.parametrize("name", ["a\\0b.py", "loop/a.py", "x" * 300 + ".py"])
+def test_a_plugin_that_no_file_can_be_is_refused(files, name, tmp_path):
+    (tmp_path / "loop").symlink_to("loop")
+    (recipe,) = files(recipe=f'plugins: ["{name}"]\n')
+    with pytest.raises(ConfigError, match=r"plugins: .*\n.*recipe\.yaml:1"):
+        compose([recipe])

@@ -196,3 +196,10 @@ def test_memory_does_not_grow_with_python_objects(tmp_path):
 def _made(folder):
     folder.mkdir(exist_ok=True)
     return folder
+
+
+def test_a_link_to_itself_is_no_class(root):
+    (root / "loop").symlink_to("loop")
+    folder = FolderDataset(root)
+    assert folder.class_names == ["cat", "dog"]
+    assert folder.report["files outside the class folders skipped"] == 1

@@ -55,3 +55,9 @@ def test_colors_may_be_several_for_a_class_and_the_first_draws_it():
 def test_contradictions_are_named(call, message):
     with pytest.raises(ConfigError, match=message):
         call()
+
+
+@pytest.mark.parametrize("given", [[[1, 2, 3], 0.5], [1, 2], [[1, 2, 3], None], "red", []])
+def test_a_malformed_color_is_refused(given):
+    with pytest.raises(ConfigError, match="sky must be"):
+        classes_by_color({"sky": given}, ["sky"])

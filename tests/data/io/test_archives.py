@@ -176,3 +176,13 @@ def test_broken_archives_are_errors_or_harmless(kind, data, tmp_path_factory):
     with contextlib.suppress(DataError):
         extract(archive, folder / "out", 10_000)
     assert {path.name for path in folder.iterdir()} <= {"archive", "out"}
+
+
+def test_a_member_without_name_is_refused(tmp_path):
+    path = tmp_path / "a.zip"
+    nameless = zipfile.ZipInfo("a")
+    nameless.filename = ""
+    with zipfile.ZipFile(path, "w") as opened:
+        opened.writestr(nameless, b"text")
+    with pytest.raises(BrokenArchiveError, match="is broken"):
+        extract(path, tmp_path / "to")

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from visionkit.data.io.list_images import find_images, image_suffixes, natural_sort_key
@@ -31,3 +33,8 @@ def test_suffixes_of_images_by_stem(tmp_path):
         (tmp_path / name).touch()
     assert image_suffixes(tmp_path) == {"a": ".jpg", "b": ".JPEG", "d.rf.0": ".jpg"}
     assert image_suffixes(tmp_path / "gone") == {}
+
+
+def test_a_name_that_no_file_can_have_is_missing():
+    with pytest.raises(DataError, match="x does not exist"):
+        find_images([Path("x" * 300)])

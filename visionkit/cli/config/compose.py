@@ -197,11 +197,12 @@ def _with_plugins(layer: Layer, folder: Path) -> Layer:
     where = layer.origin(("plugins",))
     if not isinstance(files, list) or not all(isinstance(file, str) for file in files):
         raise ConfigError(f"plugins takes a Python file or a list of them, not {named!r}\n  {where}")
-    paths = [(folder / file).resolve() for file in files]
-    for path in paths:
+    paths = []
+    for file in files:
         try:
-            add_plugin_file(path)
-        except ConfigError as error:
+            paths.append((folder / file).resolve())
+            add_plugin_file(paths[-1])
+        except (ValueError, RuntimeError) as error:  # ConfigError; a name with NUL; links in a circle
             raise ConfigError(f"plugins: {error}\n  {where}") from error
     return Layer({**layer.values, "plugins": [str(path) for path in paths]}, layer.origins)
 
@@ -236,7 +237,7 @@ def read_with_base(path: Path, above: tuple[Path, ...] = ()) -> Layer:
 
 def _base_file(path: Path, base: str) -> Path:
     file = path.parent / base
-    if not file.is_file():
+    if not os.path.isfile(file):  # False also for a name that no file can have
         raise ConfigError(f"{path}: base: {base} does not exist; it is looked for as {file}")
     return file
 

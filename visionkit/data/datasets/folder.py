@@ -98,7 +98,7 @@ class FolderDataset(ClassificationFileDataset):
 def _classes(folder: Path, requested: list[str] | None, counts: Counter[str]) -> list[str]:
     """Return the class names in label order, after checking the class folders."""
     entries = [entry for entry in os.scandir(folder) if is_visible(entry.name, counts)]
-    names = sorted(entry.name for entry in entries if entry.is_dir())
+    names = sorted(entry.name for entry in entries if os.path.isdir(entry.path))
     loose = len(entries) - len(names)
     if loose:
         counts["files outside the class folders skipped"] += loose

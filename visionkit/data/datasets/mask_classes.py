@@ -101,6 +101,7 @@ def _parse_colors(name: str, given: Sequence[Any]) -> list[Color]:
     """Return the colors of a class, given as one color [r, g, b] or a list of colors."""
     colors = given if given and isinstance(given[0], (list, tuple)) else [given]
     for color in colors:
-        if len(color) != 3 or not all(type(part) is int and 0 <= part <= 255 for part in color):
+        is_triple = isinstance(color, (list, tuple)) and len(color) == 3
+        if not is_triple or not all(type(part) is int and 0 <= part <= 255 for part in color):
             raise ConfigError(f"masks: colors: {name} must be [red, green, blue] from 0 to 255, or a list of colors")
     return [(red, green, blue) for red, green, blue in colors]

@@ -2,6 +2,7 @@
 
 import gzip
 import math
+import os
 import zlib
 from pathlib import Path
 from typing import BinaryIO
@@ -118,4 +119,4 @@ def _read_at_most(file: BinaryIO | gzip.GzipFile, size: int) -> bytes:
 
 def _plain_or_gzipped(path: Path) -> Path:
     gzipped = path.with_name(path.name + ".gz")
-    return gzipped if gzipped.is_file() and not path.is_file() else require_file(path)
+    return gzipped if os.path.isfile(gzipped) and not os.path.isfile(path) else require_file(path)

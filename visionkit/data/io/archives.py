@@ -33,6 +33,7 @@ BROKEN = (
     zlib.error,
     lzma.LZMAError,
     struct.error,
+    LookupError,  # a member without name
     RuntimeError,  # encrypted
     NotImplementedError,  # an unknown compression
     ValueError,
