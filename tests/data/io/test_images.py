@@ -81,3 +81,19 @@ def test_broken_and_missing_images_are_named(tmp_path):
         read_image(tmp_path / "text.jpg")
     with pytest.raises(DataError, match=r"the image .*gone\.jpg does not exist"):
         read_image(tmp_path / "gone.jpg")
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_size_in_the_header_of_a_tiff_is_that_of_the_image(tmp_path, orientation):
+    """Some versions of Pillow rotate a TIFF file when it is opened, others when its pixels are read."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / "a.tif"
+    Image.new("RGB", (8, 6)).save(path, exif=exif)
+    assert image_size(path) == read_image(path).shape[:2] == ((6, 8) if orientation < 5 else (8, 6))
+
+
+def test_an_image_of_float_values_is_refused(tmp_path):
+    Image.fromarray(np.full((6, 8), 0.5, np.float32)).save(tmp_path / "a.tif")
+    with pytest.raises(DataError, match="has float values"):
+        read_image(tmp_path / "a.tif")

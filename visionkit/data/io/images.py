@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, ImageOps
+from PIL.TiffImagePlugin import IMAGELENGTH, IMAGEWIDTH, TiffImageFile
 from torch import Tensor
 
 from visionkit.data.io.image_files import MAX_FILE_BYTES, open_encoded, open_image
@@ -99,7 +100,7 @@ def image_size(path: Path) -> tuple[int, int]:
         DataError: the file does not exist, or is not an image.
     """
     with open_image(path) as image:
-        width, height = image.size
+        width, height = _stored_size(image)
         is_rotated = image.getexif().get(ORIENTATION_TAG, 1) >= 5
     return (width, height) if is_rotated else (height, width)
 
@@ -114,15 +115,25 @@ def has_sixteen_bits(path: Path) -> bool:
         return image.mode in SIXTEEN_BIT_MODES
 
 
+def _stored_size(image: Image.Image) -> tuple[int, int]:
+    """Return (width, height) before EXIF rotation. Some versions of Pillow give the rotated size of a TIFF file."""
+    if isinstance(image, TiffImageFile):
+        return image.tag_v2[IMAGEWIDTH], image.tag_v2[IMAGELENGTH]
+    return image.size
+
+
 def pil_to_rgb(image: Image.Image, name: object, bit_depth: int | None = None) -> ImageArray:
     """Return a decoded image of any mode as an RGB array, uint8 [H, W, 3]; see `read_image` for the conversions.
 
     Raises:
-        DataError: a value does not fit into `bit_depth` bits, or one of a 32-bit integer not into 16.
+        DataError: an image has float values, a value does not fit into `bit_depth` bits, or one of a 32-bit integer
+            not into 16.
     """
     if image.mode in SIXTEEN_BIT_MODES:
         gray = _scale(np.asarray(image), name, bit_depth)
         return np.repeat(gray[..., None], 3, axis=2)
+    if image.mode == "F":  # converted, values in 0..1 would become black
+        raise DataError(f"the image {name} has float values, whose range is unknown; save it with 8 or 16 bits")
     if image.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in image.info:
         with_alpha = image.convert("RGBA")
         background = Image.new("RGBA", with_alpha.size, "white")
