@@ -547,3 +547,11 @@ def test_null_plugins_are_none(tmp_path, capsys):
     card = tmp_path / "card.yaml"
     card.write_text("plugins: null\ndata: {format: shapes, splits: {train: {split: train, count: 2, size: 32}}}")
     assert main(["data", "check", str(card)]) == 0
+
+
+def test_settings_that_lightning_refuses_when_training_starts_are_a_mistake(recipe, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["fit", str(recipe), *TINY, "trainer.limit_train_batches=0.1"]) == 2
+    message = capsys.readouterr().err
+    assert "visionkit: trainer: Lightning refuses its settings\n" in message
+    assert "limit_train_batches" in message

@@ -1,11 +1,13 @@
 """Training from a composed recipe, for `visionkit fit`."""
 
 import logging
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from rich.console import Console
 
 from visionkit.cli.config.build import build_data, build_task, build_trainer, check_length
@@ -30,6 +32,7 @@ from visionkit.engine.run_folder import (
 )
 from visionkit.engine.run_lock import run_lock
 from visionkit.engine.unfreeze import UnfreezeStep
+from visionkit.errors import ConfigError
 from visionkit.report.tables import class_table, overall_table
 from visionkit.tasks import Task
 
@@ -75,12 +78,21 @@ def _train(recipe: dict[str, Any], name: str, path: Path | None) -> None:
         if is_first_process():
             write_recipe(recipe, folder)
             mark_unfinished(folder)
-        with explain_other_optimizer(path), report_stop(callbacks, folder / "last.ckpt"):
+        with explain_other_optimizer(path), _explain_settings(), report_stop(callbacks, folder / "last.ckpt"):
             trainer.fit(task, data, ckpt_path=path, weights_only=True)
         if trainer.is_global_zero:
             if not has_unfitted_layers(task):
                 mark_finished(folder, trainer_options)
             _print_results(task, data, folder)
+
+
+@contextmanager
+def _explain_settings() -> Iterator[None]:
+    """Raise ConfigError for settings of the trainer that Lightning refuses when training starts."""
+    try:
+        yield
+    except MisconfigurationException as error:
+        raise ConfigError(f"trainer: Lightning refuses its settings\n{' '.join(str(error).split())}") from error
 
 
 def _callbacks(recipe: dict[str, Any], folder: Path, monitor: str) -> list[pl.Callback]:

@@ -1,0 +1,81 @@
+"""The undamaged files are read and the undamaged commands succeed: otherwise the damage would change nothing."""
+
+import random
+from pathlib import Path
+
+import pytest
+
+from tests.robustness.boundary import run_here, sandbox
+from tests.robustness.cases import NAMES, cards, kind_of, recipes
+from tests.robustness.cases.models import checkpoint
+from tests.robustness.checks import run_case
+from tests.robustness.mutations import TREE_CHANGES, as_json, mutated_bytes, mutated_tree, places, png_chunks, png_file
+
+
+@pytest.mark.parametrize("way", ["compose", "build", "fit"])
+@pytest.mark.parametrize("text", recipes.TEXTS, ids=["classification", "detection", "segmentation"])
+def test_recipes(way, text, tmp_path):
+    inside = sandbox(tmp_path / "run")
+    (inside / "b.yaml").write_text(recipes.BASE)
+    (inside / recipes.RECIPE).write_text(text)
+    words = recipes.few(text is recipes.SEGMENTATION)
+    ending = run_here(lambda: recipes.run(way, recipes.RECIPE, *words), inside)
+    assert ending.kind == "success", ending
+
+
+@pytest.mark.parametrize("data_format", cards.CARDS)
+def test_cards(data_format, tmp_path):
+    inside = sandbox(tmp_path / "run")
+    cards.write_data(inside)
+    (inside / "card.yaml").write_text(cards.card(data_format))
+    ending = run_here(lambda: cards.run("check", "card.yaml"), inside)
+    assert ending.kind == "success", ending
+
+
+@pytest.mark.parametrize("task", ["classification", "detection", "segmentation"])
+@pytest.mark.parametrize("way", ["load", "predict", "test"])
+def test_checkpoints(task, way, tmp_path):
+    inside = sandbox(tmp_path / "run")
+    (inside / "best.ckpt").write_bytes(checkpoint(task))
+    Path(inside / "a.png").write_bytes((inside.parent / "outside" / "secret.png").read_bytes())
+    ending = run_here(lambda: kind_of("checkpoints").run(way), inside)
+    # the data of the recipe have other classes
+    assert ending.kind == ("refused" if way == "test" else "success"), ending
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_equal_seeds_give_equal_cases(name, tmp_path):
+    """A fault of the campaign can be repeated."""
+    written = []
+    for number in range(2):
+        inside = sandbox(tmp_path / str(number))
+        words = kind_of(name).prepare(random.Random("seed"), inside)
+        files = {str(path.relative_to(inside)): path.read_bytes() for path in inside.rglob("*") if path.is_file()}
+        written.append((words, files))
+    assert written[0] == written[1]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_some_cases_of_each_kind_succeed_and_others_are_refused(name, tmp_path):
+    endings = {run_case(name, random.Random(seed), tmp_path / str(seed), run_here)[0].kind for seed in range(12)}
+    assert "refused" in endings
+    assert endings & {"success", "repaired"}
+
+
+def test_mutations_keep_the_original_and_change_its_copy():
+    tree = {"a": [1, {"b": "text"}], "c": {"d": None}}
+    before = as_json(tree)
+    made = [as_json(mutated_tree(random.Random(seed), tree)) for seed in range(100)]
+    assert as_json(tree) == before
+    assert sum(text != before for text in made) > 90
+    assert any(len(text) > 1000 and "[[[[" in text for text in made), "deep lists"
+    assert set(places(tree)) == {("a",), ("a", 0), ("a", 1), ("a", 1, "b"), ("c",), ("c", "d")}
+    assert len(set(TREE_CHANGES)) == 9
+
+
+def test_damaged_bytes_differ_and_a_png_file_is_taken_apart_and_joined():
+    data = bytes(range(256))
+    assert sum(mutated_bytes(random.Random(seed), data) != data for seed in range(100)) > 90
+    assert mutated_bytes(random.Random(0), b"") is not None
+    chunks = [(b"IHDR", bytes(13)), (b"IDAT", b"x"), (b"IEND", b"")]
+    assert png_chunks(png_file(chunks)) == chunks
