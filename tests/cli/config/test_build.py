@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from visionkit.cli.config.build import build_backbone, build_data, check_length
+from visionkit.cli.config.build import build_backbone, build_data, build_trainer, check_length
 from visionkit.cli.config.compose import compose
 from visionkit.cli.config.merge import WrongValueError
 from visionkit.cli.config.schema import check
@@ -117,3 +117,11 @@ def test_a_run_without_length_is_refused(trainer):
 @pytest.mark.parametrize("trainer", [{"max_epochs": 0}, {"max_steps": 5}, {"max_time": "00:01:00:00"}])
 def test_any_length_will_do(trainer):
     check_length(trainer)
+
+
+def test_a_single_callback_needs_no_list():
+    timer = {"class_path": "lightning.pytorch.callbacks.Timer"}
+    options = {"max_epochs": 1, "accelerator": "cpu", "enable_progress_bar": False, "logger": False}
+    for given in (timer, [timer]):
+        trainer = build_trainer({"trainer": {**options, "callbacks": given}}, [], None)
+        assert [type(callback).__name__ for callback in trainer.callbacks].count("Timer") == 1

@@ -104,7 +104,8 @@ def build_trainer(recipe: dict[str, Any], callbacks: list[pl.Callback], loggers:
     arguments = parse_section(pl.Trainer, recipe.get("trainer", {}), "trainer")
     call(_check_trainer, arguments, "trainer")
     bars = [] if arguments.get("enable_progress_bar") is False else [RichProgressBar()]
-    arguments["callbacks"] = [*callbacks, *bars, *(arguments.get("callbacks") or [])]
+    given = arguments.get("callbacks") or []
+    arguments["callbacks"] = [*callbacks, *bars, *(given if isinstance(given, list) else [given])]
     arguments["plugins"] = with_atomic_checkpoints(arguments.get("plugins"))
     if arguments.get("logger") is None:
         arguments["logger"] = loggers
