@@ -76,7 +76,6 @@ class _Watch:
 
     folder: str = ""
     confined: bool = False
-    network: bool = False
     found: str = ""
 
 
@@ -101,7 +100,7 @@ PATHS = {"os.remove": 0, "os.rename": 1, "os.mkdir": 0, "os.symlink": 1, "os.chm
 def _audit(event, arguments):
     if not _watch.folder or _watch.found:
         return
-    if (event in STARTS and EXPECTED not in str(arguments)) or (event in CONNECTS and not _watch.network):
+    if event in CONNECTS or (event in STARTS and EXPECTED not in str(arguments)):
         _watch.found = f"{event} {arguments!r:.200}"
     elif event == "open" and isinstance(arguments[0], str | bytes):
         writes = arguments[1] is not None and any(sign in str(arguments[1]) for sign in "wax+")
@@ -122,11 +121,11 @@ _hooked = []
 
 
 @contextmanager
-def _watched(folder, confined, network):
+def _watched(folder, confined):
     if not _hooked:
         sys.addaudithook(_audit)  # cannot be removed, so there is one
         _hooked.append(True)
-    _watch.folder, _watch.confined, _watch.network, _watch.found = os.path.realpath(folder), confined, network, ""
+    _watch.folder, _watch.confined, _watch.found = os.path.realpath(folder), confined, ""
     try:
         yield
     finally:
@@ -163,14 +162,13 @@ def _alarm(number, frame):
     raise _TimeoutError
 
 
-def run_here(case, folder, confined=False, network=False, seconds=SECONDS):
+def run_here(case, folder, confined=False, seconds=SECONDS):
     """Run a case in this process, and return its ending.
 
     Args:
         case: function without arguments. It returns, or raises `Repaired`, `FaultError` or VisionkitError.
         folder: folder of the case from `sandbox`, in which it runs.
         confined: whether reading beside the folder is a fault, too.
-        network: whether a connection is no fault.
         seconds: longest time.
     """
     _reset_peak()
@@ -178,7 +176,7 @@ def run_here(case, folder, confined=False, network=False, seconds=SECONDS):
     previous = signal.signal(signal.SIGALRM, _alarm)
     signal.setitimer(signal.ITIMER_REAL, seconds + WAIT_SECONDS if seconds >= SECONDS else seconds)
     try:
-        with warnings.catch_warnings(), _inside(folder), _watched(folder, confined, network):
+        with warnings.catch_warnings(), _inside(folder), _watched(folder, confined):
             warnings.simplefilter("ignore")
             kind, detail = _ending(case)
     finally:
@@ -280,25 +278,25 @@ def _peak():
     return int(found[1]) * 1024
 
 
-def run_in_child(case, folder, confined=False, network=False):
+def run_in_child(case, folder, confined=False):
     """Run a case in a forked process with limits, and return its ending; arguments as in `run_here`."""
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
         os.close(reader)
-        _be_child(case, folder, confined, network, writer)
+        _be_child(case, folder, confined, writer)
     os.close(writer)
     return _wait_for(child, reader)
 
 
-def _be_child(case, folder, confined, network, writer):
+def _be_child(case, folder, confined, writer):
     """Run the case, write its ending, and end this process."""
     try:
         silent = os.open(os.devnull, os.O_RDWR)
         for descriptor in (0, 1, 2):
             os.dup2(silent, descriptor)
         resource.setrlimit(resource.RLIMIT_FSIZE, (2**31, 2**31))
-        ending = run_here(case, folder, confined, network)
+        ending = run_here(case, folder, confined)
     except BaseException as error:
         ending = Ending("traceback", "".join(traceback.format_exception(error))[-3500:])
     os.write(writer, json.dumps([ending.kind, ending.detail, ending.seconds]).encode()[:60_000])

@@ -23,7 +23,7 @@ PHASES = [Phase.explicit, Phase.reuse, Phase.generate]
 
 COMMON = settings(deadline=None, phases=PHASES, suppress_health_check=UNCHECKED)
 
-QUICK = settings(COMMON, derandomize=True, database=None, max_examples=30)
+QUICK = settings(COMMON, derandomize=True, database=None, max_examples=20)
 """A few cases, the same in each run, in the process of pytest."""
 
 SLOW = settings(COMMON, derandomize=False, max_examples=600)
@@ -36,7 +36,7 @@ def run_case(name, rng, folder, runner=run_in_child):
     """Run a case of a kind in a new folder, and return its ending and the words of the case."""
     kind, inside = kind_of(name), sandbox(folder)
     words = kind.prepare(rng, inside)
-    return runner(lambda: kind.run(*words), inside, kind.confined, kind.network), words
+    return runner(lambda: kind.run(*words), inside, kind.confined), words
 
 
 def ends_well(name, rng, runner=run_here):

@@ -86,6 +86,7 @@ def test_the_status_of_a_command_is_its_ending(tmp_path, monkeypatch):
         command(["fit", "a.yaml"])
 
 
+@pytest.mark.slow
 def test_the_campaign_prints_a_table_and_repeats_itself(tmp_path):
     words = [sys.executable, "-m", "tests.robustness.campaign", "4", "5", "--kinds", "coco", "archives"]
     tables = [

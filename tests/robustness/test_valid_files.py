@@ -57,7 +57,7 @@ def test_equal_seeds_give_equal_cases(name, tmp_path):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_some_cases_of_each_kind_succeed_and_others_are_refused(name, tmp_path):
-    endings = {run_case(name, random.Random(seed), tmp_path / str(seed), run_here)[0].kind for seed in range(12)}
+    endings = {run_case(name, random.Random(seed), tmp_path / str(seed), run_here)[0].kind for seed in range(10)}
     assert "refused" in endings
     assert endings & {"success", "repaired"}
 

@@ -19,13 +19,11 @@ class Kind:
         prepare: writes the files of a case into a folder, and returns the words that `run` takes.
         run: runs the package on them, in that folder; see `boundary.run_here` for how it ends.
         confined: whether nothing beside the folder may be read.
-        network: whether connections are allowed.
     """
 
     prepare: Callable[[Random, Path], list[str]]
     run: Callable[..., None]
     confined: bool = False
-    network: bool = False
 
 
 def kind_of(name):
