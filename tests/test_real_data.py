@@ -53,7 +53,7 @@ def test_one_epoch_and_its_evaluation(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "run.yaml").write_text(yaml.safe_dump({**RECIPE, "data": card, "evaluation": {"metric": metric}}))
     assert main(["fit", "run.yaml"]) == 0
-    assert main(["test", "runs/run/1/best.ckpt", "--output", "scores"]) == 0
+    assert main(["validate", "runs/run/1/best.ckpt", "--output", "scores"]) == 0
     rows = json.loads((tmp_path / "scores" / "predictions.json").read_text())
     metrics = json.loads((tmp_path / "scores" / "metrics.json").read_text())
     assert metrics["split"] == "val"
@@ -81,7 +81,7 @@ def test_masks_of_the_written_file_score_as_pycocotools_says(tmp_path, monkeypat
     recipe["trainer"] = {**RECIPE["trainer"], "limit_train_batches": 2}
     (tmp_path / "run.yaml").write_text(yaml.safe_dump(recipe))
     assert main(["fit", "run.yaml"]) == 0
-    assert main(["test", "runs/run/1/last.ckpt", "--output", "scores"]) == 0
+    assert main(["validate", "runs/run/1/last.ckpt", "--output", "scores"]) == 0
     metrics = json.loads((tmp_path / "scores" / "metrics.json").read_text())
     truth = COCO(root / "annotations" / "instances_val2017.json")
     boxes, masks = (truth.loadRes(str(tmp_path / "scores" / name)) for name in RESULT_FILES)
@@ -104,7 +104,7 @@ def test_camvids_pixels_are_those_of_its_table(split):
     root = real_data("camvid")
     table = [line.split("|")[1:-1] for line in (root / "README.md").read_text().splitlines() if line.startswith("| ")]
     row = next([cell.strip() for cell in cells] for cells in table if cells[0].strip() == split)
-    data = build_data(compose(["camvid", f"data.root={root}"]).values | {"task": "detection"})
+    data = build_data(compose(["camvid", f"data.root={root}"]).values)
     reader = data.dataset(split)
     assert len(reader) == int(row[1])
     pixels = len(reader) * 480 * 360
@@ -117,7 +117,7 @@ def test_camvids_pixels_are_those_of_its_table(split):
 
 def test_isbis_255_is_the_cell_of_which_there_is_most():
     root = real_data("isbi-membrane")
-    data = build_data(compose(["isbi_membrane", f"data.root={root}"]).values | {"task": "detection"})
+    data = build_data(compose(["isbi_membrane", f"data.root={root}"]).values)
     parts = [data.dataset(split) for split in ("train", "val")]
     cells = np.array([(part.semantic(index) == 1).mean() for part in parts for index in range(len(part))])
     assert [len(part) for part in parts] == [24, 6]
