@@ -3,11 +3,9 @@
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
-from xml.etree.ElementTree import Element, ParseError
+from xml.etree.ElementTree import Element
 
-import defusedxml.ElementTree
 import numpy as np
-from defusedxml.common import DefusedXmlException
 
 from visionkit.data.datasets.annotation_table import AnnotationTable
 from visionkit.data.datasets.base import formats
@@ -21,12 +19,12 @@ from visionkit.data.io.list_images import image_suffixes, natural_sort_key
 from visionkit.data.io.paths import (
     check_files_exist,
     check_unique,
-    read_bytes,
     read_text,
     require_file,
     require_folder,
     resolve_inside,
 )
+from visionkit.data.io.xml_files import read_xml
 from visionkit.errors import DataError
 
 ANNOTATIONS, IMAGES, IMAGE_SETS = "Annotations", "JPEGImages", "ImageSets/Main"
@@ -125,7 +123,7 @@ class Voc(DetectionDataset):
         self.report: dict[str, int] = {}
         ids = self._ids(image_set)
         roots = [
-            _read_xml(path) for path in resolve_inside(self.annotation_folder, map("{}.xml".format, ids), self.source)
+            read_xml(path) for path in resolve_inside(self.annotation_folder, map("{}.xml".format, ids), self.source)
         ]
         self.class_names = classes or self._all_names()
         check_class_names(self.class_names)
@@ -156,7 +154,7 @@ class Voc(DetectionDataset):
         names = {
             _text(node, "name", path.stem)
             for path in sorted(self.annotation_folder.glob("*.xml"))
-            for node in _read_xml(path).findall("object")
+            for node in read_xml(path).findall("object")
         }
         return sorted(names)
 
@@ -184,19 +182,6 @@ class Voc(DetectionDataset):
             difficult=np.array([_flag(node, "difficult", ids[i]) for i, node in objects], bool)[good],
             area=(boxes[:, 2:] - boxes[:, :2]).prod(axis=1),
         )
-
-
-def _read_xml(path: Path) -> Element:
-    content = read_bytes(path, "annotation file")
-    try:
-        root: Any = defusedxml.ElementTree.fromstring(content)
-    except DefusedXmlException as error:
-        raise DataError(
-            f"{path} defines XML entities, which annotations must not have ({type(error).__name__})"
-        ) from error
-    except (ParseError, LookupError, ValueError) as error:  # the last two for encodings that are unknown or unsupported
-        raise DataError(f"{path} is not well-formed XML: {error}") from error
-    return root
 
 
 def _text(node: Element, key: str, image: str) -> str:

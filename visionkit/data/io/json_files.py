@@ -23,7 +23,7 @@ def read_json(path: Path, kind: str = "annotation file") -> Any:
     """
     data = read_bytes(path, kind)
     try:
-        with _garbage_collection_paused():
+        with garbage_collection_paused():
             return json.loads(data.decode("utf-8"))
     except RecursionError as error:
         raise DataError(f"{path} is not usable JSON: its values are nested too deeply") from error
@@ -32,8 +32,8 @@ def read_json(path: Path, kind: str = "annotation file") -> Any:
 
 
 @contextmanager
-def _garbage_collection_paused() -> Iterator[None]:
-    """Pause the search for circular references, of which JSON has none; it takes much of the time of a large file."""
+def garbage_collection_paused() -> Iterator[None]:
+    """Pause the search for circular references. Parsed files have none, and it takes long for large files."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
