@@ -7,7 +7,13 @@ import pytest
 from PIL import Image
 from pycocotools import mask as rle
 
-from visionkit.data.datasets.found_objects import FoundImages, FoundObject, FoundObjectsDataset, box_of
+from visionkit.data.datasets.found_objects import (
+    FoundImages,
+    FoundObject,
+    FoundObjectsDataset,
+    box_of,
+    check_stated_size,
+)
 from visionkit.errors import DataError
 
 SQUARE = [10.0, 10.0, 30.0, 10.0, 30.0, 30.0, 10.0, 30.0]
@@ -42,6 +48,23 @@ def test_masks_follow_the_order_of_the_objects(tmp_path):
     assert dataset.report == {"objects without polygon, whose box is their mask": 1}
 
 
+def test_masks_of_run_lengths(tmp_path):
+    runs = [5 * 48 + 10, 4, 44, 4, 58 * 48 - 14]  # rows 10 to 13 of the columns 5 and 6
+    dataset = Found(tmp_path, [FoundObject(0, "cat", (5, 10, 7, 14), runs=runs)], masks=True)
+    mask = rle.decode(dataset.annotation(0).masks[0])
+    assert np.argwhere(mask).tolist() == [[row, column] for row in range(10, 14) for column in (5, 6)]
+    assert (dataset.annotation(0).area.tolist(), dataset.report) == ([8], {})
+    with pytest.raises(DataError, match=r"object 'x' has a run-length code of 9 pixels; its image has 3072"):
+        Found(tmp_path, [FoundObject(0, "cat", (5, 10, 7, 14), place="x", runs=[5, 4])], masks=True)
+
+
+def test_stated_sizes_are_compared_with_the_files(tmp_path):
+    images = FoundImages(tmp_path, ["a.png"], [(48, 64)])
+    check_stated_size(images, 0, (48, 64), "a.json")
+    with pytest.raises(DataError, match=r"a\.json says that the image has 64 x 48 pixels .* but a\.png has 48 x 64"):
+        check_stated_size(images, 0, (64, 48), "a.json")
+
+
 def test_classes_of_the_card_are_kept_in_its_order(tmp_path):
     objects = [FoundObject(0, name, (0, 0, 4, 4)) for name in ("cat", "dog", "dog")]
     dataset = Found(tmp_path, objects, classes=["dog"])
@@ -59,7 +82,7 @@ def test_classes_of_the_card_are_kept_in_its_order(tmp_path):
         ([FoundObject(0, "cat", (0, 0, float("nan"), 4), place="x")], {}, "x: the box .* has NaN"),
         ([FoundObject(0, "cat", (0, 0, 1e30, 4), place="x")], {}, "x: the box .* too large"),
         ([FoundObject(0, "cat", (5, 5, 5, 5))], {"policy": "raise"}, "has no area"),
-        ([FoundObject(0, "cat", (0, 0, 4, 4))], {"masks": True}, "no object has a polygon"),
+        ([FoundObject(0, "cat", (0, 0, 4, 4))], {"masks": True}, "no object has a polygon or mask"),
         ([FoundObject(0, "cat", (0, 0, 4, 4), [[1.0, 2.0, 3.0]], "x")], {"masks": True}, "object 'x' has a polygon"),
         ([FoundObject(0, "cat", (0, 0, 4, 4))], {"known": ["cat", " "]}, "cannot be the name of a class"),
         ([FoundObject(0, "cat", (0, 0, 4, 4))], {"names": "aa"}, "occur more than once"),

@@ -15,11 +15,15 @@ from visionkit.data.datasets.json_entries import JsonEntries
 from visionkit.data.datasets.packed_sequence import PackedSequence
 from visionkit.data.datasets.repair_boxes import LARGEST_COORDINATE, BadBoxPolicy, repair_boxes
 from visionkit.data.io.bad_files import BadFilePolicy
+from visionkit.data.io.foreign_paths import find_foreign
 from visionkit.data.io.image_files import MAX_PIXELS
 from visionkit.data.io.images import image_size
 from visionkit.data.io.paths import MAX_LISTED, check_unique, find_missing, resolve_inside
 from visionkit.errors import DataError
 from visionkit.text import format_list
+
+MAX_NAME = 200
+"""Characters of an image's name in a message."""
 
 Box = tuple[float, float, float, float]
 Polygon = list[float]
@@ -32,9 +36,10 @@ class FoundObject(NamedTuple):
         image: index of its image.
         name: name of its class.
         box: x1, y1, x2, y2 in pixels of the image.
-        polygons: outlines as [x, y, x, y, ...] in pixels; empty if it has only a box.
+        polygons: outlines as [x, y, x, y, ...] in pixels; empty if it has only a box, or `runs`.
         place: where it stands, for messages ("labels/a.txt line 3").
         crowd, difficult: see `Annotation`.
+        runs: run lengths of its mask instead of polygons: column by column of the whole image, background first.
     """
 
     image: int
@@ -44,6 +49,7 @@ class FoundObject(NamedTuple):
     place: str = ""
     crowd: bool = False
     difficult: bool = False
+    runs: Sequence[int] = ()
 
 
 class FoundImages(NamedTuple):
@@ -71,6 +77,13 @@ class FoundObjectsDataset(DetectionDataset):
 
     source: Path
 
+    def find_names(self, folder: Path, names: Sequence[str], near: Path) -> list[str]:
+        """Return the names of images in `folder` that the paths in an annotation file stand for, see `find_foreign`.
+
+        A path that is not found stays as it is, for the message of `open_images`.
+        """
+        return [find_foreign(folder, name, near) or name for name in names]
+
     def open_images(self, folder: Path, names: Sequence[str], on_bad_file: BadFilePolicy) -> FoundImages:
         """Return images with their sizes, which are read from the headers of the files.
 
@@ -85,7 +98,7 @@ class FoundObjectsDataset(DetectionDataset):
         paths = resolve_inside(folder, names, self.source)
         missing = set(find_missing(paths))
         if missing and on_bad_file == "raise":
-            listed = format_list([names[index] for index in sorted(missing)], MAX_LISTED)
+            listed = format_list([names[index][:MAX_NAME] for index in sorted(missing)], MAX_LISTED)
             raise DataError(
                 f"{self.source}: {len(missing)} of {len(names)} images are missing: {listed}\n"
                 "set on_bad_file: skip in the split to leave them out"
@@ -195,6 +208,8 @@ class FoundObjectsDataset(DetectionDataset):
         for row, found in enumerate(objects):
             if found.polygons:
                 areas[row] = sum(_area(polygon) for polygon in found.polygons)
+            elif found.runs:
+                areas[row] = sum(found.runs[1::2])
         self.objects = AnnotationTable(
             image_index=image_index,
             num_images=len(self),
@@ -206,21 +221,37 @@ class FoundObjectsDataset(DetectionDataset):
         )
 
     def _set_masks(self, objects: Sequence[FoundObject]) -> None:
-        boxes_only = sum(not found.polygons for found in objects)
+        boxes_only = sum(not (found.polygons or found.runs) for found in objects)
         if boxes_only == len(objects):
-            raise DataError(f"{self.source}: no object has a polygon, and the model needs masks")
+            raise DataError(f"{self.source}: no object has a polygon or mask, and the model needs masks")
         self.count("objects without polygon, whose box is their mask", boxes_only)
         entries: list[dict[str, Any]] = [
-            {"id": found.place, "segmentation": [list(p) for p in found.polygons or [_corners(found.box)]]}
-            for found in objects
+            {"id": found.place, "segmentation": self._segmentation(found)} for found in objects
         ]
         sizes = np.array([self.sizes[found.image] for found in objects], np.int64).reshape(-1, 2)
         self.object_masks = CocoMasks(JsonEntries(entries, "objects", "object", self.source), sizes, self.report)
+
+    def _segmentation(self, found: FoundObject) -> dict[str, Any] | list[list[float]]:
+        """Return the mask of an object in the form of COCO."""
+        if found.runs:
+            return {"size": self.sizes[found.image].tolist(), "counts": list(found.runs)}
+        return [list(polygon) for polygon in found.polygons or [_corners(found.box)]]
 
     def count(self, reason: str, number: int) -> None:
         """Add to the report."""
         if number:
             self.report[reason] = self.report.get(reason, 0) + number
+
+
+def check_stated_size(images: FoundImages, index: int, stated: tuple[int, int], place: str) -> None:
+    """Raise DataError if the (height, width) that an annotation states is not that of its image."""
+    if images.sizes[index] != stated:
+        height, width = images.sizes[index]
+        raise DataError(
+            f"{place} says that the image has {stated[0]} x {stated[1]} pixels (height x width), but "
+            f"{images.names[index]} has {height} x {width} (after EXIF rotation)\n"
+            "the boxes probably belong to another version of the image"
+        )
 
 
 def box_of(polygons: Sequence[Polygon]) -> Box:

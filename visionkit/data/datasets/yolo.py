@@ -123,7 +123,7 @@ class Yolo(FoundObjectsDataset):
         if path.suffix != LIST_SUFFIX:
             return [name]
         lines = [line.strip() for line in read_text(path).splitlines() if line.strip()]
-        return [find_foreign(self.folder, line, path.parent) or line for line in lines]
+        return self.find_names(self.folder, lines, path.parent)
 
     def _read_objects(self, images: FoundImages, description: YoloDescription) -> list[FoundObject]:
         objects: list[FoundObject] = []
