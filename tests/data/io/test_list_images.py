@@ -1,8 +1,9 @@
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from visionkit.data.io.list_images import find_images, image_suffixes, natural_sort_key
+from visionkit.data.io.list_images import find_images, image_suffixes, list_files, natural_sort_key
 from visionkit.errors import DataError
 
 
@@ -38,3 +39,15 @@ def test_suffixes_of_images_by_stem(tmp_path):
 def test_a_name_that_no_file_can_have_is_missing():
     with pytest.raises(DataError, match="x does not exist"):
         find_images([Path("x" * 300)])
+
+
+def test_files_of_a_suffix_are_found_at_any_depth(tmp_path):
+    for folder in ("b", ".hidden"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "link").symlink_to(tmp_path)
+    for name in ("c.json", "b/a.JSON", ".d.json", ".hidden/e.json", "f.txt"):
+        (tmp_path / name).touch()
+    counts = Counter()
+    assert list_files(tmp_path, ".json", counts) == [tmp_path / "b" / "a.JSON", tmp_path / "c.json"]
+    assert counts == {"hidden files and folders skipped": 2, "links to folders skipped": 1}
+    assert list_files(tmp_path / "f.txt", ".json", counts) == [tmp_path / "f.txt"]

@@ -47,6 +47,24 @@ def list_images(folder: Path, inner: str, counts: Counter[str]) -> list[str]:
     return sorted(images)
 
 
+def list_files(path: Path, suffix: str, counts: Counter[str]) -> list[Path]:
+    """Return the files with a suffix in a folder at any depth, sorted; `path` itself if it is a file.
+
+    Args:
+        path: the folder or file.
+        suffix: suffix of the files, in lower case (".json").
+        counts: hidden files and folders, which are skipped, and links to folders; added to.
+    """
+    if not path.is_dir():
+        return [path]
+    found = []
+    for folder, folders, files in os.walk(path):
+        folders[:] = [name for name in folders if is_visible(name, counts) and _is_no_link(folder, name, counts)]
+        named = [name for name in files if name.lower().endswith(suffix) and is_visible(name, counts)]
+        found += [Path(folder, name) for name in named]
+    return sorted(found)
+
+
 def is_visible(name: str, counts: Counter[str]) -> bool:
     """Return whether a file or folder is not hidden and not a leftover such as `.DS_Store`; hidden ones are counted."""
     hidden = name.startswith(".") or name == "__MACOSX"
