@@ -1,5 +1,6 @@
 """The `cvat` format: one XML file for all images, as CVAT exports it under the name "CVAT for images 1.1"."""
 
+from itertools import repeat
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
@@ -117,7 +118,7 @@ class Cvat(FoundObjectsDataset):
     ) -> tuple[FoundImages, list[Element]]:
         """Return the images, and their elements."""
         paths = ["/".join(filter(None, (node.get("subset"), node.get("name")))) for node in nodes]
-        names = self.find_names(self.folder, paths, near)
+        names = self.find_names(self.folder, paths, repeat(near))
         found = self.open_images(self.folder, names, on_bad_file)
         opened = set(found.names)
         return found, [node for node, name in zip(nodes, names, strict=True) if name in opened]

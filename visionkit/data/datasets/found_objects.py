@@ -1,6 +1,7 @@
 """Objects that a reader finds file by file, and the dataset made of them."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ from visionkit.data.io.bad_files import BadFilePolicy
 from visionkit.data.io.foreign_paths import find_foreign
 from visionkit.data.io.image_files import MAX_PIXELS
 from visionkit.data.io.images import image_size
+from visionkit.data.io.list_images import list_files
 from visionkit.data.io.paths import MAX_LISTED, check_unique, find_missing, resolve_inside
 from visionkit.errors import DataError
 from visionkit.text import format_list
@@ -77,12 +79,31 @@ class FoundObjectsDataset(DetectionDataset):
 
     source: Path
 
-    def find_names(self, folder: Path, names: Sequence[str], near: Path) -> list[str]:
-        """Return the names of images in `folder` that the paths in an annotation file stand for, see `find_foreign`.
+    def list_annotation_files(self, suffix: str) -> list[Path]:
+        """Return `source`, or its files with a suffix (".json") at any depth if it is a folder.
+
+        Raises:
+            DataError: there are no such files.
+        """
+        counts = Counter[str]()
+        paths = list_files(self.source, suffix, counts)
+        for reason, number in counts.items():
+            self.count(reason, number)
+        if not paths:
+            raise DataError(f"{self.source} has no {suffix} files")
+        return paths
+
+    def find_names(self, folder: Path, names: Iterable[str], nears: Iterable[Path]) -> list[str]:
+        """Return the names of images in `folder` that the paths in annotation files stand for, see `find_foreign`.
 
         A path that is not found stays as it is, for the message of `open_images`.
+
+        Args:
+            folder: folder of the dataset.
+            names: path of each image as it stands in its file.
+            nears: folder in which each path is looked up first.
         """
-        return [find_foreign(folder, name, near) or name for name in names]
+        return [find_foreign(folder, name, near) or name for name, near in zip(names, nears, strict=False)]
 
     def open_images(self, folder: Path, names: Sequence[str], on_bad_file: BadFilePolicy) -> FoundImages:
         """Return images with their sizes, which are read from the headers of the files.

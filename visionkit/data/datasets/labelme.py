@@ -1,7 +1,6 @@
 """The `labelme` format: one JSON file per image, as LabelMe and programs with its format write it."""
 
 import os
-from collections import Counter
 from pathlib import Path
 
 from visionkit.data.datasets.base import formats
@@ -18,7 +17,6 @@ from visionkit.data.datasets.outlines import OtherShapePolicy
 from visionkit.data.datasets.repair_boxes import BadBoxPolicy
 from visionkit.data.io.bad_files import BadFilePolicy
 from visionkit.data.io.image_files import SUFFIXES
-from visionkit.data.io.list_images import list_files
 from visionkit.data.io.paths import read_text, require_existing, require_file, require_folder, resolve_inside
 from visionkit.errors import DataError
 
@@ -78,7 +76,7 @@ class Labelme(FoundObjectsDataset):
         self.folder = require_folder(root, "the labelme format")
         self.source = require_existing(self.folder / annotations)
         self.report: dict[str, int] = {}
-        paths = self._list_json()
+        paths = self.list_annotation_files(".json")
         names = self._read_classes(labels)
         listed = paths if list_file is None else self._of_list(self.folder / list_file, paths)
         files = [read_labelme(path) for path in listed]
@@ -88,15 +86,6 @@ class Labelme(FoundObjectsDataset):
         found, files = self._open_images(files, images, on_bad_file)
         objects = self._read_objects(found, files, other_shapes)
         self.fill(found, objects, names, classes, masks, on_bad_box)
-
-    def _list_json(self) -> list[Path]:
-        counts = Counter[str]()
-        paths = list_files(self.source, ".json", counts)
-        for reason, number in counts.items():
-            self.count(reason, number)
-        if not paths:
-            raise DataError(f"{self.source} has no JSON files")
-        return paths
 
     def _read_classes(self, labels: str | None) -> list[str] | None:
         """Return the classes of `labels.txt`; None if there is none."""
@@ -129,11 +118,7 @@ class Labelme(FoundObjectsDataset):
     ) -> tuple[FoundImages, list[LabelmeFile]]:
         """Return the images, and their JSON files."""
         nears = [file.path.parent if images is None else self.folder / images for file in files]
-        names = [
-            name
-            for file, near in zip(files, nears, strict=True)
-            for name in self.find_names(self.folder, [file.image], near)
-        ]
+        names = self.find_names(self.folder, [file.image for file in files], nears)
         if on_bad_file == "raise":
             for file, name in zip(files, names, strict=True):
                 if file.has_image_data and not os.path.exists(self.folder / name):

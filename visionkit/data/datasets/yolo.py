@@ -1,6 +1,7 @@
 """The `yolo` format: one text file per image, as Ultralytics, Roboflow, CVAT and Darknet write it."""
 
 from collections import Counter
+from itertools import repeat
 from pathlib import Path, PurePath
 
 from visionkit.data.datasets.base import formats
@@ -123,7 +124,7 @@ class Yolo(FoundObjectsDataset):
         if path.suffix != LIST_SUFFIX:
             return [name]
         lines = [line.strip() for line in read_text(path).splitlines() if line.strip()]
-        return self.find_names(self.folder, lines, path.parent)
+        return self.find_names(self.folder, lines, repeat(path.parent))
 
     def _read_objects(self, images: FoundImages, description: YoloDescription) -> list[FoundObject]:
         objects: list[FoundObject] = []
