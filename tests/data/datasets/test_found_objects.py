@@ -58,6 +58,15 @@ def test_masks_of_run_lengths(tmp_path):
         Found(tmp_path, [FoundObject(0, "cat", (5, 10, 7, 14), place="x", runs=[5, 4])], masks=True)
 
 
+def test_repeated_objects_are_dropped_and_counted(tmp_path):
+    cat = FoundObject(0, "cat", box_of([SQUARE]), [SQUARE])
+    others = [cat._replace(image=1), cat._replace(name="dog"), cat._replace(polygons=()), cat._replace(runs=[3072])]
+    dataset = Found(tmp_path, [cat])
+    assert dataset.drop_repeats([cat, *others, cat._replace(place="line 9"), cat]) == [cat, *others]
+    assert dataset.report == {"repeated objects dropped": 2}
+    assert dataset.drop_repeats([]) == []
+
+
 def test_stated_sizes_are_compared_with_the_files(tmp_path):
     images = FoundImages(tmp_path, ["a.png"], [(48, 64)])
     check_stated_size(images, 0, (48, 64), "a.json")

@@ -80,7 +80,7 @@ class Createml(FoundObjectsDataset):
             for label, box, place in image.objects
         ]
         known = sorted({label for image in listed for label, _, _ in image.objects} | set(classes or ()))
-        self.fill(found, objects, known, classes, False, on_bad_box)
+        self.fill(found, self.drop_repeats(objects), known, classes, False, on_bad_box)
 
 
 def _read(path: Path) -> list[CreatemlImage]:

@@ -88,7 +88,7 @@ class Cvat(FoundObjectsDataset):
         nodes = self._select(tree, subset)
         found, nodes = self._open_images(nodes, self.folder / images, on_bad_file)
         objects = [shape for index, node in enumerate(nodes) for shape in self._read_image(found, index, node)]
-        self.fill(found, objects, known, classes, masks, on_bad_box)
+        self.fill(found, self.drop_repeats(objects), known, classes, masks, on_bad_box)
 
     def _read_tree(self) -> Element:
         tree = read_xml(self.source)

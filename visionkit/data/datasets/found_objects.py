@@ -139,6 +139,15 @@ class FoundObjectsDataset(DetectionDataset):
         self.count("unreadable images skipped", unreadable)
         return FoundImages(folder, kept, sizes)
 
+    def drop_repeats(self, objects: Sequence[FoundObject]) -> list[FoundObject]:
+        """Return the objects without those that equal an earlier one of the image, which are counted."""
+        first: dict[object, FoundObject] = {}
+        for found in objects:
+            key = (found.image, found.name, found.box, *map(tuple, found.polygons), tuple(found.runs))
+            first.setdefault(key, found)
+        self.count("repeated objects dropped", len(objects) - len(first))
+        return list(first.values())
+
     def fill(
         self,
         images: FoundImages,

@@ -85,7 +85,7 @@ class Labelme(FoundObjectsDataset):
             names = sorted(set().union(*(file.labels() for file in [*files, *others]), classes or ()))
         found, files = self._open_images(files, images, on_bad_file)
         objects = self._read_objects(found, files, other_shapes)
-        self.fill(found, objects, names, classes, masks, on_bad_box)
+        self.fill(found, self.drop_repeats(objects), names, classes, masks, on_bad_box)
 
     def _read_classes(self, labels: str | None) -> list[str] | None:
         """Return the classes of `labels.txt`; None if there is none."""

@@ -78,7 +78,7 @@ class Via(FoundObjectsDataset):
         for name, image, of_regions in zip(names, listed, class_names, strict=True):
             if name in index:
                 objects += self._read_image(index[name], image, of_regions, other_shapes)
-        self.fill(found, objects, known, classes, masks, on_bad_box)
+        self.fill(found, self.drop_repeats(objects), known, classes, masks, on_bad_box)
 
     def _find_attribute(self, listed: list[ViaImage], requested: str | None, classes: list[str] | None) -> str | None:
         """Return the attribute that names the class; None if there is none, and all regions are of one class."""
