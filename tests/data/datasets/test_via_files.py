@@ -58,7 +58,7 @@ def test_csv_files(tmp_path):
         (f"{HEADER}\na.jpg,9\n", "a.csv", "line 2 must have the columns"),
         (f'{HEADER}\na.jpg,9,"{{}}",1,0,"{{",b\n', "a.csv", "line 2: region_shape_attributes is not JSON"),
         (f'{HEADER}\na.jpg,9,"{{}}",1,0,{"[" * 100_000},b\n', "a.csv", "line 2: .* nested too deeply"),
-        (f'{HEADER}\na.jpg,"9', "a.csv", "line 1 cannot be read as a CSV file"),
+        (f'{HEADER}\na.jpg,"9', "a.csv", "line 2 cannot be read as a CSV file"),
     ],
 )
 def test_other_files_are_refused(content, name, said, tmp_path):

@@ -9,7 +9,7 @@ from visionkit.data.datasets.json_entries import JsonEntries
 from visionkit.data.datasets.outlines import finite
 from visionkit.data.datasets.repair_boxes import BadBoxPolicy
 from visionkit.data.io.bad_files import BadFilePolicy
-from visionkit.data.io.json_files import read_json
+from visionkit.data.io.json_files import garbage_collection_paused, read_json
 from visionkit.data.io.paths import require_existing, require_folder
 from visionkit.errors import DataError
 
@@ -56,6 +56,7 @@ class Createml(FoundObjectsDataset):
         array([[24., 12., 40., 36.]], dtype=float32)
     """
 
+    @garbage_collection_paused()
     def __init__(
         self,
         root: Path | None,

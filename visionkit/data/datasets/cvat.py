@@ -16,6 +16,7 @@ from visionkit.data.datasets.found_objects import (
 from visionkit.data.datasets.outlines import OtherShapePolicy
 from visionkit.data.datasets.repair_boxes import BadBoxPolicy
 from visionkit.data.io.bad_files import BadFilePolicy
+from visionkit.data.io.json_files import garbage_collection_paused
 from visionkit.data.io.paths import require_file, require_folder
 from visionkit.data.io.xml_files import read_xml
 from visionkit.errors import DataError
@@ -66,6 +67,7 @@ class Cvat(FoundObjectsDataset):
         array([[24., 12., 40., 36.]], dtype=float32)
     """
 
+    @garbage_collection_paused()
     def __init__(
         self,
         root: Path | None,

@@ -297,5 +297,8 @@ def _corners(box: Box) -> Polygon:
 
 def _area(polygon: Polygon) -> float:
     """Return the area inside a polygon by the shoelace formula."""
+    if not polygon or len(polygon) % 2:
+        return 0.0
     x, y = np.array(polygon[0::2]), np.array(polygon[1::2])
-    return float(abs(np.dot(x, np.roll(y, 1)) - np.dot(y, np.roll(x, 1))) / 2) if len(x) == len(y) else 0.0
+    last = x[-1] * y[0] - y[-1] * x[0]
+    return float(abs(np.dot(x[:-1], y[1:]) - np.dot(y[:-1], x[1:]) + last) / 2)

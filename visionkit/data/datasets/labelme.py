@@ -17,6 +17,7 @@ from visionkit.data.datasets.outlines import OtherShapePolicy
 from visionkit.data.datasets.repair_boxes import BadBoxPolicy
 from visionkit.data.io.bad_files import BadFilePolicy
 from visionkit.data.io.image_files import SUFFIXES
+from visionkit.data.io.json_files import garbage_collection_paused
 from visionkit.data.io.paths import read_text, require_existing, require_file, require_folder, resolve_inside
 from visionkit.errors import DataError
 
@@ -60,6 +61,7 @@ class Labelme(FoundObjectsDataset):
         array([[24., 12., 40., 36.]], dtype=float32)
     """
 
+    @garbage_collection_paused()
     def __init__(
         self,
         root: Path | None,

@@ -10,6 +10,7 @@ from visionkit.data.datasets.outlines import OtherShapePolicy
 from visionkit.data.datasets.repair_boxes import BadBoxPolicy
 from visionkit.data.datasets.via_files import READ, ViaImage, read_shape, read_via
 from visionkit.data.io.bad_files import BadFilePolicy
+from visionkit.data.io.json_files import garbage_collection_paused
 from visionkit.data.io.paths import require_file, require_folder
 from visionkit.errors import DataError
 from visionkit.text import format_list, shorten
@@ -50,6 +51,7 @@ class Via(FoundObjectsDataset):
         array([[24., 12., 40., 36.]], dtype=float32)
     """
 
+    @garbage_collection_paused()
     def __init__(
         self,
         root: Path | None,
@@ -65,7 +67,6 @@ class Via(FoundObjectsDataset):
         self.folder = require_folder(root, "the via format")
         self.source = require_file(self.folder / annotations)
         self.report: dict[str, int] = {}
-        listed = read_via(self.source)
         listed = read_via(self.source)
         attribute = self._find_attribute(listed, class_attribute, classes)
         class_names = [self._class_names(image, attribute, classes) for image in listed]

@@ -79,37 +79,41 @@ def _image(path: Path, name: str, regions: list[Any] | dict[str, Any]) -> ViaIma
 
 def _read_csv(path: Path) -> list[ViaImage]:
     """Return the images of a CSV file, which has a row per region, and one for an image without regions."""
-    reader = csv.DictReader(io.StringIO(read_text(path), newline=""), strict=True)
+    reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
     regions: dict[str, list[dict[str, Any]]] = {}
+    attributes: dict[str, Any] = {}  # by their text, which many regions share
     try:
-        names = [name.lstrip("#").strip() for name in reader.fieldnames or []]
+        names = [name.lstrip("#").strip() for name in next(reader, [])]
         if missing := [name for name in COLUMNS if name not in names]:
             raise DataError(f"{path} has no column {' and '.join(missing)}, so it is no CSV file of VIA")
-        reader.fieldnames = names
-        for row in reader:
-            name, region = _region(row, f"{path} line {reader.line_num}")
+        columns = [names.index(name) for name in COLUMNS]
+        for row in filter(None, reader):
+            place = f"{path} line {reader.line_num}"
+            name, shape, text = _cells(row, columns, place)
+            parsed = _parse(shape, f"{place}: {SHAPE_COLUMN}")
+            if text not in attributes:
+                attributes[text] = _parse(text, f"{place}: {CLASS_COLUMN}")
             of_image = regions.setdefault(name, [])
-            if region["shape_attributes"] != {}:
-                of_image.append(region)
+            if parsed != {}:
+                of_image.append({"shape_attributes": parsed, "region_attributes": attributes[text]})
     except csv.Error as error:
         raise DataError(f"{path}, line {reader.line_num} cannot be read as a CSV file: {error}") from error
     return [_image(path, name, listed) for name, listed in regions.items()]
 
 
-def _region(row: dict[str, Any], place: str) -> tuple[str, dict[str, Any]]:
-    """Return the name of the image and the region of a row."""
-    name, shape, attributes = (row[column] for column in COLUMNS)
-    if name is None or shape is None or attributes is None or not name.strip():
+def _cells(row: list[str], columns: list[int], place: str) -> list[str]:
+    """Return file name, shape and attributes of a row."""
+    cells = [row[column] for column in columns if column < len(row)]
+    if len(cells) < len(columns) or not cells[0].strip():
         raise DataError(f"{place} must have the columns {', '.join(COLUMNS)}")
-    return name, {
-        "shape_attributes": _parse(shape, f"{place}: {SHAPE_COLUMN}"),
-        "region_attributes": _parse(attributes, f"{place}: {CLASS_COLUMN}"),
-    }
+    return cells
 
 
 def _parse(text: str, place: str) -> Any:
+    if "undefined" in text:
+        text = UNDEFINED.sub(lambda match: match[1] or "null", text)
     try:
-        return json.loads(UNDEFINED.sub(lambda match: match[1] or "null", text))
+        return json.loads(text)
     except RecursionError as error:
         raise DataError(f"{place} is not usable JSON: its values are nested too deeply") from error
     except ValueError as error:
