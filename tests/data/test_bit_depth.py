@@ -115,15 +115,49 @@ def yolo(root):
     return {"split": "train"}
 
 
+def labelme(root):
+    save(root / "a.png")
+    shape = {"label": "cat", "shape_type": "rectangle", "points": [[1, 2], [11, 22]]}
+    (root / "a.json").write_text(json.dumps({"imagePath": "a.png", "shapes": [shape]}))
+    return {}
+
+
+def cvat(root):
+    save(root / "images" / "a.png")
+    box = '<box label="cat" xtl="1" ytl="2" xbr="11" ybr="22"/>'
+    (root / "annotations.xml").write_text(f'<annotations><image name="a.png">{box}</image></annotations>')
+    return {}
+
+
+def via(root):
+    save(root / "a.png")
+    shape = {"name": "rect", "x": 1, "y": 2, "width": 10, "height": 20}
+    regions = [{"shape_attributes": shape, "region_attributes": {"kind": "cat"}}]
+    (root / "via_region_data.json").write_text(json.dumps({"a.png9": {"filename": "a.png", "regions": regions}}))
+    return {}
+
+
+def createml(root):
+    save(root / "a.png")
+    found = {"label": "cat", "coordinates": {"x": 6, "y": 12, "width": 10, "height": 20}}
+    content = [{"image": "a.png", "annotations": [found]}]
+    (root / "_annotations.createml.json").write_text(json.dumps(content))
+    return {}
+
+
 FORMATS = {
     "arrays": arrays,
     "cityscapes": cityscapes,
     "coco": coco,
     "coco_panoptic": panoptic,
     "coco_semantic": coco,
+    "createml": createml,
     "csv": table,
+    "cvat": cvat,
     "folder": folder,
+    "labelme": labelme,
     "masks": masks,
+    "via": via,
     "voc": voc,
     "voc_segmentation": voc_segmentation,
     "yolo": yolo,
