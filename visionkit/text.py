@@ -4,6 +4,9 @@ import reprlib
 import unicodedata
 from collections.abc import Sequence
 
+MAX_NAME = 200
+"""Characters of a name of a file in a message."""
+
 
 def format_list(names: Sequence[str], most: int = 8) -> str:
     """Return the first `most` names, separated by commas, and the number of further names."""
@@ -19,6 +22,11 @@ def shorten(value: object) -> str:
 def has_control_characters(text: str) -> bool:
     """Return whether a string has control characters, such as line breaks and escape sequences of the terminal."""
     return any(unicodedata.category(character) == "Cc" for character in text)
+
+
+def printable(name: str) -> str:
+    """Return a name of a file for a message: at most its first 200 characters, on one line."""
+    return name[:MAX_NAME] if name.isprintable() else repr(name[:MAX_NAME])
 
 
 def is_encodable(text: str) -> bool:

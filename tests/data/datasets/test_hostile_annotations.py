@@ -53,9 +53,10 @@ CREATEML = [
     }
 ]
 CVAT = """<annotations><meta><task><subset>Train</subset><labels><label><name>cat</name><type>any</type></label>
-</labels></task></meta><image id="0" name="a.png" subset="Train" width="8" height="6"><box label="cat" xtl="1" ytl="1" xbr="5"
-ybr="4" rotation="30"/><polygon label="cat" points="1,1;5,1;5,4"/><ellipse label="cat" cx="3" cy="3" rx="2" ry="1"
-rotation="10"/><mask label="cat" rle="1, 2, 3" left="1" top="1" width="3" height="2"/></image></annotations>"""
+</labels></task></meta><image id="0" name="a.png" subset="Train" width="8" height="6"><box label="cat" xtl="1"
+ytl="1" xbr="5" ybr="4" rotation="30"/><polygon label="cat" points="1,1;5,1;5,4"/><ellipse label="cat" cx="3" cy="3"
+rx="2" ry="1" rotation="10"/><mask label="cat"
+rle="1, 2, 3" left="1" top="1" width="3" height="2"/></image></annotations>"""
 
 
 @pytest.fixture
@@ -183,6 +184,43 @@ def test_images_outside_of_the_root_are_not_read(folder, name):
         written(inside, CVAT.replace("a.png", name), "i.xml")
         with pytest.raises(DataError, match=r"outside|missing"):
             cvat(inside)
+
+
+LINES = "a\n" * 9 + "b" * 10**4
+
+
+def test_names_of_many_lines_stay_short_in_messages(folder):
+    shape = {**LABELME["shapes"][0], "label": LINES}
+    found = {**CREATEML[0]["annotations"][0], "label": LINES}
+    hostile = [
+        (labelme, {**LABELME, "imagePath": LINES}),
+        (labelme, {**LABELME, "imagePath": LINES, "imageData": "a"}),
+        (labelme, {**LABELME, "shapes": [{**shape, "shape_type": LINES}]}),
+        (labelme, {**LABELME, "shapes": [shape]}),
+        (via, {"a": {"filename": LINES, "regions": REGIONS}}),
+        (via, {"a": {"filename": LINES, "regions": [{"shape_attributes": {"name": LINES}}, *REGIONS]}}),
+        (via, {"a": {"filename": "a.png", "regions": [{**REGIONS[0], "region_attributes": {LINES: "a", "b": "a"}}]}}),
+        (via, {"a": {"filename": "a.png", "regions": [{**REGIONS[0], "region_attributes": {LINES: 3}}]}}),
+        (createml, [{"image": LINES, "annotations": []}]),
+        (createml, [{"image": "a.png", "annotations": [found]}]),
+        (createml, [{"image": LINES, "annotations": [3]}]),
+    ]
+    for number, (read, content) in enumerate(hostile):
+        written(folder, content)
+        with pytest.raises(DataError) as caught:
+            read(folder)
+        assert len(str(caught.value).splitlines()) <= 5, number
+        assert len(str(caught.value)) < 2000, number
+
+
+def test_labels_of_many_lines_stay_short_in_messages(folder):
+    lines = LINES.replace("\n", "&#10;")
+    for text in (CVAT.replace(">cat<", f">{lines}<"), CVAT.replace("a.png", lines), CVAT.replace("30", lines)):
+        written(folder, text, "i.xml")
+        with pytest.raises(DataError) as caught:
+            cvat(folder)
+        assert len(str(caught.value).splitlines()) <= 5
+        assert len(str(caught.value)) < 2000
 
 
 MILLION = 10**6

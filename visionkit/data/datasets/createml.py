@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from visionkit.data.datasets.base import formats
-from visionkit.data.datasets.found_objects import MAX_NAME, Box, FoundObject, FoundObjectsDataset
+from visionkit.data.datasets.found_objects import Box, FoundObject, FoundObjectsDataset
 from visionkit.data.datasets.json_entries import JsonEntries
 from visionkit.data.datasets.outlines import finite
 from visionkit.data.datasets.repair_boxes import BadBoxPolicy
@@ -12,6 +12,7 @@ from visionkit.data.io.bad_files import BadFilePolicy
 from visionkit.data.io.json_files import garbage_collection_paused, read_json
 from visionkit.data.io.paths import require_existing, require_folder
 from visionkit.errors import DataError
+from visionkit.text import MAX_NAME
 
 COORDINATES = ("x", "y", "width", "height")
 

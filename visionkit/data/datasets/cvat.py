@@ -7,7 +7,6 @@ from xml.etree.ElementTree import Element
 from visionkit.data.datasets.base import formats
 from visionkit.data.datasets.cvat_shapes import READ, RotatedBoxPolicy, read_shape
 from visionkit.data.datasets.found_objects import (
-    MAX_NAME,
     FoundImages,
     FoundObject,
     FoundObjectsDataset,
@@ -20,7 +19,7 @@ from visionkit.data.io.json_files import garbage_collection_paused
 from visionkit.data.io.paths import require_file, require_folder
 from visionkit.data.io.xml_files import read_xml
 from visionkit.errors import DataError
-from visionkit.text import format_list
+from visionkit.text import MAX_NAME, format_list, printable
 
 META = ("meta/task", "meta/job", "meta/project")
 """What was exported; each has the list of labels."""
@@ -95,7 +94,7 @@ class Cvat(FoundObjectsDataset):
     def _read_tree(self) -> Element:
         tree = read_xml(self.source)
         if tree.tag != "annotations":
-            raise DataError(f"{self.source} has the root element <{tree.tag[:MAX_NAME]}>; CVAT's is <annotations>")
+            raise DataError(f"{self.source} has the root element <{printable(tree.tag)}>; CVAT's is <annotations>")
         if tree.find("track") is not None:
             raise DataError(f'{self.source} is a "CVAT for video" file; export the task as "CVAT for images 1.1"')
         return tree
@@ -111,7 +110,7 @@ class Cvat(FoundObjectsDataset):
         common = next((tree.findtext(f"{place}/subset") for place in META if tree.find(place) is not None), None)
         subsets = [node.get("subset") or common or "" for node in nodes]
         if subset not in subsets:
-            listed = format_list([name[:MAX_NAME] for name in sorted(set(subsets) - {""})])
+            listed = format_list([printable(name) for name in sorted(set(subsets) - {""})])
             raise DataError(f"{self.source} has no images of the subset {subset!r}; it has {listed or 'no subsets'}")
         return [node for node, name in zip(nodes, subsets, strict=True) if name == subset]
 
@@ -131,7 +130,7 @@ class Cvat(FoundObjectsDataset):
         self._check_size(images, index, node, image)
         objects = []
         for position, shape in enumerate(node):
-            place = f"{image} {shape.tag[:MAX_NAME]} (element {position})"
+            place = f"{image} {printable(shape.tag)} (element {position})"
             if shape.tag in READ:
                 label = _label(shape, place)
                 read = read_shape(shape, images.sizes[index], place, self.rotated_boxes)
@@ -154,7 +153,7 @@ class Cvat(FoundObjectsDataset):
         if shape.tag == "tag":
             self.count("tags of images skipped", 1)
         elif self.other_shapes == "skip":
-            self.count(f"shapes of other kinds skipped ({shape.tag[:MAX_NAME]})", 1)
+            self.count(f"shapes of other kinds skipped ({printable(shape.tag)})", 1)
         else:
             raise DataError(
                 f"{place} is not read; {', '.join(READ)} are\n"
@@ -166,7 +165,7 @@ def _label(node: Element, place: str) -> str:
     label = node.get("label", "")
     if not label.strip():
         raise DataError(f"{place} has no label")
-    return label
+    return label.strip()
 
 
 def _labels(tree: Element) -> list[str]:
@@ -178,4 +177,5 @@ def _labels(tree: Element) -> list[str]:
 
 
 def _labels_of_shapes(tree: Element) -> set[str]:
-    return {shape.get("label", "") for image in tree.findall("image") for shape in image if shape.tag in READ} - {""}
+    shapes = (shape for image in tree.findall("image") for shape in image if shape.tag in READ)
+    return {shape.get("label", "").strip() for shape in shapes} - {""}

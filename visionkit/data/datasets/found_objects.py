@@ -22,10 +22,7 @@ from visionkit.data.io.images import image_size
 from visionkit.data.io.list_images import list_files
 from visionkit.data.io.paths import MAX_LISTED, check_unique, find_missing, resolve_inside
 from visionkit.errors import DataError
-from visionkit.text import format_list
-
-MAX_NAME = 200
-"""Characters of an image's name in a message."""
+from visionkit.text import format_list, printable, shorten
 
 Box = tuple[float, float, float, float]
 Polygon = list[float]
@@ -119,7 +116,7 @@ class FoundObjectsDataset(DetectionDataset):
         paths = resolve_inside(folder, names, self.source)
         missing = set(find_missing(paths))
         if missing and on_bad_file == "raise":
-            listed = format_list([names[index][:MAX_NAME] for index in sorted(missing)], MAX_LISTED)
+            listed = format_list([printable(names[index]) for index in sorted(missing)], MAX_LISTED)
             raise DataError(
                 f"{self.source}: {len(missing)} of {len(names)} images are missing: {listed}\n"
                 "set on_bad_file: skip in the split to leave them out"
@@ -176,7 +173,7 @@ class FoundObjectsDataset(DetectionDataset):
         """
         self._set_images(images)
         self.class_names = list(classes or known_classes)
-        check_class_names(self.class_names)
+        check_class_names([*self.class_names, *known_classes])
         self._check_classes(known_classes)
         self.category_ids = list(range(1, len(self.class_names) + 1))
         kept = self._of_classes(objects, known_classes)
@@ -278,7 +275,7 @@ def check_stated_size(images: FoundImages, index: int, stated: tuple[int, int], 
     if images.sizes[index] != stated:
         height, width = images.sizes[index]
         raise DataError(
-            f"{place} says that the image has {stated[0]} x {stated[1]} pixels (height x width), but "
+            f"{place} says that the image has {shorten(stated[0])} x {shorten(stated[1])} pixels (height x width), but "
             f"{images.names[index]} has {height} x {width} (after EXIF rotation)\n"
             "the boxes probably belong to another version of the image"
         )

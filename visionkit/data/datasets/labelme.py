@@ -5,7 +5,6 @@ from pathlib import Path
 
 from visionkit.data.datasets.base import formats
 from visionkit.data.datasets.found_objects import (
-    MAX_NAME,
     FoundImages,
     FoundObject,
     FoundObjectsDataset,
@@ -20,6 +19,7 @@ from visionkit.data.io.image_files import SUFFIXES
 from visionkit.data.io.json_files import garbage_collection_paused
 from visionkit.data.io.paths import read_text, require_existing, require_file, require_folder, resolve_inside
 from visionkit.errors import DataError
+from visionkit.text import MAX_NAME, printable
 
 LABELS_FILE = "labels.txt"
 
@@ -111,7 +111,7 @@ class Labelme(FoundObjectsDataset):
             name, ending = os.path.splitext(os.path.normpath(line))
             name = name if ending.lower() in (".json", *SUFFIXES) else name + ending
             if name not in by_name:
-                raise DataError(f"{list_file}: {line[:MAX_NAME]} has no JSON file in {folder}")
+                raise DataError(f"{list_file}: {printable(line)} has no JSON file in {folder}")
             chosen.append(by_name[name])
         return chosen
 
@@ -125,7 +125,7 @@ class Labelme(FoundObjectsDataset):
             for file, name in zip(files, names, strict=True):
                 if file.has_image_data and not os.path.exists(self.folder / name):
                     raise DataError(
-                        f"{file.path}: its image {name[:MAX_NAME]} does not exist as a file\n"
+                        f"{file.path}: its image {printable(name)} does not exist as a file\n"
                         "give the folder of the images as images=..., or save the image that the JSON file contains "
                         "(imageData) as a file"
                     )
@@ -160,7 +160,7 @@ class Labelme(FoundObjectsDataset):
                     "set other_shapes: skip in the split to leave such shapes out",
                 )
             else:
-                self.count(f"shapes of other kinds skipped ({kind[:MAX_NAME]})", 1)
+                self.count(f"shapes of other kinds skipped ({printable(kind)})", 1)
         return which
 
 

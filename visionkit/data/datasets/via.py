@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from visionkit.data.datasets.base import formats
-from visionkit.data.datasets.found_objects import MAX_NAME, FoundObject, FoundObjectsDataset
+from visionkit.data.datasets.found_objects import FoundObject, FoundObjectsDataset
 from visionkit.data.datasets.outlines import OtherShapePolicy
 from visionkit.data.datasets.repair_boxes import BadBoxPolicy
 from visionkit.data.datasets.via_files import READ, ViaImage, read_shape, read_via
@@ -13,7 +13,7 @@ from visionkit.data.io.bad_files import BadFilePolicy
 from visionkit.data.io.json_files import garbage_collection_paused
 from visionkit.data.io.paths import require_file, require_folder
 from visionkit.errors import DataError
-from visionkit.text import format_list, shorten
+from visionkit.text import MAX_NAME, format_list, printable, shorten
 
 
 @formats.register("via", options_for={"masks": {"masks": True}})
@@ -98,7 +98,7 @@ class Via(FoundObjectsDataset):
                 "if all regions are of one class, name it in the card: data.classes: [...]"
             )
         given = f"no attribute {requested!r}" if requested is not None else f"{len(names)} attributes of regions"
-        listed_names = format_list([name[:MAX_NAME] for name in names])
+        listed_names = format_list([printable(name) for name in names])
         raise DataError(f"{self.source} has {given}; set class_attribute to the one that is the class: {listed_names}")
 
     def _class_names(self, image: ViaImage, attribute: str | None, classes: list[str] | None) -> list[str | None]:
@@ -123,7 +123,7 @@ class Via(FoundObjectsDataset):
         objects = []
         for position, (shape, name) in enumerate(zip(image.shapes(), class_names, strict=True)):
             if name is None:
-                self._refuse_or_count(image, position, shape["name"][:MAX_NAME], other_shapes)
+                self._refuse_or_count(image, position, printable(shape["name"]), other_shapes)
                 continue
             place = f"{self.source} image {image.name[:MAX_NAME]!r} region {position}"
             box, polygons = read_shape(shape, place)
@@ -145,5 +145,5 @@ def _class_name(image: ViaImage, index: int, attribute: str, value: Any) -> str:
     """Return the class of a region: a text, or the only option of checkboxes that is set."""
     chosen = [key for key, is_set in value.items() if is_set] if isinstance(value, dict) else [value]
     if len(chosen) != 1 or not isinstance(chosen[0], str) or not chosen[0].strip():
-        image.regions.fail(index, f"has the {attribute[:MAX_NAME]} {shorten(value)}; it must be one class")
+        image.regions.fail(index, f"has the {printable(attribute)} {shorten(value)}; it must be one class")
     return str(chosen[0]).strip()

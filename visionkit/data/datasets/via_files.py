@@ -7,13 +7,13 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from visionkit.data.datasets.found_objects import MAX_NAME, Box, Polygon, box_of
+from visionkit.data.datasets.found_objects import Box, Polygon, box_of
 from visionkit.data.datasets.json_entries import JsonEntries
 from visionkit.data.datasets.outlines import ellipse, finite, polygon
 from visionkit.data.io.json_files import read_json
 from visionkit.data.io.paths import read_text
 from visionkit.errors import DataError
-from visionkit.text import shorten
+from visionkit.text import MAX_NAME, shorten
 
 IMAGES_KEY = "_via_img_metadata"
 """Key of the images in a project."""
