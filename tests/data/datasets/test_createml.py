@@ -34,6 +34,12 @@ def test_boxes_have_their_center_and_size_in_pixels(tmp_path):
     assert (len(dataset.annotation(1).boxes), dataset.report) == (0, {})
 
 
+def test_the_keys_of_apples_documentation(tmp_path):
+    write(tmp_path, {"a": []})
+    (tmp_path / FILE).write_text(json.dumps([{"imagefilename": "a.png", "annotation": [box()]}]))
+    assert Createml(tmp_path).annotation(0).boxes.tolist() == [[24, 12.5, 40, 36.5]]
+
+
 def test_a_folder_of_files(tmp_path):
     for name in ("a", "b"):
         write(tmp_path / "train", {name: [box(name)]}, f"{name}.json")

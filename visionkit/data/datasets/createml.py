@@ -14,6 +14,9 @@ from visionkit.data.io.paths import require_existing, require_folder
 from visionkit.errors import DataError
 from visionkit.text import MAX_NAME
 
+KEYS, APPLE_KEYS = ("image", "annotations"), ("imagefilename", "annotation")
+"""Keys of an image's name and objects: as most programs write them, and as in Apple's documentation."""
+
 COORDINATES = ("x", "y", "width", "height")
 
 
@@ -88,8 +91,9 @@ class Createml(FoundObjectsDataset):
 def _read(path: Path) -> list[CreatemlImage]:
     """Return the images of a JSON file."""
     entries = JsonEntries(read_json(path), "the images", "image", path)
-    names = entries.texts("image")
-    annotations = entries.column("annotations", {list}, "a list")
+    name_key, objects_key = APPLE_KEYS if any(APPLE_KEYS[0] in entry for entry in entries.entries) else KEYS
+    names = entries.texts(name_key)
+    annotations = entries.column(objects_key, {list}, "a list")
     return [
         CreatemlImage(name, path.parent, _objects(path, name, of_image))
         for name, of_image in zip(names, annotations, strict=True)
