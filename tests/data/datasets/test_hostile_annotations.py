@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from tests.data.datasets.test_hostile_values import BYTES, TEXTS, damaged, mutations, read_all, survives
+from tests.helpers.hostile import BYTES, TEXTS, damaged, mutations, read_all, survives
 from visionkit.data.datasets.createml import Createml
 from visionkit.data.datasets.cvat import Cvat
 from visionkit.data.datasets.labelme import Labelme
