@@ -42,6 +42,7 @@ VIA_1 = {"a.png9": {"filename": "a.png", "regions": {"0": REGIONS[0], "1": REGIO
 VIA_CSV = (
     "filename,file_size,file_attributes,region_count,region_id,region_shape_attributes,region_attributes\n"
     'a.png,9,"{}",2,0,"{""name"":""rect"",""x"":1,""y"":1,""width"":4,""height"":3}","{""kind"":""cat"",""b"":undefined}"\n'
+    'a.png,9,"{}",2,1,"{""name"":""polygon"",""all_points_x"":[1,5,5],""all_points_y"":[1,1,4]}","{""kind"":""dog""}"\n'
 )
 CREATEML = [
     {
@@ -97,7 +98,7 @@ def test_the_valid_files_are_read(folder):
     written(folder, CVAT, "i.xml")
     assert len(cvat(folder)[0].annotation) == 4
     written(folder, VIA_CSV, "i.csv")
-    assert len(Via(folder, "i.csv")[0].annotation) == 1
+    assert len(via(folder, "i.csv")[0].annotation) == 2
 
 
 @pytest.mark.parametrize("name", JSON)
