@@ -30,7 +30,7 @@ class CreatemlImage(NamedTuple):
 
 @formats.register("createml")
 class Createml(FoundObjectsDataset):
-    """Images with the boxes of a JSON file, or of all JSON files in a folder.
+    """Images with the boxes of a JSON file of Create ML, or of all JSON files in a folder.
 
     A box has its center, width and height in pixels.
 

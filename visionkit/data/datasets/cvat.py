@@ -30,7 +30,7 @@ TYPES_WITHOUT_AREA = ("points", "polyline", "cuboid", "skeleton", "tag")
 
 @formats.register("cvat", options_for={"masks": {"masks": True}})
 class Cvat(FoundObjectsDataset):
-    """Images with the boxes, polygons, ellipses and masks of an XML file.
+    """Images with the boxes, polygons, ellipses and masks of an XML file of CVAT ("CVAT for images").
 
     Attributes of shapes, groups, `occluded` and `z_order` are ignored. Tags of whole images are skipped and counted.
 

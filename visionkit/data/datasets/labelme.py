@@ -26,7 +26,7 @@ LABELS_FILE = "labels.txt"
 
 @formats.register("labelme", options_for={"masks": {"masks": True}})
 class Labelme(FoundObjectsDataset):
-    r"""Images with the rectangles, polygons and circles of their JSON files.
+    r"""Images with the rectangles, polygons and circles of their JSON files of LabelMe.
 
     Polygons and circles with the same `group_id` and label in an image are one object. Flags are ignored, and so are
     shapes labeled `__ignore__` or `_background_`, which are counted.

@@ -18,7 +18,7 @@ from visionkit.text import MAX_NAME, format_list, printable, shorten
 
 @formats.register("via", options_for={"masks": {"masks": True}})
 class Via(FoundObjectsDataset):
-    """Images with the rectangles, polygons, circles and ellipses of a JSON file, project or CSV file.
+    """Images with the rectangles, polygons, circles and ellipses of a file of the VGG Image Annotator, JSON or CSV.
 
     Args:
         root: folder of the dataset.
