@@ -4,6 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from PIL import Image
 from pycocotools import mask as rle
 
@@ -13,6 +16,7 @@ from visionkit.data.datasets.found_objects import (
     FoundObjectsDataset,
     box_of,
     check_stated_size,
+    runs_of,
 )
 from visionkit.errors import DataError
 
@@ -72,6 +76,14 @@ def test_stated_sizes_are_compared_with_the_files(tmp_path):
     check_stated_size(images, 0, (48, 64), "a.json")
     with pytest.raises(DataError, match=r"a\.json says that the image has 64 x 48 pixels .* but a\.png has 48 x 64"):
         check_stated_size(images, 0, (64, 48), "a.json")
+
+
+@given(arrays(bool, st.tuples(st.integers(1, 5), st.integers(1, 5))))
+def test_runs_of_a_mask_are_those_of_coco(mask):
+    runs = list(runs_of(mask))
+    code = rle.frPyObjects({"size": list(mask.shape), "counts": runs}, *mask.shape)
+    assert (rle.decode(code) == mask).all()
+    assert min(runs[1:], default=1) > 0
 
 
 def test_classes_of_the_card_are_kept_in_its_order(tmp_path):

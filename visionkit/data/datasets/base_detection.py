@@ -10,6 +10,7 @@ from visionkit.data.datasets.annotation_table import AnnotationTable
 from visionkit.data.datasets.base import NoSemanticMasks
 from visionkit.data.datasets.coco_masks import CocoMasks
 from visionkit.data.datasets.image_reader import ImageReader
+from visionkit.data.io.images import ImageArray
 from visionkit.errors import DataError
 from visionkit.structures import Annotation, Sample
 
@@ -43,10 +44,9 @@ class DetectionDataset(ImageReader, NoSemanticMasks):
         return len(self.sizes)
 
     def __getitem__(self, index: int) -> Sample:
-        path = self.path(index)
-        image = self.read(path)
-        stated = self.image_size(index)
+        image, stated = self.image(index), self.image_size(index)
         if image.shape[:2] != stated:
+            path = self.image_folder / self.file_names[index]
             raise DataError(
                 f"{path} has {image.shape[0]} x {image.shape[1]} pixels (height x width, after EXIF rotation), "
                 f"but its annotation says {stated[0]} x {stated[1]}"
@@ -54,8 +54,12 @@ class DetectionDataset(ImageReader, NoSemanticMasks):
         image_id, annotation = self.image_id(index), self.annotation(index)
         return Sample(image, image_id, self.file_names[index], annotation, tags=self.tags(index))
 
-    def path(self, index: int) -> Path:
-        """Return the path of the image file."""
+    def image(self, index: int) -> ImageArray:
+        """Return the image, uint8 [H, W, 3], RGB."""
+        return self.read(self.image_folder / self.file_names[index])
+
+    def path(self, index: int) -> Path | None:
+        """See `ImageReader`."""
         return self.image_folder / self.file_names[index]
 
     def image_id(self, index: int) -> int | str:

@@ -1,5 +1,6 @@
 """Objects that a reader finds file by file, and the dataset made of them."""
 
+from array import array
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -212,10 +213,11 @@ class FoundObjectsDataset(DetectionDataset):
 
     def _of_classes(self, objects: Sequence[FoundObject], known: Sequence[str]) -> list[FoundObject]:
         """Return the objects of the classes to keep, and count the others."""
+        known_names, kept_names = set(known), set(self.class_names)
         for found in objects:
-            if found.name not in known:
+            if found.name not in known_names:
                 raise DataError(f"{found.place}: unknown class {found.name!r}; known: {', '.join(known)}"[:400])
-        kept = [found for found in objects if found.name in self.class_names]
+        kept = [found for found in objects if found.name in kept_names]
         self.count("objects of other classes skipped", len(objects) - len(kept))
         if not kept:
             raise DataError(f"{self.source} has no objects of the classes {', '.join(self.class_names[:8])}")
@@ -279,6 +281,20 @@ def check_stated_size(images: FoundImages, index: int, stated: tuple[int, int], 
             f"{images.names[index]} has {height} x {width} (after EXIF rotation)\n"
             "the boxes probably belong to another version of the image"
         )
+
+
+def runs_of(mask: NDArray[np.bool_]) -> Sequence[int]:
+    """Return the run lengths of a mask [H, W], column by column, background first, as a compact sequence.
+
+    Example:
+        >>> import numpy as np
+        >>> from visionkit.data.datasets.found_objects import runs_of
+        >>> list(runs_of(np.array([[False, True], [True, True]])))
+        [1, 3]
+    """
+    values = mask.ravel(order="F")
+    changes = np.flatnonzero(np.diff(values, prepend=False))
+    return array("q", np.diff(changes, prepend=0, append=len(values)).tolist())
 
 
 def box_of(polygons: Sequence[Polygon]) -> Box:
