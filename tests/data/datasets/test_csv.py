@@ -75,7 +75,7 @@ BAD = {
     "header alone": ("path,label\n", {}, "no rows below its header"),
     "short line": (lines("a.png,cat", "b.png"), {}, "line 3: the number of columns is not 2"),
     "long line": (lines("a.png,cat", "b.png,dog,3"), {}, "line 3: the number of columns is not 2"),
-    "open quote": (lines('a.png,"cat'), {}, r"labels\.csv, line 1 cannot be read as a CSV file"),
+    "open quote": (lines('a.png,"cat'), {}, r"labels\.csv, line 2 cannot be read as a CSV file"),
     "Latin-1": ("path,label\na.png,B\xe4r\n".encode("latin-1"), {}, r"labels\.csv is not a UTF-8 text file"),
     "empty label": (lines("a.png,cat", "b.png,"), {}, "line 3: the label is empty"),
     "empty path": (lines(",cat"), {}, "line 2: the path is empty"),

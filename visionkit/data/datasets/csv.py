@@ -1,9 +1,6 @@
 """The `csv` format: a table of image files with one or several classes each."""
 
-import csv
-import io
 import os
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,7 +11,8 @@ from visionkit.data.datasets.base import formats
 from visionkit.data.datasets.base_classification import ClassificationFileDataset
 from visionkit.data.datasets.class_checks import check_at_least_two_classes
 from visionkit.data.io.bad_files import BadFilePolicy
-from visionkit.data.io.paths import find_missing, find_outside, read_text, require_file, require_folder
+from visionkit.data.io.csv_rows import CsvRow, read_csv_columns
+from visionkit.data.io.paths import find_missing, find_outside, require_file, require_folder
 from visionkit.errors import ConfigError, DataError
 from visionkit.registry import suggest
 
@@ -97,47 +95,18 @@ class CsvDataset(ClassificationFileDataset):
 def _read_rows(source: Path, separator: str | None, delimiter: str) -> list[Row]:
     if len(delimiter) != 1 or separator == "":
         raise ConfigError(f"csv: delimiter {delimiter!r} must be one character, separator {separator!r} at least one")
-    text = read_text(source)
-    try:
-        reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"csv: delimiter {delimiter!r} cannot separate columns: {error}") from error
-    try:
-        _check_header(reader.fieldnames or [], source)
-        rows = list(_rows(reader, separator, source))
-    except csv.Error as error:
-        raise DataError(f"{source}, line {reader.line_num} cannot be read as a CSV file: {error}") from error
+    rows = [_row(row, separator, source) for row in read_csv_columns(source, COLUMNS, delimiter=delimiter)]
     if not rows:
         raise DataError(f"{source} has no rows below its header")
     return rows
 
 
-def _check_header(header: Sequence[str], source: Path) -> None:
-    repeated = [name for name in COLUMNS if list(header).count(name) > 1]
-    if repeated:
-        raise DataError(f"{source} has several columns {' and '.join(repeated)}")
-    missing = [name for name in COLUMNS if name not in header]
-    if missing:
-        other = next((character for character in ";\t|" if character in "".join(header)), None)
-        advice = (
-            f"set delimiter: {other!r} in the card" if other else "the first line must name the columns path and label"
-        )
-        columns = ", ".join(header)[:120]
-        raise DataError(f"{source} has no column {' and '.join(missing)}; its columns are {columns!r}\n{advice}")
-
-
-def _rows(reader: "csv.DictReader[str]", separator: str | None, source: Path) -> Iterator[Row]:
-    for cells in reader:
-        line = reader.line_num
-        if None in cells or None in cells.values():
-            raise DataError(
-                f"{source}, line {line}: the number of columns is not {len(reader.fieldnames or [])}, as in the header"
-            )
-        path, text = cells["path"].strip(), cells["label"].strip()
-        labels = [text] if separator is None else [label.strip() for label in text.split(separator)] if text else []
-        if not path or "" in labels:
-            raise DataError(f"{source}, line {line}: the {'label' if path else 'path'} is empty")
-        yield Row(line, path, labels)
+def _row(row: CsvRow, separator: str | None, source: Path) -> Row:
+    path, text = row.cells
+    labels = [text] if separator is None else [label.strip() for label in text.split(separator)] if text else []
+    if not path or "" in labels:
+        raise DataError(f"{source}, line {row.line}: the {'label' if path else 'path'} is empty")
+    return Row(row.line, path, labels)
 
 
 def _check_unique_paths(rows: list[Row], source: Path) -> None:
