@@ -100,8 +100,18 @@ def image_size(path: Path) -> tuple[int, int]:
         DataError: the file does not exist, or is not an image.
     """
     with open_image(path) as image:
-        width, height = _stored_size(image)
-        is_rotated = image.getexif().get(ORIENTATION_TAG, 1) >= 5
+        return _size_after_rotation(image)
+
+
+def encoded_size(data: bytes, name: object) -> tuple[int, int]:
+    """Return (height, width) in pixels of an encoded image, see `image_size`; `name` is for messages."""
+    with open_encoded(data, name) as image:
+        return _size_after_rotation(image)
+
+
+def _size_after_rotation(image: Image.Image) -> tuple[int, int]:
+    width, height = _stored_size(image)
+    is_rotated = image.getexif().get(ORIENTATION_TAG, 1) >= 5
     return (width, height) if is_rotated else (height, width)
 
 
