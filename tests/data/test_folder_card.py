@@ -196,3 +196,70 @@ def test_real_folders(name, format, counts):
     data = VisionData(**section, holdout=holdout)
     assert section["format"] == format
     assert {split: len(data.dataset(split)) for split in data.splits} == counts
+
+
+HEADS = {
+    "tf_csv": ("_annotations.csv", "filename,width,height,class,xmin,ymin,xmax,ymax\n"),
+    "open_images": ("boxes.csv", "ImageID,Source,LabelName,Confidence,XMin,XMax,YMin,YMax,IsOccluded,IsGroupOf\n"),
+    "createml": (
+        "_annotations.createml.json",
+        '[{"image": "a.jpg", "annotations": [{"label": "a", "coordinates": {}}]}]',
+    ),
+    "label_studio": ("export.json", '[{"annotations": [{"result": [{"original_width": 1, "original_height": 1}]}]}]'),
+    "labelme": ("a.json", '{"shapes": [{"label": "a", "shape_type": "polygon"}], "imagePath": "a.jpg"}'),
+    "via": ("via.json", '{"a.jpg1": {"filename": "a.jpg", "regions": [{"shape_attributes": {}}]}}'),
+    "cvat": ("annotations.xml", '<annotations><version>1.1</version><image name="a.jpg"></image></annotations>'),
+}
+
+
+@pytest.mark.parametrize("format", HEADS)
+@pytest.mark.parametrize("splits", [[""], ["train", "valid"]])
+def test_files_of_tools_are_recognized_by_their_head(format, splits, tmp_path):
+    name, text = HEADS[format]
+    for split in splits:
+        write_image(tmp_path / split / "a.jpg")
+        (tmp_path / split / name).write_text(text)
+    section = card_of_folder(tmp_path).values["data"]
+    assert section["format"] == format
+    assert list(section["splits"]) == ["train", "val"][: len(splits)]
+    last = list(section["splits"].values())[-1]
+    assert last["annotations"].startswith(splits[-1])
+    assert last.get("images", splits[-1]) == splits[-1]
+
+
+@pytest.mark.parametrize("format", HEADS)
+def test_annotations_without_images_are_told(format, tmp_path):
+    name, text = HEADS[format]
+    (tmp_path / name).write_text(text)
+    with pytest.raises(DataError, match=rf"(?s)is not recognized.*{format}: .*there are no images in the folder"):
+        card_of_folder(tmp_path)
+
+
+def test_subsets_of_one_cvat_file_are_splits(tmp_path):
+    write_image(tmp_path / "images" / "a.jpg")
+    images = "".join(f'<image id="0" name="a.jpg" subset="{name}"></image>' for name in ("Train", "Validation"))
+    (tmp_path / "annotations.xml").write_text(f"<annotations>{images}</annotations>")
+    splits = card_of_folder(tmp_path).values["data"]["splits"]
+    assert {split: options["subset"] for split, options in splits.items()} == {"train": "Train", "val": "Validation"}
+
+
+def test_tables_of_hugging_face_need_no_image_files(tmp_path):
+    for split in ("train", "test"):
+        (tmp_path / "data").mkdir(exist_ok=True)
+        (tmp_path / "data" / f"{split}-00000-of-00001.parquet").touch()
+    section = card_of_folder(tmp_path).values["data"]
+    assert section["format"] == "huggingface"
+    assert section["splits"]["test"] == {"path": "data/test-00000-of-00001.parquet"}
+
+
+@pytest.mark.parametrize(
+    ("name", "format"),
+    [
+        ("cvat_coins", "cvat"),
+        ("via_car_damage", "via"),
+        ("labelme_grapes_iteam1", "labelme"),
+        ("label_studio_chicory", "label_studio"),
+    ],
+)
+def test_real_exports_of_tools_are_recognized(name, format):
+    assert card_of_folder(real_data(f"annotation-formats/{name}")).values["data"]["format"] == format

@@ -11,13 +11,13 @@ from visionkit.data.datasets.base_detection import DetectionDataset
 from visionkit.data.datasets.coco_json import CocoCategories, CocoImageList, find_images, read_coco
 from visionkit.data.datasets.coco_masks import CocoMasks
 from visionkit.data.datasets.json_entries import JsonEntries
-from visionkit.data.datasets.recognition import FolderListing, Recognized, best_match, split_of
+from visionkit.data.datasets.recognition import FolderListing, Recognized, best_match, files_with, split_of
 from visionkit.data.datasets.repair_boxes import BadBoxPolicy, repair_boxes
 from visionkit.data.io.paths import check_unique, require_file, require_folder
 from visionkit.errors import DataError
 
-HEAD_BYTES = 2**16
-"""Part of a JSON file in which one of COCO's keys must stand for the whole file to be read."""
+KEYS = ("images", "annotations", "categories")
+"""Keys of an instances file, of which one must stand in its head for the whole file to be read."""
 
 
 def recognize_coco(listing: FolderListing) -> Recognized | None:
@@ -28,7 +28,8 @@ def recognize_coco(listing: FolderListing) -> Recognized | None:
     parts: dict[str, list[dict[str, str]]] = {}
     images: dict[str, set[str]] = {}
     notes: list[str] = []
-    for name in sorted(listing.with_suffix(".json"), key=lambda name: ("instances" not in name, name)):
+    files = {name for key in KEYS for name in files_with(listing, ".json", f'"{key}"')}
+    for name in sorted(files, key=lambda name: ("instances" not in name, name)):
         names = _images_of_instances(listing.folder / name)
         if names is None:
             continue
@@ -50,15 +51,11 @@ def recognize_coco(listing: FolderListing) -> Recognized | None:
 def _images_of_instances(path: Path) -> list[str] | None:
     """Return the file names of a COCO instances file; None if the file is of another kind."""
     try:
-        with path.open("rb") as file:
-            head = file.read(HEAD_BYTES)
-        if not any(key in head for key in (b'"images"', b'"annotations"', b'"categories"')):
-            return None
         content = read_coco(path, "instances")
         if not any("bbox" in entry for entry in content["annotations"].entries[:1]):
             return None
         return content["images"].texts("file_name") or None
-    except (OSError, DataError):
+    except DataError:
         return None
 
 

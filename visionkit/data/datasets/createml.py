@@ -7,6 +7,15 @@ from visionkit.data.datasets.base import formats
 from visionkit.data.datasets.found_objects import Box, FoundObject, FoundObjectsDataset
 from visionkit.data.datasets.json_entries import JsonEntries
 from visionkit.data.datasets.outlines import finite
+from visionkit.data.datasets.recognition import (
+    FolderListing,
+    Recognized,
+    by_split,
+    files_with,
+    main_image_folder,
+    one_per_split,
+    parent_of,
+)
 from visionkit.data.datasets.repair_boxes import BadBoxPolicy
 from visionkit.data.io.bad_files import BadFilePolicy
 from visionkit.data.io.json_files import garbage_collection_paused, read_json
@@ -28,7 +37,15 @@ class CreatemlImage(NamedTuple):
     objects: list[tuple[str, Box, str]]
 
 
-@formats.register("createml")
+def recognize_createml(listing: FolderListing) -> Recognized | None:
+    """Return the files of Create ML, one for each split, or a folder with a file for each image."""
+    files = files_with(listing, ".json", '"coordinates"', '"label"')
+    folders = sorted({parent_of(name) for name in files})
+    names = folders if len(files) > len(by_split(files)) else files
+    return one_per_split(listing, names, lambda name: {"annotations": name, "images": main_image_folder(listing, name)})
+
+
+@formats.register("createml", recognize=recognize_createml)
 class Createml(FoundObjectsDataset):
     """Images with the boxes of a JSON file of Create ML, or of all JSON files in a folder.
 

@@ -1,5 +1,6 @@
 """The `cvat` format: one XML file for all images, as CVAT exports it under the name "CVAT for images 1.1"."""
 
+import re
 from itertools import repeat
 from pathlib import Path
 from xml.etree.ElementTree import Element
@@ -13,6 +14,14 @@ from visionkit.data.datasets.found_objects import (
     check_stated_size,
 )
 from visionkit.data.datasets.outlines import OtherShapePolicy
+from visionkit.data.datasets.recognition import (
+    FolderListing,
+    Recognized,
+    by_split,
+    files_with,
+    main_image_folder,
+    one_per_split,
+)
 from visionkit.data.datasets.repair_boxes import BadBoxPolicy
 from visionkit.data.io.bad_files import BadFilePolicy
 from visionkit.data.io.json_files import garbage_collection_paused
@@ -28,7 +37,24 @@ TYPES_WITHOUT_AREA = ("points", "polyline", "cuboid", "skeleton", "tag")
 """Types of labels that no shape that is read can have."""
 
 
-@formats.register("cvat", options_for={"masks": {"masks": True}})
+def recognize_cvat(listing: FolderListing) -> Recognized | None:
+    """Return the files of CVAT for images, one for each split, or the subsets of a single file."""
+    files = files_with(listing, ".xml", "<annotations>", "<image ")
+    if len(files) == 1:
+        subsets = _subsets(listing.folder / files[0])
+        splits = {split: names[0] for split, names in by_split(subsets).items()} if len(subsets) > 1 else {}
+        if splits:
+            options = {"annotations": files[0], "images": main_image_folder(listing, "")}
+            return Recognized({split: {**options, "subset": subset} for split, subset in splits.items()})
+    return one_per_split(listing, files, lambda name: {"annotations": name, "images": main_image_folder(listing, name)})
+
+
+def _subsets(path: Path) -> list[str]:
+    """Return the names of the subsets that images of a file belong to."""
+    return sorted(set(re.findall(r'<image [^>]*subset="([^"]+)"', path.read_text(encoding="utf-8", errors="replace"))))
+
+
+@formats.register("cvat", options_for={"masks": {"masks": True}}, recognize=recognize_cvat)
 class Cvat(FoundObjectsDataset):
     """Images with the boxes, polygons, ellipses and masks of an XML file of CVAT ("CVAT for images").
 

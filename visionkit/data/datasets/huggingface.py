@@ -15,6 +15,7 @@ from visionkit.data.datasets.delegating import DelegatingDataset
 from visionkit.data.datasets.found_objects import FoundImages, FoundObject, FoundObjectsDataset
 from visionkit.data.datasets.image_reader import ImageReader
 from visionkit.data.datasets.json_entries import JsonEntries
+from visionkit.data.datasets.recognition import FolderListing, Recognized, one_per_split, parent_of
 from visionkit.data.datasets.repair_boxes import BadBoxPolicy
 from visionkit.data.io.images import ImageArray, decode_image, encoded_size
 from visionkit.data.io.json_files import garbage_collection_paused
@@ -29,7 +30,15 @@ OBJECTS = "objects"
 """Column of the objects: `bbox` and `category` of each."""
 
 
-@formats.register("huggingface")
+def recognize_huggingface(listing: FolderListing) -> Recognized | None:
+    """Return the Parquet files, or the folders of `save_to_disk`, one for each split."""
+    folders = sorted({parent_of(name) for name in listing.with_suffix(".arrow")})
+    return one_per_split(
+        listing, [*folders, *listing.with_suffix(".parquet")], lambda name: {"path": name}, needs_images=False
+    )
+
+
+@formats.register("huggingface", recognize=recognize_huggingface)
 class HuggingFace(ImageReader, DelegatingDataset):
     """Images of a table with the objects of the column `objects`, or else with one class each.
 

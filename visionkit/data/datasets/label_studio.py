@@ -11,6 +11,7 @@ from visionkit.data.datasets.found_objects import FoundObject, FoundObjectsDatas
 from visionkit.data.datasets.label_studio_shapes import SHAPES, Shape, read_shape
 from visionkit.data.datasets.label_studio_tasks import Result, Task, read_tasks
 from visionkit.data.datasets.outlines import OtherShapePolicy
+from visionkit.data.datasets.recognition import FolderListing, Recognized, files_with, main_image_folder, one_per_split
 from visionkit.data.datasets.repair_boxes import BadBoxPolicy
 from visionkit.data.io.bad_files import BadFilePolicy
 from visionkit.data.io.csv_rows import read_csv_pairs
@@ -32,7 +33,13 @@ LOCAL_FILES = "/local-files/"
 LONGEST_NAME = 200
 
 
-@formats.register("label_studio", options_for={"masks": {"masks": True}})
+def recognize_label_studio(listing: FolderListing) -> Recognized | None:
+    """Return the exports of Label Studio, one for each split."""
+    files = files_with(listing, ".json", '"original_width"', '"original_height"')
+    return one_per_split(listing, files, lambda name: {"annotations": name, "images": main_image_folder(listing, name)})
+
+
+@formats.register("label_studio", options_for={"masks": {"masks": True}}, recognize=recognize_label_studio)
 class LabelStudio(FoundObjectsDataset):
     """Images with the rectangles, polygons, ellipses and brushes of an export of Label Studio.
 

@@ -13,6 +13,7 @@ from visionkit.data.datasets.found_objects import (
 )
 from visionkit.data.datasets.labelme_files import NO_CLASSES, READ, LabelmeFile, LabelmeShape, read_labelme
 from visionkit.data.datasets.outlines import OtherShapePolicy
+from visionkit.data.datasets.recognition import FolderListing, Recognized, files_with, one_per_split, parent_of
 from visionkit.data.datasets.repair_boxes import BadBoxPolicy
 from visionkit.data.io.bad_files import BadFilePolicy
 from visionkit.data.io.image_files import SUFFIXES
@@ -24,7 +25,13 @@ from visionkit.text import MAX_NAME, printable
 LABELS_FILE = "labels.txt"
 
 
-@formats.register("labelme", options_for={"masks": {"masks": True}})
+def recognize_labelme(listing: FolderListing) -> Recognized | None:
+    """Return the folders of LabelMe's JSON files, one for each split."""
+    files = files_with(listing, ".json", '"shapes"', '"shape_type"')
+    return one_per_split(listing, sorted({parent_of(name) for name in files}), lambda folder: {"annotations": folder})
+
+
+@formats.register("labelme", options_for={"masks": {"masks": True}}, recognize=recognize_labelme)
 class Labelme(FoundObjectsDataset):
     r"""Images with the rectangles, polygons and circles of their JSON files of LabelMe.
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from visionkit.data.datasets.base import formats
 from visionkit.data.datasets.found_objects import Box, FoundImages, FoundObject, FoundObjectsDataset
 from visionkit.data.datasets.open_images_masks import MaskTable
+from visionkit.data.datasets.recognition import FolderListing, Recognized, files_with, main_image_folder, one_per_split
 from visionkit.data.datasets.repair_boxes import BadBoxPolicy
 from visionkit.data.datasets.table_objects import UnlistedPolicy, parse_number, with_unlisted
 from visionkit.data.io.bad_files import BadFilePolicy
@@ -41,7 +42,17 @@ Boxes = Mapping[str, Sequence[TableBox]]
 """Rows by the id of their image."""
 
 
-@formats.register("open_images", options_for={"masks": {"masks": True}})
+def recognize_open_images(listing: FolderListing) -> Recognized | None:
+    """Return the tables of boxes of Open Images, one for each split, with the table of the class names."""
+    files = files_with(listing, ".csv", "ImageID", "LabelName", "XMin", "IsGroupOf")
+    described = [name for name in listing.with_suffix(".csv") if "class-descriptions" in name]
+    classes = {"class_descriptions": described[0]} if described else {}
+    return one_per_split(
+        listing, files, lambda name: {"annotations": name, "images": main_image_folder(listing, name), **classes}
+    )
+
+
+@formats.register("open_images", options_for={"masks": {"masks": True}}, recognize=recognize_open_images)
 class OpenImages(FoundObjectsDataset):
     r"""Images with the boxes, and the masks, of tables of Open Images.
 

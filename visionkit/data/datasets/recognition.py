@@ -27,6 +27,9 @@ SPLIT_WORDS: Mapping[str, str] = {
 
 MAX_FILES = 5_000_000
 
+HEAD_BYTES = 2**16
+"""Part of an annotation file in which the words of its format must stand to be recognized."""
+
 
 @dataclass
 class Recognized:
@@ -137,6 +140,47 @@ class FolderListing:
 
 Recognizer = Callable[[FolderListing], Recognized | None]
 """Returns the splits of a folder in one format; None if the folder is not in this format."""
+
+
+def files_with(listing: FolderListing, suffix: str, *words: str) -> list[str]:
+    """Return the files with a suffix that have all the words in their first `HEAD_BYTES`."""
+    return [name for name in listing.with_suffix(suffix) if _has_words(listing.folder / name, words)]
+
+
+def _has_words(path: Path, words: Sequence[str]) -> bool:
+    try:
+        with path.open("rb") as file:
+            head = file.read(HEAD_BYTES)
+    except OSError:
+        return False
+    return all(word.encode() in head for word in words)
+
+
+def one_per_split(
+    listing: FolderListing, names: Sequence[str], options: Callable[[str], dict[str, Any]], needs_images: bool = True
+) -> Recognized | None:
+    """Return one annotation file or folder for each split, with notes about the others; None without any.
+
+    Args:
+        listing: the folder.
+        names: the files or folders, the preferred ones first.
+        options: returns the options of the dataset class for one of them.
+        needs_images: whether the folder must have image files.
+    """
+    if not names:
+        return None
+    if needs_images and not listing.images:
+        return Recognized({}, notes=[f"{names[0]} is not used: there are no images in the folder"])
+    found = by_split(names)
+    unused = [f"{name} is not used: {own[0]} is taken as {split}" for split, own in found.items() for name in own[1:]]
+    return Recognized({split: options(own[0]) for split, own in found.items()}, notes=unused)
+
+
+def main_image_folder(listing: FolderListing, like: str) -> str:
+    """Return the folder that has the most images, of those of the same split as the name `like` if there are any."""
+    folders = listing.image_folders
+    same = {folder: count for folder, count in folders.items() if split_of(folder) == split_of(like)}
+    return max((same or folders).items(), key=lambda item: item[1], default=("", 0))[0]
 
 
 def parent_of(name: str) -> str:

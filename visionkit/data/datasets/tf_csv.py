@@ -13,6 +13,7 @@ from visionkit.data.datasets.found_objects import (
     check_stated_size,
 )
 from visionkit.data.datasets.label_map import read_label_map
+from visionkit.data.datasets.recognition import FolderListing, Recognized, files_with, main_image_folder, one_per_split
 from visionkit.data.datasets.repair_boxes import BadBoxPolicy
 from visionkit.data.datasets.table_objects import UnlistedPolicy, parse_number, with_unlisted
 from visionkit.data.io.bad_files import BadFilePolicy
@@ -35,7 +36,17 @@ class TableBox(NamedTuple):
     box: Box
 
 
-@formats.register("tf_csv")
+def recognize_tf_csv(listing: FolderListing) -> Recognized | None:
+    """Return the tables of TensorFlow's object detection, one for each split."""
+    files = files_with(listing, ".csv", "filename", "class", "xmin", "ymax")
+    maps = listing.with_suffix(".pbtxt")
+    label_map = {"label_map": maps[0]} if len(maps) == 1 else {}
+    return one_per_split(
+        listing, files, lambda name: {"annotations": name, "images": main_image_folder(listing, name), **label_map}
+    )
+
+
+@formats.register("tf_csv", recognize=recognize_tf_csv)
 class TFCsv(FoundObjectsDataset):
     r"""Images with the boxes of a CSV file.
 

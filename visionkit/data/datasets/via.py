@@ -7,6 +7,7 @@ from typing import Any
 from visionkit.data.datasets.base import formats
 from visionkit.data.datasets.found_objects import FoundObject, FoundObjectsDataset
 from visionkit.data.datasets.outlines import OtherShapePolicy
+from visionkit.data.datasets.recognition import FolderListing, Recognized, files_with, main_image_folder, one_per_split
 from visionkit.data.datasets.repair_boxes import BadBoxPolicy
 from visionkit.data.datasets.via_files import READ, ViaImage, read_shape, read_via
 from visionkit.data.io.bad_files import BadFilePolicy
@@ -16,7 +17,13 @@ from visionkit.errors import DataError
 from visionkit.text import MAX_NAME, format_list, printable, shorten
 
 
-@formats.register("via", options_for={"masks": {"masks": True}})
+def recognize_via(listing: FolderListing) -> Recognized | None:
+    """Return the files of VIA, one for each split; JSON files before CSV files."""
+    files = files_with(listing, ".json", '"shape_attributes"') + files_with(listing, ".csv", "region_shape_attributes")
+    return one_per_split(listing, files, lambda name: {"annotations": name, "images": main_image_folder(listing, name)})
+
+
+@formats.register("via", options_for={"masks": {"masks": True}}, recognize=recognize_via)
 class Via(FoundObjectsDataset):
     """Images with the rectangles, polygons, circles and ellipses of a file of the VGG Image Annotator, JSON or CSV.
 

@@ -12,7 +12,15 @@ from visionkit.data.datasets.base import formats
 from visionkit.data.datasets.base_detection import DetectionDataset
 from visionkit.data.datasets.class_checks import check_class_names
 from visionkit.data.datasets.packed_sequence import PackedSequence
-from visionkit.data.datasets.recognition import SPLITS, FolderListing, Recognized, best_match, by_split, parent_of
+from visionkit.data.datasets.recognition import (
+    SPLITS,
+    FolderListing,
+    Recognized,
+    best_match,
+    by_split,
+    files_with,
+    parent_of,
+)
 from visionkit.data.datasets.repair_boxes import LARGEST_COORDINATE, BadBoxPolicy, repair_boxes
 from visionkit.data.io.image_files import MAX_PIXELS
 from visionkit.data.io.list_images import image_suffixes, natural_sort_key
@@ -30,15 +38,12 @@ from visionkit.errors import DataError
 ANNOTATIONS, IMAGES, IMAGE_SETS = "Annotations", "JPEGImages", "ImageSets/Main"
 """Folders of the VOC devkit."""
 
-HEAD_BYTES = 2**12
-"""Part of an XML file in which the elements of an annotation must start to be recognized."""
-
 FLAGS = {"0": False, "1": True, "false": False, "true": True}
 
 
 def recognize_voc(listing: FolderListing) -> Recognized | None:
     """Return the image sets of a VOC folder, or the XML files of a folder without image sets."""
-    files = [name for name in listing.with_suffix(".xml") if _is_annotation(listing.folder / name)]
+    files = files_with(listing, ".xml", "<annotation>", "<size>")
     if not files:
         return None
     folder, _, annotations = parent_of(files[0]).rpartition("/")
@@ -59,15 +64,6 @@ def recognize_voc(listing: FolderListing) -> Recognized | None:
             return Recognized({}, notes=[f"the image of {first} is not in the folder"])
         splits[split] = {"annotations": names[0], "images": best_match(names[0], list(map(parent_of, images)))}
     return Recognized(splits)
-
-
-def _is_annotation(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            head = file.read(HEAD_BYTES)
-    except OSError:
-        return False
-    return b"<annotation>" in head and b"<size>" in head
 
 
 @formats.register("voc", recognize=recognize_voc)
