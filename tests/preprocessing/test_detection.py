@@ -182,13 +182,19 @@ def torchvisions_input(image, short_side, long_side, **options):
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.integers(1, 90), st.integers(1, 90), st.sampled_from([(80, 133), (75, 100), (33, 57)]))
+@given(st.integers(2, 90), st.integers(2, 90), st.sampled_from([(80, 133), (75, 100), (33, 57)]))
 def test_torchvisions_rule_is_bit_equal(height, width, sides):
     image = torch.randint(0, 256, (3, height, width), dtype=torch.uint8)
     (prepared,), _ = DetectionPreprocessing(*sides, **IMAGENET, resize="torchvision")([image])
     expected = torchvisions_input(image, *sides)
     assert prepared.shape == expected.shape
     assert torch.equal(prepared, expected)
+
+
+def test_torchvisions_rule_keeps_one_pixel_where_torchvision_fails():
+    image = torch.zeros(3, 1, 58, dtype=torch.uint8)
+    (prepared,), _ = DetectionPreprocessing(33, 57, **IMAGENET, resize="torchvision")([image])
+    assert prepared.shape == (3, 1, 57)
 
 
 @pytest.mark.parametrize("size", [(480, 640), (427, 640), (500, 375), (333, 500), (1080, 1920)])
