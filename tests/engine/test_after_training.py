@@ -144,7 +144,11 @@ def test_the_final_metrics_are_computed_like_those_of_each_epoch(folder):
     assert main(["validate", "runs/mine/1/best.ckpt", *one_view_of_two_images]) == 0
     with open("runs/mine/1/best-val/metrics.json") as file:
         scored = json.load(file)
-    for name in ("AP", "AP50", "AR100"):  # scores of this network differ by 1e-7, so that rounding may swap two detections
+    for name in (
+        "AP",
+        "AP50",
+        "AR100",
+    ):  # scores of this network differ by 1e-7, so that rounding may swap two detections
         assert saved[f"val/{name}"] == pytest.approx(scored["overall"][name], abs=0.03), name
 
 

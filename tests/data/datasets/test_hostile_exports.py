@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from tests.data.datasets.test_hostile_values import BYTES, TEXTS, damaged, mutations, read_all, survives
-from tests.data.datasets.test_label_studio_brush import CODE
+from tests.helpers.brush_code import CODE
+from tests.helpers.hostile import BYTES, TEXTS, damaged, mutations, read_all, survives
 from visionkit.data.datasets.label_map import read_label_map
 from visionkit.data.datasets.label_studio import LabelStudio
 from visionkit.data.datasets.open_images import OpenImages

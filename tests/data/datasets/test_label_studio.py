@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from pycocotools import mask as rle
 
-from tests.data.datasets.test_label_studio_brush import CODE, MASK
+from tests.helpers.brush_code import CODE, MASK
 from tests.helpers.real_data import real_data
 from visionkit.data.datasets.found_objects import box_of
 from visionkit.data.datasets.label_studio import LabelStudio

@@ -1,15 +1,10 @@
 """Run-length codes of Label Studio's brush."""
 
-import numpy as np
 import pytest
 
+from tests.helpers.brush_code import CODE, MASK
 from visionkit.data.datasets.label_studio_brush import decode_brush
 from visionkit.errors import DataError
-
-CODE = [0, 0, 0, 60, 57, 27, 252, 127, 248, 92, 2, 127, 252, 46, 0]
-"""What `label_studio_sdk.converter.brush.mask2rle` returns for `MASK`."""
-
-MASK = np.array([[1, 0, 0, 0, 0], [0, 0, 1, 1, 0], [0, 0, 0, 0, 0]], bool)
 
 
 def test_a_code_of_label_studio():

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from tests.data.datasets.test_label_studio_brush import CODE
+from tests.helpers.brush_code import CODE
 from visionkit.data.datasets.found_objects import box_of
 from visionkit.data.datasets.label_studio_shapes import read_shape
 from visionkit.errors import DataError
