@@ -1,4 +1,4 @@
-"""Actions of `visionkit data` on a card: check, download, proposals and anchors."""
+"""Actions of `visionkit data` on a card: check, show, download, proposals and anchors."""
 
 import sys
 from collections.abc import Callable
@@ -39,6 +39,37 @@ def check(recipe: dict[str, Any]) -> int:
             Console().print(f"  {line}", soft_wrap=True, markup=False)
         broken += len(report.problems)
     return 1 if broken else 0
+
+
+def show(
+    recipe: dict[str, Any],
+    *,
+    output: str = "data.html",
+    augment: bool = False,
+    count: int | None = None,
+    split: str | None = None,
+) -> int:
+    """Write an HTML page with images, objects and statistics of a card.
+
+    Args:
+        recipe: the composed card, with a recipe if its augmentation is shown.
+        output: HTML file to write.
+        augment: also show training images after augmentation.
+        count: number of images of each split; None takes the page's default.
+        split: split to show; None shows all splits.
+    """
+    from visionkit.cli.config.build import build_data
+    from visionkit.report.data_page import IMAGES_PER_SPLIT, write_data_page
+
+    show_progress_messages()
+    root, path = recipe["data"].get("root"), Path(output)
+    title = Path(root).resolve().name if root else recipe["data"]["format"]
+    splits = [split] if split else None
+    shown = IMAGES_PER_SPLIT if count is None else count
+    write_data_page(build_data(recipe), path, title, splits, shown, augment)
+    size = f"{path.stat().st_size / 1e6:.1f} MB"
+    Console().print(f"{path} ({size}): open it in a browser", soft_wrap=True, markup=False, highlight=False)
+    return 0
 
 
 def proposals(recipe: dict[str, Any], *, mode: str | None = None, split: str | None = None) -> int:
@@ -117,6 +148,7 @@ def download(recipe: dict[str, Any]) -> int:
 
 TOOLS: dict[str, Callable[..., int]] = {
     "check": check,
+    "show": show,
     "download": download,
     "proposals": proposals,
     "anchors": anchors,

@@ -1,0 +1,177 @@
+"""Thumbnails of samples for HTML pages: an embedded JPEG, and its annotation as SVG shapes and transparent layers."""
+
+import base64
+import io
+from collections import Counter
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from pycocotools import mask as rle
+
+from visionkit.data.stats.distributions import SIZE_NAMES, size_class
+from visionkit.structures import Color, Sample
+
+LONG_SIDE = 384
+"""Longer side of a thumbnail in pixels. Smaller images keep their size."""
+
+QUALITIES = (80, 65, 50, 35, 20)
+MAX_JPEG_BYTES = 40_000
+"""A thumbnail with more bytes is encoded with the next lower quality: noisy images would make huge pages."""
+
+
+class Box(NamedTuple):
+    """Object of a thumbnail. All coordinates are pixels of the thumbnail.
+
+    Attributes:
+        label: class index.
+        size: small, medium or large, by the area in the original image.
+        x, y, width, height: the box.
+        path: outline of the mask as an SVG path; empty without a mask.
+        flags: "crowd" or "difficult", or empty.
+        text: size in pixels of the original image.
+    """
+
+    label: int
+    size: str
+    x: float
+    y: float
+    width: float
+    height: float
+    path: str
+    flags: str
+    text: str
+
+
+class Layer(NamedTuple):
+    """Pixels of one class in a semantic mask, as a data URI of a PNG that is transparent elsewhere."""
+
+    label: int
+    uri: str
+
+
+@dataclass(frozen=True)
+class Thumbnail:
+    """An image of a page.
+
+    Attributes:
+        name: file name.
+        size: (height, width) of the image in pixels.
+        view: (height, width) of the thumbnail in pixels.
+        uri: the JPEG as a data URI.
+        boxes: the objects.
+        layers: the classes of the semantic mask.
+        labels: classes of the image itself, if it has no objects.
+    """
+
+    name: str
+    size: tuple[int, int]
+    view: tuple[int, int]
+    uri: str
+    boxes: list[Box]
+    layers: list[Layer]
+    labels: list[int]
+
+    @property
+    def objects_per_class(self) -> dict[int, int]:
+        """Number of objects by class index, most frequent first."""
+        return dict(Counter(box.label for box in self.boxes).most_common())
+
+    @property
+    def classes(self) -> set[int]:
+        """Indices of all classes in the image."""
+        return {*self.labels, *(layer.label for layer in self.layers), *(box.label for box in self.boxes)}
+
+    @property
+    def keys(self) -> str:
+        """What the filters of the page look for: each class, with a size if it is an object ("0small 2large 4")."""
+        others = {*self.labels, *(layer.label for layer in self.layers)}
+        return " ".join(sorted({f"{box.label}{box.size}" for box in self.boxes} | {str(label) for label in others}))
+
+
+def make_thumbnail(sample: Sample, colors: list[Color]) -> Thumbnail:
+    """Return the thumbnail of a sample.
+
+    Args:
+        sample: image with its annotation.
+        colors: color of each class.
+
+    Example:
+        >>> from visionkit.data.datasets.shapes import Shapes
+        >>> from visionkit.ops.palette import class_color
+        >>> from visionkit.report.thumbnails import make_thumbnail
+        >>> make_thumbnail(Shapes(size=64)[0], [class_color(label) for label in range(6)]).view
+        (64, 64)
+    """
+    height, width = sample.size
+    scale = min(LONG_SIDE / max(height, width), 1)
+    view = max(round(height * scale), 1), max(round(width * scale), 1)
+    small = sample.image if scale == 1 else cv2.resize(sample.image, view[::-1], interpolation=cv2.INTER_AREA)
+    boxes = _boxes(sample, view)
+    layers = [] if sample.semantic is None else _layers(sample.semantic, view, colors)
+    uri = _data_uri(_encode_jpeg(np.asarray(small, np.uint8)), "jpeg")
+    labels = [] if boxes or layers else _labels(sample)
+    return Thumbnail(sample.file_name, sample.size, view, uri, boxes, layers, labels)
+
+
+def _labels(sample: Sample) -> list[int]:
+    if sample.tags is not None:
+        return [int(tag) for tag in sample.tags]
+    return [] if sample.label is None else [sample.label]
+
+
+def _boxes(sample: Sample, view: tuple[int, int]) -> list[Box]:
+    """Return the objects, the largest first, so that small ones are drawn on top."""
+    found, (height, width) = sample.annotation, sample.size
+    factor = np.array([view[1] / width, view[0] / height] * 2)
+    scaled, sizes = (found.boxes * factor).round(1).tolist(), size_class(found.area).tolist()
+    boxes = []
+    for index in np.argsort(-found.area, kind="stable").tolist():
+        left, top, right, bottom = scaled[index]
+        path = "" if found.masks is None else _outline(rle.decode(found.masks[index]), factor[:2])
+        flags = "crowd" if found.crowd[index] else "difficult" if found.difficult[index] else ""
+        across, down = (found.boxes[index, 2:] - found.boxes[index, :2]).tolist()
+        text = f"{across:.0f} x {down:.0f} px"
+        place = left, top, round(right - left, 1), round(bottom - top, 1)
+        boxes.append(Box(int(found.labels[index]), SIZE_NAMES[sizes[index]], *place, path, flags, text))
+    return boxes
+
+
+def _outline(mask: NDArray[np.uint8], factor: NDArray[np.float64]) -> str:
+    """Return the outline of a mask as an SVG path, to half a pixel of the thumbnail. Holes are part of it."""
+    contours, _ = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+    parts = []
+    for contour in contours:
+        points = (cv2.approxPolyDP(contour, 0.5 / factor.min(), True)[:, 0] + 0.5) * factor
+        if len(points) > 2:
+            parts.append("M" + " ".join(f"{x:.1f},{y:.1f}" for x, y in points) + "Z")
+    return "".join(parts)
+
+
+def _layers(mask: NDArray[np.uint8], view: tuple[int, int], colors: list[Color]) -> list[Layer]:
+    small = mask if mask.shape == view else cv2.resize(mask, view[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+    labels = [label for label in np.unique(small).tolist() if label < len(colors)]  # the others are ignored or faults
+    return [Layer(label, _layer_uri(np.asarray(small == label), colors[label])) for label in labels]
+
+
+def _layer_uri(where: NDArray[np.bool_], color: Color) -> str:
+    """Return a PNG of one bit per pixel: the color where the mask is true, and transparent elsewhere."""
+    image, file = Image.fromarray(where.astype(np.uint8)), io.BytesIO()
+    image.putpalette([0, 0, 0, *color])
+    image.save(file, "PNG", bits=1, transparency=0, optimize=True)
+    return _data_uri(file.getvalue(), "png")
+
+
+def _encode_jpeg(image: NDArray[np.uint8]) -> bytes:
+    for quality in QUALITIES:
+        _, encoded = cv2.imencode(".jpg", image[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+        if len(encoded) <= MAX_JPEG_BYTES:
+            break
+    return encoded.tobytes()
+
+
+def _data_uri(content: bytes, kind: str) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
