@@ -1,6 +1,6 @@
 """Distributions of a split: image sizes, objects, classes and pixels, computed without decoding images if possible."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -105,24 +105,28 @@ def read_distributions(dataset: VisionDataset, description: str = "statistics") 
         [[64, 64], [64, 64], [64, 64]]
     """
     problems: list[str] = []
-    sizes, found, classes = [], [], np.zeros(len(dataset.class_names), np.int64)
+    sizes, per_image, classes = [], [], np.zeros(len(dataset.class_names), np.int64)
+    boxes, labels, areas = [np.zeros((0, 4), np.float32)], [np.zeros(0, np.int64)], [np.zeros(0, np.float32)]
     for index in track(range(len(dataset)), description=description, transient=True, console=Console(stderr=True)):
         try:
             sizes.append(dataset.image_size(index))
         except DataError as error:
             problems.append(str(error).splitlines()[0])
             continue
-        found.append(dataset.annotation(index))
+        objects = dataset.annotation(index)
+        per_image.append(len(objects))
+        boxes.append(objects.boxes)
+        labels.append(objects.labels)
+        areas.append(objects.area)
         classes[_image_classes(dataset, index)] += 1
-    per_image = np.array([len(objects) for objects in found], np.int64)
     pixels = _sum_histograms(dataset, problems)
     return Distributions(
         sizes=np.array(sizes, np.int64).reshape(-1, 2),
-        objects_per_image=per_image,
-        boxes=_concatenate((objects.boxes for objects in found), np.zeros((0, 4), np.float32)),
-        labels=_concatenate((objects.labels for objects in found), np.zeros(0, np.int64)),
-        areas=_concatenate((objects.area for objects in found), np.zeros(0, np.float32)),
-        image_index=np.repeat(np.arange(len(found)), per_image),
+        objects_per_image=np.array(per_image, np.int64),
+        boxes=np.concatenate(boxes),
+        labels=np.concatenate(labels),
+        areas=np.concatenate(areas),
+        image_index=np.repeat(np.arange(len(per_image)), per_image),
         images_per_class=classes,
         pixels=None if pixels is None else pixels[: len(classes)],
         ignored_pixels=0 if pixels is None else int(pixels[IGNORE]),
@@ -192,7 +196,3 @@ def _sum_histograms(dataset: VisionDataset, problems: list[str]) -> NDArray[np.i
             else:
                 total = found if total is None else total + found
     return total
-
-
-def _concatenate(parts: Iterable[NDArray[np.generic]], empty: NDArray[np.generic]) -> NDArray:  # type: ignore[type-arg]
-    return np.concatenate([empty, *parts])

@@ -1,0 +1,104 @@
+"""Thumbnails: sizes, boxes, outlines of masks, layers of semantic masks."""
+
+import base64
+import io
+import re
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+from pycocotools import mask as rle
+
+from tests.helpers.samples import sample
+from visionkit.data.datasets.shapes import Shapes
+from visionkit.ops.palette import class_color
+from visionkit.report.thumbnails import LONG_SIDE, MAX_JPEG_BYTES, make_thumbnail
+from visionkit.structures import Annotation, Sample
+
+COLORS = [class_color(label) for label in range(8)]
+
+
+def decode(uri):
+    kind, content = uri.split(";base64,")
+    assert kind in ("data:image/jpeg", "data:image/png")
+    return Image.open(io.BytesIO(base64.b64decode(content)))
+
+
+def draw(path, size, scale):
+    """The mask [H * scale, W * scale] of an SVG path."""
+    canvas = np.zeros((size[0] * scale, size[1] * scale), np.uint8)
+    points = [
+        [[float(x) for x in point.split(",")] for point in part.split()] for part in re.findall("M([^Z]+)Z", path)
+    ]
+    cv2.fillPoly(canvas, [(np.array(part) * scale).round().astype(np.int32) for part in points], 1)
+    return canvas
+
+
+@pytest.mark.parametrize(
+    ("size", "view"),
+    [((60, 80), (60, 80)), ((1000, 2000), (192, 384)), ((9000, 4), (384, 1)), ((385, 384), (384, 383))],
+)
+def test_large_images_are_made_smaller(size, view):
+    found = make_thumbnail(Sample(np.full((*size, 3), 77, np.uint8), 1, "a.png"), COLORS)
+    assert (found.size, found.view) == (size, view)
+    image = decode(found.uri)
+    assert image.size == view[::-1]
+    assert image.getpixel((0, 0)) == pytest.approx((77, 77, 77), abs=2)
+
+
+def test_colors_keep_their_order():
+    found = decode(make_thumbnail(Sample(np.full((32, 32, 3), (250, 100, 10), np.uint8), 1, "a.png"), COLORS).uri)
+    assert found.getpixel((9, 9)) == pytest.approx((250, 100, 10), abs=4)
+
+
+def test_noise_stays_below_the_limit():
+    noise = np.random.default_rng(0).integers(0, 256, (LONG_SIDE, LONG_SIDE, 3), np.uint8)
+    assert len(base64.b64decode(make_thumbnail(Sample(noise, 1, "a"), COLORS).uri[23:])) <= MAX_JPEG_BYTES
+
+
+def test_boxes_are_in_pixels_of_the_thumbnail_and_large_ones_come_first():
+    boxes = np.array([[0, 0, 40, 20], [100, 200, 768, 400]], np.float32)
+    flags = np.array([True, False]), np.array([False, True])
+    annotation = Annotation(boxes, np.array([1, 0]), *flags, np.array([800, 133_600], np.float32))
+    found = make_thumbnail(Sample(np.zeros((400, 768, 3), np.uint8), 1, "a", annotation), COLORS)
+    assert [tuple(box[:6]) for box in found.boxes] == [(0, "large", 50, 100, 334, 100), (1, "small", 0, 0, 20, 10)]
+    assert [box.flags for box in found.boxes] == ["difficult", "crowd"]
+    assert found.boxes[0].text == "668 x 200 px"
+    assert found.objects_per_class == {0: 1, 1: 1}
+    assert found.keys == "0large 1small"
+
+
+def test_outlines_enclose_the_masks():
+    shapes = Shapes(count=6, size=300, empty_share=0.0)
+    drawn = set()
+    for sample_of_shapes in (shapes[index] for index in range(6)):
+        annotation = sample_of_shapes.annotation
+        largest_first = np.argsort(-annotation.area, kind="stable")
+        for box, index in zip(make_thumbnail(sample_of_shapes, COLORS).boxes, largest_first, strict=True):
+            mask = cv2.resize(rle.decode(annotation.masks[index]), None, fx=4, fy=4, interpolation=cv2.INTER_NEAREST)
+            outline = draw(box.path, (300, 300), 4)
+            assert (mask & outline).sum() / (mask | outline).sum() > 0.9
+            drawn.add(shapes.class_names[box.label])
+    assert "ring" in drawn  # it has a hole
+
+
+def test_layers_are_the_classes_of_the_semantic_mask():
+    given = sample(3)
+    given.semantic[:5], given.semantic[5:9] = 255, len(COLORS)  # ignored, and a value without a class
+    found = make_thumbnail(given, COLORS)
+    assert [layer.label for layer in found.layers] == [label for label in np.unique(given.semantic) if label < 8]
+    for layer in found.layers:
+        image = decode(layer.uri)
+        pixels = np.asarray(image.convert("RGBA"))
+        np.testing.assert_array_equal(pixels[..., 3] == 255, given.semantic == layer.label)
+        assert (pixels[given.semantic == layer.label][:, :3] == COLORS[layer.label]).all()
+
+
+def test_images_have_their_class_or_tags_if_nothing_is_drawn():
+    blank = np.zeros((8, 8, 3), np.uint8)
+    assert make_thumbnail(Sample(blank, 1, "a", label=3), COLORS).labels == [3]
+    tagged = make_thumbnail(Sample(blank, 1, "a", label=3, tags=np.array([2, 5])), COLORS)
+    assert (tagged.labels, tagged.keys, tagged.classes) == ([2, 5], "2 5", {2, 5})
+    assert make_thumbnail(Sample(blank, 1, "a"), COLORS).keys == ""
+    assert make_thumbnail(sample(2), COLORS).labels == []
