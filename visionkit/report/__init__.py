@@ -1,1 +1,1 @@
-"""Tables of metrics, and images with drawn predictions."""
+"""Tables of metrics, images with drawn predictions, and HTML pages."""

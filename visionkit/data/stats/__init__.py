@@ -1,1 +1,1 @@
-"""Statistics of a dataset: check, class counts, object sizes, colors."""
+"""Statistics of a dataset: check, class counts, object sizes, distributions, colors."""
