@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from visionkit.data.datasets.base import RequiredAnnotation, VisionDataset
 from visionkit.data.datasets.class_checks import check_same_classes
 from visionkit.data.datasets.concatenated import check_unique_image_ids
-from visionkit.data.datasets.delegating import DelegatingDataset
+from visionkit.data.datasets.image_path import image_path
 from visionkit.data.datasets.image_reader import ImageReader
 from visionkit.data.datasets.subset import SubsetDataset
 from visionkit.data.holdout import HoldoutOptions, stratified_holdout
@@ -201,15 +201,9 @@ def read_labels(dataset: VisionDataset) -> NDArray[np.int64]:
 
 def _paths(dataset: VisionDataset) -> list[Path] | None:
     """Return the path of each image file; None if an image has no file of its own."""
-    paths = [_path(dataset, index) for index in range(len(dataset))]
+    paths = [image_path(dataset, index) for index in range(len(dataset))]
     found = [path for path in paths if path is not None]
     return found if len(found) == len(paths) else None
-
-
-def _path(dataset: VisionDataset, index: int) -> Path | None:
-    if isinstance(dataset, DelegatingDataset):
-        return _path(*dataset.locate(index))
-    return dataset.path(index) if isinstance(dataset, ImageReader) else None
 
 
 def _classes(dataset: VisionDataset, index: int) -> NDArray[np.int64]:

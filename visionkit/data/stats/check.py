@@ -8,8 +8,7 @@ import numpy as np
 from rich.progress import track
 
 from visionkit.data.datasets.base import VisionDataset
-from visionkit.data.datasets.delegating import DelegatingDataset
-from visionkit.data.datasets.image_reader import ImageReader
+from visionkit.data.datasets.image_path import image_path
 from visionkit.data.io.images import has_sixteen_bits
 from visionkit.data.stats.pixel_counts import mask_histogram
 from visionkit.errors import DataError
@@ -157,9 +156,7 @@ def _read_all(dataset: VisionDataset, bit_depth: int | None) -> dict[str, Any]:
 
 def _has_sixteen_bits(dataset: VisionDataset, index: int) -> bool:
     """Return whether an image is a gray image file with 16 bits."""
-    while isinstance(dataset, DelegatingDataset):
-        dataset, index = dataset.locate(index)
-    path = dataset.path(index) if isinstance(dataset, ImageReader) else None
+    path = image_path(dataset, index)
     return path is not None and has_sixteen_bits(path)
 
 
