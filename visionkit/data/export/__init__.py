@@ -1,0 +1,1 @@
+"""Writers of datasets: one file per format."""
