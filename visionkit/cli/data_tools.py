@@ -1,4 +1,4 @@
-"""Actions of `visionkit data` on a card: check, show, download, proposals and anchors."""
+"""Actions of `visionkit data` on a card: check, show, download, convert, proposals and anchors."""
 
 import sys
 from collections.abc import Callable
@@ -146,10 +146,18 @@ def download(recipe: dict[str, Any]) -> int:
     return 0
 
 
+def convert(recipe: dict[str, Any], **options: Any) -> int:
+    """Write the dataset of a card in another format, see `convert_card`."""
+    from visionkit.cli.conversion import convert_card
+
+    return convert_card(recipe, **options)
+
+
 TOOLS: dict[str, Callable[..., int]] = {
     "check": check,
     "show": show,
     "download": download,
+    "convert": convert,
     "proposals": proposals,
     "anchors": anchors,
 }

@@ -1,17 +1,17 @@
-"""`visionkit data`: write, check, show or download a card, search proposals, choose anchors."""
+"""`visionkit data`: write, check, show, download or convert a card, search proposals, choose anchors."""
 
 import argparse
 from typing import Any
 
 from visionkit.cli.arguments import WORDS_HELP, add_command, add_plugin_option, import_plugin_files, plugin_overrides
-from visionkit.cli.config.compose import compose
+from visionkit.cli.config.compose import compose, is_override
 from visionkit.cli.config.merge import saying_where
 from visionkit.cli.config.schema import check_data
 
-ACTIONS = ("init", "check", "show", "download", "proposals", "anchors")
+ACTIONS = ("init", "check", "show", "download", "convert", "proposals", "anchors")
 USAGE = (
-    f"{'|'.join(ACTIONS)} FOLDER|CARD [key=value ...] [--format F] [--mode M] [--split S] [--count N] [--size P] "
-    "[--output FILE] [--augment] [--plugin FILE.py]"
+    f"{'|'.join(ACTIONS)} FOLDER|CARD [key=value ...] [--to F OUT] [--format F] [--mode M] [--split S] [--count N] "
+    "[--size P] [--output FILE] [--augment] [--check] [--link] [--plugin FILE.py]"
 )
 EXAMPLES = """examples:
   visionkit data init photos/ > data/mine.yaml                         write the card of a folder
@@ -19,13 +19,17 @@ EXAMPLES = """examples:
   visionkit data show data/mine.yaml --output mine.html                images, objects and statistics as one HTML file
   visionkit data show recipes/retinanet_resnet50.yaml data/mine.yaml --augment
   visionkit data download coco2017 data.root=/data/coco
+  visionkit data convert data/mine.yaml --to coco mine_coco/ --check   the same data in another format
   visionkit data proposals data/voc2007.yaml --mode quality --split train
   visionkit data anchors data/bccd.yaml --count 5 --size 416           shapes for model.anchors of yolov2
 """
 OPTIONS = {
     "format": ("init",),
+    "to": ("convert",),
+    "check": ("convert",),
+    "link": ("convert",),
     "mode": ("proposals",),
-    "split": ("proposals", "show"),
+    "split": ("proposals", "show", "convert"),
     "count": ("anchors", "show"),
     "size": ("anchors",),
     "output": ("show",),
@@ -36,13 +40,16 @@ OPTIONS = {
 
 def add(commands: Any) -> None:
     """Add the parser of the command."""
-    text = "write, check, show or download a card, search proposals, choose anchors"
+    text = "write, check, show, download or convert a card, search proposals, choose anchors"
     parser = add_command(commands, "data", run, text, USAGE, EXAMPLES)
     parser.add_argument("action", choices=ACTIONS)
     parser.add_argument("words", nargs="+", metavar="CARD | key=value", help=WORDS_HELP)
     parser.add_argument("--format", metavar="F", help="init: the data format, if several are recognized")
     parser.add_argument("--mode", metavar="M", help="proposals: single, fast or quality selective search")
-    parser.add_argument("--split", metavar="S", help="proposals, show: only this split")
+    parser.add_argument("--to", metavar="F", help="convert: coco, voc, yolo, labelme, cvat or masks; OUT follows")
+    parser.add_argument("--check", action="store_true", default=None, help="convert: read the result, and compare")
+    parser.add_argument("--link", action="store_true", default=None, help="convert: hard links instead of copies")
+    parser.add_argument("--split", metavar="S", help="proposals, show, convert: only this split")
     text = "anchors: how many (default 5); show: images of each split (default 60)"
     parser.add_argument("--count", type=int, metavar="N", help=text)
     parser.add_argument("--size", type=int, metavar="P", help="anchors: side of the model's input in pixels (416)")
@@ -56,13 +63,15 @@ def run(arguments: argparse.Namespace) -> int:
     """Check the card, and run the action."""
     if arguments.action == "init":
         return _init(arguments)
-    card = compose([*arguments.words, *plugin_overrides(arguments)])
-    check_data(card)
     options = {name: value for name in OPTIONS if (value := vars(arguments)[name]) is not None}
     for name in options:
         if arguments.action not in OPTIONS[name]:
             actions = " and ".join(f"`visionkit data {action}`" for action in OPTIONS[name])
             arguments.parser.error(f"--{name} goes with {actions}")
+    if arguments.action == "convert":
+        options["out"] = _take_folder(arguments)
+    card = compose([*arguments.words, *plugin_overrides(arguments)])
+    check_data(card)
     from visionkit.cli import data_tools
 
     import_plugin_files(card.values.get("plugins") or [])
@@ -77,3 +86,12 @@ def _init(arguments: argparse.Namespace) -> int:
     if len(arguments.words) != 1:
         arguments.parser.error("visionkit data init takes one folder")
     return data_tools.init(arguments.words[0], arguments.format)
+
+
+def _take_folder(arguments: argparse.Namespace) -> str:
+    """Take the folder of the result out of the words, of which it is the last that is no override, and return it."""
+    places = [index for index, word in enumerate(arguments.words) if not is_override(word)]
+    if len(places) < 2 or arguments.to is None:
+        arguments.parser.error("visionkit data convert takes a card, --to FORMAT, and the folder of the result")
+    folder: str = arguments.words.pop(places[-1])
+    return folder
