@@ -65,7 +65,7 @@ def _open(recipe: dict[str, Any], split: str | None) -> dict[str, VisionDataset]
                 {**recipe, "data": {**data, "splits": _with(data.get("splits") or {}, with_masks)}}, split
             )
         except DataError as error:
-            text = f"boxes only, because masks cannot be read: {error}"
+            text = f"boxes only, because the masks of objects cannot be read: {error}"
             Console(stderr=True).print(text, soft_wrap=True, markup=False)
     return _open_splits(recipe, split)
 
@@ -76,9 +76,9 @@ def _open_splits(recipe: dict[str, Any], split: str | None) -> dict[str, VisionD
 
 
 def _with(splits: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options of all splits, or of their parts, with further ones."""
+    """Return the options of all splits, or of their parts, with further ones where the card does not set them."""
     return {
-        name: [{**part, **options} for part in given] if isinstance(given, list) else {**given, **options}
+        name: [{**options, **part} for part in given] if isinstance(given, list) else {**options, **given}
         for name, given in splits.items()
     }
 

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pycocotools import mask as rle
 from typing_extensions import Self
 
 from visionkit.data.export.outlines import is_box
@@ -58,9 +59,11 @@ class ExportImage:
         return PurePosixPath(self.name).stem
 
     def outlined(self, index: int) -> bool:
-        """Return whether an object has a mask that is not just its box."""
+        """Return whether an object has a mask, and this is neither empty nor just its box."""
         masks = self.annotation.masks
-        return masks is not None and not is_box(masks[index], self.annotation.boxes[index])
+        return (
+            masks is not None and rle.area(masks[index]) > 0 and not is_box(masks[index], self.annotation.boxes[index])
+        )
 
 
 class DatasetWriter(ABC):

@@ -1,5 +1,6 @@
 """Writing the `cvat` format: an XML file per split, "CVAT for images 1.1"."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Any, TextIO
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
@@ -28,6 +29,7 @@ class CvatWriter(DatasetWriter):
     def __init__(self, folder: Path, classes: ExportClasses, with_scores: bool = False) -> None:
         super().__init__(folder, classes, with_scores)
         self._files: dict[str, TextIO] = {}
+        self._counts = Counter[str]()
 
     def image_folder(self, split: str) -> str:
         """See `DatasetWriter`."""
@@ -36,11 +38,13 @@ class CvatWriter(DatasetWriter):
     def write(self, image: ExportImage) -> None:
         """See `DatasetWriter`."""
         height, width = image.size
-        number = str(image.number - 1)  # CVAT counts from 0
-        node = Element("image", {"id": number, "name": image.name, "width": str(width), "height": str(height)})
+        file = self._file(image)
+        self._counts[image.split] += 1
+        frame = str(self._counts[image.split] - 1)
+        node = Element("image", {"id": frame, "name": image.name, "width": str(width), "height": str(height)})
         for index in self.kept(image.annotation):
             node.append(self._shape(image, index))
-        self._file(image).write(_text(node))
+        file.write(_text(node))
 
     def finish(self) -> None:
         """See `DatasetWriter`."""

@@ -7,6 +7,9 @@ from xml.etree.ElementTree import Element, ElementTree, SubElement, indent
 from visionkit.data.datasets.voc import ANNOTATIONS, IMAGE_SETS, IMAGES
 from visionkit.data.export.base import DatasetWriter, ExportClasses, ExportImage, writers
 
+LABEL_MAP = "labelmap.txt"
+"""List of the classes, of which VOC itself has none: CVAT and Datumaro refuse other classes than VOC's without it."""
+
 DECIMALS = 3
 """Decimals of pixels; whole numbers have none."""
 
@@ -44,6 +47,8 @@ class VocWriter(DatasetWriter):
         for split, stems in self._stems.items():
             path = self.folder / IMAGE_SETS / f"{split}.txt"
             path.write_text("".join(f"{stem}\n" for stem in stems), encoding="utf-8")
+        lines = ["# label:color_rgb:parts:actions", *(f"{name}:::" for name in self.classes.names)]
+        (self.folder / LABEL_MAP).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
     def split_options(self, split: str) -> dict[str, Any]:
         """See `DatasetWriter`."""
