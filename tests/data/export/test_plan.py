@@ -21,6 +21,10 @@ def test_spaces_become_underscores_where_they_must():
     ]
 
 
+def test_characters_that_no_file_of_annotations_can_hold_become_underscores():
+    assert NameGiver().give("a\x07\udce9 é.jpg") == "a__ é.jpg"
+
+
 def test_ids_that_repeat_are_numbered(tmp_path):
     part = write_source(tmp_path)["train"]
     assert plan_split("train", ConcatenatedDataset([part, part]), NameGiver()).numbers == [1, 2, 3, 4, 5, 6]

@@ -46,6 +46,9 @@ class NameGiver:
 
     def give(self, name: str) -> str:
         """Return the name, with a number if another one has its stem."""
+        name = "".join(
+            character if character.isprintable() else "_" for character in name
+        )  # XML cannot hold the others
         path = Path(name if self._spaces else "_".join(name.split()))
         stem, copy = path.stem, 1
         while stem.casefold() in self._taken:
