@@ -54,6 +54,24 @@ def test_boxes_are_converted_where_masks_cannot_be_read(card, tmp_path, capsys):
     assert "boxes only, because the masks of objects cannot be read: source/val.json: annotation 1" in printed
 
 
+def test_an_error_that_is_not_about_masks_is_the_only_message(card, tmp_path, capsys):
+    (tmp_path / "source" / "train" / "c.png").unlink()
+    assert main(["data", "convert", card, "--to", "coco", "out"]) == 2
+    printed = capsys.readouterr().err
+    assert "1 images are missing" in printed
+    assert "boxes only" not in printed
+
+
+def test_a_folder_is_taken_in_place_of_a_card_and_its_holdout_is_a_split(card, tmp_path):
+    assert main(["data", "convert", card, "--to", "yolo", "first", "--split", "train"]) == 0
+    (tmp_path / "first" / "labels" / "train" / "c.txt").write_text("0 0.5 0.5 0.25 0.25\n")
+    (tmp_path / "first" / "labels" / "train" / "a b-2.txt").write_text("0 0.5 0.5 0.25 0.25\n")
+    assert main(["data", "convert", "first", "--to", "voc", "second", "--check"]) == 0
+    sets = tmp_path / "second" / "ImageSets" / "Main"
+    counts = {path.stem: len(path.read_text().split()) for path in sets.iterdir()}
+    assert counts == {"train": 2, "val": 1}
+
+
 def test_one_split_is_converted(card, tmp_path):
     assert main(["data", "convert", card, "out", "--to", "voc", "--split", "val"]) == 0
     assert os.listdir(tmp_path / "out" / "ImageSets" / "Main") == ["val.txt"]

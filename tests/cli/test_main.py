@@ -272,7 +272,7 @@ def test_resume_takes_a_checkpoint_and_leaves_the_other_words(words, resume, lr,
 
 def test_words_may_follow_options(calls):
     main(["predict", "a.ckpt", "b.png", "--output", "out", "c.png"])
-    named = {"output": "out", "score_threshold": None}
+    named = {"output": "out", "score_threshold": None, "format": None, "with_scores": False}
     assert calls == [("predict", ("a.ckpt", ["b.png", "c.png"]), named)]
 
 

@@ -65,8 +65,10 @@ def _open(recipe: dict[str, Any], split: str | None) -> dict[str, VisionDataset]
                 {**recipe, "data": {**data, "splits": _with(data.get("splits") or {}, with_masks)}}, split
             )
         except DataError as error:
+            boxes = _open_splits(recipe, split)  # raises if the error is not about masks
             text = f"boxes only, because the masks of objects cannot be read: {error}"
             Console(stderr=True).print(text, soft_wrap=True, markup=False)
+            return boxes
     return _open_splits(recipe, split)
 
 
