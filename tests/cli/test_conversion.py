@@ -8,8 +8,8 @@ import yaml
 
 from tests.helpers.export_source import write_source
 from visionkit.cli.main import main
-from visionkit.data.datasets.base import formats
 from visionkit.data.export import yolo
+from visionkit.data.export.labelme import LabelmeWriter
 
 
 @pytest.fixture
@@ -111,11 +111,12 @@ def test_format_and_folder_are_needed(card, words, capsys):
     assert "takes a card, --to FORMAT, and the folder of the result" in capsys.readouterr().err
 
 
-@pytest.mark.skipif("labelme" in formats, reason="labelme is read")
-def test_a_format_that_is_not_read_cannot_be_checked(card, tmp_path, capsys):
+def test_a_format_that_is_not_read_has_no_card_and_cannot_be_checked(card, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(LabelmeWriter, "format", "nowhere")
     assert main(["data", "convert", card, "--to", "labelme", "out", "--check"]) == 2
     assert "the format labelme cannot be read here" in capsys.readouterr().err
     assert main(["data", "convert", card, "--to", "labelme", "out"]) == 0
+    assert sorted(os.listdir("out")) == ["labels.txt", "train", "val"]
 
 
 def _status(words):

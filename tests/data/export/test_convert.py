@@ -8,7 +8,6 @@ import yaml
 from PIL import Image
 
 from tests.helpers.export_source import IDS, OBJECTS, write_as, write_source
-from visionkit.data.datasets.base import formats
 from visionkit.data.datasets.shapes import Shapes
 from visionkit.data.export import convert as convert_module
 from visionkit.data.export.base import writers
@@ -16,7 +15,7 @@ from visionkit.data.export.compare import compare, open_split
 from visionkit.data.export.convert import CARD, plan_splits
 from visionkit.errors import DataError, WriteError
 
-DETECTION = [name for name in ("coco", "voc", "yolo", "labelme", "cvat") if name in formats]
+DETECTION = ["coco", "voc", "yolo", "labelme", "cvat"]
 
 
 @pytest.mark.parametrize("name", DETECTION)
@@ -66,6 +65,14 @@ def test_differences_are_found(file, old, new, quantity, tmp_path):
     converted.data.pop("classes", None)
     rows = compare(plans, writers.get("yolo"), converted)["train"]
     assert quantity in [row.quantity for row in rows if not row.agrees]
+
+
+def test_masks_that_are_not_read_back_are_found(tmp_path):
+    plans, converted = write_as("coco", write_source(tmp_path / "source"), tmp_path / "out")
+    converted.masked.clear()
+    rows = {row.quantity: row for row in compare(plans, writers.get("coco"), converted)["train"]}
+    assert rows["mask IoU"].result == "mean 0.0000, lowest 0.0000"
+    assert not rows["mask IoU"].agrees
 
 
 def test_a_missing_image_is_found(tmp_path):

@@ -34,7 +34,7 @@ def differences(tables):
 
 
 @pytest.mark.parametrize("name", SETS)
-@pytest.mark.parametrize("target", [name for name in ("coco", "voc", "yolo", "labelme", "cvat") if name in formats])
+@pytest.mark.parametrize("target", ["coco", "voc", "yolo", "labelme", "cvat"])
 def test_what_is_read_back_agrees(name, target, tmp_path):
     plans, converted = write_as(target, open_real(name, masks=True), tmp_path / "out", link=False)
     tables = compare(plans, writers.get(target), converted)

@@ -110,9 +110,10 @@ class SplitComparison:
 
     def _compare_semantic(self, index: int, position: int) -> None:
         expected, found = self.plan.dataset.semantic(index), self.result.semantic(position)
-        if expected is not None and found is not None:
+        if expected is not None:
             self.masked += 1
-            self.pixels += int((expected != found).sum()) if expected.shape == found.shape else expected.size
+            is_same_size = found is not None and expected.shape == found.shape
+            self.pixels += int((expected != found).sum()) if is_same_size else expected.size
 
     def _compare_objects(self, index: int, position: int) -> None:
         annotation = self.result.annotation(position)
@@ -126,8 +127,8 @@ class SplitComparison:
 
     def _compare_pair(self, expected: _Object, found: _Object) -> None:
         self.box_differences.append(float(np.abs(expected.box - found.box).max()))
-        if expected.mask is not None and found.mask is not None:
-            iou = float(rle.iou([expected.mask], [found.mask], [False])[0, 0])
+        if expected.mask is not None:
+            iou = 0.0 if found.mask is None else float(rle.iou([expected.mask], [found.mask], [False])[0, 0])
             (self.ious_of_filled if expected.has_lost_hole else self.ious).append(iou)
         self._count("crowd", expected.crowd, found.crowd)
         self._count("difficult", expected.difficult, found.difficult)
@@ -144,9 +145,11 @@ class SplitComparison:
         if "thin boxes" not in holds:
             objects = [found for found in objects if (found.box[2:] - found.box[:2]).min() > 1]
         for found in objects:
-            if found.mask is not None and "boxes beside masks" not in holds and not is_box(found.mask, found.box):
+            if found.mask is not None and ("masks" not in holds or is_box(found.mask, found.box)):
+                found.mask = None
+            if found.mask is not None and "boxes beside masks" not in holds:
                 found.box = mask_box(found.mask)
-            if found.mask is not None and "holes" not in holds and "masks" in holds:
+            if found.mask is not None and "holes" not in holds:
                 found.has_lost_hole = bool(outline(found.mask).holes)
         return objects
 
