@@ -59,12 +59,12 @@ _CAUSES: tuple[tuple[str, str, str], ...] = (
     (
         r"^RecursionError",
         "something is nested too deeply",
-        "look for deeply nested lists or mappings in the input files",
+        "find deeply nested lists or mappings in the input files",
     ),
     (
         r"NCCL|gloo|ProcessExitedException|ProcessRaisedException|Connection closed by peer|ChildFailedError",
         "another process of this run ended or cannot be reached",
-        "look for the error of the other process above, and in its own log",
+        "read the error of the other process above, and in its own log",
     ),
     (
         r"^(CUDA|cuDNN|RuntimeError: CUDA|RuntimeError: cuDNN|AcceleratorError)",

@@ -87,7 +87,7 @@ class Thumbnail:
 
     @property
     def keys(self) -> str:
-        """What the filters of the page look for: each class, with a size if it is an object ("0small 2large 4")."""
+        """Words that the filters of the page search: each class, with a size if it is an object ("0small 2large 4")."""
         others = {*self.labels, *(layer.label for layer in self.layers)}
         return " ".join(sorted({f"{box.label}{box.size}" for box in self.boxes} | {str(label) for label in others}))
 

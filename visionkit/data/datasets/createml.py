@@ -54,7 +54,7 @@ class Createml(FoundObjectsDataset):
     Args:
         root: folder of the dataset.
         annotations: the file, or a folder of files, which are found at any depth; relative to `root`.
-        images: folder of the images, relative to `root`; None looks beside each JSON file.
+        images: folder of the images, relative to `root`; None searches beside each JSON file.
         classes: classes to keep, in label order; objects of other classes are skipped and counted. None keeps all, in
             alphabetical order.
         on_bad_box: drop boxes without area, or raise; see `repair_boxes`.

@@ -41,7 +41,7 @@ class Labelme(FoundObjectsDataset):
     Args:
         root: folder of the dataset.
         annotations: folder of the JSON files, which are found at any depth, or one file; relative to `root`.
-        images: folder of the images, relative to `root`; None looks beside each JSON file.
+        images: folder of the images, relative to `root`; None searches beside each JSON file.
         list_file: text file with the name of a JSON file or image per line, with or without its ending, relative to
             `annotations`; the path of the text file is relative to `root`. None takes all JSON files.
         labels: file with a class per line, relative to `root`. None takes `labels.txt` in `root` or in `annotations`;
