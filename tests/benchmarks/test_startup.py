@@ -89,7 +89,15 @@ def test_loading_and_predicting_cost_little_more_than_torchvision(tmp_path, caps
     commands = {
         "import torchvision": ["-c", "import torchvision"],
         "vk.load": ["-c", f"import visionkit as vk; vk.load({str(checkpoint)!r})"],
-        "visionkit predict": ["-m", "visionkit", "predict", str(checkpoint), str(image), "--output", str(tmp_path / "out")],
+        "visionkit predict": [
+            "-m",
+            "visionkit",
+            "predict",
+            str(checkpoint),
+            str(image),
+            "--output",
+            str(tmp_path / "out"),
+        ],
     }
     for words in commands.values():
         subprocess.run([sys.executable, *words], cwd=REPOSITORY, check=True, capture_output=True)

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 import visionkit as vk
+from tests.helpers.arrow_files import write_parquet
 from tests.helpers.small_classifier import small_classification
 from tests.helpers.small_trainer import small_trainer
 from tests.helpers.voc_files import xml
@@ -145,6 +146,38 @@ def createml(root):
     return {}
 
 
+def tf_csv(root):
+    save(root / "a.png")
+    (root / "_annotations.csv").write_text(
+        "filename,width,height,class,xmin,ymin,xmax,ymax\na.png,60,40,cat,1,2,11,22\n"
+    )
+    return {}
+
+
+def open_images(root):
+    save(root / "a.png")
+    (root / "boxes.csv").write_text("ImageID,LabelName,XMin,XMax,YMin,YMax,IsGroupOf\na,/m/cat,0.1,0.5,0.1,0.5,0\n")
+    (root / "classes.csv").write_text("/m/cat,Cat\n")
+    return {"annotations": "boxes.csv", "class_descriptions": "classes.csv"}
+
+
+def label_studio(root):
+    save(root / "a.png")
+    value = {"x": 10, "y": 10, "width": 20, "height": 20, "rotation": 0, "rectanglelabels": ["cat"]}
+    result = {"type": "rectanglelabels", "original_width": 60, "original_height": 40, "value": value}
+    tasks = [{"id": 1, "data": {"image": "/data/upload/a.png"}, "annotations": [{"id": 1, "result": [result]}]}]
+    (root / "export.json").write_text(json.dumps(tasks))
+    return {"annotations": "export.json"}
+
+
+def huggingface(root):
+    pytest.importorskip("pyarrow")
+    save(root / "a.png")
+    image = {"bytes": (root / "a.png").read_bytes(), "path": None}
+    write_parquet(root / "train.parquet", {"image": [image, image], "label": ["cat", "dog"]})
+    return {"path": "train.parquet"}
+
+
 FORMATS = {
     "arrays": arrays,
     "cityscapes": cityscapes,
@@ -155,8 +188,12 @@ FORMATS = {
     "csv": table,
     "cvat": cvat,
     "folder": folder,
+    "huggingface": huggingface,
+    "label_studio": label_studio,
     "labelme": labelme,
     "masks": masks,
+    "open_images": open_images,
+    "tf_csv": tf_csv,
     "via": via,
     "voc": voc,
     "voc_segmentation": voc_segmentation,
