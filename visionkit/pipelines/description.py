@@ -190,5 +190,9 @@ def _check_statistics(preprocess: Mapping[str, Any]) -> None:
 
 
 def type_name(kind: Any) -> str:
-    """Return a type as it is written in code, for messages."""
+    """Return a type as it is written in code, for messages; in Python 3.10, some unions print as `Optional`."""
+    if typing.get_origin(kind) in (typing.Union, types.UnionType):
+        return " | ".join(map(type_name, typing.get_args(kind)))
+    if kind is types.NoneType:
+        return "None"
     return kind.__name__ if isinstance(kind, type) and not typing.get_args(kind) else str(kind).replace("typing.", "")
