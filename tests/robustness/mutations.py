@@ -10,6 +10,8 @@ import re
 import struct
 import zlib
 
+from tests.helpers.hostile import places
+
 CANARY = "../canary"
 """Path relative to the folder of a case, outside of which nothing may be written."""
 
@@ -56,15 +58,6 @@ YAML_LINES = [f"{key}: {value}" for key in ("a", "data", "model", "base", "for",
 
 DEEP = re.compile(r'"@deep (\d+)@"')
 """Stands in a tree for nested lists, which `json.dumps` could not write."""
-
-
-def places(value, path=()):
-    """Return the paths of all values in nested lists and dicts."""
-    found = [path] if path else []
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for key, inner in items:
-        found += places(inner, (*path, key))
-    return found
 
 
 def mutated_tree(rng, tree, most=2):
