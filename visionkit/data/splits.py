@@ -58,6 +58,7 @@ class Splits(ABC):
         check_within(*BIT_DEPTHS, bit_depth=bit_depth)
         self.holdout, self.required, self.bit_depth = holdout, required, bit_depth
         self._opened: dict[str, VisionDataset] = {}
+        self._parts: dict[str, VisionDataset] = {}
 
     @property
     @abstractmethod
@@ -158,9 +159,11 @@ class Splits(ABC):
         """Return the whole split, or the part of `train` that is it if a part is held out."""
         if self.holdout is None or split not in ("train", "val"):
             return self.open(split)
-        whole = self.open("train")
-        kept, held_out = self._hold_out(whole, self.holdout)
-        return SubsetDataset(whole, kept if split == "train" else held_out)
+        if not self._parts:
+            whole = self.open("train")
+            kept, held_out = self._hold_out(whole, self.holdout)
+            self._parts = {"train": SubsetDataset(whole, kept), "val": SubsetDataset(whole, held_out)}
+        return self._parts[split]
 
     def _hold_out(self, whole: VisionDataset, options: HoldoutOptions) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the indices of the images that are kept and of those that are held out."""
