@@ -6,8 +6,9 @@ from typing import Any
 
 from visionkit.data.datasets.base import RequiredAnnotation, VisionDataset, formats
 from visionkit.data.datasets.concatenated import ConcatenatedDataset
+from visionkit.data.datasets.recognition import SPLITS
 from visionkit.data.holdout import HoldoutOptions
-from visionkit.data.splits import SPLITS, Splits
+from visionkit.data.splits import Splits
 from visionkit.errors import ConfigError
 from visionkit.registry import suggest
 

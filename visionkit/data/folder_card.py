@@ -81,11 +81,9 @@ def _recognize(listing: FolderListing, format: str | None) -> dict[str, Recogniz
 
 
 def _data_section(folder: Path, format: str, recognized: Recognized) -> dict[str, Any]:
-    section: dict[str, Any] = {"format": format, "root": str(folder)}
-    if recognized.classes is not None:
-        section["classes"] = recognized.classes
     splits = in_order(recognized.splits)
-    section["splits"] = splits if "train" in splits else {"train": next(iter(splits.values()))}
+    used = splits if "train" in splits else {"train": next(iter(splits.values()))}
+    section: dict[str, Any] = {"format": format, "root": str(folder), "splits": used}
     if "val" not in section["splits"]:
         section["holdout"] = dict(HOLDOUT)
     return section

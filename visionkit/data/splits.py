@@ -24,9 +24,6 @@ from visionkit.structures import Color
 
 logger = logging.getLogger("visionkit")
 
-SPLITS = ("train", "val", "test")
-"""Names of the splits."""
-
 _HAS: dict[RequiredAnnotation, Callable[[VisionDataset, int], bool]] = {
     "label": lambda dataset, index: dataset.label(index) is not None,
     "tags": lambda dataset, index: dataset.tags(index) is not None,

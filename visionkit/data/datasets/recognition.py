@@ -17,6 +17,7 @@ from visionkit.errors import DataError
 T = TypeVar("T")
 
 SPLITS = ("train", "val", "test")
+"""Names of the splits."""
 
 SPLIT_WORDS: Mapping[str, str] = {
     **dict.fromkeys(("train", "training"), "train"),
@@ -37,12 +38,10 @@ class Recognized:
 
     Attributes:
         splits: options of the format's dataset class for each split, or a list of them.
-        classes: class names in label order, if the card must name them.
         notes: what was assumed, and what was found and is not used.
     """
 
     splits: Mapping[str, dict[str, Any] | list[Any]]
-    classes: list[str] | None = None
     notes: list[str] = field(default_factory=list)
 
 
