@@ -20,6 +20,7 @@ from visionkit.models.base import Model
 from visionkit.pipelines.description import options_from
 from visionkit.pipelines.results import Colors, Result
 from visionkit.plugins import registering_modules
+from visionkit.preprocessing.base import Preprocessing
 from visionkit.registry import Registry
 
 Source = str | Path | NDArray[np.uint8]
@@ -36,7 +37,7 @@ class PreprocessOptions(Protocol):
     mean: list[float] | None
     std: list[float] | None
 
-    def module(self) -> nn.Module:
+    def module(self) -> Preprocessing:
         """Return the module that applies the options."""
         ...
 
@@ -67,7 +68,7 @@ class Pipeline(nn.Module, Generic[P, R]):
     class_names: list[str]
     category_ids: list[int]
     class_colors: list[list[int]] | None
-    preprocessing: nn.Module
+    preprocessing: Preprocessing
     bit_depth: int | None = None
 
     def _set_classes(

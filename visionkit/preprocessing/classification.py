@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torchvision.transforms.v2 import functional as transforms
 
 from visionkit.errors import ConfigError
 from visionkit.option_checks import check_at_least
+from visionkit.preprocessing.base import Preprocessing
 from visionkit.preprocessing.limits import check_input_size
 from visionkit.preprocessing.normalize import Normalize, check_normalization
 
@@ -49,7 +50,7 @@ class ClassificationPreprocessOptions:
         return ClassificationPreprocessing(**dataclasses.asdict(self))
 
 
-class ClassificationPreprocessing(nn.Module):
+class ClassificationPreprocessing(Preprocessing):
     """Resize, crop and normalize images into one batch.
 
     In training mode, images that have the size of the crop are not resized: random augmentation has cropped them. In
@@ -87,12 +88,24 @@ class ClassificationPreprocessing(nn.Module):
         height, width = image.shape[-2:]
         if min(height, width) == short_side:
             return image
-        long_side = int(short_side * max(height, width) / min(height, width))
-        new_size = (short_side, long_side) if height < width else (long_side, short_side)
+        new_size = _with_short_side(height, width, short_side)
         check_input_size((height, width), new_size, "is it really an image? crop it, or leave it out")
         return transforms.resize(image, [short_side], antialias=True)
+
+    def loader_size(self, height: int, width: int) -> tuple[int, int]:
+        """Return the size to which a data loader may resize an image for training. `forward` does not resize it again.
+
+        An image of the size of the crop keeps it.
+        """
+        return (height, width) if height == width == self.crop else _with_short_side(height, width, self.short_side)
 
     def _cropped(self, image: Tensor) -> Tensor:
         if self.training and image.shape[-2:] == (self.crop, self.crop):
             return image
         return transforms.center_crop(self.resized(image, self.short_side), [self.crop, self.crop])
+
+
+def _with_short_side(height: int, width: int, short_side: int) -> tuple[int, int]:
+    """Return the height and width of an image that is resized to `short_side`, as torchvision rounds them."""
+    long_side = int(short_side * max(height, width) / min(height, width))
+    return (short_side, long_side) if height < width else (long_side, short_side)

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 from torchvision.transforms.v2 import functional as transforms
 
 from visionkit.errors import ConfigError
 from visionkit.ops.boxes import SMALLEST_DETECTION, has_area
 from visionkit.option_checks import check_at_least
+from visionkit.preprocessing.base import Preprocessing
 from visionkit.preprocessing.geometry import Geometry, fits
 from visionkit.preprocessing.normalize import Normalize, check_normalization
 from visionkit.registry import suggest
@@ -92,7 +93,7 @@ class DetectionPreprocessOptions:
         return DetectionPreprocessing(**dataclasses.asdict(self))
 
 
-class DetectionPreprocessing(nn.Module):
+class DetectionPreprocessing(Preprocessing):
     """Resize and normalize images, and map boxes to the model's input and back.
 
     Args:
@@ -169,6 +170,16 @@ class DetectionPreprocessing(nn.Module):
             return self.fit(height, width, new_height, new_width)
         new_height, new_width = self._new_sides(height, width, factor)
         return Geometry(height, width, new_width / width, new_height / height)
+
+    def loader_size(self, height: int, width: int) -> tuple[int, int] | None:
+        """Return the size to which a data loader may resize an image for training, without padding.
+
+        `forward` does not resize it again. None if the size differs from step to step, or if the image is normalized
+        before it is resized.
+        """
+        if self.sides is not None or self.resize == "torchvision":
+            return None
+        return self.geometry(height, width).resized
 
     def _new_sides(self, height: int, width: int, factor: float) -> tuple[int, int]:
         """Return height and width that fit `short_side` and `long_side`."""

@@ -5,13 +5,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 from torchvision.transforms.v2 import functional as transforms
 
 from visionkit.errors import ConfigError
 from visionkit.ops.ignore import IGNORE
 from visionkit.option_checks import check_above, check_at_least
+from visionkit.preprocessing.base import Preprocessing
 from visionkit.preprocessing.limits import check_input_size
 from visionkit.preprocessing.normalize import Normalize, check_normalization
 
@@ -57,7 +58,7 @@ class SegmentationPreprocessOptions:
         return SegmentationPreprocessing(**dataclasses.asdict(self))
 
 
-class SegmentationPreprocessing(nn.Module):
+class SegmentationPreprocessing(Preprocessing):
     """Resize and normalize images, and make training batches of images and masks.
 
     Args:
@@ -103,12 +104,19 @@ class SegmentationPreprocessing(nn.Module):
             DataError: the images have too many pixels before or after resizing, see `check_input_size`.
         """
         height, width = images.shape[-2:]
-        size = [max(round(side * scale), 1) for side in (height, width)]
-        for new_size in ((height, width), (size[0], size[1])):
+        size = _scaled(height, width, scale)
+        for new_size in ((height, width), size):
             check_input_size((height, width), new_size, "set inference.tile=512, so that it is divided into tiles")
-        if size != list(images.shape[-2:]):
-            images = transforms.resize(images, size, antialias=True)
+        if size != (height, width):
+            images = transforms.resize(images, [*size], antialias=True)
         return self.normalize(images)
+
+    def loader_size(self, height: int, width: int) -> tuple[int, int] | None:
+        """Return the size to which a data loader may resize an image for training.
+
+        `batch` does not resize it again. None with the option `scale`, by which it would.
+        """
+        return None if self.factor != 1 else _scaled(height, width, self.scale(height, width))
 
     def batch(self, images: Sequence[Tensor], masks: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """Make a training batch: resize, and pad smaller images with pixels that are ignored in the loss.
@@ -132,6 +140,11 @@ class SegmentationPreprocessing(nn.Module):
             torch.stack([_padded(image, height, width, 0.0) for image in prepared]),
             torch.stack([_padded(mask, height, width, IGNORE) for mask in resized]).long(),
         )
+
+
+def _scaled(height: int, width: int, scale: float) -> tuple[int, int]:
+    """Return the height and width of a resized image in pixels."""
+    return max(round(height * scale), 1), max(round(width * scale), 1)
 
 
 def _padded(plane: Tensor, height: int, width: int, value: float) -> Tensor:

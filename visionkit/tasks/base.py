@@ -12,7 +12,7 @@ from typing import Any, ClassVar, cast
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import DataLoader
 from typing_extensions import Self
 
@@ -29,6 +29,7 @@ from visionkit.pipelines.base import ModelPipeline, Pipeline
 from visionkit.pipelines.checkpoint import FORMAT_VERSION, pipeline_from, read_checkpoint
 from visionkit.pipelines.description import explain_description, options_from
 from visionkit.pipelines.results import Result
+from visionkit.preprocessing.base import Preprocessing
 from visionkit.registry import Registry
 from visionkit.tasks.optimizers import (
     OptimizerOptions,
@@ -176,7 +177,7 @@ class Task(LightningModule):
         return self.network.backbone
 
     @property
-    def preprocessing(self) -> nn.Module:
+    def preprocessing(self) -> Preprocessing:
         """Preprocessing of the pipeline."""
         return self.pipeline.preprocessing
 
@@ -257,13 +258,14 @@ class Task(LightningModule):
         return max(math.ceil(steps / steps_per_epoch), 1)
 
     def on_fit_start(self) -> None:
-        """Read images in prediction as in training, and log how many parameters train.
+        """Read images in prediction as in training, let the loader resize them, and log how many parameters train.
 
         Their number shows whether a network is frozen by mistake.
         """
         data = datamodule_of(self.trainer)
         if data is not None:
             self.model_pipeline.bit_depth = data.bit_depth
+            data.augmentation.input_size = self.model_pipeline.preprocessing.loader_size
         for part, module in self.network.named_children():
             trainable, total = count_parameters(module.parameters())
             if total:

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import cv2
 
@@ -12,7 +12,7 @@ from visionkit.errors import ConfigError
 from visionkit.ops.ignore import IGNORE
 from visionkit.registry import Registry, suggest
 
-BaseSchema = albumentations.BasicTransform.InitSchema
+BaseSchema: TypeAlias = albumentations.BasicTransform.InitSchema
 
 transforms: Registry[Any] = Registry("transform", "visionkit.data.transforms")
 """Transforms that albumentations lacks. Each is a subclass of one of albumentations' transform classes."""
