@@ -1,5 +1,6 @@
 """Formatting of messages."""
 
+import re
 import reprlib
 import unicodedata
 from collections.abc import Sequence
@@ -36,3 +37,8 @@ def is_encodable(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def is_url(text: str) -> bool:
+    """Return whether a text is an address, such as `https://host/data` or `s3://bucket/data`, and not a path."""
+    return re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", text) is not None

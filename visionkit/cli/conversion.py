@@ -39,7 +39,7 @@ def convert_card(
     if check and writer.format not in formats:
         raise ConfigError(f"--check: the format {to} cannot be read here\nconvert without --check")
     check_new(folder)
-    plans = plan_splits(_open(recipe, split), writer)
+    plans = plan_splits(open_with_masks(recipe, split), writer)
     for line in _lines_of_losses(count_losses(plans, writer)):
         Console().print(line, soft_wrap=True, markup=False)
     converted = convert(plans, writer, folder, link)
@@ -55,8 +55,8 @@ def convert_card(
     return 0 if all(row.agrees for rows in tables.values() for row in rows) else 1
 
 
-def _open(recipe: dict[str, Any], split: str | None) -> dict[str, VisionDataset]:
-    """Return the splits, with masks if the format and the files have them."""
+def open_with_masks(recipe: dict[str, Any], split: str | None) -> dict[str, VisionDataset]:
+    """Return the splits of a card, or one of them, with masks if the format and the files have them."""
     data = recipe["data"]
     with_masks = formats.options_for(data["format"], "masks")
     if with_masks:

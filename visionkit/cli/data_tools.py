@@ -1,4 +1,4 @@
-"""Actions of `visionkit data` on a card: check, show, download, convert, proposals and anchors."""
+"""Actions of `visionkit data` on a card: check, show, download, convert, pack, proposals and anchors."""
 
 import sys
 from collections.abc import Callable
@@ -153,11 +153,19 @@ def convert(recipe: dict[str, Any], **options: Any) -> int:
     return convert_card(recipe, **options)
 
 
+def pack(recipe: dict[str, Any], **options: Any) -> int:
+    """Write the dataset of a card into shards, see `pack_card`."""
+    from visionkit.cli.packing import pack_card
+
+    return pack_card(recipe, **options)
+
+
 TOOLS: dict[str, Callable[..., int]] = {
     "check": check,
     "show": show,
     "download": download,
     "convert": convert,
+    "pack": pack,
     "proposals": proposals,
     "anchors": anchors,
 }

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from visionkit.data.datasets.base import VisionDataset
+from visionkit.data.datasets.sharded import prefetch
 from visionkit.data.io.images import to_tensor
 from visionkit.data.proposals.proposal_source import ProposalSource
 from visionkit.data.samplers import NO_IMAGE, SeededImage
@@ -53,6 +54,8 @@ class TargetDataset(Dataset[tuple[Tensor, Target] | None]):
         index = key.number if isinstance(key, SeededImage) else key
         if index == NO_IMAGE:
             return None
+        if isinstance(key, SeededImage) and key.ahead != NO_IMAGE:
+            prefetch(self.dataset, key.ahead)
         sample = self.dataset[index]
         if self.proposals is not None:
             sample.proposals = self.proposals(sample.image, sample.image_id)

@@ -8,9 +8,11 @@ from visionkit.data.datasets.base import RequiredAnnotation, VisionDataset, form
 from visionkit.data.datasets.concatenated import ConcatenatedDataset
 from visionkit.data.datasets.recognition import SPLITS
 from visionkit.data.holdout import HoldoutOptions
+from visionkit.data.packed.stream_options import StreamOptions
 from visionkit.data.splits import Splits
 from visionkit.errors import ConfigError
 from visionkit.registry import suggest
+from visionkit.text import is_url
 
 SplitOptions = dict[str, Any] | list[dict[str, Any]]
 
@@ -24,10 +26,12 @@ class CardSplits(Splits):
         options: options of the dataset class for each split; a list of them is read as one dataset.
         classes: class names in label order; None takes them from the annotation files.
         holdout, required, bit_depth: see `Splits`.
+        stream: order and cache of packed data.
 
     Raises:
-        ConfigError: a split has an unknown name or no options, or `holdout` is given although the card has a `val`
-            split; or `bit_depth` is out of its range.
+        ConfigError: a split has an unknown name or no options; `root` is an URL or `stream` is given, and the format is
+            read from folders; `holdout` is given although the card has a `val` split; or `bit_depth` is out of its
+            range.
     """
 
     def __init__(
@@ -39,9 +43,10 @@ class CardSplits(Splits):
         holdout: HoldoutOptions | None = None,
         required: RequiredAnnotation | None = None,
         bit_depth: int | None = None,
+        stream: StreamOptions | None = None,
     ) -> None:
         super().__init__(holdout, required, bit_depth)
-        self.format, self.root, self.options, self.classes = format, root, options, classes
+        self.format, self.root, self.options, self.classes, self.stream = format, root, options, classes, stream
         self._check_options()
         self._check_holdout()
 
@@ -60,6 +65,19 @@ class CardSplits(Splits):
         parts = [self._read(part) for part in (options if isinstance(options, list) else [options])]
         return parts[0] if len(parts) == 1 else ConcatenatedDataset(parts)
 
+    def _place(self) -> dict[str, Any]:
+        """Return the arguments of the dataset class that say where its files are."""
+        if formats.is_streamed(self.format):
+            return {"root": self.root, "stream": self.stream}
+        if self.stream is not None:
+            raise ConfigError(f"stream is for the format packed, not for {self.format}\nremove data.stream")
+        if self.root is not None and is_url(self.root):
+            raise ConfigError(
+                f"root={self.root} is an URL, and the format {self.format} is read from a folder\n"
+                "download it first, or pack it: visionkit data pack CARD OUT"
+            )
+        return {"root": None if self.root is None else Path(self.root)}
+
     def _check_options(self) -> None:
         for split, options in self.options.items():
             if split not in SPLITS:
@@ -72,7 +90,7 @@ class CardSplits(Splits):
 
     def _read(self, options: dict[str, Any]) -> VisionDataset:
         needed = formats.options_for(self.format, self.required)
-        arguments = {**options, **needed, "root": None if self.root is None else Path(self.root)}
+        arguments = {**options, **needed, **self._place()}
         if self.classes is not None:
             arguments["classes"] = self.classes
         dataset: VisionDataset = formats.get(self.format)(**arguments)

@@ -14,11 +14,14 @@ from visionkit.data.batch import Batch, TargetDataset, collate, initialize_worke
 from visionkit.data.card_splits import CardSplits
 from visionkit.data.dataset_splits import DatasetSplits
 from visionkit.data.datasets.base import RequiredAnnotation, VisionDataset
+from visionkit.data.datasets.sharded import shards_of
 from visionkit.data.datasets.torch_pairs import PairDataset, as_vision_dataset
 from visionkit.data.feature_files import FeatureDataset
 from visionkit.data.holdout import HoldoutOptions
+from visionkit.data.packed.stream_options import StreamOptions
 from visionkit.data.proposals.proposal_source import ProposalOptions, ProposalSource, create_proposal_source
-from visionkit.data.samplers import ClassBalancedSampler, EvaluationSampler, ShuffledSampler, TrainingSampler
+from visionkit.data.samplers import ClassBalancedSampler, EvaluationSampler, Place, ShuffledSampler, TrainingSampler
+from visionkit.data.shard_samplers import ShardEvaluationSampler, ShardSampler
 from visionkit.data.splits import Splits, read_labels
 from visionkit.data.stats.pixel_counts import PixelCounts
 from visionkit.data.training_loader import Position, TrainingLoader
@@ -32,9 +35,21 @@ Sampling = Literal["shuffled", "balanced"]
 MAX_WORKERS = 1024
 """Largest number of worker processes. A larger one is a mistake, and would exhaust the processes of the machine."""
 
-SAMPLERS: dict[Sampling, Callable[[VisionDataset, int, int], TrainingSampler]] = {
-    "shuffled": lambda dataset, rank, processes: ShuffledSampler(len(dataset), rank, processes),
-    "balanced": lambda dataset, rank, processes: ClassBalancedSampler(read_labels(dataset), rank, processes),
+
+def _shuffled(dataset: VisionDataset, place: Place, stream: StreamOptions) -> TrainingSampler:
+    shards = shards_of(dataset)
+    if shards is None:
+        return ShuffledSampler(len(dataset), place.rank, place.processes)
+    return ShardSampler(shards, place, stream.window, stream.streams)
+
+
+def _balanced(dataset: VisionDataset, place: Place, stream: StreamOptions) -> TrainingSampler:
+    return ClassBalancedSampler(read_labels(dataset), place.rank, place.processes)
+
+
+SAMPLERS: dict[Sampling, Callable[[VisionDataset, Place, StreamOptions], TrainingSampler]] = {
+    "shuffled": _shuffled,
+    "balanced": _balanced,
 }
 """Sampler of the training images for each value of `data.sampling`."""
 
@@ -57,6 +72,7 @@ class VisionData(LightningDataModule):
         proposals: how proposals are made, for detectors that take them, see `ProposalOptions`; None makes none.
         bit_depth: number of bits, 9 to 16, that gray images with 16 bits use: 12 for values up to 4095. None uses all.
             Training stores it in the checkpoint, so that `predict` reads images in the same way.
+        stream: order and cache of data in the format `packed`, see `StreamOptions`.
         required: annotation that an image must have; images without it are skipped and counted.
 
     Raises:
@@ -86,13 +102,15 @@ class VisionData(LightningDataModule):
         holdout: HoldoutOptions | None = None,
         proposals: ProposalOptions | None = None,
         bit_depth: int | None = None,
+        stream: StreamOptions | None = None,
         required: RequiredAnnotation | None = None,
     ) -> None:
         super().__init__()
         check_at_least(1, batch_size=batch_size)
         check_within(0, MAX_WORKERS, num_workers=num_workers)
         check_within(0, 1, min_visibility=min_visibility)
-        self.splits: Splits = CardSplits(format, root, splits or {}, classes, holdout, required, bit_depth)
+        self.splits: Splits = CardSplits(format, root, splits or {}, classes, holdout, required, bit_depth, stream)
+        self.stream = stream or StreamOptions()
         self.download = download or []
         self.batch_size = batch_size
         self.num_workers = min(os.cpu_count() or 1, 4) if num_workers is None else num_workers
@@ -197,7 +215,7 @@ class VisionData(LightningDataModule):
         dataset = self.cached_features.get("train") or TargetDataset(
             images, self.augmentation, self._proposals_of("train", "val")
         )
-        sampler = SAMPLERS[self.sampling](images, *self._process())
+        sampler = SAMPLERS[self.sampling](images, self._place(), self.stream)
         loader = TrainingLoader(
             dataset,  # type: ignore[arg-type]  # yields items; collate makes the batches of the return type
             sampler=sampler,
@@ -238,10 +256,13 @@ class VisionData(LightningDataModule):
         return self._evaluation_loader(self.tested_split)
 
     def _evaluation_loader(self, split: str) -> DataLoader[Batch]:
-        dataset = self.cached_features.get(split) or TargetDataset(
-            self.dataset(split), proposals=self._proposals_of(split)
-        )
-        sampler = EvaluationSampler(len(dataset), *self._process())
+        images, place = self.dataset(split), self._place()
+        dataset = self.cached_features.get(split) or TargetDataset(images, proposals=self._proposals_of(split))
+        shards = shards_of(images)
+        if shards is None:
+            sampler = EvaluationSampler(len(dataset), place.rank, place.processes)
+        else:
+            sampler = ShardEvaluationSampler(shards, place.rank, place.processes)
         return DataLoader(dataset, sampler=sampler, **self._loader_arguments())  # type: ignore[arg-type]  # see collate
 
     def _proposals_of(self, *splits: str) -> ProposalSource | None:
@@ -253,9 +274,12 @@ class VisionData(LightningDataModule):
                 self._checked.add(split)
         return source
 
-    def _process(self) -> tuple[int, int]:
-        """Return the rank of this process and the number of processes."""
-        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer is not None else (0, 1)
+    def _place(self) -> Place:
+        """Return the place of this process among all of them."""
+        if self.trainer is None:
+            return Place()
+        trainer = self.trainer
+        return Place(trainer.global_rank, trainer.world_size, trainer.num_nodes, trainer.node_rank)
 
     def _loader_arguments(self) -> dict[str, Any]:
         return {

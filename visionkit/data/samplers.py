@@ -45,10 +45,20 @@ class EvaluationSampler(DistributedSampler[int]):
 
 
 class SeededImage(NamedTuple):
-    """Number of an image in its dataset, and seed of its augmentation."""
+    """Number of an image in its dataset, seed of its augmentation, and number of an image that is read soon."""
 
     number: int
     seed: int
+    ahead: int = NO_IMAGE
+
+
+class Place(NamedTuple):
+    """Place of this process: its rank among all processes, their number, the number of nodes, and its node."""
+
+    rank: int = 0
+    processes: int = 1
+    nodes: int = 1
+    node: int = 0
 
 
 class TrainingSampler(DistributedSampler[SeededImage]):

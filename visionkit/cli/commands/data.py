@@ -1,4 +1,4 @@
-"""`visionkit data`: write, check, show, download or convert a card, search proposals, choose anchors."""
+"""`visionkit data`: write, check, show, download, convert or pack a card, search proposals, choose anchors."""
 
 import argparse
 from typing import Any
@@ -8,10 +8,11 @@ from visionkit.cli.config.compose import compose, is_override
 from visionkit.cli.config.merge import saying_where
 from visionkit.cli.config.schema import check_data
 
-ACTIONS = ("init", "check", "show", "download", "convert", "proposals", "anchors")
+ACTIONS = ("init", "check", "show", "download", "convert", "pack", "proposals", "anchors")
 USAGE = (
     f"{'|'.join(ACTIONS)} FOLDER|CARD [key=value ...] [--to F OUT] [--format F] [--mode M] [--split S] [--count N] "
-    "[--size P] [--output FILE] [--augment] [--check] [--link] [--plugin FILE.py]"
+    "[--size P] [--output FILE] [--augment] [--check] [--link] [--shard-mb N] [--short-side P] [--quality Q] "
+    "[--plugin FILE.py]"
 )
 EXAMPLES = """examples:
   visionkit data init photos/ > data/mine.yaml                         write the card of a folder
@@ -20,6 +21,7 @@ EXAMPLES = """examples:
   visionkit data show recipes/retinanet_resnet50.yaml data/mine.yaml --augment
   visionkit data download coco2017 data.root=/data/coco
   visionkit data convert data/mine.yaml --to coco mine_coco/ --check   the same data in another format
+  visionkit data pack data/mine.yaml mine_packed/ --short-side 800     shards for training from a web server or bucket
   visionkit data proposals data/voc2007.yaml --mode quality --split train
   visionkit data anchors data/bccd.yaml --count 5 --size 416           shapes for model.anchors of yolov2
 """
@@ -29,18 +31,21 @@ OPTIONS = {
     "check": ("convert",),
     "link": ("convert",),
     "mode": ("proposals",),
-    "split": ("proposals", "show", "convert"),
+    "split": ("proposals", "show", "convert", "pack"),
     "count": ("anchors", "show"),
     "size": ("anchors",),
     "output": ("show",),
     "augment": ("show",),
+    "shard_mb": ("pack",),
+    "short_side": ("pack",),
+    "quality": ("pack",),
 }
 """Actions of each option."""
 
 
 def add(commands: Any) -> None:
     """Add the parser of the command."""
-    text = "write, check, show, download or convert a card, search proposals, choose anchors"
+    text = "write, check, show, download, convert or pack a card, search proposals, choose anchors"
     parser = add_command(commands, "data", run, text, USAGE, EXAMPLES)
     parser.add_argument("action", choices=ACTIONS)
     parser.add_argument("words", nargs="+", metavar="CARD | key=value", help=WORDS_HELP)
@@ -49,13 +54,17 @@ def add(commands: Any) -> None:
     parser.add_argument("--to", metavar="F", help="convert: coco, voc, yolo, labelme, cvat or masks; OUT follows")
     parser.add_argument("--check", action="store_true", default=None, help="convert: read the result, and compare")
     parser.add_argument("--link", action="store_true", default=None, help="convert: hard links instead of copies")
-    parser.add_argument("--split", metavar="S", help="proposals, show, convert: only this split")
+    parser.add_argument("--split", metavar="S", help="proposals, show, convert, pack: only this split")
     text = "anchors: how many (default 5); show: images of each split (default 60)"
     parser.add_argument("--count", type=int, metavar="N", help=text)
     parser.add_argument("--size", type=int, metavar="P", help="anchors: side of the model's input in pixels (416)")
     parser.add_argument("--output", metavar="FILE", help="show: HTML file to write (default data.html)")
     text = "show: also training images after augmentation"
     parser.add_argument("--augment", action="store_true", default=None, help=text)
+    parser.add_argument("--shard-mb", type=int, metavar="N", help="pack: size of a shard in megabytes (64)")
+    text = "pack: make larger images smaller, to this length of their shorter side in pixels"
+    parser.add_argument("--short-side", type=int, metavar="P", help=text)
+    parser.add_argument("--quality", type=int, metavar="Q", help="pack: JPEG quality of images made smaller (92)")
     add_plugin_option(parser)
 
 
@@ -67,8 +76,8 @@ def run(arguments: argparse.Namespace) -> int:
     for name in options:
         if arguments.action not in OPTIONS[name]:
             actions = " and ".join(f"`visionkit data {action}`" for action in OPTIONS[name])
-            arguments.parser.error(f"--{name} goes with {actions}")
-    if arguments.action == "convert":
+            arguments.parser.error(f"--{name.replace('_', '-')} goes with {actions}")
+    if arguments.action in ("convert", "pack"):
         options["out"] = _take_folder(arguments)
     card = compose([*arguments.words, *plugin_overrides(arguments)])
     check_data(card)
@@ -91,7 +100,8 @@ def _init(arguments: argparse.Namespace) -> int:
 def _take_folder(arguments: argparse.Namespace) -> str:
     """Take the folder of the result out of the words, of which it is the last that is no override, and return it."""
     places = [index for index, word in enumerate(arguments.words) if not is_override(word)]
-    if len(places) < 2 or arguments.to is None:
-        arguments.parser.error("visionkit data convert takes a card, --to FORMAT, and the folder of the result")
+    if len(places) < 2 or (arguments.action == "convert" and arguments.to is None):
+        needed = "a card, --to FORMAT," if arguments.action == "convert" else "a card"
+        arguments.parser.error(f"visionkit data {arguments.action} takes {needed} and the folder of the result")
     folder: str = arguments.words.pop(places[-1])
     return folder

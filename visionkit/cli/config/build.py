@@ -53,7 +53,7 @@ def build_data(recipe: dict[str, Any]) -> VisionData:
     dataset_class = formats.get(recipe["data"]["format"])
     for split, options in (recipe["data"].get("splits") or {}).items():
         for part in options if isinstance(options, list) else [options]:
-            parse_section(dataset_class, part, f"data.splits.{split}", root=None, classes=None)
+            parse_section(dataset_class, part, f"data.splits.{split}", root=None, classes=None, stream=None)
     return data
 
 

@@ -12,6 +12,7 @@ from visionkit.cli.config.merge import Layer, merge, override_layer, read_layer
 from visionkit.errors import ConfigError
 from visionkit.limited_yaml import KeyPath
 from visionkit.registry import suggest
+from visionkit.text import is_url
 
 DEFAULT_CARD = "shapes"
 
@@ -63,10 +64,14 @@ def from_checkpoint(recipe: dict[str, Any]) -> dict[str, Any]:
     """Return the part of a checkpoint's recipe that is used to score its model.
 
     A checkpoint may come from an untrusted source. What is taken from it describes the model, the evaluation and which
-    files are read. It does not name code that is imported (plugins), files that are written (caches), downloads,
-    processes or devices.
+    files are read. It does not name code that is imported (plugins), files that are written (caches), downloads and
+    URLs, processes or devices.
     """
-    return _allowed(recipe, FROM_CHECKPOINT)
+    taken = _allowed(recipe, FROM_CHECKPOINT)
+    data = taken.get("data")
+    if isinstance(data, dict) and is_url(str(data.get("root"))):
+        taken["data"] = {key: value for key, value in data.items() if key != "root"}
+    return taken
 
 
 def _allowed(values: dict[str, Any], keys: dict[str, Any]) -> dict[str, Any]:
@@ -142,7 +147,7 @@ def with_card(layer: Layer, card: Layer) -> Layer:
 
 def without_data_source(layer: Layer) -> Layer:
     """Return the layer without the files of an earlier card, because another format has other options."""
-    source = ("format", "root", "splits", "classes", "bit_depth", "download")
+    source = ("format", "root", "splits", "classes", "bit_depth", "download", "stream")
     data = {key: value for key, value in section(layer, "data").items() if key not in source}
     return Layer({**layer.values, "data": data}, layer.origins)
 

@@ -119,7 +119,7 @@ def check_data(recipe: Layer) -> None:
 
 def _data_section(recipe: Layer) -> Section:
     dataset = _entry(recipe, "formats", "data", "format")
-    splits = Section(more=True, inside=Section(_parameters(dataset.definition, "root", "classes"), many=True))
+    splits = Section(more=True, inside=Section(_parameters(dataset.definition, "root", "classes", "stream"), many=True))
     keys = _parameters(definition("visionkit.data.datamodule", "VisionData"), "required")
     return Section({**keys, "splits": splits, "augment": Section(many=True, variant=_transform_section)})
 

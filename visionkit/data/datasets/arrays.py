@@ -61,8 +61,12 @@ class ArrayDataset(ImageReader, ClassificationDataset):
 
     def image(self, index: int) -> ImageArray:
         """See `ClassificationDataset`."""
+        return decode_image(self.encoded(index), self.name(index), self.bit_depth)
+
+    def encoded(self, index: int) -> bytes:
+        """See `ImageReader`."""
         start, end = self._offsets[index], self._offsets[index + 1]
-        return decode_image(self._files[start:end].tobytes(), self.name(index), self.bit_depth)
+        return self._files[start:end].tobytes()
 
     def name(self, index: int) -> str:
         """Return the stem of the file and the index of the image, such as "train/3"."""

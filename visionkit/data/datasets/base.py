@@ -97,12 +97,14 @@ class FormatRegistry(Registry[type[VisionDataset]]):
         super().__init__(kind, package)
         self._options_for: dict[str, Mapping[RequiredAnnotation, Mapping[str, Any]]] = {}
         self._recognizers: dict[str, Recognizer] = {}
+        self._streamed: set[str] = set()
 
     def register(
         self,
         *names: str,
         options_for: Mapping[RequiredAnnotation, Mapping[str, Any]] | None = None,
         recognize: Recognizer | None = None,
+        streamed: bool = False,
     ) -> Callable[[type[VisionDataset]], type[VisionDataset]]:
         """Return a decorator that registers a dataset class under each of `names`.
 
@@ -111,6 +113,7 @@ class FormatRegistry(Registry[type[VisionDataset]]):
             options_for: for each annotation that the class reads only with certain options, these options. They are
                 used in all splits if a task needs the annotation.
             recognize: returns the splits of a folder in this format; None if such folders need a data card.
+            streamed: whether the class takes an URL as `root`, and the option `stream`.
 
         Raises:
             ConfigError: another class is registered under the name.
@@ -122,6 +125,8 @@ class FormatRegistry(Registry[type[VisionDataset]]):
             self._options_for.update(dict.fromkeys(names, options_for or {}))
             if recognize is not None:
                 self._recognizers[names[0]] = recognize
+            if streamed:
+                self._streamed.update(names)
             return entered
 
         return enter_with_options
@@ -134,6 +139,15 @@ class FormatRegistry(Registry[type[VisionDataset]]):
         """
         self.get(name)  # imports the module that registers it
         return {} if required is None else self._options_for[name].get(required, {})
+
+    def is_streamed(self, name: str) -> bool:
+        """Return whether the format `name` takes an URL as `root`, and the option `stream`.
+
+        Raises:
+            ConfigError: the format is unknown.
+        """
+        self.get(name)  # imports the module that registers it
+        return name in self._streamed
 
     @property
     def recognizers(self) -> dict[str, Recognizer]:

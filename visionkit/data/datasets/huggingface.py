@@ -145,6 +145,10 @@ class ArrowObjects(FoundObjectsDataset):
     def path(self, index: int) -> None:
         """Return None: the image has no file of its own."""
 
+    def encoded(self, index: int) -> bytes:
+        """See `ImageReader`."""
+        return self._images.encoded(index)
+
 
 class ArrowLabels(ImageReader, ClassificationDataset):
     """Images of a table with one class each; arguments as in `HuggingFace`."""
@@ -176,6 +180,10 @@ class ArrowLabels(ImageReader, ClassificationDataset):
     def image(self, index: int) -> ImageArray:
         """See `ClassificationDataset`."""
         return decode_image(self._images.encoded(index), self.name(index), self.bit_depth)
+
+    def encoded(self, index: int) -> bytes:
+        """See `ImageReader`."""
+        return self._images.encoded(index)
 
     def name(self, index: int) -> str:
         """See `ArrowImages`."""

@@ -16,6 +16,18 @@ def image_path(dataset: VisionDataset, index: int) -> Path | None:
         >>> image_path(Shapes(count=1, size=64), 0) is None
         True
     """
+    dataset, index = _located(dataset, index)
+    return dataset.path(index) if isinstance(dataset, ImageReader) else None
+
+
+def encoded_image(dataset: VisionDataset, index: int) -> bytes | None:
+    """Return the content of an image's file, also if it is part of another file; None if it has no file."""
+    dataset, index = _located(dataset, index)
+    return dataset.encoded(index) if isinstance(dataset, ImageReader) else None
+
+
+def _located(dataset: VisionDataset, index: int) -> tuple[VisionDataset, int]:
+    """Return the dataset that reads an image itself, and the image's index in it."""
     while isinstance(dataset, DelegatingDataset):
         dataset, index = dataset.locate(index)
-    return dataset.path(index) if isinstance(dataset, ImageReader) else None
+    return dataset, index

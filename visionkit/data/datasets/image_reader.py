@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
+from visionkit.data.io.image_files import MAX_FILE_BYTES
 from visionkit.data.io.images import ImageArray, read_image
+from visionkit.data.io.paths import read_bytes
 
 
 class ImageReader:
@@ -30,6 +32,15 @@ class ImageReader:
     def path(self, index: int) -> Path | None:
         """Return the path of the image file; None if the image has no file of its own."""
         return None
+
+    def encoded(self, index: int) -> bytes | None:
+        """Return the content of the image file, also of one inside of another file; None if there is none.
+
+        Raises:
+            DataError: the file cannot be read.
+        """
+        path = self.path(index)
+        return None if path is None else read_bytes(path, "image", MAX_FILE_BYTES)
 
     def read(self, path: Path) -> ImageArray:
         """Return an image file as an RGB array, uint8 [H, W, 3]; see `read_image`."""

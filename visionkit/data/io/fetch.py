@@ -39,7 +39,7 @@ SCHEMES = ("http", "https", "ftp")
 logger = logging.getLogger("visionkit")
 
 
-def fetch(url: str, target: Path, sha256: str | None = None) -> Path:
+def fetch(url: str, target: Path, sha256: str | None = None, quiet: bool = False) -> Path:
     """Download a file and return its path. An interrupted download is resumed if the file has not changed since.
 
     Args:
@@ -47,6 +47,7 @@ def fetch(url: str, target: Path, sha256: str | None = None) -> Path:
         target: file to write; an incomplete download is stored as `<name>.part`, and the version of the file that the
             server states as `<name>.part.version`.
         sha256: expected digest in hex; None logs the digest with a warning.
+        quiet: show no progress, and log nothing.
 
     Raises:
         ConfigError: the address is malformed or has another scheme.
@@ -56,18 +57,19 @@ def fetch(url: str, target: Path, sha256: str | None = None) -> Path:
     check_address(url)
     if not target.is_file():
         try:
-            _download(quote(url, safe="%/:=&?~#+!$,;'@()*[]"), target)
+            _download(quote(url, safe="%/:=&?~#+!$,;'@()*[]"), target, quiet)
         except (OSError, HTTPException, ValueError) as error:  # ValueError: a malformed address or header
             if isinstance(error, DataError):
                 raise
             raise DataError(f"{url} could not be downloaded: {error!s:.200}\nrun the same command again") from error
-    digest = _sha256(target)
+    digest = sha256_of(target)
     if sha256 is not None and digest != sha256.lower():
         target.unlink()
         raise DataError(f"{target.name} has the wrong sha256 and was removed\nexpected {sha256}\nactual   {digest}")
     if sha256 is None:
         _refuse_page(target, url)
-        logger.warning("%s is not verified: the card has no sha256 for it; its sha256 is %s", target.name, digest)
+        if not quiet:
+            logger.warning("%s is not verified: the card has no sha256 for it; its sha256 is %s", target.name, digest)
     return target
 
 
@@ -81,33 +83,34 @@ def check_address(url: str) -> None:
         raise ConfigError(f"{url!r:.200} cannot be downloaded: an address begins with one of {', '.join(SCHEMES)}")
 
 
-def _download(url: str, target: Path) -> None:
+def _download(url: str, target: Path, quiet: bool) -> None:
     """Download to `<name>.part`, from the end of what is there, and rename it."""
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(target.name + ".part")
     version = part.with_name(part.name + ".version")
+    bar = None if quiet else part.stem
     with part.open("ab") as file:
         if not try_lock(file):
             raise DataError(f"{part} is being written by another process")
-        if not (file.tell() and _resume(url, file, part.stem, _read_version(version))):
+        if not (file.tell() and _resume(url, file, bar, _read_version(version))):
             file.truncate(0)
             file.seek(0)
             version.unlink(missing_ok=True)
             with _opened(Request(url)) as response:
                 if stated := _stated_version(response.headers):
                     write_text(version, stated)
-                _copy(response, file, _length(response), part.stem)
+                _copy(response, file, _length(response), bar)
         replace(part, target, file.fileno())
         version.unlink(missing_ok=True)
 
 
-def _resume(url: str, file: BinaryIO, name: str, version: str | None) -> bool:
+def _resume(url: str, file: BinaryIO, bar: str | None, version: str | None) -> bool:
     """Append the rest of a file, and return whether the file is complete.
 
     Args:
         url: address.
         file: the first part, open for appending.
-        name: name of the file, for the progress bar.
+        bar: name of the file, for the progress bar; None shows none.
         version: version of the file that the first part is of; None if the server stated none.
 
     Returns:
@@ -122,7 +125,7 @@ def _resume(url: str, file: BinaryIO, name: str, version: str | None) -> bool:
                 return False
             if version is not None and _stated_version(response.headers) not in (None, version):
                 return False  # the server ignores If-Range
-            _copy(response, file, total, name)
+            _copy(response, file, total, bar)
             return True
     except HTTPError as error:
         if error.code != 416:
@@ -131,10 +134,10 @@ def _resume(url: str, file: BinaryIO, name: str, version: str | None) -> bool:
             return _content_range(error.headers.get("Content-Range"))[1] == start
 
 
-def _copy(response: Any, file: BinaryIO, total: int | None, name: str) -> None:
+def _copy(response: Any, file: BinaryIO, total: int | None, bar: str | None) -> None:
     """Append a response to a file that shall then have `total` bytes."""
-    with _progress() as progress:
-        task = progress.add_task(name, total=total, completed=file.tell())
+    with _progress(disable=bar is None) as progress:
+        task = progress.add_task(bar or "", total=total, completed=file.tell())
         while chunk := response.read(CHUNK_BYTES):
             file.write(chunk)
             progress.advance(task, len(chunk))
@@ -203,7 +206,8 @@ def _refuse_page(target: Path, url: str) -> None:
         raise DataError(f"{url} gave an HTML page instead of the file; it was removed\nopen the address in a browser")
 
 
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 digest of a file in hex."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(CHUNK_BYTES):
@@ -211,7 +215,6 @@ def _sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _progress() -> Progress:
-    return Progress(
-        TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()
-    )
+def _progress(disable: bool) -> Progress:
+    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    return Progress(TextColumn("{task.description}"), *columns, disable=disable)

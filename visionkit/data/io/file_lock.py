@@ -1,6 +1,10 @@
 """Locks of files, so that only one process writes to them."""
 
+import contextlib
 import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import IO, Any
 
 
@@ -17,3 +21,16 @@ def try_lock(file: IO[Any]) -> bool:
     except OSError:  # a file system without locks
         pass
     return True
+
+
+@contextmanager
+def waiting_lock(path: Path) -> Iterator[None]:
+    """Hold the lock of a file, which is created, after waiting until no other process and no other thread holds it.
+
+    The system releases the lock when the process ends, also if it is killed. On a file system without locks, nobody
+    waits.
+    """
+    with path.open("ab") as file:
+        with contextlib.suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
