@@ -8,7 +8,14 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
 from visionkit.data.datamodule import VisionData
-from visionkit.data.samplers import NO_IMAGE, ClassBalancedSampler, EvaluationSampler, SeededImage, ShuffledSampler
+from visionkit.data.samplers import (
+    NO_IMAGE,
+    ClassBalancedSampler,
+    EvaluationSampler,
+    Place,
+    SeededImage,
+    ShuffledSampler,
+)
 from visionkit.errors import ConfigError
 
 processes = st.integers(1, 5)
@@ -113,7 +120,7 @@ def test_balanced_loaders_draw_by_the_seed_of_the_run(monkeypatch):
     def order(seed, rank=0, processes=1):
         pl.seed_everything(seed, verbose=False)
         data = VisionData("shapes", splits={"train": one_object}, num_workers=0, sampling="balanced")
-        monkeypatch.setattr(data, "_process", lambda: (rank, processes))
+        monkeypatch.setattr(data, "_place", lambda: Place(rank, processes))
         return list(data.train_dataloader().sampler)
 
     assert order(seed=1) == order(seed=1)
@@ -123,7 +130,7 @@ def test_balanced_loaders_draw_by_the_seed_of_the_run(monkeypatch):
 
 def test_a_process_with_fewer_images_than_a_batch_trains_on_them(monkeypatch):
     data = VisionData("shapes", splits={"train": {"count": 6, "size": 48}}, batch_size=4, num_workers=0)
-    monkeypatch.setattr(data, "_process", lambda: (1, 2))
+    monkeypatch.setattr(data, "_place", lambda: Place(1, 2))
     assert [len(batch.images) for batch in data.train_dataloader()] == [3]
 
 

@@ -84,13 +84,18 @@ class TrainingSampler(DistributedSampler[SeededImage]):
         """Return the images of an epoch of all processes, int64 [`total_size`]."""
         raise NotImplementedError
 
+    def ahead(self, own: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return for each draw of this process an image that is read soon, int64 [draws]; by default none."""
+        return np.full(len(own), NO_IMAGE)
+
     def __iter__(self) -> Iterator[SeededImage]:
         random = np.random.default_rng([self.seed, self.epoch])
         self.epoch += 1  # for loops that do not call `set_epoch`, as Lightning does
         drawn = self.order(random)
         seeds = random.integers(2**32, size=len(drawn))
-        own = slice(self.rank + self.skipped * self.num_replicas, None, self.num_replicas)
-        return map(SeededImage, drawn[own].tolist(), seeds[own].tolist())
+        part = slice(self.rank + self.skipped * self.num_replicas, None, self.num_replicas)
+        own = drawn[part]
+        return map(SeededImage, own.tolist(), seeds[part].tolist(), self.ahead(own).tolist())
 
 
 class ShuffledSampler(TrainingSampler):

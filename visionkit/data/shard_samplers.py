@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from itertools import repeat
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,11 +57,9 @@ class ShardSampler(TrainingSampler):
         places = position[self.shards[streams]]
         return _shuffled(streams, _windows(places, self.window), random).T.reshape(-1)
 
-    def __iter__(self) -> Iterator[SeededImage]:
-        drawn = list(super().__iter__())
-        for place, image in enumerate(drawn):
-            later = place + self._ahead
-            yield image._replace(ahead=drawn[later].number) if later < len(drawn) else image
+    def ahead(self, own: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the images one window later; see `TrainingSampler.ahead`."""
+        return _later(own, self._ahead)
 
 
 class ShardEvaluationSampler(EvaluationSampler):
@@ -76,14 +75,17 @@ class ShardEvaluationSampler(EvaluationSampler):
         self._ahead = math.ceil(len(shards) / max(len(np.unique(shards)), 1))
 
     def __iter__(self) -> Iterator[SeededImage]:  # type: ignore[override]  # with the image that is read soon
-        own = self._own()
-        for place, number in enumerate(own):
-            later = place + self._ahead
-            yield SeededImage(number, 0, own[later] if later < len(own) else NO_IMAGE)
+        own = np.array(self._own(), np.int64)
+        return map(SeededImage, own.tolist(), repeat(0), _later(own, self._ahead).tolist())
 
     def _own(self) -> Sequence[int]:
         first, end = (place * self.count // self.num_replicas for place in (self.rank, self.rank + 1))
         return [NO_IMAGE] if self.count and first == end else range(first, end)
+
+
+def _later(own: NDArray[np.int64], distance: int) -> NDArray[np.int64]:
+    """Return for each image the one that comes `distance` images later; `NO_IMAGE` if there is none."""
+    return np.append(own[distance:], np.full(min(distance, len(own)), NO_IMAGE))
 
 
 def _offset(place: Place) -> int:
