@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from visionkit.data.datasets.pair_targets import PairTargets
     from visionkit.data.datasets.torch_pairs import TorchPairs
     from visionkit.data.holdout import HoldoutOptions
+    from visionkit.data.packed.stream_options import StreamOptions
     from visionkit.data.proposals.proposal_source import ProposalOptions
     from visionkit.data.transforms.create import register_transform
     from visionkit.engine.after_training import AfterTrainingOptions
@@ -165,6 +166,7 @@ __all__ = [
     "SlidingWindow",
     "Stage",
     "StoppedError",
+    "StreamOptions",
     "Target",
     "Task",
     "TorchPairs",
@@ -212,6 +214,7 @@ _MODULES = {
     "TorchPairs": "visionkit.data.datasets.torch_pairs",
     "ProposalOptions": "visionkit.data.proposals.proposal_source",
     "HoldoutOptions": "visionkit.data.holdout",
+    "StreamOptions": "visionkit.data.packed.stream_options",
     "register_transform": "visionkit.data.transforms.create",
     "AfterTrainingOptions": "visionkit.engine.after_training",
     "CheckpointOptions": "visionkit.engine.callbacks",

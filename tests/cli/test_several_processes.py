@@ -2,21 +2,15 @@
 
 import os
 import signal
-import socket
-import subprocess
-import sys
-import time
 
 import pytest
 import yaml
 
+from tests.helpers.training_processes import children, finish, start, start_nodes, wait_for_checkpoint
 from tests.robustness.kills import RECIPE, differences, run_of
 from visionkit.pipelines.checkpoint import read_checkpoint
 
 pytestmark = pytest.mark.slow
-
-COMMAND = ["-m", "visionkit.cli.main", "fit", "recipe.yaml"]
-ENVIRONMENT = {**os.environ, "PYTHONPATH": os.getcwd(), "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
 
 
 def write_recipe(folder, devices=2, workers=0, **trainer):
@@ -30,34 +24,6 @@ def write_recipe(folder, devices=2, workers=0, **trainer):
         "trainer": {**RECIPE["trainer"], "devices": devices, **strategy, **trainer},
     }
     (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
-
-
-def start(folder, *words, prefix=(sys.executable,), log="log.txt"):
-    """Start a command in `folder`, in a process group of its own."""
-    with (folder / log).open("w") as file:
-        return subprocess.Popen(
-            [*prefix, *COMMAND, *words], cwd=folder, env=ENVIRONMENT, stdout=file, stderr=file, start_new_session=True
-        )
-
-
-def finish(process):
-    try:
-        return process.wait(120)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        return "waits for ever"
-
-
-def children(process):
-    done = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=False)
-    return [int(line) for line in done.stdout.split()]
-
-
-def wait_for_checkpoint(folder):
-    deadline = time.monotonic() + 120
-    while not (run_of(folder) / "last.ckpt").is_file():
-        assert time.monotonic() < deadline, (folder / "log.txt").read_text()
-        time.sleep(0.02)
 
 
 def send(process, number, target):
@@ -120,19 +86,6 @@ def test_a_killed_loader_process_ends_the_run_with_advice(tmp_path):
 def test_two_nodes_of_torchrun_train_like_two_processes(whole, tmp_path):
     folder = tmp_path / "run"
     write_recipe(folder, devices=1, num_nodes=2)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    nodes = [
-        start(
-            folder,
-            prefix=(
-                *(sys.executable, "-m", "torch.distributed.run", "--nnodes=2", "--nproc-per-node=1"),
-                *(f"--node-rank={node}", "--master-addr=127.0.0.1", f"--master-port={port}"),
-            ),
-            log=f"node{node}.txt",
-        )
-        for node in (0, 1)
-    ]
+    nodes = start_nodes(folder)
     assert [finish(node) for node in nodes] == [0, 0], (folder / "node0.txt").read_text()
     assert differences(whole, folder) == []

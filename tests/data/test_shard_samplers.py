@@ -99,7 +99,6 @@ def test_the_shards_of_the_next_window_are_named_at_the_start_of_this_one():
 def test_processes_that_are_no_multiple_of_the_nodes_draw_every_image():
     shards = shards_with([4, 5])
     parts = [numbers(ShardSampler(shards, Place(rank, 3, 2, rank // 2), 1, None, seed=0)) for rank in range(3)]
-    assert sorted(sum(parts, []))[-1] == 8
     assert {number for part in parts for number in part} == set(range(9))
 
 
@@ -108,9 +107,9 @@ def test_evaluation_scores_every_image_once_in_order(counts, processes):
     shards = shards_with(counts)
     parts = [numbers(ShardEvaluationSampler(shards, rank, processes)) for rank in range(processes)]
     assert [number for part in parts for number in part if number != NO_IMAGE] == list(range(len(shards)))
-    assert all(
-        len(ShardEvaluationSampler(shards, rank, processes)) == len(parts[rank]) > 0 for rank in range(processes)
-    )
+    lengths = [len(ShardEvaluationSampler(shards, rank, processes)) for rank in range(processes)]
+    assert lengths == [len(part) for part in parts]
+    assert min(lengths) > 0
 
 
 def test_evaluation_names_the_next_shard():

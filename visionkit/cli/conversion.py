@@ -64,7 +64,7 @@ def open_with_masks(recipe: dict[str, Any], split: str | None) -> dict[str, Visi
             return _open_splits(
                 {**recipe, "data": {**data, "splits": _with(data.get("splits") or {}, with_masks)}}, split
             )
-        except DataError as error:
+        except (DataError, ConfigError) as error:
             boxes = _open_splits(recipe, split)  # raises if the error is not about masks
             text = f"boxes only, because the masks of objects cannot be read: {error}"
             Console(stderr=True).print(text, soft_wrap=True, markup=False)

@@ -102,7 +102,7 @@ def _read_item(descriptor: int, shard: Shard, row: int, crc: int) -> Item:
     image, semantic = _integers(data[: 2 * NUMBER])
     first = 2 * NUMBER
     item = Item(data[first : first + image], data[first + image :])
-    if len(item.semantic) != semantic or crc_of(item) != crc:
+    if first + image + semantic != len(data) or crc_of(item) != crc:
         raise ValueError("has the wrong checksum")
     return item
 

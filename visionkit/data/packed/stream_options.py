@@ -26,8 +26,8 @@ class StreamOptions:
         ConfigError: a number is out of its range.
 
     Example:
-        >>> from visionkit.data.packed.stream_options import StreamOptions
-        >>> StreamOptions(cache="cache").cache_folder.name
+        >>> import visionkit as vk
+        >>> vk.StreamOptions(cache="cache").cache_folder.name
         'cache'
     """
 
