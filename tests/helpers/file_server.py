@@ -17,6 +17,9 @@ class Handler(BaseHTTPRequestHandler):
         else:
             answer(self)
 
+    def do_HEAD(self):
+        self.do_GET()
+
     def answer(self, body, status=200, **headers):
         """Send a response whose headers are named with `_` for `-`."""
         self.send_response(status)
@@ -24,7 +27,8 @@ class Handler(BaseHTTPRequestHandler):
             if value is not None:
                 self.send_header(name.replace("_", "-"), str(value))
         self.end_headers()
-        self.wfile.write(body)
+        if self.command != "HEAD":
+            self.wfile.write(body)
 
     def log_message(self, *args):
         pass

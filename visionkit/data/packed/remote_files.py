@@ -8,6 +8,7 @@ from typing import Any
 from urllib.error import HTTPError
 from urllib.parse import urlsplit, urlunsplit
 
+from visionkit.data.io.atomic_write import atomic_write
 from visionkit.data.io.fetch import fetch, sha256_of
 from visionkit.errors import ConfigError, DataError, VisionkitError
 
@@ -78,13 +79,16 @@ def _from_web(url: str, target: Path, sha256: str | None) -> None:
 
 
 def _from_cloud(url: str, target: Path, sha256: str | None) -> None:
+    """Download with the SDK of the cloud. LitData's faster client has threads that a forked process would lack."""
     downloader = _downloader(urlsplit(url).scheme.lower())
     try:
-        downloader.download_file(url, str(target))
+        with atomic_write(target) as file:
+            downloader.download_fileobj(url, file)
+    except VisionkitError:
+        raise
     except Exception as error:  # each SDK has its own errors
-        raise DataError(f"{url} could not be downloaded: {error!s:.200}\nrun the same command again") from error
-    if not target.is_file():
-        raise DataError(f"{url} could not be downloaded, and LitData gave no reason")
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DataError(f"{url} could not be downloaded: {reason:.200}\nrun the same command again") from error
     if sha256 is not None and sha256_of(target) != sha256:
         target.unlink()
         raise DataError(f"{url} has the wrong sha256, and was removed; expected {sha256}")
