@@ -69,6 +69,8 @@ def run(tests, folder, monkeypatch):
     for test in tests:
         if "import pyarrow" in test.docstring:
             pytest.importorskip("pyarrow")
+        if 'extra "stream"' in test.docstring:
+            pytest.importorskip("litdata")
         torch.manual_seed(0)
         result = doctest.DocTestRunner(optionflags=flags, verbose=False).run(test, out=lines.append)
         assert result.failed == 0, "".join(lines)

@@ -13,12 +13,11 @@ COMMAND = ["-m", "visionkit.cli.main", "fit", "recipe.yaml"]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.getcwd(), "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
 
 
-def start(folder, *words, prefix=(sys.executable,), log="log.txt"):
-    """Start a command in `folder`, in a process group of its own."""
+def start(folder, *words, prefix=(sys.executable,), log="log.txt", **variables):
+    """Start a command in `folder`, in a process group of its own, with more environment variables."""
+    command, environment = [*prefix, *COMMAND, *words], {**ENVIRONMENT, **variables}
     with (folder / log).open("w") as file:
-        return subprocess.Popen(
-            [*prefix, *COMMAND, *words], cwd=folder, env=ENVIRONMENT, stdout=file, stderr=file, start_new_session=True
-        )
+        return subprocess.Popen(command, cwd=folder, env=environment, stdout=file, stderr=file, start_new_session=True)
 
 
 def finish(process):
@@ -41,11 +40,16 @@ def wait_for_checkpoint(folder, log="log.txt"):
         time.sleep(0.02)
 
 
-def start_nodes(folder, *words):
-    """Start a run as two nodes of torchrun with one process each."""
+def free_port():
+    """Return a port of this machine that nobody uses."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+        return str(probe.getsockname()[1])
+
+
+def start_nodes(folder, *words):
+    """Start a run as two nodes of torchrun with one process each."""
+    port = free_port()
     return [
         start(
             folder,
@@ -58,3 +62,20 @@ def start_nodes(folder, *words):
         )
         for node in (0, 1)
     ]
+
+
+def start_tasks(folder, *words):
+    """Start a run as two nodes with one process each, in the environment that `srun` gives them."""
+    job = {
+        "SLURM_JOB_ID": "7",
+        "SLURM_JOB_NAME": "train",
+        "SLURM_NNODES": "2",
+        "SLURM_NTASKS": "2",
+        "SLURM_NTASKS_PER_NODE": "1",
+        "SLURM_NODELIST": "localhost",
+        "SLURM_LOCALID": "0",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": free_port(),
+    }
+    own = ("SLURM_PROCID", "SLURM_NODEID")
+    return [start(folder, *words, log=f"node{node}.txt", **job, **dict.fromkeys(own, str(node))) for node in (0, 1)]

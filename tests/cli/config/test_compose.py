@@ -121,7 +121,7 @@ def test_a_checkpoint_s_trainer_runs_no_code():
 
 def test_every_option_of_the_data_is_either_taken_from_a_checkpoint_or_not():
     """A new option must be decided: does it name a file that is written, a process, a device or a download?"""
-    left_out = {"download", "num_workers", "augment", "min_visibility", "sampling"}
+    left_out = {"download", "num_workers", "augment", "min_visibility", "sampling", "stream"}
     options = {*inspect.signature(VisionData).parameters} - {"required"}
     assert options == {*FROM_CHECKPOINT["data"], *left_out}
     options = {field.name for field in dataclasses.fields(ProposalOptions)}

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.console import Console
 from rich.progress import track
 from torch.utils.data import DataLoader
 
@@ -95,9 +96,10 @@ def _pack_split(folder: Path, split: str, dataset: VisionDataset, options: PackO
     if not len(dataset):
         raise DataError(f"{split} has no images to pack")
     folder.mkdir()
+    records = _records(split, dataset, options)
     tables, writer = TableWriter(folder), _ShardWriter(folder, options.shard_mb * MEGABYTE)
     try:
-        for record in track(_records(split, dataset, options), description=split, total=len(dataset)):
+        for record in track(records, description=split, total=len(dataset), console=Console(stderr=True)):
             _append(tables, record)
             writer.append(record)
     finally:
