@@ -10,7 +10,7 @@ from typing import Any
 OPTIONS = re.compile(r"^::options (?P<path>\S+)$", re.MULTILINE)
 MODELS = re.compile(r"^::models (?P<task>\S+)$", re.MULTILINE)
 FAMILIES = re.compile(r"^::families (?P<path>\S+)$", re.MULTILINE)
-COMMON = ("self", "name", "out_stages", "root", "classes", "required")
+COMMON = ("self", "name", "out_stages", "root", "classes", "stream", "required")
 """Parameters that all families of a registry take, or that do not come from a recipe."""
 
 
