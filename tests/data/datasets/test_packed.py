@@ -186,7 +186,9 @@ def column(name, value):
 TABLES = {
     "a label too large": ("objects", OBJECT, column("label", 2), "labels outside 0 to 1"),
     "a negative label": ("objects", OBJECT, column("label", -1), "labels outside 0 to 1"),
-    "NaN": ("objects", OBJECT, column("box", np.nan), "a box without area, or NaN"),
+    "NaN": ("objects", OBJECT, column("box", np.nan), "a box without area, outside of its image, or with NaN"),
+    "a box outside": ("objects", OBJECT, column("box", [0, 0, 64.5, 48]), "outside of its image"),
+    "an infinite area": ("objects", OBJECT, column("area", np.inf), "an area that is negative or not finite"),
     "an image label too large": ("images", IMAGE, column("label", 9), "labels outside"),
     "no pixels": ("images", IMAGE, column("height", 0), "no pixels"),
     "ends out of order": ("images", IMAGE, column("objects_end", 10**9), "does not fit the others"),

@@ -8,6 +8,7 @@ from random import Random
 
 NAMES = (
     *("coco", "voc", "masks", "csv_and_folders", "recipes", "cards", "checkpoints", "images", "archives", "overrides"),
+    "packed",
 )
 
 

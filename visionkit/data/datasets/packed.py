@@ -20,6 +20,7 @@ from visionkit.data.packed.source import open_source
 from visionkit.data.packed.stream_options import StreamOptions
 from visionkit.data.packed.tables import Tables
 from visionkit.errors import DataError
+from visionkit.ops.ignore import IGNORE
 from visionkit.registry import suggest
 from visionkit.structures import Annotation, Color, Sample
 
@@ -160,4 +161,6 @@ class Packed(ImageReader, ShardedDataset):
             mask = np.array(opened)
         if mask.dtype != np.uint8 or mask.shape != stated:
             raise DataError(f"the mask of {name} is {mask.dtype} {list(mask.shape)}, but its table says {stated}")
+        if ((mask >= len(self.class_names)) & (mask != IGNORE)).any():
+            raise DataError(f"the mask of {name} has values that are no class")
         return mask

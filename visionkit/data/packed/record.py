@@ -16,6 +16,7 @@ from visionkit.data.io.images import ImageArray
 from visionkit.data.packed.layout import HAS_MASKS, HAS_SEMANTIC, HAS_TAGS, OBJECT
 from visionkit.data.packed.shards import Item
 from visionkit.data.packed.shrink import shrink
+from visionkit.data.packed.table_checks import are_inside
 from visionkit.errors import DataError
 from visionkit.structures import Annotation, Rle, Sample
 
@@ -71,6 +72,8 @@ class Records(Dataset[Record]):
 def make_record(sample: Sample, encoded: bytes) -> Record:
     """Return the record of a sample and its encoded image."""
     annotation = sample.annotation
+    if not are_inside(annotation.boxes, np.tile(sample.size, (len(annotation), 1))):
+        raise DataError(f"{sample.file_name} has a box without area, outside of the image, or with NaN")
     codes = [_counts(mask, sample) for mask in annotation.masks or []]
     semantic = b"" if sample.semantic is None else _encode(sample.semantic, "PNG")
     flags = HAS_SEMANTIC * (sample.semantic is not None) | HAS_TAGS * (sample.tags is not None)

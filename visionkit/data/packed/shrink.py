@@ -49,7 +49,7 @@ def _scaled(annotation: Annotation, old: tuple[int, int], new: tuple[int, int]) 
     if masks:
         area = np.asarray(rle.area(masks), np.float32)
     return Annotation(
-        boxes=annotation.boxes * np.array([x, y, x, y], np.float32),
+        boxes=np.minimum(annotation.boxes * np.array([x, y, x, y], np.float32), np.array(2 * new[::-1], np.float32)),
         labels=annotation.labels,
         crowd=annotation.crowd,
         difficult=annotation.difficult,

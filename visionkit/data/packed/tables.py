@@ -11,11 +11,9 @@ from numpy.typing import NDArray
 from visionkit.data.datasets.run_length_check import find_invalid_codes
 from visionkit.data.packed.index import PackedSplit
 from visionkit.data.packed.layout import HAS_MASKS, HAS_SEMANTIC, HAS_TAGS, TABLES, table_file
+from visionkit.data.packed.table_checks import check_tables
 from visionkit.errors import DataError
 from visionkit.structures import Annotation, Rle
-
-CHECKED_ROWS = 1 << 20
-"""Number of rows that are checked at once, so that the check takes little memory."""
 
 
 class Tables:
@@ -40,7 +38,7 @@ class Tables:
                 f"{folder} has tables of {len(self.images)} images and {len(self.objects)} objects, but its index "
                 f"says {split.images} and {split.objects}"
             )
-        self._check(num_classes)
+        check_tables(self._map, num_classes, folder)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -122,24 +120,6 @@ class Tables:
         column = f"{name}_end"
         return slice(int(self.images[index - 1][column]) if index else 0, int(self.images[index][column]))
 
-    def _check(self, num_classes: int) -> None:
-        ends = {"objects": self.images, "tags": self.images, "texts": self.images, "masks": self.objects}
-        for name, rows in ends.items():
-            if not _cover(rows[f"{name}_end"], len(self._map[name])):
-                raise DataError(f"{self.folder}: the table {name} does not fit the others")
-        for start in range(0, len(self.images), CHECKED_ROWS):
-            rows = self.images[start : start + CHECKED_ROWS]
-            if (rows["height"] < 1).any() or (rows["width"] < 1).any():
-                raise DataError(f"{self.folder}: an image has no pixels")
-            _check_labels(rows["label"], -1, num_classes, self.folder)
-        for start in range(0, len(self.objects), CHECKED_ROWS):
-            rows = self.objects[start : start + CHECKED_ROWS]
-            _check_labels(rows["label"], 0, num_classes, self.folder)
-            box, area = rows["box"], rows["area"]
-            if not (np.isfinite(box).all() and (box[:, 2:] > box[:, :2]).all() and (area >= 0).all()):
-                raise DataError(f"{self.folder}: an object has a box without area, or NaN")
-        _check_labels(self._map["tags"], 0, num_classes, self.folder)
-
 
 def _mapped(path: Path, size: int, kind: np.dtype) -> NDArray[Any]:
     """Return a table, mapped into memory."""
@@ -148,18 +128,6 @@ def _mapped(path: Path, size: int, kind: np.dtype) -> NDArray[Any]:
     if path.stat().st_size != size or size % kind.itemsize:
         raise DataError(f"the table {path} has {path.stat().st_size} bytes, but its index says {size}")
     return np.asarray(np.memmap(path, kind, "r")) if size else np.zeros(0, kind)
-
-
-def _cover(ends: NDArray[Any], length: int) -> bool:
-    """Return whether parts with these ends cover a table of `length` rows without gaps."""
-    if not len(ends):
-        return length == 0
-    return bool(ends[0] >= 0 and ends[-1] == length and (ends[1:] >= ends[:-1]).all())
-
-
-def _check_labels(labels: NDArray[Any], lowest: int, num_classes: int, folder: Path) -> None:
-    if len(labels) and not (labels.min() >= lowest and labels.max() < num_classes):
-        raise DataError(f"{folder}: a table has labels outside 0 to {num_classes - 1}")
 
 
 class TableWriter:
