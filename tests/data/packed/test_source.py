@@ -12,7 +12,7 @@ from visionkit.data.datasets.shapes import Shapes
 from visionkit.data.packed import remote_files
 from visionkit.data.packed.remote_files import join_url
 from visionkit.data.packed.source import RemoteSource
-from visionkit.errors import ConfigError, DataError
+from visionkit.errors import ConfigError, DataError, WriteError
 
 pytest.importorskip("litdata")
 
@@ -184,6 +184,12 @@ def test_loaders_read_ahead_in_training_and_evaluation(server, tmp_path, monkeyp
     asked.clear()
     assert len(list(data.train_dataloader())) == 5
     assert len(set(asked)) >= 2
+
+
+def test_a_cache_that_cannot_be_written_is_an_error(server, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(WriteError, match=r"the cache .* cannot be written: Not a directory\nset data.stream.cache"):
+        Packed(server.address, "val", stream=vk.StreamOptions(cache=str(tmp_path / "file" / "cache")))
 
 
 def test_addresses_keep_their_query():

@@ -17,7 +17,7 @@ from visionkit.data.packed.index import PackedFile, PackedIndex, PackedSplit, Sh
 from visionkit.data.packed.layout import INDEX
 from visionkit.data.packed.remote_files import check_remote, download_file, join_url, without_query
 from visionkit.data.packed.stream_options import GIGABYTE, StreamOptions
-from visionkit.errors import ConfigError, DataError, VisionkitError
+from visionkit.errors import ConfigError, DataError, VisionkitError, WriteError
 from visionkit.text import is_url
 
 
@@ -102,8 +102,7 @@ class RemoteSource:
     def index(self) -> PackedIndex:
         """See `Source`. The index is downloaded anew, because it tells whether other files have changed."""
         address = join_url(self.url, INDEX)
-        self.cache.folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=self.cache.folder) as temporary:
+        with self._new_folder() as temporary:
             path = Path(temporary) / INDEX
             download_file(address, path)
             index = read_index(path, address)
@@ -136,6 +135,20 @@ class RemoteSource:
         if self._prefetcher is None or self._prefetcher.process != os.getpid():
             self._prefetcher = _Prefetcher(self)
         self._prefetcher.ask(split, shard)
+
+    def _new_folder(self) -> tempfile.TemporaryDirectory[str]:
+        """Return a temporary folder in the cache.
+
+        Raises:
+            WriteError: the cache cannot be written.
+        """
+        try:
+            self.cache.folder.mkdir(parents=True, exist_ok=True)
+            return tempfile.TemporaryDirectory(dir=self.cache.folder)
+        except OSError as error:
+            raise WriteError(
+                f"the cache {self.cache.folder} cannot be written: {error.strerror}\nset data.stream.cache to a folder"
+            ) from error
 
     def _download(self, split: str, file: PackedFile, path: Path) -> None:
         download_file(join_url(self.url, split, file.file), path, file.sha256)
