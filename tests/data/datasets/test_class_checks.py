@@ -59,3 +59,9 @@ def test_names_that_cannot_be_written_are_refused(name):
     check_class_names(["cat", "[/red]", "写真"])
     with pytest.raises(DataError, match="cannot be the name of a class"):
         check_class_names(["cat", name])
+
+
+def test_repeated_names_are_refused():
+    """One of the labels would get the objects of both."""
+    with pytest.raises(DataError, match="2 names of classes occur more than once: cat, dog"):
+        check_class_names(["cat", "dog", "cat", "dog", "dog", "cow"])

@@ -1,5 +1,6 @@
 """Checks of class names and labels that several formats share."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -10,15 +11,18 @@ from visionkit.text import format_list, has_control_characters, is_encodable, sh
 
 
 def check_class_names(names: Sequence[str]) -> None:
-    """Check that class names are text that can be printed and written in UTF-8.
+    """Check that class names differ, and are text that can be printed and written in UTF-8.
 
     Raises:
         DataError: a name is not a string, is blank, has control characters, or is not encodable, such as that of a
-            folder in another encoding.
+            folder in another encoding; or a name is repeated, so that objects of one class would get two labels.
     """
     for name in names:
         if not isinstance(name, str) or not name.strip() or not is_encodable(name) or has_control_characters(name):
             raise DataError(f"{shorten(name)} cannot be the name of a class; a name is text that is not blank")
+    repeated = [name for name, count in Counter(names).items() if count > 1]
+    if repeated:
+        raise DataError(f"{len(repeated)} names of classes occur more than once: {format_list(repeated)}"[:400])
 
 
 def check_same_classes(class_names: Mapping[str, Sequence[str]]) -> None:

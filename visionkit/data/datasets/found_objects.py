@@ -174,7 +174,8 @@ class FoundObjectsDataset(DetectionDataset):
         """
         self._set_images(images)
         self.class_names = list(classes or known_classes)
-        check_class_names([*self.class_names, *known_classes])
+        check_class_names(self.class_names)
+        check_class_names(known_classes)
         self._check_classes(known_classes)
         self.category_ids = list(range(1, len(self.class_names) + 1))
         kept = self._of_classes(objects, known_classes)
