@@ -11,6 +11,7 @@ from tests.helpers.real_data import real_data
 from tests.helpers.yolo_files import SIZE, write_yolo
 from visionkit.data.datasets.coco import Coco
 from visionkit.data.datasets.yolo import Yolo
+from visionkit.data.folder_card import card_of_folder
 from visionkit.errors import DataError
 
 BOX = "1 0.5 0.5 0.25 0.5"
@@ -70,6 +71,16 @@ def test_a_list_of_names_with_a_folder(tmp_path):
     write_yolo(tmp_path, {"a": BOX})
     (tmp_path / "classes.txt").write_text("cat\ndog\n")
     assert len(Yolo(tmp_path, dataset="classes.txt", images="images").objects) == 1
+
+
+def test_images_and_labels_beside_the_list_of_names(tmp_path):
+    """The card of such a folder has `images: .`."""
+    Image.new("RGB", SIZE).save(tmp_path / "a.png")
+    for name, text in (("a.txt", BOX), ("classes.txt", "cat\ndog\n")):
+        (tmp_path / name).write_text(text)
+    options = card_of_folder(tmp_path).values["data"]["splits"]["train"]
+    assert options == {"dataset": "classes.txt", "images": "."}
+    assert len(Yolo(tmp_path, **options).objects) == 1
 
 
 def test_other_classes_are_skipped_and_counted(tmp_path):

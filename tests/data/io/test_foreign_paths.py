@@ -33,6 +33,8 @@ def folder(tmp_path):
         ("/etc/passwd", None),
         ("", None),
         ("..", None),
+        (".", "."),
+        (" ./", "."),
         ("a\0b", None),
     ],
 )

@@ -9,6 +9,8 @@ from visionkit.data.io.paths import find_outside
 SPLIT_NAMES = ("val", "valid", "validate", "validation")
 """Names of the folder of the validation split in exports of different tools."""
 
+SAME_FOLDER = (".", "./", ".\\")
+
 MAX_PARTS = 16
 """Parts of a path that are looked up. Their number times that of split names among them limits the time."""
 
@@ -18,8 +20,9 @@ def find_foreign(folder: Path, path: str, near: Path | None = None) -> str | Non
 
     The path may be absolute on another machine (`C:\data\images\a.jpg`), or relative to a folder that is not there
     (`../train/images`, `data/obj_train_data/a.jpg`). The longest end of it that exists is taken, first beside the
-    annotation file and then in `folder`. `valid` also finds `val`, `validate` and `validation`. What lies outside of
-    `folder` is never found. Of a longer path, the last 16 parts are looked up.
+    annotation file and then in `folder`. `valid` also finds `val`, `validate` and `validation`, and `.` is the folder
+    of the annotation file. What lies outside of `folder` is never found. Of a longer path, the last 16 parts are
+    looked up.
 
     Args:
         folder: folder of the dataset.
@@ -27,7 +30,8 @@ def find_foreign(folder: Path, path: str, near: Path | None = None) -> str | Non
         near: folder of the annotation file, inside `folder`; None is `folder`.
     """
     parts = _parts(path)[-MAX_PARTS:]
-    for start in range(len(parts)):
+    starts = range(len(parts)) if path.strip() not in SAME_FOLDER else [0]
+    for start in starts:
         for base in dict.fromkeys([near or folder, folder]):
             for candidate in _with_split_names(parts[start:]):
                 name = os.path.relpath(base.joinpath(*candidate), folder)
