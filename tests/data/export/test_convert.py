@@ -7,7 +7,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from tests.helpers.export_source import IDS, OBJECTS, write_as, write_source
+from tests.helpers.export_source import IDS, OBJECTS, pixels, write_as, write_source
 from visionkit.data.datasets.shapes import Shapes
 from visionkit.data.export import convert as convert_module
 from visionkit.data.export.base import writers
@@ -30,6 +30,14 @@ def test_what_is_read_back_agrees(name, tmp_path):
     assert by_quantity["images"].result == "3"
     assert by_quantity["objects"].result == str(len(OBJECTS) - (name != "coco"))
     assert ("mask IoU" in by_quantity) == (name != "voc")
+
+
+@pytest.mark.parametrize("name", DETECTION)
+def test_a_mask_without_pixels_is_no_difference(name, tmp_path):
+    """The polygon of a thin object can cover no pixel's center."""
+    source = write_source(tmp_path / "source", extra=[("cat", [40, 44, 8, 1.5], pixels(), 0)])
+    plans, converted = write_as(name, source, tmp_path / "out")
+    assert all(row.agrees for row in compare(plans, writers.get(name), converted)["train"])
 
 
 @pytest.mark.parametrize("name", DETECTION)

@@ -145,7 +145,7 @@ class SplitComparison:
         if "thin boxes" not in holds:
             objects = [found for found in objects if (found.box[2:] - found.box[:2]).min() > 1]
         for found in objects:
-            if found.mask is not None and ("masks" not in holds or is_box(found.mask, found.box)):
+            if found.mask is not None and ("masks" not in holds or _is_like_box(found.mask, found.box)):
                 found.mask = None
             if found.mask is not None and "boxes beside masks" not in holds:
                 found.box = mask_box(found.mask)
@@ -172,6 +172,11 @@ def open_split(converted: Converted, split: str, writer: type[DatasetWriter]) ->
     if split in converted.masked and "masks" in writer.holds:
         options.update(formats.options_for(data["format"], "masks"))
     return CardSplits(data["format"], data["root"], {split: options}, data.get("classes")).dataset(split)
+
+
+def _is_like_box(mask: Rle, box: NDArray[np.float64]) -> bool:
+    """Return whether a mask is just its box, or has no pixels, so that formats with polygons write only the box."""
+    return not rle.area(mask) or is_box(mask, box)
 
 
 def _object(annotation: Annotation, row: int, names: Sequence[str]) -> _Object:
