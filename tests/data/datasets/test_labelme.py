@@ -76,9 +76,10 @@ def test_splits_of_one_folder_have_the_same_classes(tmp_path):
     assert [split.class_names for split in splits] == [["cat", "dog"]] * 2
     assert [split.image_ids[0] for split in splits] == ["a.png", "b.rf.12.png"]
     assert len(Labelme(tmp_path, list_file="train.txt").objects) == 1  # the point is in the other split
-    (tmp_path / "val.txt").write_text("b\n")
-    with pytest.raises(DataError, match=r"val\.txt: b has no JSON file in"):
-        Labelme(tmp_path, list_file="val.txt")
+    for lines, message in (("b\n", "b has no JSON file in"), ("a\na.png\n", "1 files occur more than once")):
+        (tmp_path / "val.txt").write_text(lines)
+        with pytest.raises(DataError, match=rf"val\.txt: {message}"):
+            Labelme(tmp_path, list_file="val.txt")
 
 
 def test_other_shapes_are_refused_or_counted(tmp_path):

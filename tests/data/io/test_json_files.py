@@ -25,5 +25,6 @@ def test_what_is_no_json_is_refused_with_its_name(tmp_path, data, message):
 
 
 def test_values_are_returned(tmp_path):
-    (tmp_path / "a.json").write_text('{"a": [1, null, "ä"]}', encoding="utf-8")
-    assert read_json(tmp_path / "a.json") == {"a": [1, None, "ä"]}
+    for encoding in ("utf-8", "utf-8-sig"):
+        (tmp_path / "a.json").write_text('{"a": [1, null, "ä"]}', encoding=encoding)
+        assert read_json(tmp_path / "a.json") == {"a": [1, None, "ä"]}

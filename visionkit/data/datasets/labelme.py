@@ -18,7 +18,14 @@ from visionkit.data.datasets.repair_boxes import BadBoxPolicy
 from visionkit.data.io.bad_files import BadFilePolicy
 from visionkit.data.io.image_files import SUFFIXES
 from visionkit.data.io.json_files import garbage_collection_paused
-from visionkit.data.io.paths import read_text, require_existing, require_file, require_folder, resolve_inside
+from visionkit.data.io.paths import (
+    check_unique,
+    read_text,
+    require_existing,
+    require_file,
+    require_folder,
+    resolve_inside,
+)
 from visionkit.errors import DataError
 from visionkit.text import MAX_NAME, printable
 
@@ -120,6 +127,7 @@ class Labelme(FoundObjectsDataset):
             if name not in by_name:
                 raise DataError(f"{list_file}: {printable(line)} has no JSON file in {folder}")
             chosen.append(by_name[name])
+        check_unique(chosen, "files", list_file)
         return chosen
 
     def _open_images(

@@ -12,7 +12,7 @@ from visionkit.errors import DataError
 
 
 def read_json(path: Path, kind: str = "annotation file") -> Any:
-    """Return the content of a JSON file in UTF-8.
+    """Return the content of a JSON file in UTF-8, with or without a byte order mark.
 
     Args:
         path: the file.
@@ -24,7 +24,7 @@ def read_json(path: Path, kind: str = "annotation file") -> Any:
     data = read_bytes(path, kind)
     try:
         with garbage_collection_paused():
-            return json.loads(data.decode("utf-8"))
+            return json.loads(data.decode("utf-8-sig"))
     except RecursionError as error:
         raise DataError(f"{path} is not usable JSON: its values are nested too deeply") from error
     except ValueError as error:
