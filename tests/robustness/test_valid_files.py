@@ -1,15 +1,20 @@
 """The undamaged files are read and the undamaged commands succeed: otherwise the damage would change nothing."""
 
 import random
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from tests.robustness.boundary import run_here, sandbox
-from tests.robustness.cases import NAMES, cards, kind_of, recipes
+from tests.robustness.cases import NAMES, cards, exports, huggingface, kind_of, recipes
 from tests.robustness.cases.models import checkpoint
+from tests.robustness.cases.reading import run_card, write_card
 from tests.robustness.checks import run_case
 from tests.robustness.mutations import TREE_CHANGES, as_json, mutated_bytes, mutated_tree, places, png_chunks, png_file
+
+NEEDS_PYARROW = pytest.mark.skipif(find_spec("pyarrow") is None, reason="needs pyarrow")
+KINDS = [pytest.param(name, marks=NEEDS_PYARROW if name == "huggingface" else ()) for name in NAMES]
 
 
 @pytest.mark.parametrize("way", ["compose", "build", "fit"])
@@ -32,6 +37,38 @@ def test_cards(data_format, tmp_path):
     assert ending.kind == "success", ending
 
 
+@pytest.mark.parametrize("name", exports.EXPORTS)
+def test_exports(name, tmp_path):
+    inside = sandbox(tmp_path / "run")
+    export = exports.write_export(name, inside)
+    split = {**export.options, **({"masks": True} if export.format in exports.MASKS else {})}
+    write_card(inside, format=export.format, splits={"val": split})
+    ending = run_here(lambda: run_card("read"), inside, confined=True)
+    assert ending.kind in ("success", "repaired"), ending
+
+
+@NEEDS_PYARROW
+@pytest.mark.parametrize(("rows", "features"), huggingface.TABLES)
+def test_tables_of_hugging_face(rows, features, tmp_path):
+    inside = sandbox(tmp_path / "run")
+    for path in {huggingface.write(random.Random(seed), inside, rows, features) for seed in (0, 1)}:
+        write_card(inside, format="huggingface", splits={"val": {"path": path}})
+        ending = run_here(lambda: run_card("read"), inside, confined=True)
+        assert ending.kind == "success", ending
+
+
+@pytest.mark.parametrize("name", exports.EXPORTS)
+def test_folders_and_their_conversion(name, tmp_path):
+    inside = sandbox(tmp_path / "run")
+    (inside / "d").mkdir()
+    export = exports.write_export(name, inside / "d")
+    ending = run_here(lambda: kind_of("folders").run("init", "d", "--format", export.format), inside)
+    assert ending.kind == "success", ending
+    write_card(inside, format=export.format, root="d", splits={"val": export.options})
+    ending = run_here(lambda: kind_of("conversion").run("card.yaml", "--to", "coco", "out", "--check"), inside)
+    assert ending.kind == "success", ending
+
+
 @pytest.mark.parametrize("task", ["classification", "detection", "segmentation"])
 @pytest.mark.parametrize("way", ["load", "predict", "test"])
 def test_checkpoints(task, way, tmp_path):
@@ -43,7 +80,7 @@ def test_checkpoints(task, way, tmp_path):
     assert ending.kind == ("refused" if way == "test" else "success"), ending
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", KINDS)
 def test_equal_seeds_give_equal_cases(name, tmp_path):
     """A fault of the campaign can be repeated."""
     written = []
@@ -55,7 +92,7 @@ def test_equal_seeds_give_equal_cases(name, tmp_path):
     assert written[0] == written[1]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", KINDS)
 def test_some_cases_of_each_kind_succeed_and_others_are_refused(name, tmp_path):
     wanted = {"refused": False, "success": False}
     for seed in range(60):

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from visionkit.data.io.image_files import SUFFIXES
 from visionkit.data.io.list_images import is_visible
+from visionkit.data.io.paths import require_regular_file
 from visionkit.errors import DataError
 
 T = TypeVar("T")
@@ -148,9 +149,10 @@ def files_with(listing: FolderListing, suffix: str, *words: str) -> list[str]:
 
 def _has_words(path: Path, words: Sequence[str]) -> bool:
     try:
+        require_regular_file(path, "file")  # a pipe would be waited for
         with path.open("rb") as file:
             head = file.read(HEAD_BYTES)
-    except OSError:
+    except (DataError, OSError):
         return False
     return all(word.encode() in head for word in words)
 

@@ -1,0 +1,5 @@
+"""Damaged tables of Open Images, TensorFlow and VIA."""
+
+from tests.robustness.cases.exports import kind_of_exports
+
+KIND = kind_of_exports("open_images", "tf_csv", "via_csv")
