@@ -13,8 +13,10 @@ from tests.helpers.photo_folder import write_photos
 from tests.helpers.real_data import REPOSITORY, real_data
 from visionkit.cli.config.build import build_data
 from visionkit.cli.config.compose import compose
+from visionkit.data.datasets.shapes import Shapes
 from visionkit.errors import ConfigError
 from visionkit.report.data_page import AUGMENTED_IMAGES, DRAWS, write_data_page
+from visionkit.structures import Annotation
 
 SPLITS = {
     "train": {"split": "train", "count": 9, "size": [48, 64], "empty_share": 0.3},
@@ -217,3 +219,34 @@ def test_pages_of_real_data_are_complete_and_small(name, show, monkeypatch):
     if name == "bccd":
         assert sum(int(row["objects"]) for row in summary(page).values()) == 4886
         assert "boxes without area dropped: 1" in summary(page)["train"]["repaired or skipped"]
+
+
+class Crowded(Shapes):
+    """Images of noise with many objects."""
+
+    def __getitem__(self, index):
+        sample = super().__getitem__(index)
+        sample.image[:] = np.random.default_rng(index).integers(0, 256, sample.image.shape)
+        sample.annotation = self.annotation(index)
+        return sample
+
+    def annotation(self, index):
+        corners = np.random.default_rng(index).uniform(0, 200, (1000, 2)).astype(np.float32)
+        no = np.zeros(1000, bool)
+        return Annotation(np.concatenate([corners, corners + 150], axis=1), np.arange(1000) % 6, no, no, no + 22500)
+
+
+def test_the_size_of_the_page_is_bounded_and_said(show, monkeypatch):
+    limit = 1_500_000
+    monkeypatch.setattr("visionkit.report.data_page.PAGE_BYTES", limit)
+    splits = {name: Crowded(split=name, count=9, size=400, empty_share=0.0) for name in ("train", "val")}
+    page, text = show(vk.VisionData.from_datasets(**splits, num_workers=0))
+    assert 0.7 * limit < len(text.encode()) < limit
+    shown = [len(cards(page, name)) for name in splits]
+    assert all(1 < number < 9 for number in shown)
+    said = [heading.texts() for heading in page.find("h3")][:2]
+    assert said == [
+        f"{name} {number} of 9 images, evenly spaced; 9 would make this page too large"
+        for name, number in zip(splits, shown, strict=True)
+    ]
+    assert text.count("500 of 1000 objects drawn") == sum(shown)

@@ -13,7 +13,14 @@ from pycocotools import mask as rle
 from tests.helpers.samples import sample
 from visionkit.data.datasets.shapes import Shapes
 from visionkit.ops.palette import class_color
-from visionkit.report.thumbnails import LONG_SIDE, MAX_JPEG_BYTES, make_thumbnail
+from visionkit.report.thumbnails import (
+    LONG_SIDE,
+    MAX_JPEG_BYTES,
+    MAX_LAYER_CHARACTERS,
+    MAX_OBJECTS,
+    MAX_OUTLINE_CHARACTERS,
+    make_thumbnail,
+)
 from visionkit.structures import Annotation, Sample
 
 COLORS = [class_color(label) for label in range(8)]
@@ -102,3 +109,43 @@ def test_images_have_their_class_or_tags_if_nothing_is_drawn():
     assert (tagged.labels, tagged.keys, tagged.classes) == ([2, 5], "2 5", {2, 5})
     assert make_thumbnail(Sample(blank, 1, "a"), COLORS).keys == ""
     assert make_thumbnail(sample(2), COLORS).labels == []
+
+
+def crowded(count, side=400, masks=None):
+    """A black image with objects of all sizes, whose classes are 0 to 7."""
+    sides = np.linspace(2, side, count, dtype=np.float32)
+    boxes = np.stack([np.zeros(count), np.zeros(count), sides, sides], axis=1).astype(np.float32)
+    flags = np.zeros(count, bool)
+    annotation = Annotation(boxes, np.arange(count) % 8, flags, flags, sides**2, masks)
+    return Sample(np.zeros((side, side, 3), np.uint8), 1, "a", annotation)
+
+
+def test_some_of_many_objects_are_drawn_and_all_are_counted():
+    found = make_thumbnail(crowded(200_000), COLORS)
+    assert len(found.boxes) == MAX_OBJECTS
+    assert found.notes == ["500 of 200000 objects drawn"]
+    assert sum(found.objects_per_class.values()) == 200_000
+    assert {box.size for box in found.boxes} == {"small", "medium", "large"}
+    assert found.boxes[0].width == LONG_SIDE
+    assert make_thumbnail(crowded(MAX_OBJECTS), COLORS).notes == []
+
+
+def test_outlines_of_frayed_masks_stay_below_the_limit():
+    noise = np.random.default_rng(0).random((LONG_SIDE, LONG_SIDE)) < 0.3
+    code = rle.encode(np.asfortranarray(noise.astype(np.uint8)))
+    found = make_thumbnail(crowded(5, LONG_SIDE, [code] * 5), COLORS)
+    assert len(found.boxes) == 1  # one alone is longer
+    assert found.notes == ["1 of 5 objects drawn"]
+    whole = rle.encode(np.ones((LONG_SIDE, LONG_SIDE), np.uint8, order="F"))
+    found = make_thumbnail(crowded(50, LONG_SIDE, [whole] * 50), COLORS)
+    assert len(found.boxes) == 50
+    assert sum(len(box.path) for box in found.boxes) < MAX_OUTLINE_CHARACTERS
+
+
+def test_layers_of_noise_are_drawn_coarsely():
+    noise = np.random.default_rng(0).integers(0, 200, (LONG_SIDE, LONG_SIDE), np.uint8)
+    colors = [class_color(label) for label in range(200)]
+    given = Sample(np.zeros((LONG_SIDE, LONG_SIDE, 3), np.uint8), 1, "a", semantic=noise)
+    found = make_thumbnail(given, colors)
+    assert sum(len(layer.uri) for layer in found.layers) <= MAX_LAYER_CHARACTERS
+    assert re.fullmatch(r"mask drawn \d+ times as coarse as the image", found.notes[0])

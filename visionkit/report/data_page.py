@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -20,12 +20,21 @@ from visionkit.errors import ConfigError, DataError
 from visionkit.ops.palette import class_color
 from visionkit.option_checks import check_at_least
 from visionkit.report.charts import HEIGHT, WIDTH, Cell, Chart, heat_map, make_chart
-from visionkit.report.thumbnails import Thumbnail, make_thumbnail
+from visionkit.report.thumbnails import Thumbnail, evenly_spaced, make_thumbnail
 from visionkit.structures import Color
+
+T = TypeVar("T")
 
 IMAGES_PER_SPLIT = 60
 AUGMENTED_IMAGES, DRAWS = 12, 4
 """Largest number of images that are shown after augmentation, and the number of draws of each."""
+
+PAGE_BYTES = 15_000_000
+"""Largest size of a page, about, with at most `IMAGES_PER_SPLIT` images of each split. Less images are shown if all
+of them need more."""
+
+BOX_BYTES = 210
+"""Characters of an object in the page, beside its outline and twice the name of its class."""
 
 TINY = 128
 """Images whose sides are shorter are enlarged without smoothing."""
@@ -35,12 +44,24 @@ GENERATOR = "visionkit data show"
 
 
 class SplitPage(NamedTuple):
-    """What the page says about one split. `thumbnails` are evenly spaced images of it."""
+    """What the page says about one split.
+
+    Attributes:
+        name: train, val or test.
+        images: number of images.
+        statistics: its distributions.
+        thumbnails: evenly spaced images of it.
+        asked: number of thumbnails without the limit of the page's size.
+        centers: heat map of the box centers.
+        report: what was repaired or skipped, by reason.
+        problems: what is wrong.
+    """
 
     name: str
     images: int
     statistics: Distributions
     thumbnails: list[Thumbnail]
+    asked: int
     centers: list[Cell]
     report: dict[str, int]
     problems: list[str]
@@ -92,7 +113,8 @@ def write_data_page(
         path: HTML file to write. An earlier page is overwritten, other files are not.
         title: name of the dataset.
         splits: splits to show; None shows all.
-        count: number of images of each split, which are evenly spaced.
+        count: number of images of each split, which are evenly spaced. Less are shown if they need more than
+            `PAGE_BYTES`, which grows with `count`.
         augment: also show training images after several draws of the augmentation.
 
     Raises:
@@ -115,8 +137,10 @@ def write_data_page(
         raise ConfigError("there is no data.augment to show\nadd a recipe before the data card, or leave out --augment")
     names = [*data.splits] if splits is None else [*splits]
     colors = data.class_colors or [class_color(label) for label in range(len(data.class_names))]
-    pages = [_read_split(name, data.dataset(name), colors, count) for name in names]
+    budget = PAGE_BYTES * max(count / IMAGES_PER_SPLIT, 1) / (len(names) + augment)
+    pages = [_limited(_read_split(name, data.dataset(name), colors, count), budget, data.class_names) for name in names]
     draws = [*_augmented(data, colors, min(count, AUGMENTED_IMAGES))] if augment else []
+    draws = _within(draws, [_size_of([row.original, *row.augmented], data.class_names) for row in draws], budget)
     page = _render(title, pages, draws, data.class_names, colors)
     # names of files in another encoding hold half surrogate pairs, which are written as escapes
     write_text(path, page.encode("utf-8", "backslashreplace").decode())
@@ -136,7 +160,7 @@ def _read_split(name: str, dataset: VisionDataset, colors: list[Color], count: i
     statistics = read_distributions(dataset, f"{name}: statistics")
     problems, thumbnails = [*statistics.problems], []
     for index in track(
-        _spread(len(dataset), count), description=f"{name}: images", transient=True, console=Console(stderr=True)
+        evenly_spaced(len(dataset), count), description=f"{name}: images", transient=True, console=Console(stderr=True)
     ):
         try:
             thumbnails.append(make_thumbnail(dataset[index], colors))
@@ -144,19 +168,37 @@ def _read_split(name: str, dataset: VisionDataset, colors: list[Color], count: i
             problems.append(str(error).splitlines()[0])
     faults = [*dict.fromkeys(problems)]
     centers = heat_map(statistics.center_map())
-    return SplitPage(name, len(dataset), statistics, thumbnails, centers, dict(dataset.report), faults)
+    return SplitPage(name, len(dataset), statistics, thumbnails, len(thumbnails), centers, dict(dataset.report), faults)
 
 
-def _spread(images: int, count: int) -> list[int]:
-    """Return the indices of at most `count` evenly spaced images."""
-    return np.unique(np.linspace(0, images - 1, min(count, images)).round().astype(int)).tolist()
+def _limited(page: SplitPage, budget: float, names: list[str]) -> SplitPage:
+    """Return the page of a split with as many of its images as the budget in bytes allows."""
+    sizes = [_size_of([thumbnail], names) for thumbnail in page.thumbnails]
+    return page._replace(thumbnails=_within(page.thumbnails, sizes, budget))
+
+
+def _size_of(thumbnails: Sequence[Thumbnail], names: list[str]) -> int:
+    """Return the number of bytes that thumbnails need in the page, about."""
+    uris = sum(len(image.uri) + sum(len(layer.uri) for layer in image.layers) for image in thumbnails)
+    boxes = [box for image in thumbnails for box in image.boxes]
+    return uris + sum(BOX_BYTES + len(box.path) + 2 * len(names[box.label].encode()) for box in boxes)
+
+
+def _within(items: list[T], sizes: Sequence[int], budget: float) -> list[T]:
+    """Return as many evenly spaced items as have at most a total size of `budget`, and at least one."""
+    count = len(items)
+    chosen = evenly_spaced(len(items), count)
+    while count > 1 and sum(sizes[index] for index in chosen) > budget:
+        count -= 1
+        chosen = evenly_spaced(len(items), count)
+    return [items[index] for index in chosen]
 
 
 def _augmented(data: VisionData, colors: list[Color], count: int) -> Iterator[Draws]:
     dataset, augmentation = data.dataset("train"), data.augmentation
     augmentation.fit(dataset)
     for index in track(
-        _spread(len(dataset), count), description="augmentation", transient=True, console=Console(stderr=True)
+        evenly_spaced(len(dataset), count), description="augmentation", transient=True, console=Console(stderr=True)
     ):
         try:
             original = make_thumbnail(dataset[index], colors)

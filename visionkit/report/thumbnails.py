@@ -3,6 +3,7 @@
 import base64
 import io
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -21,6 +22,18 @@ LONG_SIDE = 384
 QUALITIES = (80, 65, 50, 35, 20)
 MAX_JPEG_BYTES = 40_000
 """A thumbnail with more bytes is encoded with the next lower quality: noisy images would make huge pages."""
+
+
+MAX_OBJECTS = 500
+"""Largest number of objects that are drawn on an image."""
+
+MAX_OUTLINE_CHARACTERS = 100_000
+"""Largest total length of the outlines of masks on an image. Further objects are left out."""
+
+MAX_LAYER_CHARACTERS = 100_000
+"""Layers of a semantic mask that are longer together are drawn with half the resolution, and so on."""
+
+MIN_LAYER_SIDE = 32
 
 
 class Box(NamedTuple):
@@ -62,9 +75,11 @@ class Thumbnail:
         size: (height, width) of the image in pixels.
         view: (height, width) of the thumbnail in pixels.
         uri: the JPEG as a data URI.
-        boxes: the objects.
+        boxes: the objects that are drawn.
         layers: the classes of the semantic mask.
         labels: classes of the image itself, if it has no objects.
+        counts: number of objects by class index and size, also of those that are not drawn.
+        notes: what is left out or drawn coarsely, so that pages stay small.
     """
 
     name: str
@@ -74,22 +89,27 @@ class Thumbnail:
     boxes: list[Box]
     layers: list[Layer]
     labels: list[int]
+    counts: dict[tuple[int, str], int]
+    notes: list[str]
 
     @property
     def objects_per_class(self) -> dict[int, int]:
         """Number of objects by class index, most frequent first."""
-        return dict(Counter(box.label for box in self.boxes).most_common())
+        totals = Counter[int]()
+        for (label, _), count in self.counts.items():
+            totals[label] += count
+        return dict(totals.most_common())
 
     @property
     def classes(self) -> set[int]:
         """Indices of all classes in the image."""
-        return {*self.labels, *(layer.label for layer in self.layers), *(box.label for box in self.boxes)}
+        return {*self.labels, *(layer.label for layer in self.layers), *(label for label, _ in self.counts)}
 
     @property
     def keys(self) -> str:
         """Words that the filters of the page search: each class, with a size if it is an object ("0small 2large 4")."""
         others = {*self.labels, *(layer.label for layer in self.layers)}
-        return " ".join(sorted({f"{box.label}{box.size}" for box in self.boxes} | {str(label) for label in others}))
+        return " ".join(sorted({f"{label}{size}" for label, size in self.counts} | {str(label) for label in others}))
 
 
 def make_thumbnail(sample: Sample, colors: list[Color]) -> Thumbnail:
@@ -110,11 +130,13 @@ def make_thumbnail(sample: Sample, colors: list[Color]) -> Thumbnail:
     scale = min(LONG_SIDE / max(height, width), 1)
     view = max(round(height * scale), 1), max(round(width * scale), 1)
     small = sample.image if scale == 1 else cv2.resize(sample.image, view[::-1], interpolation=cv2.INTER_AREA)
-    boxes = _boxes(sample, view)
-    layers = [] if sample.semantic is None else _layers(sample.semantic, view, colors)
+    boxes, counts = _boxes(sample, view), _count_objects(sample)
+    layers, coarseness = ([], 1) if sample.semantic is None else _layers(sample.semantic, view, colors)
+    notes = [f"{len(boxes)} of {len(sample.annotation)} objects drawn"] if len(boxes) < len(sample.annotation) else []
+    notes += [f"mask drawn {coarseness} times as coarse as the image"] if coarseness > 1 else []
     uri = _data_uri(_encode_jpeg(np.asarray(small, np.uint8)), "jpeg")
     labels = [] if boxes or layers else _labels(sample)
-    return Thumbnail(sample.file_name, sample.size, view, uri, boxes, layers, labels)
+    return Thumbnail(sample.file_name, sample.size, view, uri, boxes, layers, labels, counts, notes)
 
 
 def _labels(sample: Sample) -> list[int]:
@@ -123,20 +145,54 @@ def _labels(sample: Sample) -> list[int]:
     return [] if sample.label is None else [sample.label]
 
 
+def _count_objects(sample: Sample) -> dict[tuple[int, str], int]:
+    """Return the number of objects by class index and size."""
+    found = sample.annotation
+    pairs, counts = np.unique(np.stack([found.labels, size_class(found.area)]), axis=1, return_counts=True)
+    return {
+        (label, SIZE_NAMES[size]): count for (label, size), count in zip(pairs.T.tolist(), counts.tolist(), strict=True)
+    }
+
+
 def _boxes(sample: Sample, view: tuple[int, int]) -> list[Box]:
-    """Return the objects, the largest first, so that small ones are drawn on top."""
+    """Return the objects, the largest first, so that small ones are drawn on top.
+
+    Of too many, some of all sizes are returned, evenly spaced in this order.
+    """
+    order = np.argsort(-sample.annotation.area, kind="stable")
+    boxes = _drawn(sample, view, order[evenly_spaced(len(order), MAX_OBJECTS)].tolist())
+    characters = sum(len(box.path) for box in boxes)
+    if characters <= MAX_OUTLINE_CHARACTERS:
+        return boxes
+    count = max(len(boxes) * MAX_OUTLINE_CHARACTERS // characters, 1)
+    return [boxes[index] for index in evenly_spaced(len(boxes), count)]
+
+
+def evenly_spaced(length: int, count: int) -> list[int]:
+    """Return at most `count` evenly spaced indices of a sequence.
+
+    Example:
+        >>> from visionkit.report.thumbnails import evenly_spaced
+        >>> evenly_spaced(9, 3)
+        [0, 4, 8]
+    """
+    return np.unique(np.linspace(0, length - 1, min(count, length)).round().astype(int)).tolist()
+
+
+def _drawn(sample: Sample, view: tuple[int, int], indices: Sequence[int]) -> list[Box]:
+    """Return some of the objects."""
     found, (height, width) = sample.annotation, sample.size
     factor = np.array([view[1] / width, view[0] / height] * 2)
-    scaled, sizes = (found.boxes * factor).round(1).tolist(), size_class(found.area).tolist()
     boxes = []
-    for index in np.argsort(-found.area, kind="stable").tolist():
-        left, top, right, bottom = scaled[index]
+    for index in indices:
+        left, top, right, bottom = (found.boxes[index] * factor).round(1).tolist()
         path = "" if found.masks is None else _outline(rle.decode(found.masks[index]), factor[:2])
         flags = "crowd" if found.crowd[index] else "difficult" if found.difficult[index] else ""
         across, down = (found.boxes[index, 2:] - found.boxes[index, :2]).tolist()
         text = f"{across:.0f} x {down:.0f} px"
         place = left, top, round(right - left, 1), round(bottom - top, 1)
-        boxes.append(Box(int(found.labels[index]), SIZE_NAMES[sizes[index]], *place, path, flags, text))
+        size = SIZE_NAMES[int(size_class(found.area[index : index + 1])[0])]
+        boxes.append(Box(int(found.labels[index]), size, *place, path, flags, text))
     return boxes
 
 
@@ -151,10 +207,17 @@ def _outline(mask: NDArray[np.uint8], factor: NDArray[np.float64]) -> str:
     return "".join(parts)
 
 
-def _layers(mask: NDArray[np.uint8], view: tuple[int, int], colors: list[Color]) -> list[Layer]:
-    small = mask if mask.shape == view else cv2.resize(mask, view[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
-    labels = [label for label in np.unique(small).tolist() if label < len(colors)]  # the others are ignored or faults
-    return [Layer(label, _layer_uri(np.asarray(small == label), colors[label])) for label in labels]
+def _layers(mask: NDArray[np.uint8], view: tuple[int, int], colors: list[Color]) -> tuple[list[Layer], int]:
+    """Return the classes of a semantic mask, and how many times as coarse as the thumbnail they are."""
+    coarseness = 1
+    while True:
+        size = max(view[0] // coarseness, 1), max(view[1] // coarseness, 1)
+        small = mask if mask.shape == size else cv2.resize(mask, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+        labels = [label for label in np.unique(small).tolist() if label < len(colors)]  # others: ignored, or faults
+        layers = [Layer(label, _layer_uri(np.asarray(small == label), colors[label])) for label in labels]
+        if max(size) <= MIN_LAYER_SIDE or sum(len(layer.uri) for layer in layers) <= MAX_LAYER_CHARACTERS:
+            return layers, coarseness
+        coarseness *= 2
 
 
 def _layer_uri(where: NDArray[np.bool_], color: Color) -> str:

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from PIL import Image
@@ -158,8 +159,9 @@ def _copy(rng, folder, path):
 
 def _deep_folder(rng, folder, path):
     deep = (path if path.is_dir() else path.parent) / "/".join(["train"] * rng.choice([30, 300]))
-    deep.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", SIZE).save(deep / "a.png")
+    with suppress(NotADirectoryError):  # a file has the name
+        deep.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", SIZE).save(deep / "a.png")
 
 
 FOLDER_CHANGES = [_link, _link, _circle, _circle, _fifo, _as_folder, _as_file, _remove, _rename, _rename, _copy]
