@@ -48,6 +48,22 @@ def test_without_dates_the_last_annotation_is_read(tmp_path):
     assert len(found.results) == 1
 
 
+def test_exports_of_versions_before_1_0(tmp_path):
+    """Their annotations are `completions`, with times in seconds, and cancelled ones are `skipped`."""
+    completions = [
+        {"id": 1001, "created_at": 1600000002, "lead_time": 3.5, "result": [RESULT]},
+        {"id": 1002, "created_at": 1600000001, "result": []},
+        {"id": 1003, "created_at": 1600000003, "skipped": True, "was_cancelled": True},
+        {"id": 1004, "result": []},
+    ]
+    report = {}
+    (found,) = read([{"id": 1, "data": {"image": "a.jpg"}, "completions": completions}], tmp_path, report)
+    assert (found.image, len(found.results)) == ("a.jpg", 1)
+    assert report == {"cancelled annotations left out": 1, "older annotations of the same task left out": 2}
+    with pytest.raises(DataError, match="task 1 has the completions 3; it must be a list"):
+        read([{"id": 1, "data": {"image": "a.jpg"}, "completions": 3}], tmp_path)
+
+
 def test_the_export_json_min(tmp_path):
     old = {"id": 7, "image": "a.jpg", "tag": [], "annotation_id": 1, "updated_at": "2024-01-01T00:00:00Z"}
     new = {

@@ -157,6 +157,16 @@ EXPORTS = {
     "via_csv": Export("via", PAIR, {"v.csv": VIA_CSV}, {"annotations": "v.csv"}),
     "createml": Export("createml", PAIR, {"_annotations.createml.json": CREATEML}),
     "label_studio": Export("label_studio", PAIR, {"e.json": TASKS}, {"annotations": "e.json", **HULL}),
+    "label_studio_old": Export(
+        "label_studio",
+        PAIR,
+        {
+            "e.json": [
+                {"id": 1, "data": {"image": "a.png"}, "completions": [{"created_at": 1600000000, "result": RESULTS}]}
+            ]
+        },
+        {"annotations": "e.json", **HULL},
+    ),
     "open_images": Export(
         "open_images",
         ["images/a.png", "images/b.png", "masks/mask.png"],

@@ -2,4 +2,4 @@
 
 from tests.robustness.cases.exports import kind_of_exports
 
-KIND = kind_of_exports("labelme", "via", "via_project", "createml", "label_studio", "label_studio")
+KIND = kind_of_exports("labelme", "via", "via_project", "createml", "label_studio", "label_studio_old")

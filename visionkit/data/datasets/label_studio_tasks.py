@@ -8,10 +8,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from visionkit.data.datasets.json_entries import JsonEntries
+from visionkit.data.datasets.json_entries import NUMBER, JsonEntries
 from visionkit.data.io.json_files import read_json
 from visionkit.errors import DataError
 from visionkit.text import shorten
+
+KEY, OLD_KEY = "annotations", "completions"
+"""Keys of a task's annotations: the present one, and that of versions before 1.0."""
 
 LABELS = "labels"
 """End of the key of a shape's labels, which is its type (`rectanglelabels`)."""
@@ -39,7 +42,7 @@ def read_tasks(source: Path, image_key: str, report: dict[str, int]) -> list[Tas
     """Return the tasks of an export that have an annotation.
 
     Of several annotations of a task, the newest that is not cancelled is read. Tasks and annotations that are left out
-    are counted.
+    are counted. Versions before 1.0 call annotations `completions`, and cancelled ones `skipped`.
 
     Args:
         source: the JSON file.
@@ -52,22 +55,27 @@ def read_tasks(source: Path, image_key: str, report: dict[str, int]) -> list[Tas
     entries = JsonEntries(read_json(source), "the export", "task", source)
     if not len(entries):
         raise DataError(f"{source} has no tasks")
-    is_full = np.array(["annotations" in entry or "data" in entry for entry in entries.entries], bool)
-    tasks = [*_full(entries.select(is_full), image_key, report), *_minimal(entries.select(~is_full), image_key, report)]
+    is_old = np.array([OLD_KEY in entry and KEY not in entry for entry in entries.entries], bool)
+    is_full = np.array([KEY in entry or "data" in entry for entry in entries.entries], bool) & ~is_old
+    tasks = [
+        *_full(entries.select(is_full), KEY, image_key, report),
+        *_full(entries.select(is_old), OLD_KEY, image_key, report),
+        *_minimal(entries.select(~is_full & ~is_old), image_key, report),
+    ]
     if not tasks:
         raise DataError(f"{source}: no task has an annotation")
     return tasks
 
 
-def _full(tasks: JsonEntries, image_key: str, report: dict[str, int]) -> Iterator[Task]:
-    """Yield the tasks of the export JSON."""
+def _full(tasks: JsonEntries, key: str, image_key: str, report: dict[str, int]) -> Iterator[Task]:
+    """Yield the tasks of the export JSON, whose annotations have a key."""
     data = tasks.column("data", {dict}, "an object")
-    given = tasks.column("annotations", {list}, "a list")
+    given = tasks.column(key, {list}, "a list")
     for index, annotations in enumerate(given):
         place = tasks.describe(index)
         name = place.removeprefix(f"{tasks.source}: ")
-        entries = JsonEntries(annotations, f"annotations of {name}", "annotation", tasks.source)
-        valid = entries.select(~entries.flags("was_cancelled"))
+        entries = JsonEntries(annotations, f"{key} of {name}", "annotation", tasks.source)
+        valid = entries.select(~(entries.flags("was_cancelled") | entries.flags("skipped")))
         _count(report, "cancelled annotations left out", len(entries) - len(valid))
         _count(report, "older annotations of the same task left out", max(len(valid) - 1, 0))
         _count(report, "tasks without annotation left out", int(not len(valid)))
@@ -114,9 +122,10 @@ def _label_key(value: object) -> str:
 
 def _newest(annotations: JsonEntries) -> int:
     """Return the index of the annotation that was updated last; the last one of those without a date."""
-    dates = [annotations.column(key, {str}, "a date", optional=True) for key in ("updated_at", "created_at")]
-    keys = [(updated or created or "", index) for index, (updated, created) in enumerate(zip(*dates, strict=True))]
-    return max(keys)[1]
+    updated = annotations.column("updated_at", {str}, "a date", optional=True)
+    created = annotations.column("created_at", {str, *NUMBER}, "a date", optional=True)  # seconds before version 1.0
+    dates = [first or second or 0 for first, second in zip(updated, created, strict=True)]
+    return max((isinstance(date, str), date, index) for index, date in enumerate(dates))[2]
 
 
 def _sizes(results: JsonEntries) -> list[tuple[int, int] | None]:
