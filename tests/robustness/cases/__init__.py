@@ -9,7 +9,7 @@ from random import Random
 NAMES = (
     *("coco", "voc", "masks", "csv_and_folders", "recipes", "cards", "checkpoints", "images", "archives", "overrides"),
     "packed",
-    *("yolo", "json_exports", "cvat", "csv_exports", "huggingface", "folders", "conversion"),
+    *("yolo", "json_exports", "xml_exports", "csv_exports", "huggingface", "folders", "conversion"),
 )
 
 

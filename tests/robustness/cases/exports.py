@@ -48,6 +48,14 @@ CVAT = """<?xml version="1.0" encoding="utf-8"?>
 <points label="cat" points="1,1"></points><tag label="cat"></tag></image>
 <image id="1" name="b.png" subset="Train" width="5" height="3"></image>
 </annotations>"""
+POINTS = "".join(f"<pt><x>{x}</x><y>{y}</y></pt>" for x, y in ((0, 0), (4, 0), (4, 3)))
+LABELME_XML = f"""<annotation><filename>a.png</filename><folder>x</folder>
+<imagesize><nrows>3</nrows><ncols>5</ncols></imagesize>
+<object><name>cat</name><deleted>0</deleted><polygon><username>me</username>{POINTS}</polygon></object>
+<object><name>dog</name><deleted>0</deleted><type>bounding_box</type><polygon>{POINTS}</polygon>
+<attributes>rotation=0.0</attributes></object>
+<object><name>dog</name><deleted>0</deleted><segm><box><xmin>1</xmin></box><mask>mask.png</mask></segm></object>
+</annotation>"""
 REGIONS = [
     {"shape_attributes": {"name": "rect", "x": 1, "y": 1, "width": 3, "height": 1}, "region_attributes": {"k": "cat"}},
     {
@@ -147,6 +155,11 @@ EXPORTS = {
     "cvat": Export(
         "cvat", ["images/a.png", "images/Train/b.png"], {"annotations.xml": CVAT}, {"subset": "Train", **HULL}
     ),
+    "labelme_xml": Export(
+        "labelme_xml",
+        ["a.png", "Images/x/b.png", "Masks/mask.png"],
+        {"a.xml": LABELME_XML, "Annotations/b.xml": LABELME_XML.replace("a.png", "b.png")},
+    ),
     "via": Export("via", PAIR, {"via_region_data.json": VIA}, SKIP),
     "via_project": Export(
         "via",
@@ -184,7 +197,7 @@ EXPORTS = {
 }
 """Valid datasets by name."""
 
-MASKS = ("yolo", "labelme", "cvat", "via", "label_studio", "open_images")
+MASKS = ("yolo", "labelme", "labelme_xml", "cvat", "via", "label_studio", "open_images")
 """Formats with the option `masks`."""
 
 

@@ -13,7 +13,7 @@ from visionkit.data.datasets.found_objects import (
 )
 from visionkit.data.datasets.labelme_files import NO_CLASSES, READ, LabelmeFile, LabelmeShape, read_labelme
 from visionkit.data.datasets.outlines import OtherShapePolicy
-from visionkit.data.datasets.recognition import FolderListing, Recognized, files_with, one_per_split, parent_of
+from visionkit.data.datasets.recognition import FolderListing, Recognized, files_with, folders_of, one_per_split
 from visionkit.data.datasets.repair_boxes import BadBoxPolicy
 from visionkit.data.io.bad_files import BadFilePolicy
 from visionkit.data.io.image_files import SUFFIXES
@@ -35,7 +35,7 @@ LABELS_FILE = "labels.txt"
 def recognize_labelme(listing: FolderListing) -> Recognized | None:
     """Return the folders of LabelMe's JSON files, one for each split."""
     files = files_with(listing, ".json", '"shapes"', '"shape_type"')
-    return one_per_split(listing, sorted({parent_of(name) for name in files}), lambda folder: {"annotations": folder})
+    return one_per_split(listing, folders_of(files), lambda folder: {"annotations": folder})
 
 
 @formats.register("labelme", options_for={"masks": {"masks": True}}, recognize=recognize_labelme)

@@ -177,6 +177,23 @@ def one_per_split(
     return Recognized({split: options(own[0]) for split, own in found.items()}, notes=unused)
 
 
+def folders_of(names: Sequence[str]) -> list[str]:
+    """Return the folders of files, sorted; if no folder's name tells a split, the deepest folder that has all files.
+
+    Example:
+        >>> from visionkit.data.datasets.recognition import folders_of
+        >>> folders_of(["x/train/a.xml", "x/val/b.xml"]), folders_of(["x/day1/a.xml", "x/day2/b.xml"])
+        (['x/train', 'x/val'], ['x'])
+    """
+    folders = sorted({parent_of(name) for name in names})
+    if len(folders) < 2 or any(map(split_of, folders)):
+        return folders
+    shared = takewhile(
+        lambda parts: len(set(parts)) == 1, zip(*(folder.split("/") for folder in folders), strict=False)
+    )
+    return ["/".join(parts[0] for parts in shared)]
+
+
 def main_image_folder(listing: FolderListing, like: str) -> str:
     """Return the folder that has the most images, of those of the same split as the name `like` if there are any."""
     folders = listing.image_folders

@@ -1,4 +1,4 @@
-"""Damaged XML files of CVAT; see `tests/robustness/cases/cvat.py`."""
+"""Damaged XML files of annotation tools; see `tests/robustness/cases/xml_exports.py`."""
 
 import pytest
 from hypothesis import given
@@ -9,11 +9,11 @@ from tests.robustness.checks import QUICK, RANDOM, SLOW, ends_well, many_end_wel
 @QUICK
 @given(rng=RANDOM)
 def test_a_few_cases(rng):
-    ends_well("cvat", rng)
+    ends_well("xml_exports", rng)
 
 
 @pytest.mark.slow
 @SLOW
 @given(rng=RANDOM)
 def test_many_cases(rng):
-    many_end_well("cvat", rng)
+    many_end_well("xml_exports", rng)
