@@ -66,7 +66,7 @@ def test_folders_and_their_conversion(name, tmp_path):
     assert ending.kind == "success", ending
     write_card(inside, format=export.format, root="d", splits={"val": export.options})
     ending = run_here(lambda: kind_of("conversion").run("card.yaml", "--to", "coco", "out", "--check"), inside)
-    assert ending.kind == "success", ending
+    assert ending.kind == ("refused" if name == "open_images_labels" else "success"), ending  # it has no objects
 
 
 @pytest.mark.parametrize("task", ["classification", "detection", "segmentation"])

@@ -7,7 +7,7 @@ from tests.robustness.cases.exports import EXPORTS, prepare_one_of
 from tests.robustness.cases.recipes import damaged
 from visionkit.data.export.base import writers
 
-DATASETS = [name for name in EXPORTS if name != "open_images"]
+DATASETS = [name for name in EXPORTS if name != "open_images_labels"]
 
 
 def prepare(rng, folder):

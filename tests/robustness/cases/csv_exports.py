@@ -2,4 +2,4 @@
 
 from tests.robustness.cases.exports import kind_of_exports
 
-KIND = kind_of_exports("open_images", "tf_csv", "via_csv")
+KIND = kind_of_exports("open_images", "open_images_labels", "tf_csv", "via_csv")

@@ -112,6 +112,7 @@ a,xclick,/m/1,1,0,0.5,0,0.9,0
 b,xclick,/m/2,1,0.1,0.5,0,1,1
 """
 OPEN_MASKS = "MaskPath,ImageID,LabelName,BoxXMin,BoxXMax,BoxYMin,BoxYMax\nmask.png,a,/m/1,0,0.5,0,0.9\n"
+IMAGE_LABELS = "ImageID,Source,LabelName,Confidence\na,verification,/m/1,1\na,machine,/m/2,0.5\nb,verification,/m/1,0\n"
 TF_CSV = "filename,width,height,class,xmin,ymin,xmax,ymax\na.png,5,3,cat,0,0,2,2\nb.png,5,3,dog,1,1,4,2\n"
 LABEL_MAP = "item {\n  id: 1\n  name: 'dog'\n}\nitem { id: 2 name: 'cat' }\n"
 
@@ -190,6 +191,12 @@ EXPORTS = {
             "class_descriptions": "class-descriptions.csv",
             "segmentations": "masks.csv",
         },
+    ),
+    "open_images_labels": Export(
+        "open_images_labels",
+        PAIR,
+        {"l.csv": IMAGE_LABELS, "class-descriptions.csv": "/m/1,Cat\n/m/2,Dog\n"},
+        {"annotations": "l.csv", "class_descriptions": "class-descriptions.csv"},
     ),
     "tf_csv": Export(
         "tf_csv", PAIR, {"t.csv": TF_CSV, "map.pbtxt": LABEL_MAP}, {"annotations": "t.csv", "label_map": "map.pbtxt"}

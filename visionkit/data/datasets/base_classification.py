@@ -79,7 +79,7 @@ class ClassificationDataset(NoSemanticMasks, ABC):
 
 
 class ClassificationFileDataset(ImageReader, ClassificationDataset):
-    """Base class: image files with one class each.
+    """Base class: image files with one class each, or with any number.
 
     Args:
         folder: folder of the images.
@@ -87,6 +87,7 @@ class ClassificationFileDataset(ImageReader, ClassificationDataset):
         labels: int64 [images], class of each image.
         on_bad_file: raise an error for unreadable files, or skip them. skip reads every file once at the start.
         report: counts by reason, which are added to.
+        tags: indices of the classes of each image, ascending; None if each has the one of `labels`.
 
     Attributes:
         kept: bool, one per name given: whether the image is part of the dataset.
@@ -99,11 +100,23 @@ class ClassificationFileDataset(ImageReader, ClassificationDataset):
         labels: NDArray[np.int64],
         on_bad_file: BadFilePolicy,
         report: dict[str, int],
+        tags: Sequence[Sequence[int]] | None = None,
     ) -> None:
         self.folder, self.report = folder, report
         self.kept = find_readable(folder, names, on_bad_file, report)
         self.names = PackedSequence([name for name, keep in zip(names, self.kept, strict=True) if keep])
         self.labels = labels[self.kept]
+        self._tags: NDArray[np.int64] | None = None
+        if tags is not None:
+            kept = [own for own, keep in zip(tags, self.kept, strict=True) if keep]
+            self._tags = np.array([tag for own in kept for tag in own], np.int64)
+            self._tag_ends = np.cumsum([0, *map(len, kept)])
+
+    def tags(self, index: int) -> NDArray[np.int64] | None:
+        """See `VisionDataset`."""
+        if self._tags is None:
+            return super().tags(index)
+        return self._tags[self._tag_ends[index] : self._tag_ends[index + 1]].copy()
 
     def image(self, index: int) -> ImageArray:
         """See `ClassificationDataset`."""

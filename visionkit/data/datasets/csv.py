@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from visionkit.data.datasets.base import formats
 from visionkit.data.datasets.base_classification import ClassificationFileDataset
@@ -80,16 +79,8 @@ class CsvDataset(ClassificationFileDataset):
             check_at_least_two_classes(self.class_names, source)
         row_classes = _classes_of_rows(rows, self.class_names, source)
         labels = np.array([classes[0] if separator is None else -1 for classes in row_classes], np.int64)
-        super().__init__(top / images, [row.path for row in rows], labels, on_bad_file, {})
-        kept = [tags for tags, keep in zip(row_classes, self.kept, strict=True) if keep]
-        self._tags = None if separator is None else np.array([tag for tags in kept for tag in tags], np.int64)
-        self._tag_ends = np.cumsum([0, *map(len, kept)])
-
-    def tags(self, index: int) -> NDArray[np.int64] | None:
-        """See `VisionDataset`."""
-        if self._tags is None:
-            return super().tags(index)
-        return self._tags[self._tag_ends[index] : self._tag_ends[index + 1]].copy()
+        tags = None if separator is None else row_classes
+        super().__init__(top / images, [row.path for row in rows], labels, on_bad_file, {}, tags)
 
 
 def _read_rows(source: Path, separator: str | None, delimiter: str) -> list[Row]:

@@ -6,12 +6,13 @@ from typing import NamedTuple
 
 from visionkit.data.datasets.base import formats
 from visionkit.data.datasets.found_objects import Box, FoundImages, FoundObject, FoundObjectsDataset
+from visionkit.data.datasets.open_images_classes import class_descriptions_option, read_class_names
 from visionkit.data.datasets.open_images_masks import MaskTable
 from visionkit.data.datasets.recognition import FolderListing, Recognized, files_with, main_image_folder, one_per_split
 from visionkit.data.datasets.repair_boxes import BadBoxPolicy
 from visionkit.data.datasets.table_objects import UnlistedPolicy, parse_number, with_unlisted
 from visionkit.data.io.bad_files import BadFilePolicy
-from visionkit.data.io.csv_rows import CsvRow, read_csv_columns, read_csv_pairs
+from visionkit.data.io.csv_rows import CsvRow, read_csv_columns
 from visionkit.data.io.image_index import ImageIndex
 from visionkit.data.io.json_files import garbage_collection_paused
 from visionkit.data.io.paths import require_file, require_folder
@@ -20,7 +21,6 @@ from visionkit.text import shorten
 
 SIDES = ("XMin", "YMin", "XMax", "YMax")
 COLUMNS = ("ImageID", "LabelName", *SIDES)
-DESCRIPTIONS_HEADER = ["LabelName", "DisplayName"]
 
 FLAGS = {"": False, "-1": False, "0": False, "1": True}
 """Values of `IsGroupOf`; -1 is unknown."""
@@ -45,8 +45,7 @@ Boxes = Mapping[str, Sequence[TableBox]]
 def recognize_open_images(listing: FolderListing) -> Recognized | None:
     """Return the tables of boxes of Open Images, one for each split, with the table of the class names."""
     files = files_with(listing, ".csv", "ImageID", "LabelName", "XMin", "IsGroupOf")
-    described = [name for name in listing.with_suffix(".csv") if "class-descriptions" in name]
-    classes = {"class_descriptions": described[0]} if described else {}
+    classes = class_descriptions_option(listing)
     return one_per_split(
         listing, files, lambda name: {"annotations": name, "images": main_image_folder(listing, name), **classes}
     )
@@ -111,7 +110,8 @@ class OpenImages(FoundObjectsDataset):
         self.source, self.report = require_file(folder / annotations), {}
         table = _mask_table(folder, segmentations, mask_folder) if masks else None
         boxes = self._boxes_by_image(read_csv_columns(self.source, COLUMNS, ["IsGroupOf"]))
-        names = _read_descriptions(folder, class_descriptions) or _labels_as_names(boxes, classes)
+        labels = {box.label for group in boxes.values() for box in group}
+        names = read_class_names(folder, class_descriptions, labels, classes)
         self._check_labels(boxes, names)
         found = self._find_images(folder / images, boxes, unlisted, on_bad_file)
         objects = self._objects(found, boxes, names)
@@ -206,28 +206,6 @@ def _mask_table(folder: Path, segmentations: str | None, mask_folder: str) -> Ma
     if segmentations is None:
         raise ConfigError("open_images: masks need the table of masks; set segmentations=... in the split")
     return MaskTable(require_file(folder / segmentations), folder / mask_folder)
-
-
-def _labels_as_names(boxes: Boxes, classes: Sequence[str] | None) -> dict[str, str]:
-    labels = {box.label for group in boxes.values() for box in group}
-    return {label: label for label in sorted(labels | set(classes or ()))}
-
-
-def _read_descriptions(folder: Path, name: str | None) -> dict[str, str]:
-    """Return the name of each class by its label; empty without a table."""
-    if name is None:
-        return {}
-    source = require_file(folder / name)
-    names: dict[str, str] = {}
-    for line, (label, display) in read_csv_pairs(source):
-        if [label, display] == DESCRIPTIONS_HEADER:
-            continue
-        if label in names or not (label and display):
-            raise DataError(f"{source}, line {line}: the label {shorten(label)} occurs twice, or is without name")
-        names[label] = display
-    if not names:
-        raise DataError(f"{source} describes no classes")
-    return names
 
 
 def _in_pixels(shares: Box, size: tuple[int, int]) -> Box:
