@@ -30,6 +30,14 @@ def test_masks_without_holes_are_exactly_their_outlines():
         np.testing.assert_array_equal(drawn(outline(code(mask)).parts, mask.shape), mask)
 
 
+def test_no_corner_is_on_a_straight_line():
+    """So that no corner can be left out without changing the outline."""
+    for mask in [*random_masks(50, holes=False), *random_masks(50, holes=True)]:
+        for points in (polygon for polygons in outline(code(mask)) for polygon in polygons):
+            before, after = points - np.roll(points, 1, axis=0), np.roll(points, -1, axis=0) - points
+            assert (before[:, 0] * after[:, 1] != before[:, 1] * after[:, 0]).all()
+
+
 def test_the_parts_of_masks_with_holes_are_the_filled_masks():
     for mask in random_masks(100, holes=True):
         contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)

@@ -38,7 +38,8 @@ class LabelmeWriter(DatasetWriter):
             "imageWidth": image.size[1],
         }
         path = self.folder / image.split / f"{image.stem}.json"
-        path.write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
+        # without indentation, which would write each coordinate on a line of its own
+        path.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
 
     def finish(self) -> None:
         """See `DatasetWriter`."""
