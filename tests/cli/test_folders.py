@@ -39,3 +39,18 @@ def test_errors_are_those_of_the_input(tmp_path, capsys):
     assert main(["fit", "transfer_head", str(tmp_path)]) == 2
     assert main(["data", "init", str(tmp_path), "--format", "yoli"]) == 2
     assert "did you mean yolo" in capsys.readouterr().err
+
+
+def test_fit_refuses_a_folder_without_train_and_says_what_to_do(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    for split in ("val", "test"):
+        write_photos(tmp_path)
+        (tmp_path / "photos").rename(tmp_path / "data" / split)
+    assert main(["data", "check", "data"]) == 0
+    capsys.readouterr()
+    assert main(["fit", "transfer_head", "data", "data.batch_size=3"]) == 2
+    message = capsys.readouterr().err
+    assert "the data has no train split, only val and test" in message
+    assert "visionkit data init FOLDER > data/mine.yaml" in message
+    assert not (tmp_path / "runs").exists()

@@ -31,7 +31,7 @@ def test_missing_splits_are_errors():
     data.tested_split = "val"
     assert len(list(data.test_dataloader())) == 2
     data = VisionData(format="shapes", splits={"val": SPLITS["val"]}, num_workers=0)
-    with pytest.raises(ConfigError, match="no split 'train'"):
+    with pytest.raises(ConfigError, match="the data has no train split, only val"):
         data.train_dataloader()
 
 

@@ -146,7 +146,21 @@ def test_an_export_of_one_split_becomes_train(tmp_path):
     write_yolo(tmp_path, {"a": "0 0.5 0.5 0.2 0.2"}, split="test")
     card = card_of_folder(tmp_path)
     assert list(card.values["data"]["splits"]) == ["train"]
-    assert card.notes[0] == "there is no train split: test is taken as train"
+    assert card.notes == [
+        "there is no train split: test is taken as train",
+        "there is no val split: 20% of train are held out",
+    ]
+
+
+def test_val_and_test_without_train_keep_their_names(tmp_path):
+    """Each can be evaluated, and neither is trained on unless the user says so."""
+    for split in ("val", "test"):
+        for name in ("cat", "dog"):
+            write_image(tmp_path / split / name / "a.jpg")
+    card = card_of_folder(tmp_path)
+    assert card.values["data"]["splits"] == {"val": {"path": "val"}, "test": {"path": "test"}}
+    assert card.notes == ["there is no train split, only val and test: to train, name one train in the card"]
+    assert opened(card) == {"val": 2, "test": 2}
 
 
 def test_several_formats_need_a_choice(tmp_path):

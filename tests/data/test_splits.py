@@ -149,4 +149,8 @@ def test_validation_images_are_held_out_of_training_where_there_are_none():
 def test_splits_that_are_not_there_are_named():
     with pytest.raises(ConfigError, match="no split 'tran'; did you mean train"):
         splits().dataset("tran")
-    splits({"train": HALF_EMPTY, "test": HALF_EMPTY}).check_evaluated("test")
+    given = splits({"train": HALF_EMPTY, "test": HALF_EMPTY})
+    given.check_evaluated("test")
+    given.check_trained()
+    with pytest.raises(ConfigError, match="no train split, only val and test"):
+        splits({"val": HALF_EMPTY, "test": HALF_EMPTY}).check_trained()

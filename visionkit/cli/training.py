@@ -65,6 +65,7 @@ def _train(recipe: dict[str, Any], name: str, path: Path | None) -> None:
     pl.seed_everything(recipe.get("seed", 0), workers=True, verbose=False)
     check_length(recipe.get("trainer"))
     data = build_data(recipe)
+    data.splits.check_trained()
     task = build_task(recipe, data)
     steps = None
     if path is not None and checkpoint is not None:

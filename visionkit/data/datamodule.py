@@ -209,7 +209,12 @@ class VisionData(LightningDataModule):
         return self._proposals
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        """Return shuffled, augmented batches of `train`, without an incomplete last batch."""
+        """Return shuffled, augmented batches of `train`, without an incomplete last batch.
+
+        Raises:
+            ConfigError: there is no such split.
+        """
+        self.splits.check_trained()
         images = self.dataset("train")
         self.augmentation.fit(images)
         dataset = self.cached_features.get("train") or TargetDataset(

@@ -81,19 +81,23 @@ def _recognize(listing: FolderListing, format: str | None) -> dict[str, Recogniz
 
 
 def _data_section(folder: Path, format: str, recognized: Recognized) -> dict[str, Any]:
+    """Return the data section. A single split is trained on, whatever its name; several keep their names."""
     splits = in_order(recognized.splits)
-    used = splits if "train" in splits else {"train": next(iter(splits.values()))}
-    section: dict[str, Any] = {"format": format, "root": str(folder), "splits": used}
-    if "val" not in section["splits"]:
+    if len(splits) == 1:
+        splits = {"train": next(iter(splits.values()))}
+    section: dict[str, Any] = {"format": format, "root": str(folder), "splits": splits}
+    if "train" in splits and "val" not in splits:
         section["holdout"] = dict(HOLDOUT)
     return section
 
 
 def _notes(recognized: Recognized) -> list[str]:
-    notes = list(recognized.notes)
-    if "train" not in recognized.splits:
-        notes.append(f"there is no train split: {next(iter(recognized.splits))} is taken as train")
-    if "val" not in recognized.splits:
+    notes, names = list(recognized.notes), list(in_order(recognized.splits))
+    if len(names) == 1 and names != ["train"]:
+        notes.append(f"there is no train split: {names[0]} is taken as train")
+    elif "train" not in names:
+        notes.append(f"there is no train split, only {' and '.join(names)}: to train, name one train in the card")
+    if "val" not in names or len(names) == 1:
         notes.append(f"there is no val split: {HOLDOUT['fraction']:.0%} of train are held out")
     return notes
 

@@ -111,6 +111,19 @@ class Splits(ABC):
         """Return the pixel counts of each class, see `count_pixels`; this reads every mask."""
         return count_pixels(self.dataset(split))
 
+    def check_trained(self) -> None:
+        """Check that there is a split to train on.
+
+        Raises:
+            ConfigError: there is none; the message names the others.
+        """
+        if "train" not in self.names:
+            raise ConfigError(
+                f"the data has no train split, only {' and '.join(self.names) or 'none'}\n"
+                "add it under data.splits; of a folder, write the card first, and rename a split in it:\n"
+                "  visionkit data init FOLDER > data/mine.yaml"
+            )
+
     def check_evaluated(self, split: str) -> None:
         """Check that there is a split to score.
 
