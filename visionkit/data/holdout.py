@@ -19,8 +19,9 @@ class HoldoutOptions:
     Attributes:
         fraction: share of the images (of each class, if images have one), above 0 and below 1.
         seed: seed of the selection, 0 or more.
-        groups: which images stay together, such as the frames of a video: auto tells it from the file names, none
-            takes each image alone, and a regular expression finds the name of the group; see `find_groups`.
+        groups: which images stay together, such as the frames of a video: auto tells it from the file names, or else
+            from the images (see `find_copies`), none takes each image alone, and a regular expression finds the name of
+            the group; see `find_groups`.
 
     Raises:
         ConfigError: a number is out of its range.

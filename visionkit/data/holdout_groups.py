@@ -69,7 +69,7 @@ def find_groups(paths: Sequence[PurePath], labels: Indices, rule: str = AUTO) ->
         count = int(indices.max()) + 1
         has_size = MIN_GROUPS <= count < len(paths) and count * min_mean_size <= len(paths)
         is_class = group_of is _folder and (labels >= 0).any()
-        if has_size and not is_class and _covers_classes(indices, labels):
+        if has_size and not is_class and covers_classes(indices, labels):
             return Groups(indices, name)
     return None
 
@@ -154,7 +154,7 @@ def _indices(names: Sequence[str]) -> Indices:
     return np.array([numbers.setdefault(name, len(numbers)) for name in names], np.int64)
 
 
-def _covers_classes(groups: Indices, labels: Indices) -> bool:
+def covers_classes(groups: Indices, labels: Indices) -> bool:
     """Return whether each class with several images has several groups, so that it can be in both parts."""
     members = (groups[labels == label] for label in np.unique(labels))
     return all(len(own) < 2 or len(np.unique(own)) > 1 for own in members)

@@ -15,7 +15,8 @@ from visionkit.data.datasets.image_path import image_path
 from visionkit.data.datasets.image_reader import ImageReader
 from visionkit.data.datasets.subset import SubsetDataset
 from visionkit.data.holdout import HoldoutOptions, stratified_holdout
-from visionkit.data.holdout_groups import find_groups, grouped_holdout
+from visionkit.data.holdout_copies import find_copies
+from visionkit.data.holdout_groups import AUTO, find_groups, grouped_holdout
 from visionkit.data.io.images import BIT_DEPTHS
 from visionkit.data.stats.pixel_counts import PixelCounts, count_pixels
 from visionkit.errors import ConfigError, DataError
@@ -179,6 +180,8 @@ class Splits(ABC):
         """Return the indices of the images that are kept and of those that are held out."""
         labels, paths = read_labels(whole), _paths(whole)
         groups = None if paths is None else find_groups(paths, labels, options.groups)
+        if groups is None and paths is not None and options.groups == AUTO:
+            groups = find_copies(paths, labels)
         if groups is None:
             return stratified_holdout(labels, options.fraction, options.seed)
         kept, held_out = grouped_holdout(labels, groups.indices, options.fraction, options.seed)
