@@ -1,5 +1,7 @@
 """Label maps of TensorFlow."""
 
+import time
+
 import pytest
 
 from visionkit.data.datasets.label_map import read_label_map
@@ -40,3 +42,11 @@ def test_names_are_in_the_order_of_the_ids(tmp_path):
 def test_other_files_are_refused(text, said, tmp_path):
     with pytest.raises(DataError, match=said):
         names(text, tmp_path)
+
+
+@pytest.mark.parametrize("text", ["\n" * 200_000, "item" + " " * 200_000, "item {" + " " * 200_000, "#" * 200_000])
+def test_long_files_take_no_time(text, tmp_path):
+    start = time.process_time()
+    with pytest.raises(DataError):
+        names(text, tmp_path)
+    assert time.process_time() - start < 1

@@ -2,6 +2,7 @@
 
 import json
 import math
+import time
 
 import pytest
 
@@ -55,7 +56,7 @@ def test_csv_files(tmp_path):
             r"entry 0 of the regions of 'a\.jpg' must be an object",
         ),
         ("a,b\n1,2\n", "a.csv", "has no column filename and region_shape_attributes and region_attributes"),
-        (f"{HEADER}\na.jpg,9\n", "a.csv", "line 2 must have the columns"),
+        (f"{HEADER}\na.jpg,9\n", "a.csv", "line 2: the number of columns is not 7"),
         (f'{HEADER}\na.jpg,9,"{{}}",1,0,"{{",b\n', "a.csv", "line 2: region_shape_attributes is not JSON"),
         (f'{HEADER}\na.jpg,9,"{{}}",1,0,{"[" * 100_000},b\n', "a.csv", "line 2: .* nested too deeply"),
         (f'{HEADER}\na.jpg,"9', "a.csv", "line 2 cannot be read as a CSV file"),
@@ -64,6 +65,14 @@ def test_csv_files(tmp_path):
 def test_other_files_are_refused(content, name, said, tmp_path):
     with pytest.raises(DataError, match=said):
         read_via(written(tmp_path, content, name))
+
+
+def test_long_texts_take_no_time(tmp_path):
+    text = "undefined" + r"\"\"" * 30_000
+    start = time.process_time()
+    with pytest.raises(DataError, match="is not JSON"):
+        read_via(written(tmp_path, f'{HEADER}\na.jpg,9,,1,0,{{}},"{text.replace(chr(34), chr(34) * 2)}"\n', "a.csv"))
+    assert time.process_time() - start < 1
 
 
 def test_shapes():

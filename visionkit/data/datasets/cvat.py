@@ -25,10 +25,12 @@ from visionkit.data.datasets.recognition import (
 from visionkit.data.datasets.repair_boxes import BadBoxPolicy
 from visionkit.data.io.bad_files import BadFilePolicy
 from visionkit.data.io.json_files import garbage_collection_paused
-from visionkit.data.io.paths import require_file, require_folder
+from visionkit.data.io.paths import read_bytes, require_file, require_folder
 from visionkit.data.io.xml_files import read_xml
 from visionkit.errors import DataError
 from visionkit.text import MAX_NAME, format_list, printable
+
+SUBSET = re.compile(r'\bsubset="([^"]+)"')
 
 META = ("meta/task", "meta/job", "meta/project")
 """What was exported; each has the list of labels."""
@@ -51,7 +53,9 @@ def recognize_cvat(listing: FolderListing) -> Recognized | None:
 
 def _subsets(path: Path) -> list[str]:
     """Return the names of the subsets that images of a file belong to."""
-    return sorted(set(re.findall(r'<image [^>]*subset="([^"]+)"', path.read_text(encoding="utf-8", errors="replace"))))
+    text = read_bytes(path, "annotation file").decode(errors="replace")
+    elements = re.findall(r"<image ([^<]*)", text)
+    return sorted({found[1] for element in elements if (found := SUBSET.search(element))})
 
 
 @formats.register("cvat", options_for={"masks": {"masks": True}}, recognize=recognize_cvat)

@@ -7,9 +7,9 @@ from visionkit.data.io.paths import read_text
 from visionkit.errors import DataError
 from visionkit.text import shorten
 
-ITEM = re.compile(r"\s*item\s*:?\s*\{([^{}]*)\}")
+ITEM = re.compile(r"\s*item\s*(?::\s*)?\{([^{}]*)\}")
 FIELD = re.compile(r"""\s*(\w+)\s*:\s*("[^"\n]*"|'[^'\n]*'|[-\w.]+)\s*[,;]?""")
-COMMENT = re.compile(r"^\s*#.*$", re.MULTILINE)
+COMMENT = re.compile(r"^[^\S\n]*#.*$", re.MULTILINE)
 
 
 def read_label_map(path: Path) -> list[str]:

@@ -1,7 +1,5 @@
 """Files of the VGG Image Annotator (VIA): JSON of versions 1 and 2, projects, and CSV."""
 
-import csv
-import io
 import json
 import re
 from pathlib import Path
@@ -10,8 +8,8 @@ from typing import Any, NamedTuple
 from visionkit.data.datasets.found_objects import Box, Polygon, box_of
 from visionkit.data.datasets.json_entries import JsonEntries
 from visionkit.data.datasets.outlines import ellipse, finite, polygon
+from visionkit.data.io.csv_rows import read_csv_columns
 from visionkit.data.io.json_files import read_json
-from visionkit.data.io.paths import read_text
 from visionkit.errors import DataError
 from visionkit.text import MAX_NAME, shorten
 
@@ -21,8 +19,9 @@ IMAGES_KEY = "_via_img_metadata"
 SHAPE_COLUMN, CLASS_COLUMN = "region_shape_attributes", "region_attributes"
 COLUMNS = ("filename", SHAPE_COLUMN, CLASS_COLUMN)
 
-UNDEFINED = re.compile(r'("(?:[^"\\]|\\.)*")|\bundefined\b')
-"""Strings, and the word that VIA writes into a CSV file for an attribute without a value."""
+UNDEFINED = re.compile(r'("(?:[^"\\]|\\[\s\S])*(?:"|\\?\Z))|\bundefined\b')
+"""Strings, and the word that VIA writes into a CSV file for an attribute without a value. A string without end reaches
+to the end of the text: otherwise it would be searched again from each quotation mark in it."""
 
 
 class ViaImage(NamedTuple):
@@ -79,34 +78,19 @@ def _image(path: Path, name: str, regions: list[Any] | dict[str, Any]) -> ViaIma
 
 def _read_csv(path: Path) -> list[ViaImage]:
     """Return the images of a CSV file, which has a row per region, and one for an image without regions."""
-    reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
     regions: dict[str, list[dict[str, Any]]] = {}
     attributes: dict[str, Any] = {}  # by their text, which many regions share
-    try:
-        names = [name.lstrip("#").strip() for name in next(reader, [])]
-        if missing := [name for name in COLUMNS if name not in names]:
-            raise DataError(f"{path} has no column {' and '.join(missing)}, so it is no CSV file of VIA")
-        columns = [names.index(name) for name in COLUMNS]
-        for row in filter(None, reader):
-            place = f"{path} line {reader.line_num}"
-            name, shape, text = _cells(row, columns, place)
-            parsed = _parse(shape, f"{place}: {SHAPE_COLUMN}")
-            if text not in attributes:
-                attributes[text] = _parse(text, f"{place}: {CLASS_COLUMN}")
-            of_image = regions.setdefault(name, [])
-            if parsed != {}:
-                of_image.append({"shape_attributes": parsed, "region_attributes": attributes[text]})
-    except csv.Error as error:
-        raise DataError(f"{path}, line {reader.line_num} cannot be read as a CSV file: {error}") from error
+    for line, (name, shape, text) in read_csv_columns(path, COLUMNS, mark="#"):
+        place = f"{path} line {line}"
+        if not name:
+            raise DataError(f"{place}: the filename is empty")
+        parsed = _parse(shape, f"{place}: {SHAPE_COLUMN}")
+        if text not in attributes:
+            attributes[text] = _parse(text, f"{place}: {CLASS_COLUMN}")
+        of_image = regions.setdefault(name, [])
+        if parsed != {}:
+            of_image.append({"shape_attributes": parsed, "region_attributes": attributes[text]})
     return [_image(path, name, listed) for name, listed in regions.items()]
-
-
-def _cells(row: list[str], columns: list[int], place: str) -> list[str]:
-    """Return file name, shape and attributes of a row."""
-    cells = [row[column] for column in columns if column < len(row)]
-    if len(cells) < len(columns) or not cells[0].strip():
-        raise DataError(f"{place} must have the columns {', '.join(COLUMNS)}")
-    return cells
 
 
 def _parse(text: str, place: str) -> Any:

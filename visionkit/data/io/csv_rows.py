@@ -18,7 +18,7 @@ class CsvRow(NamedTuple):
 
 
 def read_csv_columns(
-    source: Path, columns: Sequence[str], optional: Sequence[str] = (), delimiter: str | None = None
+    source: Path, columns: Sequence[str], optional: Sequence[str] = (), delimiter: str | None = None, mark: str = ""
 ) -> list[CsvRow]:
     r"""Return some columns of a CSV file (UTF-8, with a header line). Blank lines are left out.
 
@@ -27,6 +27,7 @@ def read_csv_columns(
         columns: names of the columns. Each row has their cells in this order, and then those of `optional`.
         optional: names of further columns, whose cells are empty if the file does not have them.
         delimiter: separates the columns; None if it is a comma, and the format has no option for it.
+        mark: character that may stand before the first name ("#").
 
     Raises:
         DataError: the file is missing or not a CSV file, lacks a column, has one twice, or has a row of another length;
@@ -43,7 +44,8 @@ def read_csv_columns(
         [CsvRow(line=2, cells=['cat', 'a.png'])]
     """
     rows = _rows(source, delimiter or ",")
-    header = next(rows, CsvRow(1, [])).cells
+    header = next(rows, CsvRow(1, [""])).cells
+    header[0] = header[0].removeprefix(mark)
     _check_header(header, columns, source, delimiter)
     absent = len(header)  # index of an empty cell that is added to each row
     positions = [header.index(name) if name in header else absent for name in [*columns, *optional]]
