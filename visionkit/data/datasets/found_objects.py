@@ -16,7 +16,7 @@ from visionkit.data.datasets.coco_masks import CocoMasks
 from visionkit.data.datasets.json_entries import JsonEntries
 from visionkit.data.datasets.packed_sequence import PackedSequence
 from visionkit.data.datasets.repair_boxes import LARGEST_COORDINATE, BadBoxPolicy, repair_boxes
-from visionkit.data.io.bad_files import BadFilePolicy
+from visionkit.data.io.bad_files import BadFilePolicy, find_readable
 from visionkit.data.io.foreign_paths import find_foreign
 from visionkit.data.io.image_files import MAX_PIXELS
 from visionkit.data.io.images import image_size
@@ -123,19 +123,10 @@ class FoundObjectsDataset(DetectionDataset):
                 "set on_bad_file: skip in the split to leave them out"
             )
         self.count("missing images skipped", len(missing))
-        kept, sizes, unreadable = [], [], 0
-        for index, path in enumerate(paths):
-            if index in missing:
-                continue
-            try:
-                sizes.append(image_size(path))
-                kept.append(names[index])
-            except DataError:
-                if on_bad_file == "raise":
-                    raise
-                unreadable += 1
-        self.count("unreadable images skipped", unreadable)
-        return FoundImages(folder, kept, sizes)
+        present = [name for index, name in enumerate(names) if index not in missing]
+        readable = find_readable(folder, present, on_bad_file, self.report, image_size)
+        kept = [name for name, is_readable in zip(present, readable, strict=True) if is_readable]
+        return FoundImages(folder, kept, [image_size(folder / name) for name in kept])
 
     def drop_repeats(self, objects: Sequence[FoundObject]) -> list[FoundObject]:
         """Return the objects without those that equal an earlier one of the image, which are counted."""
