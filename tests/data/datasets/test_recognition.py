@@ -1,5 +1,8 @@
 """What formats are told about a folder."""
 
+import time
+from pathlib import Path
+
 import pytest
 
 from visionkit.data.datasets.recognition import FolderListing, by_split, in_order, parent_of, split_of
@@ -70,3 +73,23 @@ def test_names_by_split():
     assert by_split(["val/a", "b", "train/c"]) == {"train": ["b", "train/c"], "val": ["val/a"]}
     assert list(in_order({"test": 1, "train": 2})) == ["train", "test"]
     assert (parent_of("a/b/c"), parent_of("c")) == ("a/b", "")
+
+
+def test_a_whole_file_system_is_not_searched():
+    with pytest.raises(DataError, match="is a whole file system; give the folder of the images"):
+        FolderListing(Path(Path.cwd().anchor))
+
+
+def test_many_files_are_searched_by_name(tmp_path):
+    """Each search for the files of an annotation file looks only at files of the first one's name."""
+    for folder in ("a", "a/b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "x.jpg").touch()
+    listing = FolderListing(tmp_path)
+    listing.files += [f"deep/{number}.jpg" for number in range(200_000)]
+    start = time.process_time()
+    for _ in range(200):
+        assert listing.folders_with(["x.jpg"]) == ["a", "a/b"]
+        assert listing.folders_with(["b/x.jpg"]) == ["a"]
+        assert listing.folders_with(["missing.jpg"]) == []
+    assert time.process_time() - start < 5

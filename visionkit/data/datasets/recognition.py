@@ -58,7 +58,7 @@ class FolderListing:
         files: names of the files relative to `folder`, with "/", sorted.
 
     Raises:
-        DataError: the folder has more than `MAX_FILES` files.
+        DataError: the folder has more than `MAX_FILES` files, or is the root of a file system.
 
     Example:
         >>> import tempfile
@@ -76,11 +76,14 @@ class FolderListing:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.files: list[str] = []
+        if folder.resolve().parent == folder.resolve():
+            raise DataError(f"{folder} is a whole file system; give the folder of the images")
         unused: Counter[str] = Counter()
         for path, folders, files in os.walk(folder):
             folders[:] = [name for name in folders if is_visible(name, unused)]
-            relative = PurePosixPath(*Path(path).relative_to(folder).parts)
-            self.files += [str(relative / name) for name in files if is_visible(name, unused)]
+            inner = Path(path).relative_to(folder).as_posix()
+            start = "" if inner == "." else f"{inner}/"
+            self.files += [start + name for name in files if is_visible(name, unused)]
             if len(self.files) > MAX_FILES:
                 raise DataError(f"{folder} has more than {MAX_FILES} files; write a card for it")
         self.files.sort()
@@ -114,7 +117,8 @@ class FolderListing:
             names: file names relative to the folder that is searched.
         """
         first = names[0].replace("\\", "/").lstrip("/")
-        tails = [name[: -len(first)] for name in self.files if f"/{name}".endswith(f"/{first}")]
+        ends = self._by_name.get(first.rpartition("/")[2], [])
+        tails = [name[: -len(first)] for name in ends if f"/{name}".endswith(f"/{first}")]
         found = [tail for tail in tails if all(tail + name.replace("\\", "/").lstrip("/") in self for name in names)]
         return [tail.rstrip("/") for tail in sorted(found, key=lambda tail: (tail.count("/"), tail))]
 
@@ -129,6 +133,13 @@ class FolderListing:
     @cached_property
     def _known(self) -> frozenset[str]:
         return frozenset(self.files)
+
+    @cached_property
+    def _by_name(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for name in self.files:
+            found.setdefault(name.rpartition("/")[2], []).append(name)
+        return found
 
     @cached_property
     def _by_suffix(self) -> dict[str, list[str]]:
