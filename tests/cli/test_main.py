@@ -206,12 +206,15 @@ OPTION_MISTAKES = {
     ("fit", "x.yaml", "--dry-rn"): "--dry-rn; did you mean --dry-run",
     ("fit", "x.yaml", "--dry"): "--dry; did you mean --dry-run",
     ("predict", "x.ckpt", "a.png", "--score-treshold", "1"): "--score-treshold; did you mean --score-threshold",
-    ("fti",): "invalid choice: 'fti'",
+    ("fti",): "there is no command 'fti'; did you mean fit?",
+    ("train", "x.yaml"): "there is no command 'train'; did you mean fit?",
+    ("--debug", "evaluate", "x.ckpt"): "did you mean validate or test?",
+    ("something",): "there is no command 'something'; known: data, fit",
     ("list", "modles"): "invalid choice: 'modles'",
     ("list", "models", "more"): "unrecognized arguments: more",
     ("data", "chek", "shapes"): "invalid choice: 'chek'",
     ("fit",): "required",
-    (): "required",
+    ("--debug",): "required",
 }
 
 
@@ -223,6 +226,13 @@ def test_mistyped_options_are_answered_in_five_lines(words, capsys):
     assert end.value.code == 2
     assert OPTION_MISTAKES[words] in message
     assert len(message.splitlines()) <= 5
+
+
+def test_without_words_the_commands_are_listed(capsys):
+    assert main([]) == 0
+    out = capsys.readouterr().out
+    assert "predict" in out
+    assert "examples:" in out
 
 
 def test_a_mistyped_option_needs_no_torch():
@@ -266,7 +276,7 @@ def calls(monkeypatch, tmp_path):
 def test_resume_takes_a_checkpoint_and_leaves_the_other_words(words, resume, lr, recipe, calls):
     main(["fit", *[str(recipe) if word == "RECIPE" else word for word in words]])
     (name, (composed,), named) = calls[0]
-    assert (name, named) == ("train", {"name": "mine", "resume": resume})
+    assert (name, named) == ("train", {"name": "mine", "resume": resume, "fixed_length": False})
     assert composed["optimizer"]["lr"] == lr
 
 

@@ -83,3 +83,14 @@ def test_names_are_those_of_the_registry():
         assert OptimizerOptions(name=name).name == name
     with pytest.raises(ConfigError, match="unknown optimizer 'sdg'; did you mean sgd"):
         OptimizerOptions(name="sdg")
+
+
+@pytest.mark.parametrize(("images", "lr"), [(8, 0.5), (16, 1.0), (1, 1 / 16), (512, 32.0)])
+def test_the_learning_rate_is_proportional_to_the_batch(images, lr):
+    assert scaled_lr(OptimizerOptions(lr=1.0, base_batch_size=16), images) == pytest.approx(lr)
+
+
+@pytest.mark.parametrize(("images", "base", "factor"), [(1, 256, 1 / 16), (65_536, 256, 32.0)])
+def test_the_factor_on_the_learning_rate_has_limits(images, base, factor, caplog):
+    assert scaled_lr(OptimizerOptions(lr=1.0, base_batch_size=base), images) == factor
+    assert "set optimizer.lr yourself" in caplog.text

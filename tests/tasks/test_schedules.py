@@ -28,6 +28,21 @@ def test_multistep_with_warmup_follows_the_published_schedule():
     assert seen[110] == pytest.approx(0.01)
 
 
+def test_the_warmup_is_at_most_a_tenth_of_the_run(caplog):
+    caplog.set_level(logging.INFO, "visionkit")
+    seen = rates(ScheduleOptions(name="constant", warmup_steps=100, warmup_factor=0.0), steps=150, epochs=30)
+    assert seen[:15] == pytest.approx([step / 15 for step in range(15)])
+    assert seen[15:] == [1.0] * 135
+    assert "warmup of 15 steps, not 100" in caplog.text
+
+
+def test_a_short_warmup_is_unchanged(caplog):
+    caplog.set_level(logging.INFO, "visionkit")
+    seen = rates(ScheduleOptions(name="constant", warmup_steps=15, warmup_factor=0.0), steps=150, epochs=30)
+    assert seen[14] < 1 == seen[15]
+    assert "warmup" not in caplog.text
+
+
 def test_exponential_falls_once_an_epoch():
     seen = rates(ScheduleOptions(name="exponential", warmup_steps=0, gamma=0.995), steps=21, epochs=7)
     assert seen == pytest.approx([0.995 ** (step // 3) for step in range(21)])
@@ -77,8 +92,8 @@ def test_names_are_those_of_the_registry():
 
 def test_darknets_burn_in_rises_by_the_fourth_power():
     options = ScheduleOptions(name="constant", warmup_steps=10, warmup_factor=0.0, warmup_power=4)
-    seen = rates(options, steps=12, epochs=1)
-    assert seen == pytest.approx([(step / 10) ** 4 for step in range(10)] + [1, 1])
+    seen = rates(options, steps=100, epochs=1)
+    assert seen == pytest.approx([(step / 10) ** 4 for step in range(10)] + [1] * 90)
 
 
 def test_the_warmup_of_plateau_is_linear():

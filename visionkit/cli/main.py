@@ -4,7 +4,7 @@ import argparse
 import io
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from visionkit import __version__
 from visionkit.cli.commands import data, evaluate, fit, predict, transfer
@@ -17,6 +17,21 @@ from visionkit.errors import StoppedError, VisionkitError
 from visionkit.registry import suggest
 
 COMMANDS = (fit, evaluate, predict, list_command, data, transfer)
+
+OTHER_NAMES = {
+    "train": "fit",
+    "finetune": "fit",
+    "eval": "validate or test",
+    "evaluate": "validate or test",
+    "val": "validate",
+    "detect": "predict",
+    "infer": "predict",
+    "inference": "predict",
+    "check": "data check",
+    "convert": "data convert",
+    "help": "--help",
+}
+"""Commands of visionkit by names that other programs use."""
 
 EXAMPLES = """examples:
   visionkit fit recipes/faster_rcnn_resnet50.yaml                      train on the built-in data
@@ -40,7 +55,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     _allow_all_characters()
     catalog.forget_plugin_files()
-    arguments = _parse(sys.argv[1:] if argv is None else argv)
+    words = sys.argv[1:] if argv is None else argv
+    if not words:
+        _parser()[0].print_help()
+        return 0
+    arguments = _parse(words)
     try:
         check_words(vars(arguments).get("words", []))
         status = int(arguments.run(arguments) or 0)
@@ -83,7 +102,9 @@ def _interrupted() -> int:
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
     """Return the parsed arguments. Words may also follow an option, which argparse alone does not allow."""
-    arguments, rest = _parser().parse_known_args(_with_explicit_resume(argv))
+    parser, names = _parser()
+    _check_command(argv, parser, names)
+    arguments, rest = parser.parse_known_args(_with_explicit_resume(argv))
     unknown = [word for word in rest if word.startswith("-") or not hasattr(arguments, "words")]
     if unknown:
         options = set(re.findall(r"--[a-z-]+", arguments.parser.format_help()))
@@ -95,6 +116,14 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     return arguments
 
 
+def _check_command(argv: Sequence[str], parser: argparse.ArgumentParser, names: Collection[str]) -> None:
+    """End with a usage error that names the nearest command if the first word is none."""
+    name = next((word for word in argv if not word.startswith("-")), None)
+    if name is not None and name not in names:
+        hint = f"; did you mean {OTHER_NAMES[name]}?" if name in OTHER_NAMES else suggest(name, names)
+        parser.error(f"there is no command {name!r}{hint}")
+
+
 def _with_explicit_resume(argv: Sequence[str]) -> list[str]:
     """Return the words with `--resume` replaced by `--resume=last` if a recipe, card or override follows it."""
     following = [*argv, ""][1:]
@@ -104,7 +133,8 @@ def _with_explicit_resume(argv: Sequence[str]) -> list[str]:
     ]
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> tuple[argparse.ArgumentParser, Collection[str]]:
+    """Return the parser, and the names of the commands."""
     parser = argparse.ArgumentParser(
         prog="visionkit",
         usage="visionkit COMMAND ... [--debug]",
@@ -118,7 +148,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", prog="visionkit", required=True)
     for command in COMMANDS:
         command.add(commands)
-    return parser
+    return parser, commands.choices
 
 
 if __name__ == "__main__":

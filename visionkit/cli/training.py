@@ -14,6 +14,7 @@ from visionkit.cli.config.build import build_data, build_task, build_trainer, ch
 from visionkit.cli.config.typed_options import instantiate
 from visionkit.cli.logs import show_progress_messages
 from visionkit.cli.processes import destroy_process_group, is_first_process
+from visionkit.cli.run_length import adapt_length, report_few_steps
 from visionkit.cli.unexpected import log_errors_in
 from visionkit.data.datamodule import VisionData
 from visionkit.engine.after_training import AfterTrainingOptions, has_unfitted_layers
@@ -39,26 +40,27 @@ from visionkit.tasks import Task
 logger = logging.getLogger("visionkit")
 
 
-def train(recipe: dict[str, Any], *, name: str, resume: str | None = None) -> int:
+def train(recipe: dict[str, Any], *, name: str, resume: str | None = None, fixed_length: bool = False) -> int:
     """Train a model from a recipe, and print the results, the best checkpoint and the next command.
 
     Args:
         recipe: the composed recipe.
         name: name of the recipe. Its runs are in `runs/<name>/`.
         resume: checkpoint to continue from; "last" uses that of the newest run, and None starts a new run.
+        fixed_length: whether to keep `trainer.max_epochs`, also if there are few images; see `adapt_length`.
     """
     show_progress_messages()
     path = resumed_path(name, resume)
     if path is None:
-        _train(recipe, name, None)
+        _train(recipe, name, None, fixed_length)
     else:
         with _locked(path.parent):
-            _train(recipe, name, path)
+            _train(recipe, name, path, fixed_length)
     destroy_process_group()
     return 0
 
 
-def _train(recipe: dict[str, Any], name: str, path: Path | None) -> None:
+def _train(recipe: dict[str, Any], name: str, path: Path | None, fixed_length: bool) -> None:
     """Train in a new run folder, or continue the run of the checkpoint `path`, whose folder is locked."""
     trainer_options = recipe.get("trainer") or {}
     checkpoint = None if path is None else _read(path, trainer_options)
@@ -76,6 +78,9 @@ def _train(recipe: dict[str, Any], name: str, path: Path | None) -> None:
     with log_errors_in(folder), _locked(folder) if path is None else nullcontext():
         callbacks = _callbacks(recipe, folder, task.monitor)
         trainer = build_trainer(recipe, callbacks, make_loggers(folder, steps))
+        if not fixed_length:
+            recipe = task.recipe = adapt_length(recipe, trainer, task, data)
+        report_few_steps(trainer, data, (recipe.get("ema") or {}).get("start_step"))
         if is_first_process():
             write_recipe(recipe, folder)
             mark_unfinished(folder)
@@ -83,7 +88,7 @@ def _train(recipe: dict[str, Any], name: str, path: Path | None) -> None:
             trainer.fit(task, data, ckpt_path=path, weights_only=True)
         if trainer.is_global_zero:
             if not has_unfitted_layers(task):
-                mark_finished(folder, trainer_options)
+                mark_finished(folder, recipe.get("trainer") or {})
             _print_results(task, data, folder)
 
 

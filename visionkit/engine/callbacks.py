@@ -27,7 +27,8 @@ class EMAOptions:
     """Exponential moving average of the weights. The average is evaluated and saved.
 
     Attributes:
-        decay: weight of the previous average in each update.
+        decay: weight of the previous average in each update. After n updates it is at most (1 + n) / (10 + n), so that
+            the average of a short run does not keep the initial weights.
         start_step: first optimizer step at which the average is computed.
 
     Raises:

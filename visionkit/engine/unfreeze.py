@@ -6,6 +6,7 @@ that should stay frozen. Here the optimizer has all parameters from the start, a
 resumed run has the same parameter groups.
 """
 
+import dataclasses
 import itertools
 import logging
 from collections.abc import Sequence
@@ -72,6 +73,10 @@ class StagedUnfreezing(Callback):
         self.first_steps: dict[str, int] = {}
         self._warmup_steps: dict[str, int] = {}
         _check_order(self.steps)
+
+    def lengthen(self, factor: float) -> None:
+        """Multiply the epochs of the steps, for a run whose number of epochs is multiplied."""
+        self.steps = [dataclasses.replace(step, epoch=int(step.epoch * factor)) for step in self.steps]
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Unfreeze all stages that will be trained, because the optimizer is created next from trainable parameters."""

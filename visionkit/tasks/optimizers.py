@@ -35,7 +35,8 @@ class OptimizerOptions:
             is applied once to the deepest stage, and as many times as there are stages to the first (Howard & Ruder
             2018, section 3.2: 1/2.6; Bao 2021: 0.65 per layer).
         base_batch_size: number of images per step that `lr` is for, over all devices and accumulated batches.
-        scale_lr: whether `lr` is scaled in proportion to the effective batch size (Goyal 2017); False only warns.
+        scale_lr: whether `lr` is scaled in proportion to the effective batch size (Goyal 2017), by a factor from 1/16
+            to 32; False only warns.
 
     Raises:
         ConfigError: the optimizer is unknown, or a number is out of its range.
@@ -153,6 +154,11 @@ def _rmsprop(groups: list[dict[str, Any]], options: OptimizerOptions) -> Optimiz
     return RMSprop(groups, lr=options.lr, alpha=0.9, eps=1e-3)
 
 
+SMALLEST_LR_FACTOR, LARGEST_LR_FACTOR = 1 / 16, 32.0
+"""Limits of the factor on the learning rate. Goyal 2017 multiplies by up to 32 (8,192 / 256); above that, training
+fails."""
+
+
 def scaled_lr(options: OptimizerOptions, batch_size: int) -> float:
     """Return the learning rate for an effective batch of `batch_size` images. Log it if it differs from `lr`."""
     factor = batch_size / options.base_batch_size
@@ -163,8 +169,11 @@ def scaled_lr(options: OptimizerOptions, batch_size: int) -> float:
             "optimizer.lr %g is meant for %d images a step, not %d", options.lr, options.base_batch_size, batch_size
         )
         return options.lr
-    lr = options.lr * factor
+    used = min(max(factor, SMALLEST_LR_FACTOR), LARGEST_LR_FACTOR)
+    lr = options.lr * used
     logger.info("learning rate %g x %d/%d images a step = %g", options.lr, batch_size, options.base_batch_size, lr)
+    if used != factor:
+        logger.warning("the factor %g on the learning rate is limited to %g: set optimizer.lr yourself", factor, used)
     return lr
 
 

@@ -1,5 +1,6 @@
 """Learning rate schedules by their names in recipes."""
 
+import dataclasses
 import logging
 import math
 from collections.abc import Callable
@@ -22,7 +23,7 @@ class ScheduleOptions:
 
     Attributes:
         name: multistep, exponential, poly, cosine, constant, plateau, or a schedule that a plugin registers.
-        warmup_steps: number of optimizer steps of warmup.
+        warmup_steps: number of optimizer steps of warmup, at most a tenth of the run.
         warmup_factor: factor on the learning rate at the first step of the warmup.
         warmup_power: exponent of the share of the warmup that is over: 1 is linear; darknet's burn-in has 4, and a
             `warmup_factor` of 0. Not for plateau.
@@ -31,6 +32,8 @@ class ScheduleOptions:
         power: exponent of the remaining share of the run, for poly (Chen et al. 2016, section 4.1.1: 0.9).
         final_factor: factor on the learning rate at the end of cosine.
         patience: number of evaluations without a better main metric before plateau lowers the learning rate.
+        min_steps: smallest number of optimizer steps of `visionkit fit`. With few images it raises the number of epochs
+            of a recipe, with milestones in proportion; see `lengthen`.
 
     Raises:
         ConfigError: the schedule is unknown, a number is out of its range, or an option has no effect on the schedule.
@@ -50,12 +53,13 @@ class ScheduleOptions:
     power: float = 0.9
     final_factor: float = 0.0
     patience: int = 3
+    min_steps: int = 0
 
     def __post_init__(self) -> None:
         if self.name != PLATEAU:
             schedules.get(self.name)
         check_at_least(0, warmup_steps=self.warmup_steps, milestones=self.milestones, power=self.power)
-        check_at_least(0, patience=self.patience)
+        check_at_least(0, patience=self.patience, min_steps=self.min_steps)
         check_within(0, 1, final_factor=self.final_factor)
         check_above(0, gamma=self.gamma, warmup_power=self.warmup_power)
         if self.name == PLATEAU:
@@ -65,6 +69,9 @@ class ScheduleOptions:
                 raise ConfigError(f"warmup_power={self.warmup_power}: the warmup of plateau is linear")
         check_within(0, 1, warmup_factor=self.warmup_factor)
 
+
+LONGEST_WARMUP = 0.1
+"""Largest share of the optimizer steps that are warmup."""
 
 PLATEAU = "plateau"
 """Name of the schedule that depends on the main metric. The other schedules are factors by step."""
@@ -115,6 +122,7 @@ def make_scheduler(
         epochs: number of epochs of the run.
         monitor: name under which the main metric for plateau is logged (higher is better).
     """
+    options = _with_short_warmup(options, steps)
     if options.name == PLATEAU:
         return _plateau(optimizer, options, monitor)
     if options.name == "multistep" and any(milestone >= epochs for milestone in options.milestones):
@@ -127,6 +135,15 @@ def make_scheduler(
         return warmup * factor(options, step * epochs / max(steps, 1), epochs)
 
     return [{"scheduler": LambdaLR(optimizer, at), "interval": "step"}]
+
+
+def _with_short_warmup(options: ScheduleOptions, steps: int) -> ScheduleOptions:
+    """Return the options with a warmup of at most a tenth of the run, so that a short run also trains after it."""
+    longest = int(steps * LONGEST_WARMUP)
+    if steps < 1 or options.warmup_steps <= longest:
+        return options
+    logger.info("warmup of %d steps, not %d: a tenth of the %d steps", longest, options.warmup_steps, steps)
+    return dataclasses.replace(options, warmup_steps=longest)
 
 
 def _plateau(optimizer: Optimizer, options: ScheduleOptions, monitor: str) -> list[dict[str, Any]]:

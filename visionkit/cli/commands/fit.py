@@ -7,7 +7,7 @@ from typing import Any
 from visionkit.cli.arguments import WORDS_HELP, add_command, add_plugin_option, import_plugin_files, plugin_overrides
 from visionkit.cli.checkpoint_file import check_checkpoint_files
 from visionkit.cli.config.compose import compose, is_override
-from visionkit.cli.config.merge import Layer, saying_where
+from visionkit.cli.config.merge import COMMAND_LINE, Layer, saying_where
 from visionkit.cli.config.schema import check
 from visionkit.errors import ConfigError
 
@@ -46,7 +46,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     import_plugin_files(recipe.values.get("plugins") or [])
     with saying_where(recipe):
-        return train(recipe.values, name=name, resume=arguments.resume)
+        is_given = recipe.origin(("trainer", "max_epochs")) == COMMAND_LINE
+        return train(recipe.values, name=name, resume=arguments.resume, fixed_length=is_given)
 
 
 def _run_name(words: Sequence[str]) -> str:

@@ -1,0 +1,80 @@
+"""The length of a training run for the number of its training images, for `visionkit fit`."""
+
+import dataclasses
+import logging
+from typing import Any
+
+from lightning.pytorch import Trainer
+
+from visionkit.data.datamodule import VisionData
+from visionkit.engine.run_length import RunLength, lengthen, steps_of_epoch
+from visionkit.engine.unfreeze import StagedUnfreezing
+from visionkit.tasks import Task
+
+logger = logging.getLogger("visionkit")
+
+FEW_STEPS = 100
+"""Number of optimizer steps below which a warning is logged: a warmed-up learning rate moves the weights too little."""
+
+OTHER_LENGTHS = ("max_steps", "max_time", "fast_dev_run", "limit_train_batches", "overfit_batches")
+"""Arguments of the Trainer that limit a run in another way than by its epochs."""
+
+
+def adapt_length(recipe: dict[str, Any], trainer: Trainer, task: Task, data: VisionData) -> dict[str, Any]:
+    """Train for at least `schedule.min_steps` optimizer steps, and return the recipe with the changed numbers.
+
+    The number of epochs grows, and milestones, the interval between validations and the epochs of `unfreeze` grow in
+    proportion. A recipe that is limited in another way is unchanged.
+    """
+    options_of_trainer = recipe.get("trainer") or {}
+    if any(options_of_trainer.get(name) is not None for name in OTHER_LENGTHS) or not trainer.max_epochs:
+        return recipe
+    given = RunLength(trainer.max_epochs, trainer.check_val_every_n_epoch or 1)
+    images, options = len(data.dataset("train")), task.schedule_options
+    steps = steps_of_epoch(images, data.batch_size, trainer.world_size, trainer.accumulate_grad_batches)
+    length = lengthen(given, steps, options.min_steps)
+    if length == given:
+        return recipe
+    factor = length.epochs / given.epochs
+    milestones = [milestone * factor for milestone in options.milestones]
+    task.schedule_options = dataclasses.replace(options, milestones=milestones)
+    trainer.fit_loop.max_epochs, trainer.check_val_every_n_epoch = length
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]  # Lightning sets it in the constructor
+        if isinstance(callback, StagedUnfreezing):
+            callback.lengthen(factor)
+    logger.info(
+        "%d epochs instead of %d, with a validation every %d: %d images give %d steps an epoch, and schedule.min_steps "
+        "is %d (trainer.max_epochs=... on the command line fixes the number)",
+        length.epochs,
+        given.epochs,
+        length.validate_every,
+        images,
+        steps,
+        options.min_steps,
+    )
+    changed = {"max_epochs": length.epochs, "check_val_every_n_epoch": length.validate_every}
+    return {
+        **recipe,
+        "trainer": {**options_of_trainer, **changed},
+        "schedule": {**recipe.get("schedule", {}), "milestones": milestones},
+    }
+
+
+def report_few_steps(trainer: Trainer, data: VisionData, ema_start: int | None) -> None:
+    """Log a warning if the planned optimizer steps are too few to train, or end before the moving average starts."""
+    if not trainer.max_epochs or trainer.max_epochs < 0:
+        return
+    images = len(data.dataset("train"))
+    steps = trainer.max_epochs * steps_of_epoch(
+        images, data.batch_size, trainer.world_size, trainer.accumulate_grad_batches
+    )
+    if steps < FEW_STEPS:
+        logger.warning(
+            "this run has %d optimizer steps (%d images, %d epochs), too few to change a network much: raise "
+            "trainer.max_epochs or set schedule.min_steps",
+            steps,
+            images,
+            trainer.max_epochs,
+        )
+    if ema_start is not None and ema_start >= steps:
+        logger.warning("ema.start_step=%d is not reached in %d steps: the weights are not averaged", ema_start, steps)
