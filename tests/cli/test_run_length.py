@@ -1,7 +1,5 @@
 """`visionkit fit` trains on few images for as many epochs as `schedule.min_steps` needs."""
 
-import logging
-
 import pytest
 import yaml
 
@@ -25,40 +23,40 @@ trainer: {max_epochs: 2, accelerator: cpu, enable_progress_bar: false}
 
 
 @pytest.fixture
-def fit(tmp_path, monkeypatch, caplog):
-    """Run `visionkit fit`, and return the recipe of the run's folder and the number of rows of its metrics."""
+def fit(tmp_path, monkeypatch, capsys):
+    """Run `visionkit fit`, and return the recipe of the run's folder, the folder, and the messages."""
     monkeypatch.chdir(tmp_path)
-    caplog.set_level(logging.INFO, "visionkit")
     (tmp_path / "mine.yaml").write_text(RECIPE)
 
     def run(*words):
         assert main(["fit", "mine.yaml", *words]) == 0
         folder = max((tmp_path / "runs/mine").iterdir(), key=lambda path: int(path.name))
-        return yaml.safe_load((folder / "recipe.yaml").read_text()), folder
+        messages = " ".join(capsys.readouterr().err.split())
+        return yaml.safe_load((folder / "recipe.yaml").read_text()), folder, messages
 
     return run
 
 
-def test_epochs_milestones_and_validations_grow_in_proportion(fit, caplog):
-    recipe, folder = fit()
+def test_epochs_milestones_and_validations_grow_in_proportion(fit):
+    recipe, folder, messages = fit()
     assert recipe["trainer"]["max_epochs"] == 4
     assert recipe["trainer"]["check_val_every_n_epoch"] == 2
     assert recipe["schedule"]["milestones"] == [2]
     rows = (folder / "metrics.csv").read_text().splitlines()
     column = next(index for index, name in enumerate(rows[0].split(",")) if name.startswith("val/"))
     assert sum(bool(row.split(",")[column]) for row in rows[1:]) == 2
-    assert "4 epochs instead of 2, with a validation every 2: 8 images give 2 steps an epoch" in caplog.text
+    assert "4 epochs instead of 2, with a validation every 2: 8 images give 2 steps an epoch" in messages
 
 
-def test_epochs_of_the_command_line_are_kept(fit, caplog):
-    recipe, _ = fit("trainer.max_epochs=1")
+def test_epochs_of_the_command_line_are_kept(fit):
+    recipe, _, messages = fit("trainer.max_epochs=1")
     assert recipe["trainer"]["max_epochs"] == 1
-    assert "instead of" not in caplog.text
+    assert "instead of" not in messages
 
 
 @pytest.mark.parametrize("word", ["trainer.max_steps=1", "trainer.limit_train_batches=1", "schedule.min_steps=4"])
 def test_a_run_of_another_limit_or_enough_steps_is_unchanged(word, fit):
-    recipe, _ = fit(word)
+    recipe, _, _ = fit(word)
     assert recipe["trainer"]["max_epochs"] == 2
     assert recipe["schedule"]["milestones"] == [1]
 
@@ -69,7 +67,7 @@ def test_a_finished_run_is_not_trained_again(fit, capsys):
     assert "is finished (trainer.max_epochs=4)" in capsys.readouterr().err
 
 
-def test_too_few_steps_are_said_before_the_run(fit, caplog):
-    fit("trainer.max_epochs=1", "ema={start_step: 5}")
-    assert "this run has 2 optimizer steps (8 images, 1 epochs), too few to change a network much" in caplog.text
-    assert "ema.start_step=5 is not reached in 2 steps" in caplog.text
+def test_too_few_steps_are_said_before_the_run(fit):
+    _, _, messages = fit("trainer.max_epochs=1", "ema={start_step: 5}")
+    assert "this run has 2 optimizer steps (8 images, 1 epochs), too few to change a network much" in messages
+    assert "ema.start_step=5 is not reached in 2 steps" in messages
