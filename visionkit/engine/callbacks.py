@@ -17,6 +17,7 @@ from visionkit.engine.after_training import AfterTraining, AfterTrainingOptions
 from visionkit.engine.feature_cache import FeatureCache, FeatureCacheOptions
 from visionkit.engine.graceful_stop import GracefulStop
 from visionkit.engine.moving_average import MovingAverage
+from visionkit.engine.run_warnings import RunWarnings
 from visionkit.engine.unfreeze import StagedUnfreezing, UnfreezeStep
 from visionkit.errors import StoppedError
 from visionkit.option_checks import check_at_least, check_below
@@ -210,4 +211,5 @@ def _callbacks_of_every_run(folder: Path, monitor: str) -> list[Callback]:
         LastCheckpoint(folder),
         SaveLastStep(folder / "last.ckpt"),
         LearningRateMonitor(logging_interval="step"),
+        RunWarnings(monitor),
     ]

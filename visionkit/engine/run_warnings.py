@@ -1,0 +1,112 @@
+"""Warnings about a run that learns nothing, while there is still time to stop it."""
+
+import logging
+import math
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback
+from torch import nn
+
+from visionkit.tasks.base import Task, datamodule_of
+from visionkit.text import format_list
+
+logger = logging.getLogger("visionkit")
+
+SMALL_BATCH = 4
+"""Images per process below which the statistics of BatchNorm layers are too noisy to train with (Wu & He 2018)."""
+
+SMALL_SPLIT = 200
+"""Number of validation images below which the log says how large differences by chance are."""
+
+FLAT_VALIDATIONS, FLAT_RANGE, HIGH = 5, 1e-3, 0.9
+"""Number of validations whose metrics are compared, the range that counts as flat, and a metric that may be flat."""
+
+LOSS_EPOCHS, LEAST_FALL = 3, 0.02
+"""Number of epochs after which the mean loss must have fallen, and by which share."""
+
+
+class RunWarnings(Callback):
+    """Callback that warns of small batches and validation splits before the run, and of failing training during it.
+
+    Each warning is logged once.
+
+    Args:
+        monitor: name of the logged main metric.
+    """
+
+    def __init__(self, monitor: str) -> None:
+        self.monitor = monitor
+        self.metrics: list[float] = []
+        self.losses: list[float] = []
+        self._said: set[str] = set()
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Warn of batches that are too small for BatchNorm, and say how exact the validation is."""
+        data = datamodule_of(trainer)
+        if data is None:
+            return
+        if data.batch_size < SMALL_BATCH and _trains_batch_norm(pl_module):
+            self._warn(
+                "batch",
+                "BatchNorm layers are trained with %d images at a time: raise data.batch_size to %d, or set "
+                "model.backbone.batch_norm=frozen for pretrained weights",
+                data.batch_size,
+                SMALL_BATCH,
+            )
+        count = len(data.dataset("val")) if "val" in data.splits else 0
+        if 0 < count < SMALL_SPLIT:
+            logger.info(
+                "val has %d images: differences below about %.0f points can be chance", count, 100 / math.sqrt(count)
+            )
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Warn if the mean training loss does not fall."""
+        loss = trainer.callback_metrics.get("train/loss")
+        if loss is None:
+            return
+        self.losses.append(float(loss))
+        if len(self.losses) > LOSS_EPOCHS and self.losses[-1] > (1 - LEAST_FALL) * self.losses[0]:
+            self._warn(
+                "loss",
+                "the training loss does not fall (%.4g after the first epoch, %.4g after %d): try another optimizer.lr, and "
+                "look at the annotations with `visionkit data show`",
+                self.losses[0],
+                self.losses[-1],
+                len(self.losses),
+            )
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Warn if the main metric stays the same."""
+        value = trainer.callback_metrics.get(self.monitor)
+        if value is None or trainer.sanity_checking:
+            return
+        self.metrics.append(float(value))
+        last = self.metrics[-FLAT_VALIDATIONS:]
+        if len(last) == FLAT_VALIDATIONS and max(last) - min(last) < FLAT_RANGE and max(last) < HIGH:
+            self._warn(
+                "metric",
+                "%s has been %.4f in %d validations: the model does not learn; try another optimizer.lr, or check the "
+                "card with `visionkit data show`",
+                self.monitor,
+                last[-1],
+                FLAT_VALIDATIONS,
+            )
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Name the classes for which no prediction of the last validation was right."""
+        if not isinstance(pl_module, Task) or not pl_module.results.per_class:
+            return
+        values: dict[str, float] = next(iter(pl_module.results.per_class.values()))
+        unseen = [name for name, value in values.items() if value == 0]
+        if unseen:
+            self._warn("classes", "no prediction was right in the last validation for: %s", format_list(unseen))
+
+    def _warn(self, kind: str, message: str, *values: Any) -> None:
+        if kind not in self._said:
+            self._said.add(kind)
+            logger.warning(message, *values)
+
+
+def _trains_batch_norm(module: nn.Module) -> bool:
+    return any(isinstance(part, nn.modules.batchnorm._BatchNorm) and part.training for part in module.modules())
