@@ -47,7 +47,7 @@ def losses(values):
 
 def test_a_loss_that_does_not_fall_is_said_once(said):
     losses([2.0, 2.1, 1.9, 2.0, 2.0, 2.0])
-    assert said().count("the training loss does not fall (2 after the first epoch, 2 after 4)") == 1
+    assert said().count("the training loss does not fall (2 after one epoch, 2 after 4)") == 1
 
 
 @pytest.mark.parametrize("values", [[2.0, 1.9, 1.7, 1.5], [2.0, 2.0, 2.0]])

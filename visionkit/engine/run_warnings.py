@@ -69,8 +69,8 @@ class RunWarnings(Callback):
         if len(self.losses) > LOSS_EPOCHS and self.losses[-1] > (1 - LEAST_FALL) * self.losses[0]:
             self._warn(
                 "loss",
-                "the training loss does not fall (%.4g after the first epoch, %.4g after %d): try another optimizer.lr, and "
-                "look at the annotations with `visionkit data show`",
+                "the training loss does not fall (%.4g after one epoch, %.4g after %d): set another optimizer.lr, "
+                "and look at the data with `visionkit data show`",
                 self.losses[0],
                 self.losses[-1],
                 len(self.losses),
