@@ -213,6 +213,8 @@ OPTION_MISTAKES = {
     ("list", "modles"): "invalid choice: 'modles'",
     ("list", "models", "more"): "unrecognized arguments: more",
     ("data", "chek", "shapes"): "invalid choice: 'chek'",
+    ("fit", "x.yaml", "--minutes", "0"): "--minutes 0 must be above 0",
+    ("fit", "x.yaml", "--minutes", "5", "trainer.max_epochs=3"): "both say how long to train",
     ("fit",): "required",
     ("--debug",): "required",
 }
@@ -276,7 +278,7 @@ def calls(monkeypatch, tmp_path):
 def test_resume_takes_a_checkpoint_and_leaves_the_other_words(words, resume, lr, recipe, calls):
     main(["fit", *[str(recipe) if word == "RECIPE" else word for word in words]])
     (name, (composed,), named) = calls[0]
-    assert (name, named) == ("train", {"name": "mine", "resume": resume, "fixed_length": False})
+    assert (name, named) == ("train", {"name": "mine", "resume": resume, "fixed_length": False, "deadline": None})
     assert composed["optimizer"]["lr"] == lr
 
 

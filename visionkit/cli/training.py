@@ -1,6 +1,7 @@
 """Training from a composed recipe, for `visionkit fit`."""
 
 import logging
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -32,6 +33,7 @@ from visionkit.engine.run_folder import (
     write_recipe,
 )
 from visionkit.engine.run_lock import run_lock
+from visionkit.engine.time_budget import TimeBudget
 from visionkit.engine.unfreeze import UnfreezeStep
 from visionkit.errors import ConfigError
 from visionkit.report.tables import class_table, overall_table
@@ -40,7 +42,14 @@ from visionkit.tasks import Task
 logger = logging.getLogger("visionkit")
 
 
-def train(recipe: dict[str, Any], *, name: str, resume: str | None = None, fixed_length: bool = False) -> int:
+def train(
+    recipe: dict[str, Any],
+    *,
+    name: str,
+    resume: str | None = None,
+    fixed_length: bool = False,
+    deadline: float | None = None,
+) -> int:
     """Train a model from a recipe, and print the results, the best checkpoint and the next command.
 
     Args:
@@ -48,19 +57,20 @@ def train(recipe: dict[str, Any], *, name: str, resume: str | None = None, fixed
         name: name of the recipe. Its runs are in `runs/<name>/`.
         resume: checkpoint to continue from; "last" uses that of the newest run, and None starts a new run.
         fixed_length: whether to keep `trainer.max_epochs`, also if there are few images; see `adapt_length`.
+        deadline: time of `time.monotonic` at which the run ends, instead of after its epochs; None for its epochs.
     """
     show_progress_messages()
     path = resumed_path(name, resume)
     if path is None:
-        _train(recipe, name, None, fixed_length)
+        _train(recipe, name, None, fixed_length, deadline)
     else:
         with _locked(path.parent):
-            _train(recipe, name, path, fixed_length)
+            _train(recipe, name, path, fixed_length, deadline)
     destroy_process_group()
     return 0
 
 
-def _train(recipe: dict[str, Any], name: str, path: Path | None, fixed_length: bool) -> None:
+def _train(recipe: dict[str, Any], name: str, path: Path | None, fixed_length: bool, deadline: float | None) -> None:
     """Train in a new run folder, or continue the run of the checkpoint `path`, whose folder is locked."""
     trainer_options = recipe.get("trainer") or {}
     checkpoint = None if path is None else _read(path, trainer_options)
@@ -76,11 +86,13 @@ def _train(recipe: dict[str, Any], name: str, path: Path | None, fixed_length: b
         del checkpoint  # the trainer reads it again
     folder = run_folder(name) if path is None else path.parent
     with log_errors_in(folder), _locked(folder) if path is None else nullcontext():
-        callbacks = _callbacks(recipe, folder, task.monitor)
+        budget = None if deadline is None else TimeBudget(deadline - time.monotonic())
+        callbacks = _callbacks(recipe, folder, task.monitor, budget)
         trainer = build_trainer(recipe, callbacks, make_loggers(folder, steps))
-        if not fixed_length:
+        if not fixed_length and budget is None:
             recipe = task.recipe = adapt_length(recipe, trainer, task, data)
-        report_few_steps(trainer, data, (recipe.get("ema") or {}).get("start_step"))
+        if budget is None:
+            report_few_steps(trainer, data, (recipe.get("ema") or {}).get("start_step"))
         if is_first_process():
             write_recipe(recipe, folder)
             mark_unfinished(folder)
@@ -101,7 +113,7 @@ def _explain_settings() -> Iterator[None]:
         raise ConfigError(f"trainer: Lightning refuses its settings\n{' '.join(str(error).split())}") from error
 
 
-def _callbacks(recipe: dict[str, Any], folder: Path, monitor: str) -> list[pl.Callback]:
+def _callbacks(recipe: dict[str, Any], folder: Path, monitor: str, budget: TimeBudget | None) -> list[pl.Callback]:
     return make_callbacks(
         folder,
         monitor,
@@ -111,6 +123,7 @@ def _callbacks(recipe: dict[str, Any], folder: Path, monitor: str) -> list[pl.Ca
         _optional(FeatureCacheOptions, recipe, "feature_cache"),
         _optional(AfterTrainingOptions, recipe, "after_training"),
         _optional(CheckpointOptions, recipe, "checkpoint"),
+        budget,
     )
 
 

@@ -18,6 +18,7 @@ from visionkit.engine.feature_cache import FeatureCache, FeatureCacheOptions
 from visionkit.engine.graceful_stop import GracefulStop
 from visionkit.engine.moving_average import MovingAverage
 from visionkit.engine.run_warnings import RunWarnings
+from visionkit.engine.time_budget import TimeBudget
 from visionkit.engine.unfreeze import StagedUnfreezing, UnfreezeStep
 from visionkit.errors import StoppedError
 from visionkit.option_checks import check_at_least, check_below
@@ -168,6 +169,7 @@ def make_callbacks(
     feature_cache: FeatureCacheOptions | None = None,
     after_training: AfterTrainingOptions | None = None,
     checkpoint: CheckpointOptions | None = None,
+    budget: TimeBudget | None = None,
 ) -> list[Callback]:
     """Return the callbacks of every run (best.ckpt, last.ckpt and learning rate) and those of the options.
 
@@ -180,6 +182,7 @@ def make_callbacks(
         feature_cache: options of cached features of a frozen backbone; None computes them in every epoch.
         after_training: options of layers that are fitted after the last epoch.
         checkpoint: options of further checkpoints; None writes them after validations only.
+        budget: time of the run; None trains for the trainer's number of epochs.
 
     Example:
         >>> import visionkit as vk
@@ -191,6 +194,8 @@ def make_callbacks(
     callbacks = [*_callbacks_of_every_run(folder, monitor), AfterTraining(folder, after_training)]
     if checkpoint is not None and checkpoint.every_n_steps is not None:
         callbacks.append(StepCheckpoint(folder, checkpoint.every_n_steps))
+    if budget is not None:
+        callbacks.append(budget)
     if ema is not None:
         callbacks.append(MovingAverage(ema.decay, ema.start_step))
     if early_stopping is not None:

@@ -39,7 +39,7 @@ from visionkit.tasks.optimizers import (
     scaled_lr,
 )
 from visionkit.tasks.running_means import RunningMeans
-from visionkit.tasks.schedules import ScheduleOptions, make_scheduler
+from visionkit.tasks.schedules import ScheduleOptions, TimedSchedule, make_scheduler, make_timed_scheduler
 from visionkit.tasks.step_seed import seed_step
 
 PACKAGES = ("visionkit", "torch", "torchvision", "lightning", "torchmetrics", "albumentations")
@@ -102,6 +102,7 @@ class Task(LightningModule):
         pipeline_type: class of the pipeline of a single model.
         metric: metric of the split that is being scored.
         results: metrics of the most recently scored split.
+        timed_schedule: schedule by the time instead of the steps, for runs of a given time; None follows the steps.
         recipe: recipe that the task was created from. It is stored in checkpoints for reference and has no effect.
 
     Example:
@@ -130,6 +131,7 @@ class Task(LightningModule):
         self.schedule_options = schedule or ScheduleOptions()
         self.recipe: dict[str, Any] = {}
         self.results = MetricResults()
+        self.timed_schedule: TimedSchedule | None = None
         self.train_losses, self.val_losses = RunningMeans(), RunningMeans()
 
     @classmethod
@@ -248,6 +250,10 @@ class Task(LightningModule):
         effective = batch_size * trainer.world_size * trainer.accumulate_grad_batches
         options = dataclasses.replace(self.optimizer_options, lr=scaled_lr(self.optimizer_options, effective))
         optimizer = optimizers.get(options.name)(parameter_groups(self.network, options), options)
+        if self.timed_schedule is not None:
+            return [optimizer], make_timed_scheduler(
+                optimizer, self.schedule_options, self.timed_schedule, self.monitor
+            )
         steps = int(trainer.estimated_stepping_batches)
         epochs = trainer.max_epochs if trainer.max_epochs and trainer.max_epochs > 0 else self._epochs(steps)
         return [optimizer], make_scheduler(optimizer, self.schedule_options, steps, epochs, self.monitor)

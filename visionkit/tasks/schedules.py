@@ -5,7 +5,7 @@ import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LinearLR, ReduceLROnPlateau
@@ -130,11 +130,50 @@ def make_scheduler(
     factor = schedules.get(options.name)
 
     def at(step: int) -> float:
-        rise = min(step / max(options.warmup_steps, 1), 1.0) ** options.warmup_power
-        warmup = options.warmup_factor + (1 - options.warmup_factor) * rise if options.warmup_steps else 1.0
-        return warmup * factor(options, step * epochs / max(steps, 1), epochs)
+        rise = min(step / max(options.warmup_steps, 1), 1.0)
+        return _warmup(options, rise) * factor(options, step * epochs / max(steps, 1), epochs)
 
     return [{"scheduler": LambdaLR(optimizer, at), "interval": "step"}]
+
+
+class TimedSchedule(NamedTuple):
+    """Share of a run that is over, 0..1, and the number of epochs for which its milestones are given."""
+
+    progress: Callable[[], float]
+    epochs: int
+
+
+def make_timed_scheduler(
+    optimizer: Optimizer, options: ScheduleOptions, timed: TimedSchedule, monitor: str
+) -> list[dict[str, Any]]:
+    """Return Lightning's scheduler configurations for a run whose length is given as a time.
+
+    The learning rate is that of `make_scheduler` at the same share of the run. The warmup ends after its steps, or when
+    a tenth of the run is over.
+
+    Args:
+        optimizer: optimizer whose learning rates are scheduled.
+        options: schedule options of the recipe.
+        timed: share of the run that is over.
+        monitor: name under which the main metric for plateau is logged (higher is better).
+    """
+    if options.name == PLATEAU:
+        return _plateau(optimizer, options, monitor)
+    factor = schedules.get(options.name)
+
+    def at(step: int) -> float:
+        progress = timed.progress()
+        rise = min(max(step / max(options.warmup_steps, 1), progress / LONGEST_WARMUP), 1.0)
+        return _warmup(options, rise) * factor(options, progress * timed.epochs, timed.epochs)
+
+    return [{"scheduler": LambdaLR(optimizer, at), "interval": "step"}]
+
+
+def _warmup(options: ScheduleOptions, rise: float) -> float:
+    """Return the factor of the warmup, of which the share `rise` is over."""
+    if not options.warmup_steps:
+        return 1.0
+    return options.warmup_factor + (1 - options.warmup_factor) * rise**options.warmup_power
 
 
 def _with_short_warmup(options: ScheduleOptions, steps: int) -> ScheduleOptions:

@@ -1,6 +1,8 @@
 """`visionkit fit`: train a model."""
 
 import argparse
+import math
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,12 +13,16 @@ from visionkit.cli.config.merge import COMMAND_LINE, Layer, saying_where
 from visionkit.cli.config.schema import check
 from visionkit.errors import ConfigError
 
-USAGE = "RECIPE [CARD ...] [key=value ...] [--resume [CKPT]] [--plugin FILE.py] [--dry-run]"
+USAGE = "RECIPE [CARD ...] [key=value ...] [--resume [CKPT]] [--minutes N] [--plugin FILE.py] [--dry-run]"
+LENGTHS = ("trainer.max_epochs=", "trainer.max_steps=", "trainer.max_time=", "trainer.fast_dev_run=")
+"""Overrides that say how long to train."""
+
 EXAMPLES = """examples:
   visionkit fit recipes/faster_rcnn_resnet50.yaml                      train on the built-in data
   visionkit fit faster_rcnn_resnet50 coco2017 data.root=/data/coco     built-in recipes and cards by name
   visionkit fit recipes/faster_rcnn_resnet50.yaml optimizer.lr=0.01 data.augment.0.p=0.3
   visionkit fit recipes/faster_rcnn_resnet50.yaml --resume             continue the newest run
+  visionkit fit faster_rcnn_efficientnet_lite0 data/mine.yaml --minutes 30    as well as it can in half an hour
   visionkit fit my_recipe.yaml --plugin my_model.py                    with a model of your own
 """
 
@@ -29,11 +35,14 @@ def add(commands: Any) -> None:
         "--resume", nargs="?", const="last", metavar="CKPT", help="continue from a checkpoint, or from the newest run"
     )
     add_plugin_option(parser)
+    text = "train for N minutes, the last validation included, instead of for the recipe's epochs"
+    parser.add_argument("--minutes", type=float, metavar="N", help=text)
     parser.add_argument("--dry-run", action="store_true", help="print the composed recipe and stop")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Check the recipe, and train the model."""
+    deadline = _deadline(arguments)
     if arguments.resume not in (None, "last"):
         check_checkpoint_files([arguments.resume])
     name = _run_name(arguments.words)
@@ -47,7 +56,19 @@ def run(arguments: argparse.Namespace) -> int:
     import_plugin_files(recipe.values.get("plugins") or [])
     with saying_where(recipe):
         is_given = recipe.origin(("trainer", "max_epochs")) == COMMAND_LINE
-        return train(recipe.values, name=name, resume=arguments.resume, fixed_length=is_given)
+        return train(recipe.values, name=name, resume=arguments.resume, fixed_length=is_given, deadline=deadline)
+
+
+def _deadline(arguments: argparse.Namespace) -> float | None:
+    """Return the time of `time.monotonic` at which `--minutes` are over; None without the option."""
+    if arguments.minutes is None:
+        return None
+    if not 0 < arguments.minutes < math.inf:
+        arguments.parser.error(f"--minutes {arguments.minutes:g} must be above 0")
+    for word in arguments.words:
+        if word.startswith(LENGTHS) and is_override(word):
+            arguments.parser.error(f"--minutes and {word} both say how long to train: give one of them")
+    return time.monotonic() + 60 * float(arguments.minutes)
 
 
 def _run_name(words: Sequence[str]) -> str:

@@ -1,0 +1,113 @@
+"""Training for a given time, with a learning rate schedule that ends when the time does."""
+
+import logging
+import time
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback
+
+from visionkit.option_checks import check_above
+from visionkit.tasks.base import Task
+from visionkit.tasks.schedules import TimedSchedule
+
+logger = logging.getLogger("visionkit")
+
+VALIDATION_SHARE = 0.15
+"""Largest share of the time for validations."""
+
+MOST_VALIDATIONS = 10
+"""Largest number of validations. The last one follows the last step."""
+
+MEASURED_STEPS = 5
+"""Number of steps after which the length of an epoch is estimated. The first is left out, since it is slower."""
+
+
+class TimeBudget(Callback):
+    """Callback that ends training so that the last validation ends when the time is over.
+
+    The learning rate follows the share of the time that is over instead of the share of the steps, so that its schedule
+    is complete, however fast the machine is. All processes follow the clock of the first one.
+
+    Args:
+        seconds: time for training and validations, from now on.
+
+    Raises:
+        ConfigError: the time is not positive.
+
+    Example:
+        >>> from visionkit.engine.time_budget import TimeBudget
+        >>> TimeBudget(600.0).progress
+        0.0
+    """
+
+    def __init__(self, seconds: float) -> None:
+        check_above(0, seconds=seconds)
+        self.seconds, self.progress = seconds, 0.0
+        self._start = time.monotonic()
+        self._validation, self._validation_start = 0.0, 0.0
+        self._first_step_end, self._validated = 0.0, 0.0
+        self._steps = 0
+        self._is_over = False
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Let the schedule of the task follow the time, before it is created."""
+        if isinstance(pl_module, Task):
+            pl_module.timed_schedule = TimedSchedule(lambda: self.progress, max(trainer.max_epochs or 1, 1))
+        trainer.fit_loop.max_epochs = -1  # the time alone ends the run
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start to measure a validation."""
+        self._validation_start = time.monotonic()
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Store the time of a validation; that of a sanity check stands for all batches."""
+        taken = time.monotonic() - self._validation_start
+        self._validated += taken
+        if trainer.sanity_checking:
+            checked = max(sum(trainer.num_sanity_val_batches), 1)
+            taken *= sum(trainer.num_val_batches) / checked
+        self._validation = max(taken, 0.5 * self._validation)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Stop if only the time of the last validation remains."""
+        now = time.monotonic()
+        if self._steps == 0:
+            self._first_step_end, self._validated = now, 0.0
+        if self._steps == MEASURED_STEPS:
+            self._plan(trainer, (now - self._first_step_end - self._validated) / MEASURED_STEPS)
+        self._steps += 1
+        training = max(self.seconds - self._validation, 1e-3)
+        self.progress = min(float(trainer.strategy.broadcast((now - self._start) / training)), 1.0)
+        if self.progress >= 1.0 and not self._is_over:
+            self._is_over = True
+            trainer.check_val_every_n_epoch = 1  # the last validation follows this step
+            trainer.should_stop = True
+
+    def _plan(self, trainer: Trainer, step: float) -> None:
+        """Set the number of epochs between validations."""
+        epoch = trainer.strategy.broadcast(step * float(trainer.num_training_batches))
+        validation = trainer.strategy.broadcast(self._validation)
+        remaining = max(self.seconds - (time.monotonic() - self._start), 0.0)
+        between = max(validation / VALIDATION_SHARE, remaining / MOST_VALIDATIONS)
+        every = trainer.strategy.broadcast(max(round(between / max(epoch, 1e-6)), 1))
+        trainer.check_val_every_n_epoch = every
+        logger.info(
+            "%.1f minutes: about %d epochs of %d steps, a validation every %d; a step takes %.2f s, a validation %.0f",
+            self.seconds / 60,
+            max(remaining - validation, 0) / max(epoch, 1e-6),
+            trainer.num_training_batches,
+            every,
+            step,
+            validation,
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the time that is over, so that a resumed run continues with the rest."""
+        return {"used": time.monotonic() - self._start}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue with the rest of the time."""
+        self._start -= state_dict["used"]
