@@ -115,6 +115,14 @@ def labelme(root):
     return {}
 
 
+def labelme_xml(root):
+    save(root / "a.png")
+    corners = "".join(f"<pt><x>{x}</x><y>{y}</y></pt>" for x, y in ((1, 2), (11, 2), (11, 22)))
+    thing = f"<object><name>cat</name><deleted>0</deleted><polygon>{corners}</polygon></object>"
+    (root / "a.xml").write_text(f"<annotation><filename>a.png</filename>{thing}</annotation>")
+    return {}
+
+
 def cvat(root):
     save(root / "images" / "a.png")
     box = '<box label="cat" xtl="1" ytl="2" xbr="11" ybr="22"/>'
@@ -151,6 +159,12 @@ def open_images(root):
     (root / "boxes.csv").write_text("ImageID,LabelName,XMin,XMax,YMin,YMax,IsGroupOf\na,/m/cat,0.1,0.5,0.1,0.5,0\n")
     (root / "classes.csv").write_text("/m/cat,Cat\n")
     return {"annotations": "boxes.csv", "class_descriptions": "classes.csv"}
+
+
+def open_images_labels(root):
+    save(root / "images" / "a.png")
+    (root / "labels.csv").write_text("ImageID,Source,LabelName,Confidence\na,verification,/m/cat,1\n")
+    return {"annotations": "labels.csv", "images": "images"}
 
 
 def label_studio(root):
@@ -192,8 +206,10 @@ FORMATS = {
     "huggingface": huggingface,
     "label_studio": label_studio,
     "labelme": labelme,
+    "labelme_xml": labelme_xml,
     "masks": masks,
     "open_images": open_images,
+    "open_images_labels": open_images_labels,
     "packed": packed,
     "tf_csv": tf_csv,
     "via": via,
