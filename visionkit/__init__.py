@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from visionkit.data.datasets.base import VisionDataset, register_format
     from visionkit.data.datasets.pair_targets import PairTargets
     from visionkit.data.datasets.torch_pairs import TorchPairs
+    from visionkit.data.exclude import ExcludeOptions
     from visionkit.data.holdout import HoldoutOptions
     from visionkit.data.packed.stream_options import StreamOptions
     from visionkit.data.proposals.proposal_source import ProposalOptions
@@ -123,6 +124,7 @@ __all__ = [
     "DetectionResult",
     "EMAOptions",
     "EarlyStoppingOptions",
+    "ExcludeOptions",
     "FCDenseNet",
     "FCN8s",
     "FCN16s",
@@ -213,6 +215,7 @@ _MODULES = {
     "PairTargets": "visionkit.data.datasets.pair_targets",
     "TorchPairs": "visionkit.data.datasets.torch_pairs",
     "ProposalOptions": "visionkit.data.proposals.proposal_source",
+    "ExcludeOptions": "visionkit.data.exclude",
     "HoldoutOptions": "visionkit.data.holdout",
     "StreamOptions": "visionkit.data.packed.stream_options",
     "register_transform": "visionkit.data.transforms.create",

@@ -191,7 +191,9 @@ def test_the_page_is_the_same_every_time_and_replaces_no_other_file(show, tmp_pa
 def test_the_template_is_part_of_the_package():
     """The wheel holds all files in the folder, and the template includes the style and the script."""
     folder = REPOSITORY / "visionkit" / "report" / "templates"
-    assert {path.name for path in folder.iterdir()} == {"data.html", "data.css", "data.js"}
+    assert {path.name for path in folder.iterdir()} == {
+        f"{page}.{suffix}" for page in ("data", "audit") for suffix in ("html", "css", "js")
+    }
     assert re.findall(r'include "(.+?)"', (folder / "data.html").read_text()) == ["data.css", "data.js"]
 
 

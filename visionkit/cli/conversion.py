@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from visionkit.cli.config.build import build_data
+from visionkit.cli.config.build import build_data, with_split_options
 from visionkit.cli.logs import show_progress_messages
 from visionkit.data.datasets.base import VisionDataset, formats
 from visionkit.data.export.base import writers
@@ -61,9 +61,7 @@ def open_with_masks(recipe: dict[str, Any], split: str | None) -> dict[str, Visi
     with_masks = formats.options_for(data["format"], "masks")
     if with_masks:
         try:
-            return _open_splits(
-                {**recipe, "data": {**data, "splits": _with(data.get("splits") or {}, with_masks)}}, split
-            )
+            return _open_splits(with_split_options(recipe, with_masks), split)
         except (DataError, ConfigError) as error:
             boxes = _open_splits(recipe, split)  # raises if the error is not about masks
             text = f"boxes only, because the masks of objects cannot be read: {error}"
@@ -75,14 +73,6 @@ def open_with_masks(recipe: dict[str, Any], split: str | None) -> dict[str, Visi
 def _open_splits(recipe: dict[str, Any], split: str | None) -> dict[str, VisionDataset]:
     data = build_data(recipe)
     return {name: data.dataset(name) for name in ([split] if split else data.splits)}
-
-
-def _with(splits: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options of all splits, or of their parts, with further ones where the card does not set them."""
-    return {
-        name: [{**options, **part} for part in given] if isinstance(given, list) else {**options, **given}
-        for name, given in splits.items()
-    }
 
 
 def _lines_of_losses(losses: Mapping[Any, int]) -> list[str]:

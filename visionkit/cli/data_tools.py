@@ -1,4 +1,4 @@
-"""Actions of `visionkit data` on a card: check, show, download, convert, pack, proposals and anchors."""
+"""Actions of `visionkit data` on a card: check, audit, show, download, convert, pack, proposals and anchors."""
 
 import sys
 from collections.abc import Callable
@@ -160,8 +160,16 @@ def pack(recipe: dict[str, Any], **options: Any) -> int:
     return pack_card(recipe, **options)
 
 
+def audit(recipe: dict[str, Any], **options: Any) -> int:
+    """Look for faults of the dataset of a card, see `cli.audit.audit`."""
+    from visionkit.cli.audit import audit as audit_card
+
+    return audit_card(recipe, **options)
+
+
 TOOLS: dict[str, Callable[..., int]] = {
     "check": check,
+    "audit": audit,
     "show": show,
     "download": download,
     "convert": convert,

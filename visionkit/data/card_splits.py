@@ -7,6 +7,7 @@ from typing import Any
 from visionkit.data.datasets.base import RequiredAnnotation, VisionDataset, formats
 from visionkit.data.datasets.concatenated import ConcatenatedDataset
 from visionkit.data.datasets.recognition import SPLITS
+from visionkit.data.exclude import ExcludeOptions
 from visionkit.data.holdout import HoldoutOptions
 from visionkit.data.packed.stream_options import StreamOptions
 from visionkit.data.splits import Splits
@@ -25,7 +26,7 @@ class CardSplits(Splits):
         root: folder that the paths of the card are relative to; None for formats without files.
         options: options of the dataset class for each split; a list of them is read as one dataset.
         classes: class names in label order; None takes them from the annotation files.
-        holdout, required, bit_depth: see `Splits`.
+        holdout, required, bit_depth, excluded: see `Splits`.
         stream: order and cache of packed data.
 
     Raises:
@@ -44,11 +45,18 @@ class CardSplits(Splits):
         required: RequiredAnnotation | None = None,
         bit_depth: int | None = None,
         stream: StreamOptions | None = None,
+        excluded: Mapping[str, ExcludeOptions] | None = None,
     ) -> None:
-        super().__init__(holdout, required, bit_depth)
+        super().__init__(holdout, required, bit_depth, excluded)
         self.format, self.root, self.options, self.classes, self.stream = format, root, options, classes, stream
         self._check_options()
         self._check_holdout()
+        self._check_excluded()
+
+    @property
+    def image_root(self) -> Path | None:
+        """See `Splits`."""
+        return None if self.root is None else Path(self.root)
 
     @property
     def names(self) -> list[str]:

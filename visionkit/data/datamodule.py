@@ -16,6 +16,7 @@ from visionkit.data.dataset_splits import DatasetSplits
 from visionkit.data.datasets.base import RequiredAnnotation, VisionDataset
 from visionkit.data.datasets.sharded import shards_of
 from visionkit.data.datasets.torch_pairs import PairDataset, as_vision_dataset
+from visionkit.data.exclude import ExcludeOptions
 from visionkit.data.feature_files import FeatureDataset
 from visionkit.data.holdout import HoldoutOptions
 from visionkit.data.packed.stream_options import StreamOptions
@@ -73,6 +74,8 @@ class VisionData(LightningDataModule):
         bit_depth: number of bits, 9 to 16, that gray images with 16 bits use: 12 for values up to 4095. None uses all.
             Training stores it in the checkpoint, so that `predict` reads images in the same way.
         stream: order and cache of data in the format `packed`, see `StreamOptions`.
+        exclude: images and objects that are left out, by split; nothing is deleted. `visionkit data audit` writes such
+            lists.
         required: annotation that an image must have; images without it are skipped and counted.
 
     Raises:
@@ -103,13 +106,16 @@ class VisionData(LightningDataModule):
         proposals: ProposalOptions | None = None,
         bit_depth: int | None = None,
         stream: StreamOptions | None = None,
+        exclude: dict[str, ExcludeOptions] | None = None,
         required: RequiredAnnotation | None = None,
     ) -> None:
         super().__init__()
         check_at_least(1, batch_size=batch_size)
         check_within(0, MAX_WORKERS, num_workers=num_workers)
         check_within(0, 1, min_visibility=min_visibility)
-        self.splits: Splits = CardSplits(format, root, splits or {}, classes, holdout, required, bit_depth, stream)
+        self.splits: Splits = CardSplits(
+            format, root, splits or {}, classes, holdout, required, bit_depth, stream, exclude
+        )
         self.stream = stream or StreamOptions()
         self.download = download or []
         self.batch_size = batch_size
@@ -167,7 +173,8 @@ class VisionData(LightningDataModule):
         if of_cards := sorted(options.keys() & {"format", "root", "splits", "classes", "download"}):
             raise ConfigError(f"VisionData.from_datasets has no option {of_cards[0]}, which belongs to data cards")
         data = cls("datasets", **options)
-        data.splits = DatasetSplits(datasets, data.splits.holdout, data.splits.required, data.splits.bit_depth)
+        of = data.splits
+        data.splits = DatasetSplits(datasets, of.holdout, of.required, of.bit_depth, of.excluded)
         return data
 
     @property

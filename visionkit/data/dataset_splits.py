@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from visionkit.data.datasets.base import RequiredAnnotation, VisionDataset
+from visionkit.data.exclude import ExcludeOptions
 from visionkit.data.holdout import HoldoutOptions
 from visionkit.data.splits import Splits
 from visionkit.errors import ConfigError
@@ -13,7 +14,7 @@ class DatasetSplits(Splits):
 
     Args:
         datasets: the dataset of each split.
-        holdout, required, bit_depth: see `Splits`.
+        holdout, required, bit_depth, excluded: see `Splits`.
 
     Raises:
         ConfigError: `holdout` is given although there is a `val` dataset, or `bit_depth` is out of its range.
@@ -25,10 +26,12 @@ class DatasetSplits(Splits):
         holdout: HoldoutOptions | None = None,
         required: RequiredAnnotation | None = None,
         bit_depth: int | None = None,
+        excluded: Mapping[str, ExcludeOptions] | None = None,
     ) -> None:
-        super().__init__(holdout, required, bit_depth)
+        super().__init__(holdout, required, bit_depth, excluded)
         self.datasets = datasets
         self._check_holdout()
+        self._check_excluded()
 
     @property
     def names(self) -> list[str]:

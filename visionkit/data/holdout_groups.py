@@ -110,8 +110,25 @@ def grouped_holdout(labels: Indices, groups: Indices, fraction: float, seed: int
     return np.flatnonzero(~is_held_out), np.flatnonzero(is_held_out)
 
 
+def group_name(path: PurePath) -> str:
+    """Return the part of a file name before its last number, without what Roboflow adds to copies.
+
+    Example:
+        >>> from pathlib import PurePath
+        >>> from visionkit.data.holdout_groups import group_name
+        >>> group_name(PurePath("train/flight2_0041.jpg")), group_name(PurePath("a_jpg.rf.5c3d0a1b.jpg"))
+        ('flight2', 'a')
+    """
+    return _NUMBER.sub("", _source_name(path))
+
+
+def is_copy(path: PurePath) -> bool:
+    """Return whether a file name is that of a copy that Roboflow made."""
+    return _COPY.search(path.stem) is not None
+
+
 def _before_last_number(path: PurePath) -> str:
-    return str(path.with_name(_NUMBER.sub("", _source_name(path)) or "-"))
+    return str(path.with_name(group_name(path) or "-"))
 
 
 def _source(path: PurePath) -> str:

@@ -2,7 +2,7 @@
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from visionkit.data.datasets.base import RequiredAnnotation, VisionDataset
 from visionkit.data.datasets.class_checks import check_same_classes
 from visionkit.data.datasets.concatenated import check_unique_image_ids
-from visionkit.data.datasets.image_path import image_path
+from visionkit.data.datasets.image_path import image_name, image_path
 from visionkit.data.datasets.image_reader import ImageReader
 from visionkit.data.datasets.subset import SubsetDataset
+from visionkit.data.exclude import ExcludeOptions, ExcludingDataset
 from visionkit.data.holdout import HoldoutOptions, stratified_holdout
 from visionkit.data.holdout_copies import find_copies
 from visionkit.data.holdout_groups import AUTO, find_groups, grouped_holdout
@@ -21,6 +22,7 @@ from visionkit.data.io.images import BIT_DEPTHS
 from visionkit.data.stats.pixel_counts import PixelCounts, count_pixels
 from visionkit.errors import ConfigError, DataError
 from visionkit.option_checks import check_within
+from visionkit.registry import suggest
 from visionkit.structures import Color
 
 logger = logging.getLogger("visionkit")
@@ -45,16 +47,21 @@ class Splits(ABC):
         holdout: part of `train` that becomes `val`; None for data with a `val` split of its own.
         required: annotation that an image must have; images without it are skipped and counted.
         bit_depth: number of bits that gray images with 16 bits use, see `read_image`; None for all.
+        excluded: what is left out of each split, after a part of `train` is held out; None leaves out nothing.
 
     Raises:
         ConfigError: `bit_depth` is out of its range.
     """
 
     def __init__(
-        self, holdout: HoldoutOptions | None, required: RequiredAnnotation | None, bit_depth: int | None
+        self,
+        holdout: HoldoutOptions | None,
+        required: RequiredAnnotation | None,
+        bit_depth: int | None,
+        excluded: Mapping[str, ExcludeOptions] | None = None,
     ) -> None:
         check_within(*BIT_DEPTHS, bit_depth=bit_depth)
-        self.holdout, self.required, self.bit_depth = holdout, required, bit_depth
+        self.holdout, self.required, self.bit_depth, self.excluded = holdout, required, bit_depth, excluded or {}
         self._opened: dict[str, VisionDataset] = {}
         self._parts: dict[str, VisionDataset] = {}
 
@@ -70,6 +77,15 @@ class Splits(ABC):
         Raises:
             ConfigError: there is no such split.
         """
+
+    @property
+    def image_root(self) -> Path | None:
+        """Folder that the names of images are relative to; None if there is none."""
+        return None
+
+    def image_name(self, dataset: VisionDataset, index: int) -> str:
+        """Return the name of an image in `data.exclude`: its path below the data root, or its id without a file."""
+        return image_name(dataset, index, self.image_root)
 
     @property
     def class_names(self) -> list[str]:
@@ -95,7 +111,7 @@ class Splits(ABC):
                 evaluation split have the same id.
         """
         if split not in self._opened:
-            opened = self._with_required(split, self._open_part(split))
+            opened = self._with_required(split, self._without_excluded(split, self._open_part(split)))
             if split != "train":
                 check_unique_image_ids(opened, split)
             self._opened[split] = opened
@@ -140,6 +156,11 @@ class Splits(ABC):
         held_out = ["val"] if self.holdout is not None else []
         return iter([*self.names, *held_out])
 
+    def _check_excluded(self) -> None:
+        unknown = [split for split in self.excluded if split not in [*self]]
+        if self.names and unknown:
+            raise ConfigError(f"data.exclude.{unknown[0]}: the data has no such split{suggest(unknown[0], [*self])}")
+
     def _check_holdout(self) -> None:
         if self.holdout is not None and "val" in self.names:
             raise ConfigError("data.holdout: the data has a val split already\nremove data.holdout or the val split")
@@ -175,6 +196,13 @@ class Splits(ABC):
             kept, held_out = self._hold_out(whole, self.holdout)
             self._parts = {"train": SubsetDataset(whole, kept), "val": SubsetDataset(whole, held_out)}
         return self._parts[split]
+
+    def _without_excluded(self, split: str, dataset: VisionDataset) -> VisionDataset:
+        """Return the images and objects of a split that the card does not leave out."""
+        if split not in self.excluded:
+            return dataset
+        names = [self.image_name(dataset, index) for index in range(len(dataset))]
+        return ExcludingDataset(dataset, names, self.excluded[split], split)
 
     def _hold_out(self, whole: VisionDataset, options: HoldoutOptions) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the indices of the images that are kept and of those that are held out."""

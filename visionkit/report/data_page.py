@@ -6,20 +6,19 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
 from visionkit.data.datamodule import VisionData
 from visionkit.data.datasets.base import VisionDataset
-from visionkit.data.io.atomic_write import write_text
 from visionkit.data.stats.distributions import CELLS, LARGE, SIZE_NAMES, SMALL, Distributions, read_distributions
 from visionkit.data.transforms.augmentation import Augmentation
 from visionkit.errors import ConfigError, DataError
 from visionkit.ops.palette import class_color
 from visionkit.option_checks import check_at_least
 from visionkit.report.charts import HEIGHT, WIDTH, Cell, Chart, heat_map, make_chart
+from visionkit.report.page_file import check_overwritten, css_colors, template, write_page
 from visionkit.report.thumbnails import Thumbnail, evenly_spaced, make_thumbnail
 from visionkit.structures import Color
 
@@ -132,7 +131,7 @@ def write_data_page(
         True
     """
     check_at_least(1, count=count)
-    _check_overwritten(path)
+    check_overwritten(path, GENERATOR)
     if augment and not data.augmentation:
         raise ConfigError("there is no data.augment to show\nadd a recipe before the data card, or leave out --augment")
     names = [*data.splits] if splits is None else [*splits]
@@ -141,19 +140,7 @@ def write_data_page(
     pages = [_limited(_read_split(name, data.dataset(name), colors, count), budget, data.class_names) for name in names]
     draws = [*_augmented(data, colors, min(count, AUGMENTED_IMAGES))] if augment else []
     draws = _within(draws, [_size_of([row.original, *row.augmented], data.class_names) for row in draws], budget)
-    page = _render(title, pages, draws, data.class_names, colors)
-    # names of files in another encoding hold half surrogate pairs, which are written as escapes
-    write_text(path, page.encode("utf-8", "backslashreplace").decode())
-
-
-def _check_overwritten(path: Path) -> None:
-    if path.exists() and not (path.is_file() and _is_page(path)):
-        raise ConfigError(f"{path} was not written by {GENERATOR}, and is not overwritten\ngive another --output")
-
-
-def _is_page(path: Path) -> bool:
-    with path.open("rb") as file:
-        return GENERATOR.encode() in file.read(1000)
+    write_page(path, _render(title, pages, draws, data.class_names, colors))
 
 
 def _read_split(name: str, dataset: VisionDataset, colors: list[Color], count: int) -> SplitPage:
@@ -213,20 +200,13 @@ def _draw(dataset: VisionDataset, augmentation: Augmentation, colors: list[Color
 
 
 def _render(title: str, pages: list[SplitPage], draws: list[Draws], names: list[str], colors: list[Color]) -> str:
-    environment = Environment(
-        loader=PackageLoader("visionkit.report", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     shown = [
         *(image for page in pages for image in page.thumbnails),
         *(image for row in draws for image in row.augmented),
     ]
     labels = {label for image in shown for label in image.classes}
-    classes = Classes(names, ["#{:02x}{:02x}{:02x}".format(*color) for color in colors], sorted(labels))
-    return environment.get_template("data.html").render(
+    classes = Classes(names, css_colors(colors), sorted(labels))
+    return template("data.html").render(
         title=title,
         generator=GENERATOR,
         pages=pages,

@@ -1,5 +1,6 @@
 """Construction of the objects that a recipe describes: data, task and trainer."""
 
+from collections.abc import Mapping
 from typing import Any, cast
 
 import lightning.pytorch as pl
@@ -55,6 +56,16 @@ def build_data(recipe: dict[str, Any]) -> VisionData:
         for part in options if isinstance(options, list) else [options]:
             parse_section(dataset_class, part, f"data.splits.{split}", root=None, classes=None, stream=None)
     return data
+
+
+def with_split_options(recipe: dict[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a recipe with further options of all its splits, or of their parts, where it does not set them."""
+    data = recipe["data"]
+    splits = {
+        name: [{**options, **part} for part in given] if isinstance(given, list) else {**options, **given}
+        for name, given in (data.get("splits") or {}).items()
+    }
+    return {**recipe, "data": {**data, "splits": splits}}
 
 
 def build_task(recipe: dict[str, Any], data: VisionData) -> Task:

@@ -22,7 +22,7 @@ KINDS = ("recipes", "data")
 FROM_CHECKPOINT: dict[str, Any] = {
     **dict.fromkeys(("task", "model", "preprocess", "inference", "evaluation")),
     "data": {
-        **dict.fromkeys(("format", "root", "splits", "classes", "bit_depth", "holdout", "batch_size")),
+        **dict.fromkeys(("format", "root", "splits", "classes", "bit_depth", "holdout", "exclude", "batch_size")),
         "proposals": dict.fromkeys(("mode", "count", "file")),
     },
     "trainer": {"precision": None},
@@ -147,7 +147,7 @@ def with_card(layer: Layer, card: Layer) -> Layer:
 
 def without_data_source(layer: Layer) -> Layer:
     """Return the layer without the files of an earlier card, because another format has other options."""
-    source = ("format", "root", "splits", "classes", "bit_depth", "download", "stream")
+    source = ("format", "root", "splits", "classes", "bit_depth", "exclude", "download", "stream")
     data = {key: value for key, value in section(layer, "data").items() if key not in source}
     return Layer({**layer.values, "data": data}, layer.origins)
 

@@ -31,3 +31,18 @@ def _located(dataset: VisionDataset, index: int) -> tuple[VisionDataset, int]:
     while isinstance(dataset, DelegatingDataset):
         dataset, index = dataset.locate(index)
     return dataset, index
+
+
+def image_name(dataset: VisionDataset, index: int, root: Path | None) -> str:
+    """Return the path of an image's file below `root`, with "/"; the whole path outside of it, or the id without file.
+
+    Example:
+        >>> from visionkit.data.datasets.image_path import image_name
+        >>> from visionkit.data.datasets.shapes import Shapes
+        >>> image_name(Shapes(count=5, size=64), 3, None)
+        '3'
+    """
+    path = image_path(dataset, index)
+    if path is None:
+        return str(dataset.image_id(index))
+    return (path.relative_to(root) if root is not None and path.is_relative_to(root) else path).as_posix()

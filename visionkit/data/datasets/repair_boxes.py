@@ -1,8 +1,10 @@
 """Clipping and dropping of invalid boxes, the same for every format."""
 
 import logging
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +25,43 @@ LARGEST_COORDINATE = 1e18
 
 MIN_SIDE = 0.5
 """Minimum width and height of a box in pixels; a smaller box counts as one without area."""
+
+
+class Repair(NamedTuple):
+    """A box that was clipped or dropped.
+
+    Attributes:
+        image: name of its image in messages.
+        box: xyxy in pixels, as in the annotation.
+        reason: what was done, as in the reports of datasets.
+    """
+
+    image: str
+    box: tuple[float, ...]
+    reason: str
+
+
+_recorded: ContextVar[list[Repair] | None] = ContextVar("repairs", default=None)
+
+
+@contextmanager
+def record_repairs() -> Iterator[list[Repair]]:
+    """Collect the repairs of the datasets that are opened inside the `with` statement, except clipped rounding errors.
+
+    Example:
+        >>> import numpy as np
+        >>> from visionkit.data.datasets.repair_boxes import record_repairs, repair_boxes
+        >>> with record_repairs() as repairs:
+        ...     _ = repair_boxes(np.float32([[9, 9, 2, 4]]), np.array([[48, 64]]), ["a.jpg"], "drop", {})
+        >>> repairs[0].reason
+        'boxes without area dropped'
+    """
+    repairs: list[Repair] = []
+    token = _recorded.set(repairs)
+    try:
+        yield repairs
+    finally:
+        _recorded.reset(token)
 
 
 def repair_boxes(
@@ -67,8 +106,16 @@ def repair_boxes(
     for reason, which in counts.items():
         if which.any():
             report[reason] = report.get(reason, 0) + int(which.sum())
+        if which is not rounding:
+            _record(which, boxes, names, reason)
     _warn_of_large_overshoot(large | outside, boxes, names)
     return clipped, ~bad
+
+
+def _record(which: NDArray[np.bool_], boxes: NDArray[np.float32], names: Names, reason: str) -> None:
+    recorded = _recorded.get()
+    if recorded is not None:
+        recorded += [Repair(str(names[i]), tuple(boxes[i].tolist()), reason) for i in np.flatnonzero(which).tolist()]
 
 
 def _any(flags: NDArray[np.bool_]) -> NDArray[np.bool_]:
