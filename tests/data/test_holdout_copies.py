@@ -11,7 +11,7 @@ from tests.helpers.real_data import real_data
 from visionkit.data.datamodule import VisionData
 from visionkit.data.datasets.shapes import Shapes
 from visionkit.data.holdout import HoldoutOptions
-from visionkit.data.holdout_copies import connect, find_copies
+from visionkit.data.holdout_copies import find_copies
 
 WORDS = ["ant", "bee", "cow", "dog", "elk", "fox", "gnu", "hen", "owl", "pig"]
 CHANGES = {
@@ -64,12 +64,6 @@ def test_large_datasets_are_not_read_and_this_is_logged(limit, said, folder, mon
     with caplog.at_level(logging.INFO, "visionkit"):
         assert find_copies(paths_of(folder), NO_LABELS[:13]) is None
     assert said in caplog.text
-
-
-def test_connected_sets():
-    assert connect(np.zeros((0, 2), np.int64), 3).tolist() == [0, 1, 2]
-    chain = np.array([[index, index + 1] for index in range(98, -1, -1)])
-    assert connect(chain, 101).tolist() == [0] * 100 + [1]
 
 
 def test_the_holdout_keeps_copies_together(folder, caplog):

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from visionkit.data.holdout_groups import MIN_GROUPS, Groups, covers_classes
 from visionkit.data.io.images import read_image
+from visionkit.data.stats.connected import connect
 from visionkit.data.stats.image_descriptors import ORIENTATIONS, SIDE, describe, gray_thumbnail, orient
-from visionkit.data.stats.image_overlap import best_correlation, keep_details
+from visionkit.data.stats.image_overlap import best_correlation, copy_threshold, keep_details
 from visionkit.data.stats.similar_pairs import similar_pairs
 from visionkit.errors import DataError
 
@@ -24,9 +25,6 @@ MAX_IMAGES, MAX_BYTES = 5_000, 300_000_000
 
 SIMILAR, MOST = 0.85, 4
 """Cosine of two descriptors from which two images are compared in detail, and how many others each is compared with."""
-
-COPY, SMALL_COPY = 0.8, 0.9
-"""Correlation of details from which two images are near-duplicates; images below SIDE pixels have fewer details."""
 
 LARGEST_SHARE = 0.5
 """A group that is a larger part of the images is not one: the images all look alike."""
@@ -57,28 +55,6 @@ def find_copies(paths: Sequence[Path], labels: Indices) -> Groups | None:
     return Groups(groups, f"groups, of which {int((sizes > 1).sum())} are of near-duplicates")
 
 
-def connect(pairs: Indices, count: int) -> Indices:
-    """Return the index of the connected set of each of `count` items, numbered by their first items.
-
-    Args:
-        pairs: int64 [P, 2], items that belong together.
-        count: number of items.
-
-    Example:
-        >>> import numpy as np
-        >>> from visionkit.data.holdout_copies import connect
-        >>> connect(np.array([[3, 1], [1, 4]]), 5).tolist()
-        [0, 1, 2, 1, 1]
-    """
-    lowest, before = np.arange(count), None
-    while before is None or (lowest != before).any():
-        before = lowest.copy()
-        for first, second in (pairs.T, pairs.T[::-1]):
-            np.minimum.at(lowest, first, before[second])
-        lowest = lowest[lowest]
-    return np.unique(lowest, return_inverse=True)[1].astype(np.int64)
-
-
 def _is_small(paths: Sequence[Path]) -> bool:
     """Return whether the images can be read in seconds; otherwise log that they are not compared."""
     total = sum(path.stat().st_size for path in paths) if len(paths) <= MAX_IMAGES else None
@@ -103,7 +79,7 @@ def _pairs(paths: Sequence[Path]) -> Indices:
     details = [[keep_details(thumbnail) for thumbnail in each] for each in turned]
 
     def is_copy(first: int, second: int, variant: int) -> bool:
-        least = SMALL_COPY if min(sides[first], sides[second]) < SIDE else COPY
+        least = copy_threshold(min(sides[first], sides[second]))
         return best_correlation(details[0][first], details[variant][second], least) >= least
 
     rows = list(zip(*(column.tolist() for column in candidates[:3]), strict=True))

@@ -11,11 +11,12 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
-from visionkit.data.stats.image_descriptors import ORIENTATIONS, SIDE, describe, describe_windows, orient
-from visionkit.data.stats.image_overlap import best_correlation, keep_details
+from visionkit.data.stats.connected import connect, larger_sets
+from visionkit.data.stats.image_descriptors import ORIENTATIONS, describe, describe_windows, orient
+from visionkit.data.stats.image_overlap import best_correlation, copy_threshold, keep_details
 from visionkit.data.stats.similar_pairs import Pairs, similar_pairs
 from visionkit.engine.audit.finding import CheckResult, Finding, Severity, checks
-from visionkit.engine.audit.image_groups import connect, describe_differences, kept_split, reference
+from visionkit.engine.audit.image_groups import describe_differences, kept_split, reference
 from visionkit.engine.audit.subject import AuditImage, AuditSubject
 
 CANDIDATE_COSINE = 0.6
@@ -23,10 +24,6 @@ CANDIDATE_COSINE = 0.6
 
 CANDIDATES = 5
 """Images that each image is compared with in detail."""
-
-COPY, SMALL_COPY = 0.8, 0.9
-"""Correlation of details from which two images are copies. Different images of photographs, blood smears and street
-scenes reach 0.65; copies with a tenth cut off have 0.91 and more. Images below SIDE pixels have fewer details."""
 
 SURE_COPY = 0.97
 """Correlation from which no better alignment is looked for."""
@@ -55,7 +52,7 @@ def duplicate_images(subject: AuditSubject) -> CheckResult:
     of_pair = {(copy.first, copy.second): copy for copy in [*near, *exact]}
     findings = [
         _finding([images[member] for member in members], _how(members, of_pair), subject)
-        for members in connect(of_pair, len(images))
+        for members in larger_sets(connect(np.array([*of_pair], np.int64).reshape(-1, 2), len(images)))
     ]
     return CheckResult(f"{len(images)} images compared: {len(exact)} exact and {len(near)} near pairs", findings)
 
@@ -87,8 +84,7 @@ def _near_copies(images: list[AuditImage]) -> Iterator[Copy]:
         seen.add(key)
         turned = np.ascontiguousarray(orient(details[second], orientations[variant]))
         correlation = best_correlation(details[first], np.asarray(turned, np.float32), SURE_COPY)
-        is_small = min(*images[first].size, *images[second].size) < SIDE
-        if correlation >= (SMALL_COPY if is_small else COPY):
+        if correlation >= copy_threshold(min(*images[first].size, *images[second].size)):
             yield Copy(key[0], key[1], correlation, orientations[variant])
 
 

@@ -9,30 +9,6 @@ KEPT_FIRST = ("test", "val", "train")
 """Splits in the order in which a copy is kept: the evaluated images stay as they are, so that metrics do not change."""
 
 
-def connect(pairs: Iterable[tuple[int, int]], count: int) -> list[list[int]]:
-    """Return the connected sets of at least two of `count` items, each in ascending order.
-
-    Example:
-        >>> from visionkit.engine.audit.image_groups import connect
-        >>> connect([(0, 3), (3, 4), (1, 2)], 6)
-        [[0, 3, 4], [1, 2]]
-    """
-    parent = list(range(count))
-
-    def root(item: int) -> int:
-        while parent[item] != item:
-            parent[item] = parent[parent[item]]
-            item = parent[item]
-        return item
-
-    for first, second in pairs:
-        parent[root(first)] = root(second)
-    members: dict[int, list[int]] = {}
-    for item in range(count):
-        members.setdefault(root(item), []).append(item)
-    return [found for found in members.values() if len(found) > 1]
-
-
 def reference(image: AuditImage, objects: Iterable[int] = ()) -> ImageRef:
     """Return the reference to an image and some of its objects."""
     return ImageRef(image.split, image.index, tuple(objects))
