@@ -15,6 +15,11 @@ def format_list(names: Sequence[str], most: int = 8) -> str:
     return ", ".join(names[:most]) + more
 
 
+def counted(count: int, noun: str) -> str:
+    """Return a number with its noun, which takes an "s" unless the number is 1."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def shorten(value: object) -> str:
     """Return a value as Python code, with `...` for the inner parts of long, large or deep values."""
     return reprlib.repr(value)

@@ -26,6 +26,7 @@ from visionkit.registry import suggest
 from visionkit.report.audit_page import GENERATOR, write_audit_page
 from visionkit.report.page_file import check_overwritten
 from visionkit.tasks.detection import Detection
+from visionkit.text import counted
 
 NEVER, NO_BACKBONE = "never", "none"
 FAIL_ON: dict[str, tuple[Severity, ...]] = {"error": ("error",), "warning": ("error", "warning"), NEVER: ()}
@@ -181,7 +182,7 @@ def _lines(report: AuditReport) -> Iterator[str]:
             yield f"not made {made.name.replace('_', ' ')}: {made.result.measured}"
         elif made.name.endswith("suspects"):
             yield f"measured {made.name.replace('_', ' ')}: {made.result.measured}"
-    counts = ", ".join(f"{report.count(severity)} {severity}s" for severity in SEVERITIES)
+    counts = ", ".join(counted(report.count(severity), severity) for severity in SEVERITIES)
     seconds = sum(made.seconds for made in report.made)
     images = len(report.subject.images)
     flagged = len(report.flagged_images())
@@ -201,6 +202,6 @@ def _write_card(path: Path, cleaning: Cleaning, recipe: dict[str, Any], words: S
     write_text(path, header + yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
     yield f"{path} leaves out:"
     for kind, (images, objects) in cleaning.reasons.items():
-        yield f"  {kind}: {images} images" if images else f"  {kind}: {objects} objects"
+        yield f"  {kind}: {counted(images, 'image') if images else counted(objects, 'object')}"
     if not cleaning.reasons:
         yield "  nothing: no finding is without doubt"
