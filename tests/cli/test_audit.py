@@ -49,8 +49,8 @@ def test_the_cleaned_card_leaves_out_what_is_wrong_for_sure(card, tmp_path, caps
     main(["data", "audit", str(card), "--backbone", "none", "--write", str(clean)])
     out = capsys.readouterr().out
     assert f"{clean} leaves out:" in out
-    assert "  duplicate boxes: 1 objects" in out
-    assert "  unreadable images: 1 images" in out
+    assert "  duplicate boxes: 1 object" in out
+    assert "  unreadable images: 1 image" in out
     values = yaml.safe_load(clean.read_text())
     assert values["base"] == "../card.yaml"
     assert sorted(values["data"]["exclude"]["train"]["images"]) == ["train/3.png", "train/5.png"]
