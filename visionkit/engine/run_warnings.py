@@ -9,6 +9,7 @@ from lightning.pytorch.callbacks import Callback
 from torch import nn
 
 from visionkit.tasks.base import Task, datamodule_of
+from visionkit.tasks.classification import Classification
 from visionkit.text import format_list
 
 logger = logging.getLogger("visionkit")
@@ -17,7 +18,8 @@ SMALL_BATCH = 4
 """Images per process below which the statistics of BatchNorm layers are too noisy to train with (Wu & He 2018)."""
 
 SMALL_SPLIT = 200
-"""Number of validation images below which the log says how large differences by chance are."""
+"""Number of validation images below which the log says how large differences of accuracies by chance are: two standard
+errors of a share of one half."""
 
 FLAT_VALIDATIONS, FLAT_RANGE, HIGH = 5, 1e-3, 0.9
 """Number of validations whose metrics are compared, the range that counts as flat, and a metric that may be flat."""
@@ -55,7 +57,7 @@ class RunWarnings(Callback):
                 SMALL_BATCH,
             )
         count = len(data.dataset("val")) if "val" in data.splits else 0
-        if 0 < count < SMALL_SPLIT:
+        if 0 < count < SMALL_SPLIT and isinstance(pl_module, Classification):
             logger.info(
                 "val has %d images: differences below about %.0f points can be chance", count, 100 / math.sqrt(count)
             )
