@@ -8,13 +8,13 @@ from torch import nn
 import visionkit as vk
 from tests.helpers.small_classifier import small_classification
 from visionkit.data.datamodule import VisionData
-from visionkit.engine.run_warnings import RunWarnings
+from visionkit.engine.run_warnings import FIRST_STEPS, RunWarnings
 from visionkit.metrics.results import MetricResults
 
 
-def trainer(data=None, **metrics):
+def trainer(data=None, steps=FIRST_STEPS, **metrics):
     values = {name.replace("_", "/"): torch.tensor(value) for name, value in metrics.items()}
-    return SimpleNamespace(callback_metrics=values, sanity_checking=False, datamodule=data)
+    return SimpleNamespace(callback_metrics=values, sanity_checking=False, datamodule=data, global_step=steps)
 
 
 @pytest.fixture
@@ -69,6 +69,14 @@ def test_a_flat_metric(values, warns, said):
     for value in values:
         callback.on_validation_end(trainer(val_AP=value), nn.Identity())
     assert ("val/AP has been 0.0310 in 5 validations" in said()) == warns
+
+
+def test_short_epochs_are_not_judged_in_the_first_steps(said):
+    callback = RunWarnings("val/AP")
+    for _ in range(20):
+        callback.on_train_epoch_end(trainer(steps=FIRST_STEPS - 1, train_loss=2.0), nn.Identity())
+        callback.on_validation_end(trainer(steps=FIRST_STEPS - 1, val_AP=0.0), nn.Identity())
+    assert not said()
 
 
 def test_classes_without_a_right_prediction_are_named(said):

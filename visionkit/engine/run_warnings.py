@@ -21,6 +21,9 @@ SMALL_SPLIT = 200
 """Number of validation images below which the log says how large differences of accuracies by chance are: two standard
 errors of a share of one half."""
 
+FIRST_STEPS = 100
+"""Optimizer steps before which the training loss and the main metric are not judged: few images have short epochs."""
+
 FLAT_VALIDATIONS, FLAT_RANGE, HIGH = 5, 1e-3, 0.9
 """Number of validations whose metrics are compared, the range that counts as flat, and a metric that may be flat."""
 
@@ -68,7 +71,8 @@ class RunWarnings(Callback):
         if loss is None:
             return
         self.losses.append(float(loss))
-        if len(self.losses) > LOSS_EPOCHS and self.losses[-1] > (1 - LEAST_FALL) * self.losses[0]:
+        is_judged = len(self.losses) > LOSS_EPOCHS and trainer.global_step >= FIRST_STEPS
+        if is_judged and self.losses[-1] > (1 - LEAST_FALL) * self.losses[0]:
             self._warn(
                 "loss",
                 "the training loss does not fall (%.4g after one epoch, %.4g after %d): set another optimizer.lr, "
@@ -81,7 +85,7 @@ class RunWarnings(Callback):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Warn if the main metric stays the same."""
         value = trainer.callback_metrics.get(self.monitor)
-        if value is None or trainer.sanity_checking:
+        if value is None or trainer.sanity_checking or trainer.global_step < FIRST_STEPS:
             return
         self.metrics.append(float(value))
         last = self.metrics[-FLAT_VALIDATIONS:]

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 import lightning.pytorch as pl
-from lightning.pytorch.callbacks import RichProgressBar
 
 from visionkit.backbones import Backbone, create_backbone
 from visionkit.backbones.published_weights import UnavailableError, UnpublishedError
 from visionkit.cli.config.merge import WrongValueError
 from visionkit.cli.config.typed_options import call, instantiate, parse_section
+from visionkit.cli.progress_bar import ProgressBar
 from visionkit.data.datamodule import VisionData
 from visionkit.data.datasets.base import formats
 from visionkit.engine.checkpoint_io import with_atomic_checkpoints
@@ -114,7 +114,7 @@ def build_trainer(recipe: dict[str, Any], callbacks: list[pl.Callback], loggers:
     """Return Lightning's Trainer with the recipe's arguments, callbacks and loggers."""
     arguments = parse_section(pl.Trainer, recipe.get("trainer", {}), "trainer")
     call(_check_trainer, arguments, "trainer")
-    bars = [] if arguments.get("enable_progress_bar") is False else [RichProgressBar()]
+    bars = [] if arguments.get("enable_progress_bar") is False else [ProgressBar()]
     given = arguments.get("callbacks") or []
     arguments["callbacks"] = [*callbacks, *bars, *(given if isinstance(given, list) else [given])]
     arguments["plugins"] = with_atomic_checkpoints(arguments.get("plugins"))
