@@ -59,6 +59,18 @@ def test_gappy_unsorted_ids_become_labels_and_stay_known(small):
     assert len(coco[1].annotation) == 0
 
 
+def test_categories_with_one_name_are_one_class(small):
+    def repeat(content):
+        content["categories"].append({"id": 91, "name": "brush"})
+        content["annotations"].append({"id": 2, "image_id": 3, "category_id": 91, "bbox": [1, 2, 10, 20]})
+
+    coco = read(small(repeat))
+    assert coco.class_names == ["plane", "brush"]
+    assert [coco.annotation(index).labels.tolist() for index in range(2)] == [[1, 0], [1]]
+    assert coco.report == {"objects of categories with a repeated name, taken as one class": 1}
+    assert read(small(repeat), classes=["brush"]).report["objects of other classes skipped"] == 1
+
+
 def test_chosen_classes_leave_the_others_out_and_count_them(small):
     coco = read(small(), classes=["brush"])
     assert coco.category_ids == [90]

@@ -120,9 +120,12 @@ class Coco(DetectionDataset):
         check_unique([own_id for own_id in ids if own_id is not None], "annotation ids", self.source)
         index_of_id = {image_id: index for index, image_id in enumerate(self.image_ids)}
         image_index = find_images(entries, index_of_id)
-        label = {category: index for index, category in enumerate(self.category_ids)}
-        labels = np.array([label.get(category, -1) for category in categories.check_known(entries)], np.int64)
+        known = categories.check_known(entries)
+        labels = np.array([categories.labels.get(category, -1) for category in known], np.int64)
         kept = labels >= 0
+        repeated = categories.labels.keys() - {*self.category_ids}
+        if merged := sum(category in repeated for category in known) if repeated else 0:
+            self.report["objects of categories with a repeated name, taken as one class"] = merged
         if not kept.all():
             self.report["objects of other classes skipped"] = int((~kept).sum())
         if not kept.any():

@@ -49,7 +49,8 @@ class CocoCategories:
 
     Attributes:
         all_ids: ids of all categories.
-        chosen: category ids by class name, in label order.
+        chosen: category ids by class name, in label order; of several categories with one name, the largest id.
+        labels: label by category id. Categories with one name are one class: Roboflow, for example, writes such files.
 
     Raises:
         DataError: an id or a name is no usable value, ids repeat, or a class is not a category.
@@ -60,12 +61,15 @@ class CocoCategories:
         ids = categories.integers("id", -LARGEST_ID, LARGEST_ID).tolist()
         check_unique(ids, "category ids", source)
         self.all_ids = set(ids)
-        by_name = {name: own_id for own_id, name in sorted(zip(ids, categories.texts("name"), strict=True))}
+        names = categories.texts("name")
+        by_name = {name: own_id for own_id, name in sorted(zip(ids, names, strict=True))}
         unknown = [name for name in classes or [] if name not in by_name]
         if unknown:
             raise DataError(f"{source} has no category {', '.join(unknown)}; it has {', '.join(by_name)}"[:400])
         self.chosen = by_name if classes is None else {name: by_name[name] for name in classes}
         check_class_names(list(self.chosen))
+        label_of = {name: label for label, name in enumerate(self.chosen)}
+        self.labels = {own_id: label_of[name] for own_id, name in zip(ids, names, strict=True) if name in label_of}
 
     def check_known(self, entries: JsonEntries) -> list[int]:
         """Return the `category_id` of each entry.

@@ -82,7 +82,7 @@ class CocoPanoptic(SegmentationDataset):
         check_files_exist(resolve_inside(top / masks, names, self.source), self.source)
         self._mask_folder, self._mask_names = top / masks, PackedSequence(names)
         class_of = dict.fromkeys(categories.all_ids, self._uncovered)
-        class_of |= {chosen[name]: first + number for number, name in enumerate(chosen)}
+        class_of |= {own_id: first + label for own_id, label in categories.labels.items()}
         self._read_segments(annotations_of_images, categories, class_of)
 
     def _by_image(self, annotations: JsonEntries) -> JsonEntries:
