@@ -124,9 +124,17 @@ class FoundObjectsDataset(DetectionDataset):
             )
         self.count("missing images skipped", len(missing))
         present = [name for index, name in enumerate(names) if index not in missing]
-        readable = find_readable(folder, present, on_bad_file, self.report, image_size)
+        sizes: dict[Path, tuple[int, int]] = {}
+
+        def read_size(path: Path) -> None:
+            sizes[path] = image_size(path)
+
+        readable = find_readable(folder, present, on_bad_file, self.report, read_size)
         kept = [name for name, is_readable in zip(present, readable, strict=True) if is_readable]
-        return FoundImages(folder, kept, [image_size(folder / name) for name in kept])
+        if on_bad_file == "raise":
+            for name in kept:
+                read_size(folder / name)
+        return FoundImages(folder, kept, [sizes[folder / name] for name in kept])
 
     def drop_repeats(self, objects: Sequence[FoundObject]) -> list[FoundObject]:
         """Return the objects without those that equal an earlier one of the image, which are counted."""
