@@ -1,5 +1,6 @@
 """Common structures of images, annotations, targets and predictions, shared by all data formats and models."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
@@ -46,6 +47,18 @@ class Annotation:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def select(self, rows: NDArray[np.int64] | Sequence[int]) -> "Annotation":
+        """Return the annotation of some of the objects, in the order of their indices `rows`."""
+        indices = np.asarray(rows, np.int64)
+        return Annotation(
+            boxes=self.boxes[indices],
+            labels=self.labels[indices],
+            crowd=self.crowd[indices],
+            difficult=self.difficult[indices],
+            area=self.area[indices],
+            masks=None if self.masks is None else [self.masks[index] for index in indices],
+        )
 
 
 @dataclass

@@ -90,7 +90,7 @@ class ExcludingDataset(SubsetDataset):
 
     def _without_dropped(self, annotation: Annotation, index: int) -> Annotation:
         dropped = self._dropped.get(int(self.indices[index]))
-        return annotation if dropped is None else _select(annotation, np.delete(np.arange(len(annotation)), dropped))
+        return annotation if dropped is None else annotation.select(np.delete(np.arange(len(annotation)), dropped))
 
 
 def _objects_at(annotation: Annotation, boxes: Sequence[Sequence[float]], where: str) -> NDArray[np.int64]:
@@ -103,14 +103,3 @@ def _objects_at(annotation: Annotation, boxes: Sequence[Sequence[float]], where:
             raise DataError(f"{where}: the image has no object at {[*box]}, or fewer than are left out")
         taken.append(free[-1])
     return np.array(taken, np.int64)
-
-
-def _select(annotation: Annotation, kept: NDArray[np.int64]) -> Annotation:
-    return Annotation(
-        annotation.boxes[kept],
-        annotation.labels[kept],
-        annotation.crowd[kept],
-        annotation.difficult[kept],
-        annotation.area[kept],
-        None if annotation.masks is None else [annotation.masks[index] for index in kept],
-    )

@@ -58,3 +58,8 @@ def test_an_image_that_a_transform_does_not_accept_is_named():
     given.image = given.image.astype(np.int64)
     with pytest.raises(ConfigError, match="ColorJitter cannot be applied to the image a"):
         CommutingStage(created("ColorJitter"))(given)
+
+
+def test_errors_of_visionkit_are_not_rewritten():
+    with pytest.raises(ConfigError, match=r"^PcaColorShift has no principal components"):
+        CommutingStage(created("PcaColorShift"))(sample(1))

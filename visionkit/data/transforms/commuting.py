@@ -1,7 +1,6 @@
 """The transforms that give nearly the same image before and after it is resized."""
 
 import dataclasses
-import random
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 from visionkit.data.transforms.imagenet import PcaColorShift
 from visionkit.data.transforms.import_albumentations import albumentations
 from visionkit.data.transforms.ssd import PhotometricDistort
-from visionkit.data.transforms.stage import mask_planes, refusal, unpack_planes
+from visionkit.data.transforms.stage import ComposedTransforms, mask_planes, unpack_planes
 from visionkit.structures import Sample
 
 COLORS: tuple[type, ...] = (
@@ -52,7 +51,7 @@ def count_commuting(transforms: Sequence[Any]) -> int:
     return next((count for count, does in enumerate(commute) if not does), len(commute))
 
 
-class CommutingStage:
+class CommutingStage(ComposedTransforms):
     """The transforms that commute with resizing. Masks may have another size than the image.
 
     No object is removed. Boxes and proposals are mirrored here: albumentations' checks of the boxes take as long as a
@@ -72,12 +71,7 @@ class CommutingStage:
     """
 
     def __init__(self, transforms: Sequence[Any]) -> None:
-        self.transforms = transforms
-        self._pipeline = albumentations.Compose([*transforms], is_check_shapes=False, save_applied_params=True)
-
-    def set_random_state(self, generator: np.random.Generator, python_random: random.Random) -> None:
-        """Set the random generators of all transforms."""
-        self._pipeline.set_random_state(generator, python_random)
+        super().__init__(transforms, is_check_shapes=False, save_applied_params=True)
 
     def __call__(self, sample: Sample) -> Sample:
         """Return the changed sample.
@@ -89,12 +83,7 @@ class CommutingStage:
         planes = mask_planes(sample)
         if planes is not None:
             inputs["masks"] = planes
-        try:
-            result = self._pipeline(**inputs)
-        except MemoryError:
-            raise
-        except Exception as error:  # albumentations has errors of its own
-            raise refusal(self.transforms, sample, error) from error
+        result = self.run(inputs, sample)
         axes = [_AXES[name] for name, _ in result["applied_transforms"] if name in _AXES]
         annotation, proposals = sample.annotation, sample.proposals
         masks, semantic = unpack_planes(result.get("masks"), sample, np.arange(len(annotation)))

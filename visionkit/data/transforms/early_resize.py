@@ -47,16 +47,10 @@ def resize_sample(sample: Sample, input_size: InputSize) -> Sample:
 
 
 def _scaled(annotation: Annotation, scale: Any) -> Annotation:
-    kept = _large(annotation.boxes)
-    boxes = annotation.boxes[kept] * scale
-    return Annotation(
-        boxes=boxes,
-        labels=annotation.labels[kept],
-        crowd=annotation.crowd[kept],
-        difficult=annotation.difficult[kept],
-        area=(boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]),
-        masks=None if annotation.masks is None else [annotation.masks[index] for index in np.flatnonzero(kept)],
-    )
+    kept = annotation.select(np.flatnonzero(_large(annotation.boxes)))
+    boxes = kept.boxes * scale
+    area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    return dataclasses.replace(kept, boxes=boxes, area=area)
 
 
 def _large(boxes: Any) -> Any:

@@ -19,7 +19,51 @@ MIN_SIDE = 1.0
 CORNERS = albumentations.KeypointParams(format="xy", remove_invisible=False)
 
 
-class Stage:
+class ComposedTransforms:
+    """Transforms that albumentations applies one after another.
+
+    Args:
+        transforms: albumentations transforms in order.
+        options: options of `albumentations.Compose`.
+    """
+
+    def __init__(self, transforms: Sequence[Any], **options: Any) -> None:
+        self.transforms = transforms
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Got processor for bboxes, but no transform to process it")
+            warnings.filterwarnings("ignore", message="Got processor for keypoints, but no transform to process it")
+            self._pipeline = albumentations.Compose([*transforms], **options)
+
+    def set_random_state(self, generator: np.random.Generator, python_random: random.Random) -> None:
+        """Set the random generators of all transforms."""
+        self._pipeline.set_random_state(generator, python_random)
+
+    def run(self, inputs: dict[str, Any], sample: Sample) -> dict[str, Any]:
+        """Return what albumentations makes of the inputs; `sample` is for messages.
+
+        Raises:
+            ConfigError: a transform cannot be applied to the image, which may be too small.
+        """
+        try:
+            result: dict[str, Any] = self._pipeline(**inputs)
+        except (VisionkitError, MemoryError):
+            raise
+        except Exception as error:  # albumentations has errors of its own, and plugins may raise any
+            raise self._refusal(sample, error) from error
+        return result
+
+    def _refusal(self, sample: Sample, error: Exception) -> ConfigError:
+        """Return the error for an image that a transform does not accept."""
+        height, width = sample.size
+        steps = ", ".join(type(transform).__name__ for transform in self.transforms)
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        return ConfigError(
+            f"data.augment: {steps} cannot be applied to the image {sample.image_id} of {width} x {height} pixels: "
+            f"{reason}\nchange the step, or put one before it that enlarges small images, such as PadIfNeeded"
+        )
+
+
+class Stage(ComposedTransforms):
     """Transforms of a sample: its image, boxes, masks, semantic mask and proposals together.
 
     Args:
@@ -37,7 +81,6 @@ class Stage:
     """
 
     def __init__(self, transforms: Sequence[Any], min_visibility: float = 0.1) -> None:
-        self.transforms = transforms
         boxes = albumentations.BboxParams(
             format="pascal_voc",
             label_fields=["object_index", "crowd"],
@@ -45,14 +88,7 @@ class Stage:
             min_width=MIN_SIDE,
             min_height=MIN_SIDE,
         )
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Got processor for bboxes, but no transform to process it")
-            warnings.filterwarnings("ignore", message="Got processor for keypoints, but no transform to process it")
-            self._pipeline = albumentations.Compose([*transforms], bbox_params=boxes, keypoint_params=CORNERS)
-
-    def set_random_state(self, generator: np.random.Generator, python_random: random.Random) -> None:
-        """Set the random generators of all transforms."""
-        self._pipeline.set_random_state(generator, python_random)
+        super().__init__(transforms, bbox_params=boxes, keypoint_params=CORNERS)
 
     def __call__(self, sample: Sample) -> Sample:
         """Return the changed sample. Objects outside the new image are removed from all arrays.
@@ -72,12 +108,7 @@ class Stage:
             inputs["masks"] = planes
         if sample.proposals is not None:
             inputs["keypoints"] = _corners(sample.proposals)
-        try:
-            result = self._pipeline(**inputs)
-        except (VisionkitError, MemoryError):
-            raise
-        except Exception as error:  # albumentations has errors of its own, and plugins may raise any
-            raise refusal(self.transforms, sample, error) from error
+        result = self.run(inputs, sample)
         kept = np.asarray(result["object_index"], dtype=np.int64)
         boxes = np.asarray(result["bboxes"], dtype=np.float32).reshape(-1, 4)
         masks, semantic = unpack_planes(result.get("masks"), sample, kept)
@@ -116,17 +147,6 @@ def _boxes_around(corners: Any, height: int, width: int) -> np.ndarray:
     points = np.asarray(corners, np.float64).reshape(-1, 4, 2) + 0.5
     boxes = np.concatenate([points.min(axis=1), points.max(axis=1)], axis=1).clip(0, [width, height, width, height])
     return boxes[((boxes[:, 2:] - boxes[:, :2]) >= MIN_SIDE).all(axis=1)].astype(np.float32)
-
-
-def refusal(transforms: Sequence[Any], sample: Sample, error: Exception) -> ConfigError:
-    """Return the error for an image that a transform does not accept."""
-    height, width = sample.size
-    steps = ", ".join(type(transform).__name__ for transform in transforms)
-    reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
-    return ConfigError(
-        f"data.augment: {steps} cannot be applied to the image {sample.image_id} of {width} x {height} pixels: "
-        f"{reason}\nchange the step, or put one before it that enlarges small images, such as PadIfNeeded"
-    )
 
 
 def mask_planes(sample: Sample) -> np.ndarray | None:
