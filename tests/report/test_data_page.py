@@ -192,9 +192,10 @@ def test_the_template_is_part_of_the_package():
     """The wheel holds all files in the folder, and the template includes the style and the script."""
     folder = REPOSITORY / "visionkit" / "report" / "templates"
     assert {path.name for path in folder.iterdir()} == {
-        f"{page}.{suffix}" for page in ("data", "audit") for suffix in ("html", "css", "js")
+        "head.html",
+        *(f"{page}.{suffix}" for page in ("data", "audit") for suffix in ("html", "css", "js")),
     }
-    assert re.findall(r'include "(.+?)"', (folder / "data.html").read_text()) == ["data.css", "data.js"]
+    assert re.findall(r'include "(.+?)"', (folder / "data.html").read_text()) == ["head.html", "data.css", "data.js"]
 
 
 REAL = {

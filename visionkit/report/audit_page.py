@@ -16,7 +16,7 @@ from visionkit.errors import DataError
 from visionkit.ops.palette import class_color
 from visionkit.report.page_file import check_overwritten, css_colors, template, write_page
 from visionkit.report.thumbnails import Thumbnail, make_thumbnail
-from visionkit.structures import Annotation, Color, Sample
+from visionkit.structures import Color, Sample
 
 GENERATOR = "visionkit data audit"
 """Name in the page, by which it is recognized and may be overwritten."""
@@ -34,7 +34,11 @@ SMALLEST_PART = 48
 """Smallest side of such a part in pixels."""
 
 
-class Figure(NamedTuple):
+Names = dict[tuple[str, int], str]
+"""Name of each image by its split and index."""
+
+
+class ShownImage(NamedTuple):
     """An image of a finding.
 
     Attributes:
@@ -56,7 +60,7 @@ class ShownFinding(NamedTuple):
     finding: Finding
     splits: list[str]
     names: list[str]
-    figures: list[Figure]
+    images: list[ShownImage]
 
 
 class KindOfFinding(NamedTuple):
@@ -113,36 +117,33 @@ def write_audit_page(report: AuditReport, data: VisionData, path: Path, title: s
 
 
 def _kinds(report: AuditReport, colors: list[Color]) -> Iterator[KindOfFinding]:
-    kinds = report.by_kind
+    kinds, names = report.by_kind, {(image.split, image.index): image.name for image in report.subject.images}
     for name in track(kinds, "page", transient=True, console=Console(stderr=True)):
         findings = kinds[name]
-        shown = [_show(finding, report, colors) for finding in findings[:SHOWN]]
+        shown = [_show(finding, report, names, colors) for finding in findings[:SHOWN]]
         yield KindOfFinding(name, findings[0].severity, len(findings), shown, len(findings) - len(shown))
 
 
-def _show(finding: Finding, report: AuditReport, colors: list[Color]) -> ShownFinding:
+def _show(finding: Finding, report: AuditReport, names: Names, colors: list[Color]) -> ShownFinding:
     refs = [*finding.images, *finding.related]
     if finding.images and finding.related:  # at least one for comparison
         refs = [*finding.images[: IMAGES - 1], *finding.related, *finding.images[IMAGES - 1 :]]
-    names = {(image.split, image.index): image.name for image in report.subject.images}
-    figures = [figure for ref in refs[:IMAGES] for figure in _figures(ref, report, names, colors)]
+    images = [image for ref in refs[:IMAGES] for image in _shown_images(ref, report, names, colors)]
     splits = [*dict.fromkeys(ref.split for ref in refs)]
-    return ShownFinding(finding, splits, [names[ref.split, ref.index] for ref in refs], figures)
+    return ShownFinding(finding, splits, [names[ref.split, ref.index] for ref in refs], images)
 
 
-def _figures(
-    ref: ImageRef, report: AuditReport, names: dict[tuple[str, int], str], colors: list[Color]
-) -> Iterator[Figure]:
+def _shown_images(ref: ImageRef, report: AuditReport, names: Names, colors: list[Color]) -> Iterator[ShownImage]:
     """Yield the image of a reference, and the part with its objects; nothing if it cannot be read."""
     try:
         sample = report.subject.datasets[ref.split][ref.index]
     except DataError:
         return
     name = names[ref.split, ref.index]
-    yield Figure(make_thumbnail(sample, colors), ref.split, name, _marks(sample, ref.objects))
+    yield ShownImage(make_thumbnail(sample, colors), ref.split, name, _marks(sample, ref.objects))
     if ref.objects:
         part = _part(sample, ref.objects)
-        yield Figure(make_thumbnail(part, colors), ref.split, "enlarged", _marks(part, range(len(ref.objects))))
+        yield ShownImage(make_thumbnail(part, colors), ref.split, "enlarged", _marks(part, range(len(ref.objects))))
 
 
 def _marks(sample: Sample, objects: Sequence[int]) -> list[tuple[float, float, float, float]]:
@@ -163,8 +164,6 @@ def _part(sample: Sample, objects: Sequence[int]) -> Sample:
     offset = np.array([left, top, left, top], np.float32)
     limit = np.array([right - left, bottom - top] * 2, np.float32)
     boxes = np.clip(chosen - offset, 0, limit)
-    own = sample.annotation
-    rows = list(objects)
-    annotation = Annotation(boxes, own.labels[rows], own.crowd[rows], own.difficult[rows], own.area[rows])
+    annotation = dataclasses.replace(sample.annotation.select(objects), boxes=boxes, masks=None)
     image = np.ascontiguousarray(sample.image[top:bottom, left:right])
     return dataclasses.replace(sample, image=image, annotation=annotation, semantic=None)

@@ -5,6 +5,7 @@ import torch
 from numpy.typing import NDArray
 
 from visionkit.data.stats.suspect_threshold import choose_threshold
+from visionkit.engine.audit.class_margins import class_margins, describe_disagreement, wrong_classes
 from visionkit.engine.audit.finding import CheckResult, Finding, checks
 from visionkit.engine.audit.image_groups import reference
 from visionkit.engine.audit.region_features import choose_images, region_features
@@ -29,12 +30,18 @@ def image_suspects(subject: AuditSubject) -> CheckResult | None:
         return CheckResult(f"fewer than {FEWEST_IMAGES} images with a class, or a single class", was_made=False)
     logs = _predict(subject, images, labels, backbone.native_size)
     present, compact = np.unique(labels, return_inverse=True)
-    scores = _margin(logs, compact)
-    wrong = (compact + np.random.default_rng(0).integers(1, len(present), len(labels))) % len(present)
-    chosen = choose_threshold(scores, np.arange(len(images)), _margin(logs, wrong), len(images), 0.0)
+    scores = class_margins(logs, compact)
+    wrong = wrong_classes(compact, len(present))
+    chosen = choose_threshold(scores, np.arange(len(images)), class_margins(logs, wrong), len(images), 0.0)
     suspects = np.flatnonzero(scores < chosen.threshold)
+    names = [subject.class_names[label] for label in present]
     findings = [
-        _finding(images[row], logs[row], int(compact[row]), present, subject.class_names)
+        Finding(
+            "suspect classes of images",
+            "warning",
+            describe_disagreement(logs[row], int(compact[row]), names),
+            (reference(images[row]),),
+        )
         for row in suspects[np.argsort(scores[suspects])].tolist()
     ]
     accuracy = 100 * float(np.mean(logs.argmax(axis=1) == compact))
@@ -52,21 +59,3 @@ def _predict(
     groups = {image.digest: number for number, image in enumerate(images)}  # copies stay in one fold
     owners = torch.tensor([groups[image.digest] for image in images])
     return out_of_fold_log_probabilities(features, torch.from_numpy(compact), owners, len(present)).numpy()
-
-
-def _margin(logs: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.float32]:
-    own = np.take_along_axis(logs, labels[:, None], axis=1)[:, 0]
-    others = logs.copy()
-    np.put_along_axis(others, labels[:, None], -np.inf, axis=1)
-    return own - others.max(axis=1)
-
-
-def _finding(
-    image: AuditImage, logs: NDArray[np.float32], own: int, present: NDArray[np.int64], names: list[str]
-) -> Finding:
-    guess = int(logs.argmax())
-    text = (
-        f"{names[present[own]]}, but the model says {names[present[guess]]} with probability {np.exp(logs[guess]):.2f} "
-        f"({names[present[own]]} {np.exp(logs[own]):.3f})"
-    )
-    return Finding("suspect classes of images", "warning", text, (reference(image),))

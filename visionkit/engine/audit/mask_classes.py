@@ -10,7 +10,7 @@ from visionkit.engine.audit.subject import AuditImage, AuditSubject
 from visionkit.ops.ignore import IGNORE
 
 MOSTLY_IGNORED = 0.95
-"""Share of ignored pixels from which an image teaches next to nothing."""
+"""Share of ignored pixels from which hardly a pixel of an image counts in the loss."""
 
 
 @checks.register("mask_classes")

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from visionkit.data.stats.suspect_threshold import SuspectThreshold, choose_threshold
+from visionkit.engine.audit.class_margins import class_margins, describe_disagreement, wrong_classes
 from visionkit.engine.audit.finding import CheckResult, Finding, checks
 from visionkit.engine.audit.image_groups import reference
 from visionkit.engine.audit.region_features import choose_images, region_features
@@ -85,14 +86,13 @@ class _Suspicion(NamedTuple):
     def of_labels(cls, examples: _Examples, images: int) -> "_Suspicion":
         """Score the classes: log probability of the own class minus the largest of another one."""
         classes = examples.logs[:, :-1]
-        scores = _margin(classes, examples.labels)
+        scores = class_margins(classes, examples.labels)
         present = np.unique(examples.labels)
         if len(present) < 2:
             return cls(scores, SuspectThreshold(-np.inf, 0.0, 0.0))
-        other = np.random.default_rng(0).integers(1, len(present), len(scores))
-        wrong = present[(np.searchsorted(present, examples.labels) + other) % len(present)]
+        wrong = present[wrong_classes(np.searchsorted(present, examples.labels), len(present))]
         clear = examples.is_clear
-        simulated = _margin(classes, wrong)[clear]
+        simulated = class_margins(classes, wrong)[clear]
         return cls(scores, choose_threshold(scores[clear], examples.owners[clear], simulated, images, 0.0))
 
     @classmethod
@@ -108,7 +108,7 @@ def _predict(subject: AuditSubject, images: list[AuditImage], side: int) -> _Exa
     kept = [np.flatnonzero(~image.annotation.crowd) for image in images]
     own = [image.annotation.boxes[rows] for image, rows in zip(images, kept, strict=True)]
     per_box = faults_per_box(sum(map(len, own)))
-    faulty = [simulate_faults(image, boxes, per_box).boxes for image, boxes in zip(images, own, strict=True)]
+    faulty = [simulate_faults(image, boxes, per_box) for image, boxes in zip(images, own, strict=True)]
     joined = [np.concatenate(pair) for pair in zip(own, faulty, strict=True)]
     features = torch.cat(region_features(subject, images, joined, side))
     labels = np.concatenate([image.annotation.labels[rows] for image, rows in zip(images, kept, strict=True)])
@@ -134,13 +134,6 @@ def _spread(logs: Tensor, present: NDArray[np.int64], classes: int) -> Tensor:
     return result
 
 
-def _margin(logs: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.float32]:
-    own = np.take_along_axis(logs, labels[:, None], axis=1)[:, 0]
-    others = logs.copy()
-    np.put_along_axis(others, labels[:, None], -np.inf, axis=1)
-    return own - others.max(axis=1)
-
-
 def _is_object(logs: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.logaddexp.reduce(logs[:, :-1], axis=1)
 
@@ -148,16 +141,16 @@ def _is_object(logs: NDArray[np.float32]) -> NDArray[np.float32]:
 def _about_labels(
     suspicion: _Suspicion, examples: _Examples, images: list[AuditImage], names: list[str]
 ) -> list[Finding]:
-    findings = []
-    for row in _suspects(suspicion, examples):
-        guess = int(examples.logs[row, :-1].argmax())
-        own = examples.labels[row]
-        text = (
-            f"{names[own]}, but the model says {names[guess]} with probability "
-            f"{np.exp(examples.logs[row, guess]):.2f} ({names[own]} {np.exp(examples.logs[row, own]):.3f})"
+    return [
+        _finding(
+            "suspect classes of objects",
+            describe_disagreement(examples.logs[row, :-1], int(examples.labels[row]), names),
+            row,
+            examples,
+            images,
         )
-        findings.append(_finding("suspect classes of objects", text, row, examples, images))
-    return findings
+        for row in _suspects(suspicion, examples)
+    ]
 
 
 def _about_boxes(

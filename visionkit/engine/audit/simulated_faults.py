@@ -1,7 +1,5 @@
 """Simulated faulty boxes, from which a quick model learns what annotated boxes do not look like."""
 
-from typing import NamedTuple
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -21,25 +19,13 @@ SMALLEST_SIDE = 2.0
 KINDS = ("shifted", "shifted", "larger", "smaller", "elsewhere", "x and y swapped")
 
 
-class FaultyBoxes(NamedTuple):
-    """Simulated boxes of one image.
-
-    Attributes:
-        boxes: float32 [M, 4], xyxy in pixels.
-        kinds: int64 [M], index in `KINDS`.
-    """
-
-    boxes: NDArray[np.float32]
-    kinds: NDArray[np.int64]
-
-
 def faults_per_box(boxes: int) -> int:
     """Return the number of simulated boxes for each annotated one, 1 to the number of kinds."""
     return min(max(MOST_FAULTY // max(boxes, 1), 1), len(KINDS))
 
 
-def simulate_faults(image: AuditImage, boxes: NDArray[np.float32], per_box: int) -> FaultyBoxes:
-    """Return faulty boxes of an image, the same ones in every run.
+def simulate_faults(image: AuditImage, boxes: NDArray[np.float32], per_box: int) -> NDArray[np.float32]:
+    """Return faulty boxes of an image, float32 [M, 4], xyxy in pixels, the same ones in every run.
 
     Args:
         image: the image, whose content is the seed.
@@ -62,7 +48,7 @@ def simulate_faults(image: AuditImage, boxes: NDArray[np.float32], per_box: int)
     if count:
         overlap = box_iou(torch.from_numpy(faulty), torch.from_numpy(boxes)).amax(dim=1).numpy()
         is_large &= overlap < TOO_SIMILAR
-    return FaultyBoxes(faulty[is_large], kinds[is_large])
+    return faulty[is_large]
 
 
 def _change(
