@@ -26,12 +26,11 @@ def adapt_length(recipe: dict[str, Any], trainer: Trainer, task: Task, data: Vis
     The number of epochs grows, and milestones, the interval between validations and the epochs of `unfreeze` grow in
     proportion. A recipe that is limited in another way is unchanged.
     """
-    options_of_trainer = recipe.get("trainer") or {}
-    if any(options_of_trainer.get(name) is not None for name in OTHER_LENGTHS) or not trainer.max_epochs:
+    limits = recipe.get("trainer") or {}
+    if any(limits.get(name) is not None for name in OTHER_LENGTHS) or not trainer.max_epochs:
         return recipe
     given = RunLength(trainer.max_epochs, trainer.check_val_every_n_epoch or 1)
-    images, options = len(data.dataset("train")), task.schedule_options
-    steps = steps_of_epoch(images, data.batch_size, trainer.world_size, trainer.accumulate_grad_batches)
+    options, steps = task.schedule_options, _steps_of_epoch(trainer, data)
     length = lengthen(given, steps, options.min_steps)
     if length == given:
         return recipe
@@ -48,14 +47,14 @@ def adapt_length(recipe: dict[str, Any], trainer: Trainer, task: Task, data: Vis
         length.epochs,
         given.epochs,
         length.validate_every,
-        images,
+        len(data.dataset("train")),
         steps,
         options.min_steps,
     )
     changed = {"max_epochs": length.epochs, "check_val_every_n_epoch": length.validate_every}
     return {
         **recipe,
-        "trainer": {**options_of_trainer, **changed},
+        "trainer": {**limits, **changed},
         "schedule": {**recipe.get("schedule", {}), "milestones": milestones},
     }
 
@@ -64,17 +63,19 @@ def report_few_steps(trainer: Trainer, data: VisionData, ema_start: int | None) 
     """Log a warning if the planned optimizer steps are too few to train, or end before the moving average starts."""
     if not trainer.max_epochs or trainer.max_epochs < 0:
         return
-    images = len(data.dataset("train"))
-    steps = trainer.max_epochs * steps_of_epoch(
-        images, data.batch_size, trainer.world_size, trainer.accumulate_grad_batches
-    )
+    steps = trainer.max_epochs * _steps_of_epoch(trainer, data)
     if steps < FEW_STEPS:
         logger.warning(
             "this run has %d optimizer steps (%d images, %d epochs), too few to change a network much: raise "
             "trainer.max_epochs or set schedule.min_steps",
             steps,
-            images,
+            len(data.dataset("train")),
             trainer.max_epochs,
         )
     if ema_start is not None and ema_start >= steps:
         logger.warning("ema.start_step=%d is not reached in %d steps: the weights are not averaged", ema_start, steps)
+
+
+def _steps_of_epoch(trainer: Trainer, data: VisionData) -> int:
+    images = len(data.dataset("train"))
+    return steps_of_epoch(images, data.batch_size, trainer.world_size, trainer.accumulate_grad_batches)

@@ -10,13 +10,13 @@ from PIL import Image
 
 from tests.helpers.brush_code import CODE
 from tests.helpers.hostile import BYTES, TEXTS, damaged, mutations, read_all, survives
+from tests.helpers.label_studio_tasks import SIZE, TASKS, result
 from visionkit.data.datasets.label_map import read_label_map
 from visionkit.data.datasets.label_studio import LabelStudio
 from visionkit.data.datasets.open_images import OpenImages
 from visionkit.data.datasets.tf_csv import TFCsv
 from visionkit.errors import DataError
 
-SIZE = (5, 3)
 CELLS = [
     *TEXTS,
     "1e30",
@@ -45,23 +45,6 @@ def folder(tmp_path):
     return tmp_path
 
 
-def result(kind, **value):
-    sides = {"original_width": SIZE[0], "original_height": SIZE[1], "image_rotation": 0}
-    return {"type": kind, **sides, "value": {**value, kind: ["cat"]}}
-
-
-RESULTS = [
-    result("rectanglelabels", x=0, y=0, width=50, height=50, rotation=30),
-    result("polygonlabels", points=[[0, 0], [50, 0], [50, 100]]),
-    result("ellipselabels", x=50, y=50, radiusX=25, radiusY=25, rotation=0),
-    result("brushlabels", format="rle", rle=CODE),
-    result("keypointlabels", x=50, y=50, width=1),
-]
-DATES = {"created_at": "2024-01-01", "updated_at": "2024-01-02", "was_cancelled": False}
-TASKS = [
-    {"id": 1, "data": {"image": "/data/upload/1/a.png"}, "annotations": [{**DATES, "result": RESULTS}, {"result": []}]},
-    {"id": 2, "image": "s3://x/b.png?a=b", "annotation_id": 3, "tag": [RESULTS[0]["value"]], **DATES},
-]
 OPTIONS = {"masks": True, "rotated_boxes": "hull", "other_shapes": "skip"}
 
 

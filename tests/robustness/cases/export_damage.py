@@ -9,6 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from tests.helpers.label_studio_tasks import SIZE
 from tests.robustness.cases.coco import damaged as damaged_json
 from tests.robustness.cases.voc import damaged as damaged_xml
 from tests.robustness.mutations import (
@@ -21,9 +22,6 @@ from tests.robustness.mutations import (
     mutated_text,
     mutated_yaml,
 )
-
-SIZE = (5, 3)
-"""Width and height of the images."""
 
 
 def as_bytes(content):

@@ -4,9 +4,9 @@ from dataclasses import dataclass, field
 
 from PIL import Image
 
-from tests.helpers.brush_code import CODE
+from tests.helpers.label_studio_tasks import RESULTS, SIZE, TASKS
 from tests.robustness.cases import Kind
-from tests.robustness.cases.export_damage import SIZE, as_bytes, damaged, damaged_folder
+from tests.robustness.cases.export_damage import as_bytes, damaged, damaged_folder
 from tests.robustness.cases.masks import plain
 from tests.robustness.cases.reading import run_card, write_card
 from tests.robustness.mutations import mutated_tree
@@ -90,23 +90,6 @@ CREATEML = [
 ]
 
 
-def result(kind, **value):
-    sides = {"original_width": SIZE[0], "original_height": SIZE[1], "image_rotation": 0}
-    return {"type": kind, **sides, "value": {**value, kind: ["cat"]}}
-
-
-RESULTS = [
-    result("rectanglelabels", x=0, y=0, width=50, height=50, rotation=30),
-    result("polygonlabels", points=[[0, 0], [50, 0], [50, 100]]),
-    result("ellipselabels", x=50, y=50, radiusX=25, radiusY=25, rotation=0),
-    result("brushlabels", format="rle", rle=CODE),
-    result("keypointlabels", x=50, y=50, width=1),
-]
-DATES = {"created_at": "2024-01-01", "updated_at": "2024-01-02", "was_cancelled": False}
-TASKS = [
-    {"id": 1, "data": {"image": "/data/upload/1/a.png"}, "annotations": [{**DATES, "result": RESULTS}, {"result": []}]},
-    {"id": 2, "image": "s3://x/b.png?a=b", "annotation_id": 3, "tag": [RESULTS[0]["value"]], **DATES},
-]
 OPEN_IMAGES = """ImageID,Source,LabelName,Confidence,XMin,XMax,YMin,YMax,IsGroupOf
 a,xclick,/m/1,1,0,0.5,0,0.9,0
 b,xclick,/m/2,1,0.1,0.5,0,1,1
