@@ -8,10 +8,16 @@ import pytest
 import torch
 from PIL import Image
 
+from tests.helpers.small_trainer import small_trainer
 from visionkit.backbones import create_backbone
 from visionkit.cli.main import main
+from visionkit.data.datamodule import VisionData
 from visionkit.engine import feature_cache
+from visionkit.engine.feature_cache import FeatureCache, FeatureCacheOptions
 from visionkit.engine.run_folder import latest_checkpoint
+from visionkit.engine.time_budget import TimeBudget
+from visionkit.models.classification.classifier import Classifier
+from visionkit.tasks.classification import Classification
 
 CARD = """
 data:
@@ -28,7 +34,8 @@ schedule: {name: cosine, warmup_steps: 0}
 data: {batch_size: 4, num_workers: 0}
 trainer: {max_epochs: 2, accelerator: cpu, enable_progress_bar: false, enable_model_summary: false}
 """
-CACHE = "feature_cache.folder=kept"
+CACHE, NO_CACHE = "feature_cache.folder=kept", "feature_cache=null"
+FLIP = "data.augment=[{name: HorizontalFlip, p: 0.5}]"
 
 
 def write_weights(seed):
@@ -72,6 +79,16 @@ def fit(*words):
     return torch.load(latest_checkpoint("mine"), weights_only=True)
 
 
+def fit_in_python(callback):
+    """Train a head with a callback, and return the data."""
+    splits = {split: {"path": split} for split in ("train", "val")}
+    data = VisionData("folder", "photos", splits, batch_size=4, num_workers=0)
+    backbone = create_backbone("cifar_resnet20", weights="net.pth", frozen_stages="all")
+    task = Classification(Classifier(backbone, num_classes=2), data.class_names)
+    small_trainer(callbacks=[callback]).fit(task, data)
+    return data
+
+
 def recount(computed):
     counted = sum(computed)
     computed.clear()
@@ -79,13 +96,14 @@ def recount(computed):
 
 
 @pytest.mark.parametrize("backbone", ["resnet18", "lenet5"])
-def test_a_run_on_kept_features_gives_the_same_weights(backbone, folder, computed):
+def test_a_run_on_cached_features_gives_the_same_weights(backbone, folder, computed):
     """One head averages the feature map, so that its mean is cached; the other uses every cell."""
     torch.save(create_backbone(backbone, weights="none").state_dict(), "net.pth")
     words = [f"model.backbone={backbone}"]
-    plain = fit(*words)
-    for expected in (14, 0):  # the first run computes, the second computes none
-        kept = fit(CACHE, *words)
+    plain = fit(NO_CACHE, *words)
+    assert recount(computed) == 0
+    for options, expected in (([], 14), ([CACHE], 14), ([CACHE], 0)):  # in memory, into files, from files
+        kept = fit(*options, *words)
         assert recount(computed) == expected
         assert kept["state_dict"].keys() == plain["state_dict"].keys()
         for key, value in plain["state_dict"].items():
@@ -154,13 +172,86 @@ def test_the_checkpoint_predicts_from_images(folder):
     assert main(["validate", "runs/mine/1/last.ckpt"]) == 0
 
 
+@pytest.fixture
+def told(caplog):
+    """What visionkit logs."""
+    caplog.set_level(logging.INFO, logger="visionkit")
+    logging.getLogger("visionkit").addHandler(caplog.handler)
+    yield caplog
+    logging.getLogger("visionkit").removeHandler(caplog.handler)
+
+
+def test_features_are_kept_without_being_asked_for(folder, computed, told):
+    before = torch.load("net.pth", weights_only=True)
+    after = fit("model.backbone.batch_norm=trained")["state_dict"]
+    assert recount(computed) == 14, "each image once in two epochs"
+    assert "features of 14 images are computed once and kept in memory" in told.text
+    assert sorted(path.name for path in folder.iterdir()) == ["card.yaml", "mine.yaml", "net.pth", "photos", "runs"]
+    for key, value in before.items():
+        assert torch.equal(after[f"pipeline.network.backbone.{key}"], value), f"{key} was trained"
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        ([FLIP], "data.augment changes the images at random"),
+        (["mixing.mixup_alpha=0.2"], "mixing changes the images at random"),
+        (["model.backbone.frozen_stages=2"], None),
+        (["unfreeze={epoch: 1, frozen_stages: 2}"], None),
+    ],
+)
+def test_features_that_change_are_computed_in_every_epoch(words, reason, folder, computed, told):
+    fit(*words)
+    assert recount(computed) == 0
+    assert ("features are computed in every epoch" in told.text) == (reason is not None)
+    assert (reason or "") in told.text
+
+
+def test_features_that_need_too_much_memory_are_computed_in_every_epoch(folder, computed, told, monkeypatch):
+    monkeypatch.setattr(feature_cache, "MEASURED_BATCHES", 1)
+    monkeypatch.setattr(feature_cache, "MOST_BYTES", 14 * 64 * 4 - 1)
+    fit()
+    assert recount(computed) == 4
+    assert "features are computed in every epoch: they need" in told.text
+    monkeypatch.setattr(feature_cache, "MOST_BYTES", 14 * 64 * 4)
+    fit()
+    assert recount(computed) == 14
+
+
+def test_features_that_need_too_much_of_the_time_are_computed_in_every_epoch(folder, computed, told, monkeypatch):
+    monkeypatch.setattr(feature_cache, "MEASURED_BATCHES", 1)
+    fit_in_python(FeatureCache(FeatureCacheOptions(), TimeBudget(1e-6)))
+    assert recount(computed) == 4
+    assert "features are computed in every epoch: all would take" in told.text
+    fit_in_python(FeatureCache(FeatureCacheOptions(), TimeBudget(3600)))
+    assert recount(computed) == 14
+
+
+def test_features_in_memory_are_computed_again_for_the_weights_of_a_resumed_run(folder, computed):
+    expected = fit("trainer.max_epochs=3")["state_dict"]
+    fit()
+    write_weights(1)
+    recount(computed)
+    assert main(["fit", "mine.yaml", "card.yaml", "trainer.max_epochs=3", "--resume"]) == 0
+    assert recount(computed) == 28, "with the weights of the recipe, then with those of the checkpoint"
+    for key, value in torch.load(latest_checkpoint("mine"), weights_only=True)["state_dict"].items():
+        assert "backbone" not in key or torch.equal(value, expected[key])
+
+
+def test_data_that_is_used_again_gives_images(folder):
+    data = fit_in_python(FeatureCache(FeatureCacheOptions()))
+    assert not data.cached_features
+    assert not next(iter(data.train_dataloader())).holds_features
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["data.augment=[{name: HorizontalFlip, p: 0.5}]"], "data.augment changes the images at random"),
+        ([FLIP], "data.augment changes the images at random"),
         (["model.backbone.frozen_stages=2"], "set model.backbone.frozen_stages=all"),
         (["unfreeze={epoch: 1, frozen_stages: 2}"], "remove unfreeze"),
         (["mixing.mixup_alpha=0.2"], "mixing changes the images"),
+        (["feature_cache=3"], "feature_cache must hold keys"),
         (["feature_cache.foldr=x"], "unknown key feature_cache.foldr"),
     ],
 )

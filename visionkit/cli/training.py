@@ -120,7 +120,7 @@ def _callbacks(recipe: dict[str, Any], folder: Path, monitor: str, budget: TimeB
         _optional(EMAOptions, recipe, "ema"),
         _optional(EarlyStoppingOptions, recipe, "early_stopping"),
         _each(UnfreezeStep, recipe, "unfreeze"),
-        _optional(FeatureCacheOptions, recipe, "feature_cache"),
+        _feature_cache(recipe),
         _optional(AfterTrainingOptions, recipe, "after_training"),
         _optional(CheckpointOptions, recipe, "checkpoint"),
         budget,
@@ -158,6 +158,12 @@ def _read(path: Path, trainer_options: dict[str, Any]) -> dict[str, Any]:
 
 def _optional(kind: type, recipe: dict[str, Any], key: str) -> Any:
     return instantiate(kind, recipe[key], key) if recipe.get(key) else None
+
+
+def _feature_cache(recipe: dict[str, Any]) -> FeatureCacheOptions | None:
+    """Return the options of the feature cache, which `feature_cache: null` alone switches off."""
+    given = recipe.get("feature_cache", {})
+    return None if given is None else instantiate(FeatureCacheOptions, given, "feature_cache")
 
 
 def _each(kind: type, recipe: dict[str, Any], key: str) -> list[Any]:

@@ -232,7 +232,7 @@ class VisionData(LightningDataModule):
             dataset,  # type: ignore[arg-type]  # yields items; collate makes the batches of the return type
             sampler=sampler,
             drop_last=len(sampler) >= self.batch_size,
-            **self._loader_arguments(),
+            **self._loader_arguments("train"),
         )
         loader.start, self._start = self._start, None
         return loader
@@ -275,7 +275,7 @@ class VisionData(LightningDataModule):
             sampler = EvaluationSampler(len(dataset), place.rank, place.processes)
         else:
             sampler = ShardEvaluationSampler(shards, place.rank, place.processes)
-        return DataLoader(dataset, sampler=sampler, **self._loader_arguments())  # type: ignore[arg-type]  # see collate
+        return DataLoader(dataset, sampler=sampler, **self._loader_arguments(split))  # type: ignore[arg-type]  # see collate
 
     def _proposals_of(self, *splits: str) -> ProposalSource | None:
         """Return the source of proposals after checking it for all images of the splits, before training starts."""
@@ -293,12 +293,13 @@ class VisionData(LightningDataModule):
         trainer = self.trainer
         return Place(trainer.global_rank, trainer.world_size, trainer.num_nodes, trainer.node_rank)
 
-    def _loader_arguments(self) -> dict[str, Any]:
+    def _loader_arguments(self, split: str) -> dict[str, Any]:
+        workers = 0 if split in self.cached_features else self.num_workers  # cached features need no reading
         return {
             "batch_size": self.batch_size,
-            "num_workers": self.num_workers,
+            "num_workers": workers,
             "collate_fn": collate,
             "worker_init_fn": initialize_worker,
             "pin_memory": torch.cuda.is_available(),
-            "persistent_workers": self.num_workers > 0,
+            "persistent_workers": workers > 0,
         }

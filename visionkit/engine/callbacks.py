@@ -23,6 +23,9 @@ from visionkit.engine.unfreeze import StagedUnfreezing, UnfreezeStep
 from visionkit.errors import StoppedError
 from visionkit.option_checks import check_at_least, check_below
 
+KEPT_FEATURES = FeatureCacheOptions()
+"""Options with which the features of a frozen backbone are kept in memory."""
+
 
 @dataclass
 class EMAOptions:
@@ -65,8 +68,8 @@ class EarlyStoppingOptions:
     Example:
         >>> import visionkit as vk
         >>> callbacks = vk.make_callbacks("run", "val/AP", early_stopping=vk.EarlyStoppingOptions(patience=3))
-        >>> callbacks[-1].patience
-        3
+        >>> "EarlyStopping" in [type(callback).__name__ for callback in callbacks]
+        True
     """
 
     patience: int = 10
@@ -166,7 +169,7 @@ def make_callbacks(
     ema: EMAOptions | None = None,
     early_stopping: EarlyStoppingOptions | None = None,
     unfreeze: list[UnfreezeStep] | None = None,
-    feature_cache: FeatureCacheOptions | None = None,
+    feature_cache: FeatureCacheOptions | None = KEPT_FEATURES,
     after_training: AfterTrainingOptions | None = None,
     checkpoint: CheckpointOptions | None = None,
     budget: TimeBudget | None = None,
@@ -179,7 +182,7 @@ def make_callbacks(
         ema: options of the moving average of the weights; None computes no average.
         early_stopping: options of early stopping; None never stops early.
         unfreeze: steps of staged unfreezing.
-        feature_cache: options of cached features of a frozen backbone; None computes them in every epoch.
+        feature_cache: options of the features of a frozen backbone; None computes them in every epoch.
         after_training: options of layers that are fitted after the last epoch.
         checkpoint: options of further checkpoints; None writes them after validations only.
         budget: time of the run; None trains for the trainer's number of epochs.
@@ -203,7 +206,7 @@ def make_callbacks(
     if unfreeze:
         callbacks.append(StagedUnfreezing(unfreeze))
     if feature_cache is not None:  # after unfreezing, which selects the trainable parameters
-        callbacks.append(FeatureCache(feature_cache))
+        callbacks.append(FeatureCache(feature_cache, budget))
     return callbacks
 
 

@@ -50,6 +50,11 @@ class TimeBudget(Callback):
         self._steps = 0
         self._is_over = False
 
+    @property
+    def remaining(self) -> float:
+        """Seconds that remain; 0 if the time is over."""
+        return max(self.seconds - (time.monotonic() - self._start), 0.0)
+
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Let the schedule of the task follow the time, before it is created."""
         if isinstance(pl_module, Task):
@@ -90,7 +95,7 @@ class TimeBudget(Callback):
         """Set the number of epochs between validations."""
         epoch = trainer.strategy.broadcast(step * float(trainer.num_training_batches))
         validation = trainer.strategy.broadcast(self._validation)
-        remaining = max(self.seconds - (time.monotonic() - self._start), 0.0)
+        remaining = self.remaining
         between = max(validation / VALIDATION_SHARE, remaining / MOST_VALIDATIONS)
         every = trainer.strategy.broadcast(max(round(between / max(epoch, 1e-6)), 1))
         trainer.check_val_every_n_epoch = every

@@ -41,8 +41,9 @@ class UnfreezeStep:
     Example:
         >>> import visionkit as vk
         >>> steps = [vk.UnfreezeStep(epoch=2, frozen_stages=3), vk.UnfreezeStep(epoch=4, frozen_stages=0)]
-        >>> vk.make_callbacks("run", "val/accuracy", unfreeze=steps)[-1].steps[0].frozen_stages
-        3
+        >>> callbacks = vk.make_callbacks("run", "val/accuracy", unfreeze=steps)
+        >>> "StagedUnfreezing" in [type(callback).__name__ for callback in callbacks]
+        True
     """
 
     epoch: int
