@@ -1,11 +1,19 @@
+import logging
 import math
 
 import pytest
 import torch
 from lightning.pytorch import LightningModule
+from lightning.pytorch.callbacks import Callback
 from torch import nn
 
-from visionkit.engine.moving_average import MovingAverage, decay_at
+from tests.helpers.small_classifier import small_classification
+from tests.helpers.small_trainer import small_trainer
+from visionkit.data.datamodule import VisionData
+from visionkit.engine.callbacks import EMAOptions, make_callbacks
+from visionkit.engine.loggers import make_loggers
+from visionkit.engine.moving_average import AVERAGE, MovingAverage, decay_at
+from visionkit.engine.time_budget import TimeBudget
 
 
 class Module(LightningModule):
@@ -64,3 +72,85 @@ def test_a_short_run_forgets_the_initial_weights():
 def test_the_decay_of_a_long_run_is_that_of_the_recipe():
     assert decay_at(8_990, 0.999) == 0.999
     assert decay_at(8_900, 0.999) < 0.999
+
+
+EPOCHS = 8
+NEVER = EMAOptions(start_step=1000)
+"""Average that stays at the initial weights."""
+
+
+def fit(folder, ema, epochs=EPOCHS, more=(), resumed=None):
+    """Train on the images that are also validated, so that the trained weights are better than the initial ones."""
+    split = {"split": "train", "count": 8, "size": 32, "min_object": 0.5, "max_objects": 1, "empty_share": 0.0}
+    data = VisionData("shapes", splits={"train": split, "val": split}, batch_size=4, num_workers=0, required="label")
+    task = small_classification(data.class_names)
+    callbacks = [*make_callbacks(folder, task.monitor, ema), *more]
+    logger = make_loggers(folder)
+    trainer = small_trainer(max_epochs=epochs, callbacks=callbacks, logger=logger, enable_checkpointing=True)
+    trainer.fit(task, data, ckpt_path=resumed, weights_only=True)
+    return task
+
+
+def saved(folder, name):
+    return torch.load(folder / f"{name}.ckpt", weights_only=True)
+
+
+def assert_equal(found, wanted):
+    torch.testing.assert_close(found, wanted, rtol=0, atol=0)
+
+
+def test_weights_that_are_better_than_the_average_are_saved(tmp_path, caplog):
+    caplog.set_level(logging.INFO, "visionkit")
+    task = fit(tmp_path, NEVER)
+    assert "the moving average is behind the weights: val/top1" in caplog.text
+    for name in ("last", "best"):
+        checkpoint = saved(tmp_path, name)
+        assert_equal(checkpoint["state_dict"], checkpoint["current_model_state"])
+        assert_equal(checkpoint["state_dict"], dict(task.state_dict()))
+        assert checkpoint["visionkit"]["metrics"]["val/top1"] == pytest.approx(task.results.defined()["top1"])
+        initial = small_classification(task.class_names).state_dict()
+        assert_equal(checkpoint[AVERAGE], dict(initial))
+
+
+class Spoil(Callback):
+    """Callback that removes the head from the current weights after every step, but not from their average."""
+
+    def on_train_batch_end(self, trainer, task, outputs, batch, index):
+        with torch.no_grad():
+            task.network.head.fc.weight.zero_()
+
+
+def test_an_average_that_is_better_than_the_weights_stays_saved(tmp_path, caplog):
+    caplog.set_level(logging.INFO, "visionkit")
+
+    class Lead(Spoil):
+        def on_validation_end(self, trainer, task):
+            trainer.callback_metrics["val/top1"] = torch.tensor(1.0)
+
+    task = fit(tmp_path, EMAOptions(decay=0.5), epochs=2, more=[Lead()])
+    assert "val/top1: moving average 1.0000, current weights" in caplog.text
+    assert "behind" not in caplog.text
+    checkpoint = saved(tmp_path, "last")
+    assert AVERAGE not in checkpoint
+    assert not checkpoint["current_model_state"]["pipeline.network.head.fc.weight"].any()
+    assert_equal(checkpoint["state_dict"], dict(task.state_dict()))
+
+
+def test_a_run_that_is_trained_further_has_both_weights(tmp_path):
+    """The average starts after the second epoch, at whose end the current weights are saved in its place."""
+    ema = EMAOptions(decay=0.9, start_step=2 * EPOCHS)
+    fit(tmp_path / "parts", ema)
+    assert AVERAGE in saved(tmp_path / "parts", "last")
+    fit(tmp_path / "parts", ema, EPOCHS + 2, resumed=tmp_path / "parts" / "last.ckpt")
+    fit(tmp_path / "whole", ema, EPOCHS + 2)
+    parts, whole = saved(tmp_path / "parts", "last"), saved(tmp_path / "whole", "last")
+    assert_equal(parts["current_model_state"], whole["current_model_state"])
+    assert_equal(parts.get(AVERAGE, parts["state_dict"]), whole.get(AVERAGE, whole["state_dict"]))
+
+
+def test_a_run_of_a_given_time_keeps_time_for_both_validations(tmp_path):
+    budget = TimeBudget(60)
+    make_callbacks(tmp_path, "val/top1", budget=budget)
+    assert budget.last_validations == 1
+    make_callbacks(tmp_path, "val/top1", EMAOptions(), budget=budget)
+    assert budget.last_validations == 2

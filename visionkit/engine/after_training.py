@@ -19,12 +19,12 @@ from lightning.pytorch.callbacks import Callback
 from visionkit.backbones.weights_file import read_tensors
 from visionkit.data.datamodule import VisionData
 from visionkit.data.io.atomic_write import atomic_write
+from visionkit.engine.moving_average import AVERAGE
 from visionkit.engine.post_training_fit import FittedLayer, FittingContext, fitting_stages
+from visionkit.engine.update_metric import update_metric
 from visionkit.errors import ConfigError
-from visionkit.metrics.operating_point import best_thresholds
 from visionkit.models.base import DetectionModel
 from visionkit.pipelines.checkpoint import read_checkpoint
-from visionkit.pipelines.detection import DetectionPipeline
 from visionkit.tasks.base import datamodule_of
 from visionkit.tasks.detection import Detection
 
@@ -144,7 +144,6 @@ def _is_finished(path: Path, task: LightningModule) -> bool:
     return all(bool(state[f"{prefix}.fitted"]) for prefix in prefixes)
 
 
-@torch.no_grad()
 def _validate(task: Detection, data: VisionData, trainer: Trainer) -> dict[str, float]:
     """Score the val split as after an epoch, with one view and `limit_val_batches`, and return the logged metrics.
 
@@ -154,15 +153,9 @@ def _validate(task: Detection, data: VisionData, trainer: Trainer) -> dict[str, 
     limit = trainer.limit_val_batches
     if "val" not in data.splits or not limit:
         return {}
-    assert isinstance(task.pipeline, DetectionPipeline)
     loader = data.val_dataloader()
-    for batch in islice(loader, limit if isinstance(limit, int) else int(limit * len(loader))):
-        batch = task.transfer_batch_to_device(batch, task.device, 0)
-        with trainer.precision_plugin.forward_context():
-            outputs = task.pipeline.losses_and_predictions(batch.images, batch.targets)
-        for group, _, predictions in outputs:
-            task.metric.update(predictions, [batch.targets[index] for index in group])
-    task.pipeline.class_thresholds = best_thresholds(task.metric)
+    update_metric(task, islice(loader, limit if isinstance(limit, int) else int(limit * len(loader))), trainer)
+    task.choose_thresholds()
     task.results = task.metric.compute()
     task.metric.reset()
     return {f"val/{name}": value for name, value in task.results.defined().items()}
@@ -172,8 +165,8 @@ def _write(path: Path, task: Detection, metrics: dict[str, float]) -> None:
     """Write the finished network to a checkpoint. The training state in the checkpoint is kept."""
     checkpoint = read_checkpoint(path)
     state = {name: tensor.cpu() for name, tensor in task.state_dict().items()}
-    # If the weights are averaged, a resumed run must continue from this network, so both state dicts are replaced.
-    checkpoint.update(dict.fromkeys({"state_dict", "current_model_state"} & checkpoint.keys(), state))
+    # If the weights are averaged, a resumed run must continue from this network, so all state dicts are replaced.
+    checkpoint.update(dict.fromkeys({"state_dict", "current_model_state", AVERAGE} & checkpoint.keys(), state))
     thresholds = task.model_pipeline.class_thresholds
     checkpoint["visionkit"] = {**checkpoint["visionkit"], "metrics": metrics, "class_thresholds": thresholds}
     with atomic_write(path) as file:

@@ -201,6 +201,8 @@ def make_callbacks(
         callbacks.append(budget)
     if ema is not None:
         callbacks.append(MovingAverage(ema.decay, ema.start_step))
+        if budget is not None:
+            budget.last_validations = 2  # of the average and of the weights
     if early_stopping is not None:
         callbacks.append(EarlyStopping(monitor=monitor, mode="max", **dataclasses.asdict(early_stopping)))
     if unfreeze:

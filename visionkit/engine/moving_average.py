@@ -1,10 +1,28 @@
 """Exponential moving average of the weights."""
 
+import logging
+from collections.abc import Mapping
+from itertools import islice
+from typing import Any
+
 import torch
-from lightning.pytorch.callbacks import WeightAveraging
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint, WeightAveraging
 from torch import Tensor
+from torch.utils.data import DataLoader
+
+from visionkit.engine.update_metric import update_metric
+from visionkit.tasks.base import Task
 
 Tensors = tuple[Tensor, ...] | list[Tensor]
+
+CLEARLY_WORSE = 0.02
+"""Difference of the main metric from which a warning says that the average is behind the weights."""
+
+AVERAGE = "average_model_state"
+"""Key of the average in a checkpoint whose `state_dict` are the current weights."""
+
+logger = logging.getLogger("visionkit")
 
 
 class MovingAverage(WeightAveraging):
@@ -14,6 +32,9 @@ class MovingAverage(WeightAveraging):
     see `decay_at`. Unlike with Lightning's EMAWeightAveraging, the average of a constant is exactly that constant. A
     resumed run would otherwise differ in buffers that are not part of checkpoints, such as the mean of the
     preprocessing.
+
+    Validations score the average. In a short run it can be far behind the weights, so these are scored too after the
+    last step, and saved if they are better.
 
     Args:
         decay: largest weight of the previous average in an update.
@@ -29,6 +50,73 @@ class MovingAverage(WeightAveraging):
 
         super().__init__(use_buffers=True, multi_avg_fn=average)
         self.start_step = start_step
+        self._validated_step = -1
+        self._saves_current = False
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Store the step at which the average was scored."""
+        if not trainer.sanity_checking:
+            self._validated_step = trainer.global_step
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Keep the average, or the current weights if these have a better main metric on the validation split."""
+        if self._validated_step == trainer.global_step and isinstance(pl_module, Task):
+            self._compare(trainer, pl_module)
+        if not self._saves_current:
+            super().on_train_end(trainer, pl_module)
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Save the average as the weights, or the current weights if these are better; a resumed run has both."""
+        super().on_save_checkpoint(trainer, pl_module, checkpoint)
+        if self._saves_current:
+            checkpoint[AVERAGE], checkpoint["state_dict"] = checkpoint["state_dict"], checkpoint["current_model_state"]
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Continue from the average and the current weights of a checkpoint."""
+        if AVERAGE in checkpoint:
+            checkpoint["state_dict"] = checkpoint.pop(AVERAGE)
+        super().on_load_checkpoint(trainer, pl_module, checkpoint)
+
+    def _compare(self, trainer: Trainer, task: Task) -> None:
+        """Score the current weights, and write them to the checkpoints if they are better. Every process does this."""
+        average, loader = trainer.callback_metrics.get(task.monitor), trainer.val_dataloaders
+        if average is None or not isinstance(loader, DataLoader):
+            return
+        task.eval()
+        update_metric(task, islice(loader, int(trainer.num_val_batches[0])), trainer)
+        task.train()
+        results = task.metric.compute()
+        scores = {f"val/{name}": value for name, value in results.defined().items()}
+        lead = scores[task.monitor] - float(average)
+        logger.info("%s: moving average %.4f, current weights %.4f", task.monitor, average, scores[task.monitor])
+        if lead > 0:
+            self._saves_current, task.results = True, results
+            task.choose_thresholds()
+            self._write(trainer, scores, task.monitor)
+        if lead > CLEARLY_WORSE:
+            logger.warning(
+                "the moving average is behind the weights: %s %.4f against %.4f; the weights are saved instead. Lower "
+                "ema.decay or train longer",
+                task.monitor,
+                average,
+                scores[task.monitor],
+            )
+        task.metric.reset()
+
+    def _write(self, trainer: Trainer, scores: Mapping[str, float], monitor: str) -> None:
+        """Write the current weights to last.ckpt, and to best.ckpt if no earlier average was better."""
+        trainer.callback_metrics.update({name: torch.tensor(value) for name, value in scores.items()})
+        saved = [callback for callback in trainer.checkpoint_callbacks if isinstance(callback, ModelCheckpoint)]
+        score, paths = torch.tensor(scores[monitor]), []
+        for callback in saved:
+            best = callback.best_model_score
+            if callback.best_model_path and (callback.monitor is None or best is None or score > best.cpu()):
+                paths.append(callback.best_model_path)
+                if callback.monitor is not None:  # a resumed run compares with this score
+                    callback.best_model_score = callback.current_score = callback.kth_value = score
+                    callback.best_k_models = {callback.best_model_path: score}
+        for path in paths:
+            trainer.save_checkpoint(path)
 
     def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
         """Return whether the average is updated, given the index of an optimizer step."""

@@ -32,6 +32,9 @@ class TimeBudget(Callback):
     Args:
         seconds: time for training and validations, from now on.
 
+    Attributes:
+        last_validations: number of validations after the last step.
+
     Raises:
         ConfigError: the time is not positive.
 
@@ -44,6 +47,7 @@ class TimeBudget(Callback):
     def __init__(self, seconds: float) -> None:
         check_above(0, seconds=seconds)
         self.seconds, self.progress = seconds, 0.0
+        self.last_validations = 1
         self._start = time.monotonic()
         self._validation, self._validation_start = 0.0, 0.0
         self._first_step_end, self._validated = 0.0, 0.0
@@ -77,14 +81,14 @@ class TimeBudget(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Stop if only the time of the last validation remains."""
+        """Stop if only the time of the last validations remains."""
         now = time.monotonic()
         if self._steps == 0:
             self._first_step_end, self._validated = now, 0.0
         if self._steps == MEASURED_STEPS:
             self._plan(trainer, (now - self._first_step_end - self._validated) / MEASURED_STEPS)
         self._steps += 1
-        training = max(self.seconds - self._validation, 1e-3)
+        training = max(self.seconds - self.last_validations * self._validation, 1e-3)
         self.progress = min(float(trainer.strategy.broadcast((now - self._start) / training)), 1.0)
         if self.progress >= 1.0 and not self._is_over:
             self._is_over = True

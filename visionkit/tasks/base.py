@@ -215,6 +215,9 @@ class Task(LightningModule):
         """Add the losses and the predictions of one forward pass on a batch to `val_losses` and to the metric."""
         raise NotImplementedError
 
+    def choose_thresholds(self) -> None:
+        """Choose the thresholds of the pipeline on the images that the metric has; most pipelines have none."""
+
     def test_step(self, batch: Batch, batch_index: int) -> None:
         """Score the predictions that `predict` makes. In a process without images, the batch is empty."""
         if batch.images:

@@ -182,10 +182,14 @@ class Detection(Task):
         """See `Task.score_predictions`."""
         self.metric.update(self.pipeline(batch.images, batch.targets), batch.targets)
 
+    def choose_thresholds(self) -> None:
+        """Choose the score threshold of each class."""
+        self.model_pipeline.class_thresholds = best_thresholds(self.metric)
+
     def on_validation_epoch_end(self) -> None:
         """Log and score the validation split. During training, choose the score threshold of each class on it."""
         if self.trainer.state.fn == TrainerFn.FITTING and not self.trainer.sanity_checking:
-            self.model_pipeline.class_thresholds = best_thresholds(self.metric)
+            self.choose_thresholds()
         super().on_validation_epoch_end()
 
     def on_test_start(self) -> None:
