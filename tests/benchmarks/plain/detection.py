@@ -3,22 +3,15 @@
 from typing import Any
 
 import numpy as np
-import timm
 import torch
 from pycocotools import mask as rle
-from timm.layers import freeze_batch_norm_2d
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import tv_tensors
-from torchvision.models.detection import FasterRCNN, MaskRCNN
-from torchvision.models.detection.anchor_utils import AnchorGenerator
-from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
-from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
-from torchvision.ops import FeaturePyramidNetwork, MultiScaleRoIAlign
-from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 from torchvision.transforms import v2
 
-from tests.benchmarks.plain.shared import MEAN, STD, Options, batches, main, read_weights
+from tests.benchmarks.plain.detector import create
+from tests.benchmarks.plain.shared import Options, batches, main
 from visionkit.data.batch import to_target
 from visionkit.data.datasets.base import VisionDataset
 from visionkit.data.io.images import to_tensor
@@ -26,57 +19,6 @@ from visionkit.metrics.detection import detection_metrics
 from visionkit.metrics.results import MetricResults
 
 DEFAULTS = {"masks": False, "metric": "coco", "short_side": 320, "batch": 4, "lr": 5e-4, "body_lr": 0.3}
-
-CHANNELS, HEAD = 128, 512
-LEVELS = ["0", "1", "2"]
-
-
-class Pyramid(nn.Module):
-    """Feature maps of strides 8, 16, 32 and 64."""
-
-    out_channels = CHANNELS
-
-    def __init__(self) -> None:
-        super().__init__()
-        body = timm.create_model("tf_efficientnet_lite0", features_only=True, out_indices=(2, 3, 4))
-        body.load_state_dict(read_weights(), strict=False)  # the file also has the classifier
-        self.body = freeze_batch_norm_2d(body).to(memory_format=torch.channels_last)
-        self.fpn = FeaturePyramidNetwork(body.feature_info.channels(), CHANNELS, LastLevelMaxPool())
-
-    def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Return the maps by level."""
-        maps = self.body(images.contiguous(memory_format=torch.channels_last))
-        return self.fpn(dict(zip(LEVELS, maps, strict=True)))
-
-
-def create(classes: int, options: Options) -> FasterRCNN:
-    """Return the detector; class 0 is the background."""
-    arguments = {
-        "backbone": Pyramid(),
-        "min_size": tuple(int(options.short_side * scale) for scale in (0.8, 0.9, 1.1, 1.2, 1.0)),  # the last is tested
-        "max_size": 2 * options.short_side,
-        "image_mean": MEAN,
-        "image_std": STD,
-        "rpn_anchor_generator": AnchorGenerator(((32,), (64,), (128,), (256,)), ((0.5, 1.0, 2.0),) * 4),
-        "rpn_pre_nms_top_n_train": 1000,
-        "rpn_post_nms_top_n_train": 500,
-        "rpn_pre_nms_top_n_test": 500,
-        "rpn_post_nms_top_n_test": 300,
-        "rpn_batch_size_per_image": 128,
-        "box_roi_pool": MultiScaleRoIAlign(LEVELS, 7, 2),
-        "box_head": TwoMLPHead(CHANNELS * 49, HEAD),
-        "box_predictor": FastRCNNPredictor(HEAD, classes + 1),
-        "box_batch_size_per_image": 128,
-        "box_score_thresh": 0.01,
-    }
-    if not options.masks:
-        return FasterRCNN(**arguments)
-    return MaskRCNN(
-        **arguments,
-        mask_roi_pool=MultiScaleRoIAlign(LEVELS, 14, 2),
-        mask_head=MaskRCNNHeads(CHANNELS, (CHANNELS,) * 4, 1),
-        mask_predictor=MaskRCNNPredictor(CHANNELS, CHANNELS, classes + 1),
-    )
 
 
 class Images(Dataset[tuple[Tensor, dict[str, Tensor]]]):
@@ -110,18 +52,13 @@ class Images(Dataset[tuple[Tensor, dict[str, Tensor]]]):
 def fit(options: Options) -> dict[str, Any]:
     """Train on the split `train`."""
     dataset = options.data.dataset("train")
-    model = create(len(dataset.class_names), options).train()
+    model = create(len(dataset.class_names), options.short_side, options.masks).train()
     body = list(model.backbone.body.parameters())
     rest = [parameter for name, parameter in model.named_parameters() if not name.startswith("backbone.body")]
     groups = [{"params": body, "lr": options.lr * options.body_lr}, {"params": rest, "lr": options.lr}]
     optimizer = torch.optim.AdamW(groups, weight_decay=0.01)
-    loader = DataLoader(
-        Images(dataset, options.masks),
-        options.batch,
-        shuffle=True,
-        drop_last=True,
-        collate_fn=list,
-    )
+    images = Images(dataset, options.masks)
+    loader = DataLoader(images, options.batch, shuffle=True, drop_last=True, collate_fn=list)
     for batch in batches(loader, optimizer, options.clock):
         loss = sum(model([image for image, _ in batch], [target for _, target in batch]).values())
         optimizer.zero_grad()
@@ -135,7 +72,7 @@ def fit(options: Options) -> dict[str, Any]:
 def score(options: Options, saved: dict[str, Any]) -> MetricResults:
     """Return COCO's or VOC's metrics; COCO's are pycocotools'."""
     dataset = options.data.dataset(options.split)
-    model = create(len(dataset.class_names), options).eval()
+    model = create(len(dataset.class_names), options.short_side, options.masks).eval()
     model.load_state_dict(saved)
     metric = detection_metrics.get(options.metric)(class_names=dataset.class_names)
     for index in range(len(dataset)):
