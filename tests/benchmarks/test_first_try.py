@@ -191,6 +191,7 @@ def test_runs_are_recorded_skipped_when_finished_and_repeated_when_failed(
     commands, data, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.setenv("VISIONKIT_DATA", str(data))
+    monkeypatch.setenv("VISIONKIT_WEIGHTS", str(data))
     words = [
         str(tmp_path),
         "--settings",

@@ -40,6 +40,9 @@ def main(words: Sequence[str] | None = None) -> None:
     if given.table:
         print(markdown_table(read_records(given.out)))
         return
+    for name in ("VISIONKIT_DATA", "VISIONKIT_WEIGHTS"):
+        if name not in os.environ:
+            parser.error(f"set ${name} to the folder of the {'datasets' if name.endswith('DATA') else 'weights'}")
     product = itertools.product(given.minutes, given.seeds, given.settings, given.systems)
     runs = [Run(setting, system, minutes, seed) for minutes, seed, setting, system in product]
     measure_all(runs, given.out.resolve(), Path(os.environ["VISIONKIT_DATA"]).resolve(), given.core)
