@@ -68,10 +68,18 @@ class PublishedWeights:
                 "Put the file into one of these folders, or set $VISIONKIT_WEIGHTS to its folder."
             ) from reason
 
-    def _download(self) -> Path:
+    def is_reachable(self) -> bool:
+        """Return whether the file could be downloaded."""
+        return self._obstacle() is None
+
+    def _obstacle(self) -> str | None:
+        """Return why the file cannot be downloaded; None if its server responds."""
         if os.environ.get("VISIONKIT_OFFLINE", "0") not in ("", "0"):
-            raise OSError("VISIONKIT_OFFLINE is set")
-        problem = unreachable(self.url)
+            return "VISIONKIT_OFFLINE is set"
+        return unreachable(self.url)
+
+    def _download(self) -> Path:
+        problem = self._obstacle()
         if problem is not None:
             raise OSError(problem)
         target = _hub_folder() / self.file_names[0]

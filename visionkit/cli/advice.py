@@ -10,12 +10,12 @@ from rich.console import Console
 from visionkit.cli.config.build import build_backbone, build_data
 from visionkit.cli.config.compose import compose, is_override, names_recipe, shipped_files
 from visionkit.cli.logs import show_progress_messages
+from visionkit.data.stats.card_facts import task_of
 from visionkit.engine.transfer_statistics import (
     EXAMPLES,
     LARGE_FROM,
     SIMILAR_BELOW,
     native_preprocess,
-    task_of,
     transfer_statistics,
 )
 from visionkit.text import format_list

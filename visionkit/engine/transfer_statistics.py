@@ -121,13 +121,6 @@ def transfer_statistics(dataset: VisionDataset, backbone: Backbone, task: str) -
     )
 
 
-def task_of(dataset: VisionDataset) -> str:
-    """Return the task that a training set is annotated for, by its objects, class masks or image classes."""
-    if any(len(dataset.annotation(index)) for index in range(len(dataset))):
-        return "detection"
-    return "segmentation" if any(map(dataset.has_semantic, range(len(dataset)))) else "classification"
-
-
 def native_preprocess(backbone: Backbone) -> ClassificationPreprocessOptions:
     """Return ImageNet's preprocessing for a network: short side 256 for a crop of 224, and in proportion otherwise."""
     side = backbone.native_size

@@ -124,3 +124,21 @@ def test_a_file_gives_all_but_the_last_layer_for_other_classes(tmp_path):
     other = network(num_classes=7, weights=str(tmp_path / "net.pth"))
     assert torch.equal(other.ups[0].upsample.weight, net.ups[0].upsample.weight)
     assert other.classifier.weight.shape[0] == 7
+
+
+def test_a_coarser_decoder_has_fewer_levels_and_upsamples_its_logits():
+    net = network(backbone="resnet18", finest_stride=4).eval()
+    assert len(net.ups) == 3, "strides 16, 8 and 4"
+    with torch.no_grad():
+        logits = net(torch.randn(1, 3, 64, 96))
+    assert logits.shape == (1, 2, 64, 96)
+    corner = logits[..., :2, :2]
+    torch.testing.assert_close(corner, corner[..., :1, :1].expand_as(corner))  # half a cell at the border is constant
+    check_sizes(net)
+    check_spec(net)
+
+
+def test_a_decoder_that_is_as_coarse_as_its_backbone_is_refused():
+    backbone = create_backbone("resnet18", weights="none", out_stages=["s4"])
+    with pytest.raises(ConfigError, match="finest_stride=4 must be below 4"):
+        create_model("unet", backbone, 2, finest_stride=4)

@@ -11,7 +11,7 @@ from visionkit.cli.config.merge import WrongValueError
 from visionkit.cli.config.typed_options import call, instantiate, parse_section
 from visionkit.cli.progress_bar import ProgressBar
 from visionkit.data.datamodule import VisionData
-from visionkit.data.datasets.base import formats
+from visionkit.data.datasets.base import RequiredAnnotation, formats
 from visionkit.engine.checkpoint_io import with_atomic_checkpoints
 from visionkit.errors import CheckpointError
 from visionkit.models import models
@@ -42,9 +42,13 @@ TRAINER_MINIMA = {
 """Smallest value of arguments of the Trainer that Lightning does not check itself, or only during the run."""
 
 
-def build_data(recipe: dict[str, Any]) -> VisionData:
-    """Return the datamodule of a recipe. The types of all options are checked before any file is opened."""
-    required = None
+def build_data(recipe: dict[str, Any], required: RequiredAnnotation | None = None) -> VisionData:
+    """Return the datamodule of a recipe. The types of all options are checked before any file is opened.
+
+    Args:
+        recipe: the composed recipe or data card.
+        required: annotation that an image must have; that of the recipe's task takes precedence.
+    """
     if "task" in recipe:  # a data card has no task
         model = recipe["model"]
         required = tasks.get(recipe["task"]).required_annotation(

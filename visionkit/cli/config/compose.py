@@ -30,13 +30,14 @@ FROM_CHECKPOINT: dict[str, Any] = {
 """Keys that are taken from the recipe of a checkpoint. None takes the whole value."""
 
 
-def compose(words: Sequence[str], onto: dict[str, Any] | None = None) -> Layer:
+def compose(words: Sequence[str], onto: dict[str, Any] | None = None, start: Layer | None = None) -> Layer:
     """Merge files and overrides. Later words take precedence, and overrides take precedence over files.
 
     Args:
         words: paths or bare names of recipes and cards, folders of images with annotations, and `key=value`
             overrides, in any order.
         onto: recipe of a checkpoint to start from; see `from_checkpoint`.
+        start: recipe to start from that was not read from a checkpoint, with the origins of its values.
 
     Returns:
         The composed recipe. If no data format is given, the overrides are merged into `data/shapes.yaml`. The names
@@ -46,7 +47,7 @@ def compose(words: Sequence[str], onto: dict[str, Any] | None = None) -> Layer:
         ConfigError: a file is missing or invalid, or `base:` is circular.
     """
     overrides = [_complete(override_layer(word), Path.cwd()) for word in words if is_override(word)]
-    layer = Layer(from_checkpoint(onto or {}))
+    layer = start or Layer(from_checkpoint(onto or {}))
     for word in words:
         if not is_override(word):
             layer = with_card(layer, folder_layer(word) if is_folder(word) else read_with_base(find_file(word)))

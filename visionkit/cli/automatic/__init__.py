@@ -1,0 +1,1 @@
+"""The recipe that `visionkit fit` makes for a data card without one."""

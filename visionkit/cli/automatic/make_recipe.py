@@ -1,0 +1,80 @@
+"""Make the recipe of a data card for `visionkit fit CARD`."""
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from visionkit.cli.automatic.machine import this_machine
+from visionkit.cli.automatic.plan import Plan
+from visionkit.cli.automatic.rules import make_plan
+from visionkit.cli.config.build import build_data
+from visionkit.cli.config.compose import compose, find_file, is_override, read_with_base, section
+from visionkit.cli.config.merge import Layer, merge, saying_where
+from visionkit.data.stats.card_facts import CardFacts, read_card_facts
+from visionkit.errors import VisionkitError
+
+ORIGIN = "the recipe that visionkit made for the card"
+
+
+def lacks_recipe(words: Sequence[str]) -> bool:
+    """Return whether the words name a data card and no recipe."""
+    files = [word for word in words if not is_override(word)]
+    if not files:
+        return False
+    return "task" not in compose(files).values
+
+
+def make_recipe(words: Sequence[str], minutes: float | None) -> Layer:
+    """Return the recipe for a card, and print the reason of each of its settings.
+
+    Keys of the card and overrides take precedence over the recipe.
+
+    Args:
+        words: paths or names of cards, and overrides.
+        minutes: time for training; None for as many epochs as the number of images suggests.
+
+    Raises:
+        VisionkitError: the card cannot be read.
+    """
+    card = compose(words)
+    facts = _read_facts(card)
+    given = section(card, "model", "backbone").get("name")
+    machine = this_machine(given, measure=minutes is not None)
+    plan = make_plan(facts, machine, minutes, section(card, "model").get("name"))
+    _print(plan, facts)
+    base = read_with_base(find_file(plan.recipe, "recipes"))
+    chosen = plan.values()
+    return compose(words, start=merge(base, Layer(chosen, _origins(chosen))))
+
+
+def _read_facts(card: Layer) -> CardFacts:
+    with saying_where(card):
+        data = {"data": card.values["data"]}
+        splits = build_data(data).splits
+        try:
+            masked = build_data(data, required="masks").splits
+            masked.dataset("train")
+        except VisionkitError:  # the format, or the objects of this card, have no masks
+            masked = None
+        return read_card_facts(splits, masked, card.values.get("task"))
+
+
+def _print(plan: Plan, facts: CardFacts) -> None:
+    """Print the plan to stderr: the recipe of `--dry-run` goes to stdout."""
+    height, width = facts.median_size
+    print(
+        f"{facts.task}: {facts.images} training images of about {width} x {height} pixels, "
+        f"{len(facts.class_names)} classes, {facts.validation_images} validation images",
+        file=sys.stderr,
+    )
+    for line in plan.lines():
+        print(f"  {line}", file=sys.stderr)
+
+
+def _origins(values: dict[str, Any], path: tuple[str, ...] = ()) -> dict[tuple[str, ...], str]:
+    """Return the origin of all nested values."""
+    origins = {(*path, key): ORIGIN for key in values}
+    for key, value in values.items():
+        if isinstance(value, dict):
+            origins |= _origins(value, (*path, key))
+    return origins
