@@ -23,18 +23,21 @@ class Machine:
     Attributes:
         gpu_memory: memory of the first GPU in GB; 0 without a GPU.
         has_bf16: whether the GPU computes in bfloat16.
-        backbone: name of the first of the preferred backbones with pretrained weights; None if none has them.
+        asked_for: name of the backbone that is asked for; None if the rules choose one.
+        backbone: name of the first of the preferred backbones, or the one that is asked for, with pretrained weights;
+            None if none has them.
         speed: megapixels per second that this backbone takes forward and backward; 0 if it was not measured.
 
     Example:
         >>> from visionkit.cli.automatic.machine import Machine
-        >>> Machine(gpu_memory=0.0, has_bf16=False, backbone="resnet18").has_gpu
+        >>> Machine(backbone="resnet18").has_gpu
         False
     """
 
-    gpu_memory: float
-    has_bf16: bool
-    backbone: str | None
+    gpu_memory: float = 0.0
+    has_bf16: bool = False
+    asked_for: str | None = None
+    backbone: str | None = None
     speed: float = 0.0
 
     @property
@@ -68,6 +71,7 @@ def this_machine(backbone: str | None, measure: bool) -> Machine:
     return Machine(
         gpu_memory=memory,
         has_bf16=has_gpu and torch.cuda.is_bf16_supported(),
+        asked_for=backbone,
         backbone=pretrained,
         speed=0.0 if measured is None else training_speed(measured),
     )

@@ -6,22 +6,14 @@ from typing import Any
 
 from visionkit.cli.automatic.machine import this_machine
 from visionkit.cli.automatic.plan import Plan
-from visionkit.cli.automatic.rules import make_plan
+from visionkit.cli.automatic.rules import Case, make_plan
 from visionkit.cli.config.build import build_data
-from visionkit.cli.config.compose import compose, find_file, is_override, read_with_base, section
+from visionkit.cli.config.compose import compose, find_file, read_with_base, section
 from visionkit.cli.config.merge import Layer, merge, saying_where
 from visionkit.data.stats.card_facts import CardFacts, read_card_facts
 from visionkit.errors import VisionkitError
 
 ORIGIN = "the recipe that visionkit made for the card"
-
-
-def lacks_recipe(words: Sequence[str]) -> bool:
-    """Return whether the words name a data card and no recipe."""
-    files = [word for word in words if not is_override(word)]
-    if not files:
-        return False
-    return "task" not in compose(files).values
 
 
 def make_recipe(words: Sequence[str], minutes: float | None) -> Layer:
@@ -40,7 +32,7 @@ def make_recipe(words: Sequence[str], minutes: float | None) -> Layer:
     facts = _read_facts(card)
     given = section(card, "model", "backbone").get("name")
     machine = this_machine(given, measure=minutes is not None)
-    plan = make_plan(facts, machine, minutes, section(card, "model").get("name"))
+    plan = make_plan(Case(facts, machine, minutes, section(card, "model").get("name")))
     _print(plan, facts)
     base = read_with_base(find_file(plan.recipe, "recipes"))
     chosen = plan.values()

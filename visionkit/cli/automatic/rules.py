@@ -1,10 +1,12 @@
-"""The rules by which `visionkit fit CARD` makes a recipe. The numbers were measured, see docs/results.md.
+"""The rules by which `visionkit fit CARD` makes a recipe. Their numbers were measured, see docs/results.md.
 
-Each rule is a function of the facts of the card and the machine that yields settings with their reasons.
+`make_plan` is the entry. Each other function is one rule: it yields settings with their reasons, from the facts of the
+card, the machine and the time.
 """
 
 import math
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,6 +15,7 @@ from visionkit.cli.automatic.machine import RANDOM_BACKBONE, Machine
 from visionkit.cli.automatic.plan import Plan, Setting
 from visionkit.data.stats.card_facts import CardFacts
 from visionkit.ops.anchor_clusters import cluster_shapes
+from visionkit.ops.anchor_iou import best_anchor_iou
 
 Settings = Iterator[Setting]
 
@@ -22,37 +25,225 @@ TRAINING_SHARE = 0.8
 FEW_IMAGES = 1000
 """Number of images below which pretrained stages are frozen: few images would make general features worse."""
 
+FROZEN_STAGES = 2
+"""Number of stages that are frozen then."""
 
-def make_plan(facts: CardFacts, machine: Machine, minutes: float | None, model: str | None = None) -> Plan:
-    """Return the recipe for a card.
 
-    Args:
+class Case(NamedTuple):
+    """What the rules know.
+
+    Attributes:
         facts: facts of the card.
         machine: what the machine can do.
         minutes: time for training; None without a limit.
-        model: name of the model that is asked for; None chooses one.
+        model: name of the model that is asked for; None if the rules choose one.
+    """
+
+    facts: CardFacts
+    machine: Machine
+    minutes: float | None = None
+    model: str | None = None
+
+    def views(self, megapixels: float, cost: float) -> float:
+        """Return the number of training images, repeated ones included, for which the time suffices.
+
+        Args:
+            megapixels: size of the network's input.
+            cost: time of the whole network as a multiple of that of its backbone.
+        """
+        if self.minutes is None or not self.machine.speed:
+            return math.inf
+        return 60 * self.minutes * TRAINING_SHARE * self.machine.speed / (megapixels * cost)
+
+
+def make_plan(case: Case) -> Plan:
+    """Return the recipe for a card.
 
     Example:
         >>> import numpy as np
         >>> from visionkit.cli.automatic.machine import Machine
-        >>> from visionkit.cli.automatic.rules import make_plan
+        >>> from visionkit.cli.automatic.rules import Case, make_plan
         >>> from visionkit.data.stats.card_facts import CardFacts
         >>> facts = CardFacts("segmentation", 90, 30, ["cell", "membrane"], np.array([80, 10]), (512, 512))
-        >>> make_plan(facts, Machine(0.0, False, "resnet18"), minutes=None).recipe
+        >>> make_plan(Case(facts, Machine(backbone="resnet18"))).recipe
         'unet_efficientnet_lite0'
     """
-    return PLANS[facts.task](facts, machine, minutes, model)
+    plan = {"detection": _detection, "segmentation": _segmentation, "classification": _classification}
+    made = plan[case.facts.task](case)
+    return Plan(made.recipe, made.reason, [*made.settings, *_precision(case.machine)])
 
 
-def _views(machine: Machine, minutes: float | None, megapixels: float, cost: float) -> float:
-    """Return the number of training images for which the time suffices.
+# Detection
 
-    Args:
-        machine: the machine, with its speed.
-        minutes: time for training; None is infinite.
-        megapixels: size of the network's input.
-        cost: time of the whole network as a multiple of that of its backbone.
-    """
-    if minutes is None:
-        return math.inf
-    return 60 * minutes * TRAINING_SHARE * machine.speed / (megapixels * cost)
+COSTS = {"ssd": 1.2, "faster_rcnn": 1.8, "mask_rcnn": 2.2}
+"""Time of a training step of each detector as a multiple of that of its backbone."""
+
+SHORT_SIDE_CPU, SHORT_SIDE_GPU = (256, 320, 480), (480, 640, 800)
+"""Smallest, usual and largest short side of the input of a detector, without and with a GPU."""
+
+SMALL_OBJECTS = 0.1
+"""Share of the objects that count as the small ones, whose size decides on the size of the input."""
+
+SMALL_SIDE = 20
+"""Side in pixels of the input that the small objects should have."""
+
+ENOUGH_VIEWS = 1500
+"""Number of training images, repeated ones included, that a detector needs to learn to localize."""
+
+STEP = 32
+"""The sides of inputs are multiples of this."""
+
+
+def _detection(case: Case) -> Plan:
+    name, reason = _detector(case)
+    side, why = _input_side(case, COSTS.get(name, 1.8))
+    settings = [*_backbone(case.machine, FROZEN_STAGES if case.facts.images < FEW_IMAGES else 0)]
+    if name == "ssd":
+        settings += [Setting("preprocess.size", [side, side], why), *_default_boxes(case.facts)]
+    else:
+        settings += [
+            Setting("preprocess.short_side", side, why),
+            Setting("preprocess.long_side", 2 * side, "twice the short side"),
+            *_anchors(case.facts, side),
+        ]
+    return Plan(f"{name}_efficientnet_lite0", reason, [*settings, *_detection_batch(case.machine)])
+
+
+def _detector(case: Case) -> tuple[str, str]:
+    """Return the name of the detector, and why it was chosen."""
+    if case.model is not None:
+        return case.model, "the model that was asked for"
+    if case.facts.has_masks:
+        return "mask_rcnn", "the objects have masks, so boxes and masks are predicted"
+    smallest = (SHORT_SIDE_GPU if case.machine.has_gpu else SHORT_SIDE_CPU)[0]
+    if case.views(_megapixels(case.facts, smallest), COSTS["faster_rcnn"]) < ENOUGH_VIEWS:
+        return "ssd", f"it trains fastest, and {case.minutes:g} minutes are short here"
+    return "faster_rcnn", "the most accurate detector for few images"
+
+
+def _input_side(case: Case, cost: float) -> tuple[int, str]:
+    """Return the short side of a detector's input, and why it was chosen."""
+    smallest, usual, largest = SHORT_SIDE_GPU if case.machine.has_gpu else SHORT_SIDE_CPU
+    areas = case.facts.shapes.prod(axis=1)
+    small = float(np.quantile(np.sqrt(areas), SMALL_OBJECTS)) if len(areas) else 1.0
+    wanted = _multiple(SMALL_SIDE / max(small, 1e-3))
+    side = min(max(wanted, usual), largest)
+    reason = f"small objects have {small * side:.0f} pixels there; {usual} is usual"
+    while side > smallest and case.views(_megapixels(case.facts, side), cost) < ENOUGH_VIEWS:
+        side -= STEP
+        reason = f"larger inputs would leave too few steps in {case.minutes:g} minutes"
+    return side, reason
+
+
+def _anchors(facts: CardFacts, side: int) -> Settings:
+    """Yield anchors from k-means over the objects if the usual ones do not fit."""
+    shapes = torch.from_numpy(facts.shapes) * side
+    sizes, ratios = [32, 64, 128, 256], (0.5, 1.0, 2.0)
+    usual = _coverage(shapes, sizes, ratios)
+    if len(shapes) < MIN_CLUSTERED or usual >= COVERED:
+        return
+    small = float(shapes.prod(dim=1).sqrt().quantile(0.02))
+    first = min(max(2 ** round(math.log2(max(small, 8))), 8), 32)
+    sizes = [first * 2**level for level in range(4)]
+    clusters = cluster_shapes(shapes, 3).shapes
+    ratios = tuple(sorted({round(float(height / width), 2) for width, height in clusters}))
+    better = _coverage(shapes, sizes, ratios)
+    if better > usual:
+        reason = f"k-means: they reach {better:.0%} of the objects with IoU 0.5, the usual ones {usual:.0%}"
+        yield Setting("model.anchors.sizes", [[size] for size in sizes], reason)
+        yield Setting("model.anchors.aspect_ratios", list(ratios), reason)
+
+
+COVERED = 0.95
+"""Share of the objects that an anchor reaches with IoU 0.5, from which the usual anchors are kept."""
+
+MIN_CLUSTERED = 10
+"""Smallest number of objects for k-means."""
+
+
+def _coverage(shapes: torch.Tensor, sizes: list[int], ratios: tuple[float, ...]) -> float:
+    """Return the share of the objects that an anchor reaches with IoU 0.5."""
+    if not len(shapes):
+        return 1.0
+    anchors = torch.tensor([[size / ratio**0.5, size * ratio**0.5] for size in sizes for ratio in ratios])
+    return float((best_anchor_iou(shapes.float(), anchors) >= 0.5).float().mean())
+
+
+def _default_boxes(facts: CardFacts) -> Settings:
+    """Yield the scales of SSD's default boxes from the sizes of the objects."""
+    if len(facts.shapes) < MIN_CLUSTERED:
+        return
+    sides = np.sqrt(facts.shapes.prod(axis=1))
+    low, high = (float(quantile) for quantile in np.quantile(sides, [0.05, 0.95]))
+    scales = [round(min(max(low, 0.05), 0.3), 2), round(min(max(high, 0.4), 0.9), 2)]
+    yield Setting("model.scales", scales, f"most objects have {low:.0%} to {high:.0%} of the image's side")
+
+
+def _detection_batch(machine: Machine) -> Settings:
+    if machine.has_gpu:
+        size = 16 if machine.gpu_memory >= 40 else 8 if machine.gpu_memory >= 15 else 4
+        yield Setting("data.batch_size", size, f"fits into {machine.gpu_memory:.0f} GB")
+
+
+# Segmentation
+
+LARGE_SIDE = 480
+"""Short side from which images are reduced: crops of large images show too little of their surroundings."""
+
+CROP = 256
+
+
+def _segmentation(case: Case) -> Plan:
+    facts, machine = case.facts, case.machine
+    settings = [*_backbone(machine, FROZEN_STAGES if facts.images < FEW_IMAGES else 0)]
+    if facts.short_side > LARGE_SIDE:
+        reason = f"crops of {CROP} pixels show more of the image"
+        settings.append(Setting("preprocess.short_side", LARGE_SIDE, reason))
+    if not machine.has_gpu:
+        settings.append(Setting("model.finest_stride", 2, "a third faster, and hardly less accurate"))
+    reason = "the class masks need a class for each pixel, and the network trains fast"
+    return Plan("unet_efficientnet_lite0", reason, settings)
+
+
+# Classification
+
+
+def _classification(case: Case) -> Plan:
+    facts = case.facts
+    settings = [*_backbone(case.machine, "all")]
+    if facts.multi_label:
+        settings.append(Setting("model.multi_label", True, "an image can have several classes"))
+    return Plan("transfer_head", "few images: only the head is trained, on features that are computed once", settings)
+
+
+# All tasks
+
+
+def _backbone(machine: Machine, frozen_stages: int | str) -> Settings:
+    """Yield the backbone, and how much of it trains."""
+    if machine.backbone is None:
+        reason = "no ImageNet weights are on disk or can be downloaded; training needs many more images and steps"
+        yield Setting("model.backbone.name", machine.asked_for or RANDOM_BACKBONE, reason)
+        yield Setting("model.backbone.weights", "none", "see model.backbone.name")
+        yield Setting("model.backbone.batch_norm", "trained", "see model.backbone.name")
+        return
+    device = "suits a GPU" if machine.has_gpu else "is fast without a GPU"
+    yield Setting("model.backbone.name", machine.backbone, f"{device}, and its ImageNet weights are available")
+    if frozen_stages:
+        reason = "first stages are general: freezing them saves time, and few images would make them worse"
+        yield Setting("model.backbone.frozen_stages", frozen_stages, reason)
+
+
+def _precision(machine: Machine) -> Settings:
+    if machine.has_bf16:
+        yield Setting("trainer.precision", "bf16-mixed", "the GPU computes in bfloat16")
+
+
+def _megapixels(facts: CardFacts, short_side: int) -> float:
+    """Return the size of an input with the given short side and the median aspect ratio."""
+    return short_side**2 * max(facts.median_size) / max(facts.short_side, 1) / 1e6
+
+
+def _multiple(side: float) -> int:
+    """Return the next multiple of `STEP`."""
+    return math.ceil(side / STEP) * STEP

@@ -8,12 +8,12 @@ from typing import Any
 
 from visionkit.cli.arguments import WORDS_HELP, add_command, add_plugin_option, import_plugin_files, plugin_overrides
 from visionkit.cli.checkpoint_file import check_checkpoint_files
-from visionkit.cli.config.compose import compose, is_override
+from visionkit.cli.config.compose import compose, is_override, lacks_recipe
 from visionkit.cli.config.merge import COMMAND_LINE, Layer, saying_where
 from visionkit.cli.config.schema import check
 from visionkit.errors import ConfigError
 
-USAGE = "RECIPE [CARD ...] [key=value ...] [--resume [CKPT]] [--minutes N] [--plugin FILE.py] [--dry-run]"
+USAGE = "[RECIPE] [CARD ...] [key=value ...] [--resume [CKPT]] [--minutes N] [--plugin FILE.py] [--dry-run]"
 LENGTHS = ("trainer.max_epochs=", "trainer.max_steps=", "trainer.max_time=", "trainer.fast_dev_run=")
 """Overrides that say how long to train."""
 
@@ -21,6 +21,8 @@ EXAMPLES = """examples:
   visionkit fit recipes/faster_rcnn_resnet50.yaml                      train on the built-in data
   visionkit fit faster_rcnn_resnet50 coco2017 data.root=/data/coco     built-in recipes and cards by name
   visionkit fit recipes/faster_rcnn_resnet50.yaml optimizer.lr=0.01 data.augment.0.p=0.3
+  visionkit fit data/mine.yaml --minutes 30                            make a recipe for a card, and train for 30 minutes
+  visionkit fit data/mine.yaml --dry-run > my_recipe.yaml              write that recipe into a file
   visionkit fit recipes/faster_rcnn_resnet50.yaml --resume             continue the newest run
   visionkit fit faster_rcnn_efficientnet_lite0 data/mine.yaml --minutes 30    as well as it can in half an hour
   visionkit fit my_recipe.yaml --plugin my_model.py                    with a model of your own
@@ -46,7 +48,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.resume not in (None, "last"):
         check_checkpoint_files([arguments.resume])
     name = _run_name(arguments.words)
-    recipe = compose([*arguments.words, *plugin_overrides(arguments)])
+    words = [*arguments.words, *plugin_overrides(arguments)]
+    recipe = _recipe_for_card(words, arguments.minutes) if lacks_recipe(words) else compose(words)
     check(recipe)
     if arguments.dry_run:
         _print_recipe(recipe)
@@ -57,6 +60,12 @@ def run(arguments: argparse.Namespace) -> int:
     with saying_where(recipe):
         is_given = recipe.origin(("trainer", "max_epochs")) == COMMAND_LINE
         return train(recipe.values, name=name, resume=arguments.resume, fixed_length=is_given, deadline=deadline)
+
+
+def _recipe_for_card(words: Sequence[str], minutes: float | None) -> Layer:
+    from visionkit.cli.automatic.make_recipe import make_recipe
+
+    return make_recipe(words, minutes)
 
 
 def _deadline(arguments: argparse.Namespace) -> float | None:

@@ -94,6 +94,14 @@ def names_recipe(words: Sequence[str]) -> bool:
     return "task" in compose(words).values
 
 
+def lacks_recipe(words: Sequence[str]) -> bool:
+    """Return whether the files of the words are data cards, and none is a recipe."""
+    files = [word for word in words if not is_override(word)]
+    layers = [Layer() if is_folder(word) else read_with_base(find_file(word)) for word in files]
+    has_data = any(is_folder(word) for word in files) or any("format" in section(layer, "data") for layer in layers)
+    return has_data and not any("task" in layer.values for layer in layers)
+
+
 def is_override(word: str) -> bool:
     """Return whether a word is an override `key=value` and not a file."""
     return "=" in word and not os.path.exists(word)  # unlike Path.exists, this takes words of any length
