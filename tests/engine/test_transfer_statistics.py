@@ -3,44 +3,16 @@ import dataclasses
 import numpy as np
 import pytest
 
+from tests.helpers.flat_images import Flat
 from tests.helpers.pretrained import pretrained
-from visionkit.data.datasets.base import NoSemanticMasks
 from visionkit.data.datasets.shapes import Shapes
 from visionkit.engine.transfer_statistics import (
     LARGE_FROM,
     SIMILAR_BELOW,
     TransferStatistics,
-    task_of,
     transfer_statistics,
 )
 from visionkit.errors import DataError
-from visionkit.structures import Sample
-
-
-class Flat(NoSemanticMasks):
-    """Images of one color, (51, 102, 204), with labels or masks."""
-
-    class_names, category_ids = ["a", "b"], [1, 2]
-
-    def __init__(self, labels, masks=None):
-        self.labels, self.masks = labels, masks
-
-    def __len__(self):
-        return len(self.labels)
-
-    def __getitem__(self, index):
-        image = np.full((20, 30, 3), (51, 102, 204), np.uint8)
-        semantic = None if self.masks is None else np.full((20, 30), self.masks[index], np.uint8)
-        return Sample(image, index, str(index), label=self.labels[index], semantic=semantic)
-
-    def label(self, index):
-        return self.labels[index]
-
-    def has_semantic(self, index):
-        return self.masks is not None
-
-    def annotation(self, index):
-        return self[index].annotation
 
 
 @pytest.fixture(scope="module")
@@ -77,18 +49,6 @@ def test_objects_are_counted(backbone):
 def test_an_empty_set_raises(backbone):
     with pytest.raises(DataError, match="no images"):
         transfer_statistics(Flat([]), backbone, "classification")
-
-
-@pytest.mark.parametrize(
-    ("reader", "task"),
-    [
-        (Flat([0, 1]), "classification"),
-        (Flat([None, None], masks=[0, 1]), "segmentation"),
-        (Shapes(count=2, size=32, empty_share=0.0), "detection"),
-    ],
-)
-def test_task_of_a_card(reader, task):
-    assert task_of(reader) == task
 
 
 def test_bounds():

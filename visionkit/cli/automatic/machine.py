@@ -1,5 +1,6 @@
 """What the machine can do: its GPU, its speed in training, and the pretrained weights that it has."""
 
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +15,9 @@ MEASURED_SECONDS = 3.0
 
 SIDE = 224
 """Height and width in pixels of the images with which the speed is measured."""
+
+SPEED_VARIABLE = "VISIONKIT_MEASURED_SPEED"
+"""Environment variable in which the first process of a run passes its measurement to the others."""
 
 
 @dataclass(frozen=True)
@@ -73,8 +77,18 @@ def this_machine(backbone: str | None, measure: bool) -> Machine:
         has_bf16=has_gpu and torch.cuda.is_bf16_supported(),
         asked_for=backbone,
         backbone=pretrained,
-        speed=0.0 if measured is None else training_speed(measured),
+        speed=0.0 if measured is None else _same_in_all_processes(measured),
     )
+
+
+def _same_in_all_processes(backbone: Backbone) -> float:
+    """Return the speed that the first process of a run measured; 0 if it cannot be known in all processes.
+
+    The first process starts the others with its environment. Under torchrun all processes start at once.
+    """
+    if "WORLD_SIZE" not in os.environ:
+        os.environ[SPEED_VARIABLE] = str(training_speed(backbone))
+    return float(os.environ.get(SPEED_VARIABLE, 0))
 
 
 def first_with_weights(names: Sequence[str]) -> str | None:
@@ -99,13 +113,13 @@ def training_speed(backbone: Backbone, seconds: float = MEASURED_SECONDS) -> flo
         seconds: time of the measurement. The first pass is left out.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    network = backbone.to(device, memory_format=torch.channels_last).train()
+    network = backbone.to(device).to(memory_format=torch.channels_last).train()
     images = torch.zeros(2, 3, SIDE, SIDE, device=device).to(memory_format=torch.channels_last)
     times: list[float] = []
     end = time.monotonic() + seconds
     while len(times) < 2 or time.monotonic() < end:
         start = time.perf_counter()
-        sum(map_.mean() for map_ in network(images).values()).backward()  # type: ignore[union-attr]  # a Tensor
+        sum(map_.mean() for map_ in network(images).values()).backward()
         if device.type == "cuda":
             torch.cuda.synchronize()
         times.append(time.perf_counter() - start)

@@ -9,7 +9,8 @@ from visionkit.cli.automatic.plan import Plan
 from visionkit.cli.automatic.rules import Case, make_plan
 from visionkit.cli.config.build import build_data
 from visionkit.cli.config.compose import compose, find_file, read_with_base, section
-from visionkit.cli.config.merge import Layer, merge, saying_where
+from visionkit.cli.config.merge import COMMAND_LINE, Layer, merge, saying_where
+from visionkit.cli.processes import is_first_process
 from visionkit.data.stats.card_facts import CardFacts, read_card_facts
 from visionkit.errors import VisionkitError
 
@@ -33,10 +34,24 @@ def make_recipe(words: Sequence[str], minutes: float | None) -> Layer:
     given = section(card, "model", "backbone").get("name")
     machine = this_machine(given, measure=minutes is not None)
     plan = make_plan(Case(facts, machine, minutes, section(card, "model").get("name")))
-    _print(plan, facts)
+    if is_first_process():
+        _print(plan, facts)
     base = read_with_base(find_file(plan.recipe, "recipes"))
     chosen = plan.values()
-    return compose(words, start=merge(base, Layer(chosen, _origins(chosen))))
+    recipe = compose(words, start=merge(base, Layer(chosen, _origins(chosen))))
+    return _with_input_size(recipe, chosen.get("preprocess", {}))
+
+
+def _with_input_size(recipe: Layer, preprocess: dict[str, Any]) -> Layer:
+    """Return the recipe with the planned crop of a classifier, unless the command line says another.
+
+    A card such as that of CIFAR-10 has a crop for networks that were published for small images. Pretrained networks
+    need larger ones.
+    """
+    if "crop" not in preprocess or recipe.origin(("preprocess", "crop")) == COMMAND_LINE:
+        return recipe
+    above = {"preprocess": preprocess}
+    return merge(recipe, Layer(above, _origins(above)))
 
 
 def _read_facts(card: Layer) -> CardFacts:

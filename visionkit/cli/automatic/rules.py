@@ -138,20 +138,20 @@ def _input_side(case: Case, cost: float) -> tuple[int, str]:
 def _anchors(facts: CardFacts, side: int) -> Settings:
     """Yield anchors from k-means over the objects if the usual ones do not fit."""
     shapes = torch.from_numpy(facts.shapes) * side
-    sizes, ratios = [32, 64, 128, 256], (0.5, 1.0, 2.0)
-    usual = _coverage(shapes, sizes, ratios)
+    usual = _coverage(shapes, [32, 64, 128, 256], [0.5, 1.0, 2.0])
     if len(shapes) < MIN_CLUSTERED or usual >= COVERED:
         return
     small = float(shapes.prod(dim=1).sqrt().quantile(0.02))
     first = min(max(2 ** round(math.log2(max(small, 8))), 8), 32)
     sizes = [first * 2**level for level in range(4)]
-    clusters = cluster_shapes(shapes, 3).shapes
-    ratios = tuple(sorted({round(float(height / width), 2) for width, height in clusters}))
+    same_area = shapes / shapes.prod(dim=1, keepdim=True).sqrt()
+    clusters = cluster_shapes(same_area, 3).shapes
+    ratios = sorted({round(float(height / width), 2) for width, height in clusters})
     better = _coverage(shapes, sizes, ratios)
     if better > usual:
         reason = f"k-means: they reach {better:.0%} of the objects with IoU 0.5, the usual ones {usual:.0%}"
         yield Setting("model.anchors.sizes", [[size] for size in sizes], reason)
-        yield Setting("model.anchors.aspect_ratios", list(ratios), reason)
+        yield Setting("model.anchors.aspect_ratios", ratios, reason)
 
 
 COVERED = 0.95
@@ -161,7 +161,7 @@ MIN_CLUSTERED = 10
 """Smallest number of objects for k-means."""
 
 
-def _coverage(shapes: torch.Tensor, sizes: list[int], ratios: tuple[float, ...]) -> float:
+def _coverage(shapes: torch.Tensor, sizes: list[int], ratios: list[float]) -> float:
     """Return the share of the objects that an anchor reaches with IoU 0.5."""
     if not len(shapes):
         return 1.0
@@ -188,32 +188,106 @@ def _detection_batch(machine: Machine) -> Settings:
 # Segmentation
 
 LARGE_SIDE = 480
-"""Short side from which images are reduced: crops of large images show too little of their surroundings."""
+"""Short side to which larger images are reduced: crops of large images show too little of their surroundings."""
 
 CROP = 256
+"""Side in pixels of the crops that the network gets in training."""
 
 
 def _segmentation(case: Case) -> Plan:
     facts, machine = case.facts, case.machine
-    settings = [*_backbone(machine, FROZEN_STAGES if facts.images < FEW_IMAGES else 0)]
-    if facts.short_side > LARGE_SIDE:
-        reason = f"crops of {CROP} pixels show more of the image"
-        settings.append(Setting("preprocess.short_side", LARGE_SIDE, reason))
+    settings = [*_backbone(machine, FROZEN_STAGES if facts.images < FEW_IMAGES else 0), *_scale(facts)]
     if not machine.has_gpu:
         settings.append(Setting("model.finest_stride", 2, "a third faster, and hardly less accurate"))
     reason = "the class masks need a class for each pixel, and the network trains fast"
     return Plan("unet_efficientnet_lite0", reason, settings)
 
 
+def _scale(facts: CardFacts) -> Settings:
+    """Yield the scale of large images, and the crops of the images that have this size after it."""
+    if facts.short_side <= LARGE_SIDE:
+        return
+    scale = round(LARGE_SIDE / facts.short_side, 2)
+    crop = round(CROP / scale)
+    yield Setting("preprocess.scale", scale, f"the median short side becomes {LARGE_SIDE} pixels")
+    augment = [
+        {"name": "PadIfNeeded", "min_height": crop, "min_width": crop, "border_mode": 0, "fill": [124, 116, 104]},
+        {"name": "RandomCrop", "height": crop, "width": crop},
+        {"name": "HorizontalFlip", "p": 0.5},
+    ]
+    yield Setting("data.augment", augment, f"crops of {crop} pixels have {CROP} after scaling")
+
+
 # Classification
 
 
+CROP_SIDES = (224, 192, 160, 128, 96)
+"""Sides of the input of a classifier, the one of its pretrained weights first."""
+
+FORWARD_SHARE = 0.3
+"""Time of the forward pass of a backbone, as a share of that of a forward and a backward pass."""
+
+FEATURES_SHARE = 0.4
+"""Largest share of the given time in which the features are computed."""
+
+FINETUNED_EXAMPLES = 200
+"""Number of images of the median class from which all layers are trained."""
+
+FINETUNED_EPOCHS = 4
+"""Number of epochs that the time must suffice for, to train all layers."""
+
+
 def _classification(case: Case) -> Plan:
-    facts = case.facts
-    settings = [*_backbone(case.machine, "all")]
+    if case.machine.backbone is None:
+        return _classification_from_random(case)
+    finetuned = [side for side in CROP_SIDES[:-1] if _suffices(case, side, FINETUNED_EPOCHS * case.facts.images)]
+    per_class = _examples_per_class(case.facts)
+    if per_class >= FINETUNED_EXAMPLES and finetuned:
+        reason = f"{per_class:g} images of a class are enough to train all layers"
+        settings = [*_backbone(case.machine, 0), *_crop(case, finetuned[0]), *_labels(case.facts)]
+        return Plan("transfer_finetune", reason, settings)
+    reason = "only the head is trained, on features that are computed once"
+    passes = FORWARD_SHARE * (case.facts.images + case.facts.validation_images) * TRAINING_SHARE / FEATURES_SHARE
+    crop = next((side for side in CROP_SIDES if _suffices(case, side, passes)), CROP_SIDES[-1])
+    settings = [*_backbone(case.machine, "all"), *_crop(case, crop), *_labels(case.facts)]
+    return Plan("transfer_head", reason, settings)
+
+
+def _suffices(case: Case, side: int, views: float) -> bool:
+    """Return whether the time suffices for a number of training images of side x side pixels."""
+    return case.views(side**2 / 1e6, 1.0) >= views
+
+
+def _examples_per_class(facts: CardFacts) -> float:
+    """Return the number of images of the median class that has images."""
+    counts = facts.examples[facts.examples > 0]
+    return float(np.median(counts)) if len(counts) else 0.0
+
+
+def _classification_from_random(case: Case) -> Plan:
+    """Return a recipe for a network without pretrained weights, whose layers all need the same learning rate."""
+    same = "no stage is pretrained"
+    settings = [
+        *_backbone(case.machine, 0),
+        Setting("optimizer.backbone_lr_factor", 1.0, same),
+        Setting("optimizer.stage_lr_decay", 1.0, same),
+        *_labels(case.facts),
+    ]
+    return Plan("transfer_finetune", "there are no pretrained weights, so all layers are trained", settings)
+
+
+def _labels(facts: CardFacts) -> Settings:
     if facts.multi_label:
-        settings.append(Setting("model.multi_label", True, "an image can have several classes"))
-    return Plan("transfer_head", "few images: only the head is trained, on features that are computed once", settings)
+        yield Setting("model.multi_label", True, "an image can have several classes")
+
+
+def _crop(case: Case, crop: int) -> Settings:
+    if crop == CROP_SIDES[0]:
+        reason = "the size of the pretrained weights"
+    else:
+        reason = f"larger inputs take too long for {case.minutes:g} minutes"
+    yield Setting("preprocess.short_side", crop * 8 // 7, "the crop is 7/8 of it")
+    yield Setting("preprocess.crop", crop, reason)
 
 
 # All tasks
@@ -226,6 +300,7 @@ def _backbone(machine: Machine, frozen_stages: int | str) -> Settings:
         yield Setting("model.backbone.name", machine.asked_for or RANDOM_BACKBONE, reason)
         yield Setting("model.backbone.weights", "none", "see model.backbone.name")
         yield Setting("model.backbone.batch_norm", "trained", "see model.backbone.name")
+        yield Setting("model.backbone.frozen_stages", 0, "see model.backbone.name")
         return
     device = "suits a GPU" if machine.has_gpu else "is fast without a GPU"
     yield Setting("model.backbone.name", machine.backbone, f"{device}, and its ImageNet weights are available")

@@ -21,7 +21,7 @@ EXAMPLES = """examples:
   visionkit fit recipes/faster_rcnn_resnet50.yaml                      train on the built-in data
   visionkit fit faster_rcnn_resnet50 coco2017 data.root=/data/coco     built-in recipes and cards by name
   visionkit fit recipes/faster_rcnn_resnet50.yaml optimizer.lr=0.01 data.augment.0.p=0.3
-  visionkit fit data/mine.yaml --minutes 30                            make a recipe for a card, and train for 30 minutes
+  visionkit fit data/mine.yaml --minutes 30                            make a recipe for a card, and train
   visionkit fit data/mine.yaml --dry-run > my_recipe.yaml              write that recipe into a file
   visionkit fit recipes/faster_rcnn_resnet50.yaml --resume             continue the newest run
   visionkit fit faster_rcnn_efficientnet_lite0 data/mine.yaml --minutes 30    as well as it can in half an hour

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from visionkit.data.datasets.base import VisionDataset
 from visionkit.data.datasets.subset import SubsetDataset
-from visionkit.data.splits import Splits
+from visionkit.data.splits import Splits, read_labels
 from visionkit.data.stats.distributions import Distributions, read_distributions
 from visionkit.errors import DataError
 
@@ -100,7 +100,7 @@ def read_card_facts(splits: Splits, masked: Splits | None = None, task: str | No
         images=len(train),
         validation_images=len(splits.dataset("val")) if "val" in splits else 0,
         class_names=list(train.class_names),
-        examples=_examples(found, task),
+        examples=_examples(read, found, task),
         median_size=(height, width),
         has_masks=masked is not None and _has_real_masks(_sample(masked.dataset("train"))),
         multi_label=task == "classification" and _is_multi_label(read),
@@ -122,10 +122,15 @@ def _sample(dataset: VisionDataset) -> VisionDataset:
     return SubsetDataset(dataset, np.linspace(0, len(dataset) - 1, MOST_IMAGES).astype(np.int64))
 
 
-def _examples(found: Distributions, task: str) -> NDArray[np.int64]:
+def _examples(dataset: VisionDataset, found: Distributions, task: str) -> NDArray[np.int64]:
     if task == "detection":
         return found.objects_per_class
-    return found.images_per_class if found.pixels is None else found.pixels
+    if task == "segmentation" and found.pixels is not None:
+        return found.pixels
+    if _is_multi_label(dataset):
+        return found.images_per_class
+    labels = read_labels(dataset)
+    return np.bincount(labels[labels >= 0], minlength=len(dataset.class_names))
 
 
 def _relative_shapes(found: Distributions) -> NDArray[np.float64]:

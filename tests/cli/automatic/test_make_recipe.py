@@ -1,0 +1,88 @@
+"""`visionkit fit CARD`: the recipe that is made for a card."""
+
+import pytest
+import yaml
+
+from tests.helpers.photo_folder import write_photos
+from visionkit.cli.main import main
+
+CARD = "data: {format: folder, root: photos, splits: {train: {path: ''}}, holdout: {fraction: 0.34}, num_workers: 0}\n"
+SHAPES = """
+data:
+  format: shapes
+  num_workers: 0
+  splits: {train: {count: 12, size: 64}, val: {split: val, count: 4, size: 64}}
+"""
+
+
+@pytest.fixture
+def desk(tmp_path, monkeypatch):
+    """A folder of photos and two cards, and no pretrained weights."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("VISIONKIT_WEIGHTS", str(tmp_path))
+    write_photos(tmp_path)
+    (tmp_path / "mine.yaml").write_text(CARD)
+    (tmp_path / "shapes.yaml").write_text(SHAPES)
+    return tmp_path
+
+
+def made(words, capsys):
+    """Return the recipe of `--dry-run`, and its reasons."""
+    assert main(["fit", *words, "--dry-run"]) == 0
+    answer = capsys.readouterr()
+    return yaml.safe_load(answer.out), answer.err
+
+
+def test_a_recipe_is_made_with_its_reasons(desk, capsys):
+    recipe, reasons = made(["mine.yaml"], capsys)
+    assert recipe["task"] == "classification"
+    assert recipe["model"]["backbone"]["name"] == "resnet18"
+    assert recipe["data"]["root"] == "photos"
+    assert "classification: 8 training images of about 64 x 64 pixels, 2 classes, 4 validation images" in reasons
+    assert "recipe transfer_finetune: there are no pretrained weights" in reasons
+
+
+def test_a_folder_is_enough(desk, capsys):
+    assert made(["photos"], capsys)[0]["task"] == "classification"
+
+
+def test_keys_of_the_card_and_overrides_take_precedence(desk, capsys):
+    (desk / "mine.yaml").write_text(CARD + "optimizer: {lr: 0.5}\nfor: {classification: {seed: 7}}\n")
+    words = ["mine.yaml", "model.backbone=cifar_resnet20", "optimizer.stage_lr_decay=0.9"]
+    recipe, _ = made(words, capsys)
+    assert recipe["optimizer"]["lr"] == 0.5
+    assert recipe["seed"] == 7
+    assert recipe["model"]["backbone"]["name"] == "cifar_resnet20"
+    assert recipe["optimizer"]["stage_lr_decay"] == 0.9
+
+
+def test_a_recipe_beside_the_card_is_used_as_it_is(desk, capsys):
+    recipe, reasons = made(["unet", "shapes.yaml"], capsys)
+    assert recipe["model"]["backbone"] == "unet" or recipe["model"]["backbone"]["name"] == "unet"
+    assert reasons == ""
+
+
+def test_another_task_and_model_can_be_asked_for(desk, capsys):
+    assert made(["shapes.yaml"], capsys)[0]["model"]["name"] == "mask_rcnn"
+    assert made(["shapes.yaml", "model.name=ssd"], capsys)[0]["model"]["name"] == "ssd"
+    assert made(["shapes.yaml", "task=classification"], capsys)[0]["model"]["name"] == "classifier"
+
+
+def test_the_recipe_of_the_dry_run_can_be_used_by_itself(desk, capsys):
+    recipe, _ = made(["mine.yaml"], capsys)
+    (desk / "again.yaml").write_text(yaml.safe_dump(recipe))
+    assert made(["again.yaml"], capsys) == (recipe, "")
+
+
+def test_it_trains_for_the_given_time(desk, capsys):
+    words = ["mine.yaml", "model.backbone=cifar_resnet20", "preprocess={short_side: 32, crop: 32}", "data.augment=[]"]
+    assert main(["fit", *words, "--minutes", "0.15", "trainer.accelerator=cpu", "optimizer.base_batch_size=4"]) == 0
+    assert (desk / "runs/mine/1/best.ckpt").is_file()
+    assert yaml.safe_load((desk / "runs/mine/1/recipe.yaml").read_text())["model"]["backbone"]["weights"] == "none"
+
+
+def test_a_card_without_images_is_refused(desk, capsys):
+    (desk / "empty").mkdir()
+    (desk / "mine.yaml").write_text(CARD.replace("photos", "empty"))
+    assert main(["fit", "mine.yaml"]) == 2
+    assert "empty" in capsys.readouterr().err

@@ -1,0 +1,146 @@
+"""Each rule of the recipe for a card."""
+
+import numpy as np
+import pytest
+
+from visionkit.cli.automatic.machine import Machine
+from visionkit.cli.automatic.rules import (
+    CROP_SIDES,
+    FEW_IMAGES,
+    FINETUNED_EXAMPLES,
+    LARGE_SIDE,
+    SHORT_SIDE_CPU,
+    Case,
+    make_plan,
+)
+from visionkit.data.stats.card_facts import CardFacts
+
+CPU = Machine(backbone="resnet18", speed=0.6)
+GPU = Machine(gpu_memory=78.0, has_bf16=True, backbone="resnet50", speed=200.0)
+
+
+def facts(task, images=200, size=(480, 640), examples=(100, 100), shapes=(), **given):
+    names = [f"class {index}" for index in range(len(examples))]
+    sides = np.array(shapes, float).reshape(-1, 2)
+    return CardFacts(task, images, 50, names, np.array(examples), size, shapes=sides, **given)
+
+
+def plan(task, machine=CPU, minutes=None, model=None, **given):
+    return make_plan(Case(facts(task, **given), machine, minutes, model))
+
+
+def keys(made):
+    return {setting.key: setting.value for setting in made.settings}
+
+
+@pytest.mark.parametrize("task", ["classification", "detection", "segmentation"])
+class TestEveryTask:
+    def test_each_setting_has_a_reason(self, task):
+        made = plan(task, minutes=5)
+        assert made.reason
+        assert all(setting.reason for setting in made.settings)
+
+    def test_a_pretrained_backbone_is_used(self, task):
+        assert keys(plan(task))["model.backbone.name"] == "resnet18"
+
+    def test_without_weights_the_whole_network_trains(self, task):
+        settings = keys(plan(task, machine=Machine()))
+        assert settings["model.backbone.weights"] == "none"
+        assert settings["model.backbone.batch_norm"] == "trained"
+        assert settings["model.backbone.frozen_stages"] == 0
+
+    def test_a_gpu_computes_in_bfloat16(self, task):
+        assert keys(plan(task, machine=GPU))["trainer.precision"] == "bf16-mixed"
+        assert "trainer.precision" not in keys(plan(task))
+
+
+class TestDetection:
+    def test_masks_of_the_objects_are_predicted(self):
+        assert plan("detection", has_masks=True).recipe == "mask_rcnn_efficientnet_lite0"
+
+    def test_a_short_time_takes_the_fastest_detector(self):
+        assert plan("detection", minutes=1).recipe == "ssd_efficientnet_lite0"
+        assert plan("detection", minutes=60).recipe == "faster_rcnn_efficientnet_lite0"
+        assert plan("detection").recipe == "faster_rcnn_efficientnet_lite0"
+
+    def test_the_model_that_is_asked_for_is_kept(self):
+        assert plan("detection", model="retinanet").recipe == "retinanet_efficientnet_lite0"
+
+    def test_small_objects_need_a_larger_input(self):
+        _, usual, largest = SHORT_SIDE_CPU
+        sides = [
+            keys(plan("detection", shapes=[(share, share)] * 20))["preprocess.short_side"]
+            for share in (0.2, 0.05, 0.01)
+        ]
+        assert sides[0] == usual
+        assert usual < sides[1] < largest
+        assert sides[2] == largest
+
+    def test_a_short_time_takes_a_smaller_input(self):
+        shapes = [(0.05, 0.05)] * 20
+        sides = [
+            keys(plan("detection", minutes=minutes, shapes=shapes))["preprocess.short_side"] for minutes in (20, 200)
+        ]
+        assert sides[0] < sides[1]
+        ssd = keys(plan("detection", minutes=0.1, shapes=shapes))
+        assert ssd["preprocess.size"] == [SHORT_SIDE_CPU[0]] * 2
+
+    def test_anchors_change_only_if_the_usual_ones_do_not_fit(self):
+        assert "model.anchors.sizes" not in keys(plan("detection", shapes=[(0.2, 0.2)] * 20))
+        settings = keys(plan("detection", shapes=[(0.04, 0.4)] * 20 + [(0.4, 0.04)] * 20))
+        ratios = settings["model.anchors.aspect_ratios"]
+        assert min(ratios) == pytest.approx(0.1)
+        assert max(ratios) == pytest.approx(10)
+
+    def test_few_images_freeze_the_first_stages(self):
+        assert keys(plan("detection", images=FEW_IMAGES - 1))["model.backbone.frozen_stages"] == 2
+        assert "model.backbone.frozen_stages" not in keys(plan("detection", images=FEW_IMAGES))
+
+    def test_the_batch_fits_the_gpu(self):
+        sizes = [
+            keys(plan("detection", machine=Machine(gpu_memory=memory, backbone="resnet50"))).get("data.batch_size")
+            for memory in (0.0, 8.0, 16.0, 80.0)
+        ]
+        assert sizes == [None, 4, 8, 16]
+
+
+class TestSegmentation:
+    def test_large_images_are_reduced_and_cropped_in_proportion(self):
+        settings = keys(plan("segmentation", size=(2 * LARGE_SIDE, 1600)))
+        assert settings["preprocess.scale"] == 0.5
+        crop = next(step for step in settings["data.augment"] if step["name"] == "RandomCrop")
+        assert crop == {"name": "RandomCrop", "height": 512, "width": 512}
+
+    def test_small_images_keep_their_size(self):
+        assert not {"preprocess.scale", "data.augment"} & keys(plan("segmentation", size=(LARGE_SIDE, 700))).keys()
+
+    def test_the_decoder_is_coarser_without_a_gpu(self):
+        assert keys(plan("segmentation"))["model.finest_stride"] == 2
+        assert "model.finest_stride" not in keys(plan("segmentation", machine=GPU))
+
+
+class TestClassification:
+    def test_few_images_train_only_the_head(self):
+        made = plan("classification", examples=[FINETUNED_EXAMPLES - 1] * 2)
+        assert made.recipe == "transfer_head"
+        assert keys(made)["model.backbone.frozen_stages"] == "all"
+
+    def test_many_images_train_all_layers_if_there_is_time(self):
+        given = {"images": 2000, "examples": [FINETUNED_EXAMPLES] * 10}
+        assert plan("classification", **given).recipe == "transfer_finetune"
+        assert plan("classification", minutes=1, **given).recipe == "transfer_head"
+
+    def test_without_weights_all_layers_have_one_learning_rate(self):
+        made = plan("classification", machine=Machine())
+        assert made.recipe == "transfer_finetune"
+        assert keys(made)["optimizer.stage_lr_decay"] == keys(made)["optimizer.backbone_lr_factor"] == 1
+
+    def test_many_images_in_a_short_time_take_a_smaller_input(self):
+        crops = [
+            keys(plan("classification", images=10_000, minutes=minutes))["preprocess.crop"] for minutes in (1, 10, 100)
+        ]
+        assert CROP_SIDES[-1] == crops[0] < crops[1] < crops[2] == CROP_SIDES[0]
+
+    def test_several_classes_of_an_image(self):
+        assert keys(plan("classification", multi_label=True))["model.multi_label"] is True
+        assert "model.multi_label" not in keys(plan("classification"))
