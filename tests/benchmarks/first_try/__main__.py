@@ -7,11 +7,10 @@
 It is compared with `plain`, scripts with the same weights in tests/benchmarks/plain, and with `best`, hand-made recipes
 (`settings.py`). $VISIONKIT_DATA holds the datasets, $VISIONKIT_WEIGHTS the weights; `plain` needs the extra `bench`.
 
-Every run is a process of its own on core K, with one thread. `visionkit` and `best` end N minutes after they started,
-imports included, and `plain` after N minutes of CPU time, which is the same if nothing else runs on the core. Scoring
-comes after the time. OUT/data gets the data cards and derived files, OUT/<setting>/<system>-<minutes>-<seed> the
-output, and OUT/results.jsonl a line for each run. Finished runs are skipped, and failed ones repeated. Two processes
-with different cores can fill one folder.
+Every run is a process of its own on core K, with one thread, and ends after N minutes of CPU time, imports included
+(`cpu_minutes.py`): the time of a free core, also if other work shares it. Scoring comes after the time. OUT/data gets
+the data cards and derived files, OUT/<setting>/<system>-<minutes>-<seed> the output, and OUT/results.jsonl a line for
+each run. Finished runs are skipped, and failed ones repeated. Two processes with different cores can fill one folder.
 """
 
 import argparse
