@@ -4,6 +4,8 @@ import pytest
 import yaml
 
 from tests.helpers.photo_folder import write_photos
+from visionkit.cli.automatic import make_recipe
+from visionkit.cli.automatic.machine import Machine
 from visionkit.cli.main import main
 
 CARD = "data: {format: folder, root: photos, splits: {train: {path: ''}}, holdout: {fraction: 0.34}, num_workers: 0}\n"
@@ -72,6 +74,14 @@ def test_the_recipe_of_the_dry_run_can_be_used_by_itself(desk, capsys):
     recipe, _ = made(["mine.yaml"], capsys)
     (desk / "again.yaml").write_text(yaml.safe_dump(recipe))
     assert made(["again.yaml"], capsys) == (recipe, "")
+
+
+@pytest.mark.parametrize("machine", [Machine(backbone="resnet18"), Machine(80.0, True, backbone="resnet50")])
+@pytest.mark.parametrize("word", ["task=classification", "model.name=ssd", "model.name=faster_rcnn", "seed=0"])
+def test_every_setting_is_a_key_of_recipes(word, machine, desk, capsys, monkeypatch):
+    monkeypatch.setattr(make_recipe, "this_machine", lambda backbone, measure: machine)
+    recipe, _ = made(["shapes.yaml", word], capsys)
+    assert recipe["model"]["backbone"]["name"] == machine.backbone
 
 
 def test_it_trains_for_the_given_time(desk, capsys):

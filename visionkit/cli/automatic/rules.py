@@ -183,6 +183,7 @@ def _detection_batch(machine: Machine) -> Settings:
     if machine.has_gpu:
         size = 16 if machine.gpu_memory >= 40 else 8 if machine.gpu_memory >= 15 else 4
         yield Setting("data.batch_size", size, f"fits into {machine.gpu_memory:.0f} GB")
+        yield Setting("optimizer.base_batch_size", size, "the learning rate is not scaled with the batch")
 
 
 # Segmentation
