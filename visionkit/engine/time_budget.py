@@ -13,7 +13,7 @@ from visionkit.tasks.schedules import TimedSchedule
 
 logger = logging.getLogger("visionkit")
 
-VALIDATION_SHARE = 0.15
+VALIDATION_SHARE = 0.1
 """Largest share of the time for validations."""
 
 MOST_VALIDATIONS = 10
