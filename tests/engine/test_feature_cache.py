@@ -15,7 +15,7 @@ from visionkit.data.datamodule import VisionData
 from visionkit.engine import feature_cache
 from visionkit.engine.feature_cache import FeatureCache, FeatureCacheOptions
 from visionkit.engine.run_folder import latest_checkpoint
-from visionkit.engine.time_budget import TimeBudget
+from visionkit.engine.time_budget import FEATURE_EPOCHS, TimeBudget
 from visionkit.models.classification.classifier import Classifier
 from visionkit.tasks.classification import Classification
 
@@ -260,3 +260,8 @@ def test_options_that_change_features_raise(words, message, folder, capsys):
     text = capsys.readouterr().err
     assert message in re.sub(r"\s+", " ", text)
     assert len(text.strip().splitlines()) <= 5
+
+
+def test_a_given_time_is_not_used_up_when_features_are_kept(folder):
+    words = ["schedule.min_steps=7", "--minutes", "5"]
+    assert fit(*words)["global_step"] == FEATURE_EPOCHS * 7, "more than two epochs of two steps"

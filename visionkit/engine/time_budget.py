@@ -1,6 +1,7 @@
 """Training for a given time, with a learning rate schedule that ends when the time does."""
 
 import logging
+import math
 import time
 from typing import Any
 
@@ -8,7 +9,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
 from visionkit.option_checks import check_above
-from visionkit.tasks.base import Task
+from visionkit.tasks.base import Task, datamodule_of
 from visionkit.tasks.schedules import TimedSchedule
 
 logger = logging.getLogger("visionkit")
@@ -22,9 +23,15 @@ MOST_VALIDATIONS = 10
 MEASURED_STEPS = 5
 """Number of steps after which the length of an epoch is estimated. The first is left out, since it is slower."""
 
+FEATURE_EPOCHS = 3
+"""Number of times that the epochs, or the least steps, of the recipe are trained on features that are computed once."""
+
 
 class TimeBudget(Callback):
     """Callback that ends training so that the last validation ends when the time is over.
+
+    On features that are computed once, epochs take next to no time. Such a run ends after `FEATURE_EPOCHS` times the
+    recipe's epochs, if that is earlier.
 
     The learning rate follows the share of the time that is over instead of the share of the steps, so that its schedule
     is complete, however fast the machine is. All processes follow the clock of the first one.
@@ -51,7 +58,8 @@ class TimeBudget(Callback):
         self._start = time.monotonic()
         self._validation, self._validation_start = 0.0, 0.0
         self._first_step_end, self._validated = 0.0, 0.0
-        self._steps = 0
+        self._steps, self._most_steps = 0, math.inf
+        self._epochs = 1
         self._is_over = False
 
     @property
@@ -61,9 +69,17 @@ class TimeBudget(Callback):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Let the schedule of the task follow the time, before it is created."""
+        self._epochs = max(trainer.max_epochs or 1, 1)
         if isinstance(pl_module, Task):
-            pl_module.timed_schedule = TimedSchedule(lambda: self.progress, max(trainer.max_epochs or 1, 1))
+            pl_module.timed_schedule = TimedSchedule(lambda: self.progress, self._epochs)
         trainer.fit_loop.max_epochs = -1  # the time alone ends the run
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Limit the number of steps if features are computed once."""
+        data = datamodule_of(trainer)
+        if data is not None and data.cached_features and isinstance(pl_module, Task):
+            steps = self._epochs * int(trainer.num_training_batches)
+            self._most_steps = FEATURE_EPOCHS * max(steps, pl_module.schedule_options.min_steps)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start to measure a validation."""
@@ -89,7 +105,8 @@ class TimeBudget(Callback):
             self._plan(trainer, (now - self._first_step_end - self._validated) / MEASURED_STEPS)
         self._steps += 1
         training = max(self.seconds - self.last_validations * self._validation, 1e-3)
-        self.progress = min(float(trainer.strategy.broadcast((now - self._start) / training)), 1.0)
+        over = max((now - self._start) / training, self._steps / self._most_steps)
+        self.progress = min(float(trainer.strategy.broadcast(over)), 1.0)
         if self.progress >= 1.0 and not self._is_over:
             self._is_over = True
             trainer.check_val_every_n_epoch = 1  # the last validation follows this step
@@ -99,7 +116,7 @@ class TimeBudget(Callback):
         """Set the number of epochs between validations."""
         epoch = trainer.strategy.broadcast(step * float(trainer.num_training_batches))
         validation = trainer.strategy.broadcast(self._validation)
-        remaining = self.remaining
+        remaining = min(self.remaining, self._most_steps * step)
         between = max(validation / VALIDATION_SHARE, remaining / MOST_VALIDATIONS)
         every = trainer.strategy.broadcast(max(round(between / max(epoch, 1e-6)), 1))
         trainer.check_val_every_n_epoch = every
