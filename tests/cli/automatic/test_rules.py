@@ -54,13 +54,30 @@ class TestEveryTask:
         assert "trainer.precision" not in keys(plan(task))
 
 
+@pytest.mark.parametrize("task", ["detection", "segmentation"])
+class TestTrainedLayers:
+    def test_a_short_run_freezes_the_backbone(self, task):
+        assert keys(plan(task, minutes=5))["model.backbone.frozen_stages"] == "all"
+        assert keys(plan(task, minutes=500))["model.backbone.frozen_stages"] == 2
+
+    def test_few_images_freeze_the_first_stages(self, task):
+        settings = keys(plan(task, images=FEW_IMAGES - 1))
+        assert settings["model.backbone.frozen_stages"] == 2
+        assert settings["optimizer.backbone_lr_factor"] < 1
+        assert "model.backbone.frozen_stages" not in keys(plan(task, images=FEW_IMAGES))
+        assert "model.backbone.frozen_stages" not in keys(plan(task, images=FEW_IMAGES, minutes=5))
+
+
+def test_a_given_time_has_no_moving_average():
+    assert keys(plan("detection", minutes=5))["ema"] is None
+    assert "ema" not in keys(plan("detection"))
+
+
 class TestDetection:
     def test_masks_of_the_objects_are_predicted(self):
         assert plan("detection", has_masks=True).recipe == "mask_rcnn_efficientnet_lite0"
 
-    def test_a_short_time_takes_the_fastest_detector(self):
-        assert plan("detection", minutes=1).recipe == "ssd_efficientnet_lite0"
-        assert plan("detection", minutes=60).recipe == "faster_rcnn_efficientnet_lite0"
+    def test_boxes_are_predicted_otherwise(self):
         assert plan("detection").recipe == "faster_rcnn_efficientnet_lite0"
 
     def test_the_model_that_is_asked_for_is_kept(self):
@@ -79,11 +96,17 @@ class TestDetection:
     def test_a_short_time_takes_a_smaller_input(self):
         shapes = [(0.05, 0.05)] * 20
         sides = [
-            keys(plan("detection", minutes=minutes, shapes=shapes))["preprocess.short_side"] for minutes in (20, 200)
+            keys(plan("detection", minutes=minutes, shapes=shapes))["preprocess.short_side"] for minutes in (1, 5, 200)
         ]
-        assert sides[0] < sides[1]
-        ssd = keys(plan("detection", minutes=0.1, shapes=shapes))
-        assert ssd["preprocess.size"] == [SHORT_SIDE_CPU[0]] * 2
+        assert SHORT_SIDE_CPU[0] == sides[0] < sides[1] < sides[2]
+
+    def test_a_detector_for_squares_gets_a_square(self):
+        shapes = [(0.2, 0.4), (0.4, 0.2), (0.3, 0.3)] * 5
+        assert keys(plan("detection", model="ssd", shapes=shapes))["preprocess.size"] == [SHORT_SIDE_CPU[1]] * 2
+        assert keys(plan("detection", model="ssd", shapes=shapes))["model.scales"] == [0.28, 0.4]
+        found = keys(plan("detection", model="yolov2", shapes=shapes, size=(480, 640)))["model.anchor_shapes"]
+        assert [48.0, 96.0] in found, "0.2 x 0.4 of a short side of 240 pixels"
+        assert not {"preprocess.size", "preprocess.short_side"} & keys(plan("detection", model="yolov1")).keys()
 
     def test_anchors_change_only_if_the_usual_ones_do_not_fit(self):
         assert "model.anchors.sizes" not in keys(plan("detection", shapes=[(0.2, 0.2)] * 20))
@@ -91,10 +114,6 @@ class TestDetection:
         ratios = settings["model.anchors.aspect_ratios"]
         assert min(ratios) == pytest.approx(0.1)
         assert max(ratios) == pytest.approx(10)
-
-    def test_few_images_freeze_the_first_stages(self):
-        assert keys(plan("detection", images=FEW_IMAGES - 1))["model.backbone.frozen_stages"] == 2
-        assert "model.backbone.frozen_stages" not in keys(plan("detection", images=FEW_IMAGES))
 
     def test_the_batch_fits_the_gpu(self):
         sizes = [
@@ -123,7 +142,6 @@ class TestClassification:
     def test_few_images_train_only_the_head(self):
         made = plan("classification", examples=[FINETUNED_EXAMPLES - 1] * 2)
         assert made.recipe == "transfer_head"
-        assert keys(made)["model.backbone.frozen_stages"] == "all"
 
     def test_many_images_train_all_layers_if_there_is_time(self):
         given = {"images": 2000, "examples": [FINETUNED_EXAMPLES] * 10}

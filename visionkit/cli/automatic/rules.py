@@ -28,6 +28,13 @@ FEW_IMAGES = 1000
 FROZEN_STAGES = 2
 """Number of stages that are frozen then."""
 
+SHORT_RUN = 3000
+"""Number of training images, repeated ones included, below which the whole backbone is frozen: the layers after it
+learn in fewer steps on features that stay the same, and a step takes half the time."""
+
+BACKBONE_LR = 0.1
+"""Ratio of the learning rate of a pretrained backbone to that of the layers after it."""
+
 
 class Case(NamedTuple):
     """What the rules know.
@@ -70,13 +77,13 @@ def make_plan(case: Case) -> Plan:
     """
     plan = {"detection": _detection, "segmentation": _segmentation, "classification": _classification}
     made = plan[case.facts.task](case)
-    return Plan(made.recipe, made.reason, [*made.settings, *_precision(case.machine)])
+    return Plan(made.recipe, made.reason, [*made.settings, *_average(case), *_precision(case.machine)])
 
 
 # Detection
 
-COSTS = {"ssd": 1.2, "faster_rcnn": 1.8, "mask_rcnn": 2.2}
-"""Time of a training step of each detector as a multiple of that of its backbone."""
+COST = 1.3
+"""Time of a training step of a detector with a frozen backbone, in steps that train its backbone alone."""
 
 SHORT_SIDE_CPU, SHORT_SIDE_GPU = (256, 320, 480), (480, 640, 800)
 """Smallest, usual and largest short side of the input of a detector, without and with a GPU."""
@@ -87,7 +94,7 @@ SMALL_OBJECTS = 0.1
 SMALL_SIDE = 20
 """Side in pixels of the input that the small objects should have."""
 
-ENOUGH_VIEWS = 1500
+ENOUGH_VIEWS = 800
 """Number of training images, repeated ones included, that a detector needs to learn to localize."""
 
 STEP = 32
@@ -96,16 +103,8 @@ STEP = 32
 
 def _detection(case: Case) -> Plan:
     name, reason = _detector(case)
-    side, why = _input_side(case, COSTS.get(name, 1.8))
-    settings = [*_backbone(case.machine, FROZEN_STAGES if case.facts.images < FEW_IMAGES else 0)]
-    if name == "ssd":
-        settings += [Setting("preprocess.size", [side, side], why), *_default_boxes(case.facts)]
-    else:
-        settings += [
-            Setting("preprocess.short_side", side, why),
-            Setting("preprocess.long_side", 2 * side, "twice the short side"),
-            *_anchors(case.facts, side),
-        ]
+    side, why = _input_side(case)
+    settings = [*_backbone(case, _megapixels(case.facts, side)), *_detector_settings(name, case, side, why)]
     return Plan(f"{name}_efficientnet_lite0", reason, [*settings, *_detection_batch(case.machine)])
 
 
@@ -115,13 +114,23 @@ def _detector(case: Case) -> tuple[str, str]:
         return case.model, "the model that was asked for"
     if case.facts.has_masks:
         return "mask_rcnn", "the objects have masks, so boxes and masks are predicted"
-    smallest = (SHORT_SIDE_GPU if case.machine.has_gpu else SHORT_SIDE_CPU)[0]
-    if case.views(_megapixels(case.facts, smallest), COSTS["faster_rcnn"]) < ENOUGH_VIEWS:
-        return "ssd", f"it trains fastest, and {case.minutes:g} minutes are short here"
     return "faster_rcnn", "the most accurate detector for few images"
 
 
-def _input_side(case: Case, cost: float) -> tuple[int, str]:
+def _detector_settings(name: str, case: Case, side: int, why: str) -> Settings:
+    """Yield the input size, and the anchors and heads that depend on it."""
+    if name in ("ssd", "yolov2"):
+        yield Setting("preprocess.size", [side, side], why)
+        yield from (_default_boxes if name == "ssd" else _anchor_shapes)(case.facts, side)
+    elif name != "yolov1":  # its grid is for the size of its recipe
+        yield Setting("preprocess.short_side", side, why)
+        yield Setting("preprocess.long_side", 2 * side, "twice the short side")
+    if name in ("faster_rcnn", "mask_rcnn"):
+        yield from _anchors(case.facts, side)
+        yield from _light_heads(case.machine)
+
+
+def _input_side(case: Case) -> tuple[int, str]:
     """Return the short side of a detector's input, and why it was chosen."""
     smallest, usual, largest = SHORT_SIDE_GPU if case.machine.has_gpu else SHORT_SIDE_CPU
     areas = case.facts.shapes.prod(axis=1)
@@ -129,10 +138,20 @@ def _input_side(case: Case, cost: float) -> tuple[int, str]:
     wanted = _multiple(SMALL_SIDE / max(small, 1e-3))
     side = min(max(wanted, usual), largest)
     reason = f"small objects have {small * side:.0f} pixels there; {usual} is usual"
-    while side > smallest and case.views(_megapixels(case.facts, side), cost) < ENOUGH_VIEWS:
+    while side > smallest and case.views(_megapixels(case.facts, side), COST) < ENOUGH_VIEWS:
         side -= STEP
         reason = f"larger inputs would leave too few steps in {case.minutes:g} minutes"
     return side, reason
+
+
+def _light_heads(machine: Machine) -> Settings:
+    """Yield smaller second stages, which take most of the time without a GPU once the backbone is frozen."""
+    if not machine.has_gpu:
+        reason = "a third faster without a GPU, for few images as accurate"
+        yield Setting("model.head_channels", 512, reason)
+        yield Setting("model.roi.batch_size_per_image", 64, reason)
+        yield Setting("model.rpn.post_nms_top_n_train", 300, reason)
+        yield Setting("model.rpn.post_nms_top_n_test", 200, reason)
 
 
 def _anchors(facts: CardFacts, side: int) -> Settings:
@@ -169,14 +188,22 @@ def _coverage(shapes: torch.Tensor, sizes: list[int], ratios: list[float]) -> fl
     return float((best_anchor_iou(shapes.float(), anchors) >= 0.5).float().mean())
 
 
-def _default_boxes(facts: CardFacts) -> Settings:
+def _default_boxes(facts: CardFacts, side: int) -> Settings:
     """Yield the scales of SSD's default boxes from the sizes of the objects."""
-    if len(facts.shapes) < MIN_CLUSTERED:
-        return
-    sides = np.sqrt(facts.shapes.prod(axis=1))
-    low, high = (float(quantile) for quantile in np.quantile(sides, [0.05, 0.95]))
-    scales = [round(min(max(low, 0.05), 0.3), 2), round(min(max(high, 0.4), 0.9), 2)]
-    yield Setting("model.scales", scales, f"most objects have {low:.0%} to {high:.0%} of the image's side")
+    if len(facts.shapes) >= MIN_CLUSTERED:
+        sides = np.sqrt(facts.shapes.prod(axis=1))
+        low, high = (float(quantile) for quantile in np.quantile(sides, [0.05, 0.95]))
+        scales = [round(min(max(low, 0.05), 0.3), 2), round(min(max(high, 0.4), 0.9), 2)]
+        yield Setting("model.scales", scales, f"most objects have {low:.0%} to {high:.0%} of the image's side")
+
+
+def _anchor_shapes(facts: CardFacts, side: int) -> Settings:
+    """Yield the five anchors of YOLOv2, by k-means over the objects."""
+    if len(facts.shapes) >= MIN_CLUSTERED:
+        short = facts.short_side / max(facts.median_size)  # of the letterboxed image, as a share of its side
+        found = cluster_shapes(torch.from_numpy(facts.shapes) * side * short, 5)
+        shapes = [[round(length, 1) for length in shape] for shape in found.shapes.tolist()]
+        yield Setting("model.anchor_shapes", shapes, f"k-means: mean IoU {found.mean_iou:.2f} with the objects")
 
 
 def _detection_batch(machine: Machine) -> Settings:
@@ -196,9 +223,8 @@ CROP = 256
 
 
 def _segmentation(case: Case) -> Plan:
-    facts, machine = case.facts, case.machine
-    settings = [*_backbone(machine, FROZEN_STAGES if facts.images < FEW_IMAGES else 0), *_scale(facts)]
-    if not machine.has_gpu:
+    settings = [*_backbone(case, CROP**2 / 1e6), *_scale(case.facts)]
+    if not case.machine.has_gpu:
         settings.append(Setting("model.finest_stride", 2, "a third faster, and hardly less accurate"))
     reason = "the class masks need a class for each pixel, and the network trains fast"
     return Plan("unet_efficientnet_lite0", reason, settings)
@@ -245,12 +271,12 @@ def _classification(case: Case) -> Plan:
     per_class = _examples_per_class(case.facts)
     if per_class >= FINETUNED_EXAMPLES and finetuned:
         reason = f"{per_class:g} images of a class are enough to train all layers"
-        settings = [*_backbone(case.machine, 0), *_crop(case, finetuned[0]), *_labels(case.facts)]
+        settings = [*_pretrained(case.machine), *_crop(case, finetuned[0]), *_labels(case.facts)]
         return Plan("transfer_finetune", reason, settings)
     reason = "only the head is trained, on features that are computed once"
     passes = FORWARD_SHARE * (case.facts.images + case.facts.validation_images) * TRAINING_SHARE / FEATURES_SHARE
     crop = next((side for side in CROP_SIDES if _suffices(case, side, passes)), CROP_SIDES[-1])
-    settings = [*_backbone(case.machine, "all"), *_crop(case, crop), *_labels(case.facts)]
+    settings = [*_pretrained(case.machine), *_crop(case, crop), *_labels(case.facts)]
     return Plan("transfer_head", reason, settings)
 
 
@@ -269,7 +295,7 @@ def _classification_from_random(case: Case) -> Plan:
     """Return a recipe for a network without pretrained weights, whose layers all need the same learning rate."""
     same = "no stage is pretrained"
     settings = [
-        *_backbone(case.machine, 0),
+        *_pretrained(case.machine),
         Setting("optimizer.backbone_lr_factor", 1.0, same),
         Setting("optimizer.stage_lr_decay", 1.0, same),
         *_labels(case.facts),
@@ -294,20 +320,37 @@ def _crop(case: Case, crop: int) -> Settings:
 # All tasks
 
 
-def _backbone(machine: Machine, frozen_stages: int | str) -> Settings:
-    """Yield the backbone, and how much of it trains."""
+def _backbone(case: Case, megapixels: float) -> Settings:
+    """Yield the backbone, and how much of it trains, for inputs of a given size."""
+    yield from _pretrained(case.machine)
+    if case.machine.backbone is None or case.facts.images >= FEW_IMAGES:
+        return
+    if case.views(megapixels, 1.0) < SHORT_RUN:
+        reason = f"{case.minutes:g} minutes are short, and layers on fixed features need fewer and shorter steps"
+        yield Setting("model.backbone.frozen_stages", "all", reason)
+        return
+    reason = "first stages are general: freezing them saves time, and few images would make them worse"
+    yield Setting("model.backbone.frozen_stages", FROZEN_STAGES, reason)
+    yield Setting("optimizer.backbone_lr_factor", BACKBONE_LR, "pretrained layers need to change less than new ones")
+
+
+def _pretrained(machine: Machine) -> Settings:
+    """Yield a pretrained backbone, or one that is trained from random initialization if there are no weights."""
     if machine.backbone is None:
         reason = "no ImageNet weights are on disk or can be downloaded; training needs many more images and steps"
         yield Setting("model.backbone.name", machine.asked_for or RANDOM_BACKBONE, reason)
         yield Setting("model.backbone.weights", "none", "see model.backbone.name")
         yield Setting("model.backbone.batch_norm", "trained", "see model.backbone.name")
         yield Setting("model.backbone.frozen_stages", 0, "see model.backbone.name")
-        return
-    device = "suits a GPU" if machine.has_gpu else "is fast without a GPU"
-    yield Setting("model.backbone.name", machine.backbone, f"{device}, and its ImageNet weights are available")
-    if frozen_stages:
-        reason = "first stages are general: freezing them saves time, and few images would make them worse"
-        yield Setting("model.backbone.frozen_stages", frozen_stages, reason)
+    else:
+        device = "suits a GPU" if machine.has_gpu else "is fast without a GPU"
+        yield Setting("model.backbone.name", machine.backbone, f"{device}, and its ImageNet weights are available")
+
+
+def _average(case: Case) -> Settings:
+    if case.minutes is not None:
+        reason = "no moving average: the learning rate ends at 0, and validations of both would take time"
+        yield Setting("ema", None, reason)
 
 
 def _precision(machine: Machine) -> Settings:
