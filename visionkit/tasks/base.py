@@ -19,7 +19,7 @@ from typing_extensions import Self
 from visionkit.backbones import Backbone
 from visionkit.data.batch import Batch
 from visionkit.data.datamodule import VisionData
-from visionkit.data.datasets.base import RequiredAnnotation
+from visionkit.data.datasets.base import AnnotationKind, RequiredAnnotation
 from visionkit.data.samplers import run_seed
 from visionkit.errors import CheckpointError, ConfigError, VisionkitError
 from visionkit.metrics.base import EvaluationMetric
@@ -97,6 +97,7 @@ class Task(LightningModule):
 
     Attributes:
         name: name of the task in recipes and checkpoints.
+        annotation_kind: kind of annotation that the task is trained with: one of `AnnotationKind`.
         option_types: dataclass of each recipe section that the task takes in addition to those of its pipeline. The
             task stores each as `<section>_options`.
         pipeline_type: class of the pipeline of a single model.
@@ -114,6 +115,7 @@ class Task(LightningModule):
     """
 
     name: ClassVar[str]
+    annotation_kind: ClassVar[AnnotationKind]
     option_types: ClassVar[dict[str, type]] = {
         "optimizer": OptimizerOptions,
         "schedule": ScheduleOptions,

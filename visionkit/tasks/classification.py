@@ -9,7 +9,7 @@ from torch import Tensor
 
 from visionkit.data.batch import Batch
 from visionkit.data.datamodule import VisionData
-from visionkit.data.datasets.base import RequiredAnnotation
+from visionkit.data.datasets.base import AnnotationKind, RequiredAnnotation
 from visionkit.errors import ConfigError
 from visionkit.metrics.classification import ClassificationMetrics
 from visionkit.models.base import ClassificationModel, Model
@@ -97,6 +97,7 @@ class Classification(LogitsTask):
     """
 
     name: ClassVar[str] = "classification"
+    annotation_kind: ClassVar[AnnotationKind] = "label"
     option_types: ClassVar[dict[str, type]] = {
         **Task.option_types,
         "loss": ClassificationLossOptions,

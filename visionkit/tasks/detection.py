@@ -12,7 +12,7 @@ from torch import Tensor
 
 from visionkit.data.batch import Batch
 from visionkit.data.datamodule import VisionData
-from visionkit.data.datasets.base import RequiredAnnotation
+from visionkit.data.datasets.base import AnnotationKind, RequiredAnnotation
 from visionkit.data.proposals.proposal_source import ProposalOptions
 from visionkit.data.samplers import run_seed
 from visionkit.errors import ConfigError
@@ -83,6 +83,7 @@ class Detection(Task):
     """
 
     name: ClassVar[str] = "detection"
+    annotation_kind: ClassVar[AnnotationKind] = "boxes"
     option_types: ClassVar[dict[str, type]] = {**Task.option_types, "evaluation": DetectionEvaluationOptions}
     pipeline_type = DetectionPipeline
     pipeline: DetectionPipeline | DetectionEnsemble

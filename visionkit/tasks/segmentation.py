@@ -9,7 +9,7 @@ from torch import Tensor
 
 from visionkit.data.batch import Batch
 from visionkit.data.datamodule import VisionData
-from visionkit.data.datasets.base import RequiredAnnotation
+from visionkit.data.datasets.base import AnnotationKind, RequiredAnnotation
 from visionkit.errors import ConfigError
 from visionkit.metrics.segmentation import SegmentationMetrics
 from visionkit.models.base import Model, SegmentationModel
@@ -124,6 +124,7 @@ class Segmentation(LogitsTask):
     """
 
     name: ClassVar[str] = "segmentation"
+    annotation_kind: ClassVar[AnnotationKind] = "semantic"
     option_types: ClassVar[dict[str, type]] = {
         **Task.option_types,
         "loss": SegmentationLossOptions,

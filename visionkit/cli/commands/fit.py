@@ -9,8 +9,10 @@ from typing import Any
 from visionkit.cli.arguments import WORDS_HELP, add_command, add_plugin_option, import_plugin_files, plugin_overrides
 from visionkit.cli.checkpoint_file import check_checkpoint_files
 from visionkit.cli.config.compose import compose, is_override, lacks_recipe
+from visionkit.cli.config.data_source import check_data_folder, check_data_source
 from visionkit.cli.config.merge import COMMAND_LINE, Layer, saying_where
 from visionkit.cli.config.schema import check
+from visionkit.engine.run_folder import latest_checkpoint
 from visionkit.errors import ConfigError
 
 USAGE = "[RECIPE] [CARD ...] [key=value ...] [--resume [CKPT]] [--minutes N] [--plugin FILE.py] [--dry-run]"
@@ -54,6 +56,9 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.dry_run:
         _print_recipe(recipe)
         return 0
+    check_data_source(recipe)
+    if arguments.resume == "last":
+        latest_checkpoint(name)  # an error if there is none
     from visionkit.cli.training import train
 
     import_plugin_files(recipe.values.get("plugins") or [])
@@ -63,6 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _recipe_for_card(words: Sequence[str], minutes: float | None) -> Layer:
+    check_data_folder(compose(words))
     from visionkit.cli.automatic.make_recipe import make_recipe
 
     return make_recipe(words, minutes)

@@ -328,10 +328,24 @@ def takes_any(found: Definition) -> bool:
 
 def class_constant(found: Definition, name: str) -> str | None:
     """Return the string that a class or its nearest base assigns to `name`; None if there is none."""
+    value = _class_value(found, name)
+    return str(value.value) if isinstance(value, ast.Constant) else None
+
+
+def class_strings(found: Definition, name: str) -> list[str] | None:
+    """Return the strings of the tuple that a class or its nearest base assigns to `name`; None if there is none."""
+    value = _class_value(found, name)
+    if not isinstance(value, ast.Tuple):
+        return None
+    return [str(part.value) for part in value.elts if isinstance(part, ast.Constant)]
+
+
+def _class_value(found: Definition, name: str) -> ast.Constant | ast.Tuple | None:
+    """Return the constant or tuple that a class or its nearest base assigns to `name`; None if there is none."""
     for node in found.node.body:
-        if not isinstance(node, ast.Assign | ast.AnnAssign) or not isinstance(node.value, ast.Constant):
+        if not isinstance(node, ast.Assign | ast.AnnAssign) or not isinstance(node.value, ast.Constant | ast.Tuple):
             continue
         target = node.target if isinstance(node, ast.AnnAssign) else node.targets[0]
         if isinstance(target, ast.Name) and target.id == name:
-            return str(node.value.value)
-    return next((value for base in bases(found) if (value := class_constant(base, name)) is not None), None)
+            return node.value
+    return next((value for base in bases(found) if (value := _class_value(base, name)) is not None), None)

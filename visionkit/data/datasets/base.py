@@ -15,6 +15,11 @@ RequiredAnnotation = Literal["label", "tags", "semantic", "masks"]
 of each object."""
 
 
+AnnotationKind = Literal["boxes", "label", "tags", "semantic"]
+"""Kind of annotation that a format can have: boxes of objects, one class per image, all classes of an image, or a
+semantic mask. The command line reads the kinds of a format, `annotation_kinds`, from its source."""
+
+
 @runtime_checkable
 class VisionDataset(Protocol):
     """A map-style dataset of `Sample`s whose annotations can be read without decoding the images.

@@ -3,11 +3,12 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from visionkit.data.datasets.base import NoSemanticMasks
+from visionkit.data.datasets.base import AnnotationKind, NoSemanticMasks
 from visionkit.data.datasets.class_checks import check_class_names
 from visionkit.data.datasets.image_reader import ImageReader
 from visionkit.data.datasets.packed_sequence import PackedSequence
@@ -22,10 +23,12 @@ class ClassificationDataset(NoSemanticMasks, ABC):
     A subclass sets the attributes in its constructor.
 
     Attributes:
+        annotation_kinds: kinds of annotation that the format can have.
         labels: int64 [images], 0..K-1; -1 if the image has no single class.
         class_names, category_ids, report: see `VisionDataset`.
     """
 
+    annotation_kinds: ClassVar[tuple[AnnotationKind, ...]] = ("label", "tags")
     labels: NDArray[np.int64]
     class_names: list[str]
     category_ids: list[int]

@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from visionkit.data.datasets.annotation_table import AnnotationTable
-from visionkit.data.datasets.base import NoSemanticMasks
+from visionkit.data.datasets.base import AnnotationKind, NoSemanticMasks
 from visionkit.data.datasets.coco_masks import CocoMasks
 from visionkit.data.datasets.image_reader import ImageReader
 from visionkit.data.io.images import ImageArray
@@ -21,6 +22,7 @@ class DetectionDataset(ImageReader, NoSemanticMasks):
     A subclass sets the attributes in its constructor.
 
     Attributes:
+        annotation_kinds: kinds of annotation that the format can have.
         image_folder: folder that `file_names` are relative to.
         file_names: file name of each image.
         image_ids: the dataset's own id of each image.
@@ -30,6 +32,7 @@ class DetectionDataset(ImageReader, NoSemanticMasks):
         class_names, category_ids, report: see `VisionDataset`.
     """
 
+    annotation_kinds: ClassVar[tuple[AnnotationKind, ...]] = ("boxes", "tags")
     image_folder: Path
     file_names: Sequence[str]
     image_ids: Sequence[int | str]

@@ -2,10 +2,12 @@
 
 from abc import ABC, abstractmethod
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from visionkit.data.datasets.base import AnnotationKind
 from visionkit.data.datasets.class_checks import check_class_names
 from visionkit.data.datasets.image_mask_pairs import ImageMaskPairs
 from visionkit.data.datasets.image_reader import ImageReader
@@ -37,9 +39,11 @@ class SegmentationDataset(ImageReader, ABC):
     A subclass sets the attributes in its constructor.
 
     Attributes:
+        annotation_kinds: kinds of annotation that the format can have.
         class_names, category_ids, report, class_colors: see `VisionDataset`.
     """
 
+    annotation_kinds: ClassVar[tuple[AnnotationKind, ...]] = ("semantic",)
     class_names: list[str]
     category_ids: list[int]
     report: dict[str, int]
