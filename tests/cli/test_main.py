@@ -275,7 +275,8 @@ def calls(monkeypatch, tmp_path):
         (["optimizer.lr=3", "--resume=a.ckpt", "RECIPE"], "a.ckpt", 3),
     ],
 )
-def test_resume_takes_a_checkpoint_and_leaves_the_other_words(words, resume, lr, recipe, calls):
+def test_resume_takes_a_checkpoint_and_leaves_the_other_words(words, resume, lr, recipe, calls, monkeypatch):
+    monkeypatch.setattr("visionkit.cli.commands.fit.latest_checkpoint", lambda name: None)  # there is no run
     main(["fit", *[str(recipe) if word == "RECIPE" else word for word in words]])
     (name, (composed,), named) = calls[0]
     assert (name, named) == ("train", {"name": "mine", "resume": resume, "fixed_length": False, "deadline": None})
