@@ -53,8 +53,9 @@ def fit(options: Options) -> dict[str, Any]:
     """Train on the split `train`."""
     dataset = options.data.dataset("train")
     model = create(len(dataset.class_names), options.short_side, options.masks).train()
-    body = list(model.backbone.body.parameters())
-    rest = [parameter for name, parameter in model.named_parameters() if not name.startswith("backbone.body")]
+    trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    body = [parameter for name, parameter in trained.items() if name.startswith("backbone.body")]
+    rest = [parameter for name, parameter in trained.items() if not name.startswith("backbone.body")]
     groups = [{"params": body, "lr": options.lr * options.body_lr}, {"params": rest, "lr": options.lr}]
     optimizer = torch.optim.AdamW(groups, weight_decay=0.01)
     images = Images(dataset, options.masks)

@@ -15,6 +15,8 @@ from tests.benchmarks.plain.shared import MEAN, STD, read_weights
 
 CHANNELS, HEAD = 128, 512
 LEVELS = ["0", "1", "2"]
+FROZEN = 2
+"""Blocks that are not trained, up to stride 4, as by default in torchvision's detectors with pretrained weights."""
 
 
 class Pyramid(nn.Module):
@@ -26,6 +28,8 @@ class Pyramid(nn.Module):
         super().__init__()
         body = timm.create_model("tf_efficientnet_lite0", features_only=True, out_indices=(2, 3, 4))
         body.load_state_dict(read_weights(), strict=False)  # the file also has the classifier
+        for part in (body.conv_stem, body.bn1, *body.blocks[:FROZEN]):
+            part.requires_grad_(False)
         self.body = freeze_batch_norm_2d(body).to(memory_format=torch.channels_last)
         self.fpn = FeaturePyramidNetwork(body.feature_info.channels(), CHANNELS, LastLevelMaxPool())
 

@@ -53,7 +53,7 @@ def main(
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--split", default="val")
     parser.add_argument("--folder", type=Path, default=Path())
-    options = parser.parse_args(namespace=Options(**defaults))
+    options = parser.parse_intermixed_args(namespace=Options(**defaults))
     vars(options).update(values(options.words))
     options.clock, options.data = Clock(options.minutes), read_card(options.card)
     torch.manual_seed(options.seed)
