@@ -8,8 +8,9 @@ from visionkit.cli.automatic.rules import (
     CROP_SIDES,
     FEW_IMAGES,
     FINETUNED_EXAMPLES,
-    LARGE_SIDE,
     SHORT_SIDE_CPU,
+    THINNEST,
+    USUAL_SIDE,
     Case,
     make_plan,
 )
@@ -64,21 +65,16 @@ class TestTrainedLayers:
         settings = keys(plan(task, images=FEW_IMAGES - 1))
         assert settings["model.backbone.frozen_stages"] == 2
         assert settings["optimizer.backbone_lr_factor"] < 1
-        assert "model.backbone.frozen_stages" not in keys(plan(task, images=FEW_IMAGES))
-        assert "model.backbone.frozen_stages" not in keys(plan(task, images=FEW_IMAGES, minutes=5))
-
-
-def test_a_given_time_has_no_moving_average():
-    assert keys(plan("detection", minutes=5))["ema"] is None
-    assert "ema" not in keys(plan("detection"))
+        assert keys(plan(task, images=FEW_IMAGES))["model.backbone.frozen_stages"] == 0
+        assert keys(plan(task, images=FEW_IMAGES, minutes=5))["model.backbone.frozen_stages"] == 0
 
 
 class TestDetection:
     def test_masks_of_the_objects_are_predicted(self):
-        assert plan("detection", has_masks=True).recipe == "mask_rcnn_efficientnet_lite0"
+        assert plan("detection", has_masks=True).recipe == "mask_rcnn_few_images"
 
     def test_boxes_are_predicted_otherwise(self):
-        assert plan("detection").recipe == "faster_rcnn_efficientnet_lite0"
+        assert plan("detection").recipe == "faster_rcnn_few_images"
 
     def test_the_model_that_is_asked_for_is_kept(self):
         assert plan("detection", model="retinanet").recipe == "retinanet_efficientnet_lite0"
@@ -125,17 +121,18 @@ class TestDetection:
 
 class TestSegmentation:
     def test_large_images_are_reduced_and_cropped_in_proportion(self):
-        settings = keys(plan("segmentation", size=(2 * LARGE_SIDE, 1600)))
+        settings = keys(plan("segmentation", size=(2 * USUAL_SIDE, 1600), thinnest=50.0))
         assert settings["preprocess.scale"] == 0.5
         crop = next(step for step in settings["data.augment"] if step["name"] == "RandomCrop")
         assert crop == {"name": "RandomCrop", "height": 512, "width": 512}
 
-    def test_small_images_keep_their_size(self):
-        assert not {"preprocess.scale", "data.augment"} & keys(plan("segmentation", size=(LARGE_SIDE, 700))).keys()
+    @pytest.mark.parametrize(("thinnest", "scale"), [(4.0, None), (THINNEST / 0.8, 0.8)])
+    def test_thin_regions_stay_visible(self, thinnest, scale):
+        settings = keys(plan("segmentation", size=(2 * USUAL_SIDE, 1600), thinnest=thinnest))
+        assert settings.get("preprocess.scale") == scale
 
-    def test_the_decoder_is_coarser_without_a_gpu(self):
-        assert keys(plan("segmentation"))["model.finest_stride"] == 2
-        assert "model.finest_stride" not in keys(plan("segmentation", machine=GPU))
+    def test_small_images_keep_their_size(self):
+        assert not {"preprocess.scale", "data.augment"} & keys(plan("segmentation", size=(USUAL_SIDE, 700))).keys()
 
 
 class TestClassification:

@@ -7,7 +7,7 @@ from tests.helpers.flat_images import Flat
 from visionkit.data.datamodule import VisionData
 from visionkit.data.datasets.shapes import Shapes
 from visionkit.data.stats import card_facts
-from visionkit.data.stats.card_facts import CardFacts, read_card_facts, task_of
+from visionkit.data.stats.card_facts import CardFacts, mask_thickness, read_card_facts, task_of
 from visionkit.errors import DataError
 
 
@@ -102,3 +102,19 @@ def test_an_empty_split_is_refused():
 def test_classes_without_examples_are_not_the_rarest():
     facts = CardFacts("classification", 3, 0, ["a", "b", "c"], np.array([0, 3, 2]), (10, 10))
     assert facts.rarest == ("c", 2)
+
+
+def test_thickness_of_regions():
+    mask = np.full((40, 60), 255, np.uint8)
+    mask[5:35, :30] = 0
+    mask[10:20, :30] = 1
+    assert mask_thickness([mask], 3).tolist() == [2 * 20 * 30 / 60, 2 * 10 * 30 / 60, np.inf], (
+        "ignored pixels are no border"
+    )
+    disc = (np.hypot(*np.mgrid[-50:50, -50:50]) < 40).astype(np.uint8)
+    assert mask_thickness([disc], 2)[1] == pytest.approx(40 * np.pi / 4, rel=0.02)
+
+
+def test_the_thinnest_class_of_masks():
+    assert read_card_facts(data(train=Flat([None] * 2, masks=[0, 1])).splits).thinnest == np.inf
+    assert read_card_facts(data(train=Flat([0, 1])).splits).thinnest == np.inf

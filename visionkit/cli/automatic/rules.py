@@ -73,16 +73,16 @@ def make_plan(case: Case) -> Plan:
         >>> from visionkit.data.stats.card_facts import CardFacts
         >>> facts = CardFacts("segmentation", 90, 30, ["cell", "membrane"], np.array([80, 10]), (512, 512))
         >>> make_plan(Case(facts, Machine(backbone="resnet18"))).recipe
-        'unet_efficientnet_lite0'
+        'unet_few_images'
     """
     plan = {"detection": _detection, "segmentation": _segmentation, "classification": _classification}
     made = plan[case.facts.task](case)
-    return Plan(made.recipe, made.reason, [*made.settings, *_average(case), *_precision(case.machine)])
+    return Plan(made.recipe, made.reason, [*made.settings, *_precision(case.machine)])
 
 
 # Detection
 
-COST = 1.3
+COST = 1.0
 """Time of a training step of a detector with a frozen backbone, in steps that train its backbone alone."""
 
 SHORT_SIDE_CPU, SHORT_SIDE_GPU = (256, 320, 480), (480, 640, 800)
@@ -101,11 +101,16 @@ STEP = 32
 """The sides of inputs are multiples of this."""
 
 
+FEW_IMAGES_DETECTORS = ("faster_rcnn", "mask_rcnn")
+"""Detectors with a recipe of their own for few images."""
+
+
 def _detection(case: Case) -> Plan:
     name, reason = _detector(case)
     side, why = _input_side(case)
     settings = [*_backbone(case, _megapixels(case.facts, side)), *_detector_settings(name, case, side, why)]
-    return Plan(f"{name}_efficientnet_lite0", reason, [*settings, *_detection_batch(case.machine)])
+    recipe = f"{name}_few_images" if name in FEW_IMAGES_DETECTORS else f"{name}_efficientnet_lite0"
+    return Plan(recipe, reason, [*settings, *_detection_batch(case.machine)])
 
 
 def _detector(case: Case) -> tuple[str, str]:
@@ -125,9 +130,8 @@ def _detector_settings(name: str, case: Case, side: int, why: str) -> Settings:
     elif name != "yolov1":  # its grid is for the size of its recipe
         yield Setting("preprocess.short_side", side, why)
         yield Setting("preprocess.long_side", 2 * side, "twice the short side")
-    if name in ("faster_rcnn", "mask_rcnn"):
+    if name in FEW_IMAGES_DETECTORS:
         yield from _anchors(case.facts, side)
-        yield from _light_heads(case.machine)
 
 
 def _input_side(case: Case) -> tuple[int, str]:
@@ -142,16 +146,6 @@ def _input_side(case: Case) -> tuple[int, str]:
         side -= STEP
         reason = f"larger inputs would leave too few steps in {case.minutes:g} minutes"
     return side, reason
-
-
-def _light_heads(machine: Machine) -> Settings:
-    """Yield smaller second stages, which take most of the time without a GPU once the backbone is frozen."""
-    if not machine.has_gpu:
-        reason = "a third faster without a GPU, for few images as accurate"
-        yield Setting("model.head_channels", 512, reason)
-        yield Setting("model.roi.batch_size_per_image", 64, reason)
-        yield Setting("model.rpn.post_nms_top_n_train", 300, reason)
-        yield Setting("model.rpn.post_nms_top_n_test", 200, reason)
 
 
 def _anchors(facts: CardFacts, side: int) -> Settings:
@@ -215,28 +209,35 @@ def _detection_batch(machine: Machine) -> Settings:
 
 # Segmentation
 
-LARGE_SIDE = 480
-"""Short side to which larger images are reduced: crops of large images show too little of their surroundings."""
+USUAL_SIDE = 320
+"""Short side to which large images are reduced: crops of large images show too little of their surroundings."""
+
+THINNEST = 8.0
+"""Thickness in pixels that the regions of the thinnest class should keep."""
+
+LEAST_REDUCTION = 0.9
+"""Scale from which images keep their size."""
 
 CROP = 256
 """Side in pixels of the crops that the network gets in training."""
 
 
 def _segmentation(case: Case) -> Plan:
-    settings = [*_backbone(case, CROP**2 / 1e6), *_scale(case.facts)]
-    if not case.machine.has_gpu:
-        settings.append(Setting("model.finest_stride", 2, "a third faster, and hardly less accurate"))
-    reason = "the class masks need a class for each pixel, and the network trains fast"
-    return Plan("unet_efficientnet_lite0", reason, settings)
+    reason = "the card has class masks, and the network trains fast"
+    return Plan("unet_few_images", reason, [*_backbone(case, CROP**2 / 1e6), *_scale(case.facts)])
 
 
 def _scale(facts: CardFacts) -> Settings:
     """Yield the scale of large images, and the crops of the images that have this size after it."""
-    if facts.short_side <= LARGE_SIDE:
+    scale = round(max(USUAL_SIDE / facts.short_side, THINNEST / facts.thinnest), 2)
+    if scale > LEAST_REDUCTION:
         return
-    scale = round(LARGE_SIDE / facts.short_side, 2)
     crop = round(CROP / scale)
-    yield Setting("preprocess.scale", scale, f"the median short side becomes {LARGE_SIDE} pixels")
+    yield Setting(
+        "preprocess.scale",
+        scale,
+        f"crops show more of the image; its thinnest class keeps {scale * facts.thinnest:.0f} pixels",
+    )
     augment = [
         {"name": "PadIfNeeded", "min_height": crop, "min_width": crop, "border_mode": 0, "fill": [124, 116, 104]},
         {"name": "RandomCrop", "height": crop, "width": crop},
@@ -323,14 +324,17 @@ def _crop(case: Case, crop: int) -> Settings:
 def _backbone(case: Case, megapixels: float) -> Settings:
     """Yield the backbone, and how much of it trains, for inputs of a given size."""
     yield from _pretrained(case.machine)
-    if case.machine.backbone is None or case.facts.images >= FEW_IMAGES:
+    if case.machine.backbone is None:
         return
-    if case.views(megapixels, 1.0) < SHORT_RUN:
+    if case.facts.images < FEW_IMAGES and case.views(megapixels, 1.0) < SHORT_RUN:
         reason = f"{case.minutes:g} minutes are short, and layers on fixed features need fewer and shorter steps"
         yield Setting("model.backbone.frozen_stages", "all", reason)
         return
-    reason = "first stages are general: freezing them saves time, and few images would make them worse"
-    yield Setting("model.backbone.frozen_stages", FROZEN_STAGES, reason)
+    if case.facts.images < FEW_IMAGES:
+        reason = "first stages are general: freezing them saves time, and few images would make them worse"
+        yield Setting("model.backbone.frozen_stages", FROZEN_STAGES, reason)
+    else:
+        yield Setting("model.backbone.frozen_stages", 0, f"{case.facts.images} images are enough to train all layers")
     yield Setting("optimizer.backbone_lr_factor", BACKBONE_LR, "pretrained layers need to change less than new ones")
 
 
@@ -345,12 +349,6 @@ def _pretrained(machine: Machine) -> Settings:
     else:
         device = "suits a GPU" if machine.has_gpu else "is fast without a GPU"
         yield Setting("model.backbone.name", machine.backbone, f"{device}, and its ImageNet weights are available")
-
-
-def _average(case: Case) -> Settings:
-    if case.minutes is not None:
-        reason = "no moving average: the learning rate ends at 0, and validations of both would take time"
-        yield Setting("ema", None, reason)
 
 
 def _precision(machine: Machine) -> Settings:

@@ -1,5 +1,7 @@
 """Facts of a training split that decide how to train on it: its task, its sizes and its classes."""
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,9 +12,13 @@ from visionkit.data.datasets.subset import SubsetDataset
 from visionkit.data.splits import Splits, read_labels
 from visionkit.data.stats.distributions import Distributions, read_distributions
 from visionkit.errors import DataError
+from visionkit.ops.ignore import IGNORE
 
 MOST_IMAGES = 1000
 """Largest number of images whose annotations are read."""
+
+MEASURED_MASKS = 24
+"""Number of masks in which the thickness of regions is measured."""
 
 REAL_MASKS = 0.5
 """Share of the objects whose masks must differ from their boxes; other masks were made of boxes."""
@@ -36,6 +42,8 @@ class CardFacts:
         has_masks: whether the objects have masks.
         multi_label: whether an image can have several classes.
         shapes: float64 [N, 2], width and height of the objects, as shares of the short side of their image.
+        thinnest: thickness in pixels of the regions of the thinnest class in the masks, see `mask_thickness`; infinite
+            without masks.
 
     Example:
         >>> import numpy as np
@@ -54,6 +62,7 @@ class CardFacts:
     has_masks: bool = False
     multi_label: bool = False
     shapes: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 2)))
+    thinnest: float = math.inf
 
     @property
     def short_side(self) -> int:
@@ -105,7 +114,48 @@ def read_card_facts(splits: Splits, masked: Splits | None = None, task: str | No
         has_masks=masked is not None and _has_real_masks(_sample(masked.dataset("train"))),
         multi_label=task == "classification" and _is_multi_label(read),
         shapes=_relative_shapes(found),
+        thinnest=_thinnest(train) if task == "segmentation" else math.inf,
     )
+
+
+def mask_thickness(masks: Iterable[NDArray[np.uint8]], classes: int) -> NDArray[np.float64]:
+    """Return the mean thickness in pixels of the regions of each class: twice their area, divided by their perimeter.
+
+    A long strip has its width, and a disc half its diameter, less a fifth for its stairs. Classes without pixels or
+    without a border are infinitely thick.
+
+    Args:
+        masks: semantic masks, uint8 [H, W], 255 = ignore.
+        classes: number of classes K.
+
+    Returns:
+        float64 [K].
+
+    Example:
+        >>> import numpy as np
+        >>> from visionkit.data.stats.card_facts import mask_thickness
+        >>> mask = np.zeros((100, 100), np.uint8)
+        >>> mask[:, 20:26] = 1
+        >>> mask_thickness([mask], 2).tolist()
+        [94.0, 6.0]
+    """
+    areas, borders = np.zeros(256), np.zeros(256)
+    for mask in masks:
+        areas += np.bincount(mask.ravel(), minlength=256)
+        for one, other in ((mask[1:], mask[:-1]), (mask[:, 1:], mask[:, :-1])):
+            differs = (one != other) & (one != IGNORE) & (other != IGNORE)
+            for side in (one, other):
+                borders += np.bincount(side[differs], minlength=256)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        thickness = 2 * areas[:classes] / borders[:classes]
+    return np.where(np.isfinite(thickness), thickness, np.inf)
+
+
+def _thinnest(dataset: VisionDataset) -> float:
+    """Return the thickness of the thinnest class in a few masks."""
+    few = np.linspace(0, len(dataset) - 1, min(len(dataset), MEASURED_MASKS)).astype(int).tolist()
+    masks = (dataset.semantic(index) for index in few if dataset.has_semantic(index))
+    return float(mask_thickness((mask for mask in masks if mask is not None), len(dataset.class_names)).min())
 
 
 def task_of(dataset: VisionDataset) -> str:
