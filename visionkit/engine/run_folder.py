@@ -13,6 +13,9 @@ from visionkit.errors import VisionkitError, WriteError
 FINISHED = "finished.yaml"
 """Name of the file in a finished run's folder. It holds the limits of the training that was finished."""
 
+RECIPE_FILE = "recipe.yaml"
+"""Name of the file with the composed recipe in a run's folder."""
+
 
 def new_run_folder(recipe_name: str, root: str | Path = "runs") -> Path:
     """Create and return the next free folder `runs/<recipe>/<n>/`.
@@ -64,7 +67,7 @@ def write_recipe(recipe: dict[str, Any], folder: Path) -> None:
         WriteError: the file cannot be written.
     """
     text = yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True)
-    path, number = folder / "recipe.yaml", 0
+    path, number = folder / RECIPE_FILE, 0
     while path.exists():
         if path.read_bytes() == text.encode():
             return

@@ -88,6 +88,10 @@ def test_it_trains_for_the_given_time(desk, capsys):
     words = ["mine.yaml", "model.backbone=cifar_resnet20", "preprocess={short_side: 32, crop: 32}", "data.augment=[]"]
     assert main(["fit", *words, "--minutes", "0.15", "trainer.accelerator=cpu", "optimizer.base_batch_size=4"]) == 0
     assert (desk / "runs/mine/1/best.ckpt").is_file()
+    capsys.readouterr()
+    resumed, reasons = made(["mine.yaml", "--resume", "seed=3"], capsys)
+    assert reasons == "", "the recipe of the run is taken, and none is made"
+    assert (resumed["model"]["backbone"]["name"], resumed["seed"]) == ("cifar_resnet20", 3)
     assert yaml.safe_load((desk / "runs/mine/1/recipe.yaml").read_text())["model"]["backbone"]["weights"] == "none"
 
 

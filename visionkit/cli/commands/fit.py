@@ -4,6 +4,7 @@ import argparse
 import math
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from visionkit.cli.arguments import WORDS_HELP, add_command, add_plugin_option, import_plugin_files, plugin_overrides
@@ -12,7 +13,7 @@ from visionkit.cli.config.compose import compose, is_override, lacks_recipe
 from visionkit.cli.config.data_source import check_data_folder, check_data_source
 from visionkit.cli.config.merge import COMMAND_LINE, Layer, saying_where
 from visionkit.cli.config.schema import check
-from visionkit.engine.run_folder import latest_checkpoint
+from visionkit.engine.run_folder import RECIPE_FILE, latest_checkpoint
 from visionkit.errors import ConfigError
 
 USAGE = "[RECIPE] [CARD ...] [key=value ...] [--resume [CKPT]] [--minutes N] [--plugin FILE.py] [--dry-run]"
@@ -51,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
         check_checkpoint_files([arguments.resume])
     name = _run_name(arguments.words)
     words = [*arguments.words, *plugin_overrides(arguments)]
-    recipe = _recipe_for_card(words, arguments.minutes) if lacks_recipe(words) else compose(words)
+    recipe = _recipe_for_card(words, arguments, name) if lacks_recipe(words) else compose(words)
     check(recipe)
     if arguments.dry_run:
         _print_recipe(recipe)
@@ -67,11 +68,15 @@ def run(arguments: argparse.Namespace) -> int:
         return train(recipe.values, name=name, resume=arguments.resume, fixed_length=is_given, deadline=deadline)
 
 
-def _recipe_for_card(words: Sequence[str], minutes: float | None) -> Layer:
+def _recipe_for_card(words: Sequence[str], arguments: argparse.Namespace, name: str) -> Layer:
+    """Return the recipe that is made for a card, or that of the run that is resumed."""
+    if arguments.resume is not None:
+        checkpoint = latest_checkpoint(name) if arguments.resume == "last" else Path(arguments.resume)
+        return compose([str(checkpoint.parent / RECIPE_FILE), *filter(is_override, words)])
     check_data_folder(compose(words))
     from visionkit.cli.automatic.make_recipe import make_recipe
 
-    return make_recipe(words, minutes)
+    return make_recipe(words, arguments.minutes)
 
 
 def _deadline(arguments: argparse.Namespace) -> float | None:
