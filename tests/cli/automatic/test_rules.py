@@ -15,6 +15,7 @@ from visionkit.cli.automatic.rules import (
     make_plan,
 )
 from visionkit.data.stats.card_facts import CardFacts
+from visionkit.errors import ConfigError
 
 CPU = Machine(backbone="resnet18", speed=0.6)
 GPU = Machine(gpu_memory=78.0, has_bf16=True, backbone="resnet50", speed=200.0)
@@ -67,6 +68,11 @@ class TestTrainedLayers:
         assert settings["optimizer.backbone_lr_factor"] < 1
         assert keys(plan(task, images=FEW_IMAGES))["model.backbone.frozen_stages"] == 0
         assert keys(plan(task, images=FEW_IMAGES, minutes=5))["model.backbone.frozen_stages"] == 0
+
+
+def test_models_without_rules_are_refused():
+    with pytest.raises(ConfigError, match=r"model\.name=fcn8s: without a recipe, segmentation takes unet"):
+        plan("segmentation", model="fcn8s")
 
 
 class TestDetection:

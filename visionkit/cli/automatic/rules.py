@@ -14,6 +14,7 @@ import torch
 from visionkit.cli.automatic.machine import RANDOM_BACKBONE, Machine
 from visionkit.cli.automatic.plan import Plan, Setting
 from visionkit.data.stats.card_facts import CardFacts
+from visionkit.errors import ConfigError
 from visionkit.ops.anchor_clusters import cluster_shapes
 from visionkit.ops.anchor_iou import best_anchor_iou
 
@@ -63,8 +64,19 @@ class Case(NamedTuple):
         return 60 * self.minutes * TRAINING_SHARE * self.machine.speed / (megapixels * cost)
 
 
+MODELS = {
+    "detection": ("faster_rcnn", "mask_rcnn", "fast_rcnn", "rcnn", "rfcn", "retinanet", "ssd", "yolov1", "yolov2"),
+    "segmentation": ("unet",),
+    "classification": ("classifier",),
+}
+"""Models for which recipes are made, by task; the first ones by themselves."""
+
+
 def make_plan(case: Case) -> Plan:
     """Return the recipe for a card.
+
+    Raises:
+        ConfigError: there are no rules for the model that is asked for.
 
     Example:
         >>> import numpy as np
@@ -75,6 +87,12 @@ def make_plan(case: Case) -> Plan:
         >>> make_plan(Case(facts, Machine(backbone="resnet18"))).recipe
         'unet_few_images'
     """
+    if case.model is not None and case.model not in MODELS[case.facts.task]:
+        known = ", ".join(MODELS[case.facts.task])
+        raise ConfigError(
+            f"model.name={case.model}: without a recipe, {case.facts.task} takes {known}\n"
+            f"name a recipe before the card: visionkit list recipes"
+        )
     plan = {"detection": _detection, "segmentation": _segmentation, "classification": _classification}
     made = plan[case.facts.task](case)
     return Plan(made.recipe, made.reason, [*made.settings, *_precision(case.machine)])
@@ -99,7 +117,6 @@ ENOUGH_VIEWS = 800
 
 STEP = 32
 """The sides of inputs are multiples of this."""
-
 
 FEW_IMAGES_DETECTORS = ("faster_rcnn", "mask_rcnn")
 """Detectors with a recipe of their own for few images."""
