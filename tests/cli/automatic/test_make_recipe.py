@@ -44,6 +44,12 @@ def test_a_recipe_is_made_with_its_reasons(desk, capsys):
     assert "recipe transfer_finetune: there are no pretrained weights" in reasons
 
 
+def test_a_card_without_val_gets_a_holdout(desk, capsys):
+    (desk / "mine.yaml").write_text("data: {format: folder, root: photos, splits: {train: {path: ''}}}\n")
+    assert made(["mine.yaml"], capsys)[0]["data"]["holdout"] == {"fraction": 0.2, "seed": 0}
+    assert "holdout" not in made(["mine.yaml", "trainer.limit_val_batches=0"], capsys)[0]["data"]
+
+
 def test_a_folder_is_enough(desk, capsys):
     assert made(["photos"], capsys)[0]["task"] == "classification"
 

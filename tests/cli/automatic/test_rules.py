@@ -21,10 +21,10 @@ CPU = Machine(backbone="resnet18", speed=0.6)
 GPU = Machine(gpu_memory=78.0, has_bf16=True, backbone="resnet50", speed=200.0)
 
 
-def facts(task, images=200, size=(480, 640), examples=(100, 100), shapes=(), **given):
+def facts(task, images=200, size=(480, 640), examples=(100, 100), shapes=(), val=50, **given):
     names = [f"class {index}" for index in range(len(examples))]
     sides = np.array(shapes, float).reshape(-1, 2)
-    return CardFacts(task, images, 50, names, np.array(examples), size, shapes=sides, **given)
+    return CardFacts(task, images, val, names, np.array(examples), size, shapes=sides, **given)
 
 
 def plan(task, machine=CPU, minutes=None, model=None, **given):
@@ -50,6 +50,13 @@ class TestEveryTask:
         assert settings["model.backbone.weights"] == "none"
         assert settings["model.backbone.batch_norm"] == "trained"
         assert settings["model.backbone.frozen_stages"] == 0
+
+    def test_images_are_held_out_without_a_val_split(self, task):
+        assert keys(plan(task, val=0))["data.holdout"]["fraction"] == 0.2
+        assert "data.holdout" not in keys(plan(task))
+        assert "data.holdout" not in keys(plan(task, val=0, images=4))
+        trainval = make_plan(Case(facts(task, val=0), CPU, validates=False))
+        assert "data.holdout" not in keys(trainval)
 
     def test_a_gpu_computes_in_bfloat16(self, task):
         assert keys(plan(task, machine=GPU))["trainer.precision"] == "bf16-mixed"

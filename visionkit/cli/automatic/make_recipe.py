@@ -33,7 +33,8 @@ def make_recipe(words: Sequence[str], minutes: float | None) -> Layer:
     facts = _read_facts(card)
     given = section(card, "model", "backbone").get("name")
     machine = this_machine(given, measure=minutes is not None)
-    plan = make_plan(Case(facts, machine, minutes, section(card, "model").get("name")))
+    validates = section(card, "trainer").get("limit_val_batches") != 0
+    plan = make_plan(Case(facts, machine, minutes, section(card, "model").get("name"), validates))
     if is_first_process():
         _print(plan, facts)
     base = read_with_base(find_file(plan.recipe, "recipes"))

@@ -45,12 +45,14 @@ class Case(NamedTuple):
         machine: what the machine can do.
         minutes: time for training; None without a limit.
         model: name of the model that is asked for; None if the rules choose one.
+        validates: whether the card allows a validation; that of Pascal VOC's trainval does not.
     """
 
     facts: CardFacts
     machine: Machine
     minutes: float | None = None
     model: str | None = None
+    validates: bool = True
 
     def views(self, megapixels: float, cost: float) -> float:
         """Return the number of training images, repeated ones included, for which the time suffices.
@@ -95,7 +97,7 @@ def make_plan(case: Case) -> Plan:
         )
     plan = {"detection": _detection, "segmentation": _segmentation, "classification": _classification}
     made = plan[case.facts.task](case)
-    return Plan(made.recipe, made.reason, [*made.settings, *_precision(case.machine)])
+    return Plan(made.recipe, made.reason, [*made.settings, *_holdout(case), *_precision(case.machine)])
 
 
 # Detection
@@ -366,6 +368,19 @@ def _pretrained(machine: Machine) -> Settings:
     else:
         device = "suits a GPU" if machine.has_gpu else "is fast without a GPU"
         yield Setting("model.backbone.name", machine.backbone, f"{device}, and its ImageNet weights are available")
+
+
+HELD_OUT = 0.2
+"""Share of the training images that are held out for validation if the card has no validation images."""
+
+LEAST_IMAGES = 5
+"""Number of training images from which one can be held out."""
+
+
+def _holdout(case: Case) -> Settings:
+    if case.validates and not case.facts.validation_images and case.facts.images >= LEAST_IMAGES:
+        reason = "the card has no val split, and the best checkpoint is chosen on images that are not trained on"
+        yield Setting("data.holdout", {"fraction": HELD_OUT, "seed": 0}, reason)
 
 
 def _precision(machine: Machine) -> Settings:
