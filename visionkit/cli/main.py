@@ -10,7 +10,7 @@ from visionkit import __version__
 from visionkit.cli.commands import data, evaluate, fit, predict, transfer
 from visionkit.cli.commands import list as list_command
 from visionkit.cli.config import catalog
-from visionkit.cli.config.compose import is_override
+from visionkit.cli.config.compose import folder_layer, is_override
 from visionkit.cli.config.hints import check_words, option_hint
 from visionkit.cli.unexpected import report_unexpected
 from visionkit.errors import StoppedError, VisionkitError
@@ -55,6 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     _allow_all_characters()
     catalog.forget_plugin_files()
+    folder_layer.cache_clear()  # a relative path means another folder after a change of the working directory
     words = sys.argv[1:] if argv is None else argv
     if not words:
         _parser()[0].print_help()
