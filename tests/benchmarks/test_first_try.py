@@ -230,7 +230,7 @@ def test_where_val_is_scored_the_last_checkpoint_is_scored_too(commands, data, o
     run = Run("isbi-membrane", "best", 1.0, 0)
     record = runs.measure(run, runs.prepare(run.setting, out, data), out / run.name, 0)
     assert record["metrics"]["mIoU"] == record["last_metrics"]["mIoU"] == 0.5
-    assert commands[0][:3] == [CLOCKED, "fit", "unet_efficientnet_lite0"]
+    assert commands[0][:3] == [CLOCKED, "fit", "unet_few_images"]
     assert commands[2] == ["visionkit", "validate", "runs/recipe/1/last.ckpt", "--output", "last_metrics"]
 
 

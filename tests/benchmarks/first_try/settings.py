@@ -8,9 +8,7 @@ from pathlib import Path
 from tests.benchmarks.first_try import cards
 from tests.benchmarks.first_try.cards import Card
 
-FASTER_RCNN = "faster_rcnn_efficientnet_lite0"
-MASK_RCNN = f"{FASTER_RCNN} model.name=mask_rcnn evaluation.metric=coco_masks"
-UNET = "unet_efficientnet_lite0"
+FASTER_RCNN, MASK_RCNN, UNET = (f"{name}_few_images" for name in ("faster_rcnn", "mask_rcnn", "unet"))
 FINE_TUNED = "transfer_finetune model.backbone=timm/tf_efficientnet_lite0"
 
 BOXES, VOC_BOXES, MASKS = ("AP50", "AP"), ("AP50",), ("mask_AP", "mask_AP50", "AP")
