@@ -16,7 +16,7 @@ from visionkit.data.io.images import to_tensor
 from visionkit.metrics.results import MetricResults
 from visionkit.metrics.segmentation import SegmentationMetrics
 
-DEFAULTS = {"scale": 1.0, "crop": 256, "batch": 8, "lr": 1e-3, "encoder_lr": 1.0}
+DEFAULTS = {"scale": 1.0, "crop": 192, "batch": 4, "lr": 1e-3, "encoder_lr": 1.0}
 
 IGNORE = 255
 STRIDE = 32
