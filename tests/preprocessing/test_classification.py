@@ -40,6 +40,23 @@ def test_resizing_brings_the_shorter_side_to_its_length():
     assert preprocessing().resized(same, 24) is same
 
 
+@settings(max_examples=30)
+@given(st.integers(1, 90), st.integers(1, 90))
+def test_a_squashed_image_is_whole(height, width):
+    given, module = (
+        image(height, width),
+        ClassificationPreprocessOptions(16, 16, MEAN, STD, fit="squash").module().eval(),
+    )
+    usual = v2.Compose([v2.Resize((16, 16)), v2.ToDtype(torch.float32, scale=True), v2.Normalize(MEAN, STD)])
+    torch.testing.assert_close(module([given])[0], usual(given), atol=1e-6, rtol=1e-6)
+    assert module.loader_size(height, width) == (16, 16)
+
+
+def test_an_unknown_fit_is_refused():
+    with pytest.raises(ConfigError, match="fit='squosh'; did you mean squash"):
+        ClassificationPreprocessOptions(fit="squosh")
+
+
 @pytest.mark.parametrize(("short_side", "crop"), [(15, 16), (16, 0), (0, 0)])
 def test_a_crop_outside_the_image_is_refused(short_side, crop):
     with pytest.raises(ConfigError, match=r"^crop="):

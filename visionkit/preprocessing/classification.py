@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -13,6 +14,10 @@ from visionkit.option_checks import check_at_least
 from visionkit.preprocessing.base import Preprocessing
 from visionkit.preprocessing.limits import check_input_size
 from visionkit.preprocessing.normalize import Normalize, check_normalization
+from visionkit.registry import suggest
+
+FITS = ("crop", "squash")
+"""Values of `ClassificationPreprocessOptions.fit`."""
 
 
 @dataclass
@@ -24,9 +29,11 @@ class ClassificationPreprocessOptions:
         crop: side in pixels of the square that is cropped from the center.
         mean: per channel, on images in 0..1; None takes that of the backbone's weights.
         std: per channel, on images in 0..1; None takes that of the backbone's weights.
+        fit: "crop" keeps the aspect ratio, so that the crop leaves out the ends of the longer side; "squash" resizes
+            both sides to `short_side`, for images whose ends matter.
 
     Raises:
-        ConfigError: the crop is larger than the resized image.
+        ConfigError: the crop is larger than the resized image, or the fit does not exist.
 
     Example:
         >>> import visionkit as vk
@@ -38,10 +45,13 @@ class ClassificationPreprocessOptions:
     crop: int = 224
     mean: list[float] | None = None
     std: list[float] | None = None
+    fit: Literal["crop", "squash"] = "crop"
 
     def __post_init__(self) -> None:
         check_at_least(1, crop=self.crop, short_side=self.short_side)
         check_normalization(self.mean, self.std)
+        if self.fit not in FITS:
+            raise ConfigError(f"fit={self.fit!r}{suggest(self.fit, FITS)}")
         if self.crop > self.short_side:
             raise ConfigError(f"crop={self.crop} must be at most short_side={self.short_side}")
 
@@ -61,11 +71,19 @@ class ClassificationPreprocessing(Preprocessing):
         crop: side in pixels of the square that is cropped from the center.
         mean: per channel, on images in 0..1.
         std: per channel, on images in 0..1.
+        fit: how images are resized, see `ClassificationPreprocessOptions`.
     """
 
-    def __init__(self, short_side: int, crop: int, mean: Sequence[float], std: Sequence[float]) -> None:
+    def __init__(
+        self,
+        short_side: int,
+        crop: int,
+        mean: Sequence[float],
+        std: Sequence[float],
+        fit: Literal["crop", "squash"] = "crop",
+    ) -> None:
         super().__init__()
-        self.short_side, self.crop = short_side, crop
+        self.short_side, self.crop, self.fit = short_side, crop, fit
         self.normalize = Normalize(mean, std)
 
     def forward(self, images: Sequence[Tensor]) -> Tensor:
@@ -80,24 +98,29 @@ class ClassificationPreprocessing(Preprocessing):
         return self.normalize(torch.stack([self._cropped(image) for image in images]))
 
     def resized(self, image: Tensor, short_side: int) -> Tensor:
-        """Return a uint8 image [3, H, W] with its shorter side resized to `short_side` pixels.
+        """Return a uint8 image [3, H, W] with its shorter side, or both, resized to `short_side` pixels.
 
         Raises:
             DataError: the image is so narrow that the resized one would have too many pixels, see `check_input_size`.
         """
         height, width = image.shape[-2:]
-        if min(height, width) == short_side:
+        new_size = self._new_size(height, width, short_side)
+        if new_size == (height, width):
             return image
-        new_size = _with_short_side(height, width, short_side)
         check_input_size((height, width), new_size, "is it really an image? crop it, or leave it out")
-        return transforms.resize(image, [short_side], antialias=True)
+        return transforms.resize(image, list(new_size), antialias=True)
 
     def loader_size(self, height: int, width: int) -> tuple[int, int]:
         """Return the size to which a data loader may resize an image for training. `forward` does not resize it again.
 
         An image of the size of the crop keeps it.
         """
-        return (height, width) if height == width == self.crop else _with_short_side(height, width, self.short_side)
+        if height == width == self.crop:
+            return height, width
+        return self._new_size(height, width, self.short_side)
+
+    def _new_size(self, height: int, width: int, short_side: int) -> tuple[int, int]:
+        return (short_side, short_side) if self.fit == "squash" else _with_short_side(height, width, short_side)
 
     def _cropped(self, image: Tensor) -> Tensor:
         if self.training and image.shape[-2:] == (self.crop, self.crop):

@@ -152,6 +152,8 @@ class TestClassification:
     def test_few_images_train_only_the_head(self):
         made = plan("classification", examples=[FINETUNED_EXAMPLES - 1] * 2)
         assert made.recipe == "transfer_head"
+        assert keys(made)["preprocess.short_side"] == keys(made)["preprocess.crop"] == CROP_SIDES[0]
+        assert keys(made)["preprocess.fit"] == "squash"
 
     def test_many_images_train_all_layers_if_there_is_time(self):
         given = {"images": 2000, "examples": [FINETUNED_EXAMPLES] * 10}

@@ -296,7 +296,7 @@ def _classification(case: Case) -> Plan:
     reason = "only the head is trained, on features that are computed once"
     passes = FORWARD_SHARE * (case.facts.images + case.facts.validation_images) * TRAINING_SHARE / FEATURES_SHARE
     crop = next((side for side in CROP_SIDES if _suffices(case, side, passes)), CROP_SIDES[-1])
-    settings = [*_pretrained(case.machine), *_crop(case, crop), *_labels(case.facts)]
+    settings = [*_pretrained(case.machine), *_whole_image(case, crop), *_labels(case.facts)]
     return Plan("transfer_head", reason, settings)
 
 
@@ -329,12 +329,20 @@ def _labels(facts: CardFacts) -> Settings:
 
 
 def _crop(case: Case, crop: int) -> Settings:
-    if crop == CROP_SIDES[0]:
-        reason = "the size of the pretrained weights"
-    else:
-        reason = f"larger inputs take too long for {case.minutes:g} minutes"
     yield Setting("preprocess.short_side", crop * 8 // 7, "the crop is 7/8 of it")
-    yield Setting("preprocess.crop", crop, reason)
+    yield Setting("preprocess.crop", crop, _reason_of_size(case, crop))
+
+
+def _whole_image(case: Case, side: int) -> Settings:
+    yield Setting("preprocess.short_side", side, _reason_of_size(case, side))
+    yield Setting("preprocess.crop", side, "fixed features need no crops, which leave out a part of the image")
+    yield Setting("preprocess.fit", "squash", "what decides on the class can be at the ends of the image")
+
+
+def _reason_of_size(case: Case, side: int) -> str:
+    if side == CROP_SIDES[0]:
+        return "the size of the pretrained weights"
+    return f"larger inputs take too long for {case.minutes:g} minutes"
 
 
 # All tasks
