@@ -55,6 +55,16 @@ def test_a_run_ends_in_time_with_a_validation_and_a_finished_schedule(caplog):
     assert "0.1 minutes: about" in caplog.text
 
 
+@pytest.mark.parametrize(("seconds", "slow"), [(0.01, 0.02), (2.0, 0.1)])
+def test_too_few_steps_are_named(seconds, slow, caplog):
+    """Before they can be planned, the time is over; or they are planned."""
+    train(seconds, Slow(slow), ScheduleOptions(name="constant"))
+    assert "too few to train a network" in caplog.text
+    caplog.clear()
+    train(4.0, Slow(0.001), ScheduleOptions(name="constant"))
+    assert "too few to train a network" not in caplog.text
+
+
 def test_milestones_are_at_their_share_of_the_time():
     slow = Slow(0.02)
     schedule = ScheduleOptions(name="multistep", milestones=[1.5], gamma=0.1, warmup_steps=0)

@@ -23,6 +23,9 @@ MOST_VALIDATIONS = 10
 MEASURED_STEPS = 5
 """Number of steps after which the length of an epoch is estimated. The first is left out, since it is slower."""
 
+LEAST_STEPS = 50
+"""Number of optimizer steps below which a warning is logged: they change a network too little."""
+
 FEATURE_EPOCHS = 3
 """Number of times that the epochs, or the least steps, of the recipe are trained on features that are computed once."""
 
@@ -112,6 +115,19 @@ class TimeBudget(Callback):
             trainer.check_val_every_n_epoch = 1  # the last validation follows this step
             trainer.should_stop = True
 
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Warn if the time was over before the number of steps could be planned."""
+        if self._steps <= MEASURED_STEPS:
+            self._warn_of_few_steps(self._steps)
+
+    def _warn_of_few_steps(self, steps: int) -> None:
+        if steps < LEAST_STEPS:
+            logger.warning(
+                "%.1f minutes are enough for only about %d optimizer steps, too few to train a network: give more time",
+                self.seconds / 60,
+                steps,
+            )
+
     def _plan(self, trainer: Trainer, step: float) -> None:
         """Set the number of epochs between validations."""
         epoch = trainer.strategy.broadcast(step * float(trainer.num_training_batches))
@@ -129,6 +145,7 @@ class TimeBudget(Callback):
             step,
             validation,
         )
+        self._warn_of_few_steps(MEASURED_STEPS + int(max(remaining - validation, 0) / max(step, 1e-6)))
 
     def state_dict(self) -> dict[str, Any]:
         """Return the time that is over, so that a resumed run continues with the rest."""
