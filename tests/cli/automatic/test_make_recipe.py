@@ -90,6 +90,13 @@ def test_every_setting_is_a_key_of_recipes(word, machine, desk, capsys, monkeypa
     assert recipe["model"]["backbone"]["name"] == machine.backbone
 
 
+def test_an_input_size_of_the_command_line_is_kept(desk, capsys, monkeypatch):
+    monkeypatch.setattr(make_recipe, "this_machine", lambda backbone, measure: Machine(backbone="resnet18"))
+    (desk / "mine.yaml").write_text(CARD + "for: {classification: {preprocess: {short_side: 32, crop: 32}}}\n")
+    recipe, _ = made(["mine.yaml", "preprocess.short_side=300"], capsys)
+    assert (recipe["preprocess"]["short_side"], recipe["preprocess"]["crop"]) == (300, 224)
+
+
 def test_it_trains_for_the_given_time(desk, capsys):
     words = ["mine.yaml", "model.backbone=cifar_resnet20", "preprocess={short_side: 32, crop: 32}", "data.augment=[]"]
     assert main(["fit", *words, "--minutes", "0.15", "trainer.accelerator=cpu", "optimizer.base_batch_size=4"]) == 0

@@ -7,7 +7,7 @@ from tests.helpers.flat_images import Flat
 from visionkit.data.datamodule import VisionData
 from visionkit.data.datasets.shapes import Shapes
 from visionkit.data.stats import card_facts
-from visionkit.data.stats.card_facts import CardFacts, mask_thickness, read_card_facts, task_of
+from visionkit.data.stats.card_facts import mask_thickness, read_card_facts, task_of
 from visionkit.errors import DataError
 
 
@@ -32,7 +32,7 @@ def test_facts_of_labeled_images():
     facts = read_card_facts(data(train=Flat([0, 1, 1]), val=Flat([0])).splits)
     assert (facts.images, facts.validation_images, facts.class_names) == (3, 1, ["a", "b"])
     assert facts.examples.tolist() == [1, 2]
-    assert (facts.median_size, facts.short_side, facts.rarest) == ((20, 30), 20, ("a", 1))
+    assert (facts.median_size, facts.short_side) == ((20, 30), 20)
     assert not facts.has_masks
     assert not facts.multi_label
     assert len(facts.shapes) == 0
@@ -97,11 +97,6 @@ def test_images_with_several_classes():
 def test_an_empty_split_is_refused():
     with pytest.raises(DataError, match="no images"):
         read_card_facts(data(train=Flat([])).splits)
-
-
-def test_classes_without_examples_are_not_the_rarest():
-    facts = CardFacts("classification", 3, 0, ["a", "b", "c"], np.array([0, 3, 2]), (10, 10))
-    assert facts.rarest == ("c", 2)
 
 
 def test_thickness_of_regions():

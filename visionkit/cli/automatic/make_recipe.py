@@ -44,14 +44,15 @@ def make_recipe(words: Sequence[str], minutes: float | None) -> Layer:
 
 
 def _with_input_size(recipe: Layer, preprocess: dict[str, Any]) -> Layer:
-    """Return the recipe with the planned crop of a classifier, unless the command line says another.
+    """Return the recipe with the planned input of a classifier, except for the keys of the command line.
 
     A card such as that of CIFAR-10 has a crop for networks that were published for small images. Pretrained networks
     need larger ones.
     """
-    if "crop" not in preprocess or recipe.origin(("preprocess", "crop")) == COMMAND_LINE:
+    if "crop" not in preprocess:
         return recipe
-    above = {"preprocess": preprocess}
+    planned = {key: value for key, value in preprocess.items() if recipe.origin(("preprocess", key)) != COMMAND_LINE}
+    above = {"preprocess": planned}
     return merge(recipe, Layer(above, _origins(above)))
 
 

@@ -1,7 +1,8 @@
-"""The rules by which `visionkit fit CARD` makes a recipe. Their numbers were measured, see docs/results.md.
+"""The rules by which `visionkit fit CARD` makes a recipe.
 
 `make_plan` is the entry. Each other function is one rule: it yields settings with their reasons, from the facts of the
-card, the machine and the time.
+card, the machine and the time. The numbers of short runs without a GPU were measured, see docs/results.md; the others
+are conventions.
 """
 
 import math
@@ -145,7 +146,7 @@ def _detector_settings(name: str, case: Case, side: int, why: str) -> Settings:
     """Yield the input size, and the anchors and heads that depend on it."""
     if name in ("ssd", "yolov2"):
         yield Setting("preprocess.size", [side, side], why)
-        yield from (_default_boxes if name == "ssd" else _anchor_shapes)(case.facts, side)
+        yield from _default_boxes(case.facts) if name == "ssd" else _anchor_shapes(case.facts, side)
     elif name != "yolov1":  # its grid is for the size of its recipe
         yield Setting("preprocess.short_side", side, why)
         yield Setting("preprocess.long_side", 2 * side, "twice the short side")
@@ -201,7 +202,7 @@ def _coverage(shapes: torch.Tensor, sizes: list[int], ratios: list[float]) -> fl
     return float((best_anchor_iou(shapes.float(), anchors) >= 0.5).float().mean())
 
 
-def _default_boxes(facts: CardFacts, side: int) -> Settings:
+def _default_boxes(facts: CardFacts) -> Settings:
     """Yield the scales of SSD's default boxes from the sizes of the objects."""
     if len(facts.shapes) >= MIN_CLUSTERED:
         sides = np.sqrt(facts.shapes.prod(axis=1))

@@ -49,8 +49,8 @@ class CardFacts:
         >>> import numpy as np
         >>> from visionkit.data.stats.card_facts import CardFacts
         >>> facts = CardFacts("classification", 90, 30, ["cat", "dog"], np.array([80, 10]), (480, 640))
-        >>> facts.short_side, facts.rarest
-        (480, ('dog', 10))
+        >>> facts.short_side
+        480
     """
 
     task: str
@@ -68,12 +68,6 @@ class CardFacts:
     def short_side(self) -> int:
         """Median length of the shorter side in pixels."""
         return min(self.median_size)
-
-    @property
-    def rarest(self) -> tuple[str, int]:
-        """Name and number of examples of the rarest class that has examples."""
-        counts = np.where(self.examples > 0, self.examples, np.iinfo(np.int64).max)
-        return self.class_names[int(counts.argmin())], int(counts.min())
 
 
 def read_card_facts(splits: Splits, masked: Splits | None = None, task: str | None = None) -> CardFacts:
