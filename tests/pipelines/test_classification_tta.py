@@ -70,7 +70,7 @@ def test_the_center_alone_is_the_preprocessing_of_training_and_validation(networ
 @pytest.mark.parametrize("views", COUNTS)
 def test_every_published_number_of_views_is_used(network, views):
     assert set(COUNTS) == set(crop_kinds)
-    assert set(crop_schemes) == {*crop_kinds, "dense"}
+    assert set(crop_schemes) == {*crop_kinds, "dense", "whole"}
     for short_sides in ([], [CROP, 48, 64]):
         found, shapes = seen_by(task_with(network, tta_views=views, tta_short_sides=short_sides), [image(50, 70)])
         assert sum(shape[0] for shape in shapes) == COUNTS[views] * max(len(short_sides), 1)
@@ -120,6 +120,27 @@ def test_dense_is_the_mean_of_the_logits_everywhere_and_of_the_probabilities_of_
     found, shapes = seen_by(task, [image(50, 70)])
     assert shapes == [(2, 3, 40, 56)]
     torch.testing.assert_close(found[0], torch.stack(sides).mean(dim=0), rtol=1e-4, atol=1e-5)
+
+
+def test_whole_images_are_not_cropped(network):
+    found, shapes = seen_by(task_with(network, tta_views="whole"), [image(50, 70), image(80, 40)])
+    assert shapes == [(1, 3, 40, 56), (1, 3, 80, 40)]
+    both, shapes = seen_by(task_with(network, tta_views="whole", flip=True), [image(50, 70)])
+    assert shapes == [(2, 3, 40, 56)]
+    mirrored, _ = seen_by(task_with(network, tta_views="whole"), [image(50, 70).flip(-1)])
+    torch.testing.assert_close(both, (found[:1] + mirrored) / 2, rtol=1e-4, atol=1e-5)
+
+
+def test_a_fixed_size_has_no_crops(network):
+    preprocess = ClassificationPreprocessOptions(size=[48, 32])
+    task = small_classification(NAMES, network, preprocess=preprocess).eval()
+    assert seen_by(task, [image(50, 70), image(80, 40)])[1] == [(2, 3, 48, 32)]
+    for inference, message in [
+        ({"tta_views": "ten_crop"}, "tta_views=ten_crop crops images, but preprocess.size"),
+        ({"tta_short_sides": [48]}, "tta_short_sides: preprocess.size"),
+    ]:
+        with pytest.raises(ConfigError, match=message):
+            task.model_pipeline.set_inference(ClassificationInferenceOptions(**inference))
 
 
 def test_views_go_through_the_network_a_few_at_a_time(network):

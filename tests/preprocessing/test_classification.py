@@ -42,19 +42,17 @@ def test_resizing_brings_the_shorter_side_to_its_length():
 
 @settings(max_examples=30)
 @given(st.integers(1, 90), st.integers(1, 90))
-def test_a_squashed_image_is_whole(height, width):
-    given, module = (
-        image(height, width),
-        ClassificationPreprocessOptions(16, 16, MEAN, STD, fit="squash").module().eval(),
-    )
-    usual = v2.Compose([v2.Resize((16, 16)), v2.ToDtype(torch.float32, scale=True), v2.Normalize(MEAN, STD)])
-    torch.testing.assert_close(module([given])[0], usual(given), atol=1e-6, rtol=1e-6)
-    assert module.loader_size(height, width) == (16, 16)
+def test_an_image_is_resized_to_a_fixed_size_as_a_whole(height, width):
+    given, options = image(height, width), ClassificationPreprocessOptions(mean=MEAN, std=STD, size=[24, 16])
+    usual = v2.Compose([v2.Resize((24, 16)), v2.ToDtype(torch.float32, scale=True), v2.Normalize(MEAN, STD)])
+    torch.testing.assert_close(options.module().eval()([given])[0], usual(given), atol=1e-6, rtol=1e-6)
+    assert options.module().loader_size(height, width) == (24, 16)
 
 
-def test_an_unknown_fit_is_refused():
-    with pytest.raises(ConfigError, match="fit='squosh'; did you mean squash"):
-        ClassificationPreprocessOptions(fit="squosh")
+@pytest.mark.parametrize(("size", "message"), [([24], r"size=\[24\]: give height and width"), ([0, 9], "at least 1")])
+def test_a_fixed_size_that_is_none_is_refused(size, message):
+    with pytest.raises(ConfigError, match=message):
+        ClassificationPreprocessOptions(size=size)
 
 
 @pytest.mark.parametrize(("short_side", "crop"), [(15, 16), (16, 0), (0, 0)])

@@ -25,8 +25,8 @@ class ClassificationInferenceOptions:
 
     Attributes:
         tta_views: center, ten_crop (Krizhevsky 2012: corners, center and mirror images), grid (Simonyan & Zisserman
-            2014: 5 x 5 positions), squares or googlenet (Szegedy 2014: 6 and 36), or dense (Simonyan & Zisserman
-            2014: every position, fully convolutional).
+            2014: 5 x 5 positions), squares or googlenet (Szegedy 2014: 6 and 36), dense (Simonyan & Zisserman 2014:
+            every position, fully convolutional), or whole (the resized image without a crop).
         tta_short_sides: lengths in pixels that the shorter side is resized to, one view each; an empty list uses that
             of `preprocess`.
         flip: whether mirrored views are also used. None follows the publications: all schemes except `center` use them.
@@ -66,7 +66,7 @@ class ClassificationPipeline(ModelPipeline[Tensor, ClassificationResult]):
         runtime: memory layout and compilation of the network.
 
     Raises:
-        ConfigError: a short side of `inference` is below the crop of `preprocess`.
+        ConfigError: `inference` and `preprocess` contradict each other.
 
     Example:
         >>> import numpy as np
@@ -113,7 +113,7 @@ class ClassificationPipeline(ModelPipeline[Tensor, ClassificationResult]):
         """See `ModelPipeline.set_inference`.
 
         Raises:
-            ConfigError: a short side is below the crop of `preprocess`.
+            ConfigError: they contradict the options of `preprocess`.
         """
         self.inference_options = options
         self.views = CropViews(options.tta_views, options.tta_short_sides, options.flip, self.preprocessing)

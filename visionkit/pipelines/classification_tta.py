@@ -1,5 +1,6 @@
 """Views of an image for classifiers: crops at several scales and positions (Krizhevsky 2012 and others)."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol
 
@@ -14,6 +15,9 @@ from visionkit.registry import Registry
 
 CROPS_PER_BATCH = 16
 """Number of crops per forward pass. If there are more images, it is the number of images."""
+
+UNCROPPED = ("center", "whole", "dense")
+"""Schemes for images that are resized to a fixed size."""
 
 
 class CropScheme(Protocol):
@@ -70,18 +74,36 @@ class Dense:
         return network.fully_convolutional(views).mean(dim=(2, 3))
 
 
+@crop_schemes.register("whole")
+class WholeImage:
+    """The resized image, which is not cropped."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def cut(self, image: Tensor, crop: int, flip: bool | None) -> Iterable[Tensor]:
+        """Return the image, and its mirror image if `flip` is True."""
+        return [image, image.flip(-1)] if flip else [image]
+
+    def logits(self, network: ClassificationModel, views: Tensor) -> Tensor:
+        """See `CropScheme.logits`."""
+        logits: Tensor = network(views)
+        return logits
+
+
 class CropViews:
     """Views of each image at several scales and positions, in batches of bounded size.
 
     Args:
-        scheme: name in `crop_schemes`.
+        scheme: name in `crop_schemes`. If images are resized to a fixed size, the center is the whole image.
         short_sides: lengths in pixels that the shorter side is resized to; an empty list uses that of
             `preprocessing`.
         flip: whether mirrored views are also used; None follows the publication of the scheme.
         preprocessing: preprocessing of the pipeline.
 
     Raises:
-        ConfigError: the scheme is unknown, or a short side is below the crop.
+        ConfigError: the scheme is unknown, a short side is below the crop, or the size of images is fixed and the views
+            would need another one.
     """
 
     def __init__(
@@ -91,9 +113,12 @@ class CropViews:
         flip: bool | None,
         preprocessing: ClassificationPreprocessing,
     ) -> None:
+        if preprocessing.size is not None:
+            _check_fixed_size(scheme, short_sides)
+            scheme = "whole" if scheme == "center" else scheme
         self.scheme, self.flip, self.preprocessing = crop_schemes.get(scheme)(scheme), flip, preprocessing
         self.short_sides = list(short_sides) or [preprocessing.short_side]
-        if min(self.short_sides) < preprocessing.crop:
+        if preprocessing.size is None and min(self.short_sides) < preprocessing.crop:
             raise ConfigError(
                 f"inference.tta_short_sides: {min(self.short_sides)} is below preprocess.crop {preprocessing.crop}; "
                 "the crop would not fit the image"
@@ -109,7 +134,7 @@ class CropViews:
         Returns:
             Probabilities [B, K].
         """
-        max_pixels = max(len(images), CROPS_PER_BATCH) * self.preprocessing.crop**2
+        max_pixels = max(len(images), CROPS_PER_BATCH) * math.prod(self.preprocessing.input_size)
         batches = batched(self._cut(images), max_pixels)
         predictions = [classify(self.preprocessing.normalize(views)) for views in batches]
         return torch.cat(predictions).unflatten(0, (len(self.short_sides), len(images), -1)).mean(dim=(0, 2))
@@ -120,6 +145,17 @@ class CropViews:
             for image in images:
                 resized = self.preprocessing.resized(image, short_side)
                 yield from self.scheme.cut(resized, self.preprocessing.crop, self.flip)
+
+
+def _check_fixed_size(scheme: str, short_sides: Sequence[int]) -> None:
+    """Check that views need no other size than that of the whole image."""
+    if scheme not in UNCROPPED:
+        raise ConfigError(
+            f"inference.tta_views={scheme} crops images, but preprocess.size gives the model the whole image\n"
+            f"use one of {', '.join(UNCROPPED)}, or set preprocess.size=null"
+        )
+    if short_sides:
+        raise ConfigError("inference.tta_short_sides: preprocess.size has fixed the size of images\nset it to null")
 
 
 def batched(views: Iterable[Tensor], max_pixels: int) -> Iterator[Tensor]:

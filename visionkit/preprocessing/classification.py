@@ -3,7 +3,6 @@
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -14,10 +13,6 @@ from visionkit.option_checks import check_at_least
 from visionkit.preprocessing.base import Preprocessing
 from visionkit.preprocessing.limits import check_input_size
 from visionkit.preprocessing.normalize import Normalize, check_normalization
-from visionkit.registry import suggest
-
-FITS = ("crop", "squash")
-"""Values of `ClassificationPreprocessOptions.fit`."""
 
 
 @dataclass
@@ -29,11 +24,11 @@ class ClassificationPreprocessOptions:
         crop: side in pixels of the square that is cropped from the center.
         mean: per channel, on images in 0..1; None takes that of the backbone's weights.
         std: per channel, on images in 0..1; None takes that of the backbone's weights.
-        fit: "crop" keeps the aspect ratio, so that the crop leaves out the ends of the longer side; "squash" resizes
-            both sides to `short_side`, for images whose ends matter.
+        size: height and width in pixels that the whole image is resized to, for images whose ends matter: a crop leaves
+            out the ends of the longer side. None resizes the shorter side and crops.
 
     Raises:
-        ConfigError: the crop is larger than the resized image, or the fit does not exist.
+        ConfigError: the crop is larger than the resized image, or `size` is not two positive numbers.
 
     Example:
         >>> import visionkit as vk
@@ -45,13 +40,13 @@ class ClassificationPreprocessOptions:
     crop: int = 224
     mean: list[float] | None = None
     std: list[float] | None = None
-    fit: Literal["crop", "squash"] = "crop"
+    size: list[int] | None = None
 
     def __post_init__(self) -> None:
-        check_at_least(1, crop=self.crop, short_side=self.short_side)
+        check_at_least(1, crop=self.crop, short_side=self.short_side, size=self.size)
         check_normalization(self.mean, self.std)
-        if self.fit not in FITS:
-            raise ConfigError(f"fit={self.fit!r}{suggest(self.fit, FITS)}")
+        if self.size is not None and len(self.size) != 2:
+            raise ConfigError(f"size={self.size}: give height and width, for example [224, 224]")
         if self.crop > self.short_side:
             raise ConfigError(f"crop={self.crop} must be at most short_side={self.short_side}")
 
@@ -71,7 +66,7 @@ class ClassificationPreprocessing(Preprocessing):
         crop: side in pixels of the square that is cropped from the center.
         mean: per channel, on images in 0..1.
         std: per channel, on images in 0..1.
-        fit: how images are resized, see `ClassificationPreprocessOptions`.
+        size: height and width in pixels that the whole image is resized to; None crops.
     """
 
     def __init__(
@@ -80,10 +75,11 @@ class ClassificationPreprocessing(Preprocessing):
         crop: int,
         mean: Sequence[float],
         std: Sequence[float],
-        fit: Literal["crop", "squash"] = "crop",
+        size: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
-        self.short_side, self.crop, self.fit = short_side, crop, fit
+        self.short_side, self.crop = short_side, crop
+        self.size = None if size is None else (size[0], size[1])
         self.normalize = Normalize(mean, std)
 
     def forward(self, images: Sequence[Tensor]) -> Tensor:
@@ -93,12 +89,17 @@ class ClassificationPreprocessing(Preprocessing):
             images: uint8 [3, H, W] each, RGB, of any size.
 
         Returns:
-            Normalized float32 [B, 3, crop, crop].
+            Normalized float32 [B, 3, h, w] with the height and width of `input_size`.
         """
-        return self.normalize(torch.stack([self._cropped(image) for image in images]))
+        return self.normalize(torch.stack([self._prepared(image) for image in images]))
+
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """Height and width of the model's input."""
+        return self.size or (self.crop, self.crop)
 
     def resized(self, image: Tensor, short_side: int) -> Tensor:
-        """Return a uint8 image [3, H, W] with its shorter side, or both, resized to `short_side` pixels.
+        """Return a uint8 image [3, H, W] that is resized to `size`, or its shorter side to `short_side` pixels.
 
         Raises:
             DataError: the image is so narrow that the resized one would have too many pixels, see `check_input_size`.
@@ -113,19 +114,20 @@ class ClassificationPreprocessing(Preprocessing):
     def loader_size(self, height: int, width: int) -> tuple[int, int]:
         """Return the size to which a data loader may resize an image for training. `forward` does not resize it again.
 
-        An image of the size of the crop keeps it.
+        An image of the size of the input keeps it.
         """
-        if height == width == self.crop:
+        if (height, width) == self.input_size:
             return height, width
         return self._new_size(height, width, self.short_side)
 
     def _new_size(self, height: int, width: int, short_side: int) -> tuple[int, int]:
-        return (short_side, short_side) if self.fit == "squash" else _with_short_side(height, width, short_side)
+        return self.size or _with_short_side(height, width, short_side)
 
-    def _cropped(self, image: Tensor) -> Tensor:
-        if self.training and image.shape[-2:] == (self.crop, self.crop):
+    def _prepared(self, image: Tensor) -> Tensor:
+        if self.training and image.shape[-2:] == self.input_size:
             return image
-        return transforms.center_crop(self.resized(image, self.short_side), [self.crop, self.crop])
+        resized = self.resized(image, self.short_side)
+        return resized if self.size else transforms.center_crop(resized, [self.crop, self.crop])
 
 
 def _with_short_side(height: int, width: int, short_side: int) -> tuple[int, int]:

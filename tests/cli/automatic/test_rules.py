@@ -152,8 +152,18 @@ class TestClassification:
     def test_few_images_train_only_the_head(self):
         made = plan("classification", examples=[FINETUNED_EXAMPLES - 1] * 2)
         assert made.recipe == "transfer_head"
-        assert keys(made)["preprocess.short_side"] == keys(made)["preprocess.crop"] == CROP_SIDES[0]
-        assert keys(made)["preprocess.fit"] == "squash"
+        assert "model.backbone.pre_logits" not in keys(made)
+
+    @pytest.mark.parametrize(
+        ("size", "expected"),
+        [((480, 640), [224, 320]), ((640, 480), [320, 224]), ((220, 200), [224, 224]), ((100, 900), [224, 448])],
+    )
+    def test_the_whole_image_keeps_its_shape(self, size, expected):
+        assert keys(plan("classification", size=size))["preprocess.size"] == expected
+
+    def test_all_pretrained_layers_of_timm_are_used(self):
+        settings = keys(plan("classification", machine=Machine(backbone="timm/tf_efficientnet_lite0")))
+        assert settings["model.backbone.pre_logits"] is True
 
     def test_many_images_train_all_layers_if_there_is_time(self):
         given = {"images": 2000, "examples": [FINETUNED_EXAMPLES] * 10}
@@ -166,10 +176,11 @@ class TestClassification:
         assert keys(made)["optimizer.stage_lr_decay"] == keys(made)["optimizer.backbone_lr_factor"] == 1
 
     def test_many_images_in_a_short_time_take_a_smaller_input(self):
-        crops = [
-            keys(plan("classification", images=10_000, minutes=minutes))["preprocess.crop"] for minutes in (1, 10, 100)
+        sides = [
+            min(keys(plan("classification", images=10_000, minutes=minutes))["preprocess.size"])
+            for minutes in (1, 8, 100)
         ]
-        assert CROP_SIDES[-1] == crops[0] < crops[1] < crops[2] == CROP_SIDES[0]
+        assert CROP_SIDES[-1] == sides[0] < sides[1] < sides[2] == CROP_SIDES[0]
 
     def test_several_classes_of_an_image(self):
         assert keys(plan("classification", multi_label=True))["model.multi_label"] is True

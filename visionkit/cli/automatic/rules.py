@@ -275,6 +275,9 @@ CROP_SIDES = (224, 192, 160, 128, 96)
 FORWARD_SHARE = 0.3
 """Time of the forward pass of a backbone, as a share of that of a forward and a backward pass."""
 
+LONGEST, NEARLY_SQUARE = 2.0, 1.15
+"""Largest ratio of the sides of the input of a classifier, and the ratio up to which it is square."""
+
 FEATURES_SHARE = 0.4
 """Largest share of the given time in which the features are computed."""
 
@@ -292,18 +295,25 @@ def _classification(case: Case) -> Plan:
     per_class = _examples_per_class(case.facts)
     if per_class >= FINETUNED_EXAMPLES and finetuned:
         reason = f"{per_class:g} images of a class are enough to train all layers"
-        settings = [*_pretrained(case.machine), *_crop(case, finetuned[0]), *_labels(case.facts)]
+        settings = [*_classifier(case), *_crop(case, finetuned[0])]
         return Plan("transfer_finetune", reason, settings)
-    reason = "only the head is trained, on features that are computed once"
+    reason = f"only the head is trained, on features that are computed once: a class has {per_class:g} images"
     passes = FORWARD_SHARE * (case.facts.images + case.facts.validation_images) * TRAINING_SHARE / FEATURES_SHARE
-    crop = next((side for side in CROP_SIDES if _suffices(case, side, passes)), CROP_SIDES[-1])
-    settings = [*_pretrained(case.machine), *_whole_image(case, crop), *_labels(case.facts)]
+    whole = _whole_shape(case.facts)
+    side = next((side for side in CROP_SIDES if _suffices(case, side, passes, whole)), CROP_SIDES[-1])
+    settings = [*_classifier(case), *_whole_image(case, side)]
     return Plan("transfer_head", reason, settings)
 
 
-def _suffices(case: Case, side: int, views: float) -> bool:
-    """Return whether the time suffices for a number of training images of side x side pixels."""
-    return case.views(side**2 / 1e6, 1.0) >= views
+def _suffices(case: Case, side: int, views: float, shape: tuple[float, float] = (1.0, 1.0)) -> bool:
+    """Return whether the time suffices for a number of training images of `shape` times `side` pixels."""
+    return case.views(math.prod(shape) * side**2 / 1e6, 1.0) >= views
+
+
+def _whole_shape(facts: CardFacts) -> tuple[float, float]:
+    """Return height and width of the usual image as multiples of its short side."""
+    height, width = (min(side / max(facts.short_side, 1), LONGEST) for side in facts.median_size)
+    return (height, width) if max(height, width) > NEARLY_SQUARE else (1.0, 1.0)
 
 
 def _examples_per_class(facts: CardFacts) -> float:
@@ -316,16 +326,19 @@ def _classification_from_random(case: Case) -> Plan:
     """Return a recipe for a network without pretrained weights, whose layers all need the same learning rate."""
     same = "no stage is pretrained"
     settings = [
-        *_pretrained(case.machine),
+        *_classifier(case),
         Setting("optimizer.backbone_lr_factor", 1.0, same),
         Setting("optimizer.stage_lr_decay", 1.0, same),
-        *_labels(case.facts),
     ]
     return Plan("transfer_finetune", "there are no pretrained weights, so all layers are trained", settings)
 
 
-def _labels(facts: CardFacts) -> Settings:
-    if facts.multi_label:
+def _classifier(case: Case) -> Settings:
+    """Yield the backbone and the labels of a classifier."""
+    yield from _pretrained(case.machine)
+    if case.machine.backbone is not None and case.machine.backbone.startswith("timm/"):
+        yield Setting("model.backbone.pre_logits", True, "the layers before the pretrained classifier are used too")
+    if case.facts.multi_label:
         yield Setting("model.multi_label", True, "an image can have several classes")
 
 
@@ -335,9 +348,9 @@ def _crop(case: Case, crop: int) -> Settings:
 
 
 def _whole_image(case: Case, side: int) -> Settings:
-    yield Setting("preprocess.short_side", side, _reason_of_size(case, side))
-    yield Setting("preprocess.crop", side, "fixed features need no crops, which leave out a part of the image")
-    yield Setting("preprocess.fit", "squash", "what decides on the class can be at the ends of the image")
+    size = [_multiple(side * ratio) for ratio in _whole_shape(case.facts)]
+    why = "whole images of the usual shape: what decides on the class can be at the ends, which a crop leaves out"
+    yield Setting("preprocess.size", size, f"{why}; {_reason_of_size(case, side)}")
 
 
 def _reason_of_size(case: Case, side: int) -> str:
