@@ -15,6 +15,7 @@ pytest.importorskip("litdata")
 
 SCRIPT = """
 import json, sys, torch
+from lightning.pytorch import seed_everything
 from lightning.pytorch.callbacks import Callback
 from tests.helpers.small_classifier import small_classification, small_network
 from tests.helpers.small_trainer import small_trainer
@@ -40,7 +41,7 @@ class Seen(Callback):
     def on_test_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
         self.scored += batch.image_ids
 
-torch.manual_seed(0)
+seed_everything(0)
 sgd = OptimizerOptions(name="sgd", lr=0.01, scale_lr=False)
 task = small_classification(data.class_names, small_network(len(data.class_names), "lenet5"), optimizer=sgd)
 seen = Seen()
@@ -92,11 +93,12 @@ def test_each_step_has_the_images_of_one_process(runs):
         assert len(one) == len(other) == 2
 
 
-def test_an_epoch_repeats_no_image(runs):
+def test_an_epoch_repeats_at_most_the_image_that_two_streams_need(runs):
     alone = runs[0]
     for steps in (alone["trained"][:4], alone["trained"][4:]):
         drawn = [image_id for step in steps for image_id in step]
-        assert len(set(drawn)) == len(drawn) == 16
+        assert len(drawn) == 16
+        assert len(set(drawn)) >= 15, "18 draws of 17 images, without the last 2"
     assert alone["trained"][:4] != alone["trained"][4:]
 
 
