@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
 from visionkit.errors import ConfigError
-from visionkit.preprocessing.detection import DetectionPreprocessing, DetectionPreprocessOptions
+from visionkit.preprocessing.detection import DetectionPreprocessing, DetectionPreprocessOptions, TrainingScale
 from visionkit.preprocessing.geometry import letterbox
 
 
@@ -136,19 +136,31 @@ def scaled(**options):
 
 
 def test_training_sizes_change_every_ten_steps_and_depend_on_the_seed_alone():
-    sizes = [scaled().training_size(step, 3) for step in range(3000)]
-    assert sizes == [scaled().training_size(step, 3) for step in range(3000)]
+    scales = [scaled().training_scale(step, 3) for step in range(3000)]
+    assert scales == [scaled().training_scale(step, 3) for step in range(3000)]
+    sizes = [scale.size for scale in scales]
     assert all(sizes[step] == sizes[step - step % 10] for step in range(3000))
     assert {height for height, _ in sizes} == set(range(320, 609, 32))
     assert all(height == width for height, width in sizes)
-    assert sizes != [scaled().training_size(step, 4) for step in range(3000)]
-    assert preprocessing().training_size(0, 3) is None
+    assert scales != [scaled().training_scale(step, 4) for step in range(3000)]
+    assert preprocessing().training_scale(0, 3) == TrainingScale(None, 1.0)
+
+
+def test_the_short_side_is_drawn_without_a_fixed_size():
+    module = preprocessing(320, 640, multi_scale=[256, 384], multi_scale_every=1)
+    image = torch.zeros(3, 60, 100, dtype=torch.uint8)
+    seen = {tuple(module([image], *module.training_scale(step, 0))[0][0].shape[-2:]) for step in range(100)}
+    assert seen == {(256, 427), (288, 480), (320, 533), (352, 587), (384, 640)}
+    wide = torch.zeros(3, 60, 240, dtype=torch.uint8)
+    widths = {module([wide], *module.training_scale(step, 0))[0][0].shape[-1] for step in range(100)}
+    assert widths == {512, 576, 640, 704, 768}, "the long side is bounded in proportion"
+    assert module([image])[0][0].shape[-2:] == (320, 533)
 
 
 def test_a_training_size_is_that_of_this_call_alone():
     image, module = torch.zeros(3, 30, 40, dtype=torch.uint8), scaled()
-    (prepared,), (geometry,) = module([image], module.training_size(0, 3))
-    assert list(prepared.shape[-2:]) == list(geometry.input_size) == module.training_size(0, 3)
+    (prepared,), (geometry,) = module([image], *module.training_scale(0, 3))
+    assert list(prepared.shape[-2:]) == list(geometry.input_size) == module.training_scale(0, 3).size
     (prepared,), _ = module([image])
     assert prepared.shape[-2:] == (416, 416)
 
@@ -159,7 +171,7 @@ def test_a_training_size_is_that_of_this_call_alone():
         ({"size": [300]}, "height and width"),
         ({"size": [0, 300]}, "size=.* must be at least 1"),
         ({"fit": "squish"}, "squash"),
-        ({"multi_scale": [320, 608]}, "preprocess.size"),
+        ({"multi_scale": [320]}, "smallest"),
         ({"fit": "letterbox"}, "preprocess.size"),
         ({"size": [416, 416], "multi_scale": [608, 320]}, "smallest"),
     ],

@@ -5,7 +5,7 @@ import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, Literal, NamedTuple, cast
 
 from torch import Tensor
 from torch.nn import functional
@@ -24,6 +24,13 @@ RESIZE_RULES = ("antialias", "torchvision")
 """Rules of `DetectionPreprocessOptions.resize`."""
 
 
+class TrainingScale(NamedTuple):
+    """Size of the images of a training step: height and width in place of `size`, or a factor on all sizes."""
+
+    size: Sequence[int] | None = None
+    factor: float = 1.0
+
+
 @dataclass
 class DetectionPreprocessOptions:
     """Size and normalization of the model's input (Faster R-CNN, section 3.3: short side 600; FPN: 800).
@@ -38,10 +45,11 @@ class DetectionPreprocessOptions:
         resize: how pixels and sizes are computed: "antialias" smooths reduced images and rounds their sides;
             "torchvision" is the rule of torchvision's detectors, which normalize before they resize, do not smooth, and
             round sides down.
-        multi_scale: smallest and largest side in pixels of the square size that replaces `size` in training (YOLOv2:
-            320, 608); None trains at `size`.
-        multi_scale_step: difference in pixels between neighboring sizes (YOLOv2: 32).
-        multi_scale_every: optimizer steps until the next size is drawn (YOLOv2: 10).
+        multi_scale: smallest and largest side in pixels, between which the side is drawn in training: that of a square
+            in place of `size` (YOLOv2: 320, 608), otherwise that of `short_side` (Detectron: 640, 800), with
+            `long_side` in proportion. None trains at one size.
+        multi_scale_step: difference in pixels between neighboring sides (YOLOv2: 32).
+        multi_scale_every: optimizer steps until the next side is drawn (YOLOv2: 10).
         mean: per channel, on images in 0..1; None takes that of the backbone's weights.
         std: per channel, on images in 0..1; None takes that of the backbone's weights.
 
@@ -82,8 +90,6 @@ class DetectionPreprocessOptions:
             self._check_scales(self.multi_scale)
 
     def _check_scales(self, sides: list[int]) -> None:
-        if self.size is None:
-            raise ConfigError(f"multi_scale={sides} draws sizes in place of preprocess.size: give that too")
         check_at_least(1, multi_scale=sides)
         if len(sides) != 2 or sides[0] > sides[1]:
             raise ConfigError(f"multi_scale={sides} must be the smallest and the largest side, such as [320, 608]")
@@ -136,7 +142,7 @@ class DetectionPreprocessing(Preprocessing):
 
         Args:
             images: uint8 [3, H, W] each, RGB, of any size.
-            size: height and width in pixels, see `training_size`; None uses that of the options.
+            size: height and width in pixels, see `training_scale`; None uses that of the options.
             factor: multiplies the size, for a view at another scale.
 
         Returns:
@@ -145,22 +151,20 @@ class DetectionPreprocessing(Preprocessing):
         geometries = [self.geometry(image.shape[-2], image.shape[-1], size, factor) for image in images]
         return [self._prepare(image, geometry) for image, geometry in zip(images, geometries, strict=True)], geometries
 
-    def training_size(self, step: int, seed: int) -> Sequence[int] | None:
-        """Return the height and width in pixels of the images of a training step (Redmon & Farhadi 2016, section 2).
+    def training_scale(self, step: int, seed: int) -> TrainingScale:
+        """Return the size of the images of a training step (Redmon & Farhadi 2016, section 2).
 
-        The size depends on nothing but the arguments. All processes draw the same size, and a resumed run continues
-        with the sizes of an uninterrupted one.
+        It depends on nothing but the arguments. All processes draw the same size, and a resumed run continues with the
+        sizes of an uninterrupted one.
 
         Args:
             step: optimizer step, from 0.
             seed: seed of the run.
-
-        Returns:
-            None without `multi_scale`.
         """
         if self.sides is None:
-            return None
-        return [random.Random(f"{seed}, {step // self.every}").choice(self.sides)] * 2
+            return TrainingScale()
+        side = random.Random(f"{seed}, {step // self.every}").choice(self.sides)
+        return TrainingScale(factor=side / self.short_side) if self.size is None else TrainingScale([side, side])
 
     def geometry(self, height: int, width: int, size: Sequence[int] | None = None, factor: float = 1.0) -> Geometry:
         """Return the resizing of an image of `height` x `width` pixels; `size` and `factor` as in `forward`."""

@@ -163,8 +163,8 @@ class Detection(Task):
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """Return the sum of the model's losses."""
         preprocessing = self.model_pipeline.preprocessing
-        size = preprocessing.training_size(self.global_step, run_seed())
-        images, geometries = preprocessing(batch.images, size)
+        scale = preprocessing.training_scale(self.global_step, run_seed())
+        images, geometries = preprocessing(batch.images, *scale)
         with explain_batch_norm_error():
             losses = self.network(images, DetectionPreprocessing.resize_targets(batch.targets, geometries))
         loss = self.total_loss(losses, batch.image_ids)

@@ -86,7 +86,7 @@ HINTS: dict[str, tuple[Hint, ...]] = {
         Hint("MODEL.ROI_HEADS.NMS_THRESH_TEST", "`model.nms.iou`"),
         Hint("MODEL.ROI_HEADS.SCORE_THRESH_TEST", "`model.nms.score_threshold`"),
         Hint("TEST.DETECTIONS_PER_IMAGE", "`model.nms.max_detections`"),
-        Hint("INPUT.MIN_SIZE_TRAIN", "`preprocess.short_side`"),
+        Hint("INPUT.MIN_SIZE_TRAIN", "`preprocess.short_side`; for several sides `preprocess.multi_scale`"),
         Hint("INPUT.MAX_SIZE_TRAIN", "`preprocess.long_side`"),
         Hint("DATASETS.TRAIN", "a data card beside the recipe: `visionkit fit RECIPE CARD`"),
         Hint("DATASETS.TEST", "a data card beside the recipe: `visionkit fit RECIPE CARD`"),
