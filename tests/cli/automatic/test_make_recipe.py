@@ -94,7 +94,9 @@ def test_an_input_size_of_the_command_line_is_kept(desk, capsys, monkeypatch):
     monkeypatch.setattr(make_recipe, "this_machine", lambda backbone, measure: Machine(backbone="resnet18"))
     (desk / "mine.yaml").write_text(CARD + "for: {classification: {preprocess: {short_side: 32, crop: 32}}}\n")
     recipe, _ = made(["mine.yaml", "preprocess.short_side=300"], capsys)
-    assert (recipe["preprocess"]["short_side"], recipe["preprocess"]["crop"]) == (300, 224)
+    assert min(recipe["preprocess"]["size"]) == 300
+    recipe, _ = made(["shapes.yaml", "model.name=faster_rcnn", "preprocess.short_side=200"], capsys)
+    assert (recipe["preprocess"]["short_side"], recipe["preprocess"]["long_side"]) == (200, 400)
 
 
 def test_it_trains_for_the_given_time(desk, capsys):

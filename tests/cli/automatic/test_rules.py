@@ -102,6 +102,15 @@ class TestDetection:
         assert usual < sides[1] < largest
         assert sides[2] == largest
 
+    def test_the_side_that_is_asked_for_is_kept(self):
+        shapes = [(0.01, 0.1)] * 20
+        cases = [Case(facts("detection", shapes=shapes), CPU, side=side) for side in (256, 1024)]
+        settings, larger = (keys(make_plan(case)) for case in cases)
+        assert (settings["preprocess.short_side"], settings["preprocess.long_side"]) == (256, 512)
+        assert settings["model.anchors.sizes"] < larger["model.anchors.sizes"], (
+            "anchors are for the images of this size"
+        )
+
     def test_a_short_time_takes_a_smaller_input(self):
         shapes = [(0.05, 0.05)] * 20
         sides = [
@@ -156,10 +165,16 @@ class TestClassification:
 
     @pytest.mark.parametrize(
         ("size", "expected"),
-        [((480, 640), [224, 320]), ((640, 480), [320, 224]), ((220, 200), [224, 224]), ((100, 900), [224, 448])],
+        [((480, 640), [224, 299]), ((640, 480), [299, 224]), ((220, 200), [224, 224]), ((100, 900), [224, 448])],
     )
     def test_the_whole_image_keeps_its_shape(self, size, expected):
         assert keys(plan("classification", size=size))["preprocess.size"] == expected
+
+    def test_the_side_that_is_asked_for_is_kept(self):
+        made = make_plan(Case(facts("classification", size=(480, 640)), CPU, minutes=0.1, side=150))
+        assert keys(made)["preprocess.size"] == [150, 200]
+        many = facts("classification", images=2000, examples=[FINETUNED_EXAMPLES] * 10)
+        assert keys(make_plan(Case(many, CPU, side=112)))["preprocess.crop"] == 112
 
     def test_all_pretrained_layers_of_timm_are_used(self):
         settings = keys(plan("classification", machine=Machine(backbone="timm/tf_efficientnet_lite0")))

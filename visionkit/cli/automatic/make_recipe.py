@@ -34,13 +34,21 @@ def make_recipe(words: Sequence[str], minutes: float | None) -> Layer:
     given = section(card, "model", "backbone").get("name")
     machine = this_machine(given, measure=minutes is not None)
     validates = section(card, "trainer").get("limit_val_batches") != 0
-    plan = make_plan(Case(facts, machine, minutes, section(card, "model").get("name"), validates))
+    model = section(card, "model").get("name")
+    plan = make_plan(Case(facts, machine, minutes, model, _asked_side(card), validates))
     if is_first_process():
         _print(plan, facts)
     base = read_with_base(find_file(plan.recipe, "recipes"))
     chosen = plan.values()
     recipe = compose(words, start=merge(base, Layer(chosen, _origins(chosen))))
     return _with_input_size(recipe, chosen.get("preprocess", {}))
+
+
+def _asked_side(card: Layer) -> int | None:
+    """Return the side of the model's input that the command line asks for; None if it does not."""
+    given = section(card, "preprocess")
+    asked = [key for key in ("crop", "short_side") if card.origin(("preprocess", key)) == COMMAND_LINE]
+    return given[asked[0]] if asked else None
 
 
 def _with_input_size(recipe: Layer, preprocess: dict[str, Any]) -> Layer:

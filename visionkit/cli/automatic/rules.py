@@ -46,6 +46,7 @@ class Case(NamedTuple):
         machine: what the machine can do.
         minutes: time for training; None without a limit.
         model: name of the model that is asked for; None if the rules choose one.
+        side: short side of the input that is asked for; None if the rules choose it.
         validates: whether the card allows a validation; that of Pascal VOC's trainval does not.
     """
 
@@ -53,6 +54,7 @@ class Case(NamedTuple):
     machine: Machine
     minutes: float | None = None
     model: str | None = None
+    side: int | None = None
     validates: bool = True
 
     def views(self, megapixels: float, cost: float) -> float:
@@ -66,6 +68,9 @@ class Case(NamedTuple):
             return math.inf
         return 60 * self.minutes * TRAINING_SHARE * self.machine.speed / (megapixels * cost)
 
+
+ASKED_FOR = "as was asked for"
+"""Reason of a setting that follows the command line."""
 
 MODELS = {
     "detection": ("faster_rcnn", "mask_rcnn", "fast_rcnn", "rcnn", "rfcn", "retinanet", "ssd", "yolov1", "yolov2"),
@@ -136,7 +141,7 @@ def _detection(case: Case) -> Plan:
 def _detector(case: Case) -> tuple[str, str]:
     """Return the name of the detector, and why it was chosen."""
     if case.model is not None:
-        return case.model, "the model that was asked for"
+        return case.model, ASKED_FOR
     if case.facts.has_masks:
         return "mask_rcnn", "the objects have masks, so boxes and masks are predicted"
     return "faster_rcnn", "the most accurate detector for few images"
@@ -156,6 +161,8 @@ def _detector_settings(name: str, case: Case, side: int, why: str) -> Settings:
 
 def _input_side(case: Case) -> tuple[int, str]:
     """Return the short side of a detector's input, and why it was chosen."""
+    if case.side is not None:
+        return case.side, ASKED_FOR
     smallest, usual, largest = SHORT_SIDE_GPU if case.machine.has_gpu else SHORT_SIDE_CPU
     areas = case.facts.shapes.prod(axis=1)
     small = float(np.quantile(np.sqrt(areas), SMALL_OBJECTS)) if len(areas) else 1.0
@@ -291,7 +298,8 @@ FINETUNED_EPOCHS = 4
 def _classification(case: Case) -> Plan:
     if case.machine.backbone is None:
         return _classification_from_random(case)
-    finetuned = [side for side in CROP_SIDES[:-1] if _suffices(case, side, FINETUNED_EPOCHS * case.facts.images)]
+    sides = CROP_SIDES if case.side is None else (case.side, case.side)
+    finetuned = [side for side in sides[:-1] if _suffices(case, side, FINETUNED_EPOCHS * case.facts.images)]
     per_class = _examples_per_class(case.facts)
     if per_class >= FINETUNED_EXAMPLES and finetuned:
         reason = f"{per_class:g} images of a class are enough to train all layers"
@@ -300,7 +308,7 @@ def _classification(case: Case) -> Plan:
     reason = f"only the head is trained, on features that are computed once: a class has {per_class:g} images"
     passes = FORWARD_SHARE * (case.facts.images + case.facts.validation_images) * TRAINING_SHARE / FEATURES_SHARE
     whole = _whole_shape(case.facts)
-    side = next((side for side in CROP_SIDES if _suffices(case, side, passes, whole)), CROP_SIDES[-1])
+    side = next((side for side in sides if _suffices(case, side, passes, whole)), sides[-1])
     settings = [*_classifier(case), *_whole_image(case, side)]
     return Plan("transfer_head", reason, settings)
 
@@ -348,12 +356,14 @@ def _crop(case: Case, crop: int) -> Settings:
 
 
 def _whole_image(case: Case, side: int) -> Settings:
-    size = [_multiple(side * ratio) for ratio in _whole_shape(case.facts)]
+    size = [round(side * ratio) for ratio in _whole_shape(case.facts)]
     why = "whole images of the usual shape: what decides on the class can be at the ends, which a crop leaves out"
     yield Setting("preprocess.size", size, f"{why}; {_reason_of_size(case, side)}")
 
 
 def _reason_of_size(case: Case, side: int) -> str:
+    if case.side is not None:
+        return ASKED_FOR
     if side == CROP_SIDES[0]:
         return "the size of the pretrained weights"
     return f"larger inputs take too long for {case.minutes:g} minutes"
