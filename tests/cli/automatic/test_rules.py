@@ -6,10 +6,13 @@ import pytest
 from visionkit.cli.automatic.machine import Machine
 from visionkit.cli.automatic.rules import (
     CROP_SIDES,
+    ENOUGH_VIEWS,
     FEW_IMAGES,
     FINETUNED_EXAMPLES,
+    LEAST_VIEWS,
     SHORT_SIDE_CPU,
     THINNEST,
+    TRAINING_SHARE,
     USUAL_SIDE,
     Case,
     make_plan,
@@ -117,6 +120,21 @@ class TestDetection:
             keys(plan("detection", minutes=minutes, shapes=shapes))["preprocess.short_side"] for minutes in (1, 10, 200)
         ]
         assert SHORT_SIDE_CPU[0] == sides[0] < sides[1] < sides[2]
+
+    def test_inputs_above_the_usual_size_need_more_steps_than_smaller_ones(self):
+        _, usual, _ = SHORT_SIDE_CPU
+        shapes = [(0.05, 0.05)] * 20
+        minutes = 1.5 * LEAST_VIEWS * usual**2 * 640 / 480 / 1e6 / (60 * TRAINING_SHARE * CPU.speed)
+        assert keys(plan("detection", minutes=minutes, shapes=shapes))["preprocess.short_side"] == usual
+        minutes *= ENOUGH_VIEWS / LEAST_VIEWS
+        assert keys(plan("detection", minutes=minutes, shapes=shapes))["preprocess.short_side"] > usual
+
+    def test_masks_take_time(self):
+        shapes = [(0.05, 0.05)] * 20
+        boxes, masks = (
+            plan("detection", minutes=12, shapes=shapes, has_masks=has_masks) for has_masks in (False, True)
+        )
+        assert keys(boxes)["preprocess.short_side"] > keys(masks)["preprocess.short_side"]
 
     def test_a_detector_for_squares_gets_a_square(self):
         shapes = [(0.2, 0.4), (0.4, 0.2), (0.3, 0.3)] * 5
