@@ -186,21 +186,27 @@ def _needed_views(side: int, usual: int) -> int:
 def _anchors(facts: CardFacts, side: int) -> Settings:
     """Yield anchors from k-means over the objects if the usual ones do not fit."""
     shapes = torch.from_numpy(facts.shapes) * side
-    usual = _coverage(shapes, [32, 64, 128, 256], [0.5, 1.0, 2.0])
+    usual = _coverage(shapes, USUAL_SIZES, [0.5, 1.0, 2.0])
     if len(shapes) < MIN_CLUSTERED or usual >= COVERED:
         return
     small = float(shapes.prod(dim=1).sqrt().quantile(0.02))
     first = min(max(2 ** round(math.log2(max(small, 8))), 8), 32)
-    sizes = [first * 2**level for level in range(4)]
+    added = [size * first // USUAL_SIZES[0] for size in USUAL_SIZES] if first < USUAL_SIZES[0] else []
     same_area = shapes / shapes.prod(dim=1, keepdim=True).sqrt()
     clusters = cluster_shapes(same_area, 3).shapes
     ratios = sorted({round(float(height / width), 2) for width, height in clusters})
-    better = _coverage(shapes, sizes, ratios)
+    better = _coverage(shapes, [*added, *USUAL_SIZES], ratios)
     if better > usual:
         reason = f"k-means: they reach {better:.0%} of the objects with IoU 0.5, the usual ones {usual:.0%}"
-        yield Setting("model.anchors.sizes", [[size] for size in sizes], reason)
+        if added:
+            sizes = [list(pair) for pair in zip(added, USUAL_SIZES, strict=True)]
+            yield Setting("model.anchors.sizes", sizes, reason)
         yield Setting("model.anchors.aspect_ratios", ratios, reason)
 
+
+USUAL_SIZES = [32, 64, 128, 256]
+"""Sizes of the anchors of the recipes, by level. Smaller ones are added, not put in their place: large objects are the
+easier ones to find."""
 
 COVERED = 0.95
 """Share of the objects that an anchor reaches with IoU 0.5, from which the usual anchors are kept."""
