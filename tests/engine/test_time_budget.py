@@ -25,13 +25,14 @@ class Slow(Callback):
         self.validations += not trainer.sanity_checking
 
 
-def train(seconds, slow, schedule):
-    data = small_images()
+def train(seconds, slow, schedule, more=(), images=None, resumed=None, **options):
+    data = images or small_images()
     task = small_classification(data.class_names, schedule=schedule)
     budget = TimeBudget(seconds)
-    trainer = small_trainer(callbacks=[budget, slow], num_sanity_val_steps=1, max_epochs=3)
+    options = {"num_sanity_val_steps": 1, "max_epochs": 3, **options}
+    trainer = small_trainer(callbacks=[budget, slow, *more], **options)
     start = time.monotonic()
-    trainer.fit(task, data)
+    trainer.fit(task, data, ckpt_path=resumed, weights_only=True)
     return budget, trainer, time.monotonic() - start
 
 
@@ -55,10 +56,11 @@ def test_a_run_ends_in_time_with_a_validation_and_a_finished_schedule(caplog):
     assert "0.1 minutes: about" in caplog.text
 
 
-@pytest.mark.parametrize(("seconds", "slow"), [(0.01, 0.02), (2.0, 0.1)])
-def test_too_few_steps_are_named(seconds, slow, caplog):
-    """Before they can be planned, the time is over; or they are planned."""
-    train(seconds, Slow(slow), ScheduleOptions(name="constant"))
+@pytest.mark.parametrize(("seconds", "slow", "accumulated"), [(0.01, 0.02, 1), (2.0, 0.1, 1), (3.0, 0.001, 64)])
+def test_too_few_steps_are_named(seconds, slow, accumulated, caplog):
+    """Before they can be planned, the time is over; or they are planned. A step may have several batches."""
+    constant, images = ScheduleOptions(name="constant"), small_images(train=8 * accumulated)
+    train(seconds, Slow(slow), constant, images=images, accumulate_grad_batches=accumulated)
     assert "too few to train a network" in caplog.text
     caplog.clear()
     train(4.0, Slow(0.001), ScheduleOptions(name="constant"))
@@ -73,8 +75,50 @@ def test_milestones_are_at_their_share_of_the_time():
     assert 0.25 < before / len(slow.rates) < 0.75
 
 
-def test_a_resumed_run_has_the_rest_of_the_time():
+class SlowStart(Callback):
+    """Lengthen the first batch that is validated."""
+
+    def __init__(self, seconds):
+        self.seconds = seconds
+
+    def on_validation_batch_start(self, trainer, task, batch, index, loader=0):
+        time.sleep(self.seconds)
+        self.seconds = 0.0
+
+
+def test_a_slow_start_of_the_sanity_check_does_not_shorten_the_training():
+    """If all 16 batches took as long as the first one, no time would be left for training."""
+    images, more = small_images(train=64, val=64), [SlowStart(0.5)]
+    _, _, taken = train(5.0, Slow(0.0), ScheduleOptions(name="constant"), more, images, num_sanity_val_steps=2)
+    assert taken > 4.0
+
+
+class Interrupt(Callback):
+    """Save a checkpoint, and stop, when a share of the time is over."""
+
+    def __init__(self, path, share):
+        self.path, self.share = path, share
+
+    def on_train_batch_end(self, trainer, task, outputs, batch, index):
+        if task.timed_schedule.progress() > self.share:
+            trainer.save_checkpoint(self.path)
+            raise InterruptedError
+
+
+def test_a_resumed_run_continues_the_schedule(tmp_path, caplog):
+    caplog.set_level(logging.INFO, "visionkit")
+    cosine, path, before, after = ScheduleOptions(name="cosine", warmup_steps=0), tmp_path / "a.ckpt", Slow(0), Slow(0)
+    with pytest.raises(InterruptedError):
+        train(5.0, before, cosine, [Interrupt(path, 0.8)])
+    train(5.0, after, cosine, resumed=path)
+    assert max(after.rates) <= before.rates[-1] < 0.2 * before.rates[0]
+    assert "too few" not in caplog.text, "the steps before the interruption count"
+
+
+def test_a_resumed_run_has_the_rest_of_the_time_and_knows_how_long_a_validation_takes():
     first, second = TimeBudget(100.0), TimeBudget(100.0)
     first._start -= 60
+    first._validation = 7.0
     second.load_state_dict(first.state_dict())
     assert time.monotonic() - second._start == pytest.approx(60, abs=1)
+    assert second._validation == 7.0, "Lightning has no sanity check after a resume"

@@ -20,8 +20,8 @@ VALIDATION_SHARE = 0.1
 MOST_VALIDATIONS = 10
 """Largest number of validations. The last one follows the last step."""
 
-MEASURED_STEPS = 5
-"""Number of steps after which the length of an epoch is estimated. The first is left out, since it is slower."""
+MEASURED_BATCHES = 5
+"""Number of batches after which the length of an epoch is estimated. The first is left out, since it is slower."""
 
 LEAST_STEPS = 50
 """Number of optimizer steps below which a warning is logged: they change a network too little."""
@@ -59,9 +59,9 @@ class TimeBudget(Callback):
         self.seconds, self.progress = seconds, 0.0
         self.last_validations = 1
         self._start = time.monotonic()
-        self._validation, self._validation_start = 0.0, 0.0
-        self._first_step_end, self._validated = 0.0, 0.0
-        self._steps, self._most_steps = 0, math.inf
+        self._validation, self._validation_start, self._first_scored = 0.0, 0.0, 0.0
+        self._first_batch_end, self._validated = 0.0, 0.0
+        self._batches, self._most_steps = 0, math.inf
         self._epochs = 1
         self._is_over = False
 
@@ -78,23 +78,39 @@ class TimeBudget(Callback):
         trainer.fit_loop.max_epochs = -1  # the time alone ends the run
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Limit the number of steps if features are computed once."""
+        """Limit the number of steps if features are computed once, and continue the schedule of a resumed run."""
         data = datamodule_of(trainer)
         if data is not None and data.cached_features and isinstance(pl_module, Task):
-            steps = self._epochs * int(trainer.num_training_batches)
+            steps = self._epochs * _steps_of_epoch(trainer)
             self._most_steps = FEATURE_EPOCHS * max(steps, pl_module.schedule_options.min_steps)
+        self._update_progress(trainer)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start to measure a validation."""
         self._validation_start = time.monotonic()
 
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Store the end of the first batch, which is slower than the others."""
+        if batch_idx == 0:
+            self._first_scored = time.monotonic()
+
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Store the time of a validation; that of a sanity check stands for all batches."""
-        taken = time.monotonic() - self._validation_start
+        now = time.monotonic()
+        taken = now - self._validation_start
         self._validated += taken
         if trainer.sanity_checking:
-            checked = max(sum(trainer.num_sanity_val_batches), 1)
-            taken *= sum(trainer.num_val_batches) / checked
+            checked = sum(trainer.num_sanity_val_batches)
+            batch = (now - self._first_scored) / (checked - 1) if checked > 1 else taken
+            taken += batch * (sum(trainer.num_val_batches) - checked)
         self._validation = max(taken, 0.5 * self._validation)
 
     def on_train_batch_end(
@@ -102,14 +118,12 @@ class TimeBudget(Callback):
     ) -> None:
         """Stop if only the time of the last validations remains."""
         now = time.monotonic()
-        if self._steps == 0:
-            self._first_step_end, self._validated = now, 0.0
-        if self._steps == MEASURED_STEPS:
-            self._plan(trainer, (now - self._first_step_end - self._validated) / MEASURED_STEPS)
-        self._steps += 1
-        training = max(self.seconds - self.last_validations * self._validation, 1e-3)
-        over = max((now - self._start) / training, self._steps / self._most_steps)
-        self.progress = min(float(trainer.strategy.broadcast(over)), 1.0)
+        if self._batches == 0:
+            self._first_batch_end, self._validated = now, 0.0
+        if self._batches == MEASURED_BATCHES:
+            self._plan(trainer, (now - self._first_batch_end - self._validated) / MEASURED_BATCHES)
+        self._batches += 1
+        self._update_progress(trainer)
         if self.progress >= 1.0 and not self._is_over:
             self._is_over = True
             trainer.check_val_every_n_epoch = 1  # the last validation follows this step
@@ -117,8 +131,13 @@ class TimeBudget(Callback):
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Warn if the time was over before the number of steps could be planned."""
-        if self._steps <= MEASURED_STEPS:
-            self._warn_of_few_steps(self._steps)
+        if self._batches <= MEASURED_BATCHES:
+            self._warn_of_few_steps(trainer.global_step)
+
+    def _update_progress(self, trainer: Trainer) -> None:
+        training = max(self.seconds - self.last_validations * self._validation, 1e-3)
+        over = max((time.monotonic() - self._start) / training, trainer.global_step / self._most_steps)
+        self.progress = min(float(trainer.strategy.broadcast(over)), 1.0)
 
     def _warn_of_few_steps(self, steps: int) -> None:
         if steps < LEAST_STEPS:
@@ -128,29 +147,37 @@ class TimeBudget(Callback):
                 steps,
             )
 
-    def _plan(self, trainer: Trainer, step: float) -> None:
-        """Set the number of epochs between validations."""
-        epoch = trainer.strategy.broadcast(step * float(trainer.num_training_batches))
+    def _plan(self, trainer: Trainer, batch: float) -> None:
+        """Set the number of epochs between validations, given the seconds that a training batch takes."""
+        epoch = trainer.strategy.broadcast(batch * float(trainer.num_training_batches))
         validation = trainer.strategy.broadcast(self._validation)
-        remaining = min(self.remaining, self._most_steps * step)
+        step = max(batch * trainer.accumulate_grad_batches, 1e-6)
+        remaining = min(self.remaining, (self._most_steps - trainer.global_step) * step)
         between = max(validation / VALIDATION_SHARE, remaining / MOST_VALIDATIONS)
         every = trainer.strategy.broadcast(max(round(between / max(epoch, 1e-6)), 1))
         trainer.check_val_every_n_epoch = every
+        training = max(remaining - validation, 0)
         logger.info(
             "%.1f minutes: about %d epochs of %d steps, a validation every %d; a step takes %.2f s, a validation %.0f",
             self.seconds / 60,
-            max(remaining - validation, 0) / max(epoch, 1e-6),
-            trainer.num_training_batches,
+            training / max(epoch, 1e-6),
+            _steps_of_epoch(trainer),
             every,
             step,
             validation,
         )
-        self._warn_of_few_steps(MEASURED_STEPS + int(max(remaining - validation, 0) / max(step, 1e-6)))
+        self._warn_of_few_steps(trainer.global_step + int(training / step))
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the time that is over, so that a resumed run continues with the rest."""
-        return {"used": time.monotonic() - self._start}
+        """Return the time that is over and that of a validation, so that a resumed run continues with the rest."""
+        return {"used": time.monotonic() - self._start, "validation": self._validation}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue with the rest of the time."""
         self._start -= state_dict["used"]
+        self._validation = state_dict["validation"]
+
+
+def _steps_of_epoch(trainer: Trainer) -> int:
+    """Return the number of optimizer steps of an epoch."""
+    return math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)
