@@ -261,6 +261,13 @@ def test_options_that_change_features_raise(words, message, folder, capsys):
     assert len(text.strip().splitlines()) <= 5
 
 
-def test_a_given_time_is_not_used_up_when_features_are_kept(folder):
-    words = ["schedule.min_steps=7", "--minutes", "5"]
-    assert fit(*words)["global_step"] == FEATURE_EPOCHS * 7, "more than two epochs of two steps"
+@pytest.mark.parametrize("accumulated", [1, 2])
+def test_a_given_time_is_not_used_up_when_features_are_kept(accumulated, folder):
+    words = ["schedule.min_steps=7", "--minutes", "5", f"trainer.accumulate_grad_batches={accumulated}"]
+    assert fit(*words)["global_step"] == FEATURE_EPOCHS * 7, "more than two epochs of two batches"
+
+
+def test_a_time_that_is_over_before_training_starts_is_refused(folder, capsys):
+    assert main(["fit", "mine.yaml", "card.yaml", "--minutes", "0.0001"]) == 2
+    assert "--minutes: the time was over before training could start" in capsys.readouterr().err
+    assert not (folder / "runs").exists(), "there is no run that --resume would look for"

@@ -84,9 +84,9 @@ def _train(recipe: dict[str, Any], name: str, path: Path | None, fixed_length: b
         check_same_network(checkpoint, task, path)
         steps = checkpoint["global_step"]
         del checkpoint  # the trainer reads it again
+    budget = None if deadline is None else _budget(deadline)
     folder = run_folder(name) if path is None else path.parent
     with log_errors_in(folder), _locked(folder) if path is None else nullcontext():
-        budget = None if deadline is None else TimeBudget(deadline - time.monotonic())
         callbacks = _callbacks(recipe, folder, task.monitor, budget)
         trainer = build_trainer(recipe, callbacks, make_loggers(folder, steps))
         if not fixed_length and budget is None:
@@ -102,6 +102,21 @@ def _train(recipe: dict[str, Any], name: str, path: Path | None, fixed_length: b
             if not has_unfitted_layers(task):
                 mark_finished(folder, recipe.get("trainer") or {})
             _print_results(task, data, folder)
+
+
+def _budget(deadline: float) -> TimeBudget:
+    """Return the budget of the time that remains.
+
+    Raises:
+        ConfigError: no time remains.
+    """
+    remaining = deadline - time.monotonic()
+    if remaining <= 0:
+        raise ConfigError(
+            f"--minutes: the time was over before training could start, by {-remaining:.1f} seconds\n"
+            "give more minutes: they count from the start of the command"
+        )
+    return TimeBudget(remaining)
 
 
 @contextmanager
