@@ -79,10 +79,10 @@ def fit(*words):
     return torch.load(latest_checkpoint("mine"), weights_only=True)
 
 
-def fit_in_python(callback):
+def fit_in_python(callback, data=None):
     """Train a head with a callback, and return the data."""
     splits = {split: {"path": split} for split in ("train", "val")}
-    data = VisionData("folder", "photos", splits, batch_size=4, num_workers=0)
+    data = data or VisionData("folder", "photos", splits, batch_size=4, num_workers=0)
     backbone = create_backbone("cifar_resnet20", weights="net.pth", frozen_stages="all")
     task = Classification(Classifier(backbone, num_classes=2), data.class_names)
     small_trainer(callbacks=[callback]).fit(task, data)
@@ -205,6 +205,31 @@ def test_features_that_change_are_computed_in_every_epoch(words, reason, folder,
     assert (reason or "") in messages
 
 
+def test_only_what_is_read_is_computed(folder, computed):
+    """Also for the files of a folder; an unreadable image of val does no harm if there is no validation."""
+    for words in ([], [CACHE]):
+        fit(*words, "trainer.max_epochs=0")
+        assert main(["fit", "mine.yaml", "card.yaml", *words, "trainer.fast_dev_run=true"]) == 0
+        assert recount(computed) == 0
+    for path in (folder / "photos" / "val").rglob("*.png"):
+        path.write_text("no image")
+    fit("trainer.limit_val_batches=0")
+    assert recount(computed) == 10
+
+
+def test_a_val_split_without_images_is_left_out(folder, computed):
+    pairs = [(torch.zeros(3, 32, 32), index % 2) for index in range(8)]
+    data = VisionData.from_datasets(train=pairs, val=[], class_names=["a", "b"], batch_size=4, num_workers=0)
+    fit_in_python(FeatureCache(FeatureCacheOptions()), data)
+    assert recount(computed) == 1, "of equal images"
+
+
+@pytest.mark.parametrize("words", [[], [CACHE]])
+def test_features_of_a_network_in_bfloat16_are_computed_once(words, folder, computed):
+    fit(*words, "trainer.precision=bf16-true")
+    assert recount(computed) == 14
+
+
 def test_features_that_need_too_much_memory_are_computed_in_every_epoch(folder, computed, told, monkeypatch):
     monkeypatch.setattr(feature_cache, "MEASURED_BATCHES", 1)
     monkeypatch.setattr(feature_cache, "MOST_BYTES", 14 * 64 * 4 - 1)
@@ -218,6 +243,8 @@ def test_features_that_need_too_much_memory_are_computed_in_every_epoch(folder, 
 
 def test_features_that_need_too_much_of_the_time_are_computed_in_every_epoch(folder, computed, caplog, monkeypatch):
     caplog.set_level(logging.INFO, logger="visionkit")
+    fit_in_python(FeatureCache(FeatureCacheOptions(), TimeBudget(1e-6)))
+    assert recount(computed) == 10, "train has less than the measured batches; val is not begun"
     monkeypatch.setattr(feature_cache, "MEASURED_BATCHES", 1)
     fit_in_python(FeatureCache(FeatureCacheOptions(), TimeBudget(1e-6)))
     assert recount(computed) == 4

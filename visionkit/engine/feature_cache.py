@@ -83,11 +83,12 @@ class FeatureCache(Callback):
             ConfigError: there is a folder, and the features would not be the same in every epoch.
         """
         data = datamodule_of(trainer)
-        if stage != "fit" or data is None or not self._applies(pl_module, data):
+        if stage != "fit" or data is None or not self._applies(pl_module, data) or not _trains(trainer):
             return
         assert isinstance(pl_module, Classification)
         pl_module.to(trainer.strategy.root_device)
-        count = sum(len(data.dataset(split)) for split in _splits(data))
+        trainer.precision_plugin.convert_module(pl_module)  # as Lightning does afterwards
+        count = _count(trainer, data)
         place = "memory" if self.folder is None else self.folder
         logger.info("features of %d images are computed once and kept in %s", count, place)
         try:
@@ -145,7 +146,7 @@ class FeatureCache(Callback):
         shares_files = self.folder is not None and not trainer.is_global_zero
         if shares_files:  # the first process computes the features, and the others read them
             trainer.strategy.barrier()
-        features = {split: self._features(split, data, trainer, task) for split in _splits(data)}
+        features = {split: self._features(split, data, trainer, task) for split in _splits(trainer, data)}
         if not shares_files and self.folder is not None:
             trainer.strategy.barrier()
         return features
@@ -156,6 +157,7 @@ class FeatureCache(Callback):
         if self.folder is not None:
             file = FeatureFile(self.folder / f"{_fingerprint(task, training, trainer.precision, self.weights)}.pt")
         rows: dict[bytes, Tensor] = {} if file is None else file.rows
+        measured = min(MEASURED_BATCHES * data.batch_size, len(data.dataset(split)))
         before, start, keys, targets = len(rows), time.monotonic(), [], []
         for batch, missing in _batches(data, split, rows, hidden=trainer.progress_bar_callback is None):
             keys += [key for key, _ in batch]
@@ -164,7 +166,7 @@ class FeatureCache(Callback):
                 with trainer.precision_plugin.forward_context(), torch.no_grad():
                     computed = _compute(task, list(missing.values()), training).cpu()
                 rows.update(zip(missing, computed, strict=True))
-            if file is None and training and len(keys) == MEASURED_BATCHES * data.batch_size:
+            if file is None and training and len(keys) == measured:
                 self._check_size(trainer, data, rows[keys[0]], (time.monotonic() - start) / len(keys))
         if file is not None:
             if len(rows) > before:
@@ -178,7 +180,7 @@ class FeatureCache(Callback):
         Raises:
             _TooManyError: they would need too much.
         """
-        images = sum(len(data.dataset(split)) for split in _splits(data))
+        images = _count(trainer, data)
         size = images * features.nbytes
         if size > MOST_BYTES:
             raise _TooManyError(f"they need {size / 2**30:.1f} GiB of memory; feature_cache.folder=FOLDER keeps them")
@@ -199,9 +201,20 @@ def _forget(trainer: Trainer) -> None:
         data.cached_features = {}
 
 
-def _splits(data: VisionData) -> list[str]:
+def _trains(trainer: Trainer) -> bool:
+    """Return whether the run has epochs, and is not a try of a few batches, for which all features take too long."""
+    return trainer.max_epochs != 0 and not trainer.fast_dev_run  # type: ignore[attr-defined]  # Lightning sets it
+
+
+def _splits(trainer: Trainer, data: VisionData) -> list[str]:
     """Return the splits that `fit` reads."""
-    return [split for split in ("train", "val") if split in data.splits]
+    validated = ["val"] if trainer.limit_val_batches else []
+    return [split for split in ("train", *validated) if split in data.splits and len(data.dataset(split))]
+
+
+def _count(trainer: Trainer, data: VisionData) -> int:
+    """Return the number of images of these splits."""
+    return sum(len(data.dataset(split)) for split in _splits(trainer, data))
 
 
 def _fingerprint(task: Classification, training: bool, precision: str, weights: bytes) -> str:
