@@ -33,12 +33,12 @@ class MovingAverage(WeightAveraging):
     resumed run would otherwise differ in buffers that are not part of checkpoints, such as the mean of the
     preprocessing.
 
-    Validations score the average. In a short run it can be far behind the weights, so these are scored too after the
-    last step, and saved if they are better.
+    Until `start_step` the average is that of the current weights alone. Validations score the average. In a short run
+    it can be far behind the weights, so these are scored too after the last step, and saved if they are better.
 
     Args:
         decay: largest weight of the previous average in an update.
-        start_step: first optimizer step at which the average is computed.
+        start_step: first optimizer step whose weights are averaged with later ones.
     """
 
     def __init__(self, decay: float, start_step: int = 0) -> None:
@@ -52,6 +52,28 @@ class MovingAverage(WeightAveraging):
         self.start_step = start_step
         self._validated_step = -1
         self._saves_current = False
+        self._is_swapped = False
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Create the average on the device on which the network will be; it is moved there only later."""
+        self._device = trainer.strategy.root_device
+        super().setup(trainer, pl_module, stage)
+
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Put the average into the network."""
+        self._follow(pl_module)
+        super().on_validation_epoch_start(trainer, pl_module)
+        self._is_swapped = True
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Put the current weights into the network again."""
+        super().on_validation_epoch_end(trainer, pl_module)
+        self._is_swapped = False
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Put the current weights into the network again if a validation was interrupted, before it is saved."""
+        if self._is_swapped:
+            self.on_validation_epoch_end(trainer, pl_module)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Store the step at which the average was scored."""
@@ -63,10 +85,12 @@ class MovingAverage(WeightAveraging):
         if self._validated_step == trainer.global_step and isinstance(pl_module, Task):
             self._compare(trainer, pl_module)
         if not self._saves_current:
+            self._follow(pl_module)
             super().on_train_end(trainer, pl_module)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Save the average as the weights, or the current weights if these are better; a resumed run has both."""
+        self._follow(pl_module)
         super().on_save_checkpoint(trainer, pl_module, checkpoint)
         if self._saves_current:
             checkpoint[AVERAGE], checkpoint["state_dict"] = checkpoint["state_dict"], checkpoint["current_model_state"]
@@ -76,6 +100,12 @@ class MovingAverage(WeightAveraging):
         if AVERAGE in checkpoint:
             checkpoint["state_dict"] = checkpoint.pop(AVERAGE)
         super().on_load_checkpoint(trainer, pl_module, checkpoint)
+
+    def _follow(self, module: LightningModule) -> None:
+        """Replace an average that has not begun by the current weights."""
+        average = self._average_model
+        if average is not None and not int(average.n_averaged):
+            average.module.load_state_dict(module.state_dict())
 
     def _compare(self, trainer: Trainer, task: Task) -> None:
         """Score the current weights, and write them to the checkpoints if they are better. Every process does this."""
