@@ -62,13 +62,40 @@ def test_a_falling_loss_or_a_short_run_is_not_said(values, said):
 
 @pytest.mark.parametrize(
     ("values", "warns"),
-    [([0.031] * 5, True), ([0.031] * 4, False), ([0.03, 0.04, 0.05, 0.06, 0.07], False), ([0.95] * 6, False)],
+    [
+        ([0.031] * 5, True),
+        ([0.031] * 4, False),
+        ([0.03, 0.04, 0.05, 0.06, 0.07], False),
+        ([0.95] * 6, False),
+        ([0.02] + [0.031] * 5, False),  # it has learned
+        ([0.2] + [0.031] * 5, True),  # it has lost what it had learned
+    ],
 )
 def test_a_flat_metric(values, warns, said):
     callback = RunWarnings("val/AP")
     for value in values:
         callback.on_validation_end(trainer(val_AP=value), nn.Identity())
     assert ("val/AP has been 0.0310 in 5 validations" in said()) == warns
+
+
+def test_a_metric_that_rose_in_the_first_steps_may_stay(said):
+    callback = RunWarnings("val/AP")
+    callback.on_validation_end(trainer(steps=FIRST_STEPS - 1, val_AP=0.3), nn.Identity())
+    for _ in range(5):
+        callback.on_validation_end(trainer(val_AP=0.8), nn.Identity())
+    assert not said()
+
+
+def test_a_resumed_run_is_compared_with_its_start(said):
+    first, second = RunWarnings("val/AP"), RunWarnings("val/AP")
+    for loss, metric in ((2.0, 0.1), (1.0, 0.6)):
+        first.on_train_epoch_end(trainer(train_loss=loss), nn.Identity())
+        first.on_validation_end(trainer(val_AP=metric), nn.Identity())
+    second.load_state_dict(first.state_dict())
+    for _ in range(6):
+        second.on_train_epoch_end(trainer(train_loss=1.0), nn.Identity())
+        second.on_validation_end(trainer(val_AP=0.6), nn.Identity())
+    assert not said()
 
 
 def test_short_epochs_are_not_judged_in_the_first_steps(said):

@@ -25,7 +25,8 @@ FIRST_STEPS = 100
 """Optimizer steps before which the training loss and the main metric are not judged: few images have short epochs."""
 
 FLAT_VALIDATIONS, FLAT_RANGE, HIGH = 5, 1e-3, 0.9
-"""Number of validations whose metrics are compared, the range that counts as flat, and a metric that may be flat."""
+"""Number of validations whose metrics are compared with the lowest one, the range that counts as flat, and a metric
+that may be flat."""
 
 LOSS_EPOCHS, LEAST_FALL = 3, 0.02
 """Number of epochs after which the mean loss must have fallen, and by which share."""
@@ -44,6 +45,7 @@ class RunWarnings(Callback):
         self.monitor = monitor
         self.metrics: list[float] = []
         self.losses: list[float] = []
+        self.lowest = math.inf
         self._said: set[str] = set()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -83,13 +85,16 @@ class RunWarnings(Callback):
             )
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Warn if the main metric stays the same."""
+        """Warn if the main metric stays the lowest that it has been; that of a model that has learned may stay too."""
         value = trainer.callback_metrics.get(self.monitor)
-        if value is None or trainer.sanity_checking or trainer.global_step < FIRST_STEPS:
+        if value is None or trainer.sanity_checking:
+            return
+        self.lowest = min(self.lowest, float(value))
+        if trainer.global_step < FIRST_STEPS:
             return
         self.metrics.append(float(value))
         last = self.metrics[-FLAT_VALIDATIONS:]
-        if len(last) == FLAT_VALIDATIONS and max(last) - min(last) < FLAT_RANGE and max(last) < HIGH:
+        if len(last) == FLAT_VALIDATIONS and max(last) - self.lowest < FLAT_RANGE and max(last) < HIGH:
             self._warn(
                 "metric",
                 "%s has been %.4f in %d validations: the model does not learn; try another optimizer.lr, or check the "
@@ -107,6 +112,15 @@ class RunWarnings(Callback):
         unseen = [name for name, value in values.items() if value == 0]
         if unseen:
             self._warn("classes", "no prediction was right in the last validation for: %s", format_list(unseen))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the losses and metrics, with which a resumed run is compared."""
+        return {"losses": self.losses, "metrics": self.metrics, "lowest": self.lowest}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue with the losses and metrics of the run that is resumed."""
+        self.losses, self.metrics = list(state_dict["losses"]), list(state_dict["metrics"])
+        self.lowest = state_dict["lowest"]
 
     def _warn(self, kind: str, message: str, *values: Any) -> None:
         if kind not in self._said:
