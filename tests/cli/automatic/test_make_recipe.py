@@ -6,6 +6,7 @@ import yaml
 from tests.helpers.photo_folder import write_photos
 from visionkit.cli.automatic import make_recipe
 from visionkit.cli.automatic.machine import Machine
+from visionkit.cli.commands import fit
 from visionkit.cli.main import main
 
 CARD = "data: {format: folder, root: photos, splits: {train: {path: ''}}, holdout: {fraction: 0.34}, num_workers: 0}\n"
@@ -74,6 +75,16 @@ def test_another_task_and_model_can_be_asked_for(desk, capsys):
     assert made(["shapes.yaml"], capsys)[0]["model"]["name"] == "mask_rcnn"
     assert made(["shapes.yaml", "model.name=ssd"], capsys)[0]["model"]["name"] == "ssd"
     assert made(["shapes.yaml", "task=classification"], capsys)[0]["model"]["name"] == "classifier"
+
+
+def test_a_task_without_rules_is_refused(desk, capsys):
+    assert main(["fit", "mine.yaml", "task=other"]) == 2
+    assert "task=other: without a recipe, the task is one of detection, segmentation" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("word", ["photos", "photos/", "./photos/.", "photos/../photos"])
+def test_the_run_of_a_folder_has_its_name(word):
+    assert fit._run_name([word, "seed=1"]) == "photos"
 
 
 def test_the_recipe_of_the_dry_run_can_be_used_by_itself(desk, capsys):

@@ -6,13 +6,13 @@ from typing import Any
 
 from visionkit.cli.automatic.machine import this_machine
 from visionkit.cli.automatic.plan import Plan
-from visionkit.cli.automatic.rules import Case, make_plan
+from visionkit.cli.automatic.rules import MODELS, Case, make_plan
 from visionkit.cli.config.build import build_data
 from visionkit.cli.config.compose import compose, find_file, read_with_base, section
 from visionkit.cli.config.merge import COMMAND_LINE, Layer, merge, saying_where
 from visionkit.cli.processes import is_first_process
 from visionkit.data.stats.card_facts import CardFacts, read_card_facts
-from visionkit.errors import VisionkitError
+from visionkit.errors import ConfigError, VisionkitError
 
 ORIGIN = "the recipe that visionkit made for the card"
 
@@ -27,9 +27,10 @@ def make_recipe(words: Sequence[str], minutes: float | None) -> Layer:
         minutes: time for training; None for as many epochs as the number of images suggests.
 
     Raises:
-        VisionkitError: the card cannot be read.
+        VisionkitError: the card cannot be read, or there are no rules for the task that is asked for.
     """
     card = compose(words)
+    _check_task(card)
     facts = _read_facts(card)
     given = section(card, "model", "backbone").get("name")
     machine = this_machine(given, measure=minutes is not None)
@@ -49,6 +50,15 @@ def _asked_side(card: Layer) -> int | None:
     given = section(card, "preprocess")
     asked = [key for key in ("crop", "short_side") if card.origin(("preprocess", key)) == COMMAND_LINE]
     return given[asked[0]] if asked else None
+
+
+def _check_task(card: Layer) -> None:
+    task = card.values.get("task")
+    if task is not None and task not in MODELS:
+        raise ConfigError(
+            f"task={task}: without a recipe, the task is one of {', '.join(MODELS)}\n"
+            "name a recipe before the card: visionkit list recipes"
+        )
 
 
 def _with_input_size(recipe: Layer, preprocess: dict[str, Any]) -> Layer:

@@ -2,6 +2,7 @@
 
 import argparse
 import math
+import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -92,11 +93,11 @@ def _deadline(arguments: argparse.Namespace) -> float | None:
 
 
 def _run_name(words: Sequence[str]) -> str:
-    """Return the name of the run's folder, which is that of the first file."""
+    """Return the name of the run's folder, which is that of the first file or folder."""
     files = [word for word in words if not is_override(word)]
     if not files:
         raise ConfigError("fit needs a recipe: visionkit list recipes")
-    return files[0].replace("\\", "/").rsplit("/", 1)[-1].removesuffix(".yaml")
+    return os.path.basename(os.path.abspath(files[0].replace("\\", "/"))).removesuffix(".yaml")
 
 
 def _print_recipe(recipe: Layer) -> None:
