@@ -48,6 +48,18 @@ def test_epochs_milestones_and_validations_grow_in_proportion(fit):
     assert "4 epochs instead of 2, with a validation every 2: 8 images give 2 steps an epoch" in messages
 
 
+def test_epochs_of_unfreezing_grow_in_the_recipe_too(fit):
+    recipe, _, _ = fit("unfreeze={epoch: 1, frozen_stages: 0}")
+    assert [step["epoch"] for step in recipe["unfreeze"]] == [2]
+
+
+def test_validations_that_follow_batches_are_kept(fit):
+    recipe, _, messages = fit("trainer.val_check_interval=3", "trainer.check_val_every_n_epoch=null")
+    assert recipe["trainer"]["max_epochs"] == 4
+    assert recipe["trainer"]["check_val_every_n_epoch"] is None
+    assert "4 epochs instead of 2, with a validation every 3 batches" in messages
+
+
 def test_epochs_of_the_command_line_are_kept(fit):
     recipe, _, messages = fit("trainer.max_epochs=1")
     assert recipe["trainer"]["max_epochs"] == 1

@@ -56,6 +56,12 @@ def test_a_run_ends_in_time_with_a_validation_and_a_finished_schedule(caplog):
     assert "0.1 minutes: about" in caplog.text
 
 
+def test_validations_that_follow_batches_are_planned_too():
+    slow = Slow(0.02)
+    train(3.0, slow, ScheduleOptions(name="constant"), val_check_interval=3, check_val_every_n_epoch=None)
+    assert 5 <= slow.validations <= MOST_VALIDATIONS + 3
+
+
 @pytest.mark.parametrize(("seconds", "slow", "accumulated"), [(0.01, 0.02, 1), (2.0, 0.1, 1), (3.0, 0.001, 64)])
 def test_too_few_steps_are_named(seconds, slow, accumulated, caplog):
     """Before they can be planned, the time is over; or they are planned. A step may have several batches."""

@@ -37,26 +37,36 @@ def adapt_length(recipe: dict[str, Any], trainer: Trainer, task: Task, data: Vis
     factor = length.epochs / given.epochs
     milestones = [milestone * factor for milestone in options.milestones]
     task.schedule_options = dataclasses.replace(options, milestones=milestones)
-    trainer.fit_loop.max_epochs, trainer.check_val_every_n_epoch = length
-    for callback in trainer.callbacks:  # type: ignore[attr-defined]  # Lightning sets it in the constructor
-        if isinstance(callback, StagedUnfreezing):
-            callback.lengthen(factor)
+    changed = {"max_epochs": length.epochs}
+    if trainer.check_val_every_n_epoch is not None:  # else trainer.val_check_interval counts the batches of all epochs
+        trainer.check_val_every_n_epoch = changed["check_val_every_n_epoch"] = length.validate_every
+    trainer.fit_loop.max_epochs = length.epochs
     logger.info(
-        "%d epochs instead of %d, with a validation every %d: %d images give %d steps an epoch, and schedule.min_steps "
+        "%d epochs instead of %d, with a validation every %s: %d images give %d steps an epoch, and schedule.min_steps "
         "is %d (trainer.max_epochs=... on the command line fixes the number)",
         length.epochs,
         given.epochs,
-        length.validate_every,
+        changed.get("check_val_every_n_epoch", f"{trainer.val_check_interval} batches"),
         len(data.dataset("train")),
         steps,
         options.min_steps,
     )
-    changed = {"max_epochs": length.epochs, "check_val_every_n_epoch": length.validate_every}
     return {
         **recipe,
+        **_lengthened_unfreezing(trainer, factor),
         "trainer": {**limits, **changed},
         "schedule": {**recipe.get("schedule", {}), "milestones": milestones},
     }
+
+
+def _lengthened_unfreezing(trainer: Trainer, factor: float) -> dict[str, Any]:
+    """Multiply the epochs of staged unfreezing, and return its section of the recipe; nothing if there is none."""
+    callbacks = trainer.callbacks  # type: ignore[attr-defined]  # Lightning sets it in the constructor
+    for callback in callbacks:
+        if isinstance(callback, StagedUnfreezing):
+            callback.lengthen(factor)
+            return {"unfreeze": [dataclasses.asdict(step) for step in callback.steps]}
+    return {}
 
 
 def report_few_steps(trainer: Trainer, data: VisionData, ema_start: int | None) -> None:

@@ -155,7 +155,10 @@ class TimeBudget(Callback):
         remaining = min(self.remaining, (self._most_steps - trainer.global_step) * step)
         between = max(validation / VALIDATION_SHARE, remaining / MOST_VALIDATIONS)
         every = trainer.strategy.broadcast(max(round(between / max(epoch, 1e-6)), 1))
-        trainer.check_val_every_n_epoch = every
+        if trainer.check_val_every_n_epoch is None:  # validations follow batches, counted over all epochs
+            trainer.val_check_batch = every * int(trainer.num_training_batches)
+        else:
+            trainer.check_val_every_n_epoch = every
         training = max(remaining - validation, 0)
         logger.info(
             "%.1f minutes: about %d epochs of %d steps, a validation every %d; a step takes %.2f s, a validation %.0f",
