@@ -59,6 +59,7 @@ def test_the_measurement_leaves_no_gradients():
 
 def test_the_processes_of_a_run_share_the_measurement_of_the_first(weights, monkeypatch):
     monkeypatch.delenv("WORLD_SIZE", raising=False)
+    monkeypatch.delenv("SLURM_NTASKS", raising=False)
     monkeypatch.setenv(machine.SPEED_VARIABLE, "0")
     monkeypatch.setattr(machine, "training_speed", lambda backbone: 2.5)
     assert this_machine("resnet18", measure=True).speed == 2.5
@@ -67,3 +68,8 @@ def test_the_processes_of_a_run_share_the_measurement_of_the_first(weights, monk
     assert this_machine("resnet18", measure=True).speed == 2.5, "from the environment of the first process"
     monkeypatch.delenv(machine.SPEED_VARIABLE)
     assert this_machine("resnet18", measure=True).speed == 0.0, "torchrun starts all processes at once"
+    monkeypatch.delenv("WORLD_SIZE")
+    monkeypatch.setenv("SLURM_NTASKS", "2")
+    assert this_machine("resnet18", measure=True).speed == 0.0, "srun too"
+    monkeypatch.setenv("SLURM_NTASKS", "1")
+    assert this_machine("resnet18", measure=True).speed == 1.5

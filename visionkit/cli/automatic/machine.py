@@ -84,9 +84,9 @@ def this_machine(backbone: str | None, measure: bool) -> Machine:
 def _same_in_all_processes(backbone: Backbone) -> float:
     """Return the speed that the first process of a run measured; 0 if it cannot be known in all processes.
 
-    The first process starts the others with its environment. Under torchrun all processes start at once.
+    The first process starts the others with its environment. Under torchrun and srun all processes start at once.
     """
-    if "WORLD_SIZE" not in os.environ:
+    if "WORLD_SIZE" not in os.environ and os.environ.get("SLURM_NTASKS", "1") == "1":
         os.environ[SPEED_VARIABLE] = str(training_speed(backbone))
     return float(os.environ.get(SPEED_VARIABLE, 0))
 
