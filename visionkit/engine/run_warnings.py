@@ -43,9 +43,9 @@ class RunWarnings(Callback):
 
     def __init__(self, monitor: str) -> None:
         self.monitor = monitor
-        self.metrics: list[float] = []
-        self.losses: list[float] = []
-        self.lowest = math.inf
+        self._metrics: list[float] = []
+        self._lowest = math.inf
+        self._first_loss, self._epochs = 0.0, 0
         self._said: set[str] = set()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -72,16 +72,18 @@ class RunWarnings(Callback):
         loss = trainer.callback_metrics.get("train/loss")
         if loss is None:
             return
-        self.losses.append(float(loss))
-        is_judged = len(self.losses) > LOSS_EPOCHS and trainer.global_step >= FIRST_STEPS
-        if is_judged and self.losses[-1] > (1 - LEAST_FALL) * self.losses[0]:
+        if self._epochs == 0:
+            self._first_loss = float(loss)
+        self._epochs += 1
+        is_judged = self._epochs > LOSS_EPOCHS and trainer.global_step >= FIRST_STEPS
+        if is_judged and float(loss) > (1 - LEAST_FALL) * self._first_loss:
             self._warn(
                 "loss",
                 "the training loss does not fall (%.4g after one epoch, %.4g after %d): set another optimizer.lr, "
                 "and look at the data with `visionkit data show`",
-                self.losses[0],
-                self.losses[-1],
-                len(self.losses),
+                self._first_loss,
+                float(loss),
+                self._epochs,
             )
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -89,12 +91,11 @@ class RunWarnings(Callback):
         value = trainer.callback_metrics.get(self.monitor)
         if value is None or trainer.sanity_checking:
             return
-        self.lowest = min(self.lowest, float(value))
+        self._lowest = min(self._lowest, float(value))
         if trainer.global_step < FIRST_STEPS:
             return
-        self.metrics.append(float(value))
-        last = self.metrics[-FLAT_VALIDATIONS:]
-        if len(last) == FLAT_VALIDATIONS and max(last) - self.lowest < FLAT_RANGE and max(last) < HIGH:
+        self._metrics = last = [*self._metrics, float(value)][-FLAT_VALIDATIONS:]
+        if len(last) == FLAT_VALIDATIONS and max(last) - self._lowest < FLAT_RANGE and max(last) < HIGH:
             self._warn(
                 "metric",
                 "%s has been %.4f in %d validations: the model does not learn; try another optimizer.lr, or check the "
@@ -115,12 +116,17 @@ class RunWarnings(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """Return the losses and metrics, with which a resumed run is compared."""
-        return {"losses": self.losses, "metrics": self.metrics, "lowest": self.lowest}
+        return {
+            "metrics": self._metrics,
+            "lowest": self._lowest,
+            "first_loss": self._first_loss,
+            "epochs": self._epochs,
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue with the losses and metrics of the run that is resumed."""
-        self.losses, self.metrics = list(state_dict["losses"]), list(state_dict["metrics"])
-        self.lowest = state_dict["lowest"]
+        self._metrics, self._lowest = list(state_dict["metrics"]), state_dict["lowest"]
+        self._first_loss, self._epochs = state_dict["first_loss"], state_dict["epochs"]
 
     def _warn(self, kind: str, message: str, *values: Any) -> None:
         if kind not in self._said:
