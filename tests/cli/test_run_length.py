@@ -73,6 +73,15 @@ def test_a_run_of_another_limit_or_enough_steps_is_unchanged(word, fit):
     assert recipe["schedule"]["milestones"] == [1]
 
 
+@pytest.mark.parametrize("length", ["max_epochs: -1", "max_time: 00:01:00:00"])
+def test_a_run_without_a_number_of_steps_is_refused(length, fit, tmp_path, capsys):
+    (tmp_path / "mine.yaml").write_text(RECIPE.replace("max_epochs: 2", length))
+    assert main(["fit", "mine.yaml"]) == 2
+    message = capsys.readouterr().err
+    assert "the learning rate schedule needs the length of the run" in message
+    assert len(message.strip().splitlines()) <= 5
+
+
 def test_a_finished_run_is_not_trained_again(fit, capsys):
     fit()
     assert main(["fit", "mine.yaml", "--resume"]) == 2

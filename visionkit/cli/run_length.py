@@ -24,12 +24,13 @@ def adapt_length(recipe: dict[str, Any], trainer: Trainer, task: Task, data: Vis
     """Train for at least `schedule.min_steps` optimizer steps, and return the recipe with the changed numbers.
 
     The number of epochs grows, and milestones, the interval between validations and the epochs of `unfreeze` grow in
-    proportion. A recipe that is limited in another way is unchanged.
+    proportion. A recipe that is limited in another way, or has no limit of epochs (-1), is unchanged.
     """
     limits = recipe.get("trainer") or {}
-    if any(limits.get(name) is not None for name in OTHER_LENGTHS) or not trainer.max_epochs:
+    epochs = trainer.max_epochs or 0
+    if any(limits.get(name) is not None for name in OTHER_LENGTHS) or epochs < 1:
         return recipe
-    given = RunLength(trainer.max_epochs, trainer.check_val_every_n_epoch or 1)
+    given = RunLength(epochs, trainer.check_val_every_n_epoch or 1)
     options, steps = task.schedule_options, _steps_of_epoch(trainer, data)
     length = lengthen(given, steps, options.min_steps)
     if length == given:

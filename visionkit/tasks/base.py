@@ -246,6 +246,9 @@ class Task(LightningModule):
         """Return the optimizer of the trainable parameters and the schedule, in Lightning's format.
 
         The learning rate is scaled to the effective batch size; see `OptimizerOptions.scale_lr`.
+
+        Raises:
+            ConfigError: the run has no number of steps, and no given time.
         """
         trainer = self.trainer
         if trainer.train_dataloader is None:
@@ -258,6 +261,11 @@ class Task(LightningModule):
         if self.timed_schedule is not None:
             return [optimizer], make_timed_scheduler(
                 optimizer, self.schedule_options, self.timed_schedule, self.monitor
+            )
+        if math.isinf(trainer.estimated_stepping_batches):
+            raise ConfigError(
+                "the learning rate schedule needs the length of the run: set trainer.max_epochs or trainer.max_steps\n"
+                "to train for a given time: visionkit fit --minutes N"
             )
         steps = int(trainer.estimated_stepping_batches)
         epochs = trainer.max_epochs if trainer.max_epochs and trainer.max_epochs > 0 else self._epochs(steps)
