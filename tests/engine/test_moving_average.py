@@ -189,6 +189,17 @@ def test_the_average_is_on_the_device_of_the_run():
     assert {value.device.type for value in callback._average_model.state_dict().values()} == {"meta"}
 
 
+def test_the_average_of_a_network_in_bfloat16_has_its_own_precision(tmp_path):
+    fit(tmp_path, EMAOptions(decay=0.9), epochs=2, precision="bf16-true")
+    checkpoint, name = saved(tmp_path, "last"), "pipeline.network.head.fc.weight"
+    current, average = (
+        checkpoint["current_model_state"][name],
+        checkpoint[AVERAGE if AVERAGE in checkpoint else "state_dict"][name],
+    )
+    assert (current.dtype, average.dtype) == (torch.bfloat16, torch.float32)
+    assert 0 < (average - current).abs().max() < 0.1
+
+
 def test_a_checkpoint_of_an_interrupted_validation_has_the_average_as_its_weights(tmp_path):
     class Fail(Callback):
         def on_validation_batch_start(self, trainer, task, batch, index, loader=0):

@@ -44,7 +44,8 @@ class MovingAverage(WeightAveraging):
     def __init__(self, decay: float, start_step: int = 0) -> None:
         def average(averaged: Tensors, current: Tensors, updates: Tensor | int) -> None:
             if averaged[0].is_floating_point():
-                torch._foreach_lerp_(averaged, current, 1 - decay_at(int(updates), decay))
+                same = [value.to(averaged[0].dtype) for value in current]  # float32, also if the network is in bfloat16
+                torch._foreach_lerp_(averaged, same, 1 - decay_at(int(updates), decay))
             else:
                 torch._foreach_copy_(averaged, current)
 
