@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from visionkit.models.detection.ssd import SSD
     from visionkit.models.detection.yolov1 import YOLOv1
     from visionkit.models.detection.yolov2 import YOLOv2
+    from visionkit.models.multi_head import MultiHead
     from visionkit.models.segmentation.deconvnet import DeconvNet
     from visionkit.models.segmentation.deeplabv3 import DeepLabV3
     from visionkit.models.segmentation.fc_densenet import FCDenseNet
@@ -139,6 +140,7 @@ __all__ = [
     "MetricResults",
     "MixingOptions",
     "Model",
+    "MultiHead",
     "NMSOptions",
     "OptimizerOptions",
     "PairTargets",
@@ -246,6 +248,7 @@ _MODULES = {
     "FastRCNN": "visionkit.models.detection.fast_rcnn",
     "FasterRCNN": "visionkit.models.detection.faster_rcnn",
     "FromTorchvision": "visionkit.models.detection.from_torchvision",
+    "MultiHead": "visionkit.models.multi_head",
     "MaskRCNN": "visionkit.models.detection.mask_rcnn",
     "AnchorOptions": "visionkit.models.detection.parts.anchors",
     "RoIOptions": "visionkit.models.detection.parts.roi_heads",

@@ -1,0 +1,143 @@
+"""Several models with one backbone: each is what it would be alone, and they share the forward pass."""
+
+import copy
+
+import pytest
+import torch
+
+import visionkit as vk
+from visionkit.backbones.shared import SharedBackbone, SharedPass
+from visionkit.errors import ConfigError
+
+OBJECTS = {"name": "retinanet", "num_classes": 3, "out_stages": ["s8", "s16", "s32"]}
+REGIONS = {"name": "unet", "num_classes": 5}
+TAGS = {"name": "classifier", "num_classes": 7, "multi_label": True}
+TARGET = {"boxes": torch.tensor([[8.0, 8.0, 40.0, 56.0]]), "labels": torch.tensor([2])}
+HEADS = [
+    OBJECTS,
+    {"name": "faster_rcnn", "num_classes": 2, "fpn_channels": 16, "head_channels": 16},
+    {"name": "mask_rcnn", "num_classes": 2, "fpn_channels": 16, "head_channels": 16, "mask_channels": 16},
+    {"name": "yolov2", "num_classes": 2, "out_stages": ["s16", "s32"]},
+    {"name": "fcn8s", "num_classes": 4},
+    {"name": "deeplabv3", "num_classes": 4},
+    REGIONS,
+    TAGS,
+]
+
+
+def backbone(name="resnet18"):
+    torch.manual_seed(0)
+    return vk.create_backbone(name, weights="none")
+
+
+def multi(**heads):
+    return vk.MultiHead(backbone(), heads)
+
+
+def answer(model, images):
+    return model(list(images)) if isinstance(model, vk.DetectionModel) else model(images)
+
+
+def same(first, second):
+    if isinstance(first, torch.Tensor):
+        return torch.equal(first, second)
+    return all(torch.equal(one[key], other[key]) for one, other in zip(first, second, strict=True) for key in one)
+
+
+@pytest.fixture
+def images():
+    return torch.randn(2, 3, 64, 96, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("options", HEADS, ids=[options["name"] for options in HEADS])
+def test_a_head_answers_as_the_model_alone(options, images):
+    model = multi(only=options).eval()
+    alone = model.single("only")
+    assert type(alone) is type(model.head("only"))
+    assert {name for name, _ in alone.named_parameters() if name.startswith("backbone.")}
+    assert not {name for name, _ in model.head("only").named_parameters() if name.startswith("backbone.")}
+    with torch.no_grad():
+        assert same(answer(model.head("only"), images), answer(alone, images))
+
+
+def test_equal_images_go_through_the_backbone_once(images):
+    model = multi(objects=OBJECTS, regions=REGIONS, tags=TAGS).eval()
+    calls = []
+    model.backbone.register_forward_hook(lambda *_: calls.append(1))
+    with torch.no_grad():
+        apart = [answer(head, images) for head in model.heads.values()]
+        assert len(calls) == 3
+        with model.one_pass():
+            together = [answer(head, images) for head in model.heads.values()]
+            assert len(calls) == 4
+            model.head("tags")(images + 1)
+            assert len(calls) == 5
+        model.head("tags")(images)
+    assert len(calls) == 6, "nothing is kept after the block"
+    for one, other in zip(apart, together, strict=True):  # detectors lay out images with the channels last
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_the_gradients_of_the_heads_add_up(images):
+    model = multi(objects=OBJECTS, tags=TAGS)
+    model.backbone.eval()  # the statistics of BatchNorm would change with each pass
+
+    def losses():
+        boxes = sum(model.head("objects")(list(images), [TARGET] * 2).values())
+        return boxes, model.head("tags")(images).square().mean()
+
+    def gradients(*terms):
+        model.zero_grad()
+        torch.stack(terms).sum().backward()
+        return {name: parameter.grad.clone() for name, parameter in model.backbone.named_parameters()}
+
+    apart = [gradients(loss) for loss in losses()]
+    with model.one_pass():
+        together = gradients(*losses())
+    for name, gradient in together.items():
+        torch.testing.assert_close(gradient, sum(each[name] for each in apart), rtol=1e-4, atol=1e-6)
+
+
+def test_a_copy_has_a_backbone_of_its_own(images):
+    model = multi(tags=TAGS).eval()
+    other = copy.deepcopy(model)
+    with torch.no_grad():
+        for parameter in other.backbone.parameters():
+            parameter.zero_()
+        assert not same(model.head("tags")(images), other.head("tags")(images))
+
+
+def test_weights_and_policy_are_those_of_the_common_backbone():
+    shared = SharedPass(backbone())
+    view = SharedBackbone(shared, ["s16"])
+    assert not list(view.parameters())
+    assert view.spec == {**shared.backbone.spec, "out_stages": ["s16"]}
+    assert list(view.computed) == ["s4", "s8", "s16"]
+    view.mean = (0.1, 0.2, 0.3)
+    assert shared.backbone.mean == (0.1, 0.2, 0.3)
+    shared.backbone.is_randomly_initialized = False
+    view.set_batch_norm("frozen")
+    view.freeze(2)
+    assert (shared.backbone.batch_norm, shared.backbone.frozen_stages) == (view.batch_norm, view.frozen_stages)
+    assert (view.batch_norm, view.frozen_stages) == ("frozen", 2)
+
+
+@pytest.mark.parametrize(
+    ("heads", "message"),
+    [
+        ({}, "at least one"),
+        ({"tags": {"name": "clasifier", "num_classes": 2}}, "head tags: unknown model 'clasifier'"),
+        ({"tags": {**TAGS, "out_stages": ["s64"]}}, "head tags: the common backbone returns no stage 's64'"),
+        ({"regions": {"name": "segnet", "num_classes": 2}}, "head regions: "),
+        ({"objects": {"name": "faster_rcnn", "num_classes": 2, "variant": "c4"}}, "head objects: .* cannot be split"),
+        ({"tags": {**TAGS, "weights": "imagenet"}}, "head tags: weights=imagenet"),
+    ],
+)
+def test_heads_that_cannot_be_are_refused(heads, message):
+    with pytest.raises(ConfigError, match=message):
+        multi(**heads)
+
+
+def test_a_missing_head_is_named():
+    with pytest.raises(ConfigError, match="no head 'tag'; did you mean tags"):
+        multi(tags=TAGS).head("tag")

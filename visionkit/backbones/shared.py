@@ -1,0 +1,146 @@
+"""One backbone for several models: a single forward pass computes the maps of all."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from visionkit.backbones.base import Backbone, FrozenStages, Norm
+from visionkit.errors import ConfigError
+from visionkit.registry import suggest
+
+
+class SharedPass:
+    """Forward pass of a backbone whose maps several models use.
+
+    Inside `with shared.once():` the backbone computes the maps of an input once, and every equal input gets them.
+
+    Args:
+        backbone: the network, which returns all stages that the models need.
+    """
+
+    def __init__(self, backbone: Backbone) -> None:
+        self.backbone = backbone
+        self.passes = 0
+        """Number of forward passes so far."""
+        self._is_open = False
+        self._computed: list[tuple[Tensor, dict[str, Tensor]]] = []
+
+    @contextmanager
+    def once(self) -> Iterator[None]:
+        """Keep the maps of all inputs until the end of the block."""
+        self._is_open = True
+        try:
+            yield
+        finally:
+            self._is_open = False
+            self._computed.clear()
+
+    def maps(self, x: Tensor) -> dict[str, Tensor]:
+        """Return the maps of normalized images [B, 3, H, W]; see `Backbone.forward`."""
+        for known, maps in self._computed:
+            if known is x or (known.shape == x.shape and torch.equal(known, x)):
+                return maps
+        maps = self.backbone(x)
+        self.passes += 1
+        if self._is_open:
+            self._computed.append((x, maps))
+        return maps
+
+
+class SharedBackbone(Backbone):
+    """The part of a model that several models share: a view of their common backbone, without parameters of its own.
+
+    Weights, freezing and the BatchNorm policy are those of the common backbone.
+
+    Args:
+        shared: the forward pass of the common backbone.
+        out_stages: the stages that the model gets; None for all that the common backbone returns.
+
+    Raises:
+        ConfigError: the common backbone does not return a stage.
+
+    Example:
+        >>> import torch
+        >>> import visionkit as vk
+        >>> from visionkit.backbones.shared import SharedBackbone, SharedPass
+        >>> shared = SharedPass(vk.create_backbone("resnet18", weights="none").eval())
+        >>> first, second = SharedBackbone(shared, ["s8", "s16"]), SharedBackbone(shared, ["s32"])
+        >>> with torch.no_grad(), shared.once():
+        ...     list(first(torch.zeros(1, 3, 64, 64))), list(second(torch.zeros(1, 3, 64, 64))), shared.passes
+        (['s8', 's16'], ['s32'], 1)
+    """
+
+    def __init__(self, shared: SharedPass, out_stages: Sequence[str] | None = None) -> None:
+        nn.Module.__init__(self)
+        backbone = shared.backbone
+        wanted = list(backbone.stages if out_stages is None else out_stages)
+        for stage in wanted:
+            if stage not in backbone.stages:
+                raise ConfigError(f"the common backbone returns no stage {stage!r}{suggest(stage, backbone.stages)}")
+        self.shared = shared
+        self.stages = {name: stage for name, stage in backbone.stages.items() if name in wanted}
+        names = list(backbone.computed)
+        depth = max(names.index(stage) for stage in self.stages) + 1
+        self.computed = {name: backbone.computed[name] for name in names[:depth]}
+        self.stage_modules = {name: [] for name in self.computed}
+        self.inner_channels = {}
+        self.name, self.default_head, self.native_size = backbone.name, backbone.default_head, backbone.native_size
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        """See `Backbone.forward`."""
+        maps = self.shared.maps(x)
+        return {name: maps[name] for name in self.stages}
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """See `Backbone.spec`: that of an ordinary backbone with these stages."""
+        return {**self.shared.backbone.spec, "out_stages": list(self.stages)}
+
+    @property
+    def mean(self) -> tuple[float, ...]:
+        """Mean of the common backbone."""
+        return self.shared.backbone.mean
+
+    @mean.setter
+    def mean(self, value: tuple[float, ...]) -> None:
+        self.shared.backbone.mean = value
+
+    @property
+    def std(self) -> tuple[float, ...]:
+        """Standard deviation of the common backbone."""
+        return self.shared.backbone.std
+
+    @std.setter
+    def std(self, value: tuple[float, ...]) -> None:
+        self.shared.backbone.std = value
+
+    @property
+    def batch_norm(self) -> Norm:  # type: ignore[override]  # never set here
+        """BatchNorm policy of the common backbone."""
+        return self.shared.backbone.batch_norm
+
+    @property
+    def frozen_stages(self) -> int:  # type: ignore[override]  # never set here
+        """Number of frozen stages of the common backbone."""
+        return self.shared.backbone.frozen_stages
+
+    @property
+    def initialized_from(self) -> str:  # type: ignore[override]  # never set here
+        """Source of the weights of the common backbone."""
+        return self.shared.backbone.initialized_from
+
+    @property
+    def is_randomly_initialized(self) -> bool:  # type: ignore[override]  # never set here
+        """Whether the common backbone is randomly initialized."""
+        return self.shared.backbone.is_randomly_initialized
+
+    def freeze(self, stages: FrozenStages) -> None:
+        """Freeze stages of the common backbone; see `Backbone.freeze`."""
+        self.shared.backbone.freeze(stages)
+
+    def set_batch_norm(self, batch_norm: Norm) -> None:
+        """Set the BatchNorm policy of the common backbone; see `Backbone.set_batch_norm`."""
+        self.shared.backbone.set_batch_norm(batch_norm)
