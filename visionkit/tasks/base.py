@@ -208,6 +208,23 @@ class Task(LightningModule):
         """Return the pipeline's predictions for uint8 images [3, H, W] and its other inputs."""
         return self.pipeline(images, *inputs)
 
+    def training_step(self, batch: Batch, batch_index: int) -> Tensor:
+        """Return the sum of the losses of a batch, and log it with its parts if there are several."""
+        losses = self.training_losses(batch, self.global_step)
+        loss = self.total_loss(losses, batch.image_ids)
+        parts = losses if len(losses) > 1 else {}
+        self.log_training_losses({"loss": loss.detach(), **parts}, len(batch.images))
+        return loss
+
+    def training_losses(self, batch: Batch, step: int) -> dict[str, Tensor]:
+        """Return the losses of a training batch by name, whose sum is minimized.
+
+        Args:
+            batch: augmented images and targets.
+            step: number of the optimizer step, from 0.
+        """
+        raise NotImplementedError
+
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         """Compute the losses and score the predictions. In a process without images, the batch is empty."""
         if batch.images:

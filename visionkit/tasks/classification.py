@@ -171,13 +171,13 @@ class Classification(LogitsTask):
         """Name of the main metric on the validation split."""
         return f"val/{self.evaluation_options.metric or self.metric.main_metric}"
 
-    def training_step(self, batch: Batch, batch_index: int) -> Tensor:
-        """Return the weighted sum of the losses of all heads."""
+    def training_losses(self, batch: Batch, step: int) -> dict[str, Tensor]:
+        """See `Task.training_losses`; one of each head of the model."""
         images, targets = self._prepared(batch), self._targets(batch)
         if self.mixing is not None:
             images, targets = self.mixing(images, targets)
         compute = self._cached_logits if batch.holds_features else self.model_pipeline.network.weighted_logits
-        return self.training_loss(compute, images, targets, batch.image_ids)
+        return self.weighted_losses(compute, images, targets)
 
     def score_with_losses(self, batch: Batch) -> None:
         """See `Task.score_with_losses`."""

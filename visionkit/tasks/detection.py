@@ -160,16 +160,14 @@ class Detection(Task):
             files["mask_predictions.json"] = to_coco_mask_results(self.predictions, self.category_ids)
         return files
 
-    def training_step(self, batch: Batch, batch_index: int) -> Tensor:
-        """Return the sum of the model's losses."""
+    def training_losses(self, batch: Batch, step: int) -> dict[str, Tensor]:
+        """See `Task.training_losses`; those of the model."""
         preprocessing = self.model_pipeline.preprocessing
-        scale = preprocessing.training_scale(self.global_step, run_seed())
-        images, geometries = preprocessing(batch.images, *scale)
+        images, geometries = preprocessing(batch.images, *preprocessing.training_scale(step, run_seed()))
+        targets = DetectionPreprocessing.resize_targets(batch.targets, geometries)
         with explain_batch_norm_error():
-            losses = self.network(images, DetectionPreprocessing.resize_targets(batch.targets, geometries))
-        loss = self.total_loss(losses, batch.image_ids)
-        self.log_training_losses({"loss": loss.detach(), **losses}, len(images))
-        return loss
+            losses: dict[str, Tensor] = self.network(images, targets)
+        return losses
 
     def score_with_losses(self, batch: Batch) -> None:
         """See `Task.score_with_losses`."""

@@ -1,6 +1,6 @@
 """Base class of classification and segmentation: logits of K classes and a loss with class weights."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import torch
@@ -85,26 +85,20 @@ class LogitsTask(Task):
         """Return the id and the prediction of each image."""
         return [{"image_id": image_id, **row} for image_id, row in self.rows.items()]
 
-    def training_loss(
-        self, compute: WeightedLogits, x: Tensor, truth: Tensor, image_ids: Sequence[int | str]
-    ) -> Tensor:
-        """Return the weighted sum of the losses of all heads, and log it.
+    def weighted_losses(self, compute: WeightedLogits, x: Tensor, truth: Tensor) -> dict[str, Tensor]:
+        """Return the weighted loss of each head: `loss_main`, and `loss_head1` and so on of auxiliary heads.
 
         Args:
             compute: returns the loss weight and the logits of each head.
             x: input of `compute`, [B, ...].
             truth: targets in the form that `loss` takes.
-            image_ids: ids of the B images, for messages.
         """
         with explain_batch_norm_error():
             heads = compute(self.runtime_options.lay_out(x))
-        losses = {
+        return {
             f"loss_head{head}" if head else "loss_main": weight * self.loss(logits, truth)
             for head, (weight, logits) in enumerate(heads)
         }
-        loss = self.total_loss(losses, list(image_ids))
-        self.log_training_losses({"loss": loss.detach()}, len(x))
-        return loss
 
     def on_fit_start(self) -> None:
         """Log the trainable parameters, count the classes for class weights, and compile the network if requested."""

@@ -191,11 +191,11 @@ class Segmentation(LogitsTask):
         """Name of the main metric on the validation split."""
         return f"val/{self.evaluation_options.metric}"
 
-    def training_step(self, batch: Batch, batch_index: int) -> Tensor:
-        """Return the weighted sum of the losses of all heads."""
+    def training_losses(self, batch: Batch, step: int) -> dict[str, Tensor]:
+        """See `Task.training_losses`; one of each head of the model."""
         pipeline = self.model_pipeline
         images, classes = pipeline.preprocessing.batch(batch.images, self._masks(batch))
-        return self.training_loss(pipeline.network.weighted_logits, images, classes, batch.image_ids)
+        return self.weighted_losses(pipeline.network.weighted_logits, images, classes)
 
     def score_with_losses(self, batch: Batch) -> None:
         """See `Task.score_with_losses`. There is one forward pass per image size, in original pixels."""
