@@ -214,6 +214,11 @@ class TestClassification:
         ]
         assert CROP_SIDES[-1] == sides[0] < sides[1] < sides[2] == CROP_SIDES[0]
 
+    def test_unequal_classes_are_weighted(self):
+        assert keys(plan("classification", examples=(100, 0, 40)))["loss.class_weights"] == "balanced"
+        for given in ({"examples": (100, 0, 80)}, {"examples": (100, 40), "multi_label": True}):
+            assert "loss.class_weights" not in keys(plan("classification", **given))
+
     def test_several_classes_of_an_image(self):
         assert keys(plan("classification", multi_label=True))["model.multi_label"] is True
         assert "model.multi_label" not in keys(plan("classification"))
