@@ -9,14 +9,22 @@ import torch
 
 import visionkit as vk
 from visionkit.backbones import backbones
+from visionkit.backbones.shared import SharedBackbone
+from visionkit.backbones.timm_features import TimmBackbone
+from visionkit.backbones.timm_pre_logits import TimmPreLogits
 from visionkit.data.datasets.base import formats
 from visionkit.data.transforms import augmentation
 from visionkit.data.transforms.create import transforms
 from visionkit.metrics.detection import detection_metrics
 from visionkit.models import models
 from visionkit.tasks import tasks
+from visionkit.tasks.balancing import balancers
 
 assert augmentation, "it imports the modules that register transforms"
+
+
+UNREGISTERED = (TimmBackbone, TimmPreLogits, SharedBackbone)
+"""Backbones that other entries of the registry, or other classes, make."""
 
 
 def public_classes():
@@ -24,10 +32,10 @@ def public_classes():
     exported = [getattr(vk, name) for name in vk.__all__]
     registered = [
         registry.get(name)
-        for registry in (models, backbones, formats, transforms, detection_metrics, tasks)
+        for registry in (models, backbones, formats, transforms, detection_metrics, tasks, balancers)
         for name in registry
     ]
-    entries = [entry for entry in [*exported, *registered] if inspect.isclass(entry)]
+    entries = [entry for entry in [*exported, *registered, *UNREGISTERED] if inspect.isclass(entry)]
     own = [entry for entry in entries if entry.__module__.startswith("visionkit.")]
     return {entry.__name__: entry for entry in own}
 
