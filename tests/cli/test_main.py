@@ -279,7 +279,7 @@ def test_resume_takes_a_checkpoint_and_leaves_the_other_words(words, resume, lr,
     monkeypatch.setattr("visionkit.cli.commands.fit.latest_checkpoint", lambda name: None)  # there is no run
     main(["fit", *[str(recipe) if word == "RECIPE" else word for word in words]])
     (name, (composed,), named) = calls[0]
-    assert (name, named) == ("train", {"name": "mine", "resume": resume, "fixed_length": False, "deadline": None})
+    assert (name, named) == ("train", {"name": "mine", "resume": resume, "fixed_length": False, "time_limit": None})
     assert composed["optimizer"]["lr"] == lr
 
 

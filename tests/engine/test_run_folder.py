@@ -96,3 +96,16 @@ def test_a_finished_run_is_continued_only_for_longer(before, now, longer, tmp_pa
             check_not_finished(tmp_path, now)
     mark_unfinished(tmp_path)
     check_not_finished(tmp_path, now)
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "longer"),
+    [(5, 5, False), (5, 4, False), (5, 5.5, True), (None, 1, True), (5, None, False)],
+)
+def test_a_run_of_a_given_time_is_continued_only_for_a_longer_one(before, now, longer, tmp_path):
+    mark_finished(tmp_path, {"max_epochs": 2}, before)
+    if longer:
+        check_not_finished(tmp_path, {"max_epochs": 2}, now)
+    else:
+        with pytest.raises(VisionkitError, match=r"is finished \(--minutes 5\).*\nto go on, give more --minutes;"):
+            check_not_finished(tmp_path, {"max_epochs": 9}, now)

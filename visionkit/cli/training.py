@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import lightning.pytorch as pl
 from lightning.fabric.utilities.exceptions import MisconfigurationException
@@ -42,13 +42,20 @@ from visionkit.tasks import Task
 logger = logging.getLogger("visionkit")
 
 
+class TimeLimit(NamedTuple):
+    """Given time in minutes from the start of the command, and the time of `time.monotonic` at which it ends."""
+
+    minutes: float
+    deadline: float
+
+
 def train(
     recipe: dict[str, Any],
     *,
     name: str,
     resume: str | None = None,
     fixed_length: bool = False,
-    deadline: float | None = None,
+    time_limit: TimeLimit | None = None,
 ) -> int:
     """Train a model from a recipe, and print the results, the best checkpoint and the next command.
 
@@ -57,23 +64,26 @@ def train(
         name: name of the recipe. Its runs are in `runs/<name>/`.
         resume: checkpoint to continue from; "last" uses that of the newest run, and None starts a new run.
         fixed_length: whether to keep `trainer.max_epochs`, also if there are few images; see `adapt_length`.
-        deadline: time of `time.monotonic` at which the run ends, instead of after its epochs; None for its epochs.
+        time_limit: time at which the run ends, instead of after its epochs; None for its epochs.
     """
     show_progress_messages()
     path = resumed_path(name, resume)
     if path is None:
-        _train(recipe, name, None, fixed_length, deadline)
+        _train(recipe, name, None, fixed_length, time_limit)
     else:
         with _locked(path.parent):
-            _train(recipe, name, path, fixed_length, deadline)
+            _train(recipe, name, path, fixed_length, time_limit)
     destroy_process_group()
     return 0
 
 
-def _train(recipe: dict[str, Any], name: str, path: Path | None, fixed_length: bool, deadline: float | None) -> None:
+def _train(
+    recipe: dict[str, Any], name: str, path: Path | None, fixed_length: bool, time_limit: TimeLimit | None
+) -> None:
     """Train in a new run folder, or continue the run of the checkpoint `path`, whose folder is locked."""
     trainer_options = recipe.get("trainer") or {}
-    checkpoint = None if path is None else _read(path, trainer_options)
+    minutes = None if time_limit is None else time_limit.minutes
+    checkpoint = None if path is None else _read(path, trainer_options, minutes)
     pl.seed_everything(recipe.get("seed", 0), workers=True, verbose=False)
     check_length(recipe.get("trainer"))
     data = build_data(recipe)
@@ -84,7 +94,7 @@ def _train(recipe: dict[str, Any], name: str, path: Path | None, fixed_length: b
         check_same_network(checkpoint, task, path)
         steps = checkpoint["global_step"]
         del checkpoint  # the trainer reads it again
-    budget = None if deadline is None else _budget(deadline)
+    budget = None if time_limit is None else _budget(time_limit.deadline)
     folder = run_folder(name) if path is None else path.parent
     with log_errors_in(folder), _locked(folder) if path is None else nullcontext():
         callbacks = _callbacks(recipe, folder, task.monitor, budget)
@@ -100,7 +110,7 @@ def _train(recipe: dict[str, Any], name: str, path: Path | None, fixed_length: b
             trainer.fit(task, data, ckpt_path=path, weights_only=True)
         if trainer.is_global_zero:
             if not has_unfitted_layers(task):
-                mark_finished(folder, recipe.get("trainer") or {})
+                mark_finished(folder, recipe.get("trainer") or {}, minutes)
             _print_results(task, data, folder)
 
 
@@ -163,9 +173,9 @@ def resumed_path(name: str, resume: str | None) -> Path | None:
     return latest_checkpoint(name) if resume == "last" else Path(resume)
 
 
-def _read(path: Path, trainer_options: dict[str, Any]) -> dict[str, Any]:
+def _read(path: Path, trainer_options: dict[str, Any], minutes: float | None) -> dict[str, Any]:
     """Return the checkpoint of an unfinished run, or of a finished one that is to be trained for longer."""
-    check_not_finished(path.parent, trainer_options)
+    check_not_finished(path.parent, trainer_options, minutes)
     checkpoint = read_resumable(path)
     logger.info("resuming %s after step %d of epoch %d", path, checkpoint["global_step"], checkpoint["epoch"])
     return checkpoint

@@ -13,6 +13,9 @@ from visionkit.errors import VisionkitError, WriteError
 FINISHED = "finished.yaml"
 """Name of the file in a finished run's folder. It holds the limits of the training that was finished."""
 
+MINUTES = "minutes"
+"""Key in this file for the given time."""
+
 RECIPE_FILE = "recipe.yaml"
 """Name of the file with the composed recipe in a run's folder."""
 
@@ -76,29 +79,48 @@ def write_recipe(recipe: dict[str, Any], folder: Path) -> None:
     write_text(path, text)
 
 
-def mark_finished(folder: Path, trainer_options: Mapping[str, Any]) -> None:
-    """Record that the training is finished. `trainer_options` is the section `trainer` of its recipe."""
-    write_text(folder / FINISHED, yaml.safe_dump(_limits(trainer_options)))
+def mark_finished(folder: Path, trainer_options: Mapping[str, Any], minutes: float | None = None) -> None:
+    """Record that the training is finished.
+
+    Args:
+        folder: folder of the run.
+        trainer_options: section `trainer` of its recipe.
+        minutes: given time, which ended the training in place of these options.
+    """
+    limits = _limits(trainer_options) if minutes is None else {MINUTES: minutes}
+    write_text(folder / FINISHED, yaml.safe_dump(limits))
 
 
-def check_not_finished(folder: Path, trainer_options: Mapping[str, Any]) -> None:
-    """Check that a resumed run is not finished, or is to be trained for longer.
+def check_not_finished(folder: Path, trainer_options: Mapping[str, Any], minutes: float | None = None) -> None:
+    """Check that a resumed run is not finished, or is to be trained for longer. The arguments are as above.
 
     Raises:
-        VisionkitError: the run is finished, and the trainer's options are not for a longer training.
+        VisionkitError: the run is finished, and the options are not for a longer training.
     """
     path = folder / FINISHED
     if not path.is_file():
         return
-    before, now = yaml.safe_load(path.read_text()), _limits(trainer_options)
-    if now["max_time"] != before["max_time"] or any(
-        _as_number(now[name]) > _as_number(before[name]) for name in ("max_epochs", "max_steps")
-    ):
+    before = yaml.safe_load(path.read_text())
+    if _is_longer(before, _limits(trainer_options), minutes):
         return
-    ended = ", ".join(f"trainer.{name}={value}" for name, value in before.items() if value not in (None, -1))
+    ended = ", ".join(
+        f"--minutes {value:g}" if name == MINUTES else f"trainer.{name}={value}"
+        for name, value in before.items()
+        if value not in (None, -1)
+    )
+    larger = "more --minutes" if MINUTES in before else "a larger trainer.max_epochs"
     raise VisionkitError(
         f"the run {folder} is finished ({ended}), and is not trained again\n"
-        "to go on, give a larger trainer.max_epochs; for a new run, leave out --resume"
+        f"to go on, give {larger}; for a new run, leave out --resume"
+    )
+
+
+def _is_longer(before: Mapping[str, Any], now: Mapping[str, Any], minutes: float | None) -> bool:
+    """Return whether a training has other limits than a finished one, and is longer as far as they can be compared."""
+    if MINUTES in before or minutes is not None:
+        return minutes is not None and minutes > before.get(MINUTES, 0)
+    return bool(now["max_time"] != before["max_time"]) or any(
+        _as_number(now[name]) > _as_number(before[name]) for name in ("max_epochs", "max_steps")
     )
 
 

@@ -61,12 +61,13 @@ def run(arguments: argparse.Namespace) -> int:
     check_data_source(recipe)
     if arguments.resume == "last":
         latest_checkpoint(name)  # an error if there is none
-    from visionkit.cli.training import train
+    from visionkit.cli.training import TimeLimit, train
 
     import_plugin_files(recipe.values.get("plugins") or [])
     with saying_where(recipe):
         is_given = recipe.origin(("trainer", "max_epochs")) == COMMAND_LINE
-        return train(recipe.values, name=name, resume=arguments.resume, fixed_length=is_given, deadline=deadline)
+        limit = None if deadline is None else TimeLimit(arguments.minutes, deadline)
+        return train(recipe.values, name=name, resume=arguments.resume, fixed_length=is_given, time_limit=limit)
 
 
 def _recipe_for_card(words: Sequence[str], arguments: argparse.Namespace, name: str) -> Layer:
