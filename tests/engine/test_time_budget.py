@@ -50,7 +50,7 @@ def test_a_run_ends_in_time_with_a_validation_and_a_finished_schedule(caplog):
     budget, trainer, taken = train(4.0, slow, schedule)
     assert 3.2 < taken < 5.5  # the machine may be busy
     assert trainer.current_epoch > 3
-    assert 1 <= slow.validations <= MOST_VALIDATIONS + 4  # three epochs pass before the interval is known
+    assert 1 <= slow.validations <= 2 * MOST_VALIDATIONS  # they are planned after the first epochs, which can be slow
     assert budget.progress == 1.0
     assert slow.rates[0] < 0.2 * max(slow.rates)
     assert slow.rates[-1] < 0.2 * max(slow.rates)
