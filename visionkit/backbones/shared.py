@@ -23,8 +23,6 @@ class SharedPass:
 
     def __init__(self, backbone: Backbone) -> None:
         self.backbone = backbone
-        self.passes = 0
-        """Number of forward passes so far."""
         self._is_open = False
         self._computed: list[tuple[Tensor, dict[str, Tensor]]] = []
 
@@ -44,7 +42,6 @@ class SharedPass:
             if known is x or (known.shape == x.shape and torch.equal(known, x)):
                 return maps
         maps = self.backbone(x)
-        self.passes += 1
         if self._is_open:
             self._computed.append((x, maps))
         return maps
@@ -69,8 +66,8 @@ class SharedBackbone(Backbone):
         >>> shared = SharedPass(vk.create_backbone("resnet18", weights="none").eval())
         >>> first, second = SharedBackbone(shared, ["s8", "s16"]), SharedBackbone(shared, ["s32"])
         >>> with torch.no_grad(), shared.once():
-        ...     list(first(torch.zeros(1, 3, 64, 64))), list(second(torch.zeros(1, 3, 64, 64))), shared.passes
-        (['s8', 's16'], ['s32'], 1)
+        ...     list(first(torch.zeros(1, 3, 64, 64))), list(second(torch.zeros(1, 3, 64, 64)))  # one forward pass
+        (['s8', 's16'], ['s32'])
     """
 
     def __init__(self, shared: SharedPass, out_stages: Sequence[str] | None = None) -> None:

@@ -92,7 +92,12 @@ def mark_finished(folder: Path, trainer_options: Mapping[str, Any], minutes: flo
 
 
 def check_not_finished(folder: Path, trainer_options: Mapping[str, Any], minutes: float | None = None) -> None:
-    """Check that a resumed run is not finished, or is to be trained for longer. The arguments are as above.
+    """Check that a resumed run is not finished, or is to be trained for longer.
+
+    Args:
+        folder: folder of the run.
+        trainer_options: section `trainer` of the recipe that it is resumed with.
+        minutes: given time of the resumed run; None for these options.
 
     Raises:
         VisionkitError: the run is finished, and the options are not for a longer training.

@@ -75,20 +75,12 @@ class Dense:
 
 
 @crop_schemes.register("whole")
-class WholeImage:
+class WholeImage(Crops):
     """The resized image, which is not cropped."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
 
     def cut(self, image: Tensor, crop: int, flip: bool | None) -> Iterable[Tensor]:
         """Return the image, and its mirror image if `flip` is True."""
         return [image, image.flip(-1)] if flip else [image]
-
-    def logits(self, network: ClassificationModel, views: Tensor) -> Tensor:
-        """See `CropScheme.logits`."""
-        logits: Tensor = network(views)
-        return logits
 
 
 class CropViews:

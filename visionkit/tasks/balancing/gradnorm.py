@@ -62,7 +62,7 @@ class GradNorm(LossBalancer):
         weighted = self._weighted(losses)
         places = [place for place, name in enumerate(self.weights) if name in weighted]
         stacked = torch.stack([weighted[name] for name in self.weights if name in weighted])
-        total = (self.learned[places].clone() * stacked).sum()
+        total = (self.learned[places] * stacked).sum()
         if self.training and torch.is_grad_enabled():
             norms = torch.zeros_like(self.learned)
             norms[places] = shared_gradients(list(stacked), shared).norm(dim=1)
