@@ -30,9 +30,18 @@ def test_a_large_image_is_refused_by_an_untiled_segmenter():
 def test_the_limit_is_that_of_the_resized_image(monkeypatch):
     monkeypatch.setattr(limits, "MAX_INPUT_PIXELS", 400)
     preprocessing = SegmentationPreprocessing(None, None, 2.0, **STATISTICS)
-    assert preprocessing(torch.zeros(1, 3, 10, 10, dtype=torch.uint8), 2.0).shape[-2:] == (20, 20)
+    assert preprocessing(torch.zeros(1, 3, 10, 10, dtype=torch.uint8), (2.0, 2.0)).shape[-2:] == (20, 20)
     with pytest.raises(DataError, match="would be resized to 22 x 22, which has more than the 400 pixels"):
-        preprocessing(torch.zeros(1, 3, 11, 11, dtype=torch.uint8), 2.0)
+        preprocessing(torch.zeros(1, 3, 11, 11, dtype=torch.uint8), (2.0, 2.0))
+
+
+def test_a_fixed_size_has_the_same_limit(monkeypatch):
+    monkeypatch.setattr(limits, "MAX_INPUT_PIXELS", 400)
+    image, mask = torch.zeros(3, 10, 10, dtype=torch.uint8), torch.zeros(10, 10, dtype=torch.uint8)
+    fitting = SegmentationPreprocessing(None, None, 1.0, **STATISTICS, size=[10, 40])
+    assert fitting.batch([image], [mask])[0].shape[-2:] == (10, 40)
+    with pytest.raises(DataError, match="would be resized to 10 x 41, which has more than the 400 pixels"):
+        SegmentationPreprocessing(None, None, 1.0, **STATISTICS, size=[10, 41]).batch([image], [mask])
 
 
 def test_augmentation_has_the_same_limit():

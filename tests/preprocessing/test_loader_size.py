@@ -30,6 +30,13 @@ def test_segmentation_keeps_it(height, width, short_side, long_side):
     assert module.loader_size(*resized) == resized
 
 
+@given(sides, sides, sides, sides)
+def test_segmentation_keeps_a_fixed_size(height, width, new_height, new_width):
+    module = SegmentationPreprocessing(None, None, 1.0, MEAN, STD, size=[new_height, new_width])
+    assert module.loader_size(height, width) == (new_height, new_width)
+    assert module.loader_size(new_height, new_width) == (new_height, new_width)
+
+
 @given(st.integers(1, 60), st.integers(1, 60), st.integers(1, 40), st.integers(0, 20))
 def test_classification_keeps_it(height, width, crop, more):
     module = ClassificationPreprocessing(crop + more, crop, MEAN, STD).train()

@@ -37,13 +37,16 @@ def test_a_detector_is_given_resized_images():
     assert {tuple(image.shape[-2:]) for image in seen} == {(32, 32)}
 
 
-def test_a_segmentation_model_is_given_resized_images_and_whole_masks():
+@pytest.mark.parametrize(
+    ("options", "expected"), [({"short_side": 32}, (32, 32)), ({"size": [32, 48]}, (32, 48))], ids=["side", "size"]
+)
+def test_a_segmentation_model_is_given_resized_images_and_whole_masks(options, expected):
     model = vk.UNet(vk.create_backbone("resnet18", weights="none"), num_classes=CLASSES + 1)  # and a background
-    data, seen = fitted(vk.Segmentation, model, vk.SegmentationPreprocessOptions(short_side=32), masks=True)
+    data, seen = fitted(vk.Segmentation, model, vk.SegmentationPreprocessOptions(**options), masks=True)
     batch = next(iter(data.train_dataloader()))
-    assert {tuple(image.shape) for image in batch.images} == {(3, 32, 32)}
+    assert {tuple(image.shape) for image in batch.images} == {(3, *expected)}
     assert {tuple(target["semantic"].shape) for target in batch.targets} == {(64, 64)}
-    assert {tuple(image.shape[-2:]) for image in seen} == {(32, 32)}
+    assert {tuple(image.shape[-2:]) for image in seen} == {expected}
 
 
 @pytest.mark.parametrize("multi_scale", [None, [32, 64]])

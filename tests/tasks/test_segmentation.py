@@ -173,7 +173,7 @@ def test_a_crop_in_training_is_scaled_as_the_whole_image_is():
     ).eval()
     prepared, classes = task.preprocessing.batch([image(8, 8)], [torch.zeros(8, 8, dtype=torch.uint8)])
     assert prepared.shape[-2:] == classes.shape[-2:] == (4, 4)
-    assert task.preprocessing.scale(40, 60) == 0.5
+    assert task.preprocessing.scale(40, 60) == (0.5, 0.5)
     with torch.no_grad():
         assert task([image(40, 60)])[0].shape == (40, 60)
 

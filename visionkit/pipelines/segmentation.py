@@ -185,16 +185,18 @@ class SegmentationPipeline(TiledSegmentation, ModelPipeline[Tensor, Segmentation
 
     def probabilities(self, images: Tensor, whole: tuple[int, int]) -> Tensor:
         """See `TiledSegmentation.probabilities`."""
-        scale = self.preprocessing.scale(*whole)
         total = torch.zeros((), device=images.device)
         views = tta_views(self.inference_options.tta_scales, self.inference_options.flip)
         for view in views:
-            logits = self.logits(view.image(images), scale * view.factor)
+            logits = self.logits(view.image(images), self.preprocessing.scale(*whole, view.factor))
             total = total + view.image(logits).softmax(1)
         return total / len(views)
 
-    def logits(self, images: Tensor, scale: float) -> Tensor:
-        """Return logits [N, K, h, w] at the pixels of uint8 images [N, 3, h, w], resized by `scale` for the model."""
+    def logits(self, images: Tensor, scale: tuple[float, float]) -> Tensor:
+        """Return logits [N, K, h, w] at the pixels of uint8 images [N, 3, h, w], resized by `scale` for the model.
+
+        `scale` is vertical and horizontal, as `preprocessing.scale` returns it.
+        """
         prepared = self.runtime_options.lay_out(self.preprocessing(images, scale))
         logits: Tensor = self.network(prepared).float()
         if logits.shape[-2:] == images.shape[-2:]:

@@ -27,9 +27,12 @@ class SegmentationPreprocessOptions:
         scale: factor on the size of every image; excludes `short_side` and `long_side`.
         mean: per channel, on images in 0..1; None takes that of the backbone's weights.
         std: per channel, on images in 0..1; None takes that of the backbone's weights.
+        size: height and width in pixels that the whole image is resized to, each axis by itself; excludes `short_side`,
+            `long_side` and `scale`. A classifier and a detector (`fit: squash`) with the same `size`, `mean` and `std`
+            get equal inputs.
 
     Raises:
-        ConfigError: a side or the scale is not positive, or they contradict each other.
+        ConfigError: a side or the scale is not positive, `size` is not two numbers, or they contradict each other.
 
     Example:
         >>> import visionkit as vk
@@ -42,16 +45,29 @@ class SegmentationPreprocessOptions:
     scale: float = 1.0
     mean: list[float] | None = None
     std: list[float] | None = None
+    size: list[int] | None = None
 
     def __post_init__(self) -> None:
         short, long = self.short_side, self.long_side
-        check_at_least(1, short_side=short, long_side=long)
+        check_at_least(1, short_side=short, long_side=long, size=self.size)
         check_above(0, scale=self.scale)
         check_normalization(self.mean, self.std)
         if short is not None and long is not None and long < short:
             raise ConfigError(f"short_side={short} must be at most long_side={long}")
         if self.scale != 1 and (short is not None or long is not None):
             raise ConfigError(f"scale={self.scale} excludes short_side={short} and long_side={long}: give one of them")
+        if self.size is not None:
+            self._check_size(self.size)
+
+    def _check_size(self, size: list[int]) -> None:
+        if len(size) != 2:
+            raise ConfigError(f"size={size} must be height and width in pixels, such as [512, 1024]")
+        short, long = self.short_side, self.long_side
+        if short is not None or long is not None or self.scale != 1:
+            raise ConfigError(
+                f"size={size} excludes short_side={short}, long_side={long} and scale={self.scale}\n"
+                "give one of them, and set the others to null, scale to 1"
+            )
 
     def module(self) -> "SegmentationPreprocessing":
         """Return the module that applies these options; `mean` and `std` must be given."""
@@ -67,6 +83,7 @@ class SegmentationPreprocessing(Preprocessing):
         scale: factor on the size of every image.
         mean: per channel, on images in 0..1.
         std: per channel, on images in 0..1.
+        size: height and width in pixels that the whole image is resized to, in place of the other sizes.
     """
 
     def __init__(
@@ -76,26 +93,32 @@ class SegmentationPreprocessing(Preprocessing):
         scale: float,
         mean: Sequence[float],
         std: Sequence[float],
+        size: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
-        self.short_side, self.long_side, self.factor = short_side, long_side, scale
+        self.short_side, self.long_side, self.factor, self.size = short_side, long_side, scale, size
         self.normalize = Normalize(mean, std)
 
-    def scale(self, height: int, width: int) -> float:
-        """Return resized length / original length of an image of `height` x `width` pixels."""
-        bounds = [
-            wanted / length
-            for wanted, length in ((self.short_side, min(height, width)), (self.long_side, max(height, width)))
-            if wanted is not None
-        ]
-        return min(bounds) if self.short_side is not None else min([self.factor, *bounds])
+    def scale(self, height: int, width: int, factor: float = 1.0) -> tuple[float, float]:
+        """Return resized length / original length of an image, vertically and horizontally.
 
-    def forward(self, images: Tensor, scale: float) -> Tensor:
+        Args:
+            height: height of the image in pixels.
+            width: width of the image in pixels.
+            factor: multiplies the size, for a view at another scale.
+        """
+        if self.size is not None:
+            new_height, new_width = (max(round(side * factor), 1) for side in self.size)
+            return new_height / height, new_width / width
+        both = self._scale_of_both(height, width) * factor
+        return both, both
+
+    def forward(self, images: Tensor, scale: tuple[float, float]) -> Tensor:
         """Prepare images of one size for the model.
 
         Args:
             images: uint8 [B, 3, H, W], RGB.
-            scale: resized length / original length.
+            scale: resized length / original length, vertically and horizontally; see `scale`.
 
         Returns:
             Normalized float32 [B, 3, h, w].
@@ -141,10 +164,19 @@ class SegmentationPreprocessing(Preprocessing):
             torch.stack([_padded(mask, height, width, IGNORE) for mask in resized]).long(),
         )
 
+    def _scale_of_both(self, height: int, width: int) -> float:
+        """Return the scale of both axes without `size`."""
+        bounds = [
+            wanted / length
+            for wanted, length in ((self.short_side, min(height, width)), (self.long_side, max(height, width)))
+            if wanted is not None
+        ]
+        return min(bounds) if self.short_side is not None else min([self.factor, *bounds])
 
-def _scaled(height: int, width: int, scale: float) -> tuple[int, int]:
+
+def _scaled(height: int, width: int, scale: tuple[float, float]) -> tuple[int, int]:
     """Return the height and width of a resized image in pixels."""
-    return max(round(height * scale), 1), max(round(width * scale), 1)
+    return max(round(height * scale[0]), 1), max(round(width * scale[1]), 1)
 
 
 def _padded(plane: Tensor, height: int, width: int, value: float) -> Tensor:
