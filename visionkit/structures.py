@@ -74,6 +74,8 @@ class Sample:
         label: class index of the image, or None.
         tags: int64, indices of all classes of the image, in ascending order; None if they are not annotated.
         proposals: float32 [P, 4], xyxy, regions that may contain an object, best first; None without proposals.
+        heads: heads of a model of several heads that the image has labels for; empty if there is one task only.
+        card: name of the data card whose augmentation applies; None if there is one card only.
 
     Example:
         >>> import visionkit as vk
@@ -90,6 +92,8 @@ class Sample:
     label: int | None = None
     tags: NDArray[np.int64] | None = None
     proposals: NDArray[np.float32] | None = None
+    heads: tuple[str, ...] = ()
+    card: str | None = None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -134,6 +138,8 @@ class Target(TypedDict, total=False):
     """int64, all classes of the image, in ascending order"""
     semantic: Tensor
     """uint8 [H, W], class of each pixel, 255 = ignore"""
+    heads: tuple[str, ...]
+    """heads of a model of several heads that the image has labels for"""
 
 
 class Prediction(TypedDict, total=False):

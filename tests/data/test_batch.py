@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from lightning.fabric.utilities import move_data_to_device
 
 from visionkit.data.batch import Batch, TargetDataset, collate, to_target, to_tensor
 from visionkit.data.datasets.shapes import Shapes
@@ -58,3 +59,16 @@ def test_a_random_number_is_drawn_only_to_augment_without_a_seed(steps, key, dra
     before = torch.get_rng_state()
     assert dataset[key][1]["image_id"] == 1
     assert torch.equal(torch.get_rng_state(), before) != draws
+
+
+def test_the_heads_of_an_image_stay_as_they_are_in_targets_augmentation_and_transfer():
+    assert "heads" not in to_target(sample(1))
+    known = sample(1, heads=("objects", "tags"), card="bccd")
+    for size in (None, lambda height, width: (3, 4)):
+        augmentation = Augmentation([{"name": "Rotate"}, {"name": "HorizontalFlip"}])
+        augmentation.input_size = size
+        assert (augmentation(known).heads, augmentation(known).card) == (("objects", "tags"), "bccd")
+    batch = collate([(to_tensor(known.image), to_target(known))])
+    moved = move_data_to_device(batch, torch.device("meta"))
+    assert moved.images[0].is_meta
+    assert moved.targets[0]["heads"] == ("objects", "tags")

@@ -77,7 +77,8 @@ def to_target(sample: Sample) -> Target:
     Returns:
         boxes float32 [N, 4], labels int64 [N], crowd and difficult bool [N], area float32 [N], image_id,
         size (height, width), and if the sample has them masks (RLE, a list of N), label (int), tags
-        (int64, any number), proposals (float32 [P, 4]) and semantic (uint8 [H, W], class of each pixel, 255 = ignore).
+        (int64, any number), proposals (float32 [P, 4]), semantic (uint8 [H, W], class of each pixel, 255 = ignore)
+        and heads (tuple of names).
     """
     annotation = sample.annotation
     target: Target = {
@@ -99,6 +100,8 @@ def to_target(sample: Sample) -> Target:
         target["proposals"] = torch.from_numpy(sample.proposals)
     if sample.semantic is not None:
         target["semantic"] = torch.from_numpy(np.ascontiguousarray(sample.semantic))
+    if sample.heads:
+        target["heads"] = sample.heads
     return target
 
 

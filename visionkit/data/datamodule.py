@@ -227,7 +227,7 @@ class VisionData(LightningDataModule):
         dataset = self.cached_features.get("train") or TargetDataset(
             images, self.augmentation, self._proposals_of("train", "val")
         )
-        sampler = SAMPLERS[self.sampling](images, self._place(), self.stream)
+        sampler = self._training_sampler(images)
         loader = TrainingLoader(
             dataset,  # type: ignore[arg-type]  # yields items; collate makes the batches of the return type
             sampler=sampler,
@@ -266,6 +266,10 @@ class VisionData(LightningDataModule):
         """
         self.splits.check_evaluated(self.tested_split)
         return self._evaluation_loader(self.tested_split)
+
+    def _training_sampler(self, images: VisionDataset) -> TrainingSampler:
+        """Return the sampler of the training images."""
+        return SAMPLERS[self.sampling](images, self._place(), self.stream)
 
     def _evaluation_loader(self, split: str) -> DataLoader[Batch]:
         images, place = self.dataset(split), self._place()

@@ -138,7 +138,7 @@ class ClassBalancedSampler(TrainingSampler):
         shares = np.full(len(self.members), self.total_size // len(self.members))
         shares[: self.total_size % len(self.members)] += 1
         random.shuffle(shares)  # the classes with one more image change with each epoch
-        drawn = np.concatenate([_dealt(*class_share, random) for class_share in zip(self.members, shares, strict=True)])
+        drawn = np.concatenate([dealt(*class_share, random) for class_share in zip(self.members, shares, strict=True)])
         random.shuffle(drawn)
         return drawn
 
@@ -148,7 +148,7 @@ def run_seed() -> int:
     return int(os.environ.get("PL_GLOBAL_SEED") or 0)
 
 
-def _dealt(members: NDArray[np.int64], count: int, random: np.random.Generator) -> NDArray[np.int64]:
+def dealt(members: NDArray[np.int64], count: int, random: np.random.Generator) -> NDArray[np.int64]:
     """Return `count` of the members: all of them in random order, then all of them in a new order, and so on."""
     rounds = -(-count // len(members))
     return random.permuted(np.tile(members, (rounds, 1)), axis=1).reshape(-1)[:count]

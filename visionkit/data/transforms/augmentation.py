@@ -21,6 +21,9 @@ class Augmentation:
         steps: transforms in order, see `create_transform` ({"name": "HorizontalFlip", "p": 0.5}).
         min_visibility: minimum share of a box's area, 0..1, that must remain after a crop to keep the object.
 
+    Attributes:
+        settings: the arguments; two augmentations with equal settings have the same transforms.
+
     Raises:
         ConfigError: a transform or one of its arguments is unknown or invalid.
 
@@ -35,6 +38,7 @@ class Augmentation:
     """
 
     def __init__(self, steps: Sequence[Mapping[str, Any]], min_visibility: float = 0.1) -> None:
+        self.settings = [dict(step) for step in steps], min_visibility
         self._transforms = [create_transform(step) for step in steps]
         first = len(steps) - count_commuting(self._transforms)
         before, after = self._transforms[:first], self._transforms[first:]
