@@ -90,17 +90,17 @@ class Splits(ABC):
     @property
     def class_names(self) -> list[str]:
         """The K class names in label order, from the training split (from the first split if there is none)."""
-        return self._main_split().class_names
+        return self.main_split().class_names
 
     @property
     def category_ids(self) -> list[int]:
         """The dataset's own ids of the classes, in label order."""
-        return self._main_split().category_ids
+        return self.main_split().category_ids
 
     @property
     def class_colors(self) -> list[Color] | None:
         """RGB colors in which masks of the classes are drawn; None if the dataset defines none."""
-        return self._main_split().class_colors
+        return self.main_split().class_colors
 
     def dataset(self, split: str) -> VisionDataset:
         """Return the dataset of `split`, which is opened once.
@@ -184,7 +184,8 @@ class Splits(ABC):
             )
         return dataset
 
-    def _main_split(self) -> VisionDataset:
+    def main_split(self) -> VisionDataset:
+        """Return the dataset that the classes are taken from: `train`, or the first split if there is none."""
         return self.dataset("train" if "train" in self.names else next(iter(self.names), "train"))
 
     def _open_part(self, split: str) -> VisionDataset:
