@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from visionkit.data.datasets.torch_pairs import TorchPairs
     from visionkit.data.exclude import ExcludeOptions
     from visionkit.data.holdout import HoldoutOptions
+    from visionkit.data.multi.multi_data import MultiData
     from visionkit.data.packed.stream_options import StreamOptions
     from visionkit.data.proposals.proposal_source import ProposalOptions
     from visionkit.data.transforms.create import register_transform
@@ -140,6 +141,7 @@ __all__ = [
     "MetricResults",
     "MixingOptions",
     "Model",
+    "MultiData",
     "MultiHead",
     "NMSOptions",
     "OptimizerOptions",
@@ -219,6 +221,7 @@ _MODULES = {
     "ProposalOptions": "visionkit.data.proposals.proposal_source",
     "ExcludeOptions": "visionkit.data.exclude",
     "HoldoutOptions": "visionkit.data.holdout",
+    "MultiData": "visionkit.data.multi.multi_data",
     "StreamOptions": "visionkit.data.packed.stream_options",
     "register_transform": "visionkit.data.transforms.create",
     "AfterTrainingOptions": "visionkit.engine.after_training",
