@@ -165,3 +165,12 @@ def test_ids_of_evaluated_items_are_unique_although_those_of_the_cards_are_not()
     assert len({str(val.image_id(index)) for index in range(len(val))}) == 14
     assert data.category_ids == [*range(1, 7)] * 2
     assert np.bincount(val.groups).tolist() == [6, 8]
+
+
+def test_errors_of_a_card_name_it():
+    nothing = {"train": {"count": 3, "size": 64, "empty_share": 1.0}}
+    empty = CardSplits("shapes", None, nothing, required="label")
+    with pytest.raises(DataError, match="card two: no image of train has a single class"):
+        multi({"a": {"one": shapes("train"), "two": empty}}).dataset("train")
+    with pytest.raises(ConfigError, match="card one: the data card has no split 'train'"):
+        multi({"a": {"one": shapes(), "two": shapes("train")}}).dataset("train")

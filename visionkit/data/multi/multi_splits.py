@@ -2,7 +2,8 @@
 
 import dataclasses
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from itertools import zip_longest
 
 import numpy as np
@@ -75,7 +76,7 @@ class HeadSplits(Splits):
         having = {card: splits for card, splits in self.cards.items() if split in [*splits]}
         if not having:
             raise ConfigError(f"head {self.head}: no card has a split {split!r}{suggest(split, self.names)}")
-        return CardsDataset({card: splits.dataset(split) for card, splits in having.items()})
+        return CardsDataset({card: _part(card, splits, split) for card, splits in having.items()})
 
 
 class MultiSplits(Splits):
@@ -132,7 +133,7 @@ class MultiSplits(Splits):
         for head, cards in self.sources.items():
             check_classes(head, cards)
         sources = [
-            HeadSource(head, card, self.kinds[head], _part(splits, split))
+            HeadSource(head, card, self.kinds[head], _part(card, splits, split))
             for head, cards in self.sources.items()
             for card, splits in cards.items()
         ]
@@ -218,10 +219,10 @@ def check_classes(head: str, cards: Mapping[str, Splits]) -> None:
     Raises:
         DataError: two cards differ; the message names the first class in which they differ.
     """
-    (first, splits), *others = cards.items()
-    expected = splits.class_names
-    for card, other in others:
-        pairs = enumerate(zip_longest(expected, other.class_names))
+    class_names = {card: _class_names(card, splits) for card, splits in cards.items()}
+    (first, expected), *others = class_names.items()
+    for card, found in others:
+        pairs = enumerate(zip_longest(expected, found))
         different = next(((number, *pair) for number, pair in pairs if pair[0] != pair[1]), None)
         if different is not None:
             number, *names = different
@@ -240,9 +241,24 @@ def _names(splits: Iterable[Splits]) -> list[str]:
     return [name for name in SPLITS if name in found]
 
 
-def _part(splits: Splits, split: str) -> VisionDataset:
+def _part(card: str, splits: Splits, split: str) -> VisionDataset:
     """Return a split of a card; without one, no image, but the classes."""
-    return splits.dataset(split) if split in [*splits] else SubsetDataset(splits.main_split(), [])
+    with _naming(card):
+        return splits.dataset(split) if split in [*splits] else SubsetDataset(splits.main_split(), [])
+
+
+def _class_names(card: str, splits: Splits) -> list[str]:
+    with _naming(card):
+        return splits.class_names
+
+
+@contextmanager
+def _naming(card: str) -> Iterator[None]:
+    """Put the name of the card in front of errors, which otherwise do not tell which of several cards is wrong."""
+    try:
+        yield
+    except (ConfigError, DataError) as error:
+        raise type(error)(f"card {card}: {error}") from error
 
 
 def _common_bit_depth(sources: Mapping[str, Mapping[str, Splits]]) -> int | None:
