@@ -1,6 +1,8 @@
 """The real datasets through the command line: one epoch, evaluation, the dataset's ids in the results."""
 
+import csv
 import json
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from tests.helpers.real_data import real_data
 from visionkit.cli.config.build import build_data
 from visionkit.cli.config.compose import compose
 from visionkit.cli.main import main
+from visionkit.data.datasets.image_path import image_path
 
 RECIPE = {
     "task": "detection",
@@ -124,3 +127,47 @@ def test_isbis_255_is_the_cell_of_which_there_is_most():
     assert round(100 * cells.mean()) == 78
     assert (round(100 * cells.min()), round(100 * cells.max())) == (73, 83)
     assert data.class_names == ["membrane", "cell"]
+
+
+@pytest.fixture(scope="module")
+def clothes():
+    """The data of the three cards of Clothing Co-Parsing, by name."""
+    root = f"data.root={real_data('ccp-multitask')}"
+    return {kind: build_data(compose([f"ccp_{kind}", root]).values) for kind in ("boxes", "masks", "tags")}
+
+
+@pytest.mark.parametrize(("split", "images"), [("train", 90), ("val", 30)])
+def test_boxes_masks_and_tags_of_clothes_have_the_same_images(clothes, split, images):
+    readers = [data.dataset(split) for data in clothes.values()]
+    files = [[image_path(reader, index) for index in range(len(reader))] for reader in readers]
+    assert len(set(files[0])) == images
+    assert all(sorted(paths) == sorted(files[0]) for paths in files)
+    assert all(path.parent.name == split for path in files[0])
+
+
+def test_clothes_as_their_readme_describes_them(clothes):
+    boxes, masks, tags = ([data.dataset(split) for split in ("train", "val")] for data in clothes.values())
+    assert sum(len(part.annotation(index)) for part in boxes for index in range(len(part))) == 633
+    assert [part.report for part in boxes] == [{}, {}]
+    classes = (real_data("ccp-multitask") / "classes_9.txt").read_text().split()
+    assert clothes["masks"].class_names == classes
+    counts = sum(clothes["masks"].pixel_counts(split).counts for split in ("train", "val"))
+    assert round(counts[0] / counts.sum(), 3) == 0.769
+    assert [part.report for part in masks] == [{}, {}]
+    assert [sum(len(part.tags(index)) for index in range(len(part))) for part in tags] == [622, 199]
+    assert [part.report for part in tags] == [{"labels of other classes skipped": count} for count in (26, 8)]
+
+
+def test_tags_of_clothes_are_those_of_at_least_five_training_images(clothes):
+    with (real_data("ccp-multitask") / "image_labels.csv").open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["split"] == "train"]
+    images = Counter(tag for row in rows for tag in row["tags"].split(";"))
+    assert clothes["tags"].class_names == sorted(tag for tag, count in images.items() if count >= 5)
+    train = clothes["tags"].dataset("train")
+    found = Counter(clothes["tags"].class_names[tag] for index in range(len(train)) for tag in train.tags(index))
+    assert found == {tag: count for tag, count in images.items() if count >= 5}
+
+
+def test_the_data_check_accepts_the_tags_of_clothes(capsys):
+    assert main(["data", "check", "data/ccp_tags.yaml", f"data.root={real_data('ccp-multitask')}"]) == 0
+    assert "labels of other classes skipped: 26" in capsys.readouterr().out

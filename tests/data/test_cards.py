@@ -1,6 +1,7 @@
 """The shipped cards of classification and segmentation, on small datasets in the published file layout."""
 
 import gzip
+import json
 import re
 
 import numpy as np
@@ -13,6 +14,7 @@ from tests.helpers.mnist_files import idx
 from tests.helpers.real_data import REPOSITORY, real_data
 from visionkit.cli.config.build import build_data
 from visionkit.cli.config.compose import compose
+from visionkit.data.datasets.image_path import image_path
 
 
 def card(name):
@@ -92,6 +94,45 @@ def test_camvid(tmp_path):
         assert data.dataset(split)[0].semantic.tolist() == [[*range(11), 255]]
     assert [data.class_names[index] for index in (0, 4, 10)] == ["sky", "pavement", "bicyclist"]
     assert [data.class_colors[index] for index in (0, 4, 10)] == [(128, 128, 128), (0, 0, 192), (0, 128, 192)]
+
+
+def write_ccp(root):
+    """Three photographs in the layout of the cards ccp_boxes, ccp_masks and ccp_tags."""
+    names = ["train/a.jpg", "train/b.jpg", "val/a.jpg"]
+    for folder, mode, suffix in (("images", "RGB", ".jpg"), ("masks_9", "L", ".png")):
+        for name in names:
+            path = (root / folder / name).with_suffix(suffix)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new(mode, (9, 4), 8 if mode == "L" else 0).save(path)
+    content = {
+        "images": [{"id": n, "file_name": name, "height": 4, "width": 9} for n, name in enumerate(names)],
+        "categories": [{"id": 1, "name": "person"}],
+        "annotations": [{"id": n, "image_id": n, "category_id": 1, "bbox": [1, 1, 3, 2]} for n in range(3)],
+    }
+    (root / "boxes_coco.json").write_text(json.dumps(content))
+    rows = ["train,hat;cape", "train,cape", "val,vest;hat"]
+    table = ["file,split,tags", *(f"{name},{row}" for name, row in zip(names, rows, strict=True))]
+    (root / "image_labels.csv").write_text("\n".join(table))
+
+
+def test_the_cards_of_clothing_co_parsing(tmp_path):
+    write_ccp(tmp_path)
+    boxes, masks, tags = (opened(name, tmp_path) for name in ("ccp_boxes", "ccp_masks", "ccp_tags"))
+    for split, images in (("train", ["train/a.jpg", "train/b.jpg"]), ("val", ["val/a.jpg"])):
+        for data in (boxes, masks, tags):
+            reader = data.dataset(split)
+            files = {image_path(reader, index) for index in range(len(reader))}
+            assert files == {tmp_path / "images" / name for name in images}
+    assert [len(boxes.dataset(split).annotation(0)) for split in boxes.splits] == [1, 1]
+    assert masks.class_names[8] == "accessory"
+    assert np.unique(masks.dataset("val").semantic(0)).tolist() == [8]
+    named = [[tags.class_names[tag] for tag in tags.dataset("train").tags(index)] for index in range(2)]
+    assert named == [["hat"], []]
+    assert tags.dataset("train").report == {"labels of other classes skipped": 2}
+
+
+def test_classifiers_of_clothing_co_parsing_have_several_classes_per_image():
+    assert compose(["transfer_finetune", "ccp_tags"]).values["model"]["multi_label"] is True
 
 
 def test_isbi_membrane_holds_out_a_block_and_any_other_from_the_command_line(tmp_path):

@@ -133,21 +133,15 @@ def ccp_masks(data: Path, folder: Path) -> Card:
 
 
 def ccp_labels(data: Path, folder: Path) -> Card:
-    """The same photographs with the tags of their outfits, as one table per split."""
+    """The same photographs with the tags of their outfits."""
     with (data / "ccp-multitask" / "image_labels.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    copy_files(data / "ccp-multitask" / "images", folder / "images", [row["file"] for row in rows])
     images = Counter(tag for row in rows if row["split"] == "train" for tag in row["tags"].split(";"))
     classes = sorted(tag for tag, count in images.items() if count >= RARE_TAG)
-    for split in ("train", "val"):
-        chosen = [row for row in rows if row["split"] == split]
-        tags = [";".join(tag for tag in row["tags"].split(";") if tag in classes) for row in chosen]
-        lines = [f"{row['file']},{kept}" for row, kept in zip(chosen, tags, strict=True)]
-        write_lines(folder / f"{split}.csv", ["path,label", *lines])
-    splits = {
-        split: {"annotations": f"{split}.csv", "images": "images", "separator": ";"} for split in ("train", "val")
-    }
-    return {"data": {"format": "csv", "root": str(folder), "classes": classes, "splits": splits}}
+    table = {"annotations": "image_labels.csv", "images": "images", "path_column": "file", "label_column": "tags"}
+    options = {**table, "separator": ";", "other_labels": "skip"}
+    splits = {split: {**options, "rows": {"split": split}} for split in ("train", "val")}
+    return {"data": {"format": "csv", "root": str(data / "ccp-multitask"), "classes": classes, "splits": splits}}
 
 
 def potholes(data: Path, folder: Path) -> Card:

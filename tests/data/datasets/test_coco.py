@@ -2,6 +2,7 @@ import json
 import multiprocessing
 import os
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -76,6 +77,42 @@ def test_chosen_classes_leave_the_others_out_and_count_them(small):
     assert coco.category_ids == [90]
     assert coco[0].annotation.labels.tolist() == [0]
     assert coco.report == {"objects of other classes skipped": 1}
+
+
+def test_a_pattern_keeps_the_images_of_a_split_with_their_objects(small):
+    def two_splits(content):
+        content["images"][0]["file_name"] = "train/a.png"
+        content["images"][1]["file_name"] = "val/inner/gone.png"
+        content["annotations"].append({"id": 2, "image_id": 3, "category_id": 90, "bbox": [1, 2, -10, 0]})
+        content["annotations"].append({"id": 2, "image_id": 3, "category_id": 8, "bbox": "no box"})
+
+    root = small(two_splits)
+    (root / "images" / "train").mkdir()
+    (root / "images" / "a.png").rename(root / "images" / "train" / "a.png")
+    coco = read(root, only="train/*", masks=True)
+    assert ([*coco.file_names], [*coco.image_ids]) == (["train/a.png"], [7])
+    assert coco[0].annotation.labels.tolist() == [1, 0]
+    assert coco.report == {}
+    for pattern in (None, "val/*"):
+        with pytest.raises(DataError, match=r"images are missing.*val/inner/gone\.png"):
+            read(root, only=pattern)
+
+
+@pytest.mark.parametrize("pattern", ["test/*", "A.png", "a", ""])
+def test_a_pattern_that_matches_no_image_is_refused_with_a_file_name(small, pattern):
+    message = f"(?s)instances.json: no image has a file name that matches only: '{re.escape(pattern)}'.*'a.png'"
+    with pytest.raises(DataError, match=message):
+        read(small(), only=pattern)
+
+
+def test_an_unknown_image_is_refused_beside_a_pattern(small):
+    with pytest.raises(DataError, match="unknown image 8"):
+        read(small(change("annotations", 0, image_id=8)), only="a.png")
+
+
+def test_a_repeated_image_id_is_refused_even_if_one_image_is_left_out(small):
+    with pytest.raises(DataError, match="image ids occur more than once: 7"):
+        read(small(change("images", 1, id=7)), only="a.png")
 
 
 def change(part, number, **values):

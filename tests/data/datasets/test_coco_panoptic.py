@@ -57,6 +57,18 @@ def test_segments_become_classes(tmp_path, options, names, expected):
     assert (sample.image_id, sample.file_name) == (5, "5.png")
 
 
+def test_a_pattern_keeps_some_of_the_images(tmp_path):
+    opened(tmp_path)
+    path = tmp_path / "panoptic.json"
+    content = json.loads(path.read_text())
+    content["images"].insert(0, {"id": 6, "file_name": "gone.png", "height": 2, "width": 3})
+    content["annotations"].append({"image_id": 6, "file_name": "gone.png", "segments_info": "none"})
+    path.write_text(json.dumps(content))
+    data = CocoPanoptic(tmp_path, "panoptic.json", "masks", "val", only="5.*")
+    assert [data.image_id(index) for index in range(len(data))] == [5]
+    assert data.semantic(0).tolist() == [[255, 0, 0], [0, 1, 255]]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -71,6 +83,7 @@ def test_segments_become_classes(tmp_path, options, names, expected):
         ),
         ({"annotations": [{"image_id": 5, "bbox": []}]}, "annotation of image 5 has no file_name"),
         ({"classes": ["rug"]}, "has no category rug"),
+        ({"only": "6.*"}, r"no image has a file name that matches only: '6\.\*'"),
     ],
 )
 def test_what_does_not_fit_is_named(tmp_path, options, message):

@@ -72,6 +72,12 @@ def test_uncovered_pixels_may_be_ignored(tmp_path):
     assert data.semantic(0).tolist() == expected(255, shirt=0, tie=2)
 
 
+def test_a_pattern_keeps_some_of_the_images(tmp_path):
+    data = opened(tmp_path, [SHIRT, {**TIE, "image_id": 2}], only="2.*")
+    assert [data.name(index) for index in range(len(data))] == ["2.png"]
+    assert np.unique(data.semantic(0)).tolist() == [0, 3]
+
+
 def test_chosen_classes_have_their_order_with_or_without_the_background_named(tmp_path):
     for classes in (["tie", "shirt"], ["background", "tie", "shirt"]):
         data = opened(tmp_path, [TIE, SHIRT], classes=classes)

@@ -63,6 +63,66 @@ def test_one_tag_is_enough_where_images_may_have_none(small):
     assert read(small("path,label\nb.png,crack\na.png,\n"), separator="|").class_names == ["crack"]
 
 
+TAGGED = "split,file,tags\ntrain,b.png,wet|red\nval,a.png,old|cold\ntrain,inner/c.png,cold|old|new\n"
+OF_TAGGED = {"path_column": "file", "label_column": "tags", "separator": "|"}
+
+
+def tags(table):
+    return {table.name(index): table.tags(index).tolist() for index in range(len(table))}
+
+
+def test_columns_may_have_other_names(small):
+    table = read(small("id,path,file,kind\n7,x,b.png,dog\n8,x,a.png,cat\n"), path_column="file", label_column="kind")
+    assert [(table.name(index), table.label(index)) for index in range(2)] == [("b.png", 1), ("a.png", 0)]
+
+
+def test_rows_are_those_with_all_the_given_cells(small):
+    root = small(TAGGED)
+    train = read(root, rows={"split": "train"}, **OF_TAGGED)
+    assert tags(train) == {"b.png": [3, 4], "inner/c.png": [0, 1, 2]}
+    assert train.class_names == ["cold", "new", "old", "red", "wet"]
+    val = read(root, rows={"split": "val", "file": "a.png"}, **OF_TAGGED)
+    assert (tags(val), val.class_names) == ({"a.png": [0, 1]}, ["cold", "old"])
+    assert len(read(root, rows={}, **OF_TAGGED)) == 3
+
+
+def test_rows_that_are_left_out_need_no_image_and_no_label(small):
+    root = small(TAGGED + "other,gone.png,\nother,gone.png,|\nother,,red\n")
+    assert len(read(root, rows={"split": "train"}, **OF_TAGGED)) == 2
+
+
+def test_other_labels_are_skipped_and_counted_where_asked(small):
+    options = {"classes": ["red", "cold"], "other_labels": "skip", **OF_TAGGED}
+    table = read(small(TAGGED), **options)
+    assert tags(table) == {"b.png": [0], "a.png": [1], "inner/c.png": [1]}
+    assert table.report == {"labels of other classes skipped": 4}
+    train = read(small(TAGGED), rows={"split": "train"}, **{**options, "classes": ["red"]})
+    assert tags(train) == {"b.png": [0], "inner/c.png": []}
+    assert train.report == {"labels of other classes skipped": 4}
+    assert read(small(TAGGED), **{**options, "classes": ["red", "wet", "old", "cold", "new"]}).report == {}
+
+
+def test_skipped_labels_are_counted_beside_skipped_files(small):
+    root = small(TAGGED)
+    (root / "images" / "b.png").write_text("no image")
+    table = read(root, classes=["red", "cold"], other_labels="skip", on_bad_file="skip", **OF_TAGGED)
+    assert tags(table) == {"a.png": [1], "inner/c.png": [1]}
+    assert table.report == {"labels of other classes skipped": 4, "unreadable images skipped": 1}
+
+
+@pytest.mark.parametrize(
+    ("options", "missing"),
+    [
+        ({"classes": ["cat", "dog"]}, "separator"),
+        ({"separator": "|"}, "classes"),
+        ({}, "separator and classes"),
+    ],
+)
+def test_labels_are_skipped_only_from_lists_of_tags_with_classes(small, options, missing):
+    with pytest.raises(ConfigError, match=f"csv: other_labels 'skip' also needs {missing}$"):
+        read(small(), other_labels="skip", **options)
+
+
 def lines(*rows):
     return "\n".join(["path,label", *rows])
 
@@ -87,6 +147,20 @@ BAD = {
     "absolute path": (lines("a.png,dog", "/etc/passwd,cat"), {}, "line 3: the path '/etc/passwd' is outside"),
     "zero byte": (lines("a.png,dog", "a\0.png,cat"), {}, "is outside|line 3 .* contains NUL"),
     "repeated": (lines("a.png,cat", "b.png,dog", "./a.png,dog"), {}, "line 4: ./a.png is already in line 2"),
+    "no such column": (TABLE, {"path_column": "file"}, "no column file; its columns are 'path, label'"),
+    "no such labels": (TABLE, {"label_column": "tags"}, "(?s)no column tags;.*path_column, label_column and rows"),
+    "no such condition": (TABLE, {"rows": {"split": "val"}}, "no column split; its columns are 'path, label'"),
+    "no such row": (TAGGED, {**OF_TAGGED, "rows": {"split": "vla"}}, "no row with split: vla\nsplit has train, val$"),
+    "no row with both": (
+        TAGGED,
+        {**OF_TAGGED, "rows": {"split": "val", "file": "b.png"}},
+        "no row with split: val, file: b.png\nsplit has train, val\nfile has a.png, b.png, inner/c.png",
+    ),
+    "no label is a class": (
+        TAGGED,
+        {**OF_TAGGED, "classes": ["Red"], "other_labels": "skip"},
+        "no label of the classes Red\nits labels are cold, new, old, red, wet",
+    ),
     "one class": (lines("a.png,cat", "b.png,cat"), {}, r"has 1 class \(cat\)"),
 }  # fmt: skip
 

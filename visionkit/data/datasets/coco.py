@@ -72,10 +72,12 @@ class Coco(DetectionDataset):
         classes: categories to keep, in label order; objects of other categories are skipped and counted. None keeps
             all categories.
         masks: whether samples have instance masks.
+        only: pattern of the file names of the images to keep ("train/*"), if the file has several splits. `*` matches
+            any characters, also `/`. None keeps all images.
         on_bad_box: drop boxes without area, or raise; see `repair_boxes`.
 
     Raises:
-        DataError: files are missing or malformed, ids repeat or are unknown, or no object remains.
+        DataError: files are missing or malformed, ids repeat or are unknown, or no image or object remains.
 
     Example:
         >>> import json, tempfile
@@ -101,13 +103,14 @@ class Coco(DetectionDataset):
         images: str = "",
         classes: list[str] | None = None,
         masks: bool = False,
+        only: str | None = None,
         on_bad_box: BadBoxPolicy = "drop",
     ) -> None:
         folder = require_folder(root, "the coco format")
         self.source = require_file(folder / annotations)
         self.report: dict[str, int] = {}
         self.masks = masks
-        content = read_coco(self.source, "instances")
+        content = read_coco(self.source, "instances", only)
         categories = CocoCategories(content["categories"], classes)
         self.class_names, self.category_ids = list(categories.chosen), list(categories.chosen.values())
         listed = CocoImageList(content["images"], folder / images)

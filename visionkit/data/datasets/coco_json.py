@@ -1,6 +1,7 @@
 """Reading COCO's JSON files of instances and of panoptic segments."""
 
 from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -23,21 +24,39 @@ LARGEST_ID = 2**53
 """Largest category id. JavaScript and spreadsheets change larger integers."""
 
 
-def read_coco(path: Path, kind: str) -> dict[str, JsonEntries]:
+def read_coco(path: Path, kind: str, only: str | None = None) -> dict[str, JsonEntries]:
     """Return the lists `images`, `annotations` and `categories` of a file.
 
     Args:
         path: the file.
         kind: which kind of file is expected, for messages ("instances").
+        only: pattern of the file names of the images to return ("train/*"), with their annotations. None returns all.
 
     Raises:
-        DataError: the file is not JSON, or a list is missing.
+        DataError: the file is not JSON, a list is missing, or no file name matches `only`.
     """
     content = read_json(path)
     missing = [part for part in PARTS if not isinstance(content, dict) or part not in content]
     if missing:
         raise DataError(f"{path} is not a COCO {kind} file: it has no {', '.join(missing)}")
-    return {part: JsonEntries(content[part], part, entry, path) for part, entry in PARTS.items()}
+    parts = {part: JsonEntries(content[part], part, entry, path) for part, entry in PARTS.items()}
+    return parts if only is None else _select_images(parts, only)
+
+
+def _select_images(parts: dict[str, JsonEntries], only: str) -> dict[str, JsonEntries]:
+    """Leave out the images whose file names do not match a pattern, and their annotations."""
+    images, annotations = parts["images"], parts["annotations"]
+    ids, names = images.ids("id"), images.texts("file_name")
+    check_unique(ids, "image ids", images.source)
+    kept = np.array([fnmatchcase(name, only) for name in names], bool)
+    if names and not kept.any():
+        raise DataError(
+            f"{images.source}: no image has a file name that matches only: {only!r}\n"
+            f"the file names are such as {shorten(names[0])}; * matches any characters"
+        )
+    left_out = {ids[index] for index in np.flatnonzero(~kept)}
+    own = np.array([image_id not in left_out for image_id in annotations.ids("image_id")], bool)
+    return {**parts, "images": images.select(kept), "annotations": annotations.select(own)}
 
 
 class CocoCategories:

@@ -36,6 +36,7 @@ class CocoPanoptic(SegmentationDataset):
         images: folder of the image files, relative to `root`.
         uncovered: class of pixels in no segment, or in a segment of another class: `ignore` or `background`.
         classes: categories to keep, in label order, optionally with `background` first. None keeps all.
+        only: pattern of the file names of the images to keep, see `Coco`.
 
     Raises:
         DataError: files are missing or malformed, or ids repeat or are unknown.
@@ -68,10 +69,11 @@ class CocoPanoptic(SegmentationDataset):
         images: str = "",
         uncovered: UncoveredPixels = "ignore",
         classes: list[str] | None = None,
+        only: str | None = None,
     ) -> None:
         top = require_folder(root, "the coco_panoptic format")
         self.source, self.report = require_file(top / annotations), {}
-        content = read_coco(self.source, "panoptic")
+        content = read_coco(self.source, "panoptic", only)
         categories = CocoCategories(content["categories"], without_background(classes, uncovered))
         chosen = categories.chosen
         first, self._uncovered = first_and_uncovered_class(uncovered)

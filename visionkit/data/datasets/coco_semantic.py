@@ -30,6 +30,7 @@ class CocoSemantic(SegmentationDataset):
         uncovered: class of pixels that belong to no object: `background` or `ignore`.
         classes: categories to keep, in label order, optionally with `background` first; objects of other
             categories are skipped and counted. None keeps all.
+        only: pattern of the file names of the images to keep, see `Coco`.
 
     Raises:
         DataError: see `Coco`.
@@ -62,8 +63,10 @@ class CocoSemantic(SegmentationDataset):
         images: str = "",
         uncovered: UncoveredPixels = "background",
         classes: list[str] | None = None,
+        only: str | None = None,
     ) -> None:
-        self._instances = Coco(root, annotations, images, without_background(classes, uncovered), masks=True)
+        chosen = without_background(classes, uncovered)
+        self._instances = Coco(root, annotations, images, chosen, masks=True, only=only)
         self.report = self._instances.report
         self._first, self._uncovered = first_and_uncovered_class(uncovered)
         names, ids = self._instances.class_names, self._instances.category_ids

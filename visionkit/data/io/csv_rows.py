@@ -18,7 +18,12 @@ class CsvRow(NamedTuple):
 
 
 def read_csv_columns(
-    source: Path, columns: Sequence[str], optional: Sequence[str] = (), delimiter: str | None = None, mark: str = ""
+    source: Path,
+    columns: Sequence[str],
+    optional: Sequence[str] = (),
+    delimiter: str | None = None,
+    mark: str = "",
+    advice: str | None = None,
 ) -> list[CsvRow]:
     r"""Return some columns of a CSV file (UTF-8, with a header line). Blank lines are left out.
 
@@ -28,6 +33,7 @@ def read_csv_columns(
         optional: names of further columns, whose cells are empty if the file does not have them.
         delimiter: separates the columns; None if it is a comma, and the format has no option for it.
         mark: character that may stand before the first name ("#").
+        advice: what to do about a missing column; None asks for a first line with the names.
 
     Raises:
         DataError: the file is missing or not a CSV file, lacks a column, has one twice, or has a row of another length;
@@ -46,7 +52,7 @@ def read_csv_columns(
     rows = _rows(source, delimiter or ",")
     header = next(rows, CsvRow(1, [""])).cells
     header[0] = header[0].removeprefix(mark)
-    _check_header(header, columns, source, delimiter)
+    _check_header(header, columns, source, delimiter, advice)
     absent = len(header)  # index of an empty cell that is added to each row
     positions = [header.index(name) if name in header else absent for name in [*columns, *optional]]
     selected = []
@@ -91,22 +97,23 @@ def _reader(text: io.StringIO, delimiter: str) -> Any:
         raise ConfigError(f"csv: delimiter {delimiter!r} cannot separate columns: {error}") from error
 
 
-def _check_header(header: list[str], columns: Sequence[str], source: Path, delimiter: str | None) -> None:
+def _check_header(
+    header: list[str], columns: Sequence[str], source: Path, delimiter: str | None, advice: str | None
+) -> None:
     repeated = [name for name in columns if header.count(name) > 1]
     if repeated:
         raise DataError(f"{source} has several columns {' and '.join(repeated)}")
     missing = [name for name in columns if name not in header]
     if missing:
+        default = f"the first line must name the columns {' and '.join(columns)}"
         raise DataError(
             f"{source} has no column {' and '.join(missing)}; its columns are {', '.join(header)[:120]!r}\n"
-            f"{_advice(header, columns, delimiter)}"
+            f"{_delimiter_advice(header, delimiter) or advice or default}"
         )
 
 
-def _advice(header: list[str], columns: Sequence[str], delimiter: str | None) -> str:
+def _delimiter_advice(header: list[str], delimiter: str | None) -> str | None:
     other = next((character for character in ";\t|" if character in "".join(header)), None)
     if other and delimiter:
         return f"set delimiter: {other!r} in the card"
-    if other:
-        return f"the columns must be separated by commas, not by {other!r}"
-    return f"the first line must name the columns {' and '.join(columns)}"
+    return f"the columns must be separated by commas, not by {other!r}" if other else None
