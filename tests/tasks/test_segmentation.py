@@ -225,5 +225,5 @@ def test_the_loss_of_validation_is_that_of_its_pixels(data):
     batch = next(iter(data.val_dataloader()))
     with torch.no_grad():
         task.validation_step(Batch(batch.images, batch.targets), 0)
-    assert task.val_losses.images == 4
+    assert task.val_losses.images == {"loss": 4}
     assert math.isfinite(task.val_losses.compute()["loss"])

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, cast
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 from torch.utils.data import DataLoader
 from typing_extensions import Self
@@ -274,7 +275,7 @@ class Task(LightningModule):
         batch_size = (loader.batch_size or 1) if isinstance(loader, DataLoader) else 1
         effective = batch_size * trainer.world_size * trainer.accumulate_grad_batches
         options = dataclasses.replace(self.optimizer_options, lr=scaled_lr(self.optimizer_options, effective))
-        optimizer = optimizers.get(options.name)(parameter_groups(self.network, options), options)
+        optimizer = optimizers.get(options.name)(self.parameter_groups(options), options)
         if self.timed_schedule is not None:
             return [optimizer], make_timed_scheduler(
                 optimizer, self.schedule_options, self.timed_schedule, self.monitor
@@ -288,20 +289,28 @@ class Task(LightningModule):
         epochs = trainer.max_epochs if trainer.max_epochs and trainer.max_epochs > 0 else self._epochs(steps)
         return [optimizer], make_scheduler(optimizer, self.schedule_options, steps, epochs, self.monitor)
 
+    def parameter_groups(self, options: OptimizerOptions) -> list[dict[str, Any]]:
+        """Return the optimizer groups of the trainable parameters; see `parameter_groups`."""
+        return parameter_groups(self.network, options)
+
     def _epochs(self, steps: int) -> int:
         """Return the number of epochs of a run whose length is given in optimizer steps."""
         steps_per_epoch = self.trainer.num_training_batches / self.trainer.accumulate_grad_batches
         return max(math.ceil(steps / steps_per_epoch), 1)
 
-    def on_fit_start(self) -> None:
-        """Read images in prediction as in training, let the loader resize them, and log how many parameters train.
+    def start_training(self, data: VisionData | None) -> None:
+        """Prepare for training: read images in prediction as in training, and let the loader resize them.
 
-        Their number shows whether a network is frozen by mistake.
+        Args:
+            data: datamodule of the trainer; None if it is not a `VisionData`.
         """
-        data = datamodule_of(self.trainer)
         if data is not None:
             self.model_pipeline.bit_depth = data.bit_depth
             data.augmentation.input_size = self.model_pipeline.preprocessing.loader_size
+
+    def on_fit_start(self) -> None:
+        """Prepare for training, and log how many parameters train, which shows a network that is frozen by mistake."""
+        self.start_training(datamodule_of(self.trainer))
         for part, module in self.network.named_children():
             trainable, total = count_parameters(module.parameters())
             if total:
@@ -339,9 +348,26 @@ class Task(LightningModule):
             own.save()
 
     def on_validation_epoch_end(self) -> None:
-        """Log the mean losses of the validation split, and score it."""
+        """Log the mean losses of the validation split, and score it. During training, choose the thresholds on it."""
+        if self.trainer.state.fn == TrainerFn.FITTING and not self.trainer.sanity_checking:
+            self.choose_thresholds()
         self._log_means("val", self.val_losses, logger=True)
-        self.score("val")
+        self.log_results("val", self.computed_metrics())
+
+    def start_test(self) -> None:
+        """Prepare for testing, which most tasks need not."""
+
+    def on_test_start(self) -> None:
+        """Prepare for testing."""
+        self.start_test()
+
+    def test_results(self) -> MetricResults:
+        """Return the metrics of the test split after its last batch, and keep the predictions for the results files."""
+        return self.computed_metrics()
+
+    def on_test_epoch_end(self) -> None:
+        """Score the test split."""
+        self.log_results("test", self.test_results())
 
     def log_training_losses(self, losses: dict[str, Tensor], images: int) -> None:
         """Log the losses of a training batch of `images` images, and add them to the means of the epoch."""
@@ -355,12 +381,16 @@ class Task(LightningModule):
         means.reset()
         return named
 
-    def score(self, split: str) -> None:
-        """Compute, log and store the metrics of a split after its last batch."""
+    def computed_metrics(self) -> MetricResults:
+        """Return the metrics of all images since the last call. Every process must call this."""
         # Every process computes the same values from the gathered records, so no reduction is needed.
         results = self.metric.compute()
         with torch.inference_mode(False):  # tensors created in inference mode cannot be modified in training
             self.metric.reset()
+        return results
+
+    def log_results(self, split: str, results: MetricResults) -> None:
+        """Log and store the metrics of a split."""
         if self.trainer.sanity_checking:  # only a few images and an untrained network
             return
         self.results = results

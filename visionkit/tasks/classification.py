@@ -208,7 +208,7 @@ class Classification(LogitsTask):
         return [(1.0, self.model_pipeline.network.classify_features(features))]
 
     def _targets(self, batch: Batch) -> Tensor:
-        return self.label_mode.targets(batch, len(self.class_names), self.device)
+        return self.label_mode.targets(batch, len(self.class_names), self.pipeline.device)
 
     def _rows(self, probabilities: Tensor) -> list[dict[str, Any]]:
         best = probabilities.topk(min(MAX_LISTED, len(self.class_names)), dim=1)

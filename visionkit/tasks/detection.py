@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
 from visionkit.data.batch import Batch
@@ -19,11 +18,12 @@ from visionkit.errors import ConfigError
 from visionkit.metrics.coco_results import to_coco_mask_results, to_coco_results
 from visionkit.metrics.detection import DetectionMetric, detection_metrics
 from visionkit.metrics.operating_point import best_thresholds, find_operating_point
+from visionkit.metrics.results import MetricResults
 from visionkit.models.base import DetectionModel, Model
 from visionkit.pipelines.detection import DetectionInferenceOptions, DetectionPipeline
 from visionkit.pipelines.ensembles import DetectionEnsemble
 from visionkit.preprocessing.detection import DetectionPreprocessing, DetectionPreprocessOptions
-from visionkit.tasks.base import Task, datamodule_of, explain_batch_norm_error, refuse_beside_pipeline, tasks
+from visionkit.tasks.base import Task, explain_batch_norm_error, refuse_beside_pipeline, tasks
 from visionkit.tasks.optimizers import OptimizerOptions
 from visionkit.tasks.schedules import ScheduleOptions
 from visionkit.tasks.training_checks import report_absent_classes, report_anchor_coverage
@@ -185,13 +185,7 @@ class Detection(Task):
         """Choose the score threshold of each class."""
         self.model_pipeline.class_thresholds = best_thresholds(self.metric)
 
-    def on_validation_epoch_end(self) -> None:
-        """Log and score the validation split. During training, choose the score threshold of each class on it."""
-        if self.trainer.state.fn == TrainerFn.FITTING and not self.trainer.sanity_checking:
-            self.choose_thresholds()
-        super().on_validation_epoch_end()
-
-    def on_test_start(self) -> None:
+    def start_test(self) -> None:
         """Log which detections are scored, and if the masks are not."""
         self._report_unscored_masks()
         pipeline = self.pipeline
@@ -201,14 +195,14 @@ class Detection(Task):
             pipeline.max_detections,
         )
 
-    def on_test_epoch_end(self) -> None:
-        """Score the test split, and store the predictions of all processes for the results files."""
+    def test_results(self) -> MetricResults:
+        """Return the metrics of the test split, and store the predictions of all processes for the results files."""
         records = self.metric.gathered_records()
-        self.score("test")
+        results = self.computed_metrics()
         stored = self.pipeline.class_thresholds if isinstance(self.pipeline, DetectionPipeline) else None
         point = find_operating_point(list(records.values()), len(self.class_names), thresholds=stored)
-        self.results |= point.results(self.class_names)
-        self.results.extras["thresholds_from"] = SCORED_SPLIT if stored is None else VAL_SPLIT
+        results |= point.results(self.class_names)
+        results.extras["thresholds_from"] = SCORED_SPLIT if stored is None else VAL_SPLIT
         if stored is None:
             logger.warning("precision, recall and F1: the thresholds are chosen on the scored split, which favors them")
         else:
@@ -223,6 +217,7 @@ class Detection(Task):
             }
             for image_id, record in records.items()
         ]
+        return results
 
     def setup(self, stage: str) -> None:
         """Check the precision of the trainer.
@@ -236,11 +231,10 @@ class Detection(Task):
                 f"set trainer.precision={str(self.trainer.precision).replace('true', 'mixed')}"
             )
 
-    def on_fit_start(self) -> None:
-        """Log what is trained and scored: parameters, classes without objects, objects without an anchor, masks."""
-        super().on_fit_start()
+    def start_training(self, data: VisionData | None) -> None:
+        """See `Task.start_training`. Log classes without objects, objects without an anchor, and unscored masks."""
+        super().start_training(data)
         self._report_unscored_masks()
-        data = datamodule_of(self.trainer)
         if data is not None:
             report_absent_classes(data.dataset("train"))
             report_anchor_coverage(

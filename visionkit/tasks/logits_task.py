@@ -9,12 +9,13 @@ from torch import Tensor
 from visionkit.data.datamodule import VisionData
 from visionkit.errors import ConfigError
 from visionkit.metrics.all_gather import all_gather_dict
+from visionkit.metrics.results import MetricResults
 from visionkit.ops.class_weights import class_weights
 from visionkit.pipelines.base import Pipeline
 from visionkit.pipelines.classification import ClassificationPipeline
 from visionkit.pipelines.runtime import RuntimeOptions
 from visionkit.pipelines.segmentation import SegmentationPipeline
-from visionkit.tasks.base import Task, datamodule_of, explain_batch_norm_error
+from visionkit.tasks.base import Task, explain_batch_norm_error
 from visionkit.tasks.optimizers import OptimizerOptions
 from visionkit.tasks.schedules import ScheduleOptions
 
@@ -100,23 +101,23 @@ class LogitsTask(Task):
             for head, (weight, logits) in enumerate(heads)
         }
 
-    def on_fit_start(self) -> None:
-        """Log the trainable parameters, count the classes for class weights, and compile the network if requested."""
-        super().on_fit_start()
+    def start_training(self, data: VisionData | None) -> None:
+        """See `Task.start_training`. Count the classes for class weights, and compile the network if requested."""
+        super().start_training(data)
         self.runtime_options.start_training(self.network)
-        weights = self._weights_for_training()
-        self.class_weights = None if weights is None else weights.to(self.device)
+        weights = self._weights_for_training(data)
+        self.class_weights = None if weights is None else weights.to(self.pipeline.device)
 
-    def on_test_start(self) -> None:
+    def start_test(self) -> None:
         """Remove the predictions of an earlier run."""
         self.rows = {}
 
-    def on_test_epoch_end(self) -> None:
-        """Score the test split, and store the predictions of all processes for predictions.json."""
-        self.score("test")
+    def test_results(self) -> MetricResults:
+        """Return the metrics of the test split, and store the predictions of all processes for predictions.json."""
         self.rows = all_gather_dict(self.rows)
+        return self.computed_metrics()
 
-    def _weights_for_training(self) -> Tensor | None:
+    def _weights_for_training(self, data: VisionData | None) -> Tensor | None:
         """Return the weight of each class in the loss.
 
         Raises:
@@ -125,7 +126,6 @@ class LogitsTask(Task):
         kind, classes = self.loss_options.class_weights, len(self.class_names)
         if kind == "none" or not isinstance(kind, str):
             return class_weights(torch.zeros(classes), kind)
-        data = datamodule_of(self.trainer)
         if data is None:
             raise ConfigError(
                 f"loss.class_weights: give {classes} numbers, or the data as a VisionData whose classes can be counted"

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from visionkit.metrics.all_gather import all_gather_objects
 
-PREFIX = "sum/"
-"""Prefix of the names of the values in a state, which also holds the number of images."""
+SUM, IMAGES = "sum/", "images/"
+"""Prefixes of the names of the values in a state: their sums, and the numbers of images."""
 
 
 class RunningMeans:
@@ -29,28 +29,31 @@ class RunningMeans:
 
     def __init__(self) -> None:
         self.sums: dict[str, Tensor] = {}
-        self.images = 0
+        self.images: dict[str, int] = {}
 
     def update(self, values: Mapping[str, Tensor], images: int) -> None:
         """Add the mean values of a batch of `images` images."""
         for name, value in values.items():
             weighted = value.detach() * images
             self.sums[name] = self.sums[name].to(weighted) + weighted if name in self.sums else weighted
-        self.images += images
+            self.images[name] = self.images.get(name, 0) + images
 
     def compute(self) -> dict[str, float]:
         """Return the mean of each value over all processes; every process must call this."""
         state = self.state_dict()
-        images = state.pop("images")
-        return {name.removeprefix(PREFIX): total / images for name, total in state.items()}
+        names = [name.removeprefix(SUM) for name in state if name.startswith(SUM)]
+        return {name: state[SUM + name] / state[IMAGES + name] for name in names}
 
     def reset(self) -> None:
         """Start a new epoch."""
-        self.sums, self.images = {}, 0
+        self.sums, self.images = {}, {}
 
     def state_dict(self) -> dict[str, float]:
-        """Return the sums and the number of images of all processes as numbers; every process must call this."""
-        own = {"images": self.images, **{PREFIX + name: total.item() for name, total in self.sums.items()}}
+        """Return the sums and the numbers of images of all processes; every process must call this."""
+        own = {
+            **{IMAGES + name: images for name, images in self.images.items()},
+            **{SUM + name: total.item() for name, total in self.sums.items()},
+        }
         total: dict[str, float] = {}
         for state in all_gather_objects(own):
             for name, value in state.items():
@@ -58,10 +61,12 @@ class RunningMeans:
         return total
 
     def load_state_dict(self, state: Mapping[str, float], is_first_process: bool = True) -> None:
-        """Continue from a state that `state_dict` returned. The first of several processes takes all of it."""
+        """Continue from a state that `state_dict` returned. The first of several processes takes all of it.
+
+        Older states have one number of images for all values.
+        """
         self.reset()
         if is_first_process:
-            self.images = int(state["images"])
-            self.sums = {
-                name.removeprefix(PREFIX): torch.tensor(total) for name, total in state.items() if name != "images"
-            }
+            names = [name.removeprefix(SUM) for name in state if name.startswith(SUM)]
+            self.sums = {name: torch.tensor(state[SUM + name]) for name in names}
+            self.images = {name: int(state[IMAGES + name if IMAGES + name in state else "images"]) for name in names}
