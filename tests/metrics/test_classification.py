@@ -142,3 +142,8 @@ def test_reset_removes_all_images_and_batch_sizes_do_not_matter(kind):
     assert set(metric.selectable) <= set(whole.overall)
     assert metric.main_metric in metric.selectable
     assert not metric.state_dict(), "metrics are not saved in checkpoints"
+
+
+def test_multi_label_metrics_of_no_images_are_not_defined():
+    results = MultiLabelMetrics(["cat", "dog"]).compute()
+    assert all(map(math.isnan, results.overall.values()))

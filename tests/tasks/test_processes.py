@@ -40,10 +40,13 @@ def one_class(val=7):
     data = small_images(train=8, val=val, sampling="balanced", **step)
     return data, small_classification(data.class_names, small_network(len(data.class_names), "lenet5"), optimizer=sgd)
 
-def several_classes():
-    data = small_images(train=8, val=7, required="tags", **step)
+def several_classes(val=7):
+    data = small_images(train=8, val=val, required="tags", **step)
     network = small_network(len(data.class_names), "lenet5", multi_label=True)
     return data, small_classification(data.class_names, network, multi_label=True, optimizer=sgd)
+
+def several_classes_of_one_image():
+    return several_classes(val=1)
 
 def class_a_pixel(val=7):
     data = small_masks(train=8, val=val, **step)
@@ -88,7 +91,7 @@ def stopped_by_a_signal():
 
 torch.set_num_threads(1)
 makers = (detection, one_class, several_classes, class_a_pixel)
-makers += (detection_of_one_image, one_class_of_one_image, class_a_pixel_of_one_image)
+makers += (detection_of_one_image, one_class_of_one_image, several_classes_of_one_image, class_a_pixel_of_one_image)
 known = {make.__name__: trained(make) for make in makers}
 known["stopped"] = stopped_by_a_signal(), True
 if known["detection"][1]:
@@ -132,6 +135,7 @@ def alone_and_together(tmp_path_factory):
         ("class_a_pixel", "boundary_F1", 7),
         ("detection_of_one_image", "AP", 1),
         ("one_class_of_one_image", "top1", 1),
+        ("several_classes_of_one_image", "mAP", 1),
         ("class_a_pixel_of_one_image", "boundary_F1", 1),
     ],
 )

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
 from torchmetrics.classification import (
@@ -158,9 +159,14 @@ class MultiLabelMetrics(ClassificationMetrics):
 
     def compute(self) -> MetricResults:
         """Return the metrics over the images of all processes; the means leave out classes without images."""
-        true_positives, false_positives, _, false_negatives, images = self.counts.compute().view(-1, 5).T
-        # torchmetrics gives a class without images an AP of 0, which would lower the mean.
-        average_precision = self.average_precision.compute().view(-1).where(images > 0, math.nan)
+        if not self.average_precision.preds:  # torchmetrics would wait for ever for a process without images
+            nothing = torch.zeros(0, len(self.class_names), device=self.average_precision.device)
+            self.average_precision.update(nothing, nothing.long())
+        true_positives, false_positives, negatives, false_negatives, images = self.counts.compute().view(-1, 5).T
+        average_precision = torch.full(images.shape, math.nan, device=images.device)
+        if (images + false_positives + negatives).any():
+            # torchmetrics gives a class without images an AP of 0, which would lower the mean.
+            average_precision = self.average_precision.compute().view(-1).where(images > 0, math.nan)
         f1 = 2 * true_positives / (2 * true_positives + false_positives + false_negatives)
         f1 = f1.where(images > 0, math.nan)
         per_class = self.per_class(AP=average_precision, F1=f1, images=images)
