@@ -1,11 +1,24 @@
 """Range checks of options. They all raise the same kind of message: `lr=-1 must be above 0`."""
 
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from numbers import Real
 from typing import Any
 
 from visionkit.errors import ConfigError
+
+
+def check_names(what: str, names: Iterable[object]) -> None:
+    """Raise ConfigError unless each name has only letters, digits, "_" and "-", so that it can be part of a file name.
+
+    Args:
+        what: what the names are for, for the message.
+        names: the names; those that are no text are refused, too.
+    """
+    for name in names:
+        if not isinstance(name, str) or re.fullmatch(r"[\w-]+", name) is None:
+            raise ConfigError(f"{name!r:.60} cannot be the name of a {what}: use letters, digits, _ and -")
 
 
 def check_at_least(lowest: float, **values: Any) -> None:

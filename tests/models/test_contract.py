@@ -39,16 +39,24 @@ def classifier(name="classifier"):
     return vk.create_model(name, vk.create_backbone("resnet18", weights="none"), 3)
 
 
+def several_heads(name="multi"):
+    torch.manual_seed(0)
+    heads = {"regions": {"name": "unet", "num_classes": 2}, "tags": {"name": "classifier", "num_classes": 1}}
+    return vk.create_model(name, vk.create_backbone("resnet18", weights="none"), 3, heads=heads)
+
+
 MAKERS = {
     **dict.fromkeys(SMALL, small),
     **dict.fromkeys(SEGMENTERS, segmenter),
     "classifier": classifier,
+    "multi": several_heads,
 }
 """A function that makes a small model, by name."""
 BASES = {
     "detection": vk.DetectionModel,
     "classification": vk.ClassificationModel,
     "segmentation": vk.SegmentationModel,
+    "multi": vk.MultiHead,
 }
 
 

@@ -15,7 +15,8 @@ from visionkit.registry import suggest
 class SharedPass:
     """Forward pass of a backbone whose maps several models use.
 
-    Inside `with shared.once():` the backbone computes the maps of an input once, and every equal input gets them.
+    Inside `with shared.once():` the backbone computes the maps of an input once, and every equal input gets them, also
+    one with some of its images.
 
     Args:
         backbone: the network, which returns all stages that the models need.
@@ -36,15 +37,46 @@ class SharedPass:
             self._is_open = False
             self._computed.clear()
 
+    @contextmanager
+    def without_keeping(self) -> Iterator[None]:
+        """Keep no further maps until the end of this block, inside that of `once`."""
+        was_open, self._is_open = self._is_open, False
+        try:
+            yield
+        finally:
+            self._is_open = was_open
+
     def maps(self, x: Tensor) -> dict[str, Tensor]:
-        """Return the maps of normalized images [B, 3, H, W]; see `Backbone.forward`."""
+        """Return the maps of normalized images [B, 3, H, W]; see `Backbone.forward`.
+
+        If the images are some of those of an earlier input, they get the maps that were computed among these.
+        """
         for known, maps in self._computed:
-            if known is x or (known.shape == x.shape and torch.equal(known, x)):
+            rows = _rows(x, known)
+            if rows == list(range(len(known))):
                 return maps
+            if rows is not None:
+                return {name: of_all[rows] for name, of_all in maps.items()}
         maps = self.backbone(x)
         if self._is_open:
             self._computed.append((x, maps))
         return maps
+
+
+def _rows(images: Tensor, known: Tensor) -> list[int] | None:
+    """Return the index among `known` [M, 3, H, W] of each of the images [B, 3, H, W]; None if one is not there."""
+    if images is known:
+        return list(range(len(known)))
+    if images.shape[1:] != known.shape[1:] or len(images) > len(known):
+        return None
+    rows = []
+    for place, image in enumerate(images):
+        candidates = [place, *(row for row in range(len(known)) if row != place)]  # as a rule it is the same place
+        row = next((row for row in candidates if torch.equal(image, known[row])), None)
+        if row is None:
+            return None
+        rows.append(row)
+    return rows
 
 
 class SharedBackbone(Backbone):
@@ -57,7 +89,7 @@ class SharedBackbone(Backbone):
         out_stages: the stages that the model gets; None for all that the common backbone returns.
 
     Raises:
-        ConfigError: the common backbone does not return a stage.
+        ConfigError: there is no stage, or one that the common backbone does not return.
 
     Example:
         >>> import torch
@@ -74,6 +106,8 @@ class SharedBackbone(Backbone):
         nn.Module.__init__(self)
         backbone = shared.backbone
         wanted = list(backbone.stages if out_stages is None else out_stages)
+        if not wanted:
+            raise ConfigError("out_stages is empty: a model needs at least one stage")
         for stage in wanted:
             if stage not in backbone.stages:
                 raise ConfigError(f"the common backbone returns no stage {stage!r}{suggest(stage, backbone.stages)}")

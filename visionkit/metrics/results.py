@@ -40,6 +40,10 @@ class MetricResults:
             {f"{prefix}{name}": value for name, value in self.extras.items()},
         )
 
+    def part(self, prefix: str) -> "MetricResults":
+        """Return the results whose names start with `prefix`, without it."""
+        return MetricResults(*(_part(values, prefix) for values in (self.overall, self.per_class, self.extras)))
+
     def defined(self) -> dict[str, float]:
         """Return the metrics over all classes that are not NaN."""
         return {name: value for name, value in self.overall.items() if not math.isnan(value)}
@@ -48,6 +52,10 @@ class MetricResults:
         """Return the results as plain values for JSON, which has no NaN: an undefined value is None."""
         per_class = {name: _without_nan(values) for name, values in self.per_class.items()}
         return {"overall": _without_nan(self.overall), "per_class": per_class, **self.extras}
+
+
+def _part(values: dict[str, Any], prefix: str) -> dict[str, Any]:
+    return {name.removeprefix(prefix): value for name, value in values.items() if name.startswith(prefix)}
 
 
 def per_class_values(class_names: Sequence[str], values: Iterable[float]) -> dict[str, float]:

@@ -17,6 +17,8 @@ class Model(nn.Module):
 
     Attributes:
         task: name of the task that trains the model.
+        can_be_head: whether the model can be a head of a `MultiHead`. It then calls its backbone with whole images, and
+            does not change it.
         backbone: computes the feature maps.
         num_classes: K, without background.
 
@@ -28,6 +30,7 @@ class Model(nn.Module):
     """
 
     task: ClassVar[str]
+    can_be_head: ClassVar[bool] = True
     registered_name: ClassVar[str | None] = None
     backbone: Backbone
     num_classes: int

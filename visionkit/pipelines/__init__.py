@@ -9,6 +9,8 @@ from visionkit.pipelines.checkpoint import load, load_pipeline
 from visionkit.pipelines.classification import ClassificationInferenceOptions, ClassificationPipeline
 from visionkit.pipelines.detection import DetectionInferenceOptions, DetectionPipeline
 from visionkit.pipelines.ensembles import ClassificationEnsemble, DetectionEnsemble, SegmentationEnsemble, make_ensemble
+from visionkit.pipelines.multi import MultiPipeline
+from visionkit.pipelines.multi_result import MultiResult
 from visionkit.pipelines.results import ClassificationResult, DetectionResult, Result, SegmentationResult
 from visionkit.pipelines.runtime import RuntimeOptions
 from visionkit.pipelines.segmentation import SegmentationInferenceOptions, SegmentationPipeline
@@ -22,6 +24,8 @@ __all__ = [
     "DetectionInferenceOptions",
     "DetectionPipeline",
     "DetectionResult",
+    "MultiPipeline",
+    "MultiResult",
     "Pipeline",
     "Result",
     "RuntimeOptions",

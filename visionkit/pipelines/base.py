@@ -107,6 +107,10 @@ class Pipeline(nn.Module, Generic[P, R]):
     def result(self, prediction: P, source: Path | None = None) -> R:
         """Return the prediction of one image in its user-facing form."""
 
+    def shown(self, result: R, min_score: float | None = None) -> R:
+        """Return what is drawn and listed of a result: predictions of at least `min_score` or `display_threshold`."""
+        return result.filter(self.display_threshold if min_score is None else min_score)
+
     def read_image(self, path: Path) -> NDArray[np.uint8]:
         """Return an image file as a uint8 RGB array [H, W, 3], read as the training images were.
 
@@ -177,6 +181,16 @@ class ModelPipeline(Pipeline[P, R]):
         self.network = network
         self.preprocess_options = self._with_statistics(preprocess)
         self.preprocessing = self.preprocess_options.module()
+
+    @property
+    def predicts_tiles(self) -> bool:
+        """Whether the network gets tiles of an image in prediction."""
+        return False
+
+    @property
+    def memory_format(self) -> torch.memory_format:
+        """Memory layout of the network's weights."""
+        return torch.contiguous_format
 
     @abstractmethod
     def set_inference(self, options: Any) -> None:

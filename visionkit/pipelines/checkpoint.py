@@ -147,7 +147,15 @@ def build_without_weights(spec: dict[str, Any]) -> Model:
 
 
 def build_network(spec: dict[str, Any]) -> Model:
-    """Return the network of a `Model.spec`, randomly initialized."""
-    arguments: dict[str, Any] = {key: None if key == "weights" else value for key, value in spec.items()}
+    """Return the network of a `Model.spec`, randomly initialized. A file that it names as `weights` is not read."""
+    arguments = _without_weights(spec)
     backbone = create_backbone(**{**arguments.pop("backbone"), "weights": "checkpoint"})
     return create_model(backbone=backbone, **arguments)
+
+
+def _without_weights(spec: dict[str, Any]) -> dict[str, Any]:
+    """Return a `Model.spec` without `weights`, also in the options of its heads."""
+    arguments: dict[str, Any] = {key: None if key == "weights" else value for key, value in spec.items()}
+    if isinstance(spec.get("heads"), dict):
+        arguments["heads"] = {name: _without_weights(head) for name, head in spec["heads"].items()}
+    return arguments

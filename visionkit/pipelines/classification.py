@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
 from visionkit.errors import ConfigError
@@ -106,8 +107,13 @@ class ClassificationPipeline(ModelPipeline[Tensor, ClassificationResult]):
             network, class_names, category_ids, class_colors, preprocess or ClassificationPreprocessOptions()
         )
         self.runtime_options = runtime or RuntimeOptions()
-        self.network.to(memory_format=self.runtime_options.memory_format)
+        self.network.to(memory_format=self.memory_format)
         self.set_inference(inference or ClassificationInferenceOptions())
+
+    @property
+    def memory_format(self) -> torch.memory_format:
+        """See `ModelPipeline.memory_format`."""
+        return self.runtime_options.memory_format
 
     def set_inference(self, options: ClassificationInferenceOptions) -> None:
         """See `ModelPipeline.set_inference`.

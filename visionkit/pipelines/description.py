@@ -38,6 +38,7 @@ OPTIONAL = {
     "preprocess": dict[str, Any],
     "class_thresholds": list[float | None] | None,
     "bit_depth": int | None,
+    "heads": dict[str, Any],
 }
 
 
@@ -48,6 +49,15 @@ def check_description(description: Mapping[str, Any]) -> None:
         CheckpointError: a value is missing or has the wrong type. The message names it.
     """
     _check_plain(description)
+    _check_values(description)
+    for name, head in description.get("heads", {}).items():
+        if not has_type(head, dict[str, Any]):
+            raise CheckpointError(f"heads.{name} is {head!r:.60}, and must be a description")
+        _check_values({"recipe": {}, **head})
+
+
+def _check_values(description: Mapping[str, Any]) -> None:
+    """Check the values of a description, those of its heads not included."""
     for key, kind in {**REQUIRED, **OPTIONAL}.items():
         if (key in REQUIRED or key in description) and not has_type(description.get(key), kind):
             raise CheckpointError(f"{key} is {description.get(key)!r:.60}, and must be {type_name(kind)}")

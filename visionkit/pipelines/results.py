@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from typing_extensions import Self
 
 from visionkit.errors import VisionkitError
 from visionkit.structures import Rle
@@ -55,7 +56,7 @@ class Result(ABC):
         return [self.class_names[label] for label in self.labels]
 
     @abstractmethod
-    def filter(self, min_score: float) -> "Result":
+    def filter(self, min_score: float) -> Self:
         """Return the result with only the predictions whose score is at least `min_score`."""
 
     @abstractmethod
@@ -108,7 +109,7 @@ class DetectionResult(Result):
     scores: NDArray[np.float32]
     masks: list[Rle] | None = None
 
-    def filter(self, min_score: float) -> "DetectionResult":
+    def filter(self, min_score: float) -> Self:
         """See `Result.filter`."""
         kept = np.flatnonzero(self.scores >= min_score)
         masks = None if self.masks is None else [self.masks[index] for index in kept]
@@ -147,7 +148,7 @@ class ClassificationResult(Result):
 
     scores: NDArray[np.float32]
 
-    def filter(self, min_score: float) -> "ClassificationResult":
+    def filter(self, min_score: float) -> Self:
         """See `Result.filter`."""
         kept = int((self.scores >= min_score).sum())
         return replace(self, labels=self.labels[:kept], scores=self.scores[:kept])
@@ -186,7 +187,7 @@ class SegmentationResult(Result):
     shares: NDArray[np.float32]
     colors: Colors
 
-    def filter(self, min_score: float) -> "SegmentationResult":
+    def filter(self, min_score: float) -> Self:
         """Return the result with only the classes of a share of at least `min_score`. The mask does not change."""
         kept = int((self.shares >= min_score).sum())
         return replace(self, labels=self.labels[:kept], shares=self.shares[:kept])

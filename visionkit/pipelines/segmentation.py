@@ -176,8 +176,18 @@ class SegmentationPipeline(TiledSegmentation, ModelPipeline[Tensor, Segmentation
             network, class_names, category_ids, class_colors, preprocess or SegmentationPreprocessOptions()
         )
         self.runtime_options = runtime or RuntimeOptions()
-        self.network.to(memory_format=self.runtime_options.memory_format)
+        self.network.to(memory_format=self.memory_format)
         self.set_inference(inference or SegmentationInferenceOptions())
+
+    @property
+    def predicts_tiles(self) -> bool:
+        """See `ModelPipeline.predicts_tiles`."""
+        return self.inference_options.tile is not None
+
+    @property
+    def memory_format(self) -> torch.memory_format:
+        """See `ModelPipeline.memory_format`."""
+        return self.runtime_options.memory_format
 
     def set_inference(self, options: SegmentationInferenceOptions) -> None:
         """See `ModelPipeline.set_inference`."""

@@ -10,6 +10,7 @@ from pycocotools import mask as rle
 from torchvision.utils import draw_bounding_boxes, draw_segmentation_masks
 
 from visionkit.ops.palette import class_color
+from visionkit.pipelines.multi_result import MultiResult
 from visionkit.pipelines.results import ClassificationResult, DetectionResult, Result, SegmentationResult
 
 Color = tuple[int, int, int]
@@ -85,6 +86,19 @@ def draw_segments(result: SegmentationResult, image: NDArray[np.uint8]) -> NDArr
     named = zip(result.names, result.shares, result.labels, strict=True)
     entries = [(f"{name} {share:.0%}", tuple(result.colors[int(label)])) for name, share, label in named]
     return np.concatenate([image // 2 + halves[result.mask], _legend(entries, image.shape[1], size)])
+
+
+@draw.register
+def draw_heads(result: MultiResult, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Draw the results of all heads on one image: masks below boxes, and classes under the image."""
+    height, strips = len(image), list[NDArray[np.uint8]]()
+    for kind in (SegmentationResult, DetectionResult, ClassificationResult):
+        for of_head in result.heads.values():
+            if isinstance(of_head, kind):
+                drawn = draw(of_head, image)
+                image = drawn[:height]
+                strips.append(drawn[height:])
+    return np.concatenate([image, *strips])
 
 
 def _draw_label(image: Image.Image, corner: tuple[float, float], text: str, color: Color, font: Font) -> None:

@@ -21,9 +21,9 @@ def overall_table(results: MetricResults, title: str) -> Table:
     return table
 
 
-def class_table(results: MetricResults, class_names: list[str]) -> Table:
+def class_table(results: MetricResults, class_names: list[str], title: str | None = None) -> Table:
     """Return a table of the metrics per class, with one row per class and one column per metric."""
-    table = Table("class", *map(escape, results.per_class))
+    table = Table("class", *map(escape, results.per_class), title=None if title is None else escape(title))
     for class_name in class_names:
         table.add_row(escape(class_name), *(number(values[class_name]) for values in results.per_class.values()))
     return table

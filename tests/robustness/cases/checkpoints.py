@@ -15,7 +15,7 @@ from tests.robustness.cases import Kind
 from tests.robustness.cases.models import checkpoint, content
 from tests.robustness.mutations import CANARY, HOSTILE, mutated_bytes, mutated_tree
 
-TASKS = ["classification", "classification", "detection", "segmentation"]
+TASKS = ["classification", "classification", "detection", "segmentation", "multi"]
 
 
 class Payload:

@@ -194,6 +194,7 @@ class SlidingWindow(OneStageDetector):
     """
 
     task: ClassVar[str] = "detection"
+    can_be_head: ClassVar[bool] = False
     size_multiple = 1
     anchors: WindowPyramid
     head: WindowHead

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -119,6 +119,8 @@ class RCNN(ExternalProposalDetector):
         >>> sorted(model([torch.randn(3, 64, 64)], proposals=proposals)[0])
         ['boxes', 'labels', 'scores']
     """
+
+    can_be_head: ClassVar[bool] = False
 
     def __init__(
         self,
