@@ -3,6 +3,7 @@ import pytest
 
 from visionkit.data import card_splits
 from visionkit.data.card_splits import CardSplits
+from visionkit.data.dataset_splits import DatasetSplits
 from visionkit.data.datasets.base import FormatRegistry
 from visionkit.data.datasets.concatenated import ConcatenatedDataset
 from visionkit.data.datasets.shapes import Shapes
@@ -99,9 +100,14 @@ def test_void_counts_nowhere_and_unknown_values_are_named():
         count_pixels(one)
 
 
-def test_a_card_without_masks_of_classes_is_refused_where_they_are_needed():
+def test_data_without_masks_of_classes_are_refused_where_they_are_needed():
+    data = DatasetSplits({"train": Shapes(count=3, size=64)}, required="semantic")
     with pytest.raises(DataError, match="no image of train has a semantic mask"):
-        splits(required="semantic").dataset("train")
+        data.dataset("train")
+
+
+def test_a_format_that_can_have_masks_of_classes_has_them_where_they_are_needed():
+    assert splits(required="semantic").dataset("train").class_names[0] == "background"
 
 
 def test_a_list_of_options_is_read_as_one_set():

@@ -7,6 +7,7 @@ from torch import nn
 
 import visionkit as vk
 from tests.helpers.small_classifier import small_classification
+from tests.helpers.small_multi import multi_data, multi_task
 from visionkit.data.datamodule import VisionData
 from visionkit.engine.run_warnings import FIRST_STEPS, RunWarnings
 from visionkit.metrics.results import MetricResults
@@ -120,3 +121,12 @@ def test_other_modules_are_left_alone(said):
     callback.on_validation_end(trainer(), nn.Identity())
     callback.on_train_end(trainer(), nn.Identity())
     assert not said()
+
+
+def test_classes_without_a_right_prediction_are_named_for_every_head(caplog):
+    task = multi_task(multi_data("regions", "tags"))
+    regions = MetricResults({}, {"IoU": {"disc": 0.5, "star": 0.0}, "pixels": {"disc": 9.0, "star": 9.0}})
+    tags = MetricResults({}, {"AP": {"disc": 0.0, "star": 0.5}})
+    task.results = regions.with_prefix("regions/") | tags.with_prefix("tags/")
+    RunWarnings("val/mean_metric").on_train_end(SimpleNamespace(), task)
+    assert "no prediction was right in the last validation for: regions/star, tags/disc" in caplog.text

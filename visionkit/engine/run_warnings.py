@@ -8,8 +8,10 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from torch import nn
 
+from visionkit.metrics.results import MetricResults
 from visionkit.tasks.base import Task, datamodule_of
 from visionkit.tasks.classification import Classification
+from visionkit.tasks.multi import MultiTask
 from visionkit.text import format_list
 
 logger = logging.getLogger("visionkit")
@@ -107,10 +109,10 @@ class RunWarnings(Callback):
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Name the classes for which no prediction of the last validation was right."""
-        if not isinstance(pl_module, Task) or not pl_module.results.per_class:
-            return
-        values: dict[str, float] = next(iter(pl_module.results.per_class.values()))
-        unseen = [name for name, value in values.items() if value == 0]
+        unseen = []
+        for prefix, results in _results_of_heads(pl_module).items():
+            values: dict[str, float] = next(iter(results.per_class.values()), {})
+            unseen += [f"{prefix}{name}" for name, value in values.items() if value == 0]
         if unseen:
             self._warn("classes", "no prediction was right in the last validation for: %s", format_list(unseen))
 
@@ -132,6 +134,13 @@ class RunWarnings(Callback):
         if kind not in self._said:
             self._said.add(kind)
             logger.warning(message, *values)
+
+
+def _results_of_heads(module: LightningModule) -> dict[str, MetricResults]:
+    """Return the results of a task, or of each head of one, by what is put in front of the names of classes."""
+    if isinstance(module, MultiTask):
+        return {f"{name}/": module.results.part(f"{name}/") for name in module.heads}
+    return {"": module.results} if isinstance(module, Task) else {}
 
 
 def _trains_batch_norm(module: nn.Module) -> bool:

@@ -298,6 +298,13 @@ class Task(LightningModule):
         steps_per_epoch = self.trainer.num_training_batches / self.trainer.accumulate_grad_batches
         return max(math.ceil(steps / steps_per_epoch), 1)
 
+    def check_precision(self, precision: str) -> None:
+        """Raise ConfigError if the task cannot be used with a `Trainer.precision`."""
+
+    def setup(self, stage: str) -> None:
+        """Check the precision of the trainer."""
+        self.check_precision(str(self.trainer.precision))
+
     def start_training(self, data: VisionData | None) -> None:
         """Prepare for training: read images in prediction as in training, and let the loader resize them.
 
@@ -407,12 +414,14 @@ class Task(LightningModule):
         }
 
     @classmethod
+    def options_of(cls, description: dict[str, Any]) -> dict[str, Any]:
+        """Return the options of each section in `option_types` from a description."""
+        return {name: options_from(kind, description.get(name, {}), name) for name, kind in cls.option_types.items()}
+
+    @classmethod
     def from_description(cls, description: dict[str, Any], pipeline: Pipeline[Any, Any]) -> Self:
         """Return the task with the given description and `pipeline`."""
-        options: dict[str, Any] = {
-            name: options_from(kind, description.get(name, {}), name) for name, kind in cls.option_types.items()
-        }
-        task = cls(pipeline, **options)
+        task = cls(pipeline, **cls.options_of(description))
         task.recipe = description["recipe"]
         return task
 

@@ -219,16 +219,12 @@ class Detection(Task):
         ]
         return results
 
-    def setup(self, stage: str) -> None:
-        """Check the precision of the trainer.
-
-        Raises:
-            ConfigError: the trainer converts all inputs to half precision, which would round the annotated boxes.
-        """
-        if self.trainer.precision in HALF_PRECISION:
+    def check_precision(self, precision: str) -> None:
+        """See `Task.check_precision`. Half precision of all inputs would round the annotated boxes."""
+        if precision in HALF_PRECISION:
             raise ConfigError(
-                f"trainer.precision={self.trainer.precision} would also round the boxes of annotations\n"
-                f"set trainer.precision={str(self.trainer.precision).replace('true', 'mixed')}"
+                f"trainer.precision={precision} would also round the boxes of annotations\n"
+                f"set trainer.precision={precision.replace('true', 'mixed')}"
             )
 
     def start_training(self, data: VisionData | None) -> None:

@@ -38,6 +38,10 @@ class RunningMeans:
             self.sums[name] = self.sums[name].to(weighted) + weighted if name in self.sums else weighted
             self.images[name] = self.images.get(name, 0) + images
 
+    def part(self, prefix: str) -> "RunningMeans":
+        """Return means whose values are added to these, with `prefix` before their names."""
+        return _Part(self, prefix)
+
     def compute(self) -> dict[str, float]:
         """Return the mean of each value over all processes; every process must call this."""
         state = self.state_dict()
@@ -70,3 +74,15 @@ class RunningMeans:
             names = [name.removeprefix(SUM) for name in state if name.startswith(SUM)]
             self.sums = {name: torch.tensor(state[SUM + name]) for name in names}
             self.images = {name: int(state[IMAGES + name if IMAGES + name in state else "images"]) for name in names}
+
+
+class _Part(RunningMeans):
+    """Means that are part of others; see `RunningMeans.part`."""
+
+    def __init__(self, whole: RunningMeans, prefix: str) -> None:
+        super().__init__()
+        self.whole, self.prefix = whole, prefix
+
+    def update(self, values: Mapping[str, Tensor], images: int) -> None:
+        """See `RunningMeans.update`."""
+        self.whole.update({f"{self.prefix}{name}": value for name, value in values.items()}, images)

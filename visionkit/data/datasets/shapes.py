@@ -30,7 +30,7 @@ MIN_DIAMETER = 12
 """Minimum diameter in pixels of the largest object; below it, hardly any object is large enough to be kept."""
 
 
-@formats.register("shapes")
+@formats.register("shapes", options_for={"semantic": {"semantic": True}})
 class Shapes:
     """Rendered images of discs, squares, triangles, stars, rings and crosses on textured backgrounds.
 

@@ -113,6 +113,12 @@ class JoinedDataset(DelegatingDataset):
         found = np.flatnonzero(self._rows[index] >= 0)
         return tuple(dict.fromkeys(self.sources[number].head for number in found))
 
+    def heads_of_images(self, card: str) -> list[str]:
+        """Return the heads that the images which are augmented as a card have labels for."""
+        cards = np.array([source.card for source in self.sources])[self._first_source]
+        found = (self._rows[cards == card] >= 0).any(axis=0)
+        return list(dict.fromkeys(self.sources[number].head for number in np.flatnonzero(found)))
+
     def indices_of(self, card: str) -> NDArray[np.int64]:
         """Return the items that come from a card, int64, in ascending order."""
         own = [number for number, source in enumerate(self.sources) if source.card == card]

@@ -108,6 +108,12 @@ class MultiData(VisionData):
             raise ConfigError(f"there is no data card {card!r}{suggest(card, self.augmentation.of_card)}")
         return found
 
+    def heads_of_images(self, card: str) -> list[str]:
+        """Return the heads that the training images which are augmented as a card have labels for."""
+        images = self.dataset("train")
+        assert isinstance(images, JoinedDataset)
+        return images.heads_of_images(card)
+
     def of_head(self, head: str) -> VisionData:
         """Return the data of one head, with its own classes: those of its card, or of all its cards together.
 

@@ -25,7 +25,7 @@ class GradNorm(LossBalancer):
 
     Attributes:
         learned: float32 [T], the learned weight of each head.
-        first: float32 [T], the loss of each head at the first step with labels for it; NaN before.
+        first: float32 [T], the loss of each head at the first step with labels for it; 0 before.
 
     Raises:
         ConfigError: `lr` is not positive.
@@ -55,7 +55,7 @@ class GradNorm(LossBalancer):
         check_above(0, lr=lr)
         self.alpha, self.lr = alpha, lr
         self.register_buffer("learned", torch.ones(len(heads)))
-        self.register_buffer("first", torch.full((len(heads),), torch.nan))
+        self.register_buffer("first", torch.zeros(len(heads)))
 
     def forward(self, losses: Mapping[str, Tensor], shared: Sequence[Tensor]) -> Tensor:
         """See `LossBalancer.forward`. In training mode the weights are updated after they are used."""
@@ -79,7 +79,7 @@ class GradNorm(LossBalancer):
             norms: [T], norm of the gradient of each loss before its learned weight.
             losses: [T], value of each loss; NaN for a head without labels.
         """
-        self.first.copy_(torch.where(self.first.isnan(), losses, self.first))
+        self.first.copy_(torch.where(self.first > 0, self.first, losses.nan_to_num()))
         used = (norms > 0) & (self.first > 0) & ~losses.isnan()
         if used.sum() < 2:
             return
