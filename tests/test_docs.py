@@ -6,6 +6,7 @@ import inspect
 import re
 import shlex
 import sys
+import textwrap
 import typing
 
 import pytest
@@ -17,7 +18,7 @@ import visionkit as vk
 from tests.helpers.process_copies import run_in_copy
 from tests.helpers.real_data import REPOSITORY
 from visionkit.cli.config.compose import compose
-from visionkit.cli.config.schema import recipe_section
+from visionkit.cli.config.schema import check, recipe_section
 from visionkit.cli.main import main
 from visionkit.data.datasets.shapes import Shapes
 from visionkit.data.transforms.create import create_transform
@@ -69,6 +70,8 @@ def test_links_lead_somewhere(page):
         ("tasks/classification.md", "mixing", vk.MixingOptions),
         ("tasks/classification.md", "loss", vk.ClassificationLossOptions),
         ("tasks/segmentation.md", "loss", vk.SegmentationLossOptions),
+        ("tasks/multi.md", "balancing", vk.BalancingOptions),
+        ("tasks/multi.md", "evaluation", vk.MultiEvaluationOptions),
     ],
 )
 def test_snippets_are_valid_options(page, section, options):
@@ -231,3 +234,40 @@ def test_the_datasets_made_in_python_load():
     exec(snippet.replace("batch_size=4", "batch_size=4, num_workers=0"), names)
     batch = next(iter(names["data"].train_dataloader()))
     assert [target["labels"].tolist() for target in batch.targets] == [[0]] * 4
+
+
+def python_block(page, word):
+    """Return the Python code block of a page that has a word."""
+    blocks = re.findall(r"```python\n(.+?)```", (DOCS / page).read_text(), flags=re.DOTALL)
+    return next(block for block in blocks if word in block)
+
+
+def test_the_model_of_several_heads_made_in_python_has_gradients():
+    names: dict[str, typing.Any] = {}
+    exec(python_block("getting-started.md", "MultiHead"), names)
+    model = names["model"]
+    assert all(parameter.grad is not None for parameter in model.backbone.parameters())
+    assert type(names["alone"]) is vk.RetinaNet
+
+
+def test_several_heads_are_trained_in_python(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, typing.Any] = {}
+    exec(python_block("tasks/multi.md", "MultiTask"), names)
+    assert {"val/mean_metric", "val/objects/AP", "val/tags/mAP"} <= names["task"].trainer.callback_metrics.keys()
+    assert type(names["detector"]) is vk.DetectionPipeline
+    assert not [*tmp_path.iterdir()]
+
+
+def test_the_recipe_of_several_heads_composes(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = (DOCS / "tasks" / "multi.md").read_text()
+    recipe = re.search(r"## Recipe\n\n((?:    .+\n)+)", text)
+    (tmp_path / "my_recipe.yaml").write_text(textwrap.dedent(recipe[1]))
+    kinds = {"boxes": "coco", "masks": "masks", "labels": "csv"}
+    for name, format in kinds.items():
+        (tmp_path / f"{name}.yaml").write_text(f"data: {{format: {format}, root: .}}\n")
+    composed = compose(["my_recipe.yaml", *(f"{name}.yaml" for name in kinds)])
+    check(composed)
+    heads = {name: card["heads"] for name, card in composed.values["data"]["cards"].items()}
+    assert heads == {"boxes": ["objects"], "masks": ["regions"], "labels": ["tags"]}

@@ -67,6 +67,8 @@ if TYPE_CHECKING:
         SegmentationEnsemble,
         make_ensemble,
     )
+    from visionkit.pipelines.multi import MultiPipeline
+    from visionkit.pipelines.multi_result import MultiResult
     from visionkit.pipelines.results import ClassificationResult, DetectionResult, Result, SegmentationResult
     from visionkit.pipelines.runtime import RuntimeOptions
     from visionkit.pipelines.segmentation import SegmentationInferenceOptions, SegmentationPipeline
@@ -75,6 +77,7 @@ if TYPE_CHECKING:
     from visionkit.preprocessing.detection import DetectionPreprocessOptions
     from visionkit.preprocessing.segmentation import SegmentationPreprocessOptions
     from visionkit.structures import Annotation, Prediction, Sample, Target
+    from visionkit.tasks.balancing.options import BalancingOptions
     from visionkit.tasks.base import Task
     from visionkit.tasks.classification import (
         Classification,
@@ -83,6 +86,7 @@ if TYPE_CHECKING:
     )
     from visionkit.tasks.detection import Detection, DetectionEvaluationOptions
     from visionkit.tasks.mixing import MixingOptions
+    from visionkit.tasks.multi import MultiEvaluationOptions, MultiTask
     from visionkit.tasks.optimizers import OptimizerOptions, register_optimizer
     from visionkit.tasks.schedules import ScheduleOptions, register_schedule
     from visionkit.tasks.segmentation import Segmentation, SegmentationEvaluationOptions, SegmentationLossOptions
@@ -98,6 +102,7 @@ __all__ = [
     "AnchorOptions",
     "Annotation",
     "Backbone",
+    "BalancingOptions",
     "BoxRegressionOptions",
     "CheckpointError",
     "CheckpointOptions",
@@ -142,7 +147,11 @@ __all__ = [
     "MixingOptions",
     "Model",
     "MultiData",
+    "MultiEvaluationOptions",
     "MultiHead",
+    "MultiPipeline",
+    "MultiResult",
+    "MultiTask",
     "NMSOptions",
     "OptimizerOptions",
     "PairTargets",
@@ -294,6 +303,8 @@ _MODULES = {
     "ClassificationResult": "visionkit.pipelines.results",
     "DetectionResult": "visionkit.pipelines.results",
     "Result": "visionkit.pipelines.results",
+    "MultiPipeline": "visionkit.pipelines.multi",
+    "MultiResult": "visionkit.pipelines.multi_result",
     "SegmentationResult": "visionkit.pipelines.results",
     "RuntimeOptions": "visionkit.pipelines.runtime",
     "SegmentationInferenceOptions": "visionkit.pipelines.segmentation",
@@ -306,6 +317,7 @@ _MODULES = {
     "Prediction": "visionkit.structures",
     "Sample": "visionkit.structures",
     "Target": "visionkit.structures",
+    "BalancingOptions": "visionkit.tasks.balancing.options",
     "Task": "visionkit.tasks.base",
     "Classification": "visionkit.tasks.classification",
     "ClassificationEvaluationOptions": "visionkit.tasks.classification",
@@ -313,6 +325,8 @@ _MODULES = {
     "Detection": "visionkit.tasks.detection",
     "DetectionEvaluationOptions": "visionkit.tasks.detection",
     "MixingOptions": "visionkit.tasks.mixing",
+    "MultiEvaluationOptions": "visionkit.tasks.multi",
+    "MultiTask": "visionkit.tasks.multi",
     "OptimizerOptions": "visionkit.tasks.optimizers",
     "ScheduleOptions": "visionkit.tasks.schedules",
     "register_optimizer": "visionkit.tasks.optimizers",

@@ -5,7 +5,7 @@ import shutil
 import pytest
 import yaml
 
-from tests.helpers.overrides import TINY
+from tests.helpers.overrides import SPLITS, TINY
 from tests.helpers.real_data import REPOSITORY
 from visionkit.cli.config.compose import compose
 from visionkit.cli.config.schema import check
@@ -16,7 +16,11 @@ RECIPES = sorted(path for path in (REPOSITORY / "recipes").rglob("*.yaml") if "_
 CARDS = sorted((REPOSITORY / "data").glob("*.yaml"))
 
 
-@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
+SEVERAL_HEADS = [path for path in RECIPES if path.stem.startswith("multi_")]
+OTHERS = [path for path in RECIPES if path not in SEVERAL_HEADS]
+
+
+@pytest.mark.parametrize("recipe", OTHERS, ids=lambda path: path.stem)
 def test_every_recipe_fits_every_card(recipe):
     """All keys are known, those of the card are in force, and the model is that of the recipe."""
     model = compose([str(recipe)]).values["model"]["name"]
@@ -26,6 +30,14 @@ def test_every_recipe_fits_every_card(recipe):
         given = yaml.safe_load(card.read_text())["data"]
         assert given.keys() <= composed.values["data"].keys(), card.name
         assert composed.values["model"]["name"] == model
+
+
+@pytest.mark.parametrize("recipe", SEVERAL_HEADS, ids=lambda path: path.stem)
+def test_a_recipe_of_several_heads_has_a_card_for_each(recipe):
+    composed = compose([str(recipe)])
+    check(composed)
+    bound = [head for card in composed.values["data"]["cards"].values() for head in card["heads"]]
+    assert sorted(bound) == sorted(composed.values["model"]["heads"])
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
@@ -83,6 +95,11 @@ def test_every_recipe_trains_two_steps(recipe, emptied, monkeypatch):
     task = composed["task"]
     # A classifier keeps the 96 pixels of the shapes card: AlexNet has nothing left of 64.
     words = [word for word in TINY if task == "detection" or not word.startswith("preprocess.")]
+    if task == "multi":
+        words = [*(word for word in words if word != SPLITS), "trainer.check_val_every_n_epoch=1"]
+        source = f"{{format: shapes, {SPLITS.removeprefix('data.').replace('=', ': ', 1)}}}"
+        words += [f"data.cards.{name}={source}" for name in composed["data"]["cards"]]
+        words.append("trainer.check_val_every_n_epoch=1")  # for best.ckpt after the only epoch
     assert main(["fit", str(recipe), *words, *weights, *NARROW.get(composed["model"]["name"], [])]) == 0
     run = emptied / "runs" / recipe.stem / "1"
     assert {"recipe.yaml", "metrics.csv", "best.ckpt", "last.ckpt"} <= {path.name for path in run.iterdir()}

@@ -59,7 +59,7 @@ def predict(
         for path in track(images, description="predict"):
             try:
                 image = pipeline.read_image(path)
-                result = pipeline.predict(image)[0].filter(threshold)
+                result = pipeline.shown(pipeline.predict(image)[0], score_threshold)
             except DataError as error:
                 logger.warning("skipped: %s", error)
                 skipped += 1

@@ -2,25 +2,25 @@
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from visionkit.cli.config.build import build_data, build_trainer
-from visionkit.cli.config.compose import compose, section
-from visionkit.cli.config.merge import Layer, saying_where
+from visionkit.cli.config.compose import compose
+from visionkit.cli.config.merge import Layer, saying_where, section
 from visionkit.cli.config.schema import check
 from visionkit.cli.config.typed_options import instantiate
 from visionkit.cli.logs import show_progress_messages
 from visionkit.cli.processes import destroy_process_group
+from visionkit.cli.result_tables import result_tables
 from visionkit.data.datamodule import VisionData
 from visionkit.data.io.atomic_write import write_text
-from visionkit.errors import CheckpointError
+from visionkit.errors import CheckpointError, ConfigError
 from visionkit.pipelines import make_ensemble
-from visionkit.report.tables import class_table, overall_table
-from visionkit.tasks import Task
+from visionkit.tasks import MultiTask, Task
 
 logger = logging.getLogger("visionkit")
 
@@ -62,10 +62,22 @@ def _load(checkpoint: str, words: list[str]) -> tuple[Task, Layer]:
     check(layer)
     _report_unused_folder(task.recipe, layer)
     with saying_where(layer):
-        sections = task.sections()
-        for name, apply in (("inference", task.model_pipeline.set_inference), ("evaluation", task.set_evaluation)):
-            apply(instantiate(sections[name], layer.values.get(name), name))
+        _apply_options(task, layer.values)
     return task, layer
+
+
+def _apply_options(task: Task, values: dict[str, Any], prefix: str = "") -> None:
+    """Set the inference and evaluation options of a task, and of its heads, from the sections of a recipe."""
+    if isinstance(task, MultiTask):
+        for name, head in task.heads.items():
+            _apply_options(head, (values.get("heads") or {}).get(name) or {}, f"heads.{name}.")
+    else:
+        _apply(task.model_pipeline.set_inference, task, values, "inference", prefix)
+    _apply(task.set_evaluation, task, values, "evaluation", prefix)
+
+
+def _apply(setter: Callable[[Any], None], task: Task, values: dict[str, Any], section: str, prefix: str) -> None:
+    setter(instantiate(task.sections()[section], values.get(section), f"{prefix}{section}"))
 
 
 def _report_unused_folder(recipe: dict[str, Any], layer: Layer) -> None:
@@ -79,6 +91,10 @@ def _report_unused_folder(recipe: dict[str, Any], layer: Layer) -> None:
 def _ensemble(members: Sequence[Task]) -> Task:
     """Return a task that scores the combined predictions of several tasks with the evaluation of the first."""
     first = members[0]
+    if isinstance(first, MultiTask):
+        raise ConfigError(
+            "models of several heads cannot be combined; combine a head of each: visionkit extract CKPT HEAD"
+        )
     return type(first)(make_ensemble([member.model_pipeline for member in members]), **first.options).eval()
 
 
@@ -98,8 +114,8 @@ def _check_classes(task: Task, data: VisionData, checkpoint: str) -> None:
 
 def _print_tables(task: Task, split: str) -> None:
     console = Console()
-    console.print(overall_table(task.results, f"{split} split"))
-    console.print(class_table(task.results, task.class_names))
+    for table in result_tables(task, f"{split} split"):
+        console.print(table)
 
 
 def _write(task: Task, split: str, folder: Path) -> None:

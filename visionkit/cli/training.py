@@ -15,6 +15,7 @@ from visionkit.cli.config.build import build_data, build_task, build_trainer, ch
 from visionkit.cli.config.typed_options import instantiate
 from visionkit.cli.logs import show_progress_messages
 from visionkit.cli.processes import destroy_process_group, is_first_process
+from visionkit.cli.result_tables import result_tables
 from visionkit.cli.run_length import adapt_length, report_few_steps
 from visionkit.cli.unexpected import log_errors_in
 from visionkit.data.datamodule import VisionData
@@ -36,7 +37,6 @@ from visionkit.engine.run_lock import run_lock
 from visionkit.engine.time_budget import TimeBudget
 from visionkit.engine.unfreeze import UnfreezeStep
 from visionkit.errors import ConfigError
-from visionkit.report.tables import class_table, overall_table
 from visionkit.tasks import Task
 
 logger = logging.getLogger("visionkit")
@@ -203,8 +203,8 @@ def _each(kind: type, recipe: dict[str, Any], key: str) -> list[Any]:
 def _print_results(task: Task, data: VisionData, folder: Path) -> None:
     console = Console()
     if task.results.overall:
-        console.print(overall_table(task.results, "last validation"))
-        console.print(class_table(task.results, task.class_names))
+        for table in result_tables(task, "last validation"):
+            console.print(table)
     else:
         console.print("no validation was run: see trainer.check_val_every_n_epoch and trainer.limit_val_batches")
     best = next((path for path in (folder / "best.ckpt", folder / "last.ckpt") if path.is_file()), None)

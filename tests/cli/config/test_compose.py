@@ -3,7 +3,13 @@ import inspect
 
 import pytest
 
-from visionkit.cli.config.compose import FROM_CHECKPOINT, compose, find_file, shipped_files
+from visionkit.cli.config.compose import (
+    FROM_CHECKPOINT,
+    SOURCE_FROM_CHECKPOINT,
+    compose,
+    find_file,
+    shipped_files,
+)
 from visionkit.data.datamodule import VisionData
 from visionkit.data.proposals.proposal_source import ProposalOptions
 from visionkit.errors import ConfigError
@@ -123,7 +129,11 @@ def test_every_option_of_the_data_is_either_taken_from_a_checkpoint_or_not():
     """A new option must be decided: does it name a file that is written, a process, a device or a download?"""
     left_out = {"download", "num_workers", "augment", "min_visibility", "sampling", "stream"}
     options = {*inspect.signature(VisionData).parameters} - {"required"}
-    assert options == {*FROM_CHECKPOINT["data"], *left_out}
+    assert options == {*SOURCE_FROM_CHECKPOINT, *left_out}
+    assert FROM_CHECKPOINT["data"] == {
+        **SOURCE_FROM_CHECKPOINT,
+        "cards": {"*": {**SOURCE_FROM_CHECKPOINT, "heads": None}},
+    }
     options = {field.name for field in dataclasses.fields(ProposalOptions)}
     assert options == {*FROM_CHECKPOINT["data"]["proposals"], "folder"}
 

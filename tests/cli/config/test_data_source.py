@@ -70,7 +70,8 @@ def test_the_source_declares_what_the_class_has(name):
 
 def test_a_task_needs_what_it_requires_of_images():
     model = {"detection": "faster_rcnn", "segmentation": "unet", "classification": "classifier"}
-    for name in tasks:
+    assert {*model, "multi"} == {*tasks}, "the heads of a task of several heads have tasks of their own"
+    for name in model:
         required = tasks.get(name).required_annotation(models.get(model[name]))
         assert tasks.get(name).annotation_kind == (required or "boxes")
     assert {*IN_WORDS} == {*get_args(AnnotationKind)}
@@ -102,7 +103,7 @@ def test_a_format_that_does_not_fit_the_task_is_refused(words, message):
         ["transfer_head", "folder_template", "model.multi_label=true"],
         ["unet_resnet50", "data.format=packed"],
         ["faster_rcnn_resnet50", "data.format=huggingface"],
-        *([file.stem] for file in shipped_files("recipes")),
+        *([file.stem] for file in shipped_files("recipes") if not file.stem.startswith("multi_")),
     ],
     ids=" ".join,
 )

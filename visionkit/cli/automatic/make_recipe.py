@@ -8,8 +8,8 @@ from visionkit.cli.automatic.machine import this_machine
 from visionkit.cli.automatic.plan import Plan
 from visionkit.cli.automatic.rules import MODELS, Case, make_plan
 from visionkit.cli.config.build import build_data
-from visionkit.cli.config.compose import compose, find_file, read_with_base, section
-from visionkit.cli.config.merge import COMMAND_LINE, Layer, merge, saying_where
+from visionkit.cli.config.compose import compose, find_file, read_with_base
+from visionkit.cli.config.merge import COMMAND_LINE, Layer, merge, saying_where, section
 from visionkit.cli.processes import is_first_process
 from visionkit.data.stats.card_facts import CardFacts, read_card_facts
 from visionkit.errors import ConfigError, VisionkitError

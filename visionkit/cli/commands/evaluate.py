@@ -18,7 +18,7 @@ EXAMPLES = """examples:
 """
 SPLITS = {"validate": "val", "test": "test"}
 CHECKPOINT_SUFFIX = ".ckpt"
-SECTIONS = ("data", "inference", "evaluation", "trainer")
+SECTIONS = ("data", "heads", "inference", "evaluation", "trainer")
 """Sections of a recipe that can be changed for a trained model. The other sections are part of the checkpoint."""
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from visionkit.cli.arguments import WORDS_HELP, add_command, add_plugin_option, import_plugin_files, plugin_overrides
 from visionkit.cli.config.compose import with_default_recipe
 from visionkit.cli.config.merge import saying_where
+from visionkit.cli.config.multi_cards import refuse_multi
 from visionkit.cli.config.schema import check
 
 USAGE = "advise [RECIPE] CARD [key=value ...] [--plugin FILE.py]"
@@ -28,6 +29,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Check the recipe and the card, and compare the images with the training data of the pretrained weights."""
     recipe = with_default_recipe([*arguments.words, *plugin_overrides(arguments)], DEFAULT_RECIPE)
     check(recipe)
+    refuse_multi(recipe)
     from visionkit.cli.advice import advise
 
     import_plugin_files(recipe.values.get("plugins") or [])

@@ -7,11 +7,14 @@ import lightning.pytorch as pl
 
 from visionkit.backbones import Backbone, create_backbone
 from visionkit.backbones.published_weights import UnavailableError, UnpublishedError
+from visionkit.cli.config.build_multi import build_multi_data, build_multi_task
 from visionkit.cli.config.merge import WrongValueError
+from visionkit.cli.config.multi_cards import MULTI
 from visionkit.cli.config.typed_options import call, instantiate, parse_section
 from visionkit.cli.progress_bar import ProgressBar
 from visionkit.data.datamodule import VisionData
 from visionkit.data.datasets.base import RequiredAnnotation, formats
+from visionkit.data.multi.multi_data import MultiData
 from visionkit.engine.checkpoint_io import with_atomic_checkpoints
 from visionkit.errors import CheckpointError
 from visionkit.models import models
@@ -49,6 +52,8 @@ def build_data(recipe: dict[str, Any], required: RequiredAnnotation | None = Non
         recipe: the composed recipe or data card.
         required: annotation that an image must have; that of the recipe's task takes precedence.
     """
+    if recipe.get("task") == MULTI:
+        return build_multi_data(recipe)
     if "task" in recipe:  # a data card has no task
         model = recipe["model"]
         required = tasks.get(recipe["task"]).required_annotation(
@@ -74,9 +79,11 @@ def with_split_options(recipe: dict[str, Any], options: Mapping[str, Any]) -> di
 
 def build_task(recipe: dict[str, Any], data: VisionData) -> Task:
     """Return the task of a recipe with a new model for the classes of `data`."""
+    backbone = build_backbone(recipe)
+    if isinstance(data, MultiData):
+        return build_multi_task(recipe, data, backbone)
     model_keys = dict(recipe["model"])
     model_keys.pop("backbone")
-    backbone = build_backbone(recipe)
     model_class = models.get(model_keys.pop("name"))
     model = instantiate(model_class, model_keys, "model", backbone=backbone, num_classes=len(data.class_names))
     task_class = tasks.get(recipe["task"])
@@ -96,7 +103,7 @@ def build_backbone(recipe: dict[str, Any]) -> Backbone:
     keys = dict(recipe["model"]["backbone"])
     if recipe["model"].get("weights"):  # weights of the whole model make a download of backbone weights unnecessary
         keys["weights"] = "checkpoint"
-    if keys.get("weights", AUTO) != AUTO or recipe["data"]["format"] == EMBEDDED:
+    if keys.get("weights", AUTO) != AUTO or _is_embedded(recipe["data"]):
         return cast(Backbone, instantiate(create_backbone, keys, "model.backbone"))
     try:
         return cast(Backbone, instantiate(create_backbone, {**keys, "weights": "imagenet"}, "model.backbone"))
@@ -105,6 +112,11 @@ def build_backbone(recipe: dict[str, Any]) -> Backbone:
     except UnavailableError as error:
         advice = "For a randomly initialized network set model.backbone.weights=none."
         raise CheckpointError(f"{error}\n{advice}") from error
+
+
+def _is_embedded(data: dict[str, Any]) -> bool:
+    """Return whether all images are those of the format `shapes`."""
+    return all(card["format"] == EMBEDDED for card in (data.get("cards") or {"": data}).values())
 
 
 def check_length(trainer: dict[str, Any] | None) -> None:

@@ -3,12 +3,21 @@
 import functools
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from visionkit.cli.config.catalog import add_plugin_file, registered
-from visionkit.cli.config.merge import Layer, merge, override_layer, read_layer
+from visionkit.cli.config.merge import Layer, merge, override_layer, read_layer, section
+from visionkit.cli.config.multi_cards import (
+    as_named_card,
+    cards_of,
+    is_multi,
+    only_cards,
+    with_bound_cards,
+    with_card_sections,
+    without_replaced_sources,
+)
 from visionkit.errors import ConfigError
 from visionkit.limited_yaml import KeyPath
 from visionkit.registry import suggest
@@ -19,15 +28,18 @@ DEFAULT_CARD = "shapes"
 KINDS = ("recipes", "data")
 """Folders of the files that are shipped with visionkit."""
 
+SOURCE_FROM_CHECKPOINT: dict[str, Any] = {
+    **dict.fromkeys(("format", "root", "splits", "classes", "bit_depth", "holdout", "exclude", "batch_size")),
+    "proposals": dict.fromkeys(("mode", "count", "file")),
+}
+
 FROM_CHECKPOINT: dict[str, Any] = {
     **dict.fromkeys(("task", "model", "preprocess", "inference", "evaluation")),
-    "data": {
-        **dict.fromkeys(("format", "root", "splits", "classes", "bit_depth", "holdout", "exclude", "batch_size")),
-        "proposals": dict.fromkeys(("mode", "count", "file")),
-    },
+    "heads": {"*": dict.fromkeys(("preprocess", "inference", "evaluation"))},
+    "data": {**SOURCE_FROM_CHECKPOINT, "cards": {"*": {**SOURCE_FROM_CHECKPOINT, "heads": None}}},
     "trainer": {"precision": None},
 }
-"""Keys that are taken from the recipe of a checkpoint. None takes the whole value."""
+"""Keys that are taken from the recipe of a checkpoint; "*" stands for any name. None takes the whole value."""
 
 
 def compose(words: Sequence[str], onto: dict[str, Any] | None = None, start: Layer | None = None) -> Layer:
@@ -48,9 +60,11 @@ def compose(words: Sequence[str], onto: dict[str, Any] | None = None, start: Lay
     """
     overrides = [_complete(override_layer(word), Path.cwd()) for word in words if is_override(word)]
     layer = start or Layer(from_checkpoint(onto or {}))
-    for word in words:
-        if not is_override(word):
-            layer = with_card(layer, folder_layer(word) if is_folder(word) else read_with_base(find_file(word)))
+    files = {word: _file_layer(word) for word in words if not is_override(word)}
+    if any(map(is_multi, [layer, *files.values()])):
+        return _compose_multi(layer, files, overrides)
+    for given in files.values():
+        layer = with_card(layer, given)
     check_for_sections(layer)
     if not any("format" in section(given, "data") for given in (layer, *overrides)):
         layer = merge(layer, read_with_base(find_file(DEFAULT_CARD, "data")))
@@ -59,6 +73,49 @@ def compose(words: Sequence[str], onto: dict[str, Any] | None = None, start: Lay
             layer = without_data_source(layer)
     names = functools.reduce(merge, overrides, only(layer, "task", "model"))
     return functools.reduce(merge, overrides, with_matching_sections(layer, names))
+
+
+def _file_layer(word: str) -> Layer:
+    return folder_layer(word) if is_folder(word) else read_with_base(find_file(word))
+
+
+def _compose_multi(layer: Layer, files: Mapping[str, Layer], overrides: Sequence[Layer]) -> Layer:
+    """Return the recipe of a model with several heads.
+
+    The name of a card is that of its file. Cards among the files take the place of those in the recipe; a card in the
+    recipe without a format is the shipped card of this name.
+    """
+    cards = {card_name(word): given for word, given in files.items() if "format" in section(given, "data")}
+    if len(cards) < sum("format" in section(given, "data") for given in files.values()):
+        raise ConfigError("two data cards have the same name: rename one of the files")
+    for given in files.values():
+        if "format" not in section(given, "data"):
+            layer = merge(layer, given)
+    if cards:
+        layer = only_cards(layer, [*cards])
+    else:
+        unread = [name for name, card in cards_of(layer).items() if "format" not in card]
+        cards = {name: read_with_base(find_file(name, "data")) for name in unread}
+    recipe = layer
+    for name, card in cards.items():
+        check_for_sections(card)
+        layer = merge(layer, without_for(as_named_card(card, name)))
+    layer = merge(layer, only(recipe, "data"))  # what the recipe says about a card is meant for it
+    layer = functools.reduce(without_replaced_sources, overrides, layer)
+    layer = with_bound_cards(functools.reduce(merge, overrides, layer))
+    for name, card in cards.items():
+        layer = with_card_sections(layer, card, name)
+    return with_bound_cards(functools.reduce(merge, overrides, layer))  # an override may name one head without a list
+
+
+def card_name(word: str) -> str:
+    """Return the name of a card, from its path or folder; overrides cannot name one with a dot."""
+    return os.path.basename(os.path.abspath(word.replace("\\", "/"))).removesuffix(".yaml").replace(".", "_")
+
+
+def without_for(layer: Layer) -> Layer:
+    """Return the layer without its `for:` sections."""
+    return Layer({key: value for key, value in layer.values.items() if key != "for"}, layer.origins)
 
 
 def from_checkpoint(recipe: dict[str, Any]) -> dict[str, Any]:
@@ -70,18 +127,28 @@ def from_checkpoint(recipe: dict[str, Any]) -> dict[str, Any]:
     """
     taken = _allowed(recipe, FROM_CHECKPOINT)
     data = taken.get("data")
-    if isinstance(data, dict) and is_url(str(data.get("root"))):
-        taken["data"] = {key: value for key, value in data.items() if key != "root"}
+    if isinstance(data, dict):
+        taken["data"] = _without_url(data)
+        if isinstance(data.get("cards"), dict):
+            taken["data"]["cards"] = {name: _without_url(card) for name, card in data["cards"].items()}
     return taken
+
+
+def _without_url(data: Any) -> Any:
+    """Return a `data` section without its root if that is an URL."""
+    if isinstance(data, dict) and is_url(str(data.get("root"))):
+        return {key: value for key, value in data.items() if key != "root"}
+    return data
 
 
 def _allowed(values: dict[str, Any], keys: dict[str, Any]) -> dict[str, Any]:
     """Return the values of the given keys, and of the keys below them."""
-    return {
-        key: _allowed(value, keys[key]) if isinstance(keys[key], dict) and isinstance(value, dict) else value
-        for key, value in values.items()
-        if key in keys
-    }
+    allowed = {}
+    for key, value in values.items():
+        if key in keys or "*" in keys:
+            below = keys.get(key, keys.get("*"))
+            allowed[key] = _allowed(value, below) if isinstance(below, dict) and isinstance(value, dict) else value
+    return allowed
 
 
 def with_default_recipe(words: Sequence[str], default: str) -> Layer:
@@ -129,21 +196,6 @@ def folder_layer(word: str) -> Layer:
     return Layer(card.values, {("data",): f"the folder {word}"})
 
 
-def section(layer: Layer, *path: str) -> dict[str, Any]:
-    """Return the mapping at `path` of a layer, or an empty mapping if there is none.
-
-    Raises:
-        ConfigError: the value is not a mapping.
-    """
-    values: dict[str, Any] = layer.values
-    for depth, key in enumerate(path, start=1):
-        values = values.get(key) or {}
-        if not isinstance(values, dict):
-            where = layer.origin(path[:depth])
-            raise ConfigError(f"{'.'.join(path[:depth])} must hold `key: value` lines, not {values!r}\n  {where}")
-    return values
-
-
 def only(layer: Layer, *keys: str) -> Layer:
     """Return the layer with only the given sections."""
     return Layer({key: value for key, value in layer.values.items() if key in keys}, layer.origins)
@@ -166,7 +218,7 @@ def with_matching_sections(layer: Layer, names: Layer) -> Layer:
 
     The keys of `for:` are a task ("segmentation"), a model ("unet"), or a model on one backbone ("unet/resnet50").
     """
-    result = Layer({key: value for key, value in layer.values.items() if key != "for"}, layer.origins)
+    result = without_for(layer)
     named = with_named_backbone(names)
     model, backbone = (section(named, *path).get("name") for path in (("model",), ("model", "backbone")))
     for name in (named.values.get("task"), model, f"{model}/{backbone}"):

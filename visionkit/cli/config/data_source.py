@@ -3,8 +3,9 @@
 from pathlib import Path
 
 from visionkit.cli.config.catalog import registered
-from visionkit.cli.config.compose import read_with_base, section, shipped_files
-from visionkit.cli.config.merge import Layer
+from visionkit.cli.config.compose import read_with_base, shipped_files
+from visionkit.cli.config.merge import Layer, section
+from visionkit.cli.config.multi_cards import cards_of, is_multi
 from visionkit.cli.config.python_source import class_constant, class_strings
 from visionkit.data.io.paths import require_folder
 from visionkit.errors import ConfigError
@@ -31,6 +32,10 @@ def check_data_source(recipe: Layer) -> None:
         ConfigError: the format has another kind of annotation than the task needs.
         DataError: the folder of the data does not exist.
     """
+    if is_multi(recipe):  # the heads that a card is for need its annotation, see `with_bound_cards`
+        for card in cards_of(recipe).values():
+            check_data_folder(Layer({"data": card}))
+        return
     format = registered("formats")[section(recipe, "data")["format"]]
     needed, offered = _needed(recipe), class_strings(format.definition, "annotation_kinds")
     if needed is not None and offered is not None and needed not in offered:

@@ -121,6 +121,21 @@ def _shortened(word: str) -> str:
     return repr(word) if len(word) <= MAX_SHOWN else f"{word[:MAX_SHOWN]!r}..."
 
 
+def section(layer: Layer, *path: str) -> dict[str, Any]:
+    """Return the mapping at `path` of a layer, or an empty mapping if there is none.
+
+    Raises:
+        ConfigError: the value is not a mapping.
+    """
+    values: dict[str, Any] = layer.values
+    for depth, key in enumerate(path, start=1):
+        values = values.get(key) or {}
+        if not isinstance(values, dict):
+            where = layer.origin(path[:depth])
+            raise ConfigError(f"{'.'.join(path[:depth])} must hold `key: value` lines, not {values!r}\n  {where}")
+    return values
+
+
 def merge(lower: Layer, upper: Layer) -> Layer:
     """Return `upper` merged into `lower`. Mappings are merged, and all other values are replaced.
 

@@ -10,6 +10,15 @@ from visionkit.cli.config import python_source
 from visionkit.cli.config.catalog import Entry, registered
 from visionkit.cli.config.hints import key_hint
 from visionkit.cli.config.merge import Layer
+from visionkit.cli.config.multi_cards import (
+    OF_AUGMENTATION,
+    OF_SOURCE,
+    cards_of,
+    heads_of,
+    is_multi,
+    refuse_multi,
+    task_of_head,
+)
 from visionkit.cli.config.python_source import Definition, Expression, Variable, definition, parameters, takes_any
 from visionkit.errors import ConfigError
 from visionkit.limited_yaml import KeyPath
@@ -92,14 +101,17 @@ def recipe_section(recipe: Layer) -> Section:
     if wanted != named:
         where = recipe.origin(("model", "name"))
         raise ConfigError(f"the model {model.name!r} is for the task {wanted!r}, not {named!r}\n  {where}")
-    model_keys = {**_parameters(model.definition, "num_classes"), "name": None, "backbone": _backbone_section(recipe)}
+    own: dict[str, Section | None]
+    if is_multi(recipe):
+        own = _multi_sections(recipe)
+    else:
+        own = {"model": _model_section(model, _backbone_section(recipe)), "data": _data_section(recipe)}
     return Section(
         {
             "task": None,
             "seed": None,
             "plugins": None,
-            "model": Section(model_keys, more=takes_any(model.definition) and model.plugin != ""),
-            "data": _data_section(recipe),
+            **own,
             "trainer": Section(_parameters(definition("lightning.pytorch.trainer.trainer", "Trainer"))),
             **_option_groups(task.definition, "proposals"),  # options of the data, which the task also gets
             **_option_groups(definition("visionkit.engine.callbacks", "make_callbacks")),
@@ -107,21 +119,56 @@ def recipe_section(recipe: Layer) -> Section:
     )
 
 
+def _model_section(model: Entry, backbone: Section | None) -> Section:
+    """Return the valid keys of a model. A head has no backbone of its own."""
+    keys = {**_parameters(model.definition, "num_classes"), "name": None, "backbone": backbone}
+    return Section(keys, more=takes_any(model.definition) and model.plugin != "")
+
+
+def _multi_sections(recipe: Layer) -> dict[str, Section | None]:
+    """Return the valid keys of the model, the heads and the data of a recipe for several heads."""
+    models, options = {}, {}
+    for head in heads_of(recipe):
+        model = _entry(recipe, "models", "model", "heads", head, "name")
+        section = _model_section(model, None)
+        models[head] = replace(section, keys={**section.keys, "out_stages": None, "weights": None})
+        task = registered("tasks")[task_of_head(recipe, head) or ""]
+        options[head] = Section(_option_groups(task.definition, "proposals", "optimizer", "schedule"))
+    model = _entry(recipe, "models", "model", "name")
+    keys = {**_parameters(model.definition, "num_classes"), "name": None, "backbone": _backbone_section(recipe)}
+    cards = {name: _card_section(recipe, name) for name in cards_of(recipe)}
+    loader = _parameters(definition("visionkit.data.multi.multi_data", "MultiData"), "sources", "kinds")
+    common = {name: AUGMENTATION[name] for name in ("augment", "min_visibility")}
+    return {
+        "model": Section({**keys, "heads": Section(models)}),
+        "heads": Section(options),
+        "data": Section({**loader, **common, "cards": Section(cards)}),
+    }
+
+
+def _card_section(recipe: Layer, name: str) -> Section:
+    """Return the valid keys of a card of a recipe for several heads: those of its images, and its heads."""
+    keys = _data_section(recipe, "data", "cards", name).keys
+    return Section({**{key: keys[key] for key in (*OF_SOURCE, *OF_AUGMENTATION)}, "heads": None})
+
+
 def check_data(recipe: Layer) -> None:
     """Check the `data` section for unknown keys and names. Other sections may be missing, as in a data card.
 
     Raises:
-        ConfigError: see `check`.
+        ConfigError: see `check`; or the recipe is one of several heads.
     """
+    refuse_multi(recipe)
     check_finite(recipe)
     _check_keys(recipe.values.get("data"), _data_section(recipe), ("data",), recipe)
 
 
-def _data_section(recipe: Layer) -> Section:
-    dataset = _entry(recipe, "formats", "data", "format")
+def _data_section(recipe: Layer, *path: str) -> Section:
+    """Return the valid keys of the data at `path`, by default those of `data`."""
+    dataset = _entry(recipe, "formats", *(path or ("data",)), "format")
     splits = Section(more=True, inside=Section(_parameters(dataset.definition, "root", "classes", "stream"), many=True))
     keys = _parameters(definition("visionkit.data.datamodule", "VisionData"), "required")
-    return Section({**keys, "splits": splits, "augment": Section(many=True, variant=_transform_section)})
+    return Section({**keys, "splits": splits, **AUGMENTATION})
 
 
 def _transform_section(step: Mapping[str, Any]) -> Section | None:
@@ -134,6 +181,13 @@ def _transform_section(step: Mapping[str, Any]) -> Section | None:
     albumentations = python_source.find_module("albumentations")
     found = entry.definition if entry else albumentations and python_source.member(albumentations, name)
     return Section({**_parameters(found), "name": None}) if isinstance(found, Definition) else None
+
+
+AUGMENTATION: dict[str, Section | None] = {
+    "augment": Section(many=True, variant=_transform_section),
+    "min_visibility": None,
+}
+"""Valid keys of the random transforms of training images."""
 
 
 def _backbone_section(recipe: Layer) -> Section:
