@@ -5,6 +5,7 @@ from PIL import Image
 from tests.helpers.small_detector import small_task
 from visionkit.data.datasets.shapes import SHAPE_OUTLINES, Shapes
 from visionkit.errors import DataError
+from visionkit.pipelines.detection import DetectionInferenceOptions
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +37,22 @@ def test_a_threshold_keeps_boxes_names_and_scores_together(predictor):
     assert (kept.scores >= threshold).all()
     assert kept.names == [list(SHAPE_OUTLINES)[label] for label in kept.labels]
     assert len(kept.to_dict()["detections"]) == len(kept)
+
+
+def test_detections_are_shown_at_the_threshold_that_was_chosen_for_their_class():
+    pipeline = small_task(list(SHAPE_OUTLINES)).pipeline.eval()
+    assert pipeline.display_threshold == 0.5, "nothing was chosen before the training"
+    pipeline.class_thresholds = [0.25, None, 0.75, 0.125, 0.0, 1.0]
+    assert pipeline.display_threshold == [0.25, 0.5, 0.75, 0.125, 0.0, 1.0]
+    found = pipeline.predict(Shapes(count=1, size=64)[0].image)[0]
+    shown = found.filter(pipeline.display_threshold)
+    wanted = [
+        score >= pipeline.display_threshold[label] for score, label in zip(found.scores, found.labels, strict=True)
+    ]
+    assert shown.scores.tolist() == found.scores[wanted].tolist()
+    assert 0 < len(shown) < len(found)
+    pipeline.set_inference(DetectionInferenceOptions(score_threshold=0.3))
+    assert pipeline.display_threshold == 0.3
 
 
 @pytest.mark.parametrize("image", [np.zeros((8, 8), np.uint8), np.zeros((8, 8, 3)), np.zeros((8, 8, 4), np.uint8)])

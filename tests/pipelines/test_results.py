@@ -49,6 +49,13 @@ def test_a_threshold_keeps_scores_labels_and_names_together(threshold, names):
     assert len(kept.scores) == len(kept) == len(names)
 
 
+def test_each_class_may_have_a_threshold_of_its_own():
+    kept = classes(0.25, 0.7, 0.05).filter([0.25, 0.75, 0.0])
+    assert kept.names == ["ant", "cat"]
+    assert kept.scores.tolist() == pytest.approx([0.25, 0.05])
+    assert segments(MASK, colors=COLORS).filter([0.0, 0.0, 0.9]).names == ["ant"]
+
+
 def test_json_holds_the_same():
     found = classes(0.25, 0.5, 0.25, source=Path("a.png"))
     plain = json.loads(json.dumps(found.filter(0.3).to_dict()))

@@ -5,6 +5,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 from rich.progress import track
 
@@ -38,7 +39,7 @@ def predict(
         paths: image files and folders.
         output: folder for the results; None uses `predictions`.
         score_threshold: smallest score of predictions that are drawn and listed (for segmentation, share of the image's
-            pixels); None uses that of the checkpoint.
+            pixels); None uses that of the checkpoint, of a detector that of each class.
         format: format for annotation tools in which detections are written, too; None for none. See `PreLabels`.
         with_scores: whether lines of the format yolo end with the score.
 
@@ -49,7 +50,7 @@ def predict(
     pipeline = load(checkpoint)
     threshold = pipeline.display_threshold if score_threshold is None else score_threshold
     images = list(dict.fromkeys(find_images([Path(path) for path in paths])))
-    if threshold < pipeline.min_score:
+    if np.min(threshold) < pipeline.min_score:
         text = "the model returns only predictions with a score above %g: model.nms.score_threshold of its recipe"
         logger.warning(text, pipeline.min_score)
     folder = Path(output or "predictions")
@@ -59,7 +60,7 @@ def predict(
         for path in track(images, description="predict"):
             try:
                 image = pipeline.read_image(path)
-                result = pipeline.shown(pipeline.predict(image)[0], score_threshold)
+                result = pipeline.predict(image)[0].filter(threshold)
             except DataError as error:
                 logger.warning("skipped: %s", error)
                 skipped += 1
@@ -69,7 +70,8 @@ def predict(
                 assert isinstance(result, DetectionResult)
                 pre_labels.write(path, image, result)
             predictions, counted = predictions + len(result), result.counted
-    text = f"{len(files.rows)} images, {predictions} {counted} of at least {threshold:g}: {files.folder}"
+    least = f"{threshold:g}" if isinstance(threshold, int | float) else "the threshold of their class"
+    text = f"{len(files.rows)} images, {predictions} {counted} of at least {least}: {files.folder}"
     Console().print(text, soft_wrap=True, markup=False)
     if format is not None:
         Console().print(f"in the format {format}: {folder / format}", soft_wrap=True, markup=False)

@@ -18,7 +18,7 @@ from visionkit.data.io.list_images import find_images
 from visionkit.errors import ConfigError, DataError
 from visionkit.models.base import Model
 from visionkit.pipelines.description import options_from
-from visionkit.pipelines.results import Colors, Result
+from visionkit.pipelines.results import Colors, MinScore, Result
 from visionkit.plugins import registering_modules
 from visionkit.preprocessing.base import Preprocessing
 from visionkit.registry import Registry
@@ -87,8 +87,8 @@ class Pipeline(nn.Module, Generic[P, R]):
 
     @property
     @abstractmethod
-    def display_threshold(self) -> float:
-        """Smallest score of the predictions that are drawn and listed."""
+    def display_threshold(self) -> MinScore:
+        """Smallest score of the predictions that are drawn and listed, of all classes or of each."""
 
     @property
     def min_score(self) -> float:
@@ -106,10 +106,6 @@ class Pipeline(nn.Module, Generic[P, R]):
     @abstractmethod
     def result(self, prediction: P, source: Path | None = None) -> R:
         """Return the prediction of one image in its user-facing form."""
-
-    def shown(self, result: R, min_score: float | None = None) -> R:
-        """Return what is drawn and listed of a result: predictions of at least `min_score` or `display_threshold`."""
-        return result.filter(self.display_threshold if min_score is None else min_score)
 
     def read_image(self, path: Path) -> NDArray[np.uint8]:
         """Return an image file as a uint8 RGB array [H, W, 3], read as the training images were.

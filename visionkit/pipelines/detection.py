@@ -16,12 +16,15 @@ from visionkit.ops.nms import Candidates
 from visionkit.option_checks import check_within
 from visionkit.pipelines.base import ModelPipeline, pipelines
 from visionkit.pipelines.group_by_shape import group_by_shape
-from visionkit.pipelines.results import DetectionResult
+from visionkit.pipelines.results import DetectionResult, MinScore
 from visionkit.pipelines.tta import View, check_scales, tta_views
 from visionkit.preprocessing.detection import DetectionPreprocessing, DetectionPreprocessOptions
 from visionkit.preprocessing.geometry import Geometry
 from visionkit.preprocessing.paste_masks import paste_masks
 from visionkit.structures import Prediction, Target
+
+USUAL_THRESHOLD = 0.5
+"""Smallest score that is drawn, of classes for which training has chosen none."""
 
 
 @dataclass
@@ -32,7 +35,8 @@ class DetectionInferenceOptions:
         tta_scales: factors on the size that `preprocess` gives, one view each. Views are fused by weighted box fusion.
         flip: whether the mirror image of each view is also used.
         fusion_iou: IoU above which boxes of several views or models are fused (Solovyev et al. 2019, section 3: 0.55).
-        score_threshold: smallest score of the boxes that `predict` draws and lists. Evaluation uses all boxes.
+        score_threshold: smallest score of the boxes that `predict` draws and lists. None uses that of each class with
+            the highest F1 on the `val` split of the training, and 0.5 for a class without. Evaluation uses all boxes.
 
     Raises:
         ConfigError: a value is out of range.
@@ -46,7 +50,7 @@ class DetectionInferenceOptions:
     tta_scales: list[float] = field(default_factory=lambda: [1.0])
     flip: bool = False
     fusion_iou: float = 0.55
-    score_threshold: float = 0.5
+    score_threshold: float | None = None
 
     def __post_init__(self) -> None:
         check_scales(self.tta_scales)
@@ -73,7 +77,8 @@ class DetectionPipeline(ModelPipeline[Prediction, DetectionResult]):
 
     Attributes:
         class_thresholds: score threshold of each class with the highest F1 on the `val` split of the training, at which
-            `test` computes precision, recall and F1; None for a class without any, and before training.
+            `test` computes precision, recall and F1, and `predict` draws; None for a class without any, and before
+            training.
 
     Raises:
         ConfigError: several views are requested for a model that predicts masks.
@@ -140,9 +145,14 @@ class DetectionPipeline(ModelPipeline[Prediction, DetectionResult]):
         return pipeline
 
     @property
-    def display_threshold(self) -> float:
+    def display_threshold(self) -> MinScore:
         """See `Pipeline.display_threshold`."""
-        return self.inference_options.score_threshold
+        given = self.inference_options.score_threshold
+        if given is not None:
+            return given
+        if self.class_thresholds is None:
+            return USUAL_THRESHOLD
+        return [USUAL_THRESHOLD if threshold is None else threshold for threshold in self.class_thresholds]
 
     @property
     def min_score(self) -> float:

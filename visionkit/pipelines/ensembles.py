@@ -11,7 +11,7 @@ from visionkit.errors import CheckpointError
 from visionkit.pipelines.base import ModelPipeline, P, Pipeline, R
 from visionkit.pipelines.classification import ClassificationPipeline
 from visionkit.pipelines.detection import DetectionPipeline, fuse_views, refuse_masks
-from visionkit.pipelines.results import ClassificationResult, DetectionResult, SegmentationResult
+from visionkit.pipelines.results import ClassificationResult, DetectionResult, MinScore, SegmentationResult
 from visionkit.pipelines.segmentation import SegmentationPipeline, TiledSegmentation
 from visionkit.registry import Registry
 from visionkit.structures import Prediction, Target
@@ -75,7 +75,7 @@ class Ensemble(Pipeline[P, R], Generic[P, R, M]):
         return cast(list[M], list(self.pipelines))
 
     @property
-    def display_threshold(self) -> float:
+    def display_threshold(self) -> MinScore:
         """Display threshold of the first member; see `Pipeline.display_threshold`."""
         return self.members[0].display_threshold
 

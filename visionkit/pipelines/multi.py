@@ -13,6 +13,7 @@ from visionkit.models.base import Model
 from visionkit.models.multi_head import MultiHead
 from visionkit.pipelines.base import ModelPipeline, Pipeline, pipelines
 from visionkit.pipelines.multi_result import MultiResult
+from visionkit.pipelines.results import MinScore, per_class
 from visionkit.preprocessing.base import Preprocessing
 from visionkit.registry import suggest
 
@@ -94,9 +95,10 @@ class MultiPipeline(ModelPipeline[HeadPredictions, MultiResult]):
         )
 
     @property
-    def display_threshold(self) -> float:
-        """See `Pipeline.display_threshold`; the lowest of the heads, each of which has its own."""
-        return min(head.display_threshold for head in self.heads.values())
+    def display_threshold(self) -> MinScore:
+        """See `Pipeline.display_threshold`; those of the heads."""
+        of_heads = [per_class(head.display_threshold, len(head.class_names)) for head in self.heads.values()]
+        return [float(value) for values in of_heads for value in values]
 
     @property
     def memory_format(self) -> torch.memory_format:
@@ -158,11 +160,6 @@ class MultiPipeline(ModelPipeline[HeadPredictions, MultiResult]):
     def result(self, prediction: HeadPredictions, source: Path | None = None) -> MultiResult:
         """See `Pipeline.result`."""
         return MultiResult.of_heads({name: self.heads[name].result(prediction[name], source) for name in prediction})
-
-    def shown(self, result: MultiResult, min_score: float | None = None) -> MultiResult:
-        """See `Pipeline.shown`; by default each head has its own threshold."""
-        heads = {name: head.shown(result.heads[name], min_score) for name, head in self.heads.items()}
-        return MultiResult.of_heads(heads)
 
     def description(self) -> dict[str, Any]:
         """See `ModelPipeline.description`. It contains the description of each head."""

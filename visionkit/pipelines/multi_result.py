@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 from typing_extensions import Self
 
-from visionkit.pipelines.results import Result
+from visionkit.pipelines.results import MinScore, Result, per_class
 
 
 @dataclass
@@ -43,9 +43,13 @@ class MultiResult(Result):
         first = next(iter(heads.values()))
         return cls(first.source, names, np.concatenate(labels), dict(heads))
 
-    def filter(self, min_score: float) -> Self:
-        """See `Result.filter`; the same threshold applies to all heads."""
-        return self.of_heads({name: result.filter(min_score) for name, result in self.heads.items()})
+    def filter(self, min_score: MinScore) -> Self:
+        """See `Result.filter`; thresholds of the classes are those of all heads, head after head."""
+        thresholds = per_class(min_score, len(self.class_names))
+        ends = np.cumsum([len(result.class_names) for result in self.heads.values()])
+        parts = np.split(thresholds, ends[:-1])
+        heads = zip(self.heads.items(), parts, strict=True)
+        return self.of_heads({name: result.filter(part) for (name, result), part in heads})
 
     def rows(self) -> list[dict[str, Any]]:
         """See `Result.rows`. Each row has the name of its head, and the columns that its kind of result has."""

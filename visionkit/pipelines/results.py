@@ -20,6 +20,14 @@ if TYPE_CHECKING:
 Colors = Sequence[Sequence[int]]
 """RGB of each of the K classes, 0..255."""
 
+MinScore = float | Sequence[float] | NDArray[np.float64]
+"""Smallest score of predictions: one for all classes, or one for each of the K classes."""
+
+
+def per_class(min_score: MinScore, classes: int) -> NDArray[np.float64]:
+    """Return the smallest score of each class, float64 [K]."""
+    return np.broadcast_to(np.asarray(min_score, np.float64), classes)
+
 
 @dataclass
 class Result(ABC):
@@ -50,14 +58,18 @@ class Result(ABC):
     def __len__(self) -> int:
         return len(self.labels)
 
+    def _min_scores(self, min_score: MinScore) -> NDArray[np.float64]:
+        """Return the smallest score of each prediction's class, float64 [M]."""
+        return per_class(min_score, len(self.class_names))[self.labels]
+
     @property
     def names(self) -> list[str]:
         """Class name of each prediction."""
         return [self.class_names[label] for label in self.labels]
 
     @abstractmethod
-    def filter(self, min_score: float) -> Self:
-        """Return the result with only the predictions whose score is at least `min_score`."""
+    def filter(self, min_score: MinScore) -> Self:
+        """Return the result with only the predictions whose score is at least `min_score`, or that of their class."""
 
     @abstractmethod
     def rows(self) -> list[dict[str, Any]]:
@@ -109,9 +121,9 @@ class DetectionResult(Result):
     scores: NDArray[np.float32]
     masks: list[Rle] | None = None
 
-    def filter(self, min_score: float) -> Self:
+    def filter(self, min_score: MinScore) -> Self:
         """See `Result.filter`."""
-        kept = np.flatnonzero(self.scores >= min_score)
+        kept = np.flatnonzero(self.scores >= self._min_scores(min_score))
         masks = None if self.masks is None else [self.masks[index] for index in kept]
         return replace(self, labels=self.labels[kept], boxes=self.boxes[kept], scores=self.scores[kept], masks=masks)
 
@@ -148,10 +160,10 @@ class ClassificationResult(Result):
 
     scores: NDArray[np.float32]
 
-    def filter(self, min_score: float) -> Self:
+    def filter(self, min_score: MinScore) -> Self:
         """See `Result.filter`."""
-        kept = int((self.scores >= min_score).sum())
-        return replace(self, labels=self.labels[:kept], scores=self.scores[:kept])
+        kept = self.scores >= self._min_scores(min_score)
+        return replace(self, labels=self.labels[kept], scores=self.scores[kept])
 
     def rows(self) -> list[dict[str, Any]]:
         """See `Result.rows`."""
@@ -187,10 +199,10 @@ class SegmentationResult(Result):
     shares: NDArray[np.float32]
     colors: Colors
 
-    def filter(self, min_score: float) -> Self:
+    def filter(self, min_score: MinScore) -> Self:
         """Return the result with only the classes of a share of at least `min_score`. The mask does not change."""
-        kept = int((self.shares >= min_score).sum())
-        return replace(self, labels=self.labels[:kept], shares=self.shares[:kept])
+        kept = self.shares >= self._min_scores(min_score)
+        return replace(self, labels=self.labels[kept], shares=self.shares[kept])
 
     def rows(self) -> list[dict[str, Any]]:
         """See `Result.rows`."""
