@@ -17,6 +17,7 @@ from visionkit.cli.logs import show_progress_messages
 from visionkit.cli.processes import destroy_process_group, is_first_process
 from visionkit.cli.result_tables import result_tables
 from visionkit.cli.run_length import adapt_length, report_few_steps
+from visionkit.cli.run_summary import report_run
 from visionkit.cli.unexpected import log_errors_in
 from visionkit.data.datamodule import VisionData
 from visionkit.engine.after_training import AfterTrainingOptions, has_unfitted_layers
@@ -101,6 +102,7 @@ def _train(
         trainer = build_trainer(recipe, callbacks, make_loggers(folder, steps))
         if not fixed_length and budget is None:
             recipe = task.recipe = adapt_length(recipe, trainer, task, data)
+        report_run(recipe, trainer, task, data, minutes)
         if budget is None:
             report_few_steps(trainer, data, (recipe.get("ema") or {}).get("start_step"))
         if is_first_process():

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 import lightning.pytorch as pl
+from rich.console import Console
 
 from visionkit.backbones import Backbone, create_backbone
 from visionkit.backbones.published_weights import UnavailableError, UnpublishedError
@@ -11,6 +12,7 @@ from visionkit.cli.config.build_multi import build_multi_data, build_multi_task
 from visionkit.cli.config.merge import WrongValueError
 from visionkit.cli.config.multi_cards import MULTI
 from visionkit.cli.config.typed_options import call, instantiate, parse_section
+from visionkit.cli.epoch_lines import EpochLines
 from visionkit.cli.progress_bar import ProgressBar
 from visionkit.data.datamodule import VisionData
 from visionkit.data.datasets.base import RequiredAnnotation, formats
@@ -130,7 +132,7 @@ def build_trainer(recipe: dict[str, Any], callbacks: list[pl.Callback], loggers:
     """Return Lightning's Trainer with the recipe's arguments, callbacks and loggers."""
     arguments = parse_section(pl.Trainer, recipe.get("trainer", {}), "trainer")
     call(_check_trainer, arguments, "trainer")
-    bars = [] if arguments.get("enable_progress_bar") is False else [ProgressBar()]
+    bars = _progress(arguments)
     given = arguments.get("callbacks") or []
     arguments["callbacks"] = [*callbacks, *bars, *(given if isinstance(given, list) else [given])]
     arguments["plugins"] = with_atomic_checkpoints(arguments.get("plugins"))
@@ -138,6 +140,17 @@ def build_trainer(recipe: dict[str, Any], callbacks: list[pl.Callback], loggers:
         arguments["logger"] = loggers
     trainer: pl.Trainer = call(pl.Trainer, arguments, "trainer")
     return trainer
+
+
+def _progress(arguments: dict[str, Any]) -> list[pl.Callback]:
+    """Return what shows the progress: a bar on a terminal, otherwise lines; nothing if the recipe has no bar."""
+    if arguments.get("enable_progress_bar") is False:
+        return []
+    console = Console()
+    if console.is_terminal or console.is_jupyter:
+        return [ProgressBar()]
+    arguments["enable_progress_bar"] = False
+    return [EpochLines()]
 
 
 def _check_trainer(**arguments: Any) -> None:
