@@ -15,6 +15,7 @@ from visionkit.option_checks import (
     check_below,
     check_between,
     check_channels,
+    check_names,
     check_not_empty,
     check_numbers,
     check_rising,
@@ -40,7 +41,9 @@ def numbers(kind):
     """Return the names of the fields that are numbers or lists of numbers, with a function that makes their value."""
     for field in dataclasses.fields(kind):
         annotation = str(field.type)
-        if "float" in annotation or "int" in annotation:
+        if "dict" in annotation:
+            yield field.name, lambda x: {"head": x}
+        elif "float" in annotation or "int" in annotation:
             plain = "list" not in annotation and "tuple" not in annotation
             nested = annotation.count("tuple[") > 1
             yield field.name, (lambda x: x) if plain else (lambda x: ((x,),)) if nested else (lambda x: [x] * 3)
@@ -97,6 +100,8 @@ def test_values_in_range_pass():
     check_channels(mean=None, std=(0.1, 0.2, 0.3))
     check_rising(bg_iou=0.0, fg_iou=0.0)
     check_rising(bg_iou=0.3, fg_iou=1.0)
+    check_at_least(0, weights={"objects": 0, "tags": 0.5})
+    check_names("head", ["objects", "tags-2"])
 
 
 @pytest.mark.parametrize(
@@ -112,6 +117,12 @@ def test_values_in_range_pass():
         (lambda **v: check_above_up_to(0, 1, **v), {"share": 0}, "share=0 must be above 0 and at most 1"),
         (lambda **v: check_between(0, 1, **v), {"share": 1}, "share=1 must be above 0 and below 1"),
         (lambda **v: check_numbers(0, **v), {"channels": (3, -1)}, "channels=[3, -1] must be at least 0"),
+        (lambda **v: check_at_least(0, **v), {"weights": {"a": -1}}, "weights={'a': -1} must be at least 0"),
+        (
+            lambda **v: check_names("head", v["names"]),
+            {"names": ["a.b"]},
+            "'a.b' cannot be the name of a head: use letters, digits, _ and -",
+        ),
         (check_not_empty, {"terms": []}, "terms=[] must not be empty"),
         (check_channels, {"mean": [1.0]}, "mean=[1.0] must be three numbers: red, green, blue"),
         (

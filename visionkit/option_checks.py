@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from numbers import Real
 from typing import Any
 
@@ -27,7 +27,7 @@ def check_at_least(lowest: float, **values: Any) -> None:
     Args:
         lowest: smallest value that is allowed.
         **values: numbers by the name of their option, as in all functions of this module. Each is a number, None (which
-            passes), or a sequence whose numbers are all checked.
+            passes), or a sequence or mapping whose numbers are all checked.
     """
     for name, value in values.items():
         _check(name, value, all(number >= lowest for number in _numbers(name, value)), f"must be at least {lowest}")
@@ -104,7 +104,10 @@ def _numbers(name: str, value: Any) -> list[float]:
     """
     if value is None:
         return []
-    numbers = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value]
+    if isinstance(value, Mapping):
+        numbers = [*value.values()]
+    else:
+        numbers = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value]
     for number in numbers:
         _check(name, value, isinstance(number, Real), "must be a number")
         _check(name, value, math.isfinite(number), "must be finite")

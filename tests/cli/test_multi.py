@@ -97,7 +97,10 @@ def test_the_evaluation_of_a_head_and_of_all_can_be_changed(checkpoint, tmp_path
         ("heads.tag.evaluation.metric=F1", "unknown key heads.tag; did you mean tags"),
         ("evaluation.reference={tag: 0.5}", "reference: there is no head 'tag'; did you mean tags"),
         ("evaluation.reference={tags: 0.5}", "the single-task model is missing for objects, regions"),
-        ("evaluation.reference={objects: 0, regions: 1, tags: 1}", "evaluation.reference.objects=0.0 must be above 0"),
+        (
+            "evaluation.reference={objects: 0, regions: 1, tags: 1}",
+            "'regions': 1.0, 'tags': 1.0} must be above 0",
+        ),
         ("heads.tags.evaluation.metric=AUC", "heads.tags.evaluation"),
         ("model.heads.tags.name=unet", "cannot be changed here"),
     ],

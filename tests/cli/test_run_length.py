@@ -77,7 +77,7 @@ def test_a_run_of_another_limit_or_enough_steps_is_unchanged(word, fit):
 def test_a_run_without_a_number_of_steps_is_refused(length, fit, tmp_path, capsys):
     (tmp_path / "mine.yaml").write_text(RECIPE.replace("max_epochs: 2", length))
     assert main(["fit", "mine.yaml"]) == 2
-    message = capsys.readouterr().err
+    message = capsys.readouterr().err.partition("visionkit: ")[2]
     assert "the learning rate schedule needs the length of the run" in message
     assert len(message.strip().splitlines()) <= 5
 

@@ -131,7 +131,7 @@ def test_mistakes_are_errors(word, message, trained, tmp_path, monkeypatch, caps
     (tmp_path / "mine.yaml").write_text(RECIPES["classification"])
     words = [f"model.backbone.weights={trained['detection']}", "model.backbone.frozen_stages=all"]
     assert main(["fit", "mine.yaml", *words, word]) == 2
-    told = capsys.readouterr().err
+    told = capsys.readouterr().err.partition("visionkit: ")[2]
     assert message in told
     assert len(told.strip().splitlines()) <= 5
 

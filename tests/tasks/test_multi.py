@@ -186,7 +186,7 @@ def test_the_main_metric_of_a_head_can_be_another():
             "reference: there is no head 'tag'; did you mean",
         ),
         (lambda data: multi_task(data, evaluation=evaluation(tags=0.5)), "single-task model is missing for objects"),
-        (lambda data: evaluation(tags=0.0), "tags=0.0 must be above 0"),
+        (lambda data: evaluation(tags=0.0), "reference={'tags': 0.0} must be above 0"),
         (lambda data: multi_task(data).set_head_evaluation("tag", None), "no head 'tag'; did you mean tags"),
         (lambda data: with_tasks(multi_task(data), tags=None), "heads: tags needs the task of the pipeline"),
         (lambda data: with_tasks(multi_task(data), tags=multi_task(data).heads["tags"]), "heads: tags needs the task"),

@@ -59,7 +59,7 @@ class MultiEvaluationOptions:
     reference: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        check_above(0, **self.reference)
+        check_above(0, reference=self.reference)
 
 
 @tasks.register("multi")

@@ -27,7 +27,7 @@ class LossBalancer(nn.Module):
         for name in given:
             if name not in heads:
                 raise ConfigError(f"weights: there is no head {name!r}{suggest(name, heads)}")
-        check_at_least(0, **given)
+        check_at_least(0, weights=given)
         self.weights = {name: float(given.get(name, 1.0)) for name in heads}
 
     def forward(self, losses: Mapping[str, Tensor], shared: Sequence[Tensor]) -> Tensor:

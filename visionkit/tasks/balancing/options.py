@@ -40,7 +40,7 @@ class BalancingOptions:
         for option in self.options:
             if option not in known:
                 raise ConfigError(f"options: {self.name} has no option {option!r}{suggest(option, known)}")
-        check_at_least(0, cosine_every=self.cosine_every)
+        check_at_least(0, weights=self.weights, cosine_every=self.cosine_every)
 
     def make(self, heads: Sequence[str]) -> LossBalancer:
         """Return the balancer of the losses of `heads`.
