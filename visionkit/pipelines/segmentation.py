@@ -83,6 +83,10 @@ class TiledSegmentation(Pipeline[Tensor, SegmentationResult]):
         """
         raise NotImplementedError
 
+    def scores(self, images: Tensor, whole: tuple[int, int]) -> Tensor:
+        """Return scores [N, K, h, w], the largest of which is that of the class; see `probabilities`."""
+        return self.probabilities(images, whole)
+
     def forward(self, images: Sequence[Tensor]) -> list[Tensor]:
         """Return the class of each pixel, uint8 [H, W] per image, of uint8 images [3, H, W] of any size."""
         predictions: list[Tensor] = [torch.empty(0)] * len(images)
@@ -112,7 +116,7 @@ class TiledSegmentation(Pipeline[Tensor, SegmentationResult]):
         height, width = images[0].shape[-2:]
         tile = self.inference_options.tile
         if tile is None or max(height, width) <= tile:
-            return list(self.probabilities(torch.stack(list(images)), (height, width)).argmax(1).to(torch.uint8))
+            return list(self.scores(torch.stack(list(images)), (height, width)).argmax(1).to(torch.uint8))
         return [torch.cat([strip.argmax(0).to(torch.uint8) for strip in self._strips(image, tile)]) for image in images]
 
     def _strips(self, image: Tensor, tile: int) -> Iterator[Tensor]:
@@ -201,6 +205,14 @@ class SegmentationPipeline(TiledSegmentation, ModelPipeline[Tensor, Segmentation
             logits = self.logits(view.image(images), self.preprocessing.scale(*whole, view.factor))
             total = total + view.image(logits).softmax(1)
         return total / len(views)
+
+    def scores(self, images: Tensor, whole: tuple[int, int]) -> Tensor:
+        """See `TiledSegmentation.scores`. Logits of a single view need no softmax, which takes time at every pixel."""
+        views = tta_views(self.inference_options.tta_scales, self.inference_options.flip)
+        if len(views) > 1:
+            return self.probabilities(images, whole)
+        (view,) = views
+        return view.image(self.logits(view.image(images), self.preprocessing.scale(*whole, view.factor)))
 
     def logits(self, images: Tensor, scale: tuple[float, float]) -> Tensor:
         """Return logits [N, K, h, w] at the pixels of uint8 images [N, 3, h, w], resized by `scale` for the model.
