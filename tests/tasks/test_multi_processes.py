@@ -38,18 +38,23 @@ torch.distributed.destroy_process_group()
 """
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("run")
-    (folder / "run.py").write_text(SCRIPT)
-    done = subprocess.run(
-        [sys.executable, str(folder / "run.py"), str(folder), *BALANCING],
+def run(script, *words):
+    """Run a script that starts two processes."""
+    return subprocess.run(
+        [sys.executable, str(script), *map(str, words)],
         capture_output=True,
         text=True,
         env={**os.environ, "PYTHONPATH": ".", "CUDA_VISIBLE_DEVICES": ""},
         check=False,
         timeout=240,
     )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    (folder / "run.py").write_text(SCRIPT)
+    done = run(folder / "run.py", folder, *BALANCING)
     assert done.returncode == 0, done.stderr[-3000:]
     return folder
 
@@ -92,13 +97,6 @@ torch.distributed.destroy_process_group()
 )
 def test_two_processes_train_to_the_end(images, tmp_path):
     (tmp_path / "run.py").write_text(SHORT_SCRIPT)
-    done = subprocess.run(
-        [sys.executable, str(tmp_path / "run.py"), images],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": ".", "CUDA_VISIBLE_DEVICES": ""},
-        check=False,
-        timeout=240,
-    )
+    done = run(tmp_path / "run.py", images)
     assert done.returncode == 0, done.stderr[-3000:]
     assert "steps " in done.stdout

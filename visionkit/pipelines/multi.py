@@ -15,7 +15,6 @@ from visionkit.pipelines.base import ModelPipeline, Pipeline, pipelines
 from visionkit.pipelines.multi_result import MultiResult
 from visionkit.pipelines.results import MinScore, per_class
 from visionkit.preprocessing.base import Preprocessing
-from visionkit.registry import suggest
 
 HeadPredictions = dict[str, Any]
 """Prediction of each head for one image."""
@@ -126,8 +125,7 @@ class MultiPipeline(ModelPipeline[HeadPredictions, MultiResult]):
         Raises:
             ConfigError: there is no such head.
         """
-        if name not in self.heads:
-            raise ConfigError(f"the model has no head {name!r}{suggest(name, self.heads)}")
+        self.network.head(name)  # an error if there is none
         return self.heads[name]
 
     def single(self, name: str) -> ModelPipeline[Any, Any]:

@@ -167,7 +167,8 @@ class MultiTask(Task):
 
     def set_head_evaluation(self, name: str, evaluation: Any) -> None:
         """Replace the evaluation options of a head."""
-        self.heads[self._known(name)].set_evaluation(evaluation)
+        self.pipeline.head(name)  # an error if there is none
+        self.heads[name].set_evaluation(evaluation)
         self.set_evaluation(self.evaluation_options)
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
@@ -346,11 +347,6 @@ class MultiTask(Task):
                 f"balancing {self.balancing_options.name} compares gradients of the backbone, and all of it is frozen\n"
                 "train some of its stages (model.backbone.frozen_stages), or set balancing.name=fixed or uncertainty"
             )
-
-    def _known(self, name: str) -> str:
-        if name not in self.heads:
-            raise ConfigError(f"the model has no head {name!r}{suggest(name, self.heads)}")
-        return name
 
     def _check_not_compiled(self) -> None:
         for name, task in self.heads.items():
