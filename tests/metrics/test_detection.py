@@ -1,4 +1,4 @@
-"""Records of the detection metrics: gathered over processes, each image once, also if a process has none."""
+"""Images of the detection metrics: gathered over processes, each image once, also if a process has none."""
 
 import copy
 import json
@@ -76,7 +76,7 @@ def test_ids_of_any_integer_kind_are_the_same_image(kind):
     for image_id in (3, kind(3)):
         prediction, target = image(image_id)
         metric.update([prediction], [target])
-    assert list(metric.records) == [3]
+    assert metric.image_ids == [3]
 
 
 def test_calling_a_metric_keeps_every_image():
@@ -84,7 +84,7 @@ def test_calling_a_metric_keeps_every_image():
     for image_id in (1, 2):
         prediction, target = image(image_id)
         metric([prediction], [target])
-    assert list(metric.records) == [1, 2]
+    assert metric.image_ids == [1, 2]
 
 
 def test_copies_keep_their_images_after_a_reset():
@@ -93,5 +93,5 @@ def test_copies_keep_their_images_after_a_reset():
     metric.update([prediction], [target])
     other = copy.deepcopy(metric)
     metric.reset()
-    assert not metric.records
+    assert not metric.image_ids
     assert other.compute().overall["AP"] == pytest.approx(1.0)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.helpers.metric_cases import flat, random_case
-from visionkit.metrics.image_record import ImageRecord
+from visionkit.metrics.detection_columns import DetectionColumns
 from visionkit.metrics.operating_point import BestF1, best_thresholds, find_operating_point
 
 
@@ -127,15 +127,15 @@ def test_reset_removes_the_operating_point():
     assert metric.operating_point is None
 
 
-def records_of(*images):
-    return [ImageRecord.from_tensors(prediction, target) for prediction, target in images]
+def columns_of(*images):
+    return DetectionColumns.of_images(*zip(*images, strict=True))
 
 
 def test_given_thresholds_are_used_as_they_are():
     """The best threshold of class a would be 0.9; class b has none."""
     objects = [(0, 0), (1, 0), (2, 1)]
     detections = [(0, 0, 0.9), (5, 0, 0.6), (1, 0, 0.4), (2, 1, 0.9)]
-    point = find_operating_point(records_of(image(objects, detections)), 2, thresholds=[0.5, None])
+    point = find_operating_point(columns_of(image(objects, detections)), 2, thresholds=[0.5, None])
     assert point.threshold.tolist() == pytest.approx([0.5, math.nan], nan_ok=True)
     assert point.precision.tolist() == pytest.approx([0.5, math.nan], nan_ok=True)
     assert (point.recall.tolist(), point.f1.tolist()) == ([0.5, 0], [0.5, 0])
@@ -143,7 +143,7 @@ def test_given_thresholds_are_used_as_they_are():
 
 
 def test_a_class_without_objects_has_no_f1_at_a_given_threshold():
-    point = find_operating_point(records_of(image([(0, 0)], [(0, 0, 0.9), (1, 1, 0.9)])), 2, thresholds=[0.5, 0.5])
+    point = find_operating_point(columns_of(image([(0, 0)], [(0, 0, 0.9), (1, 1, 0.9)])), 2, thresholds=[0.5, 0.5])
     assert (point.f1[0], math.isnan(point.f1[1])) == (1, True)
     assert point.confusion.tolist() == [[1, 0, 0], [0, 0, 0], [0, 1, 0]]
 
@@ -153,6 +153,6 @@ def test_thresholds_of_one_split_serve_another():
     prediction, target = image([(0, 0), (1, 1)], [(0, 0, 0.75), (5, 0, 0.25)])
     metric.update([prediction], [target])
     assert best_thresholds(metric) == [0.75, None]
-    same = find_operating_point(records_of((prediction, target)), 2)
-    again = find_operating_point(records_of((prediction, target)), 2, thresholds=best_thresholds(metric))
+    same = find_operating_point(columns_of((prediction, target)), 2)
+    again = find_operating_point(columns_of((prediction, target)), 2, thresholds=best_thresholds(metric))
     assert same.results("ab").to_dict() == again.results("ab").to_dict()

@@ -7,10 +7,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from visionkit.metrics.coco_arrays import CocoArrays, IouType, ground_truth_arrays, prediction_arrays
 from visionkit.metrics.coco_backends import PrecisionRecall, coco_backends
 from visionkit.metrics.detection import DetectionMetric, detection_metrics
-from visionkit.metrics.image_record import ImageRecord
+from visionkit.metrics.detection_columns import BoxColumns, DetectionColumns, IouType
 from visionkit.metrics.results import MetricResults, per_class_values
 
 logger = logging.getLogger("visionkit")
@@ -68,46 +67,46 @@ class CocoAP(DetectionMetric):
 
     def compute(self) -> MetricResults:
         """Return the metrics over the images of all processes."""
-        return self._compute(list(self.gathered_records().values()), self.iou_type)
+        return self._compute(self.gathered_columns(), self.iou_type)
 
-    def _compute(self, records: list[ImageRecord], iou_type: IouType) -> MetricResults:
-        ground_truth, predictions = ground_truth_arrays(records, iou_type), prediction_arrays(records, iou_type)
-        self._warn_of_detection_limit(ground_truth)
-        precision, recall = self._precision_recall(ground_truth, predictions, records, iou_type)
-        return MetricResults(self._overall(precision, recall), self._per_class(precision))
+    def _compute(self, columns: DetectionColumns, iou_type: IouType) -> MetricResults:
+        self._warn_of_detection_limit(columns.true)
+        found = self._precision_recall(columns, iou_type)
+        return MetricResults(self._overall(found), self._per_class(found.precision))
 
-    def _precision_recall(
-        self, ground_truth: CocoArrays, predictions: CocoArrays, records: list[ImageRecord], iou_type: IouType
-    ) -> PrecisionRecall:
-        if not len(ground_truth):
-            shape = (IOU_THRESHOLDS, RECALL_POINTS, len(self.class_names), 1 + len(AREAS), len(self.max_detections))
-            return -np.ones(shape), -np.ones((IOU_THRESHOLDS, *shape[2:]))
-        sizes = [record.size for record in records]
-        return self.backend(ground_truth, predictions, sizes, len(self.class_names), iou_type, self.max_detections)
+    def _precision_recall(self, columns: DetectionColumns, iou_type: IouType) -> PrecisionRecall:
+        if not len(columns.true):
+            areas, limits = 1 + len(AREAS), len(self.max_detections)
+            shape = (IOU_THRESHOLDS, RECALL_POINTS, len(self.class_names))
+            return PrecisionRecall(
+                -np.ones((*shape, areas)), -np.ones((shape[0], shape[2], areas)), -np.ones((shape[0], shape[2], limits))
+            )
+        return self.backend(columns, len(self.class_names), iou_type, self.max_detections)
 
-    def _overall(self, precision: NDArray[np.float64], recall: NDArray[np.float64]) -> dict[str, float]:
+    def _overall(self, found: PrecisionRecall) -> dict[str, float]:
+        precision, recall = found.precision, found.recall
         metrics = {
-            "AP": _mean(precision[..., ALL_AREAS, -1]),
-            "AP50": _mean(precision[IOU_50, ..., ALL_AREAS, -1]),
-            "AP75": _mean(precision[IOU_75, ..., ALL_AREAS, -1]),
+            "AP": _mean(precision[..., ALL_AREAS]),
+            "AP50": _mean(precision[IOU_50, ..., ALL_AREAS]),
+            "AP75": _mean(precision[IOU_75, ..., ALL_AREAS]),
         }
-        metrics |= {f"AP{suffix}": _mean(precision[..., area, -1]) for suffix, area in AREAS.items()}
+        metrics |= {f"AP{suffix}": _mean(precision[..., area]) for suffix, area in AREAS.items()}
         limits = enumerate(self.max_detections)
-        metrics |= {f"AR{limit}": _mean(recall[..., ALL_AREAS, index]) for index, limit in limits}
-        return metrics | {f"AR{suffix}": _mean(recall[..., area, -1]) for suffix, area in AREAS.items()}
+        metrics |= {f"AR{limit}": _mean(found.limited_recall[..., index]) for index, limit in limits}
+        return metrics | {f"AR{suffix}": _mean(recall[..., area]) for suffix, area in AREAS.items()}
 
     def _per_class(self, precision: NDArray[np.float64]) -> dict[str, dict[str, float]]:
         labels = range(len(self.class_names))
         columns = {
-            "AP": [_mean(precision[:, :, label, ALL_AREAS, -1]) for label in labels],
-            "AP50": [_mean(precision[IOU_50, :, label, ALL_AREAS, -1]) for label in labels],
+            "AP": [_mean(precision[:, :, label, ALL_AREAS]) for label in labels],
+            "AP50": [_mean(precision[IOU_50, :, label, ALL_AREAS]) for label in labels],
         }
         return {name: per_class_values(self.class_names, values) for name, values in columns.items()}
 
-    def _warn_of_detection_limit(self, ground_truth: CocoArrays) -> None:
+    def _warn_of_detection_limit(self, true: BoxColumns) -> None:
         """Warn once of an image with more objects of one class than detections that are scored."""
-        image_and_class = np.column_stack([ground_truth.image_ids, ground_truth.labels])[~ground_truth.crowd]
-        objects = np.unique(image_and_class, axis=0, return_counts=True)[1].max(initial=0)
+        image_and_class = (true.images * len(self.class_names) + true.labels)[~true.ignored]
+        objects = np.unique(image_and_class, return_counts=True)[1].max(initial=0)
         if objects > self.max_detections[-1] and not self._warned:
             self._warned = True
             logger.warning(
@@ -141,8 +140,8 @@ class CocoMaskAP(CocoAP):
 
     def compute(self) -> MetricResults:
         """Return the metrics over the images of all processes."""
-        records = list(self.gathered_records().values())
-        return self._compute(records, "segm").with_prefix("mask_") | self._compute(records, "bbox")
+        columns = self.gathered_columns()
+        return self._compute(columns, "segm").with_prefix("mask_") | self._compute(columns, "bbox")
 
 
 def _mean(values: NDArray[np.float64]) -> float:

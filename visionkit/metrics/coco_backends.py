@@ -3,120 +3,144 @@
 import contextlib
 import io
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from visionkit.metrics.coco_arrays import CocoArrays, IouType
+from visionkit.metrics.coco_results import to_xywh
+from visionkit.metrics.detection_columns import BoxColumns, DetectionColumns, IouType
 from visionkit.registry import Registry
 from visionkit.structures import Rle
 
-ImageSizes = list[tuple[int, int]]
-"""(height, width) of each image."""
 
-PrecisionRecall = tuple[NDArray[np.float64], NDArray[np.float64]]
-"""Precision [T, R, K, A, M] and recall [T, K, A, M] over IoU thresholds, recall points, classes, areas and
-detection limits, as in pycocotools; -1 where a value is not defined."""
+class PrecisionRecall(NamedTuple):
+    """Precision and recall as in pycocotools; -1 where a value is not defined.
 
-Backend = Callable[[CocoArrays, CocoArrays, ImageSizes, int, IouType, list[int]], PrecisionRecall]
-"""Called with ground truth, predictions, image sizes, number of classes, IoU type and detection limits."""
+    Attributes:
+        precision: [T, R, K, A] over IoU thresholds, recall points, classes and areas, at the largest detection limit.
+        recall: [T, K, A], at the largest detection limit.
+        limited_recall: [T, K, M] over the detection limits, for objects of all sizes.
+    """
+
+    precision: NDArray[np.float64]
+    recall: NDArray[np.float64]
+    limited_recall: NDArray[np.float64]
+
+
+Backend = Callable[[DetectionColumns, int, IouType, list[int]], PrecisionRecall]
+"""Called with the images, number of classes, IoU type and detection limits. COCO has no difficult objects; they are
+taken as crowd regions."""
+
+ALL_AREAS = [0.0, 1e10]
+"""Limits of an area range that holds all objects, in square pixels."""
 
 coco_backends: Registry[Backend] = Registry("COCO evaluation backend")
 
 
 @coco_backends.register("hotcoco")
 def evaluate_with_hotcoco(
-    ground_truth: CocoArrays,
-    predictions: CocoArrays,
-    sizes: ImageSizes,
-    num_classes: int,
-    iou_type: IouType,
-    max_detections: list[int],
+    columns: DetectionColumns, num_classes: int, iou_type: IouType, max_detections: list[int]
 ) -> PrecisionRecall:
     """Return precision and recall computed by hotcoco."""
-    from hotcoco import COCOeval
-
-    evaluation = COCOeval(*hotcoco_datasets(ground_truth, predictions, sizes, num_classes), iou_type)
-    return _evaluate(evaluation, max_detections)
+    evaluation = hotcoco_evaluation(columns, num_classes, iou_type)
+    evaluation.params.maxDets = max_detections
+    evaluation.evaluate()
+    # Curves at the smaller limits are not needed, and take as long as all else together.
+    evaluation.params.maxDets = max_detections[-1:]
+    evaluation.accumulate()
+    curves = evaluation.eval
+    evaluation.params.maxDets = max_detections
+    evaluation.params.areaRng, evaluation.params.areaRngLbl = [ALL_AREAS], ["all"]
+    evaluation.accumulate()
+    limited = np.asarray(evaluation.eval["recall"])[:, :, 0]
+    return PrecisionRecall(np.asarray(curves["precision"])[..., 0], np.asarray(curves["recall"])[..., 0], limited)
 
 
 @coco_backends.register("pycocotools")
 def evaluate_with_pycocotools(
-    ground_truth: CocoArrays,
-    predictions: CocoArrays,
-    sizes: ImageSizes,
-    num_classes: int,
-    iou_type: IouType,
-    max_detections: list[int],
+    columns: DetectionColumns, num_classes: int, iou_type: IouType, max_detections: list[int]
 ) -> PrecisionRecall:
     """Return precision and recall computed by pycocotools."""
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
     true_coco, predicted_coco = COCO(), COCO()
-    for coco, arrays in ((true_coco, ground_truth), (predicted_coco, predictions)):
-        annotations = _annotations(arrays)
-        coco.dataset = {"images": _images(sizes), "categories": _categories(num_classes), "annotations": annotations}
+    true = _annotations(columns.true, columns.true.areas, _masks(columns.true, "target", iou_type))
+    predicted = _annotations(
+        columns.predicted, columns.predicted.compared_areas(iou_type), _masks(columns.predicted, "prediction", iou_type)
+    )
+    for coco, annotations in ((true_coco, true), (predicted_coco, predicted)):
+        categories = _categories(num_classes)
+        coco.dataset = {"images": _images(columns), "categories": categories, "annotations": annotations}
         with contextlib.redirect_stdout(io.StringIO()):
             coco.createIndex()
-    return _evaluate(COCOeval(true_coco, predicted_coco, iou_type), max_detections)
-
-
-def hotcoco_datasets(
-    ground_truth: CocoArrays, predictions: CocoArrays, sizes: ImageSizes, num_classes: int
-) -> tuple[Any, Any]:
-    """Return ground truth and predictions as hotcoco's COCO objects; row i of either has annotation id i + 1.
-
-    Args:
-        ground_truth: the ground truth, with masks if masks are compared.
-        predictions: the predictions, likewise.
-        sizes: (height, width) of each image.
-        num_classes: number of classes; label k becomes category k + 1.
-    """
-    from hotcoco import COCO
-
-    columns: dict[str, Any] = {"area": ground_truth.area, "iscrowd": ground_truth.crowd.astype(np.int64)}
-    if ground_truth.masks is not None:
-        columns["segmentation"] = ground_truth.masks
-    images, categories = _images(sizes), _categories(num_classes)
-    true_coco = COCO.from_arrays(
-        images, categories, ground_truth.image_ids, ground_truth.labels + 1, ground_truth.boxes, **columns
-    )
-    table = np.column_stack([predictions.image_ids, predictions.boxes, predictions.scores, predictions.labels + 1])
-    masks: list[Any] | None = predictions.masks
-    predicted_coco = true_coco.load_res(table, segmentation=masks)
-    predicted_coco.update_anns(ids=np.arange(1, len(table) + 1), area=predictions.area)  # of the mask, not of its box
-    return true_coco, predicted_coco
-
-
-def _evaluate(evaluation: Any, max_detections: list[int]) -> PrecisionRecall:
+    evaluation = COCOeval(true_coco, predicted_coco, iou_type)
     evaluation.params.maxDets = max_detections
     with contextlib.redirect_stdout(io.StringIO()):
         evaluation.evaluate()
         evaluation.accumulate()
-    return np.asarray(evaluation.eval["precision"]), np.asarray(evaluation.eval["recall"])
+    precision, recall = evaluation.eval["precision"], evaluation.eval["recall"]
+    return PrecisionRecall(precision[..., -1], recall[..., -1], recall[:, :, 0])
 
 
-def _images(sizes: ImageSizes) -> list[dict[str, int]]:
-    return [{"id": number, "height": size[0], "width": size[1]} for number, size in enumerate(sizes, start=1)]
+def hotcoco_evaluation(columns: DetectionColumns, num_classes: int, iou_type: IouType) -> Any:
+    """Return hotcoco's `COCOeval`, in which row i of the true or predicted boxes has annotation id i + 1.
+
+    Args:
+        columns: the images, numbered from 1 there; at least one true box.
+        num_classes: number of classes; label k becomes category k + 1.
+        iou_type: whether boxes or masks are compared.
+
+    Raises:
+        VisionkitError: masks are compared, and a box has none.
+    """
+    from hotcoco import COCO, COCOeval
+
+    true, predicted = columns.true, columns.predicted
+    true_masks, masks = (_masks(side, name, iou_type) for side, name in ((true, "target"), (predicted, "prediction")))
+    true_coco = COCO.from_arrays(
+        _images(columns),
+        _categories(num_classes),
+        true.images + 1,
+        true.labels + 1,
+        to_xywh(true.boxes),
+        area=true.areas,
+        iscrowd=true.ignored.astype(np.int64),
+        segmentation=true_masks,
+    )
+    boxes = to_xywh(predicted.boxes)
+    table = np.column_stack([predicted.images + 1, boxes, predicted.scores, predicted.labels + 1])
+    predicted_coco = true_coco.load_res(table, segmentation=masks)
+    if masks is not None:  # load_res takes the area of the box
+        predicted_coco.update_anns(ids=np.arange(1, len(table) + 1), area=predicted.compared_areas(iou_type))
+    return COCOeval(true_coco, predicted_coco, iou_type)
+
+
+def _masks(columns: BoxColumns, side: str, iou_type: IouType) -> list[Any] | None:
+    return columns.required_masks(side) if iou_type == "segm" else None
+
+
+def _images(columns: DetectionColumns) -> list[dict[str, int]]:
+    sizes = enumerate(columns.sizes.tolist(), start=1)
+    return [{"id": number, "height": height, "width": width} for number, (height, width) in sizes]
 
 
 def _categories(num_classes: int) -> list[dict[str, Any]]:
     return [{"id": label + 1, "name": str(label)} for label in range(num_classes)]
 
 
-def _annotations(arrays: CocoArrays) -> list[dict[str, Any]]:
+def _annotations(columns: BoxColumns, areas: NDArray[np.float64], masks: list[Rle] | None) -> list[dict[str, Any]]:
     """Return the rows as pycocotools' dicts; ids start at 1, because pycocotools takes id 0 for "no match"."""
-    no_masks: list[Rle | None] = [None] * len(arrays)
+    no_masks: list[Rle | None] = [None] * len(columns)
     rows = zip(
-        arrays.image_ids.tolist(),
-        (arrays.labels + 1).tolist(),
-        arrays.boxes.tolist(),
-        arrays.scores.tolist(),
-        arrays.area.tolist(),
-        arrays.crowd.astype(int).tolist(),
-        arrays.masks or no_masks,
+        (columns.images + 1).tolist(),
+        (columns.labels + 1).tolist(),
+        to_xywh(columns.boxes).tolist(),
+        columns.scores.tolist(),
+        areas.tolist(),
+        columns.ignored.astype(int).tolist(),
+        masks or no_masks,
         strict=True,
     )
     return [

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pycocotools import mask as rle
 
 from visionkit.errors import DataError
-from visionkit.metrics.image_record import as_array, as_floats
+from visionkit.metrics.detection_columns import as_array, as_floats
 
 
 def to_xywh(boxes: NDArray[np.float64]) -> NDArray[np.float64]:

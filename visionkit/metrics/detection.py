@@ -2,14 +2,13 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
-import numpy as np
-from torch import Tensor
 from torchmetrics import Metric
 
-from visionkit.metrics.all_gather import all_gather_dict
-from visionkit.metrics.image_record import ImageRecord
+from visionkit.errors import VisionkitError
+from visionkit.metrics.all_gather import all_gather_objects
+from visionkit.metrics.detection_columns import DetectionColumns, ImageId
 from visionkit.metrics.results import MetricResults
 from visionkit.registry import Registry
 
@@ -17,7 +16,7 @@ from visionkit.registry import Registry
 class DetectionMetric(Metric):
     """Base of the metrics of boxes and masks over a whole set of images.
 
-    Records are kept by image id. `compute` gathers them from all processes, so every process must call it, also one
+    Boxes are kept as columns. `compute` gathers them from all processes, so every process must call it, also one
     without images. An image that a distributed sampler gave to two processes counts once.
 
     Args:
@@ -26,7 +25,6 @@ class DetectionMetric(Metric):
     Attributes:
         main_metric: name of the metric that selects the best checkpoint; higher is better.
         scores_masks: whether masks are scored, and not only boxes.
-        records: record of each image of this process, by image id.
 
     Example:
         >>> import visionkit as vk
@@ -47,7 +45,12 @@ class DetectionMetric(Metric):
     def __init__(self, class_names: Sequence[str]) -> None:
         super().__init__(sync_on_compute=False)
         self.class_names = list(class_names)
-        self.records: dict[int | str, ImageRecord] = {}
+        self._parts: list[DetectionColumns] = []
+
+    @property
+    def image_ids(self) -> list[ImageId]:
+        """Sorted ids of the images of this process."""
+        return DetectionColumns.joined(self._parts).image_ids
 
     def update(self, predictions: Sequence[Mapping[str, Any]], targets: Sequence[Mapping[str, Any]]) -> None:
         """Add images.
@@ -60,11 +63,11 @@ class DetectionMetric(Metric):
         Raises:
             VisionkitError: a score or box is NaN, a label is not in 0..K-1, or fields of an image differ in length.
         """
-        for prediction, target in zip(predictions, targets, strict=True):
-            image_id = _plain_id(target["image_id"])
-            record = ImageRecord.from_tensors(prediction, target)
-            record.check(image_id, len(self.class_names))
-            self.records[image_id] = record
+        if len(predictions) != len(targets):
+            raise VisionkitError(f"{len(predictions)} predictions for {len(targets)} images")
+        columns = DetectionColumns.of_images(predictions, targets)
+        columns.check_labels(len(self.class_names))
+        self._parts.append(columns)
 
     def forward(self, predictions: Sequence[Mapping[str, Any]], targets: Sequence[Mapping[str, Any]]) -> None:
         """Do the same as `update`; metrics of the batch alone would need communication between processes."""
@@ -77,22 +80,11 @@ class DetectionMetric(Metric):
     def reset(self) -> None:
         """Remove all images."""
         super().reset()
-        self.records = {}
+        self._parts = []
 
-    def gathered_records(self) -> dict[int | str, ImageRecord]:
-        """Return the records of all processes by image id, sorted, since equal scores are ranked in this order."""
-        records = all_gather_dict(self.records)
-        return {image_id: records[image_id] for image_id in sorted(records, key=_sort_key)}
-
-
-def _sort_key(image_id: int | str) -> tuple[bool, int, str]:
-    """Sort numbers by value, then names alphabetically."""
-    return (False, image_id, "") if isinstance(image_id, int) else (True, 0, image_id)
-
-
-def _plain_id(image_id: Any) -> int | str:
-    """Return the id as int or str; ids that are tensors or numpy numbers do not work as keys."""
-    return cast(int | str, image_id.item() if isinstance(image_id, Tensor | np.generic) else image_id)
+    def gathered_columns(self) -> DetectionColumns:
+        """Return the images of all processes, sorted by id, since equal scores are ranked in this order."""
+        return DetectionColumns.joined(part for parts in all_gather_objects(self._parts) for part in parts)
 
 
 detection_metrics: Registry[Callable[..., DetectionMetric]] = Registry("metric", "visionkit.metrics")

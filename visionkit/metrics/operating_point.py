@@ -1,15 +1,14 @@
 """The score threshold with the highest F1 per class, precision and recall at a threshold, and the confusion matrix."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from visionkit.metrics.coco_arrays import CocoArrays, IouType, ground_truth_arrays, prediction_arrays
-from visionkit.metrics.coco_backends import ImageSizes, hotcoco_datasets
+from visionkit.metrics.coco_backends import hotcoco_evaluation
 from visionkit.metrics.detection import DetectionMetric
-from visionkit.metrics.image_record import ImageRecord
+from visionkit.metrics.detection_columns import DetectionColumns, IouType
 from visionkit.metrics.results import MetricResults, per_class_values
 
 Floats = NDArray[np.float64]
@@ -83,8 +82,9 @@ class BestF1(DetectionMetric):
 
     def compute(self) -> MetricResults:
         """Return the metrics over the images of all processes."""
-        records = list(self.gathered_records().values())
-        self.operating_point = find_operating_point(records, len(self.class_names), self.iou_threshold, self.iou_type)
+        self.operating_point = find_operating_point(
+            self.gathered_columns(), len(self.class_names), self.iou_threshold, self.iou_type
+        )
         return self.operating_point.results(self.class_names)
 
     def reset(self) -> None:
@@ -94,7 +94,7 @@ class BestF1(DetectionMetric):
 
 
 def find_operating_point(
-    records: Sequence[ImageRecord],
+    columns: DetectionColumns,
     num_classes: int,
     iou_threshold: float = 0.5,
     iou_type: IouType = "bbox",
@@ -106,25 +106,24 @@ def find_operating_point(
     object of the highest IoU. The confusion matrix matches boxes with objects of any class in the same way.
 
     Args:
-        records: the images.
+        columns: the images.
         num_classes: number of classes K.
         iou_threshold: IoU from which a detection matches an object.
         iou_type: whether boxes or masks are compared.
         thresholds: score threshold of each class, which must come from other images for the results to be unbiased; a
             class with None has no threshold. Without them, those with the highest F1 on the images themselves.
     """
-    ground_truth, predictions = ground_truth_arrays(records, iou_type), prediction_arrays(records, iou_type)
-    sizes = [record.size for record in records]
-    matched, ignored = _match(ground_truth, predictions, sizes, num_classes, iou_threshold, iou_type)
-    objects = np.bincount(ground_truth.labels[~ground_truth.crowd], minlength=num_classes).tolist()
+    true, predicted = columns.true, columns.predicted
+    matched, ignored = _match(columns, num_classes, iou_threshold, iou_type)
+    objects = np.bincount(true.labels[~true.ignored], minlength=num_classes).tolist()
     points = []
     for label in range(num_classes):
-        rows = (predictions.labels == label) & ~ignored
-        of_class = predictions.scores[rows], matched[rows], objects[label]
+        rows = (predicted.labels == label) & ~ignored
+        of_class = predicted.scores[rows], matched[rows], objects[label]
         points.append(_best_threshold(*of_class) if thresholds is None else _at_threshold(*of_class, thresholds[label]))
     threshold, precision, recall, f1 = np.array(points, np.float64).reshape(-1, 4).T
-    selected = predictions.select((predictions.scores >= threshold[predictions.labels]) & ~ignored)
-    confusion = _confusion_matrix(ground_truth, selected, sizes, num_classes, iou_threshold, iou_type)
+    selected = predicted.take((predicted.scores >= threshold[predicted.labels]) & ~ignored)
+    confusion = _confusion_matrix(replace(columns, predicted=selected), num_classes, iou_threshold, iou_type)
     return OperatingPoint(threshold, precision, recall, f1, confusion)
 
 
@@ -134,27 +133,21 @@ def best_thresholds(metric: DetectionMetric) -> list[float | None]:
     Returns:
         K thresholds, None for a class without objects or predictions.
     """
-    point = find_operating_point(list(metric.gathered_records().values()), len(metric.class_names))
+    point = find_operating_point(metric.gathered_columns(), len(metric.class_names))
     return [None if np.isnan(threshold) else threshold for threshold in point.threshold.tolist()]
 
 
 def _match(
-    ground_truth: CocoArrays,
-    predictions: CocoArrays,
-    sizes: ImageSizes,
-    num_classes: int,
-    iou_threshold: float,
-    iou_type: IouType,
+    columns: DetectionColumns, num_classes: int, iou_threshold: float, iou_type: IouType
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Return for each prediction whether it is a true positive, and whether it is ignored."""
-    matched, ignored = np.zeros(len(predictions), bool), np.zeros(len(predictions), bool)
-    if not len(ground_truth) or not len(predictions):
+    total = len(columns.predicted)
+    matched, ignored = np.zeros(total, bool), np.zeros(total, bool)
+    if not len(columns.true) or not total:
         return matched, ignored
-    from hotcoco import COCOeval
-
-    evaluation = COCOeval(*hotcoco_datasets(ground_truth, predictions, sizes, num_classes), iou_type)
+    evaluation = hotcoco_evaluation(columns, num_classes, iou_type)
     evaluation.params.iouThrs = [iou_threshold]
-    evaluation.params.maxDets = [len(predictions)]
+    evaluation.params.maxDets = [total]
     evaluation.params.areaRng, evaluation.params.areaRngLbl = [[0.0, 1e10]], ["all"]
     evaluation.evaluate()
     groups = [group for group in evaluation.eval_imgs if group is not None and group["dtIds"]]
@@ -195,20 +188,13 @@ def _at_threshold(
 
 
 def _confusion_matrix(
-    ground_truth: CocoArrays,
-    predictions: CocoArrays,
-    sizes: ImageSizes,
-    num_classes: int,
-    iou_threshold: float,
-    iou_type: IouType,
+    columns: DetectionColumns, num_classes: int, iou_threshold: float, iou_type: IouType
 ) -> NDArray[np.int64]:
-    if not len(ground_truth):
+    if not len(columns.true):
         # Without objects no class has a threshold, so that no box is selected either.
         return np.zeros((num_classes + 1, num_classes + 1), np.int64)
-    from hotcoco import COCOeval
-
-    evaluation = COCOeval(*hotcoco_datasets(ground_truth, predictions, sizes, num_classes), iou_type)
-    counted = evaluation.confusion_matrix(iou_thr=iou_threshold, max_det=max(len(predictions), 1))
+    evaluation = hotcoco_evaluation(columns, num_classes, iou_type)
+    counted = evaluation.confusion_matrix(iou_thr=iou_threshold, max_det=max(len(columns.predicted), 1))
     return np.asarray(counted["matrix"]).astype(np.int64)
 
 

@@ -1,17 +1,19 @@
 """Pascal VOC's average precision, by the rules of its development kit (VOCevaldet.m)."""
 
 from collections.abc import Callable, Sequence
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from visionkit.metrics.box_pairs import BoxPairs, pairs_of_class
 from visionkit.metrics.detection import DetectionMetric, detection_metrics
-from visionkit.metrics.image_record import ImageRecord
+from visionkit.metrics.detection_columns import DetectionColumns
 from visionkit.metrics.results import MetricResults, per_class_values
 from visionkit.registry import Registry
 
 Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
 
 
 class VocAP(DetectionMetric):
@@ -55,72 +57,51 @@ class VocAP(DetectionMetric):
 
     def compute(self) -> MetricResults:
         """Return the mean AP and that of each class over the images of all processes."""
-        records = list(self.gathered_records().values())
-        values = [self._class_ap(records, label) for label in range(len(self.class_names))]
+        columns = self.gathered_columns()
+        matched, counted = match_as_voc(columns, len(self.class_names), self.iou_threshold)
+        values = [self._class_ap(columns, label, matched, counted) for label in range(len(self.class_names))]
         defined = [value for value in values if not np.isnan(value)]
         mean = float(np.mean(defined)) if defined else float("nan")
         return MetricResults({self.main_metric: mean}, {self.main_metric: per_class_values(self.class_names, values)})
 
-    def _class_ap(self, records: list[ImageRecord], label: int) -> float:
-        images = [_of_class(record, label) for record in records]
-        objects = sum(int((~image.ignored).sum()) for image in images)
+    def _class_ap(self, columns: DetectionColumns, label: int, matched: Flags, counted: Flags) -> float:
+        objects = np.count_nonzero((columns.true.labels == label) & ~columns.true.ignored)
         if not objects:
             return float("nan")
-        scores = np.concatenate([image.scores for image in images])
-        order = np.argsort(-scores, kind="stable")
-        matched, counted = self._match(images, order)
-        true_positives, false_positives = np.cumsum(matched & counted), np.cumsum(~matched & counted)
-        precision = true_positives / np.maximum(true_positives + false_positives, 1)
-        return self.average_precision(true_positives / objects, precision)
-
-    def _match(
-        self, images: list["_ClassBoxes"], order: NDArray[np.int64]
-    ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        """Return for each detection in `order` whether it is a true positive, and whether it counts at all."""
-        best = [_best_matches(image.boxes, image.true_boxes) for image in images]
-        offsets = np.cumsum([0] + [len(image.ignored) for image in images])[:-1]
-        iou = np.concatenate([iou for iou, _ in best])[order]
-        target = np.concatenate([index + offset for (_, index), offset in zip(best, offsets, strict=True)])[order]
-        above = iou >= self.iou_threshold
-        ignored = np.append(np.concatenate([image.ignored for image in images]), False)
-        target = np.where(above, target, len(ignored) - 1)  # the appended entry is no object
-        is_first = np.zeros(len(order), bool)
-        is_first[np.unique(target, return_index=True)[1]] = True
-        return above & is_first & ~ignored[target], ~(above & ignored[target])
+        rows = np.flatnonzero((columns.predicted.labels == label) & counted)
+        rows = rows[np.argsort(-columns.predicted.scores[rows], kind="stable")]
+        true_positives = np.cumsum(matched[rows])
+        return self.average_precision(true_positives / objects, true_positives / np.arange(1, len(rows) + 1))
 
 
-class _ClassBoxes(NamedTuple):
-    """Detections (M) and objects (N) of one class in one image."""
+def match_as_voc(columns: DetectionColumns, num_classes: int, iou_threshold: float = 0.5) -> tuple[Flags, Flags]:
+    """Return for each prediction whether it is a true positive, and whether it counts at all, by the rules of `VocAP`.
 
-    boxes: Floats
-    scores: Floats
-    true_boxes: Floats
-    ignored: NDArray[np.bool_]
-    """bool [N], difficult objects and crowd regions"""
+    Args:
+        columns: the images.
+        num_classes: number of classes K.
+        iou_threshold: IoU from which a detection matches.
 
-
-def _of_class(record: ImageRecord, label: int) -> _ClassBoxes:
-    predicted, true = record.labels == label, record.true_labels == label
-    ignored = (record.difficult | record.crowd)[true]
-    return _ClassBoxes(record.boxes[predicted], record.scores[predicted], record.true_boxes[true], ignored)
-
-
-def _best_matches(boxes: Floats, true_boxes: Floats) -> tuple[Floats, NDArray[np.int64]]:
-    """Return for each box the highest IoU [M] with an object and the object's index [M]; 0 without objects."""
-    if not len(true_boxes):
-        return np.zeros(len(boxes)), np.zeros(len(boxes), np.int64)
-    iou = _box_iou(boxes, true_boxes)
-    best = iou.argmax(axis=1)
-    return iou[np.arange(len(boxes)), best], best
+    Returns:
+        bool [L] of the predicted boxes, twice.
+    """
+    predicted, true = columns.predicted, columns.true
+    pairs = _best_pairs(pairs_of_class(predicted, true, num_classes))
+    pairs = pairs.where(pairs.iou >= iou_threshold)
+    ranked = np.argsort(-predicted.scores[pairs.predicted], kind="stable")
+    first = ranked[np.unique(pairs.true[ranked], return_index=True)[1]]
+    matched, counted = np.zeros(len(predicted), bool), np.ones(len(predicted), bool)
+    matched[pairs.predicted[first]] = ~true.ignored[pairs.true[first]]
+    counted[pairs.predicted[true.ignored[pairs.true]]] = False
+    return matched, counted
 
 
-def _box_iou(first: Floats, second: Floats) -> Floats:
-    """Return the IoU [M, N] of xyxy boxes in float64, so that values at the threshold are those of the devkit."""
-    low = np.maximum(first[:, None, :2], second[None, :, :2])
-    high = np.minimum(first[:, None, 2:], second[None, :, 2:])
-    intersection = np.clip(high - low, 0, None).prod(axis=2)
-    areas = [(boxes[:, 2:] - boxes[:, :2]).prod(axis=1) for boxes in (first, second)]
-    return intersection / np.maximum(areas[0][:, None] + areas[1] - intersection, 1e-12)
+def _best_pairs(pairs: BoxPairs) -> BoxPairs:
+    """Return the pair of the highest IoU of each predicted box, the first of equal ones."""
+    order = np.lexsort([pairs.true, -pairs.iou, pairs.predicted])
+    is_best = np.zeros(len(order), bool)
+    is_best[order[np.unique(pairs.predicted[order], return_index=True)[1]]] = True
+    return pairs.where(is_best)
 
 
 ApRule = Callable[[Floats, Floats], float]

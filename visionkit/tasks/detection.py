@@ -197,26 +197,17 @@ class Detection(Task):
 
     def test_results(self) -> MetricResults:
         """Return the metrics of the test split, and store the predictions of all processes for the results files."""
-        records = self.metric.gathered_records()
+        columns = self.metric.gathered_columns()
         results = self.computed_metrics()
         stored = self.pipeline.class_thresholds if isinstance(self.pipeline, DetectionPipeline) else None
-        point = find_operating_point(list(records.values()), len(self.class_names), thresholds=stored)
+        point = find_operating_point(columns, len(self.class_names), thresholds=stored)
         results |= point.results(self.class_names)
         results.extras["thresholds_from"] = SCORED_SPLIT if stored is None else VAL_SPLIT
         if stored is None:
             logger.warning("precision, recall and F1: the thresholds are chosen on the scored split, which favors them")
         else:
             logger.info("precision, recall and F1: the thresholds were chosen on val during training")
-        self.predictions = [
-            {
-                "image_id": image_id,
-                "boxes": record.boxes,
-                "scores": record.scores,
-                "labels": record.labels,
-                "masks": record.masks,
-            }
-            for image_id, record in records.items()
-        ]
+        self.predictions = columns.predictions()
         return results
 
     def check_precision(self, precision: str) -> None:
