@@ -45,15 +45,36 @@ class BoundaryF1(Metric):
     def update(self, labels: Tensor, truth: Tensor) -> None:
         """Add images; see `SegmentationMetrics.update`."""
         shape = (-1, *labels.shape[-2:])
-        pairs = zip(labels.reshape(shape).cpu().numpy(), truth.reshape(shape).cpu().numpy(), strict=True)
-        for predicted, true in pairs:
-            for label in set(np.unique(true).tolist()) - {IGNORE}:
-                self.sums[label] += boundary_f1(predicted == label, true == label, true != IGNORE)
-                self.images[label] += 1
+        for predicted, true in zip(labels.reshape(shape), truth.reshape(shape), strict=True):
+            self.add(image_boundary_f1(predicted, true, len(self.sums)))
+
+    def add(self, values: Tensor) -> None:
+        """Add the values of an image, see `image_boundary_f1`."""
+        values = values.to(self.sums.device)
+        self.sums += values.nan_to_num()
+        self.images += ~values.isnan()
 
     def compute(self) -> Tensor:
         """Return float64 [K]; NaN for a class that no image contains."""
         return self.sums / self.images
+
+
+def image_boundary_f1(labels: Tensor, truth: Tensor, num_classes: int) -> Tensor:
+    """Return the F1 of the boundary pixels of each class in one image.
+
+    Args:
+        labels: predicted class of each pixel, [H, W].
+        truth: true class of each pixel or 255, [H, W].
+        num_classes: K.
+
+    Returns:
+        float64 [K] on the CPU; NaN for a class that the image does not contain.
+    """
+    predicted, true = labels.cpu().numpy(), truth.cpu().numpy()
+    values = torch.full((num_classes,), torch.nan, dtype=torch.float64)
+    for label in set(np.unique(true).tolist()) - {IGNORE}:
+        values[label] = boundary_f1(predicted == label, true == label, true != IGNORE)
+    return values
 
 
 def boundary_f1(predicted: NDArray[np.bool_], true: NDArray[np.bool_], valid: NDArray[np.bool_]) -> float:

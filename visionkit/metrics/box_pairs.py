@@ -1,4 +1,4 @@
-"""Pairs of a predicted and a true box of the same image and class, with their IoU."""
+"""Pairs of a predicted and a true box of the same image, with their IoU."""
 
 from dataclasses import dataclass
 
@@ -25,8 +25,8 @@ class BoxPairs:
     true: Indices
     iou: Floats
 
-    def where(self, selected: NDArray[np.bool_]) -> "BoxPairs":
-        """Return the pairs for which `selected` [P] is true."""
+    def where(self, selected: NDArray[np.bool_] | Indices) -> "BoxPairs":
+        """Return the pairs for which `selected` [P] is true, or those with the given indices."""
         return BoxPairs(self.predicted[selected], self.true[selected], self.iou[selected])
 
 
@@ -47,8 +47,20 @@ def pairs_of_class(
     """
     keys = [columns.images * num_classes + columns.labels for columns in (predicted, true)]
     rows = _equal_keys(*keys)
+    return BoxPairs(*rows, _iou(predicted, true, *rows, iou_type, crowds))
+
+
+def pairs_of_image(predicted: BoxColumns, true: BoxColumns, iou_type: IouType = "bbox") -> BoxPairs:
+    """Return all pairs of the same image, of equal and of different classes; see `pairs_of_class`."""
+    rows = _equal_keys(predicted.images, true.images)
+    return BoxPairs(*rows, _iou(predicted, true, *rows, iou_type, False))
+
+
+def _iou(
+    predicted: BoxColumns, true: BoxColumns, rows: Indices, true_rows: Indices, iou_type: IouType, crowds: bool
+) -> Floats:
     compare = _box_iou if iou_type == "bbox" else _mask_iou
-    return BoxPairs(*rows, compare(predicted, true, *rows, crowds))
+    return compare(predicted, true, rows, true_rows, crowds)
 
 
 def _equal_keys(first: Indices, second: Indices) -> tuple[Indices, Indices]:

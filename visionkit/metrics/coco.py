@@ -7,9 +7,12 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from visionkit.metrics.bootstrap import Counts, ResampledMetrics
 from visionkit.metrics.coco_backends import PrecisionRecall, coco_backends
+from visionkit.metrics.coco_matches import match_as_coco
 from visionkit.metrics.detection import DetectionMetric, detection_metrics
 from visionkit.metrics.detection_columns import BoxColumns, DetectionColumns, IouType
+from visionkit.metrics.resampled_coco import resample_coco
 from visionkit.metrics.results import MetricResults, per_class_values
 
 logger = logging.getLogger("visionkit")
@@ -21,12 +24,15 @@ IOU_50, IOU_75 = 0, 5
 """Indices on the axis of IoU thresholds."""
 IOU_THRESHOLDS, RECALL_POINTS = 10, 101
 
+MASK = "mask_"
+"""Prefix of the metrics of masks."""
+
 
 @detection_metrics.register("coco")
 class CocoAP(DetectionMetric):
     """COCO's AP over IoU 0.50 to 0.95, AP50, AP75, AP and AR by object size, AR by number of detections.
 
-    `compute` returns the twelve numbers of COCO's table as `overall` (AP, AP50, AP75, APs, APm, APl, AR1, AR10,
+    The results are the twelve numbers of COCO's table, `overall` (AP, AP50, AP75, APs, APm, APl, AR1, AR10,
     AR100, ARs, ARm, ARl), and AP and AP50 `per_class`. A value without objects is NaN. Crowd regions follow
     pycocotools. COCO has no difficult objects as in VOC; they are taken as crowd regions.
 
@@ -65,11 +71,19 @@ class CocoAP(DetectionMetric):
         self.max_detections = sorted(max_detections)
         self._warned = False
 
-    def compute(self) -> MetricResults:
-        """Return the metrics over the images of all processes."""
-        return self._compute(self.gathered_columns(), self.iou_type)
+    def score(self, columns: DetectionColumns) -> MetricResults:
+        """See `DetectionMetric.score`."""
+        return self._score(columns, self.iou_type)
 
-    def _compute(self, columns: DetectionColumns, iou_type: IouType) -> MetricResults:
+    def resample(self, columns: DetectionColumns, counts: Counts) -> ResampledMetrics:
+        """See `DetectionMetric.resample`."""
+        return self._resample(columns, counts, self.iou_type)
+
+    def _resample(self, columns: DetectionColumns, counts: Counts, iou_type: IouType) -> ResampledMetrics:
+        matches = match_as_coco(columns, len(self.class_names), iou_type, max_detections=self.max_detections[-1])
+        return resample_coco(columns, matches, self.class_names, counts, self.max_detections)
+
+    def _score(self, columns: DetectionColumns, iou_type: IouType) -> MetricResults:
         self._warn_of_detection_limit(columns.true)
         found = self._precision_recall(columns, iou_type)
         return MetricResults(self._overall(found), self._per_class(found.precision))
@@ -138,10 +152,14 @@ class CocoMaskAP(CocoAP):
         super().__init__(class_names, backend=backend)
         self.scores_masks = True
 
-    def compute(self) -> MetricResults:
-        """Return the metrics over the images of all processes."""
-        columns = self.gathered_columns()
-        return self._compute(columns, "segm").with_prefix("mask_") | self._compute(columns, "bbox")
+    def score(self, columns: DetectionColumns) -> MetricResults:
+        """See `DetectionMetric.score`."""
+        return self._score(columns, "segm").with_prefix(MASK) | self._score(columns, "bbox")
+
+    def resample(self, columns: DetectionColumns, counts: Counts) -> ResampledMetrics:
+        """See `DetectionMetric.resample`."""
+        masks = self._resample(columns, counts, "segm").with_prefix(MASK)
+        return masks | self._resample(columns, counts, "bbox")
 
 
 def _mean(values: NDArray[np.float64]) -> float:

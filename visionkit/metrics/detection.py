@@ -8,6 +8,7 @@ from torchmetrics import Metric
 
 from visionkit.errors import VisionkitError
 from visionkit.metrics.all_gather import all_gather_objects
+from visionkit.metrics.bootstrap import Counts, ResampledMetrics
 from visionkit.metrics.detection_columns import DetectionColumns, ImageId
 from visionkit.metrics.results import MetricResults
 from visionkit.registry import Registry
@@ -73,9 +74,22 @@ class DetectionMetric(Metric):
         """Do the same as `update`; metrics of the batch alone would need communication between processes."""
         self.update(predictions, targets)
 
-    @abstractmethod
     def compute(self) -> MetricResults:
         """Return the metrics over the images of all processes."""
+        return self.score(self.gathered_columns())
+
+    @abstractmethod
+    def score(self, columns: DetectionColumns) -> MetricResults:
+        """Return the metrics of some images."""
+
+    def resample(self, columns: DetectionColumns, counts: Counts) -> ResampledMetrics:
+        """Return the metrics of resampled images; none for a metric without confidence intervals.
+
+        Args:
+            columns: the images.
+            counts: how often each resample draws each image, [I, R].
+        """
+        return ResampledMetrics()
 
     def reset(self) -> None:
         """Remove all images."""

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visionkit.metrics.coco_backends import hotcoco_evaluation
+from visionkit.metrics.coco_matches import CocoMatches, match_as_coco
 from visionkit.metrics.detection import DetectionMetric
 from visionkit.metrics.detection_columns import DetectionColumns, IouType
 from visionkit.metrics.results import MetricResults, per_class_values
@@ -80,11 +81,9 @@ class BestF1(DetectionMetric):
         self.iou_type: IouType = iou_type
         self.operating_point: OperatingPoint | None = None
 
-    def compute(self) -> MetricResults:
-        """Return the metrics over the images of all processes."""
-        self.operating_point = find_operating_point(
-            self.gathered_columns(), len(self.class_names), self.iou_threshold, self.iou_type
-        )
+    def score(self, columns: DetectionColumns) -> MetricResults:
+        """See `DetectionMetric.score`."""
+        self.operating_point = find_operating_point(columns, len(self.class_names), self.iou_threshold, self.iou_type)
         return self.operating_point.results(self.class_names)
 
     def reset(self) -> None:
@@ -114,7 +113,8 @@ def find_operating_point(
             class with None has no threshold. Without them, those with the highest F1 on the images themselves.
     """
     true, predicted = columns.true, columns.predicted
-    matched, ignored = _match(columns, num_classes, iou_threshold, iou_type)
+    matches = match_at(columns, num_classes, iou_threshold, iou_type)
+    matched, ignored = matches.matched[0, 0], matches.ignored[0, 0]
     objects = np.bincount(true.labels[~true.ignored], minlength=num_classes).tolist()
     points = []
     for label in range(num_classes):
@@ -127,6 +127,14 @@ def find_operating_point(
     return OperatingPoint(threshold, precision, recall, f1, confusion)
 
 
+def match_at(
+    columns: DetectionColumns, num_classes: int, iou_threshold: float = 0.5, iou_type: IouType = "bbox"
+) -> CocoMatches:
+    """Return the matches of all detections with objects of all sizes at one IoU threshold."""
+    most = max(len(columns.predicted), 1)
+    return match_as_coco(columns, num_classes, iou_type, [""], [iou_threshold], max_detections=most)
+
+
 def best_thresholds(metric: DetectionMetric) -> list[float | None]:
     """Return the score threshold with the highest F1 of each class on the images of a metric, in all processes.
 
@@ -135,26 +143,6 @@ def best_thresholds(metric: DetectionMetric) -> list[float | None]:
     """
     point = find_operating_point(metric.gathered_columns(), len(metric.class_names))
     return [None if np.isnan(threshold) else threshold for threshold in point.threshold.tolist()]
-
-
-def _match(
-    columns: DetectionColumns, num_classes: int, iou_threshold: float, iou_type: IouType
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Return for each prediction whether it is a true positive, and whether it is ignored."""
-    total = len(columns.predicted)
-    matched, ignored = np.zeros(total, bool), np.zeros(total, bool)
-    if not len(columns.true) or not total:
-        return matched, ignored
-    evaluation = hotcoco_evaluation(columns, num_classes, iou_type)
-    evaluation.params.iouThrs = [iou_threshold]
-    evaluation.params.maxDets = [total]
-    evaluation.params.areaRng, evaluation.params.areaRngLbl = [[0.0, 1e10]], ["all"]
-    evaluation.evaluate()
-    groups = [group for group in evaluation.eval_imgs if group is not None and group["dtIds"]]
-    rows = np.concatenate([group["dtIds"] for group in groups]).astype(np.int64) - 1
-    ignored[rows] = np.concatenate([group["dtIgnore"][0] for group in groups])
-    matched[rows] = np.concatenate([group["dtMatched"][0] for group in groups])
-    return matched & ~ignored, ignored
 
 
 def _best_threshold(scores: Floats, matched: NDArray[np.bool_], objects: int) -> tuple[float, float, float, float]:

@@ -1,9 +1,44 @@
-"""What a metric returns for a whole set of images: values over all classes and values per class."""
+"""Results of a metric for a whole set of images: values over all classes and per class, with their intervals."""
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from typing import Any, NamedTuple
+
+
+class Interval(NamedTuple):
+    """Confidence interval of a metric."""
+
+    low: float
+    high: float
+
+
+@dataclass
+class Intervals:
+    """95 % confidence intervals of metrics.
+
+    Attributes:
+        overall: interval of metrics over all classes, by name.
+        per_class: interval by the name of the metric and then by that of the class.
+    """
+
+    overall: dict[str, Interval] = field(default_factory=dict)
+    per_class: dict[str, dict[str, Interval]] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.overall or self.per_class)
+
+    def __or__(self, other: "Intervals") -> "Intervals":
+        """Return the intervals of both."""
+        return Intervals(self.overall | other.overall, self.per_class | other.per_class)
+
+    def with_prefix(self, prefix: str) -> "Intervals":
+        """Return the intervals with `prefix` before the name of every metric."""
+        return Intervals(_prefixed(self.overall, prefix), _prefixed(self.per_class, prefix))
+
+    def part(self, prefix: str) -> "Intervals":
+        """Return the intervals whose names start with `prefix`, without it."""
+        return Intervals(_part(self.overall, prefix), _part(self.per_class, prefix))
 
 
 @dataclass
@@ -14,6 +49,7 @@ class MetricResults:
         overall: metrics over all classes, by name.
         per_class: metrics of each class, by the name of the metric and then by that of the class.
         extras: further results as plain values, such as a confusion matrix.
+        intervals: 95 % confidence intervals of the metrics that have one.
 
     Example:
         >>> from visionkit.metrics.results import MetricResults
@@ -27,22 +63,34 @@ class MetricResults:
     overall: dict[str, float] = field(default_factory=dict)
     per_class: dict[str, dict[str, float]] = field(default_factory=dict)
     extras: dict[str, Any] = field(default_factory=dict)
+    intervals: Intervals = field(default_factory=Intervals)
 
     def __or__(self, other: "MetricResults") -> "MetricResults":
         """Return the results of both; where both have a metric, that of `other`."""
-        return MetricResults(self.overall | other.overall, self.per_class | other.per_class, self.extras | other.extras)
+        return MetricResults(
+            self.overall | other.overall,
+            self.per_class | other.per_class,
+            self.extras | other.extras,
+            self.intervals | other.intervals,
+        )
 
     def with_prefix(self, prefix: str) -> "MetricResults":
         """Return the results with `prefix` before the name of every metric and extra."""
         return MetricResults(
-            {f"{prefix}{name}": value for name, value in self.overall.items()},
-            {f"{prefix}{name}": values for name, values in self.per_class.items()},
-            {f"{prefix}{name}": value for name, value in self.extras.items()},
+            _prefixed(self.overall, prefix),
+            _prefixed(self.per_class, prefix),
+            _prefixed(self.extras, prefix),
+            self.intervals.with_prefix(prefix),
         )
 
     def part(self, prefix: str) -> "MetricResults":
         """Return the results whose names start with `prefix`, without it."""
-        return MetricResults(*(_part(values, prefix) for values in (self.overall, self.per_class, self.extras)))
+        return MetricResults(
+            _part(self.overall, prefix),
+            _part(self.per_class, prefix),
+            _part(self.extras, prefix),
+            self.intervals.part(prefix),
+        )
 
     def defined(self) -> dict[str, float]:
         """Return the metrics over all classes that are not NaN."""
@@ -51,7 +99,12 @@ class MetricResults:
     def to_dict(self) -> dict[str, Any]:
         """Return the results as plain values for JSON, which has no NaN: an undefined value is None."""
         per_class = {name: _without_nan(values) for name, values in self.per_class.items()}
-        return {"overall": _without_nan(self.overall), "per_class": per_class, **self.extras}
+        intervals = {"confidence_intervals": asdict(self.intervals)} if self.intervals else {}
+        return {"overall": _without_nan(self.overall), "per_class": per_class, **intervals, **self.extras}
+
+
+def _prefixed(values: dict[str, Any], prefix: str) -> dict[str, Any]:
+    return {f"{prefix}{name}": value for name, value in values.items()}
 
 
 def _part(values: dict[str, Any], prefix: str) -> dict[str, Any]:

@@ -1,13 +1,26 @@
 """Metrics of semantic segmentation over a whole set of images."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from visionkit.metrics.boundary_f1 import BoundaryF1
-from visionkit.metrics.pixel_confusion import PixelConfusionMatrix
+from visionkit.metrics.boundary_f1 import BoundaryF1, image_boundary_f1
+from visionkit.metrics.pixel_confusion import PixelConfusionMatrix, count_pixels
 from visionkit.metrics.results import MetricResults, per_class_values
+
+
+class ImagePixels(NamedTuple):
+    """Pixels of K classes in one image: correct ones, true ones and predicted ones, int64 [K].
+
+    `boundary_f1` is float64 [K], NaN for classes that are not in the image, or None if it is not computed.
+    """
+
+    correct: Tensor
+    true: Tensor
+    predicted: Tensor
+    boundary_f1: Tensor | None
 
 
 class SegmentationMetrics(nn.Module):
@@ -54,6 +67,21 @@ class SegmentationMetrics(nn.Module):
         self.confusion.update(labels, truth)
         if self.boundary is not None:
             self.boundary.update(labels, truth)
+
+    def update_image(self, labels: Tensor, truth: Tensor) -> ImagePixels:
+        """Add one image, and return its part of the metrics.
+
+        Args:
+            labels: predicted class of each pixel, any integer type, [H, W].
+            truth: true class of each pixel or 255, [H, W].
+        """
+        counts = count_pixels(labels, truth, len(self.class_names))
+        self.confusion.counts += counts
+        boundary_f1 = None
+        if self.boundary is not None:
+            boundary_f1 = image_boundary_f1(labels, truth, len(self.class_names))
+            self.boundary.add(boundary_f1)
+        return ImagePixels(counts.diagonal().cpu(), counts.sum(1).cpu(), counts.sum(0).cpu(), boundary_f1)
 
     def compute(self) -> MetricResults:
         """Return the metrics over the images of all processes.

@@ -6,9 +6,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from visionkit.metrics.bootstrap import Counts, ResampledMetrics, mean_of_defined
 from visionkit.metrics.box_pairs import BoxPairs, pairs_of_class
 from visionkit.metrics.detection import DetectionMetric, detection_metrics
 from visionkit.metrics.detection_columns import DetectionColumns
+from visionkit.metrics.resampled_ap import VOC2007_INTERVALS, RankedDetections
 from visionkit.metrics.results import MetricResults, per_class_values
 from visionkit.registry import Registry
 
@@ -55,14 +57,27 @@ class VocAP(DetectionMetric):
         self.main_metric = f"AP{round(100 * iou_threshold)}"
         self.average_precision = ap_rules.get(mode)
 
-    def compute(self) -> MetricResults:
-        """Return the mean AP and that of each class over the images of all processes."""
-        columns = self.gathered_columns()
+    def score(self, columns: DetectionColumns) -> MetricResults:
+        """Return the mean AP and that of each class."""
         matched, counted = match_as_voc(columns, len(self.class_names), self.iou_threshold)
         values = [self._class_ap(columns, label, matched, counted) for label in range(len(self.class_names))]
         defined = [value for value in values if not np.isnan(value)]
         mean = float(np.mean(defined)) if defined else float("nan")
         return MetricResults({self.main_metric: mean}, {self.main_metric: per_class_values(self.class_names, values)})
+
+    def resample(self, columns: DetectionColumns, counts: Counts) -> ResampledMetrics:
+        """See `DetectionMetric.resample`."""
+        matched, counted = match_as_voc(columns, len(self.class_names), self.iou_threshold)
+        predicted, true = columns.predicted, columns.true
+        values = {}
+        for label, name in enumerate(self.class_names):
+            rows = np.flatnonzero(predicted.labels == label)
+            rows = rows[np.argsort(-predicted.scores[rows], kind="stable")]
+            objects = true.images[(true.labels == label) & ~true.ignored]
+            ranked = RankedDetections(predicted.images[rows], matched[None, rows], ~counted[None, rows], objects)
+            values[name] = ranked.average_precision(counts, RECALL_INTERVALS[self.mode])[0][0]
+        mean = mean_of_defined(np.stack(list(values.values())))
+        return ResampledMetrics({self.main_metric: mean}, {self.main_metric: values})
 
     def _class_ap(self, columns: DetectionColumns, label: int, matched: Flags, counted: Flags) -> float:
         objects = np.count_nonzero((columns.true.labels == label) & ~columns.true.ignored)
@@ -103,6 +118,9 @@ def _best_pairs(pairs: BoxPairs) -> BoxPairs:
     is_best[order[np.unique(pairs.predicted[order], return_index=True)[1]]] = True
     return pairs.where(is_best)
 
+
+RECALL_INTERVALS = {"11-point": VOC2007_INTERVALS, "all-point": None}
+"""Argument of `RankedDetections.average_precision` for each rule."""
 
 ApRule = Callable[[Floats, Floats], float]
 """Return the AP of recall and precision [M]."""

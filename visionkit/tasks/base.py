@@ -25,6 +25,7 @@ from visionkit.data.samplers import run_seed
 from visionkit.errors import CheckpointError, ConfigError, VisionkitError
 from visionkit.metrics.base import EvaluationMetric
 from visionkit.metrics.results import MetricResults
+from visionkit.metrics.scored_images import ScoredImages
 from visionkit.models.base import Model
 from visionkit.pipelines.base import ModelPipeline, Pipeline
 from visionkit.pipelines.checkpoint import FORMAT_VERSION, pipeline_from, read_checkpoint
@@ -32,6 +33,7 @@ from visionkit.pipelines.description import explain_description, options_from
 from visionkit.pipelines.results import Result
 from visionkit.preprocessing.base import Preprocessing
 from visionkit.registry import Registry
+from visionkit.tasks.latency import Latency
 from visionkit.tasks.optimizers import (
     OptimizerOptions,
     count_parameters,
@@ -104,6 +106,8 @@ class Task(LightningModule):
         pipeline_type: class of the pipeline of a single model.
         metric: metric of the split that is being scored.
         results: metrics of the most recently scored split.
+        scored: images of the most recently tested split, for confidence intervals and reports; None before, and in a
+            process without images.
         timed_schedule: schedule by the time instead of the steps, for runs of a given time; None follows the steps.
         recipe: recipe that the task was created from. It is stored in checkpoints for reference and has no effect.
 
@@ -134,6 +138,8 @@ class Task(LightningModule):
         self.schedule_options = schedule or ScheduleOptions()
         self.recipe: dict[str, Any] = {}
         self.results = MetricResults()
+        self.scored: ScoredImages | None = None
+        self.latency = Latency()
         self.timed_schedule: TimedSchedule | None = None
         self.train_losses, self.val_losses = RunningMeans(), RunningMeans()
 
@@ -241,7 +247,8 @@ class Task(LightningModule):
     def test_step(self, batch: Batch, batch_index: int) -> None:
         """Score the predictions that `predict` makes. In a process without images, the batch is empty."""
         if batch.images:
-            self.score_predictions(batch)
+            with self.latency.measure(len(batch.images)):
+                self.score_predictions(batch)
 
     def score_predictions(self, batch: Batch) -> None:
         """Predict on the images of a batch, and add the predictions to the metric."""
@@ -366,6 +373,7 @@ class Task(LightningModule):
 
     def on_test_start(self) -> None:
         """Prepare for testing."""
+        self.latency = Latency()
         self.start_test()
 
     def test_results(self) -> MetricResults:
@@ -374,7 +382,16 @@ class Task(LightningModule):
 
     def on_test_epoch_end(self) -> None:
         """Score the test split."""
-        self.log_results("test", self.test_results())
+        results = self.test_results()
+        results.extras["latency"] = {**self.latency.to_dict(), "device": str(self.device)}
+        self.log_results("test", results)
+
+    def with_intervals(self, results: MetricResults) -> MetricResults:
+        """Return results with the confidence intervals and the analysis of the scored images."""
+        if self.scored is None:
+            return results
+        found = MetricResults(extras=self.scored.analysis(), intervals=self.scored.intervals())
+        return results | found
 
     def log_training_losses(self, losses: dict[str, Tensor], images: int) -> None:
         """Log the losses of a training batch of `images` images, and add them to the means of the epoch."""

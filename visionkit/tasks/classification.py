@@ -12,6 +12,7 @@ from visionkit.data.datamodule import VisionData
 from visionkit.data.datasets.base import AnnotationKind, RequiredAnnotation
 from visionkit.errors import ConfigError
 from visionkit.metrics.classification import ClassificationMetrics
+from visionkit.metrics.scored_images import ScoredImages
 from visionkit.models.base import ClassificationModel, Model
 from visionkit.option_checks import check_at_least, check_below
 from visionkit.pipelines.classification import ClassificationInferenceOptions, ClassificationPipeline
@@ -190,8 +191,16 @@ class Classification(LogitsTask):
     def score_predictions(self, batch: Batch) -> None:
         """See `Task.score_predictions`."""
         probabilities = self.pipeline(batch.images)
-        self.metric.update(probabilities, self._targets(batch))
+        targets = self._targets(batch)
+        self.metric.update(probabilities, targets)
+        self.image_results |= dict(
+            zip(batch.image_ids, zip(probabilities.cpu(), targets.cpu(), strict=True), strict=True)
+        )
         self.rows |= dict(zip(batch.image_ids, self._rows(probabilities), strict=True))
+
+    def scored_images(self) -> ScoredImages:
+        """See `LogitsTask.scored_images`."""
+        return self.label_mode.scored(self.image_results, self.class_names)
 
     def count_classes(self, data: VisionData) -> tuple[Tensor, Tensor | None]:
         """See `LogitsTask.count_classes`."""

@@ -9,6 +9,7 @@ from torch.nn import functional
 from visionkit.data.batch import Batch
 from visionkit.data.datasets.base import RequiredAnnotation
 from visionkit.metrics.classification import ClassificationMetrics, MultiLabelMetrics, SingleLabelMetrics
+from visionkit.metrics.scored_labels import ScoredLabels, ScoredMultiLabels, ScoredSingleLabels
 
 
 class LabelMode(Protocol):
@@ -18,11 +19,13 @@ class LabelMode(Protocol):
         required: annotation that an image must have.
         in_words: description of the labels, for messages.
         metrics: class of the metric.
+        scored: class of the scored images.
     """
 
     required: ClassVar[RequiredAnnotation]
     in_words: ClassVar[str]
     metrics: ClassVar[type[ClassificationMetrics]]
+    scored: ClassVar[type[ScoredLabels]]
 
     def targets(self, batch: Batch, classes: int, device: torch.device) -> Tensor:
         """Return the targets of a batch in the form that `loss` and the metric take."""
@@ -39,6 +42,7 @@ class SingleLabel:
     required: ClassVar[RequiredAnnotation] = "label"
     in_words: ClassVar[str] = "one label per image"
     metrics: ClassVar[type[ClassificationMetrics]] = SingleLabelMetrics
+    scored: ClassVar[type[ScoredLabels]] = ScoredSingleLabels
 
     def targets(self, batch: Batch, classes: int, device: torch.device) -> Tensor:
         """Return class indices, int64 [B]."""
@@ -55,6 +59,7 @@ class MultiLabel:
     required: ClassVar[RequiredAnnotation] = "tags"
     in_words: ClassVar[str] = "any number of labels per image"
     metrics: ClassVar[type[ClassificationMetrics]] = MultiLabelMetrics
+    scored: ClassVar[type[ScoredLabels]] = ScoredMultiLabels
 
     def targets(self, batch: Batch, classes: int, device: torch.device) -> Tensor:
         """Return float [B, K], which is 1 for the classes of the image and 0 otherwise."""

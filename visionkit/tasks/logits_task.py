@@ -10,6 +10,7 @@ from visionkit.data.datamodule import VisionData
 from visionkit.errors import ConfigError
 from visionkit.metrics.all_gather import all_gather_dict
 from visionkit.metrics.results import MetricResults
+from visionkit.metrics.scored_images import ScoredImages
 from visionkit.ops.class_weights import class_weights
 from visionkit.pipelines.base import Pipeline
 from visionkit.pipelines.classification import ClassificationPipeline
@@ -41,6 +42,7 @@ class LogitsTask(Task):
     Attributes:
         class_weights: weight of each class in the loss, float32 [K]; None for equal weights.
         rows: predictions of the most recently scored images by image id, for predictions.json.
+        image_results: parts of the metrics of these images, for confidence intervals.
     """
 
     class_weights: Tensor | None
@@ -57,6 +59,7 @@ class LogitsTask(Task):
         self.loss_options = loss
         self.register_buffer("class_weights", None, persistent=False)
         self.rows: dict[int | str, dict[str, Any]] = {}
+        self.image_results: dict[int | str, Any] = {}
 
     @property
     def model_pipeline(self) -> ClassificationPipeline | SegmentationPipeline:
@@ -110,12 +113,18 @@ class LogitsTask(Task):
 
     def start_test(self) -> None:
         """Remove the predictions of an earlier run."""
-        self.rows = {}
+        self.rows, self.image_results = {}, {}
 
     def test_results(self) -> MetricResults:
         """Return the metrics of the test split, and store the predictions of all processes for predictions.json."""
         self.rows = all_gather_dict(self.rows)
-        return self.computed_metrics()
+        self.image_results = all_gather_dict(self.image_results)
+        self.scored = self.scored_images() if self.image_results else None
+        return self.with_intervals(self.computed_metrics())
+
+    def scored_images(self) -> ScoredImages:
+        """Return the tested images in the form that confidence intervals are computed from."""
+        raise NotImplementedError
 
     def _weights_for_training(self, data: VisionData | None) -> Tensor | None:
         """Return the weight of each class in the loss.

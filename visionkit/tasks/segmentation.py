@@ -11,6 +11,8 @@ from visionkit.data.batch import Batch
 from visionkit.data.datamodule import VisionData
 from visionkit.data.datasets.base import AnnotationKind, RequiredAnnotation
 from visionkit.errors import ConfigError
+from visionkit.metrics.scored_images import ScoredImages
+from visionkit.metrics.scored_masks import ScoredMasks
 from visionkit.metrics.segmentation import SegmentationMetrics
 from visionkit.models.base import Model, SegmentationModel
 from visionkit.ops.segmentation_losses import Settings, losses, segmentation_loss
@@ -212,9 +214,13 @@ class Segmentation(LogitsTask):
         for labels, truth, image_id in zip(
             self.pipeline(batch.images), self._masks(batch), batch.image_ids, strict=True
         ):
-            self.metric.update(labels, truth)
+            self.image_results[image_id] = self.metric.update_image(labels, truth)
             shares = torch.bincount(labels.flatten(), minlength=len(self.class_names)) / labels.numel()
             self.rows[image_id] = {"shares": dict(zip(self.class_names, shares.tolist(), strict=True))}
+
+    def scored_images(self) -> ScoredImages:
+        """See `LogitsTask.scored_images`."""
+        return ScoredMasks(self.image_results, self.class_names)
 
     def count_classes(self, data: VisionData) -> tuple[Tensor, Tensor | None]:
         """See `LogitsTask.count_classes`: pixels of each class, and pixels of the masks that contain it."""
