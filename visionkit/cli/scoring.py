@@ -119,7 +119,8 @@ def _print_tables(task: Task, split: str) -> None:
 
 
 def _write(task: Task, split: str, folder: Path) -> None:
-    write_text(folder / "metrics.json", json.dumps({"split": split, **task.results.to_dict()}, indent=1))
+    latency = {**task.latency.to_dict(), "device": str(task.device)}
+    write_text(folder / "metrics.json", json.dumps({"split": split, **task.results.to_dict(), "latency": latency}))
     files = task.result_files()
     for name, rows in files.items():
         write_text(folder / name, json.dumps(rows))

@@ -382,9 +382,7 @@ class Task(LightningModule):
 
     def on_test_epoch_end(self) -> None:
         """Score the test split."""
-        results = self.test_results()
-        results.extras["latency"] = {**self.latency.to_dict(), "device": str(self.device)}
-        self.log_results("test", results)
+        self.log_results("test", self.test_results())
 
     def with_intervals(self, results: MetricResults) -> MetricResults:
         """Return results with the confidence intervals and the analysis of the scored images."""
