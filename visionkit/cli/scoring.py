@@ -24,6 +24,9 @@ from visionkit.tasks import MultiTask, Task
 
 logger = logging.getLogger("visionkit")
 
+CURVES = "curves"
+"""Name of the results that are written to a file of their own, since they have a hundred values per class."""
+
 
 def score(checkpoints: list[str], words: list[str], split: str, output: str | None) -> int:
     """Score a split, print the tables, and write metrics.json and the results files of the task.
@@ -119,9 +122,14 @@ def _print_tables(task: Task, split: str) -> None:
 
 
 def _write(task: Task, split: str, folder: Path) -> None:
+    """Write the metrics, the points of the curves, and the results files of the task."""
+    found = task.results.to_dict()
+    curves = {name: found.pop(name) for name in list(found) if name.rpartition("/")[2] == CURVES}
     latency = {**task.latency.to_dict(), "device": str(task.device)}
-    write_text(folder / "metrics.json", json.dumps({"split": split, **task.results.to_dict(), "latency": latency}))
-    files = task.result_files()
+    write_text(folder / "metrics.json", json.dumps({"split": split, **found, "latency": latency}, indent=1))
+    files: dict[str, Any] = task.result_files()
+    if curves:
+        files["curves.json"] = curves
     for name, rows in files.items():
         write_text(folder / name, json.dumps(rows))
     Console().print(f"written: {folder}/metrics.json, {', '.join(files)}", soft_wrap=True, markup=False)

@@ -10,10 +10,11 @@ from visionkit.metrics.bootstrap import Counts
 
 Flags = NDArray[np.bool_]
 Indices = NDArray[np.int64]
+Floats = NDArray[np.float64]
 Values = NDArray[np.floating[Any]]
 
-COCO_INTERVALS, VOC2007_INTERVALS = 100, 10
-"""Recall is sampled at multiples of 1 / intervals: 101 points of COCO, 11 of VOC2007."""
+COCO_RECALL, VOC2007_RECALL = np.linspace(0, 1, 101), np.arange(11) / 10
+"""Recalls at which precision is sampled, with the rounding of pycocotools and of VOC's development kit."""
 
 MAX_ELEMENTS = 4_000_000
 """Largest number of values of a temporary array, which is 16 MB; resamples are processed in parts."""
@@ -34,36 +35,36 @@ class RankedDetections:
         self.images, self.true_images = images[used], true_images
         self.matched, self.ignored = matched[:, used], ignored[:, used]
 
-    def average_precision(self, counts: Counts, intervals: int | None = COCO_INTERVALS) -> tuple[Values, Values]:
+    def average_precision(self, counts: Counts, points: Floats | None = COCO_RECALL) -> tuple[Values, Values]:
         """Return average precision and recall of each resample.
 
         Args:
             counts: how often each resample draws each image, [I, R].
-            intervals: recall is sampled at this number of points, and at 0; None uses the area under the curve of the
-                highest precision, which is the rule of VOC2010.
+            points: evenly spaced recalls from 0 to 1 at which precision is sampled; None uses the area under the curve
+                of the highest precision, which is the rule of VOC2010.
 
         Returns:
             AP and recall, float [T, R]; NaN for a resample without objects.
         """
-        parts = [self._part(counts[:, part], intervals) for part in self._parts(counts.shape[1])]
+        parts = [self._part(counts[:, part], points) for part in self._parts(counts.shape[1])]
         return np.concatenate([ap for ap, _ in parts], axis=1), np.concatenate([recall for _, recall in parts], axis=1)
 
     def _parts(self, resamples: int) -> Iterator[slice]:
         size = max(MAX_ELEMENTS // max(len(self.images), 1), 1)
         return (slice(start, start + size) for start in range(0, resamples, size))
 
-    def _part(self, counts: Counts, intervals: int | None) -> tuple[Values, Values]:
+    def _part(self, counts: Counts, points: Floats | None) -> tuple[Values, Values]:
         objects = counts[self.true_images].sum(axis=0, dtype=np.float64)
         objects[objects == 0] = np.nan
         ranked = np.cumsum(counts[self.images], axis=0)
         pairs = [
-            self._curve(counts, ranked, objects, np.flatnonzero(matched), np.flatnonzero(ignored), intervals)
+            self._curve(counts, ranked, objects, np.flatnonzero(matched), np.flatnonzero(ignored), points)
             for matched, ignored in zip(self.matched, self.ignored, strict=True)
         ]
         return np.stack([ap for ap, _ in pairs]), np.stack([recall for _, recall in pairs])
 
     def _curve(
-        self, counts: Counts, ranked: Values, objects: Values, hits: Indices, ignored: Indices, intervals: int | None
+        self, counts: Counts, ranked: Values, objects: Values, hits: Indices, ignored: Indices, points: Floats | None
     ) -> tuple[Values, Values]:
         """Return AP and recall [R]. Only true positives are looked at: between two of them precision falls."""
         if not len(hits):
@@ -78,15 +79,14 @@ class RankedDetections:
         precision = true_positives / np.maximum(selected, 1)
         highest = np.maximum.accumulate(precision[::-1], axis=0)[::-1]
         recall = true_positives / objects  # float64: equality with a recall point counts
-        return np.where(np.isnan(objects), objects, _sampled(highest, recall, intervals)), recall[-1]
+        return np.where(np.isnan(objects), objects, _sampled(highest, recall, points)), recall[-1]
 
 
-def _sampled(highest: Values, recall: Values, intervals: int | None) -> Values:
+def _sampled(highest: Values, recall: Values, points: Floats | None) -> Values:
     """Return the mean of the highest precision at the recall points, [R]."""
-    if intervals is None:
+    if points is None:
         return (np.diff(recall, axis=0, prepend=0) * highest).sum(axis=0)
-    # The number of points that a recall reaches, with the rounding of pycocotools' grid.
-    grid = np.append(np.linspace(0, 1, intervals + 1), np.inf)
-    nearest = np.nan_to_num(np.rint(recall * intervals)).astype(np.int32)
-    points = nearest - (recall < grid[nearest])
-    return ((np.diff(points, axis=0, prepend=0) * highest).sum(axis=0) + highest[0]) / (intervals + 1)
+    last = len(points) - 1
+    nearest = np.nan_to_num(np.rint(recall * last)).astype(np.int32)
+    reached = nearest - (recall < points[nearest])
+    return ((np.diff(reached, axis=0, prepend=0) * highest).sum(axis=0) + highest[0]) / len(points)

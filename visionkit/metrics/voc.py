@@ -10,7 +10,7 @@ from visionkit.metrics.bootstrap import Counts, ResampledMetrics, mean_of_define
 from visionkit.metrics.box_pairs import BoxPairs, pairs_of_class
 from visionkit.metrics.detection import DetectionMetric, detection_metrics
 from visionkit.metrics.detection_columns import DetectionColumns
-from visionkit.metrics.resampled_ap import VOC2007_INTERVALS, RankedDetections
+from visionkit.metrics.resampled_ap import VOC2007_RECALL, RankedDetections
 from visionkit.metrics.results import MetricResults, per_class_values
 from visionkit.registry import Registry
 
@@ -75,7 +75,7 @@ class VocAP(DetectionMetric):
             rows = rows[np.argsort(-predicted.scores[rows], kind="stable")]
             objects = true.images[(true.labels == label) & ~true.ignored]
             ranked = RankedDetections(predicted.images[rows], matched[None, rows], ~counted[None, rows], objects)
-            values[name] = ranked.average_precision(counts, RECALL_INTERVALS[self.mode])[0][0]
+            values[name] = ranked.average_precision(counts, RECALL_POINTS[self.mode])[0][0]
         mean = mean_of_defined(np.stack(list(values.values())))
         return ResampledMetrics({self.main_metric: mean}, {self.main_metric: values})
 
@@ -119,7 +119,7 @@ def _best_pairs(pairs: BoxPairs) -> BoxPairs:
     return pairs.where(is_best)
 
 
-RECALL_INTERVALS = {"11-point": VOC2007_INTERVALS, "all-point": None}
+RECALL_POINTS = {"11-point": VOC2007_RECALL, "all-point": None}
 """Argument of `RankedDetections.average_precision` for each rule."""
 
 ApRule = Callable[[Floats, Floats], float]
