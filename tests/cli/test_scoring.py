@@ -8,49 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.small_runs import RECIPES, checkpoints_of
 from visionkit.cli.main import main
-
-COMMON = """
-optimizer: {lr: 0.01, base_batch_size: 2}
-schedule: {name: constant, warmup_steps: 0}
-trainer: {max_epochs: 1, accelerator: cpu, enable_progress_bar: false, enable_model_summary: false}
-"""
-RECIPES = {
-    "detection": """
-task: detection
-model: {name: retinanet, backbone: {name: resnet18, weights: none}, fpn_channels: 16}
-preprocess: {short_side: 64}
-""",
-    "classification": """
-task: classification
-model: {name: classifier, backbone: {name: cifar_resnet20, weights: none}}
-preprocess: {short_side: 32, crop: 32}
-""",
-    "segmentation": """
-task: segmentation
-model: {name: unet, backbone: {name: unet, weights: none, width: 4}}
-""",
-}
-DATA = """
-data:
-  format: shapes
-  batch_size: 2
-  num_workers: 0
-  splits:
-    train: &images {split: train, count: 4, size: 64, semantic: SEMANTIC, max_objects: 1, empty_share: 0.0}
-    val: {<<: *images, split: val, count: 3}
-"""
 
 
 @pytest.fixture(scope="module", params=RECIPES)
 def checkpoint(request, tmp_path_factory):
-    folder = tmp_path_factory.mktemp(request.param)
-    semantic = str(request.param == "segmentation").lower()
-    (folder / "mine.yaml").write_text(RECIPES[request.param] + COMMON + DATA.replace("SEMANTIC", semantic))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        assert main(["fit", "mine.yaml"]) == 0
-    return folder / "runs" / "mine" / "1" / "last.ckpt"
+    return checkpoints_of(request.param, tmp_path_factory.mktemp(request.param))[0]
 
 
 def scores(checkpoint, count, devices, folder):

@@ -4,7 +4,7 @@ import json
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from rich.console import Console
 
@@ -14,7 +14,7 @@ from visionkit.cli.config.merge import Layer, saying_where, section
 from visionkit.cli.config.schema import check
 from visionkit.cli.config.typed_options import instantiate
 from visionkit.cli.logs import show_progress_messages
-from visionkit.cli.processes import destroy_process_group
+from visionkit.cli.processes import destroy_process_group, is_first_process
 from visionkit.cli.result_tables import result_tables
 from visionkit.data.datamodule import VisionData
 from visionkit.data.io.atomic_write import write_text
@@ -41,9 +41,38 @@ def score(checkpoints: list[str], words: list[str], split: str, output: str | No
     Raises:
         ConfigError: the data has no such split.
     """
+    task = scored_task(checkpoints, words, split).task
+    if is_first_process():
+        _print_tables(task, split)
+        _write(task, split, Path(output) if output else _usual_folder(checkpoints, split))
+    destroy_process_group()
+    return 0
+
+
+class Scored(NamedTuple):
+    """A task with the results of a split, and the data."""
+
+    task: Task
+    data: VisionData
+
+
+def scored_task(checkpoints: list[str], words: list[str], split: str, like: str | None = None) -> Scored:
+    """Score a split, and return the task with its results.
+
+    Args:
+        checkpoints: paths of checkpoints. The predictions of several checkpoints are combined.
+        words: cards and overrides to merge into the recipe of each checkpoint.
+        split: "val" or "test".
+        like: checkpoint that defines data and trainer; None is the first one.
+
+    Raises:
+        ConfigError: the data has no such split.
+        CheckpointError: the data has other classes.
+    """
     show_progress_messages()
     members, recipes = zip(*[_load(checkpoint, words) for checkpoint in checkpoints], strict=True)
-    task, recipe = members[0] if len(members) == 1 else _ensemble(members), recipes[0]
+    task = members[0] if len(members) == 1 else _ensemble(members)
+    recipe = recipes[0] if like is None else _load(like, words)[1]
     with saying_where(recipe):
         data = build_data(recipe.values)
         trainer = build_trainer({"trainer": recipe.values.get("trainer", {})}, [], False)
@@ -51,11 +80,7 @@ def score(checkpoints: list[str], words: list[str], split: str, output: str | No
     data.tested_split = split
     _check_classes(task, data, checkpoints[0])
     trainer.test(task, datamodule=data, verbose=False)  # the datamodule gives each process its share
-    if trainer.is_global_zero:
-        _print_tables(task, split)
-        _write(task, split, Path(output) if output else _usual_folder(checkpoints, split))
-    destroy_process_group()
-    return 0
+    return Scored(task, data)
 
 
 def _load(checkpoint: str, words: list[str]) -> tuple[Task, Layer]:

@@ -108,7 +108,7 @@ def interval(values: Floats, measured: float, images: int) -> Interval | None:
     defined = values[~np.isnan(values)]
     if np.isnan(measured) or len(defined) < MIN_DEFINED * len(values):
         return None
-    tail = _expanded_tail(images)
+    tail = expanded_tail(images)
     low, high = np.quantile(defined, [tail, 1 - tail]) + measured - defined.mean()
     return Interval(max(float(low), 0.0), min(float(high), 1.0))
 
@@ -121,7 +121,7 @@ def mean_of_defined(values: Floats) -> Floats:
     return np.where(number > 0, total / np.maximum(number, 1), np.nan)
 
 
-def _expanded_tail(images: int) -> float:
+def expanded_tail(images: int) -> float:
     """Return the share of the resamples below the interval: 0.025 for many images, less for few.
 
     The quantile of Student's t distribution is that of a series in 1 / degrees of freedom (Abramowitz and Stegun,

@@ -9,7 +9,8 @@ from torchmetrics import Metric
 from visionkit.errors import VisionkitError
 from visionkit.metrics.all_gather import all_gather_objects
 from visionkit.metrics.bootstrap import Counts, ResampledMetrics
-from visionkit.metrics.detection_columns import DetectionColumns, ImageId
+from visionkit.metrics.detection_columns import DetectionColumns
+from visionkit.metrics.image_ids import ImageId
 from visionkit.metrics.results import MetricResults
 from visionkit.registry import Registry
 

@@ -11,12 +11,11 @@ from pycocotools import mask as rle
 from torch import Tensor
 
 from visionkit.errors import VisionkitError
+from visionkit.metrics.image_ids import ImageId, plain_id, sort_key
 from visionkit.structures import Rle
 
 IouType = Literal["bbox", "segm"]
 """Whether the IoU of boxes or of masks is computed, in COCO's words."""
-
-ImageId = int | str
 
 
 @dataclass(frozen=True)
@@ -118,7 +117,7 @@ class DetectionColumns:
         Raises:
             VisionkitError: a score or box is not finite, or the fields of an image differ in length.
         """
-        ids = [_plain_id(target["image_id"]) for target in targets]
+        ids = [plain_id(target["image_id"]) for target in targets]
         predicted = _columns(predictions, ids, "predicted", ("scores",))
         wrong = ~(np.isfinite(predicted.scores) & np.isfinite(predicted.boxes).all(axis=1))
         if wrong.any():
@@ -140,7 +139,7 @@ class DetectionColumns:
             _stacked([part.true for part in parts], offsets),
         )
         last = {image_id: index for index, image_id in enumerate(ids)}
-        order = [last[image_id] for image_id in sorted(last, key=_sort_key)]
+        order = [last[image_id] for image_id in sorted(last, key=sort_key)]
         return whole if order == list(range(len(ids))) else whole.select(order)
 
     def select(self, images: Sequence[int]) -> "DetectionColumns":
@@ -273,13 +272,3 @@ def _moved(columns: BoxColumns, places: NDArray[np.int64]) -> BoxColumns:
     rows = np.flatnonzero(images >= 0)
     rows = rows[np.argsort(images[rows], kind="stable")]
     return columns.take(rows, images[rows])
-
-
-def _sort_key(image_id: ImageId) -> tuple[bool, int, str]:
-    """Sort numbers by value, then names alphabetically."""
-    return (False, image_id, "") if isinstance(image_id, int) else (True, 0, image_id)
-
-
-def _plain_id(image_id: Any) -> ImageId:
-    """Return the id as int or str; ids that are tensors or numpy numbers do not work as keys."""
-    return cast(ImageId, image_id.item() if isinstance(image_id, Tensor | np.generic) else image_id)

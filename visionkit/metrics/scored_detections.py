@@ -65,10 +65,10 @@ class ScoredDetections(ScoredImages):
 
     def resample(self, counts: Counts) -> ResampledMetrics:
         """See `ScoredImages.resample`."""
-        found = self._resample_operating_point(counts)
+        found = ResampledMetrics()
         for prefix, metric in self.metrics.items():
             found |= metric.resample(self.columns, counts).with_prefix(prefix)
-        return found
+        return found | self._resample_operating_point(counts)
 
     def image_scores(self) -> Floats:
         """Return the F1 of each image at the score thresholds [I]; NaN for an image without objects and boxes."""

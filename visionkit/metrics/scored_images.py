@@ -8,9 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visionkit.metrics.bootstrap import RESAMPLES, Counts, ResampledMetrics, draw_counts
+from visionkit.metrics.image_ids import ImageId
 from visionkit.metrics.results import Intervals
-
-ImageId = int | str
 
 
 class ScoredImages(ABC):

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from visionkit.metrics.bootstrap import Counts, ResampledMetrics, mean_of_defined
+from visionkit.metrics.image_ids import ImageId, sort_key
 from visionkit.metrics.reliability import BINS, find_reliability
-from visionkit.metrics.scored_images import ImageId, ScoredImages
+from visionkit.metrics.scored_images import ScoredImages
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -29,7 +30,7 @@ class ScoredLabels(ScoredImages):
     """
 
     def __init__(self, images: Mapping[ImageId, tuple[Tensor, Tensor]], class_names: Sequence[str]) -> None:
-        ids = sorted(images, key=str)
+        ids = sorted(images, key=sort_key)
         super().__init__(ids, class_names)
         self.probabilities = np.stack([images[image_id][0].numpy() for image_id in ids])
         self.targets = np.stack([images[image_id][1].numpy() for image_id in ids])

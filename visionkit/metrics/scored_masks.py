@@ -7,7 +7,8 @@ import torch
 from numpy.typing import NDArray
 
 from visionkit.metrics.bootstrap import Counts, ResampledMetrics, mean_of_defined
-from visionkit.metrics.scored_images import ImageId, ScoredImages
+from visionkit.metrics.image_ids import ImageId, sort_key
+from visionkit.metrics.scored_images import ScoredImages
 from visionkit.metrics.segmentation import ImagePixels
 
 Floats = NDArray[np.float64]
@@ -22,7 +23,7 @@ class ScoredMasks(ScoredImages):
     """
 
     def __init__(self, images: Mapping[ImageId, ImagePixels], class_names: Sequence[str]) -> None:
-        ids = sorted(images, key=str)
+        ids = sorted(images, key=sort_key)
         super().__init__(ids, class_names)
         rows = [images[image_id] for image_id in ids]
         self.correct, self.true, self.predicted = (

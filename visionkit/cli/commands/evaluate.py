@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Check the words, and score the checkpoint."""
     more = [word for word in arguments.words if word.endswith(CHECKPOINT_SUFFIX) and not is_override(word)]
     words = [word for word in arguments.words if word not in more]
-    _check(words)  # before the checkpoint is opened, which imports torch
+    check_overrides(words)  # before the checkpoint is opened, which imports torch
     check_checkpoint_files([arguments.checkpoint, *more])
     files = [word for word in words if not is_override(word)]
     import_plugin_files(compose([*files, *plugin_overrides(arguments)]).values.get("plugins") or [])
@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
     return score([arguments.checkpoint, *more], words, arguments.split, arguments.output)
 
 
-def _check(words: Sequence[str]) -> None:
+def check_overrides(words: Sequence[str]) -> None:
     """Raise ConfigError for overrides of sections that are part of the checkpoint."""
     for word in filter(is_override, words):
         key = word.partition("=")[0]
