@@ -3,41 +3,13 @@
 import statistics
 import time
 
-import numpy as np
 import pytest
-import torch
 
-from tests.helpers.metric_cases import flat, random_boxes
+from tests.helpers.many_detections import CLASSES, many_detections
+from tests.helpers.metric_cases import flat
 from visionkit.metrics.coco import CocoAP
 
-IMAGES, DETECTIONS, OBJECTS, CLASSES = 1000, 100, 10, 80
 ROUNDS = 3
-
-
-def cases():
-    random = np.random.default_rng(0)
-    predictions, targets = [], []
-    for image_id in range(1, IMAGES + 1):
-        boxes = random_boxes(random, OBJECTS)
-        labels = random.integers(0, CLASSES, OBJECTS)
-        near = np.repeat(boxes, DETECTIONS // OBJECTS, axis=0) + random.normal(0, 8, (DETECTIONS, 4))
-        near[:, 2:] = np.maximum(near[:, 2:], near[:, :2] + 1)
-        predictions.append(
-            {
-                "boxes": torch.tensor(near, dtype=torch.float32),
-                "scores": torch.tensor(random.random(DETECTIONS), dtype=torch.float32),
-                "labels": torch.tensor(np.repeat(labels, DETECTIONS // OBJECTS)),
-            }
-        )
-        targets.append(
-            {
-                "image_id": image_id,
-                "size": (480, 640),
-                "boxes": torch.tensor(boxes, dtype=torch.float32),
-                "labels": torch.tensor(labels),
-            }
-        )
-    return predictions, targets
 
 
 def evaluate(backend, predictions, targets):
@@ -50,7 +22,7 @@ def evaluate(backend, predictions, targets):
 
 @pytest.mark.benchmark
 def test_evaluation_is_25_times_as_fast_as_pycocotools(capsys):
-    predictions, targets = cases()
+    predictions, targets = many_detections()
     fast, plain = [], []
     for _ in range(ROUNDS):
         seconds, metrics = evaluate("hotcoco", predictions, targets)

@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pytest
 
-from tests.benchmarks.test_coco_speed import cases
+from tests.helpers.many_detections import many_detections
 from tests.helpers.metric_cases import random_case
 from visionkit.metrics.bootstrap import draw_counts
 from visionkit.metrics.coco import CocoAP
@@ -44,7 +44,7 @@ def test_metrics_of_counted_images_are_those_of_repeated_images(make, seed):
 
 @pytest.mark.benchmark
 def test_a_thousand_resamples_of_a_thousand_images_take_less_than_ten_seconds(capsys):
-    predictions, targets = cases()
+    predictions, targets = many_detections()
     columns = DetectionColumns.of_images(predictions, targets)
     start = time.perf_counter()
     CocoAP([str(label) for label in range(80)]).resample(columns, draw_counts(len(columns)))

@@ -10,8 +10,10 @@ from tests.helpers.small_trainer import small_trainer
 from visionkit.data.datasets.shapes import SHAPE_OUTLINES
 from visionkit.errors import ConfigError, VisionkitError
 from visionkit.models.base import ClassificationModel
+from visionkit.pipelines.classification import ClassificationInferenceOptions
 from visionkit.preprocessing.classification import ClassificationPreprocessOptions
 from visionkit.tasks import (
+    Classification,
     ClassificationEvaluationOptions,
     ClassificationLossOptions,
     MixingOptions,
@@ -227,3 +229,34 @@ def test_images_of_the_crops_size_are_resized_in_evaluation_alone():
 def test_impossible_smoothing_is_refused(smoothing):
     with pytest.raises(ConfigError, match="label_smoothing"):
         ClassificationLossOptions(label_smoothing=smoothing)
+
+
+def test_thresholds_of_several_labels_are_chosen_on_val_stored_and_used(tmp_path):
+    data = small_images(required="tags")
+    task, trainer = small_classification(data.class_names, multi_label=True), small_trainer(default_root_dir=tmp_path)
+    trainer.fit(task, data)
+    chosen = task.pipeline.class_thresholds
+    assert len(chosen) == len(data.class_names)
+    assert any(threshold is not None for threshold in chosen)
+    trainer.save_checkpoint(tmp_path / "a.ckpt", weights_only=True)
+    again = Classification.load_from_checkpoint(tmp_path / "a.ckpt")
+    assert again.pipeline.class_thresholds == chosen
+    assert again.pipeline.display_threshold == [0.5 if threshold is None else threshold for threshold in chosen]
+    trainer.validate(again, data, verbose=False)
+    trainer.test(again, dataloaders=data.val_dataloader(), verbose=False)
+    results = again.results
+    assert results.extras["thresholds_from"] == "val"
+    assert results.per_class["threshold"] == dict(zip(data.class_names, again.pipeline.display_threshold, strict=True))
+    again.pipeline.class_thresholds = None
+    trainer.test(again, dataloaders=data.val_dataloader(), verbose=False)
+    assert again.results.extras["thresholds_from"] == "0.5"
+    assert again.results.overall["F1"] <= results.overall["F1"]
+    assert again.pipeline.display_threshold == 0.05
+    again.pipeline.set_inference(ClassificationInferenceOptions(score_threshold=0.3))
+    assert again.pipeline.display_threshold == 0.3
+
+
+def test_one_label_per_image_needs_no_thresholds():
+    task = small_classification(NAMES)
+    small_trainer().fit(task, small_images(train=4))
+    assert task.pipeline.class_thresholds is None

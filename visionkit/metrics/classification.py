@@ -14,7 +14,9 @@ from torchmetrics.classification import (
     MultilabelStatScores,
 )
 
+from visionkit.metrics.all_gather import all_gather_objects
 from visionkit.metrics.calibration import ExpectedCalibrationError
+from visionkit.metrics.f1_threshold import best_threshold
 from visionkit.metrics.results import MetricResults, per_class_values
 
 CALIBRATION_BINS = 15
@@ -55,6 +57,10 @@ class ClassificationMetrics(nn.Module):
     def compute(self) -> MetricResults:
         """Return the metrics over the images of all processes."""
         raise NotImplementedError
+
+    def best_thresholds(self) -> list[float | None] | None:
+        """Return the thresholds of the classes with the highest F1; None if an image has one class."""
+        return None
 
     def reset(self) -> None:
         """Remove all images."""
@@ -171,3 +177,24 @@ class MultiLabelMetrics(ClassificationMetrics):
         f1 = f1.where(images > 0, math.nan)
         per_class = self.per_class(AP=average_precision, F1=f1, images=images)
         return MetricResults({"mAP": average_precision.nanmean().item(), "F1": f1.nanmean().item()}, per_class)
+
+    def best_thresholds(self) -> list[float | None]:
+        """Return the probability of each class with the highest F1 on the images of all processes.
+
+        Returns:
+            K thresholds, None for a class without images.
+        """
+        own = [
+            torch.cat(list(values)).cpu()
+            for values in (self.average_precision.preds, self.average_precision.target)
+            if values
+        ]
+        parts = [part for part in all_gather_objects(own) if part]
+        if not parts:
+            return [None] * len(self.class_names)
+        probabilities, targets = (torch.cat(values).numpy() for values in zip(*parts, strict=True))
+        points = [
+            best_threshold(probabilities[:, label], targets[:, label] > 0, int(targets[:, label].sum()))
+            for label in range(len(self.class_names))
+        ]
+        return [None if math.isnan(point.threshold) else point.threshold for point in points]

@@ -10,6 +10,7 @@ from visionkit.metrics.coco_backends import hotcoco_evaluation
 from visionkit.metrics.coco_matches import CocoMatches, match_as_coco
 from visionkit.metrics.detection import DetectionMetric
 from visionkit.metrics.detection_columns import DetectionColumns, IouType
+from visionkit.metrics.f1_threshold import at_threshold, best_threshold
 from visionkit.metrics.results import MetricResults, per_class_values
 
 Floats = NDArray[np.float64]
@@ -120,7 +121,7 @@ def find_operating_point(
     for label in range(num_classes):
         rows = (predicted.labels == label) & ~ignored
         of_class = predicted.scores[rows], matched[rows], objects[label]
-        points.append(_best_threshold(*of_class) if thresholds is None else _at_threshold(*of_class, thresholds[label]))
+        points.append(best_threshold(*of_class) if thresholds is None else at_threshold(*of_class, thresholds[label]))
     threshold, precision, recall, f1 = np.array(points, np.float64).reshape(-1, 4).T
     selected = predicted.take((predicted.scores >= threshold[predicted.labels]) & ~ignored)
     confusion = _confusion_matrix(replace(columns, predicted=selected), num_classes, iou_threshold, iou_type)
@@ -143,36 +144,6 @@ def best_thresholds(metric: DetectionMetric) -> list[float | None]:
     """
     point = find_operating_point(metric.gathered_columns(), len(metric.class_names))
     return [None if np.isnan(threshold) else threshold for threshold in point.threshold.tolist()]
-
-
-def _best_threshold(scores: Floats, matched: NDArray[np.bool_], objects: int) -> tuple[float, float, float, float]:
-    """Return threshold, precision, recall and F1 of one class where F1 is highest, at the highest such threshold."""
-    if not objects:
-        return np.nan, np.nan, np.nan, np.nan
-    if not len(scores):
-        return np.nan, np.nan, 0.0, 0.0
-    order = np.argsort(-scores)
-    ranked = scores[order]
-    # A threshold selects all boxes of equal score or none: only the last of them is a point of the curve.
-    last = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))
-    true_positives = np.cumsum(matched[order])[last]
-    f1 = 2 * true_positives / (last + 1 + objects)
-    best = int(f1.argmax())
-    selected = int(last[best]) + 1
-    return float(ranked[last[best]]), true_positives[best] / selected, true_positives[best] / objects, float(f1[best])
-
-
-def _at_threshold(
-    scores: Floats, matched: NDArray[np.bool_], objects: int, threshold: float | None
-) -> tuple[float, float, float, float]:
-    """Return threshold, precision, recall and F1 of one class at a given threshold."""
-    chosen = np.nan if threshold is None else threshold
-    if not objects:
-        return chosen, np.nan, np.nan, np.nan
-    selected = scores >= chosen
-    number, true_positives = int(selected.sum()), int(matched[selected].sum())
-    precision = true_positives / number if number else np.nan
-    return chosen, precision, true_positives / objects, 2 * true_positives / (number + objects)
 
 
 def _confusion_matrix(

@@ -9,8 +9,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from visionkit.metrics.bootstrap import Counts, ResampledMetrics, mean_of_defined
+from visionkit.metrics.f1_threshold import at_threshold
 from visionkit.metrics.image_ids import ImageId, sort_key
 from visionkit.metrics.reliability import BINS, find_reliability
+from visionkit.metrics.results import MetricResults, per_class_values
 from visionkit.metrics.scored_images import ScoredImages
 
 Floats = NDArray[np.float64]
@@ -18,7 +20,6 @@ Flags = NDArray[np.bool_]
 
 GRID = np.linspace(0, 1, 101)
 TOP = 5
-MULTI_LABEL_THRESHOLD = 0.5
 
 
 class ScoredLabels(ScoredImages):
@@ -27,9 +28,16 @@ class ScoredLabels(ScoredImages):
     Args:
         images: probabilities float [K] and true classes (int64 [], or float [K] for several) of each image by id.
         class_names: K names in label order.
+        thresholds: probability of each class [K] from which on an image has it, if it can have several.
     """
 
-    def __init__(self, images: Mapping[ImageId, tuple[Tensor, Tensor]], class_names: Sequence[str]) -> None:
+    def __init__(
+        self,
+        images: Mapping[ImageId, tuple[Tensor, Tensor]],
+        class_names: Sequence[str],
+        thresholds: Sequence[float] = (),
+    ) -> None:
+        self.thresholds = np.array(thresholds)
         ids = sorted(images, key=sort_key)
         super().__init__(ids, class_names)
         self.probabilities = np.stack([images[image_id][0].numpy() for image_id in ids])
@@ -38,6 +46,10 @@ class ScoredLabels(ScoredImages):
     def is_class(self, label: int) -> Flags:
         """Return whether each image has a class [I]."""
         raise NotImplementedError
+
+    def at_thresholds(self) -> MetricResults:
+        """Return the metrics at the thresholds, if images can have several classes."""
+        return MetricResults()
 
     def curves(self) -> dict[str, Any]:
         """Return the receiver operating characteristic and the precision at 101 points, and the areas, per class."""
@@ -51,8 +63,13 @@ class ScoredLabels(ScoredImages):
 class ScoredSingleLabels(ScoredLabels):
     """Scored images with one class each; see `ScoredLabels`."""
 
-    def __init__(self, images: Mapping[ImageId, tuple[Tensor, Tensor]], class_names: Sequence[str]) -> None:
-        super().__init__(images, class_names)
+    def __init__(
+        self,
+        images: Mapping[ImageId, tuple[Tensor, Tensor]],
+        class_names: Sequence[str],
+        thresholds: Sequence[float] = (),
+    ) -> None:
+        super().__init__(images, class_names, thresholds)
         rows = np.arange(len(self.targets))
         self.labels = self.probabilities.argmax(axis=1)
         self.confidences = self.probabilities[rows, self.labels].astype(np.float64)
@@ -105,21 +122,37 @@ class ScoredMultiLabels(ScoredLabels):
         """See `ScoredLabels.is_class`."""
         return self.targets[:, label] > 0
 
+    def at_thresholds(self) -> MetricResults:
+        """Return precision, recall and F1 over all classes and per class, and the thresholds."""
+        points = [
+            at_threshold(self.probabilities[:, label], truth, int(truth.sum()), threshold)
+            for label, threshold in enumerate(self.thresholds.tolist())
+            for truth in [self.is_class(label)]
+        ]
+        threshold, precision, recall, f1 = np.array(points, np.float64).T
+        columns = {"F1": f1, "precision": precision, "recall": recall}
+        overall = {name: float(mean_of_defined(values[:, None])[0]) for name, values in columns.items()}
+        per_class = {
+            name: per_class_values(self.class_names, values.tolist())
+            for name, values in {**columns, "threshold": threshold}.items()
+        }
+        return MetricResults(overall, per_class)
+
     def resample(self, counts: Counts) -> ResampledMetrics:
         """See `ScoredImages.resample`."""
         ap, f1 = [], []
         for label in range(len(self.class_names)):
             scores, truth = self.probabilities[:, label], self.is_class(label)
             ap.append(_average_precision(scores, truth, counts))
-            f1.append(_f1(scores > MULTI_LABEL_THRESHOLD, truth, counts))
+            f1.append(_f1(scores >= self.thresholds[label], truth, counts))
         overall = {"mAP": mean_of_defined(np.stack(ap)), "F1": mean_of_defined(np.stack(f1))}
         columns = {"AP": ap, "F1": f1}
         per_class = {name: dict(zip(self.class_names, values, strict=True)) for name, values in columns.items()}
         return ResampledMetrics(overall, per_class)
 
     def image_scores(self) -> Floats:
-        """Return the F1 of the classes of each image [I]; NaN for one without true and predicted classes."""
-        predicted, true = self.probabilities > MULTI_LABEL_THRESHOLD, self.targets > 0
+        """Return the F1 of the classes of each image at the thresholds [I]; NaN for one without any classes."""
+        predicted, true = self.probabilities >= self.thresholds, self.targets > 0
         total = predicted.sum(axis=1) + true.sum(axis=1)
         return np.where(total > 0, 2 * (predicted & true).sum(axis=1) / np.maximum(total, 1), np.nan)
 

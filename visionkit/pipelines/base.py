@@ -53,6 +53,9 @@ class Pipeline(nn.Module, Generic[P, R]):
         category_ids: category id of each class in the dataset, for result files.
         class_colors: RGB of each class in drawings; None for default colors.
         preprocessing: module that resizes and normalizes images.
+        class_thresholds: score threshold of each class with the highest F1 on the `val` split of the training, at which
+            `test` computes precision, recall and F1, and `predict` draws; None for a class without any. None for all
+            before training, and for tasks without such thresholds.
         bit_depth: number of bits that gray image files with 16 bits use, see `read_image`; None for all. Training sets
             it to that of its `VisionData`.
 
@@ -70,6 +73,7 @@ class Pipeline(nn.Module, Generic[P, R]):
     class_colors: list[list[int]] | None
     preprocessing: Preprocessing
     bit_depth: int | None = None
+    class_thresholds: list[float | None] | None = None
 
     def _set_classes(
         self, class_names: Sequence[str] | None, category_ids: Sequence[int] | None, class_colors: Colors | None
@@ -201,6 +205,7 @@ class ModelPipeline(Pipeline[P, R]):
             "category_ids": self.category_ids,
             "class_colors": self.class_colors,
             "bit_depth": self.bit_depth,
+            "class_thresholds": self.class_thresholds,
             "plugins": registering_modules(),
             **{name: _as_dict(getattr(self, f"{name}_options")) for name in self.option_types},
         }
@@ -209,7 +214,7 @@ class ModelPipeline(Pipeline[P, R]):
     def from_description(cls, description: Mapping[str, Any], network: Model) -> "ModelPipeline[P, R]":
         """Return the pipeline with the given description and `network`, without loading weights.
 
-        Older checkpoints have no `bit_depth`.
+        Older checkpoints have no `bit_depth` and no `class_thresholds`.
         """
         options: dict[str, Any] = {
             name: None if description.get(name) is None else options_from(kind, description[name], name)
@@ -218,6 +223,7 @@ class ModelPipeline(Pipeline[P, R]):
         classes = {key: description[key] for key in ("class_names", "category_ids", "class_colors")}
         pipeline = cls(network, **classes, **options)
         pipeline.bit_depth = description.get("bit_depth")
+        pipeline.class_thresholds = description.get("class_thresholds")
         return pipeline
 
     def _with_statistics(self, options: PreprocessOptions) -> PreprocessOptions:

@@ -13,9 +13,15 @@ from visionkit.models.base import ClassificationModel
 from visionkit.option_checks import check_at_least, check_within
 from visionkit.pipelines.base import ModelPipeline, pipelines
 from visionkit.pipelines.classification_tta import CropViews, crop_schemes
-from visionkit.pipelines.results import ClassificationResult
+from visionkit.pipelines.results import ClassificationResult, MinScore
 from visionkit.pipelines.runtime import RuntimeOptions
 from visionkit.preprocessing.classification import ClassificationPreprocessing, ClassificationPreprocessOptions
+
+LEAST_LISTED = 0.05
+"""Smallest probability of the classes that `predict` lists, without thresholds of the classes."""
+
+MULTI_LABEL_THRESHOLD = 0.5
+"""Probability from which on an image has a class, where training has chosen no threshold."""
 
 
 @dataclass
@@ -31,7 +37,8 @@ class ClassificationInferenceOptions:
         tta_short_sides: lengths in pixels that the shorter side is resized to, one view each; an empty list uses that
             of `preprocess`.
         flip: whether mirrored views are also used. None follows the publications: all schemes except `center` use them.
-        score_threshold: smallest probability of the classes that `predict` lists.
+        score_threshold: smallest probability of the classes that `predict` lists. None uses 0.05, or the threshold of
+            each class that training has chosen, if an image can have several.
 
     Raises:
         ConfigError: `tta_views` is unknown, or a value is out of range.
@@ -45,12 +52,13 @@ class ClassificationInferenceOptions:
     tta_views: str = "center"
     tta_short_sides: list[int] = field(default_factory=list)
     flip: bool | None = None
-    score_threshold: float = 0.05
+    score_threshold: float | None = None
 
     def __post_init__(self) -> None:
         crop_schemes.get(self.tta_views)
         check_at_least(1, tta_short_sides=self.tta_short_sides)
-        check_within(0, 1, score_threshold=self.score_threshold)
+        if self.score_threshold is not None:
+            check_within(0, 1, score_threshold=self.score_threshold)
 
 
 @pipelines.register("classification")
@@ -130,9 +138,14 @@ class ClassificationPipeline(ModelPipeline[Tensor, ClassificationResult]):
         return self.network.multi_label
 
     @property
-    def display_threshold(self) -> float:
+    def display_threshold(self) -> MinScore:
         """See `Pipeline.display_threshold`."""
-        return self.inference_options.score_threshold
+        given = self.inference_options.score_threshold
+        if given is not None:
+            return given
+        if self.class_thresholds is None:
+            return LEAST_LISTED
+        return [MULTI_LABEL_THRESHOLD if threshold is None else threshold for threshold in self.class_thresholds]
 
     def forward(self, images: Sequence[Tensor]) -> Tensor:
         """Return probabilities [B, K] of uint8 images [3, H, W] of any size, averaged over the views."""

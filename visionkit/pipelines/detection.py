@@ -1,6 +1,6 @@
 """Detection pipeline, a torch module that maps images to boxes in original pixels."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, cast
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from visionkit.data.proposals.proposal_source import ProposalOptions, SelectiveSearchProposals
 from visionkit.errors import ConfigError
-from visionkit.models.base import DetectionModel, Model
+from visionkit.models.base import DetectionModel
 from visionkit.ops.box_fusion import fuse_boxes
 from visionkit.ops.nms import Candidates
 from visionkit.option_checks import check_within
@@ -75,11 +75,6 @@ class DetectionPipeline(ModelPipeline[Prediction, DetectionResult]):
         inference: options for views and thresholds.
         proposals: options of the proposal search for images without proposals, for a model that takes them.
 
-    Attributes:
-        class_thresholds: score threshold of each class with the highest F1 on the `val` split of the training, at which
-            `test` computes precision, recall and F1, and `predict` draws; None for a class without any, and before
-            training.
-
     Raises:
         ConfigError: several views are requested for a model that predicts masks.
 
@@ -119,7 +114,6 @@ class DetectionPipeline(ModelPipeline[Prediction, DetectionResult]):
             )
         super().__init__(network, class_names, category_ids, class_colors, preprocess or DetectionPreprocessOptions())
         self.proposals_options = proposals
-        self.class_thresholds: list[float | None] | None = None
         self.set_inference(inference or DetectionInferenceOptions())
 
     def set_inference(self, options: DetectionInferenceOptions) -> None:
@@ -131,18 +125,6 @@ class DetectionPipeline(ModelPipeline[Prediction, DetectionResult]):
         if len(options.views) > 1:
             refuse_masks(self.network, "inference.tta_scales and flip")
         self.inference_options = options
-
-    def description(self) -> dict[str, Any]:
-        """See `ModelPipeline.description`."""
-        return {**super().description(), "class_thresholds": self.class_thresholds}
-
-    @classmethod
-    def from_description(cls, description: Mapping[str, Any], network: Model) -> "DetectionPipeline":
-        """See `ModelPipeline.from_description`. Older checkpoints have no thresholds."""
-        pipeline = super().from_description(description, network)
-        assert isinstance(pipeline, DetectionPipeline)
-        pipeline.class_thresholds = description.get("class_thresholds")
-        return pipeline
 
     @property
     def display_threshold(self) -> MinScore:

@@ -47,6 +47,9 @@ from visionkit.tasks.step_seed import seed_step
 
 PACKAGES = ("visionkit", "torch", "torchvision", "lightning", "torchmetrics", "albumentations")
 
+VAL_SPLIT = "val"
+"""`thresholds_from` in metrics.json for score thresholds that training has chosen."""
+
 logger = logging.getLogger("visionkit")
 
 tasks: Registry[type["Task"]] = Registry("task")

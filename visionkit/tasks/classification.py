@@ -12,14 +12,20 @@ from visionkit.data.datamodule import VisionData
 from visionkit.data.datasets.base import AnnotationKind, RequiredAnnotation
 from visionkit.errors import ConfigError
 from visionkit.metrics.classification import ClassificationMetrics
+from visionkit.metrics.results import MetricResults
 from visionkit.metrics.scored_images import ScoredImages
+from visionkit.metrics.scored_labels import ScoredLabels
 from visionkit.models.base import ClassificationModel, Model
 from visionkit.option_checks import check_at_least, check_below
-from visionkit.pipelines.classification import ClassificationInferenceOptions, ClassificationPipeline
+from visionkit.pipelines.classification import (
+    MULTI_LABEL_THRESHOLD,
+    ClassificationInferenceOptions,
+    ClassificationPipeline,
+)
 from visionkit.pipelines.ensembles import ClassificationEnsemble
 from visionkit.pipelines.runtime import RuntimeOptions
 from visionkit.preprocessing.classification import ClassificationPreprocessOptions
-from visionkit.tasks.base import Task, refuse_beside_pipeline, tasks
+from visionkit.tasks.base import VAL_SPLIT, Task, refuse_beside_pipeline, tasks
 from visionkit.tasks.label_modes import LABEL_MODES
 from visionkit.tasks.logits_task import LogitsTask
 from visionkit.tasks.mixing import MixingOptions, make_mixing
@@ -200,7 +206,24 @@ class Classification(LogitsTask):
 
     def scored_images(self) -> ScoredImages:
         """See `LogitsTask.scored_images`."""
-        return self.label_mode.scored(self.image_results, self.class_names)
+        return self.label_mode.scored(self.image_results, self.class_names, self._thresholds())
+
+    def choose_thresholds(self) -> None:
+        """Choose the threshold of each class, if an image can have several."""
+        self.model_pipeline.class_thresholds = self.metric.best_thresholds()
+
+    def test_results(self) -> MetricResults:
+        """See `LogitsTask.test_results`. With several labels per image, F1 is that at the thresholds of the classes."""
+        results = super().test_results()
+        if isinstance(self.scored, ScoredLabels) and self.pipeline.multi_label:
+            results |= self.scored.at_thresholds()
+            results.extras["thresholds_from"] = "0.5" if self.pipeline.class_thresholds is None else VAL_SPLIT
+        return results
+
+    def _thresholds(self) -> list[float]:
+        """Return the threshold of each class, which only matters for several labels per image."""
+        chosen = self.pipeline.class_thresholds or [None] * len(self.class_names)
+        return [MULTI_LABEL_THRESHOLD if threshold is None else threshold for threshold in chosen]
 
     def count_classes(self, data: VisionData) -> tuple[Tensor, Tensor | None]:
         """See `LogitsTask.count_classes`."""

@@ -24,15 +24,15 @@ from visionkit.models.base import DetectionModel, Model
 from visionkit.pipelines.detection import DetectionInferenceOptions, DetectionPipeline
 from visionkit.pipelines.ensembles import DetectionEnsemble
 from visionkit.preprocessing.detection import DetectionPreprocessing, DetectionPreprocessOptions
-from visionkit.tasks.base import Task, explain_batch_norm_error, refuse_beside_pipeline, tasks
+from visionkit.tasks.base import VAL_SPLIT, Task, explain_batch_norm_error, refuse_beside_pipeline, tasks
 from visionkit.tasks.optimizers import OptimizerOptions
 from visionkit.tasks.schedules import ScheduleOptions
 from visionkit.tasks.training_checks import report_absent_classes, report_anchor_coverage
 
 logger = logging.getLogger("visionkit")
 
-VAL_SPLIT, SCORED_SPLIT = "val", "scored split"
-"""Images on which the score thresholds of precision, recall and F1 are chosen: `thresholds_from` in metrics.json."""
+SCORED_SPLIT = "scored split"
+"""`thresholds_from` in metrics.json for thresholds that were chosen on the scored images themselves."""
 
 STANDARD_METRICS = ("coco", "voc07", "voc10")
 """Metrics of which `test` also gives the main number, as "voc07_AP50"."""
@@ -206,7 +206,7 @@ class Detection(Task):
         """Return the metrics of the test split, and store the predictions of all processes for the results files."""
         columns = self.metric.gathered_columns()
         results = self.computed_metrics()
-        stored = self.pipeline.class_thresholds if isinstance(self.pipeline, DetectionPipeline) else None
+        stored = self.pipeline.class_thresholds
         point = find_operating_point(columns, len(self.class_names), thresholds=stored)
         others = self._other_metrics()
         for prefix, metric in others.items():
