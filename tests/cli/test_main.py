@@ -209,7 +209,7 @@ OPTION_MISTAKES = {
     ("fti",): "there is no command 'fti'; did you mean fit?",
     ("train", "x.yaml"): "there is no command 'train'; did you mean fit?",
     ("--debug", "evaluate", "x.ckpt"): "did you mean validate or test?",
-    ("something",): "there is no command 'something'; known: data, extract, fit",
+    ("something",): "there is no command 'something'; known: compare, data, extract, fit",
     ("list", "modles"): "invalid choice: 'modles'",
     ("list", "models", "more"): "unrecognized arguments: more",
     ("data", "chek", "shapes"): "invalid choice: 'chek'",

@@ -44,21 +44,22 @@ class Changes:
     worse: list[tuple[int | str, float, float]]
 
 
-def compare(first: str, second: str, words: list[str], split: str, output: str | None) -> int:
+def compare(first: str, second: str, words: list[str], split: str | None, output: str | None) -> int:
     """Score two checkpoints on the same images, and print and write the differences.
 
     Args:
         first: path of a checkpoint, which defines the data.
         second: path of the other checkpoint.
         words: cards and overrides to merge into the recipe of each checkpoint.
-        split: "val" or "test".
+        split: "val" or "test"; None takes test if the data has one.
         output: folder for comparison.json; None uses that of the second checkpoint.
 
     Raises:
         ConfigError: the checkpoints are for different tasks or classes, or have no head in common.
     """
     _check_same_classes(first, second)
-    one, other = (scored_task([checkpoint], words, split, like=first).task for checkpoint in (first, second))
+    scored = [scored_task([checkpoint], words, split, like=first) for checkpoint in (first, second)]
+    one, other, split = scored[0].task, scored[1].task, scored[0].split
     if is_first_process():
         pairs = dict(_pairs(one, other))
         if not pairs:

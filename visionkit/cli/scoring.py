@@ -50,19 +50,21 @@ def score(checkpoints: list[str], words: list[str], split: str, output: str | No
 
 
 class Scored(NamedTuple):
-    """A task with the results of a split, and the data."""
+    """A task with the results of a split, the data, the name of the split, and the recipe that the data is made from."""
 
     task: Task
     data: VisionData
+    split: str
+    recipe: dict[str, Any]
 
 
-def scored_task(checkpoints: list[str], words: list[str], split: str, like: str | None = None) -> Scored:
+def scored_task(checkpoints: list[str], words: list[str], split: str | None, like: str | None = None) -> Scored:
     """Score a split, and return the task with its results.
 
     Args:
         checkpoints: paths of checkpoints. The predictions of several checkpoints are combined.
         words: cards and overrides to merge into the recipe of each checkpoint.
-        split: "val" or "test".
+        split: "val" or "test"; None takes test if the data has one.
         like: checkpoint that defines data and trainer; None is the first one.
 
     Raises:
@@ -76,11 +78,12 @@ def scored_task(checkpoints: list[str], words: list[str], split: str, like: str 
     with saying_where(recipe):
         data = build_data(recipe.values)
         trainer = build_trainer({"trainer": recipe.values.get("trainer", {})}, [], False)
+    split = split or ("test" if "test" in data.splits else "val")
     data.splits.check_evaluated(split)
     data.tested_split = split
     _check_classes(task, data, checkpoints[0])
     trainer.test(task, datamodule=data, verbose=False)  # the datamodule gives each process its share
-    return Scored(task, data)
+    return Scored(task, data, split, recipe.values)
 
 
 def _load(checkpoint: str, words: list[str]) -> tuple[Task, Layer]:

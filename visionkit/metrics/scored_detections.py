@@ -1,6 +1,6 @@
 """Scored images of a detector: intervals, curves, errors and calibration."""
 
-from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -63,6 +63,17 @@ class ScoredDetections(ScoredImages):
         """Whether each prediction has at least the score threshold of its class [L]."""
         return self.columns.predicted.scores >= self.thresholds[self.columns.predicted.labels]
 
+    @cached_property
+    def drawn_columns(self) -> DetectionColumns:
+        """The images with the predictions at the score thresholds only."""
+        return replace(self.columns, predicted=self.columns.predicted.take(self.drawn))
+
+    @cached_property
+    def drawn_errors(self) -> DetectionErrors:
+        """Errors of the predictions at the score thresholds, and objects that none of them finds."""
+        matches = match_at(self.drawn_columns, len(self.class_names), IOU_THRESHOLD, self.iou_type)
+        return find_errors(self.drawn_columns, matches, self.iou_type)
+
     def resample(self, counts: Counts) -> ResampledMetrics:
         """See `ScoredImages.resample`."""
         found = ResampledMetrics()
@@ -123,16 +134,16 @@ class ScoredDetections(ScoredImages):
 
     def _error_table(self) -> dict[str, Any]:
         """Return the numbers of errors of all detections and of those at the thresholds, and what each costs in AP."""
-        predicted, true = self.columns.predicted, self.columns.true
+        predicted, true = self.drawn_columns.predicted, self.columns.true
         everything = np.ones(len(true), bool)
         per_class = {
-            name: self.errors.counts(self.drawn & (predicted.labels == label), true.labels == label)
+            name: self.drawn_errors.counts(predicted.labels == label, true.labels == label)
             for label, name in enumerate(self.class_names)
         }
         return {
             "iou_threshold": IOU_THRESHOLD,
-            "all_detections": self.errors.counts(np.ones(len(predicted), bool), everything),
-            "at_thresholds": self.errors.counts(self.drawn, everything),
+            "all_detections": self.errors.counts(np.ones(len(self.columns.predicted), bool), everything),
+            "at_thresholds": self.drawn_errors.counts(np.ones(len(predicted), bool), everything),
             "at_thresholds_per_class": per_class,
             "lost_AP": self._lost_ap(),
         }
@@ -174,8 +185,3 @@ class ScoredDetections(ScoredImages):
             {name: mean_of_defined(values) for name, values in columns.items()},
             {name: dict(zip(self.class_names, values, strict=True)) for name, values in columns.items()},
         )
-
-
-def nan_thresholds(thresholds: Sequence[float | None]) -> Floats:
-    """Return thresholds as an array, NaN for None: no score reaches it."""
-    return np.array([np.nan if threshold is None else threshold for threshold in thresholds], np.float64)

@@ -140,13 +140,15 @@ class ScoredMultiLabels(ScoredLabels):
 
     def resample(self, counts: Counts) -> ResampledMetrics:
         """See `ScoredImages.resample`."""
-        ap, f1 = [], []
+        columns: dict[str, list[Floats]] = {"AP": [], "F1": [], "precision": [], "recall": []}
         for label in range(len(self.class_names)):
             scores, truth = self.probabilities[:, label], self.is_class(label)
-            ap.append(_average_precision(scores, truth, counts))
-            f1.append(_f1(scores >= self.thresholds[label], truth, counts))
-        overall = {"mAP": mean_of_defined(np.stack(ap)), "F1": mean_of_defined(np.stack(f1))}
-        columns = {"AP": ap, "F1": f1}
+            columns["AP"].append(_average_precision(scores, truth, counts))
+            for name, values in _at_threshold(scores >= self.thresholds[label], truth, counts).items():
+                columns[name].append(values)
+        overall = {
+            "mAP" if name == "AP" else name: mean_of_defined(np.stack(values)) for name, values in columns.items()
+        }
         per_class = {name: dict(zip(self.class_names, values, strict=True)) for name, values in columns.items()}
         return ResampledMetrics(overall, per_class)
 
@@ -183,9 +185,15 @@ def _average_precision(scores: Floats, truth: Flags, counts: Counts) -> Floats:
     return np.where(true_positives[-1] > 0, found / np.maximum(true_positives[-1], 1), np.nan)
 
 
-def _f1(predicted: Flags, truth: Flags, counts: Counts) -> Floats:
-    both, one, other = (rows.astype(np.float32) @ counts for rows in (predicted & truth, predicted, truth))
-    return np.where(other > 0, 2 * both / np.maximum(one + other, 1), np.nan)
+def _at_threshold(predicted: Flags, truth: Flags, counts: Counts) -> dict[str, Floats]:
+    """Return F1, precision and recall [R] of the predicted images of a class."""
+    both, selected, images = (rows.astype(np.float32) @ counts for rows in (predicted & truth, predicted, truth))
+    exists = images > 0
+    return {
+        "F1": np.where(exists, 2 * both / np.maximum(selected + images, 1), np.nan),
+        "precision": np.where(exists & (selected > 0), both / np.maximum(selected, 1), np.nan),
+        "recall": np.where(exists, both / np.maximum(images, 1), np.nan),
+    }
 
 
 def _curves(scores: Floats, truth: Flags) -> dict[str, Any] | None:

@@ -126,17 +126,22 @@ def make_thumbnail(sample: Sample, colors: list[Color]) -> Thumbnail:
         >>> make_thumbnail(Shapes(size=64)[0], [class_color(label) for label in range(6)]).view
         (64, 64)
     """
-    height, width = sample.size
-    scale = min(LONG_SIDE / max(height, width), 1)
-    view = max(round(height * scale), 1), max(round(width * scale), 1)
-    small = sample.image if scale == 1 else cv2.resize(sample.image, view[::-1], interpolation=cv2.INTER_AREA)
+    view, uri = shrink(sample.image)
     boxes, counts = _boxes(sample, view), _count_objects(sample)
-    layers, coarseness = ([], 1) if sample.semantic is None else _layers(sample.semantic, view, colors)
+    layers, coarseness = ([], 1) if sample.semantic is None else mask_layers(sample.semantic, view, colors)
     notes = [f"{len(boxes)} of {len(sample.annotation)} objects drawn"] if len(boxes) < len(sample.annotation) else []
     notes += [f"mask drawn {coarseness} times as coarse as the image"] if coarseness > 1 else []
-    uri = _data_uri(_encode_jpeg(np.asarray(small, np.uint8)), "jpeg")
     labels = [] if boxes or layers else _labels(sample)
     return Thumbnail(sample.file_name, sample.size, view, uri, boxes, layers, labels, counts, notes)
+
+
+def shrink(image: NDArray[np.uint8]) -> tuple[tuple[int, int], str]:
+    """Return the size (height, width) of a thumbnail of an image uint8 [H, W, 3], and the JPEG as a data URI."""
+    height, width = image.shape[:2]
+    scale = min(LONG_SIDE / max(height, width), 1)
+    view = max(round(height * scale), 1), max(round(width * scale), 1)
+    small = image if scale == 1 else cv2.resize(image, view[::-1], interpolation=cv2.INTER_AREA)
+    return view, data_uri(encode_jpeg(np.asarray(small, np.uint8)), "jpeg")
 
 
 def _labels(sample: Sample) -> list[int]:
@@ -186,7 +191,7 @@ def _drawn(sample: Sample, view: tuple[int, int], indices: Sequence[int]) -> lis
     boxes = []
     for index in indices:
         left, top, right, bottom = (found.boxes[index] * factor).round(1).tolist()
-        path = "" if found.masks is None else _outline(rle.decode(found.masks[index]), factor[:2])
+        path = "" if found.masks is None else outline(rle.decode(found.masks[index]), factor[:2])
         flags = "crowd" if found.crowd[index] else "difficult" if found.difficult[index] else ""
         across, down = (found.boxes[index, 2:] - found.boxes[index, :2]).tolist()
         text = f"{across:.0f} x {down:.0f} px"
@@ -196,7 +201,7 @@ def _drawn(sample: Sample, view: tuple[int, int], indices: Sequence[int]) -> lis
     return boxes
 
 
-def _outline(mask: NDArray[np.uint8], factor: NDArray[np.float64]) -> str:
+def outline(mask: NDArray[np.uint8], factor: NDArray[np.float64]) -> str:
     """Return the outline of a mask as an SVG path, to half a pixel of the thumbnail. Holes are part of it."""
     contours, _ = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
     parts = []
@@ -207,28 +212,29 @@ def _outline(mask: NDArray[np.uint8], factor: NDArray[np.float64]) -> str:
     return "".join(parts)
 
 
-def _layers(mask: NDArray[np.uint8], view: tuple[int, int], colors: list[Color]) -> tuple[list[Layer], int]:
+def mask_layers(mask: NDArray[np.uint8], view: tuple[int, int], colors: list[Color]) -> tuple[list[Layer], int]:
     """Return the classes of a semantic mask, and how many times as coarse as the thumbnail they are."""
     coarseness = 1
     while True:
         size = max(view[0] // coarseness, 1), max(view[1] // coarseness, 1)
         small = mask if mask.shape == size else cv2.resize(mask, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
         labels = [label for label in np.unique(small).tolist() if label < len(colors)]  # others: ignored, or faults
-        layers = [Layer(label, _layer_uri(np.asarray(small == label), colors[label])) for label in labels]
+        layers = [Layer(label, layer_uri(np.asarray(small == label), colors[label])) for label in labels]
         if max(size) <= MIN_LAYER_SIDE or sum(len(layer.uri) for layer in layers) <= MAX_LAYER_CHARACTERS:
             return layers, coarseness
         coarseness *= 2
 
 
-def _layer_uri(where: NDArray[np.bool_], color: Color) -> str:
+def layer_uri(where: NDArray[np.bool_], color: Color) -> str:
     """Return a PNG of one bit per pixel: the color where the mask is true, and transparent elsewhere."""
     image, file = Image.fromarray(where.astype(np.uint8)), io.BytesIO()
     image.putpalette([0, 0, 0, *color])
     image.save(file, "PNG", bits=1, transparency=0, optimize=True)
-    return _data_uri(file.getvalue(), "png")
+    return data_uri(file.getvalue(), "png")
 
 
-def _encode_jpeg(image: NDArray[np.uint8]) -> bytes:
+def encode_jpeg(image: NDArray[np.uint8]) -> bytes:
+    """Return a JPEG of at most about `MAX_JPEG_BYTES` bytes."""
     for quality in QUALITIES:
         _, encoded = cv2.imencode(".jpg", image[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
         if len(encoded) <= MAX_JPEG_BYTES:
@@ -236,5 +242,6 @@ def _encode_jpeg(image: NDArray[np.uint8]) -> bytes:
     return encoded.tobytes()
 
 
-def _data_uri(content: bytes, kind: str) -> str:
+def data_uri(content: bytes, kind: str) -> str:
+    """Return an image file, a "jpeg" or "png", as a data URI."""
     return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"

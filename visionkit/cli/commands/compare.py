@@ -21,7 +21,7 @@ def add(commands: Any) -> None:
     parser.add_argument("first", metavar="CKPT", help="a checkpoint that fit has written; its data is used for both")
     parser.add_argument("second", metavar="CKPT", help="another checkpoint for the same classes")
     parser.add_argument("words", nargs="*", metavar="CARD | key=value", help="another card, and keys as for test")
-    parser.add_argument("--split", choices=sorted(SPLITS.values()), default="test", help="split that is scored")
+    parser.add_argument("--split", choices=sorted(SPLITS.values()), help="split that is scored; default: test, or val")
     parser.add_argument("--output", metavar="DIR", help="folder for comparison.json")
     add_plugin_option(parser)
 
