@@ -50,7 +50,7 @@ def score(checkpoints: list[str], words: list[str], split: str, output: str | No
 
 
 class Scored(NamedTuple):
-    """A task with the results of a split, the data, the name of the split, and the recipe that the data is made from."""
+    """A task with the results of a split, the data, the name of the split, and the recipe that the data is from."""
 
     task: Task
     data: VisionData
