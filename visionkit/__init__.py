@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from visionkit.engine.after_training import AfterTrainingOptions
     from visionkit.engine.callbacks import CheckpointOptions, EarlyStoppingOptions, EMAOptions, make_callbacks
     from visionkit.engine.feature_cache import FeatureCacheOptions
+    from visionkit.engine.loggers import LoggerOptions, MLflowOptions, TensorBoardOptions, WandbOptions
     from visionkit.engine.unfreeze import UnfreezeStep
     from visionkit.errors import CheckpointError, ConfigError, DataError, StoppedError, VisionkitError, WriteError
     from visionkit.metrics.detection import DetectionMetric, register_metric
@@ -142,6 +143,8 @@ __all__ = [
     "FocalLossOptions",
     "FromTorchvision",
     "HoldoutOptions",
+    "LoggerOptions",
+    "MLflowOptions",
     "MaskRCNN",
     "MetricResults",
     "MixingOptions",
@@ -184,12 +187,14 @@ __all__ = [
     "StreamOptions",
     "Target",
     "Task",
+    "TensorBoardOptions",
     "TorchPairs",
     "UNet",
     "UnfreezeStep",
     "VisionData",
     "VisionDataset",
     "VisionkitError",
+    "WandbOptions",
     "WindowOptions",
     "WindowSamplingOptions",
     "WriteError",
@@ -239,6 +244,10 @@ _MODULES = {
     "EMAOptions": "visionkit.engine.callbacks",
     "make_callbacks": "visionkit.engine.callbacks",
     "FeatureCacheOptions": "visionkit.engine.feature_cache",
+    "LoggerOptions": "visionkit.engine.loggers",
+    "MLflowOptions": "visionkit.engine.loggers",
+    "TensorBoardOptions": "visionkit.engine.loggers",
+    "WandbOptions": "visionkit.engine.loggers",
     "UnfreezeStep": "visionkit.engine.unfreeze",
     "CheckpointError": "visionkit.errors",
     "ConfigError": "visionkit.errors",

@@ -10,11 +10,14 @@ import yaml
 from PIL import Image
 
 from tests.helpers.overrides import TINY
+from tests.helpers.real_data import REPOSITORY
 from tests.helpers.voc_files import xml
+from visionkit.cli.commands.fit import _run_name
 from visionkit.cli.commands.list import KINDS
 from visionkit.cli.data_tools import TOOLS
 from visionkit.cli.main import main
 from visionkit.data.datasets.shapes import Shapes
+from visionkit.engine.run_folder import RunName
 from visionkit.errors import ConfigError
 
 RECIPE = """
@@ -279,8 +282,23 @@ def test_resume_takes_a_checkpoint_and_leaves_the_other_words(words, resume, lr,
     monkeypatch.setattr("visionkit.cli.commands.fit.latest_checkpoint", lambda name: None)  # there is no run
     main(["fit", *[str(recipe) if word == "RECIPE" else word for word in words]])
     (name, (composed,), named) = calls[0]
-    assert (name, named) == ("train", {"name": "mine", "resume": resume, "fixed_length": False, "time_limit": None})
+    expected = {"name": RunName("mine", []), "resume": resume, "fixed_length": False, "time_limit": None}
+    assert (name, named) == ("train", expected)
     assert composed["optimizer"]["lr"] == lr
+
+
+@pytest.mark.parametrize(
+    ("words", "folder"),
+    [
+        (["unet_resnet50"], "unet_resnet50"),
+        (["unet_resnet50", "data/camvid.yaml", "seed=1"], "unet_resnet50-camvid"),
+        (["data/camvid.yaml"], "camvid"),
+        (["multi_shapes_resnet18", "data/bccd.yaml", "data/camvid.yaml"], "multi_shapes_resnet18-bccd-camvid"),
+    ],
+)
+def test_the_run_folder_has_the_names_of_recipe_and_cards(words, folder, monkeypatch):
+    monkeypatch.chdir(REPOSITORY)
+    assert _run_name(words).folder == folder
 
 
 def test_words_may_follow_options(calls):

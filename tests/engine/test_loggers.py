@@ -1,10 +1,17 @@
+import contextlib
 import csv
+import subprocess
+import sys
+import time
+import urllib.request
 
 import pytest
 from lightning.pytorch.loggers import CSVLogger
 
 from tests.helpers.training_run import train
-from visionkit.engine.loggers import make_loggers
+from visionkit.engine.loggers import LoggerOptions, MLflowOptions, WandbOptions, make_loggers
+from visionkit.engine.run_record import read_record
+from visionkit.errors import ConfigError
 
 
 def test_metrics_go_into_a_csv_file_of_the_folder(tmp_path):
@@ -44,3 +51,79 @@ def test_a_file_without_a_complete_row_is_no_error(content, tmp_path):
     logger.log_metrics({"val/AP": 0.5}, step=5)
     with (tmp_path / "metrics.csv").open() as file:
         assert list(csv.DictReader(file)) == [{"step": "5", "val/AP": "0.5"}]
+
+
+def logged(folder, options, steps=(1, 2)):
+    """Log a metric with the second logger, and return the logger."""
+    _, logger = make_loggers(folder, options=options)
+    for step in steps:
+        logger.log_metrics({"val/AP": step / 10}, step=step)
+    logger.finalize("success")
+    return logger
+
+
+def test_tensorboard_is_used_by_default_and_not_if_others_are_named(tmp_path):
+    assert [type(logger).__name__ for logger in make_loggers(tmp_path)] == ["RunLogger", "TensorBoardLogger"]
+    assert len(make_loggers(tmp_path, options=LoggerOptions())) == 1
+
+
+def test_wandb_offline_writes_to_the_run_folder_and_a_resumed_run_continues(tmp_path, monkeypatch):
+    wandb = pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    options = LoggerOptions(wandb=WandbOptions(project="cells", offline=True))
+    first = logged(tmp_path, options).version
+    wandb.finish()
+    assert [*(tmp_path / "wandb").glob(f"offline-run-*-{first}/*.wandb")]
+    assert read_record(tmp_path)["wandb_id"] == first
+    assert logged(tmp_path, options, steps=(3,)).version == first
+    wandb.finish()
+
+
+def test_mlflow_writes_to_a_database_and_a_resumed_run_continues(tmp_path):
+    mlflow = pytest.importorskip("mlflow")
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    options = LoggerOptions(mlflow=MLflowOptions(tracking_uri=uri, experiment_name="cells"))
+    run = logged(tmp_path, options).run_id
+    assert logged(tmp_path, options, steps=(3,)).run_id == run
+    history = mlflow.MlflowClient(uri).get_metric_history(run, "val/AP")
+    assert [(entry.step, entry.value) for entry in history] == [(1, 0.1), (2, 0.2), (3, 0.3)]
+
+
+def test_a_server_that_does_not_answer_is_said_before_training(tmp_path, monkeypatch):
+    pytest.importorskip("mlflow")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    options = LoggerOptions(mlflow=MLflowOptions(tracking_uri="http://127.0.0.1:9"))
+    with pytest.raises(ConfigError, match="cannot start") as error:
+        make_loggers(tmp_path, options=options)
+    assert "logger.mlflow.tracking_uri" in str(error.value)
+    assert len(str(error.value).splitlines()) <= 5
+
+
+def test_a_missing_package_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"pip install .visionkit\[wandb\]"):
+        make_loggers(tmp_path, options=LoggerOptions(wandb=WandbOptions()))
+
+
+@pytest.mark.slow
+def test_a_local_mlflow_server_gets_the_metrics(tmp_path, free_port):
+    mlflow = pytest.importorskip("mlflow")
+    uri = f"http://127.0.0.1:{free_port}"
+    words = ["server", "--backend-store-uri", f"sqlite:///{tmp_path}/server.db", "--port", str(free_port)]
+    with subprocess.Popen(
+        [sys.executable, "-m", "mlflow", *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as server:
+        try:
+            wait_for(uri)
+            run = logged(tmp_path / "run", LoggerOptions(mlflow=MLflowOptions(tracking_uri=uri))).run_id
+            assert mlflow.MlflowClient(uri).get_run(run).data.metrics == {"val/AP": 0.2}
+        finally:
+            server.terminate()
+
+
+def wait_for(uri, seconds=90):
+    for _ in range(seconds):
+        with contextlib.suppress(OSError), urllib.request.urlopen(f"{uri}/health", timeout=1):
+            return
+        time.sleep(1)
+    raise TimeoutError(uri)

@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +14,7 @@ from rich.console import Console
 
 from visionkit.cli.config.build import build_data, build_task, build_trainer, check_length
 from visionkit.cli.config.typed_options import instantiate
+from visionkit.cli.logger_section import logger_options
 from visionkit.cli.logs import show_progress_messages
 from visionkit.cli.processes import destroy_process_group, is_first_process
 from visionkit.cli.result_tables import result_tables
@@ -27,6 +29,7 @@ from visionkit.engine.graceful_stop import report_stop
 from visionkit.engine.loggers import make_loggers
 from visionkit.engine.resume import check_same_network, explain_other_optimizer, read_resumable
 from visionkit.engine.run_folder import (
+    RunName,
     check_not_finished,
     latest_checkpoint,
     mark_finished,
@@ -35,12 +38,17 @@ from visionkit.engine.run_folder import (
     write_recipe,
 )
 from visionkit.engine.run_lock import run_lock
+from visionkit.engine.run_record import recorded_session
 from visionkit.engine.time_budget import TimeBudget
 from visionkit.engine.unfreeze import UnfreezeStep
 from visionkit.errors import ConfigError
 from visionkit.tasks import Task
 
 logger = logging.getLogger("visionkit")
+
+
+AUTOMATIC = "made for the card"
+"""Name of a recipe that `fit` has made."""
 
 
 class TimeLimit(NamedTuple):
@@ -53,7 +61,7 @@ class TimeLimit(NamedTuple):
 def train(
     recipe: dict[str, Any],
     *,
-    name: str,
+    name: RunName,
     resume: str | None = None,
     fixed_length: bool = False,
     time_limit: TimeLimit | None = None,
@@ -62,13 +70,13 @@ def train(
 
     Args:
         recipe: the composed recipe.
-        name: name of the recipe. Its runs are in `runs/<name>/`.
+        name: names of recipe and cards, which name the run's folder.
         resume: checkpoint to continue from; "last" uses that of the newest run, and None starts a new run.
         fixed_length: whether to keep `trainer.max_epochs`, also if there are few images; see `adapt_length`.
         time_limit: time at which the run ends, instead of after its epochs; None for its epochs.
     """
     show_progress_messages()
-    path = resumed_path(name, resume)
+    path = resumed_path(name.folder, resume)
     if path is None:
         _train(recipe, name, None, fixed_length, time_limit)
     else:
@@ -79,7 +87,7 @@ def train(
 
 
 def _train(
-    recipe: dict[str, Any], name: str, path: Path | None, fixed_length: bool, time_limit: TimeLimit | None
+    recipe: dict[str, Any], name: RunName, path: Path | None, fixed_length: bool, time_limit: TimeLimit | None
 ) -> None:
     """Train in a new run folder, or continue the run of the checkpoint `path`, whose folder is locked."""
     trainer_options = recipe.get("trainer") or {}
@@ -96,10 +104,18 @@ def _train(
         steps = checkpoint["global_step"]
         del checkpoint  # the trainer reads it again
     budget = None if time_limit is None else _budget(time_limit.deadline)
-    folder = run_folder(name) if path is None else path.parent
-    with log_errors_in(folder), _locked(folder) if path is None else nullcontext():
+    folder = run_folder(name.folder) if path is None else path.parent
+    with (
+        log_errors_in(folder),
+        _locked(folder) if path is None else nullcontext(),
+        recorded_session(folder, _facts(name, task)) if is_first_process() else nullcontext(),
+    ):
         callbacks = _callbacks(recipe, folder, task.monitor, budget)
-        trainer = build_trainer(recipe, callbacks, make_loggers(folder, steps))
+        loggers = make_loggers(folder, steps, logger_options(recipe.get("logger")))
+        trainer = build_trainer(recipe, callbacks, loggers)
+        if path is None:  # MLflow refuses other values in a resumed run
+            for own in loggers[1:]:  # metrics.csv has recipe.yaml beside it
+                own.log_hyperparams(recipe)
         if not fixed_length and budget is None:
             recipe = task.recipe = adapt_length(recipe, trainer, task, data)
         report_run(recipe, trainer, task, data, minutes)
@@ -114,6 +130,16 @@ def _train(
             if not has_unfitted_layers(task):
                 mark_finished(folder, recipe.get("trainer") or {}, minutes)
             _print_results(task, data, folder)
+
+
+def _facts(name: RunName, task: Task) -> dict[str, Any]:
+    """Return what run.yaml says about a run."""
+    return {
+        "recipe": name.recipe or AUTOMATIC,
+        "cards": name.cards,
+        "metric": task.monitor,
+        "visionkit": version("visionkit"),
+    }
 
 
 def _budget(deadline: float) -> TimeBudget:

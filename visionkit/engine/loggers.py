@@ -1,15 +1,94 @@
-"""Loggers of a training run."""
+"""Loggers of a training run: metrics.csv, and others by name."""
 
 import csv
 import importlib.util
 import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from lightning.pytorch.loggers import CSVLogger, Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
+from visionkit.engine.run_record import add_to_record, read_record
+from visionkit.errors import ConfigError
+
 logger = logging.getLogger("visionkit")
+
+
+@dataclass
+class TensorBoardOptions:
+    """Events for TensorBoard in the run's folder, which need no options."""
+
+
+@dataclass
+class WandbOptions:
+    """A run of Weights & Biases.
+
+    Attributes:
+        project: name of the project.
+        name: name of the run; None uses that of the run's folder.
+        entity: user or team; None is that of the login.
+        group: name of a group of runs.
+        tags: tags of the run.
+        offline: whether the run is only written to the run's folder; `wandb sync` uploads it.
+
+    Example:
+        >>> import visionkit as vk
+        >>> vk.WandbOptions(project="cells", offline=True).name is None
+        True
+    """
+
+    project: str = "visionkit"
+    name: str | None = None
+    entity: str | None = None
+    group: str | None = None
+    tags: list[str] = field(default_factory=list)
+    offline: bool = False
+
+
+@dataclass
+class MLflowOptions:
+    """A run of MLflow.
+
+    Attributes:
+        tracking_uri: address of the server, or a database such as "sqlite:///mlflow.db"; None uses
+            $MLFLOW_TRACKING_URI, and without it mlflow.db in the run's folder.
+        experiment_name: name of the experiment.
+        run_name: name of the run; None uses that of the run's folder.
+        tags: tags of the run.
+
+    Example:
+        >>> import visionkit as vk
+        >>> vk.MLflowOptions(experiment_name="cells").tracking_uri is None
+        True
+    """
+
+    tracking_uri: str | None = None
+    experiment_name: str = "visionkit"
+    run_name: str | None = None
+    tags: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class LoggerOptions:
+    """Loggers beside metrics.csv. A logger with options is used.
+
+    Attributes:
+        tensorboard: TensorBoard.
+        wandb: Weights & Biases (extra `wandb`).
+        mlflow: MLflow (extra `mlflow`).
+
+    Example:
+        >>> import visionkit as vk
+        >>> vk.LoggerOptions(wandb=vk.WandbOptions(offline=True)).mlflow is None
+        True
+    """
+
+    tensorboard: TensorBoardOptions | None = None
+    wandb: WandbOptions | None = None
+    mlflow: MLflowOptions | None = None
 
 
 class RunLogger(CSVLogger):
@@ -25,21 +104,94 @@ class RunLogger(CSVLogger):
             logger.warning("metrics.csv could not be written: %s", error)
 
 
-def make_loggers(folder: Path, steps: int | None = None) -> list[Logger]:
-    """Return a logger for metrics.csv, and one for TensorBoard if tensorboard is installed.
+def make_loggers(folder: Path, steps: int | None = None, options: LoggerOptions | None = None) -> list[Logger]:
+    """Return a logger for metrics.csv, and those that are asked for.
 
     Args:
         folder: the run's folder.
         steps: number of steps of the checkpoint that a run continues from. Rows of later steps are removed, because
             these steps are repeated. None keeps all rows.
+        options: other loggers; None uses TensorBoard if it is installed.
+
+    Raises:
+        ConfigError: a logger's package is missing, or its server does not answer.
     """
     # Each row is written at once: the rows of the last steps must not be lost with a killed process.
     csv_logger = RunLogger(folder, name="", version="", flush_logs_every_n_steps=1)
     _keep_rows(csv_logger, folder / "metrics.csv", steps)
+    if options is None:
+        options = LoggerOptions(TensorBoardOptions() if importlib.util.find_spec("tensorboard") else None)
     loggers: list[Logger] = [csv_logger]
-    if importlib.util.find_spec("tensorboard"):
-        loggers.append(TensorBoardLogger(folder, name="", version=""))
+    for name, make in MAKERS.items():
+        of_logger = getattr(options, name)
+        if of_logger is not None:
+            _require(name)
+            loggers.append(make(folder, of_logger))
     return loggers
+
+
+def _require(package: str) -> None:
+    if importlib.util.find_spec(package) is None:
+        raise ConfigError(f'logger: {package} is not installed\npip install "visionkit[{package}]", or leave it out')
+
+
+def _tensorboard(folder: Path, options: TensorBoardOptions) -> Logger:
+    return TensorBoardLogger(folder, name="", version="")
+
+
+def _wandb(folder: Path, options: WandbOptions) -> Logger:
+    """Return a logger that continues the run of an earlier session."""
+    made = WandbLogger(
+        save_dir=folder,
+        project=options.project,
+        name=options.name or _run_name(folder),
+        entity=options.entity,
+        group=options.group,
+        tags=options.tags or None,
+        offline=options.offline,
+        id=_stored(folder, "wandb_id"),
+        resume="allow",
+    )
+    _start(made, folder, "wandb_id", lambda: made.experiment.id, "wandb: logger.wandb.offline=true needs no server")
+    return made
+
+
+def _mlflow(folder: Path, options: MLflowOptions) -> Logger:
+    """Return a logger that continues the run of an earlier session."""
+    import os
+
+    own = f"sqlite:///{(folder / 'mlflow.db').resolve()}"
+    made = MLFlowLogger(
+        experiment_name=options.experiment_name,
+        run_name=options.run_name or _run_name(folder),
+        tracking_uri=options.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or own,
+        tags=options.tags or None,
+        run_id=_stored(folder, "mlflow_id"),
+    )
+    _start(made, folder, "mlflow_id", lambda: made.run_id, "mlflow: check logger.mlflow.tracking_uri")
+    return made
+
+
+@rank_zero_only
+def _start(made: Logger, folder: Path, key: str, identify: Callable[[], Any], advice: str) -> None:
+    """Start a logger now, because a server that does not answer would end the training after its first steps."""
+    try:
+        add_to_record(folder, {key: identify()})
+    except Exception as error:  # of any type, from the packages' clients
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ConfigError(f"logger: {type(made).__name__} cannot start: {reason:.200}\n{advice}") from error
+
+
+def _stored(folder: Path, key: str) -> Any:
+    return read_record(folder).get(key)
+
+
+def _run_name(folder: Path) -> str:
+    return f"{folder.parent.name}-{folder.name}"
+
+
+MAKERS: dict[str, Callable[[Path, Any], Logger]] = {"tensorboard": _tensorboard, "wandb": _wandb, "mlflow": _mlflow}
+"""Function that makes each logger, by its name in `LoggerOptions`."""
 
 
 @rank_zero_only

@@ -1,9 +1,9 @@
-"""Folder of a training run: `runs/<recipe>/<n>/` with the recipe, checkpoints and logs."""
+"""Folder of a training run: `runs/<recipe>-<cards>/<n>/` with the recipe, checkpoints and logs."""
 
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -18,6 +18,24 @@ MINUTES = "minutes"
 
 RECIPE_FILE = "recipe.yaml"
 """Name of the file with the composed recipe in a run's folder."""
+
+
+class RunName(NamedTuple):
+    """Names that a run's folder has: the recipe, None if it was made for the card, and the data cards.
+
+    Example:
+        >>> from visionkit.engine.run_folder import RunName
+        >>> RunName("unet_resnet34", ["camvid"]).folder
+        'unet_resnet34-camvid'
+    """
+
+    recipe: str | None
+    cards: list[str]
+
+    @property
+    def folder(self) -> str:
+        """Name of the folder that holds the numbered runs."""
+        return "-".join([*([self.recipe] if self.recipe else []), *self.cards])
 
 
 def new_run_folder(recipe_name: str, root: str | Path = "runs") -> Path:
@@ -50,7 +68,9 @@ def latest_checkpoint(recipe_name: str, root: str | Path = "runs") -> Path:
     numbers = sorted(_run_numbers(parent), reverse=True) if parent.is_dir() else []
     paths = [path for number in numbers if (path := parent / str(number) / "last.ckpt").is_file()]
     if not paths:
-        raise VisionkitError(f"nothing to resume: no {parent}/<n>/last.ckpt")
+        other = Path(root) / recipe_name.partition("-")[0]
+        advice = f"\nto continue a run of {other}: --resume {other}/<n>/last.ckpt" if other.is_dir() else ""
+        raise VisionkitError(f"nothing to resume: no {parent}/<n>/last.ckpt{advice}")
     newest = parent / str(numbers[0])
     if paths[0].parent != newest:
         raise VisionkitError(

@@ -14,7 +14,7 @@ from visionkit.cli.config.compose import compose, is_override, lacks_recipe
 from visionkit.cli.config.data_source import check_data_folder, check_data_source
 from visionkit.cli.config.merge import COMMAND_LINE, Layer, saying_where
 from visionkit.cli.config.schema import check
-from visionkit.engine.run_folder import RECIPE_FILE, latest_checkpoint
+from visionkit.engine.run_folder import RECIPE_FILE, RunName, latest_checkpoint
 from visionkit.errors import ConfigError
 
 USAGE = "[RECIPE] [CARD ...] [key=value ...] [--resume [CKPT]] [--minutes N] [--plugin FILE.py] [--dry-run]"
@@ -60,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     check_data_source(recipe)
     if arguments.resume == "last":
-        latest_checkpoint(name)  # an error if there is none
+        latest_checkpoint(name.folder)  # an error if there is none
     from visionkit.cli.training import TimeLimit, train
 
     import_plugin_files(recipe.values.get("plugins") or [])
@@ -70,10 +70,10 @@ def run(arguments: argparse.Namespace) -> int:
         return train(recipe.values, name=name, resume=arguments.resume, fixed_length=is_given, time_limit=limit)
 
 
-def _recipe_for_card(words: Sequence[str], arguments: argparse.Namespace, name: str) -> Layer:
+def _recipe_for_card(words: Sequence[str], arguments: argparse.Namespace, name: RunName) -> Layer:
     """Return the recipe that is made for a card, or that of the run that is resumed."""
     if arguments.resume is not None:
-        checkpoint = latest_checkpoint(name) if arguments.resume == "last" else Path(arguments.resume)
+        checkpoint = latest_checkpoint(name.folder) if arguments.resume == "last" else Path(arguments.resume)
         return compose([str(checkpoint.parent / RECIPE_FILE), *filter(is_override, words)])
     check_data_folder(compose(words))
     from visionkit.cli.automatic.make_recipe import make_recipe
@@ -93,12 +93,13 @@ def _deadline(arguments: argparse.Namespace) -> float | None:
     return time.monotonic() + 60 * float(arguments.minutes)
 
 
-def _run_name(words: Sequence[str]) -> str:
-    """Return the name of the run's folder, which is that of the first file or folder."""
+def _run_name(words: Sequence[str]) -> RunName:
+    """Return the names of the recipe and of the cards, without the suffix."""
     files = [word for word in words if not is_override(word)]
     if not files:
         raise ConfigError("fit needs a recipe: visionkit list recipes")
-    return os.path.basename(os.path.abspath(files[0].replace("\\", "/"))).removesuffix(".yaml")
+    names = [os.path.basename(os.path.abspath(file.replace("\\", "/"))).removesuffix(".yaml") for file in files]
+    return RunName(None, names) if lacks_recipe(words) else RunName(names[0], names[1:])
 
 
 def _print_recipe(recipe: Layer) -> None:

@@ -112,6 +112,7 @@ def recipe_section(recipe: Layer) -> Section:
             "seed": None,
             "plugins": None,
             **own,
+            "logger": Section({**_parameters(definition("visionkit.engine.loggers", "LoggerOptions")), "csv": None}),
             "trainer": Section(_parameters(definition("lightning.pytorch.trainer.trainer", "Trainer"))),
             **_option_groups(task.definition, "proposals"),  # options of the data, which the task also gets
             **_option_groups(definition("visionkit.engine.callbacks", "make_callbacks")),
