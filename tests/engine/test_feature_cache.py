@@ -76,7 +76,7 @@ def computed(monkeypatch):
 def fit(*words):
     """Train and return the content of the last checkpoint."""
     assert main(["fit", "mine.yaml", "card.yaml", *words]) == 0
-    return torch.load(latest_checkpoint("mine"), weights_only=True)
+    return torch.load(latest_checkpoint("mine-card"), weights_only=True)
 
 
 def fit_in_python(callback, data=None):
@@ -169,7 +169,7 @@ def test_a_run_is_only_resumed_with_the_backbone_of_its_features(folder, compute
 
 def test_the_checkpoint_predicts_from_images(folder):
     fit(CACHE)
-    assert main(["validate", "runs/mine/1/last.ckpt"]) == 0
+    assert main(["validate", "runs/mine-card/1/last.ckpt"]) == 0
 
 
 @pytest.fixture
@@ -260,7 +260,7 @@ def test_features_in_memory_are_computed_again_for_the_weights_of_a_resumed_run(
     recount(computed)
     assert main(["fit", "mine.yaml", "card.yaml", "trainer.max_epochs=3", "--resume"]) == 0
     assert recount(computed) == 28, "with the weights of the recipe, then with those of the checkpoint"
-    for key, value in torch.load(latest_checkpoint("mine"), weights_only=True)["state_dict"].items():
+    for key, value in torch.load(latest_checkpoint("mine-card"), weights_only=True)["state_dict"].items():
         assert "backbone" not in key or torch.equal(value, expected[key])
 
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Collection, Sequence
 
 from visionkit import __version__
-from visionkit.cli.commands import compare, data, evaluate, extract, fit, predict, report, runs, transfer
+from visionkit.cli.commands import compare, data, evaluate, extract, fit, predict, report, runs, score, transfer
 from visionkit.cli.commands import list as list_command
 from visionkit.cli.config import catalog
 from visionkit.cli.config.compose import folder_layer, is_override
@@ -16,13 +16,12 @@ from visionkit.cli.unexpected import report_unexpected
 from visionkit.errors import StoppedError, VisionkitError
 from visionkit.registry import suggest
 
-COMMANDS = (fit, evaluate, compare, report, predict, extract, runs, list_command, data, transfer)
+COMMANDS = (fit, score, evaluate, compare, report, predict, extract, runs, list_command, data, transfer)
 
 OTHER_NAMES = {
     "train": "fit",
     "finetune": "fit",
-    "eval": "validate or test",
-    "evaluate": "validate or test",
+    "eval": "test, or evaluate for predictions of another program",
     "val": "validate",
     "detect": "predict",
     "infer": "predict",

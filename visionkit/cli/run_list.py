@@ -188,8 +188,9 @@ def _print_table(entries: list[RunEntry]) -> None:
     from rich.markup import escape
     from rich.table import Column, Table
 
-    run = Column("run", overflow="fold")
-    table = Table(run, "cards", "started", "time", "epochs", "status", "best", box=SIMPLE, pad_edge=False)
+    whole = (Column(name, no_wrap=True) for name in ("time", "epochs", "status", "best"))
+    columns = [Column("run", overflow="fold"), Column("cards"), Column("started"), *whole]
+    table = Table(*columns, box=SIMPLE, pad_edge=False)
     for entry in entries:
         best = "-" if entry.best is None else f"{(entry.metric or '').removeprefix('val/')} {entry.best:.4f}"
         row = [

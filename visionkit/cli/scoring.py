@@ -1,6 +1,5 @@
 """Metrics of a checkpoint or an ensemble of checkpoints, for `visionkit validate` and `visionkit test`."""
 
-import json
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,17 +14,14 @@ from visionkit.cli.config.schema import check
 from visionkit.cli.config.typed_options import instantiate
 from visionkit.cli.logs import show_progress_messages
 from visionkit.cli.processes import destroy_process_group, is_first_process
+from visionkit.cli.result_files import write_results
 from visionkit.cli.result_tables import result_tables
 from visionkit.data.datamodule import VisionData
-from visionkit.data.io.atomic_write import write_text
 from visionkit.errors import CheckpointError, ConfigError
 from visionkit.pipelines import make_ensemble
 from visionkit.tasks import MultiTask, Task
 
 logger = logging.getLogger("visionkit")
-
-CURVES = "curves"
-"""Name of the results that are written to a file of their own, since they have a hundred values per class."""
 
 
 def score(checkpoints: list[str], words: list[str], split: str, output: str | None) -> int:
@@ -44,7 +40,9 @@ def score(checkpoints: list[str], words: list[str], split: str, output: str | No
     task = scored_task(checkpoints, words, split).task
     if is_first_process():
         _print_tables(task, split)
-        _write(task, split, Path(output) if output else _usual_folder(checkpoints, split))
+        latency = {**task.latency.to_dict(), "device": str(task.device)}
+        folder = Path(output) if output else _usual_folder(checkpoints, split)
+        write_results(folder, {"split": split, **task.results.to_dict(), "latency": latency}, task.result_files())
     destroy_process_group()
     return 0
 
@@ -147,17 +145,3 @@ def _print_tables(task: Task, split: str) -> None:
     console = Console()
     for table in result_tables(task, f"{split} split"):
         console.print(table)
-
-
-def _write(task: Task, split: str, folder: Path) -> None:
-    """Write the metrics, the points of the curves, and the results files of the task."""
-    found = task.results.to_dict()
-    curves = {name: found.pop(name) for name in list(found) if name.rpartition("/")[2] == CURVES}
-    latency = {**task.latency.to_dict(), "device": str(task.device)}
-    write_text(folder / "metrics.json", json.dumps({"split": split, **found, "latency": latency}, indent=1))
-    files: dict[str, Any] = task.result_files()
-    if curves:
-        files["curves.json"] = curves
-    for name, rows in files.items():
-        write_text(folder / name, json.dumps(rows))
-    Console().print(f"written: {folder}/metrics.json, {', '.join(files)}", soft_wrap=True, markup=False)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from visionkit.metrics.bootstrap import RESAMPLES, Counts, ResampledMetrics, draw_counts
 from visionkit.metrics.image_ids import ImageId
-from visionkit.metrics.results import Intervals
+from visionkit.metrics.results import Intervals, MetricResults
 
 
 class ScoredImages(ABC):
@@ -42,6 +42,10 @@ class ScoredImages(ABC):
     def analysis(self) -> dict[str, Any]:
         """Return curves, calibration and errors as plain values for JSON."""
         return {}
+
+    def added_to(self, results: MetricResults) -> MetricResults:
+        """Return the results of these images with their analysis and confidence intervals."""
+        return results | MetricResults(extras=self.analysis(), intervals=self.intervals())
 
     def intervals(self, resamples: int = RESAMPLES, seed: int = 0) -> Intervals:
         """Return the 95 % confidence intervals of the metrics; none if there are fewer than two images."""

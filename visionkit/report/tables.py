@@ -15,7 +15,7 @@ def number(value: float) -> str:
 
 def interval_text(interval: Interval | None) -> str:
     """Return a confidence interval, or nothing if there is none."""
-    return "" if interval is None else f"{interval.low:.4f} to {interval.high:.4f}"
+    return "" if interval is None else f"{interval.low:.3f} to {interval.high:.3f}"
 
 
 def overall_table(results: MetricResults, title: str) -> Table:

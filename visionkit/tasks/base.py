@@ -47,9 +47,6 @@ from visionkit.tasks.step_seed import seed_step
 
 PACKAGES = ("visionkit", "torch", "torchvision", "lightning", "torchmetrics", "albumentations")
 
-VAL_SPLIT = "val"
-"""`thresholds_from` in metrics.json for score thresholds that training has chosen."""
-
 logger = logging.getLogger("visionkit")
 
 tasks: Registry[type["Task"]] = Registry("task")
@@ -391,8 +388,7 @@ class Task(LightningModule):
         """Return results with the confidence intervals and the analysis of the scored images."""
         if self.scored is None:
             return results
-        found = MetricResults(extras=self.scored.analysis(), intervals=self.scored.intervals())
-        return results | found
+        return self.scored.added_to(results)
 
     def log_training_losses(self, losses: dict[str, Tensor], images: int) -> None:
         """Log the losses of a training batch of `images` images, and add them to the means of the epoch."""

@@ -25,7 +25,7 @@ from visionkit.pipelines.classification import (
 from visionkit.pipelines.ensembles import ClassificationEnsemble
 from visionkit.pipelines.runtime import RuntimeOptions
 from visionkit.preprocessing.classification import ClassificationPreprocessOptions
-from visionkit.tasks.base import VAL_SPLIT, Task, refuse_beside_pipeline, tasks
+from visionkit.tasks.base import Task, refuse_beside_pipeline, tasks
 from visionkit.tasks.label_modes import LABEL_MODES
 from visionkit.tasks.logits_task import LogitsTask
 from visionkit.tasks.mixing import MixingOptions, make_mixing
@@ -217,7 +217,7 @@ class Classification(LogitsTask):
         results = super().test_results()
         if isinstance(self.scored, ScoredLabels) and self.pipeline.multi_label:
             results |= self.scored.at_thresholds()
-            results.extras["thresholds_from"] = "0.5" if self.pipeline.class_thresholds is None else VAL_SPLIT
+            results.extras["thresholds_from"] = "0.5" if self.pipeline.class_thresholds is None else "val"
         return results
 
     def _thresholds(self) -> list[float]:

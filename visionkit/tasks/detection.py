@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 
 from visionkit.data.batch import Batch
@@ -17,28 +18,19 @@ from visionkit.data.samplers import run_seed
 from visionkit.errors import ConfigError
 from visionkit.metrics.coco_results import to_coco_mask_results, to_coco_results
 from visionkit.metrics.detection import DetectionMetric, detection_metrics
-from visionkit.metrics.operating_point import best_thresholds, find_operating_point
+from visionkit.metrics.detection_results import score_detections
+from visionkit.metrics.operating_point import best_thresholds
 from visionkit.metrics.results import MetricResults
-from visionkit.metrics.scored_detections import ScoredDetections
 from visionkit.models.base import DetectionModel, Model
 from visionkit.pipelines.detection import DetectionInferenceOptions, DetectionPipeline
 from visionkit.pipelines.ensembles import DetectionEnsemble
 from visionkit.preprocessing.detection import DetectionPreprocessing, DetectionPreprocessOptions
-from visionkit.tasks.base import VAL_SPLIT, Task, explain_batch_norm_error, refuse_beside_pipeline, tasks
+from visionkit.tasks.base import Task, explain_batch_norm_error, refuse_beside_pipeline, tasks
 from visionkit.tasks.optimizers import OptimizerOptions
 from visionkit.tasks.schedules import ScheduleOptions
 from visionkit.tasks.training_checks import report_absent_classes, report_anchor_coverage
 
 logger = logging.getLogger("visionkit")
-
-SCORED_SPLIT = "scored split"
-"""`thresholds_from` in metrics.json for thresholds that were chosen on the scored images themselves."""
-
-STANDARD_METRICS = ("coco", "voc07", "voc10")
-"""Metrics of which `test` also gives the main number, as "voc07_AP50"."""
-
-CONTAINED = {"coco_masks": ("coco",)}
-"""Metrics that are part of another one."""
 
 HALF_PRECISION = ("16-true", "bf16-true")
 """Trainer precisions that make Lightning also convert the boxes of a batch to half precision."""
@@ -204,28 +196,16 @@ class Detection(Task):
 
     def test_results(self) -> MetricResults:
         """Return the metrics of the test split, and store the predictions of all processes for the results files."""
-        columns = self.metric.gathered_columns()
-        results = self.computed_metrics()
-        stored = self.pipeline.class_thresholds
-        point = find_operating_point(columns, len(self.class_names), thresholds=stored)
-        others = self._other_metrics()
-        for prefix, metric in others.items():
-            results.overall[f"{prefix}{metric.main_metric}"] = metric.score(columns).overall[metric.main_metric]
-        results |= point.results(self.class_names)
-        results.extras["thresholds_from"] = SCORED_SPLIT if stored is None else VAL_SPLIT
+        columns, stored = self.metric.gathered_columns(), self.pipeline.class_thresholds
+        with torch.inference_mode(False):  # see `computed_metrics`
+            self.metric.reset()
+        results, self.scored = score_detections(columns, self.metric, self.evaluation_options.metric, stored)
         if stored is None:
             logger.warning("precision, recall and F1: the thresholds are chosen on the scored split, which favors them")
         else:
             logger.info("precision, recall and F1: the thresholds were chosen on val during training")
-        self.scored = ScoredDetections(columns, {"": self.metric, **others}, point.threshold) if len(columns) else None
         self.predictions = columns.predictions()
         return self.with_intervals(results)
-
-    def _other_metrics(self) -> dict[str, DetectionMetric]:
-        """Return the metrics of COCO and VOC that the main metric does not contain, by the prefix of their names."""
-        main = self.evaluation_options.metric
-        names = [name for name in STANDARD_METRICS if name not in (main, *CONTAINED.get(main, ()))]
-        return {f"{name}_": detection_metrics.get(name)(class_names=self.class_names) for name in names}
 
     def check_precision(self, precision: str) -> None:
         """See `Task.check_precision`. Half precision of all inputs would round the annotated boxes."""

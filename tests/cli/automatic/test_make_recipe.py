@@ -83,8 +83,10 @@ def test_a_task_without_rules_is_refused(desk, capsys):
 
 
 @pytest.mark.parametrize("word", ["photos", "photos/", "./photos/.", "photos/../photos"])
-def test_the_run_of_a_folder_has_its_name(word):
-    assert fit._run_name([word, "seed=1"]) == "photos"
+def test_the_run_of_a_folder_has_its_name(word, tmp_path, monkeypatch):
+    (tmp_path / "photos").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert fit._run_name([word, "seed=1"]).folder == "photos"
 
 
 def test_the_recipe_of_the_dry_run_can_be_used_by_itself(desk, capsys):

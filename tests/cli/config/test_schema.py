@@ -51,7 +51,7 @@ def test_every_section_takes_what_its_code_takes(composed):
     assert options.keys() >= {"ema", "early_stopping", "unfreeze"}
     for key, kind in options.items():
         assert set(section.keys[key].keys) == {field.name for field in dataclasses.fields(kind)}
-    assert set(section.keys) == {"task", "seed", "plugins", "model", "data", "trainer", *options}
+    assert set(section.keys) == {"task", "seed", "plugins", "model", "data", "logger", "trainer", *options}
     trainer = set(inspect.signature(pl.Trainer.__init__).parameters) - {"self"}
     assert set(section.keys["trainer"].keys) == trainer
     network = set(inspect.signature(models.get("faster_rcnn").__init__).parameters) - {"self", "num_classes"}

@@ -5,7 +5,7 @@ from typing import Any
 
 from visionkit.cli.arguments import add_command, add_plugin_option, import_plugin_files, plugin_overrides
 from visionkit.cli.checkpoint_file import check_checkpoint_files
-from visionkit.cli.commands.evaluate import SPLITS, check_overrides
+from visionkit.cli.commands.score import SPLITS, check_overrides
 
 USAGE = "CKPT CKPT [CARD] [key=value ...] [--split test|val] [--output DIR] [--plugin FILE.py]"
 EXAMPLES = """examples:

@@ -32,6 +32,9 @@ EXAMPLES = """examples:
   visionkit fit my_recipe.yaml --plugin my_model.py                    with a model of your own
 """
 
+PACKED_CARD = "card.yaml"
+"""Name of the card that `visionkit data pack` writes into its folder."""
+
 
 def add(commands: Any) -> None:
     """Add the parser of the command."""
@@ -98,8 +101,15 @@ def _run_name(words: Sequence[str]) -> RunName:
     files = [word for word in words if not is_override(word)]
     if not files:
         raise ConfigError("fit needs a recipe: visionkit list recipes")
-    names = [os.path.basename(os.path.abspath(file.replace("\\", "/"))).removesuffix(".yaml") for file in files]
+    names = [_name_of(file.replace("\\", "/")) for file in files]
     return RunName(None, names) if lacks_recipe(words) else RunName(names[0], names[1:])
+
+
+def _name_of(file: str) -> str:
+    """Return the name of a file or folder without its suffix; of the card in a packed folder, that of the folder."""
+    folder, name = os.path.split(file)
+    path = folder if folder and name == PACKED_CARD else file
+    return os.path.basename(os.path.abspath(path)).removesuffix(".yaml")
 
 
 def _print_recipe(recipe: Layer) -> None:

@@ -1,0 +1,199 @@
+"""Scores of anyone's predictions, for `visionkit evaluate`."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from rich.console import Console
+
+from visionkit.cli.config.build import build_data
+from visionkit.cli.logs import show_progress_messages
+from visionkit.cli.predicted_boxes import NOTHING, has_masks, read_predicted_boxes
+from visionkit.cli.predicted_classes import read_predicted_classes
+from visionkit.cli.predicted_masks import find_masks, read_predicted_mask
+from visionkit.cli.result_files import write_results
+from visionkit.data.datamodule import VisionData
+from visionkit.data.datasets.base import RequiredAnnotation, VisionDataset
+from visionkit.data.datasets.image_path import image_path
+from visionkit.errors import ConfigError, DataError
+from visionkit.metrics.classification import MultiLabelMetrics, SingleLabelMetrics
+from visionkit.metrics.detection import detection_metrics
+from visionkit.metrics.detection_columns import DetectionColumns
+from visionkit.metrics.detection_results import score_detections
+from visionkit.metrics.results import MetricResults
+from visionkit.metrics.scored_images import ScoredImages
+from visionkit.metrics.scored_labels import ScoredLabels, ScoredMultiLabels, ScoredSingleLabels
+from visionkit.metrics.scored_masks import ScoredMasks
+from visionkit.metrics.segmentation import SegmentationMetrics
+from visionkit.report.tables import class_table, overall_table
+
+logger = logging.getLogger("visionkit")
+
+BOXES, MASKS = "coco", "coco_masks"
+"""Metrics of predictions without and with masks of the objects."""
+
+
+class Given(NamedTuple):
+    """The predictions, the split with its images and classes, and the metric; None for the usual one."""
+
+    path: Path
+    data: VisionData
+    dataset: VisionDataset
+    metric: str | None
+
+
+class Found(NamedTuple):
+    """The metrics, and the scored images; None if there are none."""
+
+    results: MetricResults
+    scored: ScoredImages | None
+
+
+def evaluate(
+    predictions: str, card: dict[str, Any], split: str | None, metric: str | None, multi_label: bool, output: str | None
+) -> int:
+    """Score predictions, print the tables, and write metrics.json and curves.json.
+
+    Args:
+        predictions: a JSON file with boxes, a folder of PNG masks, or a CSV file with probabilities.
+        card: the composed data card.
+        split: "val" or "test"; None takes test if the data has one.
+        metric: metric of detections; None takes that of the card.
+        multi_label: whether an image can have several classes (CSV).
+        output: folder for the files; None uses `<name of the predictions>-scores` beside them.
+
+    Raises:
+        ConfigError: the predictions are of no known kind, or `metric` is given for other predictions than boxes.
+        DataError: the predictions do not fit to the data.
+    """
+    show_progress_messages()
+    path = Path(predictions)
+    kind, (required, score) = _kind_of(path, multi_label)
+    if metric is not None and kind != "boxes":
+        raise ConfigError(f"--metric goes with predicted boxes, and {path} has {kind}")
+    data = build_data(card, required)
+    name = split or ("test" if "test" in data.splits else "val")
+    data.splits.check_evaluated(name)
+    dataset = data.dataset(name)
+    chosen = metric or (card.get("evaluation") or {}).get("metric")
+    results, scored = score(Given(path, data, dataset, chosen))
+    if scored is not None:
+        results = scored.added_to(results)
+    console = Console()
+    console.print(overall_table(results, f"{path.name}, {name} split"))
+    if results.per_class:
+        console.print(class_table(results, data.class_names))
+    folder = Path(output) if output else path.with_name(f"{path.stem}-scores")
+    write_results(folder, {"split": name, "predictions": str(path), **results.to_dict()}, {})
+    return 0
+
+
+def _score_boxes(given: Given) -> Found:
+    path, data, dataset, _ = given
+    predicted = read_predicted_boxes(path, dataset, data.category_ids)
+    name = given.metric or (MASKS if has_masks(predicted) and _has_masks(dataset) else BOXES)
+    metric = detection_metrics.get(name)(class_names=data.class_names)
+    ids = [dataset.image_id(index) for index in range(len(dataset))]
+    without = sum(image_id not in predicted for image_id in ids)
+    if without:
+        logger.info("%d of %d images have no predictions", without, len(ids))
+    predictions = [predicted.get(image_id, NOTHING) for image_id in ids]
+    targets = [_target(dataset, index, metric.scores_masks) for index in range(len(dataset))]
+    columns = DetectionColumns.joined([DetectionColumns.of_images(predictions, targets)])
+    logger.warning("precision, recall and F1: the thresholds are chosen on the scored split, which favors them")
+    return Found(*score_detections(columns, metric, name))
+
+
+def _target(dataset: VisionDataset, index: int, with_masks: bool) -> dict[str, Any]:
+    found = dataset.annotation(index)
+    target = {
+        "image_id": dataset.image_id(index),
+        "size": dataset.image_size(index),
+        "boxes": found.boxes,
+        "labels": found.labels,
+        "crowd": found.crowd,
+        "difficult": found.difficult,
+        "area": found.area,
+    }
+    return {**target, "masks": found.masks} if with_masks else target
+
+
+def _has_masks(dataset: VisionDataset) -> bool:
+    return any(dataset.annotation(index).masks is not None for index in range(len(dataset)))
+
+
+def _score_masks(given: Given) -> Found:
+    path, data, dataset, _ = given
+    names = _image_names(dataset)
+    metric, images = SegmentationMetrics(data.class_names), {}
+    for index, mask in enumerate(find_masks(path, names)):
+        truth = dataset.semantic(index)
+        if truth is None:
+            raise DataError(f"the card has no class mask of {names[index]}")
+        labels = read_predicted_mask(mask, (truth.shape[0], truth.shape[1]), len(data.class_names))
+        images[dataset.image_id(index)] = metric.update_image(torch.from_numpy(labels), torch.from_numpy(truth))
+    return Found(metric.compute(), ScoredMasks(images, data.class_names) if images else None)
+
+
+def _score_classes(multi_label: bool) -> Callable[[Given], Found]:
+    def score(given: Given) -> Found:
+        path, data, dataset, _ = given
+        names = data.class_names
+        found = torch.from_numpy(read_predicted_classes(path, _image_names(dataset), names, multi_label))
+        targets = _tags(dataset, len(names)) if multi_label else _labels(dataset)
+        metric = (MultiLabelMetrics if multi_label else SingleLabelMetrics)(names)
+        metric.update(found, targets)
+        images = {dataset.image_id(index): (found[index], targets[index]) for index in range(len(dataset))}
+        results, thresholds = metric.compute(), [0.5] * len(names)
+        scored: ScoredLabels = (ScoredMultiLabels if multi_label else ScoredSingleLabels)(images, names, thresholds)
+        return Found(results | scored.at_thresholds(), scored)
+
+    return score
+
+
+def _labels(dataset: VisionDataset) -> torch.Tensor:
+    labels = [dataset.label(index) for index in range(len(dataset))]
+    if None in labels:
+        raise ConfigError("the card has images without a single class: --multi-label scores several classes per image")
+    return torch.tensor(labels)
+
+
+def _tags(dataset: VisionDataset, classes: int) -> torch.Tensor:
+    targets = torch.zeros(len(dataset), classes)
+    for index, row in enumerate(targets):
+        row[torch.as_tensor(np.asarray(dataset.tags(index), np.int64))] = 1
+    return targets
+
+
+def _image_names(dataset: VisionDataset) -> list[Path]:
+    """Return the path of each image.
+
+    Raises:
+        ConfigError: the images have no files, so that predictions cannot be assigned to them.
+    """
+    paths = [image_path(dataset, index) for index in range(len(dataset))]
+    if None in paths:
+        raise ConfigError("the images of this card have no files: predictions are assigned to images by file name")
+    return [path for path in paths if path is not None]
+
+
+def _kind_of(path: Path, multi_label: bool) -> tuple[str, tuple[RequiredAnnotation | None, Callable[[Given], Found]]]:
+    if path.is_dir():
+        return "masks", ("semantic", _score_masks)
+    if path.suffix == ".json":
+        return "boxes", ("masks" if _mentions_masks(path) else None, _score_boxes)
+    if path.suffix == ".csv":
+        return "classes", ("tags" if multi_label else "label", _score_classes(multi_label))
+    raise ConfigError(
+        f"{path} is of no known kind\ngive a .json file in COCO's results format, a folder of PNG masks, or a .csv "
+        "file with a column `image` and one per class"
+    )
+
+
+def _mentions_masks(path: Path) -> bool:
+    """Return whether the first predictions of a file have masks, so that the card's masks are read."""
+    with path.open("rb") as file:
+        return b'"segmentation"' in file.read(100_000)

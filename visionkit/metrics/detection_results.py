@@ -1,0 +1,56 @@
+"""All results of a detector on a set of images."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from visionkit.metrics.detection import DetectionMetric, detection_metrics
+from visionkit.metrics.detection_columns import DetectionColumns
+from visionkit.metrics.operating_point import find_operating_point
+from visionkit.metrics.results import MetricResults
+from visionkit.metrics.scored_detections import ScoredDetections
+
+STANDARD_METRICS = ("coco", "voc07", "voc10")
+"""Metrics of which the results also have the main number, as "voc07_AP50"."""
+
+CONTAINED = {"coco_masks": ("coco",)}
+"""Metrics that are part of another one."""
+
+SCORED_SPLIT, VAL_SPLIT = "scored split", "val"
+"""Images that the score thresholds were chosen on: `thresholds_from` in metrics.json."""
+
+
+class DetectionResults(NamedTuple):
+    """The metrics, and the scored images; None if there are none."""
+
+    results: MetricResults
+    scored: ScoredDetections | None
+
+
+def score_detections(
+    columns: DetectionColumns,
+    metric: DetectionMetric,
+    name: str,
+    thresholds: Sequence[float | None] | None = None,
+) -> DetectionResults:
+    """Return the metrics of the images, and precision, recall and F1 at score thresholds.
+
+    Args:
+        columns: the images.
+        metric: the main metric.
+        name: its registered name.
+        thresholds: score threshold of each class; None chooses them on these images, which favors them.
+    """
+    class_names = metric.class_names
+    results = metric.score(columns)
+    others = {
+        f"{other}_": detection_metrics.get(other)(class_names=class_names)
+        for other in STANDARD_METRICS
+        if other not in (name, *CONTAINED.get(name, ()))
+    }
+    for prefix, other in others.items():
+        results.overall[f"{prefix}{other.main_metric}"] = other.score(columns).overall[other.main_metric]
+    point = find_operating_point(columns, len(class_names), thresholds=thresholds)
+    results |= point.results(class_names)
+    results.extras["thresholds_from"] = SCORED_SPLIT if thresholds is None else VAL_SPLIT
+    scored = ScoredDetections(columns, {"": metric, **others}, point.threshold) if len(columns) else None
+    return DetectionResults(results, scored)
