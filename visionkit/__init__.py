@@ -350,6 +350,8 @@ _MODULES = {
 if not TYPE_CHECKING:  # type checkers would take any name for one of the package
 
     def __getattr__(name: str) -> Any:
+        if name == "metrics":
+            return importlib.import_module("visionkit.metrics")
         if name not in _MODULES:
             raise AttributeError(f"module 'visionkit' has no attribute {name!r}")
         value = getattr(importlib.import_module(_MODULES[name]), name)

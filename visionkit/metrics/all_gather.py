@@ -10,6 +10,12 @@ Value = TypeVar("Value")
 Entry = TypeVar("Entry")
 
 
+def process_rank() -> int:
+    """Return the rank of this process in a distributed run, and 0 otherwise."""
+    is_distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
+    return torch.distributed.get_rank() if is_distributed else 0
+
+
 def all_gather_objects(own: Entry) -> list[Entry]:
     """Return the objects of all processes by rank, the same in each of them; every process must call this."""
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):

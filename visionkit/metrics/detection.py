@@ -7,7 +7,7 @@ from typing import Any
 from torchmetrics import Metric
 
 from visionkit.errors import VisionkitError
-from visionkit.metrics.all_gather import all_gather_objects
+from visionkit.metrics.all_gather import all_gather_objects, process_rank
 from visionkit.metrics.bootstrap import Counts, ResampledMetrics
 from visionkit.metrics.detection_columns import DetectionColumns
 from visionkit.metrics.image_ids import ImageId
@@ -48,6 +48,7 @@ class DetectionMetric(Metric):
         super().__init__(sync_on_compute=False)
         self.class_names = list(class_names)
         self._parts: list[DetectionColumns] = []
+        self._unnamed = 0
 
     @property
     def image_ids(self) -> list[ImageId]:
@@ -58,18 +59,27 @@ class DetectionMetric(Metric):
         """Add images.
 
         Args:
-            predictions: per image `boxes` [M, 4] xyxy, `scores` [M], `labels` [M], and `masks` (M RLEs) for mask AP.
-            targets: per image `boxes` [N, 4], `labels` [N], `image_id`, and optionally `size`, `crowd`, `difficult`,
-                `area`, `masks`. Boxes of both are in the pixels of the original image.
+            predictions: per image `boxes` [M, 4] xyxy, `scores` [M], `labels` [M], and for mask AP `masks` (M RLEs, or
+                bool [M, H, W]).
+            targets: per image `boxes` [N, 4], `labels` [N], and optionally `image_id`, `size`, `crowd`, `difficult`,
+                `area`, `masks`. Boxes of both are in the pixels of the original image. Images without an id are
+                numbered, so each counts; the dicts of torchmetrics' `MeanAveragePrecision` can be used as they are.
 
         Raises:
             VisionkitError: a score or box is NaN, a label is not in 0..K-1, or fields of an image differ in length.
         """
         if len(predictions) != len(targets):
             raise VisionkitError(f"{len(predictions)} predictions for {len(targets)} images")
-        columns = DetectionColumns.of_images(predictions, targets)
+        columns = DetectionColumns.of_images(predictions, [self._with_id(target) for target in targets])
         columns.check_labels(len(self.class_names))
         self._parts.append(columns)
+
+    def _with_id(self, target: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return a target with an id, which no other image of any process has."""
+        if "image_id" in target:
+            return target
+        self._unnamed += 1
+        return {**target, "image_id": f"image {process_rank()}-{self._unnamed:09}"}
 
     def forward(self, predictions: Sequence[Mapping[str, Any]], targets: Sequence[Mapping[str, Any]]) -> None:
         """Do the same as `update`; metrics of the batch alone would need communication between processes."""
@@ -95,7 +105,7 @@ class DetectionMetric(Metric):
     def reset(self) -> None:
         """Remove all images."""
         super().reset()
-        self._parts = []
+        self._parts, self._unnamed = [], 0
 
     def gathered_columns(self) -> DetectionColumns:
         """Return the images of all processes, sorted by id, since equal scores are ranked in this order."""

@@ -14,6 +14,9 @@ from visionkit.errors import VisionkitError
 from visionkit.metrics.image_ids import ImageId, plain_id, sort_key
 from visionkit.structures import Rle
 
+IGNORED_FIELDS = ("crowd", "iscrowd", "difficult")
+"""Fields of a target that mark ignored objects; torchmetrics names the first one as the second."""
+
 IouType = Literal["bbox", "segm"]
 """Whether the IoU of boxes or of masks is computed, in COCO's words."""
 
@@ -118,13 +121,14 @@ class DetectionColumns:
             VisionkitError: a score or box is not finite, or the fields of an image differ in length.
         """
         ids = [plain_id(target["image_id"]) for target in targets]
+        predictions, targets = ([_with_boxes(image) for image in images] for images in (predictions, targets))
         predicted = _columns(predictions, ids, "predicted", ("scores",))
         wrong = ~(np.isfinite(predicted.scores) & np.isfinite(predicted.boxes).all(axis=1))
         if wrong.any():
             image_id = ids[predicted.images[wrong.argmax()]]
             raise VisionkitError(f"image {image_id}: the model predicted NaN or infinite boxes or scores")
         sizes = np.array([target.get("size", (0, 0)) for target in targets], np.int64).reshape(-1, 2)
-        return cls(ids, sizes, predicted, _columns(targets, ids, "true", ("crowd", "difficult", "area")))
+        return cls(ids, sizes, predicted, _columns(targets, ids, "true", ("crowd", "iscrowd", "difficult", "area")))
 
     @classmethod
     def joined(cls, parts: Iterable["DetectionColumns"]) -> "DetectionColumns":
@@ -207,15 +211,32 @@ def _columns(
     fields = {name: _field(images, name, counts) for name in others}
     areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
     given = fields.get("area", np.full(total, np.nan))
+    masks = _masks(images, counts)
+    if "area" in others:  # of an object with a mask and no annotated area, that of the mask
+        unknown = [index for index in np.flatnonzero(np.isnan(given)).tolist() if masks[index] is not None]
+        given[unknown] = [rle.area(masks[index]) for index in unknown]
     return BoxColumns(
         images=np.repeat(np.arange(len(images)), counts),
         boxes=boxes,
         labels=_joined([image["labels"] for image in images], np.int64),
         scores=fields.get("scores", np.ones(total)),
         areas=np.where(np.isnan(given), areas, given),
-        ignored=(fields.get("crowd", np.zeros(total)) == 1) | (fields.get("difficult", np.zeros(total)) == 1),
-        masks=_masks(images, counts),
+        ignored=np.any([fields.get(name, np.zeros(total)) == 1 for name in IGNORED_FIELDS], axis=0),
+        masks=masks,
     )
+
+
+def _with_boxes(image: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return an image whose masks are RLEs, and which has boxes: those of the masks if it has none."""
+    masks = image.get("masks")
+    if isinstance(masks, Tensor | np.ndarray):
+        planes = as_array(masks, np.uint8).reshape(-1, *masks.shape[-2:])
+        masks = [rle.encode(np.asfortranarray(plane)) for plane in planes]
+        image = {**image, "masks": masks}
+    if "boxes" in image or masks is None:
+        return image
+    boxes = np.array([rle.toBbox(mask) for mask in masks], np.float64).reshape(-1, 4)
+    return {**image, "boxes": np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)}
 
 
 def _field(images: Sequence[Mapping[str, Any]], name: str, counts: Sequence[int]) -> NDArray[np.float64]:
