@@ -49,7 +49,7 @@ def test_the_page_can_be_followed(desk, capsys):
     assert [words[0] for words in COMMANDS] == ["transfer", *["fit"] * 6]
     assert "case: few images" in capsys.readouterr().out
     assert len(list((desk / "features").iterdir())) == 2, "of the training and of the validation images"
-    assert len(list((desk / "runs" / "transfer_finetune").iterdir())) == 4
+    assert len(list((desk / "runs" / "transfer_finetune-mine").iterdir())) == 4
 
 
 @pytest.mark.parametrize("words", OF_OTHER_TASKS, ids=" ".join)

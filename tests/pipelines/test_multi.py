@@ -208,7 +208,7 @@ def test_a_result_is_listed_with_the_names_of_the_heads(result):
 def test_a_result_is_a_table_with_gaps(result):
     pytest.importorskip("pandas")
     table = result.to_pandas()
-    assert list(table.columns) == list(vk.MultiResult.columns)
+    assert list(table.columns) == ["image", *vk.MultiResult.columns]
     assert list(table["head"]) == [row["head"] for row in result.rows()]
     assert table.loc[table["head"] == "tags", "x1"].isna().all()
 

@@ -19,7 +19,13 @@ logger = logging.getLogger("visionkit")
 
 @dataclass
 class TensorBoardOptions:
-    """Events for TensorBoard in the run's folder, which need no options."""
+    """Events for TensorBoard in the run's folder, which need no options.
+
+    Example:
+        >>> import visionkit as vk
+        >>> vk.LoggerOptions(tensorboard=vk.TensorBoardOptions()).wandb is None
+        True
+    """
 
 
 @dataclass
