@@ -80,6 +80,11 @@ class TestTrainedLayers:
         assert keys(plan(task, images=FEW_IMAGES, minutes=5))["model.backbone.frozen_stages"] == 0
 
 
+@pytest.mark.parametrize(("minutes", "stages"), [(15, "all"), (20, 2)])
+def test_segmentation_trains_its_backbone_in_longer_runs_only(minutes, stages):
+    assert keys(plan("segmentation", minutes=minutes))["model.backbone.frozen_stages"] == stages
+
+
 def test_models_without_rules_are_refused():
     with pytest.raises(ConfigError, match=r"model\.name=fcn8s: without a recipe, segmentation takes unet"):
         plan("segmentation", model="fcn8s")

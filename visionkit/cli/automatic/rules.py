@@ -262,10 +262,14 @@ LEAST_REDUCTION = 0.9
 CROP = 256
 """Side in pixels of the crops that the network gets in training."""
 
+SHORT_CROPS_RUN = 8000
+"""`SHORT_RUN` of segmentation, in crops. In 5 minutes, about 4,000 crops, the mIoU of 50 images of CamVid was 51.4 with
+trained stages from stride 8 on and 58.3 with all of them frozen, of all 367 images 49.1 and 60.6."""
+
 
 def _segmentation(case: Case) -> Plan:
     reason = "the card has class masks, and the network trains fast"
-    return Plan("unet_few_images", reason, [*_backbone(case, CROP**2 / 1e6), *_scale(case.facts)])
+    return Plan("unet_few_images", reason, [*_backbone(case, CROP**2 / 1e6, SHORT_CROPS_RUN), *_scale(case.facts)])
 
 
 def _scale(facts: CardFacts) -> Settings:
@@ -400,12 +404,18 @@ def _reason_of_size(case: Case, side: int) -> str:
 # All tasks
 
 
-def _backbone(case: Case, megapixels: float) -> Settings:
-    """Yield the backbone, and how much of it trains, for inputs of a given size."""
+def _backbone(case: Case, megapixels: float, short_run: float = SHORT_RUN) -> Settings:
+    """Yield the backbone, and how much of it trains.
+
+    Args:
+        case: what the rules know.
+        megapixels: size of the network's input.
+        short_run: number of training images, repeated ones included, below which all of it is frozen.
+    """
     yield from _pretrained(case.machine)
     if case.machine.backbone is None:
         return
-    if case.facts.images < FEW_IMAGES and case.views(megapixels, 1.0) < SHORT_RUN:
+    if case.facts.images < FEW_IMAGES and case.views(megapixels, 1.0) < short_run:
         reason = f"{case.minutes:g} minutes are short, and layers on fixed features need fewer and shorter steps"
         yield Setting("model.backbone.frozen_stages", "all", reason)
         return
