@@ -79,6 +79,17 @@ def test_pixels():
     assert scored.image_scores().shape == (IMAGES,)
 
 
+@pytest.mark.filterwarnings("error")
+def test_images_that_are_added_one_by_one_count_in_the_next_result_and_keep_their_own_pixels_only():
+    metric = SegmentationMetrics(NAMES, boundaries=True)
+    truth = torch.zeros(8, 8, dtype=torch.uint8)
+    first = metric.update_image(truth, truth)
+    assert metric.compute().overall["pixel_accuracy"] == 1
+    metric.update_image(truth + 1, truth)
+    assert metric.compute().overall["pixel_accuracy"] == 0.5
+    assert first.correct.untyped_storage().nbytes() == len(NAMES) * first.correct.element_size()
+
+
 def test_boxes():
     names = list("abc")
     columns = DetectionColumns.of_images(*random_case(2, classes=3, images=IMAGES))

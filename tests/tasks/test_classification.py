@@ -260,3 +260,11 @@ def test_one_label_per_image_needs_no_thresholds():
     task = small_classification(NAMES)
     small_trainer().fit(task, small_images(train=4))
     assert task.pipeline.class_thresholds is None
+
+
+def test_results_of_an_image_do_not_take_those_of_its_batch_to_other_processes():
+    task, data = small_classification(NAMES), small_images(train=4, batch_size=4)
+    small_trainer().test(task, data.val_dataloader(), verbose=False)
+    rows = list(task.image_results.values())
+    assert len(rows) > 1
+    assert {found.untyped_storage().nbytes() for found, _ in rows} == {len(NAMES) * 4}

@@ -24,11 +24,11 @@ class BoundaryF1(Metric):
 
     Example:
         >>> import torch
-        >>> from visionkit.metrics.boundary_f1 import BoundaryF1
+        >>> from visionkit.metrics.boundary_f1 import BoundaryF1, image_boundary_f1
         >>> mask = torch.zeros(20, 20, dtype=torch.uint8)
         >>> mask[5:15, 5:15] = 1
         >>> metric = BoundaryF1(num_classes=2)
-        >>> metric.update(mask, mask)
+        >>> metric.update(image_boundary_f1(mask, mask, num_classes=2))
         >>> metric.compute().tolist()
         [1.0, 1.0]
     """
@@ -42,13 +42,7 @@ class BoundaryF1(Metric):
         self.add_state("sums", torch.zeros(num_classes, dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("images", torch.zeros(num_classes, dtype=torch.float64), dist_reduce_fx="sum")
 
-    def update(self, labels: Tensor, truth: Tensor) -> None:
-        """Add images; see `SegmentationMetrics.update`."""
-        shape = (-1, *labels.shape[-2:])
-        for predicted, true in zip(labels.reshape(shape), truth.reshape(shape), strict=True):
-            self.add(image_boundary_f1(predicted, true, len(self.sums)))
-
-    def add(self, values: Tensor) -> None:
+    def update(self, values: Tensor) -> None:
         """Add the values of an image, see `image_boundary_f1`."""
         values = values.to(self.sums.device)
         self.sums += values.nan_to_num()

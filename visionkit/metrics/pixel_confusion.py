@@ -48,22 +48,16 @@ class PixelConfusionMatrix(Metric):
         Raises:
             VisionkitError: a true class is neither in 0..K-1 nor 255.
         """
-        self.counts += count_pixels(labels, truth, self.num_classes)
+        num_classes = self.num_classes
+        dtype = torch.int16 if _MASK_VALUES * num_classes <= torch.iinfo(torch.int16).max else torch.int32
+        pairs = truth.to(dtype, copy=True).mul_(num_classes).add_(labels)
+        rows = torch.bincount(pairs.flatten(), minlength=_MASK_VALUES * num_classes).view(_MASK_VALUES, num_classes)
+        if rows[num_classes:IGNORE].any():
+            raise VisionkitError(
+                f"a mask has a class index above {num_classes - 1}, but there are {num_classes} classes"
+            )
+        self.counts += rows[:num_classes]
 
     def compute(self) -> Tensor:
         """Return int64 [K, K]; rows are the true classes, columns the predicted ones."""
         return self.counts
-
-
-def count_pixels(labels: Tensor, truth: Tensor, num_classes: int) -> Tensor:
-    """Return the confusion matrix of pixels, int64 [K, K]; see `PixelConfusionMatrix`.
-
-    Raises:
-        VisionkitError: a true class is neither in 0..K-1 nor 255.
-    """
-    dtype = torch.int16 if _MASK_VALUES * num_classes <= torch.iinfo(torch.int16).max else torch.int32
-    pairs = truth.to(dtype, copy=True).mul_(num_classes).add_(labels)
-    rows = torch.bincount(pairs.flatten(), minlength=_MASK_VALUES * num_classes).view(_MASK_VALUES, num_classes)
-    if rows[num_classes:IGNORE].any():
-        raise VisionkitError(f"a mask has a class index above {num_classes - 1}, but there are {num_classes} classes")
-    return rows[:num_classes]

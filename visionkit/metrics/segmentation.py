@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from visionkit.metrics.boundary_f1 import BoundaryF1, image_boundary_f1
-from visionkit.metrics.pixel_confusion import PixelConfusionMatrix, count_pixels
+from visionkit.metrics.pixel_confusion import PixelConfusionMatrix
 from visionkit.metrics.results import MetricResults, per_class_values
 
 
@@ -64,9 +64,11 @@ class SegmentationMetrics(nn.Module):
             labels: predicted class of each pixel, any integer type, [H, W] or [B, H, W].
             truth: true class of each pixel or 255, of the same shape.
         """
+        shape = (-1, *labels.shape[-2:])
         self.confusion.update(labels, truth)
         if self.boundary is not None:
-            self.boundary.update(labels, truth)
+            for predicted, true in zip(labels.reshape(shape), truth.reshape(shape), strict=True):
+                self.boundary.update(image_boundary_f1(predicted, true, len(self.class_names)))
 
     def update_image(self, labels: Tensor, truth: Tensor) -> ImagePixels:
         """Add one image, and return its part of the metrics.
@@ -75,13 +77,15 @@ class SegmentationMetrics(nn.Module):
             labels: predicted class of each pixel, any integer type, [H, W].
             truth: true class of each pixel or 255, [H, W].
         """
-        counts = count_pixels(labels, truth, len(self.class_names))
-        self.confusion.counts += counts
+        before = self.confusion.counts.clone()
+        self.confusion.update(labels, truth)
+        counts = self.confusion.counts - before
         boundary_f1 = None
         if self.boundary is not None:
             boundary_f1 = image_boundary_f1(labels, truth, len(self.class_names))
-            self.boundary.add(boundary_f1)
-        return ImagePixels(counts.diagonal().cpu(), counts.sum(1).cpu(), counts.sum(0).cpu(), boundary_f1)
+            self.boundary.update(boundary_f1)
+        correct = counts.diagonal().clone()  # a view would keep all K x K counts of each image
+        return ImagePixels(correct.cpu(), counts.sum(1).cpu(), counts.sum(0).cpu(), boundary_f1)
 
     def compute(self) -> MetricResults:
         """Return the metrics over the images of all processes.

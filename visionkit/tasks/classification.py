@@ -199,9 +199,10 @@ class Classification(LogitsTask):
         probabilities = self.pipeline(batch.images)
         targets = self._targets(batch)
         self.metric.update(probabilities, targets)
-        self.image_results |= dict(
-            zip(batch.image_ids, zip(probabilities.cpu(), targets.cpu(), strict=True), strict=True)
-        )
+        rows = zip(probabilities.cpu(), targets.cpu(), strict=True)
+        # A row that is a view would take the whole batch along when it is sent to other processes.
+        copies = ((found.clone(), truth.clone()) for found, truth in rows)
+        self.image_results |= dict(zip(batch.image_ids, copies, strict=True))
         self.rows |= dict(zip(batch.image_ids, self._rows(probabilities), strict=True))
 
     def scored_images(self) -> ScoredImages:
