@@ -71,9 +71,9 @@ def match_as_coco(
     other_size = (true.areas < limits[0]) | (true.areas > limits[1])
     objects = ~(other_size | true.ignored)
     ranks = _ranks(columns, num_classes)
-    pairs = pairs_of_class(predicted, true, num_classes, iou_type, crowds=True)
     thresholds = np.minimum(iou_thresholds, 1 - 1e-10)
-    pairs = pairs.where((pairs.iou >= thresholds.min()) & (ranks[pairs.predicted] < max_detections))
+    pairs = pairs_of_class(predicted, true, num_classes, iou_type, crowds=True, least=thresholds.min())
+    pairs = pairs.where(ranks[pairs.predicted] < max_detections)
     found, taken = _assign(pairs, ranks, objects, true.ignored, thresholds, len(predicted))
     # An entry beyond the objects, for predictions without a match.
     is_object = np.concatenate([objects, np.zeros((len(areas), 1), bool)], axis=1)

@@ -59,7 +59,7 @@ def find_errors(columns: DetectionColumns, matches: CocoMatches, iou_type: IouTy
     predicted, true = columns.predicted, columns.true
     threshold, objects = matches.iou_thresholds[0], matches.objects[0]
     matched, ignored, detected = matches.matched[0, 0], matches.ignored[0, 0], matches.detected[0, 0]
-    pairs = pairs_of_image(predicted, true, iou_type)
+    pairs = pairs_of_image(predicted, true, iou_type, least=min(BACKGROUND_IOU, threshold))
     pairs = pairs.where(objects[pairs.true] & ~(matched | ignored)[pairs.predicted])
     is_same = predicted.labels[pairs.predicted] == true.labels[pairs.true]
     same, other = _best(pairs.where(is_same), len(predicted)), _best(pairs.where(~is_same), len(predicted))

@@ -101,8 +101,7 @@ def match_as_voc(columns: DetectionColumns, num_classes: int, iou_threshold: flo
         bool [L] of the predicted boxes, twice.
     """
     predicted, true = columns.predicted, columns.true
-    pairs = _best_pairs(pairs_of_class(predicted, true, num_classes))
-    pairs = pairs.where(pairs.iou >= iou_threshold)
+    pairs = _best_pairs(pairs_of_class(predicted, true, num_classes, least=iou_threshold))
     ranked = np.argsort(-predicted.scores[pairs.predicted], kind="stable")
     first = ranked[np.unique(pairs.true[ranked], return_index=True)[1]]
     matched, counted = np.zeros(len(predicted), bool), np.ones(len(predicted), bool)
