@@ -110,11 +110,8 @@ class CocoAP(DetectionMetric):
         return metrics | {f"AR{suffix}": _mean(recall[..., area]) for suffix, area in AREAS.items()}
 
     def _per_class(self, precision: NDArray[np.float64]) -> dict[str, dict[str, float]]:
-        labels = range(len(self.class_names))
-        columns = {
-            "AP": [_mean(precision[:, :, label, ALL_AREAS]) for label in labels],
-            "AP50": [_mean(precision[IOU_50, :, label, ALL_AREAS]) for label in labels],
-        }
+        of_classes = precision[..., ALL_AREAS]
+        columns = {"AP": _class_means(of_classes), "AP50": _class_means(of_classes[:1])}
         return {name: per_class_values(self.class_names, values) for name, values in columns.items()}
 
     def _warn_of_detection_limit(self, true: BoxColumns) -> None:
@@ -160,6 +157,15 @@ class CocoMaskAP(CocoAP):
         """See `DetectionMetric.resample`."""
         masks = self._resample(columns, counts, "segm").with_prefix(MASK)
         return masks | self._resample(columns, counts, "bbox")
+
+
+def _class_means(precision: NDArray[np.float64]) -> list[float]:
+    """Return the mean of the values of each class that are defined [K], NaN if none is, of precision [T, R, K]."""
+    is_defined = precision > -1
+    number = is_defined.sum(axis=(0, 1))
+    total = np.where(is_defined, precision, 0).sum(axis=(0, 1))
+    means: list[float] = np.where(number > 0, total / np.maximum(number, 1), np.nan).tolist()
+    return means
 
 
 def _mean(values: NDArray[np.float64]) -> float:

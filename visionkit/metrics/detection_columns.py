@@ -208,7 +208,8 @@ def _columns(
         _check_lengths(images, name, counts, ids, side)
     boxes = _joined([image["boxes"] for image in images], np.float64).reshape(-1, 4)
     total = len(boxes)
-    fields = {name: _field(images, name, counts) for name in others}
+    present = [name for name in others if any(name in image for image in images)]
+    fields = {name: _field(images, name, counts) for name in present}
     areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
     given = fields.get("area", np.full(total, np.nan))
     masks = _masks(images, counts)
