@@ -8,7 +8,7 @@ import torch
 
 from visionkit.errors import DataError
 from visionkit.metrics.paired_bootstrap import compare_scored, find_difference
-from visionkit.metrics.scored_labels import ScoredSingleLabels
+from visionkit.metrics.scored_labels import ScoredMultiLabels, ScoredSingleLabels
 
 IMAGES = 200
 
@@ -52,6 +52,39 @@ def test_equal_models_have_no_difference():
 
 def test_a_metric_that_one_model_does_not_have_is_left_out():
     assert find_difference(np.full(11, math.nan), np.full(11, 0.5), 10) is None
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_difference_of_few_images_is_significant_where_its_interval_leaves_out_0(seed):
+    random = np.random.default_rng(seed)
+    half = random.normal(0, 1, 4)
+    gains = random.uniform(0.2, 1.0) + np.concatenate([half, -half])
+    resampled = random.choice(gains, (4000, 8)).mean(axis=1)
+    found = find_difference(np.zeros(4001), np.append(gains.mean(), resampled), images=8)
+    if found.p < 0.04:
+        assert found.interval.low > 0 or found.interval.high < 0
+    if found.p > 0.06:
+        assert found.interval.low < 0 < found.interval.high
+        assert found.images_needed > 8
+
+
+def test_no_difference_of_five_images_is_more_than_chance():
+    assert not compare_scored(scored(np.zeros(5, bool)), scored(np.ones(5, bool))).overall["top1"].is_significant
+    assert compare_scored(scored(np.zeros(6, bool)), scored(np.ones(6, bool))).overall["top1"].is_significant
+
+
+def test_a_rounding_error_is_not_a_difference_that_more_images_would_show():
+    resampled = np.random.default_rng(0).normal(0, 0.1, 1000)
+    found = find_difference(np.zeros(1001), np.append(1e-16, resampled), images=100)
+    assert found.images_needed is None
+
+
+def test_one_and_several_classes_per_image_are_not_compared():
+    several = ScoredMultiLabels(
+        {0: (torch.ones(2), torch.ones(2)), 1: (torch.ones(2), torch.ones(2))}, ["a", "b"], [0, 0]
+    )
+    with pytest.raises(DataError, match="one kind"):
+        compare_scored(scored(np.ones(2, bool)), several)
 
 
 @pytest.mark.parametrize("count", [IMAGES - 1, 1])

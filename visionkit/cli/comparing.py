@@ -16,6 +16,7 @@ from visionkit.cli.scoring import scored_task
 from visionkit.data.io.atomic_write import write_text
 from visionkit.errors import ConfigError
 from visionkit.metrics.paired_bootstrap import Comparison, Difference, compare_scored
+from visionkit.metrics.results import LOWER_IS_BETTER
 from visionkit.metrics.scored_images import ScoredImages
 from visionkit.pipelines.checkpoint import read_checkpoint
 from visionkit.tasks import MultiTask, Task
@@ -48,7 +49,7 @@ def compare(first: str, second: str, words: list[str], split: str | None, output
     """Score two checkpoints on the same images, and print and write the differences.
 
     Args:
-        first: path of a checkpoint, which defines the data.
+        first: path of a checkpoint, which defines the data and the evaluation.
         second: path of the other checkpoint.
         words: cards and overrides to merge into the recipe of each checkpoint.
         split: "val" or "test"; None takes test if the data has one.
@@ -92,8 +93,11 @@ def _check_same_classes(first: str, second: str) -> None:
 
 
 def find_changes(comparison: Comparison) -> Changes:
-    """Return the images whose score changes by more than `LEAST_CHANGE`."""
-    scores = np.nan_to_num(comparison.image_scores)
+    """Return the images whose score changes by more than `LEAST_CHANGE`.
+
+    An image has no score where nothing is to be found and nothing is predicted. That is right, and counts as 1.
+    """
+    scores = np.nan_to_num(comparison.image_scores, nan=1.0)
     gains = scores[1] - scores[0]
     rows = list(zip(comparison.image_ids, scores[0].tolist(), scores[1].tolist(), strict=True))
     order = np.argsort(-gains, kind="stable")
@@ -134,10 +138,10 @@ def _pairs(first: Task, second: Task) -> Iterator[tuple[str, tuple[ScoredImages,
 
 
 def _print(console: Console, comparison: Comparison, title: str) -> None:
-    console.print(_table(comparison.overall, "metric", title))
+    console.print(difference_table(comparison.overall, "metric", title))
     first = next(iter(comparison.per_class), None)
     if first is not None:
-        console.print(_table(comparison.per_class[first], f"{first} of", title))
+        console.print(difference_table(comparison.per_class[first], f"{first} of", title))
     differences = comparison.overall.values()
     if any(found.images_needed for found in differences):
         console.print(NOTE, soft_wrap=True)
@@ -150,7 +154,8 @@ def _print(console: Console, comparison: Comparison, title: str) -> None:
             console.print(f"most {word}: {listed}", markup=False)
 
 
-def _table(differences: dict[str, Difference], name: str, title: str) -> Table:
+def difference_table(differences: dict[str, Difference], name: str, title: str) -> Table:
+    """Return a table of differences by the name of the metric or class; significant ones are green or red."""
     table = Table(
         escape(name), "first", "second", "difference (95 % interval)", "p", "images needed", title=escape(title)
     )
@@ -159,7 +164,8 @@ def _table(differences: dict[str, Difference], name: str, title: str) -> Table:
         interval = f"{found.interval.low:+.3f} to {found.interval.high:+.3f}"
         p = f"{found.p:.3f}{'*' if found.is_significant else ''}"
         needed = "" if found.images_needed is None else f"{found.images_needed:,}"
-        style = ("green" if found.difference > 0 else "red") if found.is_significant else None
+        is_better = (found.difference > 0) != (row in LOWER_IS_BETTER)
+        style = ("green" if is_better else "red") if found.is_significant else None
         table.add_row(escape(row), *values, f"{found.difference:+.3f} ({interval})", p, needed, style=style)
     return table
 

@@ -63,7 +63,7 @@ def scored_task(checkpoints: list[str], words: list[str], split: str | None, lik
         checkpoints: paths of checkpoints. The predictions of several checkpoints are combined.
         words: cards and overrides to merge into the recipe of each checkpoint.
         split: "val" or "test"; None takes test if the data has one.
-        like: checkpoint that defines data and trainer; None is the first one.
+        like: checkpoint that defines data, trainer and evaluation; None is the first one, which keeps its evaluation.
 
     Raises:
         ConfigError: the data has no such split.
@@ -74,6 +74,8 @@ def scored_task(checkpoints: list[str], words: list[str], split: str | None, lik
     task = members[0] if len(members) == 1 else _ensemble(members)
     recipe = recipes[0] if like is None else _load(like, words)[1]
     with saying_where(recipe):
+        if like is not None:
+            _apply_options(task, recipe.values, ["evaluation"])
         data = build_data(recipe.values)
         trainer = build_trainer({"trainer": recipe.values.get("trainer", {})}, [], False)
     split = split or ("test" if "test" in data.splits else "val")
@@ -91,18 +93,19 @@ def _load(checkpoint: str, words: list[str]) -> tuple[Task, Layer]:
     check(layer)
     _report_unused_folder(task.recipe, layer)
     with saying_where(layer):
-        _apply_options(task, layer.values)
+        _apply_options(task, layer.values, ["inference", "evaluation"])
     return task, layer
 
 
-def _apply_options(task: Task, values: dict[str, Any], prefix: str = "") -> None:
-    """Set the inference and evaluation options of a task, and of its heads, from the sections of a recipe."""
+def _apply_options(task: Task, values: dict[str, Any], sections: Sequence[str], prefix: str = "") -> None:
+    """Set the inference or evaluation options of a task, and of its heads, from these sections of a recipe."""
     if isinstance(task, MultiTask):
         for name, head in task.heads.items():
-            _apply_options(head, (values.get("heads") or {}).get(name) or {}, f"heads.{name}.")
-    else:
+            _apply_options(head, (values.get("heads") or {}).get(name) or {}, sections, f"heads.{name}.")
+    elif "inference" in sections:
         _apply(task.model_pipeline.set_inference, task, values, "inference", prefix)
-    _apply(task.set_evaluation, task, values, "evaluation", prefix)
+    if "evaluation" in sections:
+        _apply(task.set_evaluation, task, values, "evaluation", prefix)
 
 
 def _apply(setter: Callable[[Any], None], task: Task, values: dict[str, Any], section: str, prefix: str) -> None:

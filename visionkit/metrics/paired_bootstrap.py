@@ -6,13 +6,14 @@ Both models get the same resamples, so that what is easy or hard about an image 
 
 import math
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from visionkit.errors import DataError
-from visionkit.metrics.bootstrap import MIN_DEFINED, RESAMPLES, draw_counts, expanded_tail
+from visionkit.metrics.bootstrap import LEVEL, MIN_DEFINED, RESAMPLES, draw_counts, expanded_tail
 from visionkit.metrics.results import Interval
 from visionkit.metrics.scored_images import ScoredImages
 
@@ -23,6 +24,9 @@ SIGNIFICANT = 0.05
 
 STANDARD_ERRORS = 1.96 + 0.84
 """Size of a difference that is found significant in 80 % of test sets, in standard errors (Cohen 1988, section 2.4)."""
+
+ROUNDING = 1e-9
+"""Size of differences that are rounding errors."""
 
 
 class Difference(NamedTuple):
@@ -77,8 +81,10 @@ def compare_scored(first: ScoredImages, second: ScoredImages, resamples: int = R
         seed: seed of the random numbers.
 
     Raises:
-        DataError: the images or classes are not the same, or there are fewer than two images.
+        DataError: the images, classes or kinds of labels are not the same, or there are fewer than two images.
     """
+    if type(first) is not type(second):
+        raise DataError("two models are compared on labels of one kind: one or several classes per image, not both")
     if first.image_ids != second.image_ids or first.class_names != second.class_names:
         raise DataError("two models are compared on the same images and classes, but these differ")
     if len(first) < 2:
@@ -123,11 +129,14 @@ def find_difference(first: Floats, second: Floats, images: int) -> Difference | 
     around = resampled - resampled.mean()
     tail = expanded_tail(images)
     low, high = np.quantile(around, [tail, 1 - tail]) + measured
-    as_large = np.count_nonzero(np.abs(around) >= abs(measured) - 1e-12)
-    p = float((as_large + 1) / (len(around) + 1))
+    normal = NormalDist()
+    wide = around * normal.inv_cdf(tail) / normal.inv_cdf((1 - LEVEL) / 2)  # as wide as the interval
+    as_large = np.count_nonzero(np.abs(wide) >= abs(measured) - ROUNDING)
+    # Swapping the models of some images gives no more than 2^images differences, half of them by their size.
+    p = max(float(as_large + 1) / (len(wide) + 1), 2.0 ** (1 - images))
     needed = None
-    if p > SIGNIFICANT and measured:
-        needed = math.ceil(images * (STANDARD_ERRORS * around.std() / measured) ** 2)
+    if p > SIGNIFICANT and abs(measured) > ROUNDING:
+        needed = max(math.ceil(images * (STANDARD_ERRORS * wide.std() / measured) ** 2), images + 1)
     return Difference(float(first[0]), float(second[0]), measured, Interval(float(low), float(high)), p, needed)
 
 

@@ -5,6 +5,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
+LOWER_IS_BETTER = frozenset({"calibration_error"})
+"""Metrics that are better if they are lower; of all others, a higher value is better."""
+
 
 class Interval(NamedTuple):
     """Confidence interval of a metric."""

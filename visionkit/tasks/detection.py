@@ -185,7 +185,16 @@ class Detection(Task):
         self.model_pipeline.class_thresholds = best_thresholds(self.metric)
 
     def start_test(self) -> None:
-        """Log which detections are scored, and if the masks are not."""
+        """Log which detections are scored, and if the masks are not.
+
+        Raises:
+            ConfigError: masks are to be scored, and the model predicts none.
+        """
+        if self.metric.scores_masks and not self.predicts_masks:
+            raise ConfigError(
+                f"evaluation.metric={self.evaluation_options.metric} scores masks, and the model predicts none\n"
+                "set evaluation.metric=coco, which scores the boxes"
+            )
         self._report_unscored_masks()
         pipeline = self.pipeline
         logger.info(

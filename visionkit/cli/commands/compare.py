@@ -18,7 +18,9 @@ def add(commands: Any) -> None:
     """Add the parser of the command."""
     text = "compare two checkpoints on the same images, with confidence intervals of the differences"
     parser = add_command(commands, "compare", run, text, USAGE, EXAMPLES)
-    parser.add_argument("first", metavar="CKPT", help="a checkpoint that fit has written; its data is used for both")
+    parser.add_argument(
+        "first", metavar="CKPT", help="a checkpoint that fit has written; its data and evaluation are used"
+    )
     parser.add_argument("second", metavar="CKPT", help="another checkpoint for the same classes")
     parser.add_argument("words", nargs="*", metavar="CARD | key=value", help="another card, and keys as for test")
     parser.add_argument("--split", choices=sorted(SPLITS.values()), help="split that is scored; default: test, or val")
