@@ -43,7 +43,7 @@ MAX_LEGEND = 12
 CROWDED = 15
 """Number of boxes of an image above which their names are hidden at first."""
 
-PLOTTED_METRICS = ("AP", "IoU", "recall", "F1")
+PLOTTED_METRICS = ("AP", "IoU", "AP50", "recall", "F1")
 """Metrics per class that are plotted with their intervals, if there are any, the first two of them."""
 
 KIND_COLORS: dict[str, str] = {
