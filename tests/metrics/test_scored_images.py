@@ -45,11 +45,11 @@ def test_one_label_per_image():
     analysis = scored.analysis()
     assert analysis["calibration"]["error"] == pytest.approx(metric.compute().overall["calibration_error"], abs=1e-6)
     label = int(targets[0])
-    curve = analysis["curves"][NAMES[label]]
+    curve = analysis["curves"]["classes"][NAMES[label]]
     truth = targets.numpy() == label
     assert curve["AUC"] == pytest.approx(roc_auc_score(truth, found[:, label].numpy()), abs=1e-5)
     assert curve["AP"] == pytest.approx(average_precision_score(truth, found[:, label].numpy()), abs=1e-5)
-    assert NAMES[6] not in analysis["curves"], "a class without images"
+    assert NAMES[6] not in analysis["curves"]["classes"], "a class without images"
 
 
 def test_several_labels_per_image():

@@ -49,7 +49,7 @@ def test_classes_are_sorted_and_undefined_ones_come_last():
     plot = interval_plot("AP", values, {"cat": Interval(0.25, 0.75)})
     assert [row.name for row in plot.rows] == ["cow", "cat", "dog"]
     assert plot.rows[1][1:4] == (INTERVAL_WIDTH / 2, INTERVAL_WIDTH / 4, INTERVAL_WIDTH * 3 / 4)
-    assert plot.rows[2].text == "no objects"
+    assert plot.rows[2].text == "not defined"
 
 
 def test_shares_of_a_confusion_matrix_are_those_of_the_rows():

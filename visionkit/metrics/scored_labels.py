@@ -57,7 +57,8 @@ class ScoredLabels(ScoredImages):
             name: _curves(self.probabilities[:, label], self.is_class(label))
             for label, name in enumerate(self.class_names)
         }
-        return {"grid": GRID.round(2).tolist(), **{name: curve for name, curve in found.items() if curve is not None}}
+        classes = {name: curve for name, curve in found.items() if curve is not None}
+        return {"grid": GRID.round(2).tolist(), "classes": classes}
 
 
 class ScoredSingleLabels(ScoredLabels):

@@ -174,7 +174,7 @@ def interval_plot(
     rows = []
     for name in sorted(values, key=lambda name: (math.isnan(values[name]), -values[name])):
         value, found = values[name], intervals.get(name)
-        text = "no objects" if math.isnan(value) else f"{value:.3f}"
+        text = "not defined" if math.isnan(value) else f"{value:.3f}"
         text += "" if found is None else f" ({found.low:.3f} to {found.high:.3f})"
         low, high = (None, None) if found is None else (position(found.low), position(found.high))
         rows.append(IntervalRow(name, -1.0 if math.isnan(value) else position(value), low, high, text))
@@ -211,11 +211,6 @@ def find_ticks(low: float, high: float) -> list[float]:
     step = next(step * power for step in STEPS if (high - low) / (step * power) <= MOST_TICKS + 1e-9)
     first = math.ceil(low / step - 1e-9)
     return [round(index * step, 12) for index in range(first, math.floor(high / step + 1e-9) + 1)]
-
-
-def _ticks(low: float, high: float) -> list[Tick]:
-    """Return ticks with their positions as a share of the axis."""
-    return [Tick((tick - low) / (high - low), f"{tick:g}") for tick in find_ticks(low, high)]
 
 
 def _finite(found: Series) -> tuple[Floats, Floats]:

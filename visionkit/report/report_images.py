@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from visionkit.metrics.detection_errors import ERROR_KINDS, IGNORED, NO_ERROR
 from visionkit.metrics.scored_detections import ScoredDetections
 from visionkit.metrics.scored_images import ScoredImages
-from visionkit.metrics.scored_labels import ScoredLabels, ScoredSingleLabels
+from visionkit.metrics.scored_labels import ScoredLabels
 from visionkit.ops.ignore import IGNORE
 from visionkit.report.thumbnails import Layer, evenly_spaced, mask_layers, shrink
 from visionkit.structures import Color, Sample
@@ -29,7 +29,7 @@ class Mark(NamedTuple):
         is_truth: whether it is an object, and not a prediction.
         label: class index.
         x, y, width, height: the box.
-        text: description.
+        name: text that is drawn: the class, and the score of a prediction.
     """
 
     kind: str
@@ -39,7 +39,12 @@ class Mark(NamedTuple):
     y: float
     width: float
     height: float
-    text: str
+    name: str
+
+    @property
+    def text(self) -> str:
+        """Description: name and kind."""
+        return f"{self.name}, {self.kind}"
 
 
 @dataclass
@@ -100,12 +105,12 @@ def detection_image(scored: ScoredDetections, row: int, sample: Sample) -> Repor
     for index in _rows(true.images, row):
         kind = MISSED if errors.undetected[index] else IGNORED_KIND if true.ignored[index] else OBJECT
         label = int(true.labels[index])
-        image.marks.append(_mark(kind, True, label, true.boxes[index] * factor, f"{scored.class_names[label]}, {kind}"))
+        image.marks.append(_mark(kind, True, label, true.boxes[index] * factor, scored.class_names[label]))
     for index in _rows(predicted.images, row):
         kind = _kind_name(int(errors.kinds[index]))
         label = int(predicted.labels[index])
-        text = f"{scored.class_names[label]} {predicted.scores[index]:.2f}, {kind}"
-        image.marks.append(_mark(kind, False, label, predicted.boxes[index] * factor, text))
+        name = f"{scored.class_names[label]} {predicted.scores[index]:.2f}"
+        image.marks.append(_mark(kind, False, label, predicted.boxes[index] * factor, name))
     image.kinds = {mark.kind for mark in image.marks} - {OBJECT}
     image.classes = {mark.label for mark in image.marks}
     return image
@@ -141,8 +146,7 @@ def label_image(scored: ScoredLabels, row: int, sample: Sample) -> ReportImage:
     image = _image(scored, row, sample)
     truth = {label for label in range(len(scored.class_names)) if scored.is_class(label)[row]}
     probabilities = scored.probabilities[row]
-    most = 1 if isinstance(scored, ScoredSingleLabels) else MOST_CLASSES
-    best = np.argsort(-probabilities)[: max(most, MOST_CLASSES)].tolist()
+    best = np.argsort(-probabilities)[:MOST_CLASSES].tolist()
     image.lines = [(f"{scored.class_names[label]} {probabilities[label]:.2f}", label in truth) for label in best]
     image.lines.append(("truth: " + (", ".join(scored.class_names[label] for label in sorted(truth)) or "none"), True))
     image.kinds = {CORRECT if image.score == 1 else WRONG}
@@ -160,9 +164,9 @@ def _rows(images: NDArray[np.int64], row: int) -> list[int]:
     return list(range(*np.searchsorted(images, [row, row + 1]).tolist()))
 
 
-def _mark(kind: str, is_truth: bool, label: int, box: NDArray[np.float64], text: str) -> Mark:
+def _mark(kind: str, is_truth: bool, label: int, box: NDArray[np.float64], name: str) -> Mark:
     left, top, right, bottom = (round(value, 1) for value in box.tolist())
-    return Mark(kind, is_truth, label, left, top, round(right - left, 1), round(bottom - top, 1), text)
+    return Mark(kind, is_truth, label, left, top, round(right - left, 1), round(bottom - top, 1), name)
 
 
 def _kind_name(kind: int) -> str:

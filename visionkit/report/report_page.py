@@ -37,6 +37,9 @@ PAGE_BYTES = 14_000_000
 MAX_MATRIX_CLASSES = 60
 """Largest number of classes of a confusion matrix; that of more classes cannot be read."""
 
+MAX_ERROR_CLASSES = 20
+"""Largest number of classes in the table of errors."""
+
 MAX_LEGEND = 12
 """Largest number of lines of a legend."""
 
@@ -143,10 +146,15 @@ class HeadReport:
     def matrix(self) -> Matrix | None:
         """Confusion matrix; None if there is none or it has too many classes."""
         counts = self.results.extras.get("confusion")
-        if counts is None or len(counts) > MAX_MATRIX_CLASSES:
+        if counts is None or self.has_large_matrix:
             return None
         unit = {"classification": "images", "segmentation": "pixels"}.get(self.kind, "objects and detections")
         return confusion_matrix(unit, counts, self.class_names)
+
+    @property
+    def has_large_matrix(self) -> bool:
+        """Whether there is a confusion matrix that has too many classes."""
+        return len(self.results.extras.get("confusion", [])) > MAX_MATRIX_CLASSES
 
     @property
     def errors(self) -> list[ErrorRow]:
@@ -193,7 +201,7 @@ class HeadReport:
         curves = self.results.extras.get("curves")
         if not curves:
             return []
-        if "recall" in curves:  # of a detector
+        if self.is_detection:
             precision, grid = curves["precision"], curves["recall"]
             by_class = {
                 name: Series(grid, of_class["all"], f"{np.mean(of_class['all']):.3f}")
@@ -209,8 +217,7 @@ class HeadReport:
             axes = ("recall", "precision")
             title = f"Precision and recall, IoU {curves['iou_threshold']:g}"
             return [_unit_plot(title, by_class, axes), _unit_plot("Mean over the classes, by object size", sizes, axes)]
-        grid = curves["grid"]
-        classes = {name: curve for name, curve in curves.items() if name != "grid"}
+        grid, classes = curves["grid"], curves["classes"]
         roc = {name: Series(grid, row["true_positive_rate"], f"{row['AUC']:.3f}") for name, row in classes.items()}
         pr = {name: Series(grid, row["precision"], f"{row['AP']:.3f}") for name, row in classes.items()}
         axes = ("false positive rate", "true positive rate")
@@ -269,6 +276,7 @@ def write_report(report: Report, path: Path) -> None:
         kind_colors=KIND_COLORS,
         plot={"width": WIDTH, "height": HEIGHT, "intervals": INTERVAL_WIDTH},
         max_legend=MAX_LEGEND,
+        max_error_classes=MAX_ERROR_CLASSES,
         number=_number,
     )
     write_page(path, page)
