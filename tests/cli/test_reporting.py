@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import pytest
 
@@ -52,6 +53,15 @@ def test_an_earlier_report_is_overwritten_and_another_file_is_not(checkpoint, tm
     assert path.read_text() == "mine"
     page_of(checkpoint)
     page_of(checkpoint)
+
+
+def test_a_checkpoint_without_its_folder_has_its_recipe_in_the_page(checkpoint, tmp_path):
+    alone = tmp_path / "a b.ckpt"
+    shutil.copy(checkpoint, alone)
+    _, page = page_of(alone)
+    commands = page.find("pre")[0].texts()
+    assert "visionkit fit recipe.yaml  # save the recipe below" in commands
+    assert f"visionkit validate '{alone}'" in commands
 
 
 def test_a_model_of_several_heads_has_a_section_for_each(tmp_path):

@@ -44,6 +44,9 @@ from visionkit.tasks import MultiTask, Task
 from visionkit.tasks.base import PACKAGES
 from visionkit.tasks.optimizers import count_parameters
 
+FIT_ALONE = "visionkit fit recipe.yaml  # save the recipe below as recipe.yaml"
+"""Command for a checkpoint that was copied out of the folder of its run."""
+
 
 def report(checkpoint: str, words: list[str], split: str | None, output: str | None, count: int) -> int:
     """Score a checkpoint, and write its report.
@@ -111,8 +114,8 @@ def _facts(scored: Scored, checkpoint: str) -> list[Fact]:
 
 
 def _commands(scored: Scored, checkpoint: str, words: list[str]) -> list[str]:
-    folder = Path(checkpoint).parent
-    fit = f"visionkit fit {shlex.quote(str(folder / 'recipe.yaml'))}"
+    recipe = Path(checkpoint).parent / "recipe.yaml"
+    fit = f"visionkit fit {shlex.quote(str(recipe))}" if recipe.exists() else FIT_ALONE
     verb = {"val": "validate", "test": "test"}[scored.split]
     return [fit, shlex.join(["visionkit", verb, checkpoint, *words])]
 

@@ -94,7 +94,7 @@ class DetectionMetric(Metric):
         """Return the metrics of some images."""
 
     def resample(self, columns: DetectionColumns, counts: Counts) -> ResampledMetrics:
-        """Return the metrics of resampled images; none for a metric without confidence intervals.
+        """Return the metrics of resampled images, 0..1; none for a metric without confidence intervals.
 
         Args:
             columns: the images.

@@ -1,6 +1,5 @@
 """HTML page about a scored checkpoint. It needs no network and no other file."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +25,7 @@ from visionkit.report.plots import (
     line_plot,
 )
 from visionkit.report.report_images import ReportImage
+from visionkit.report.tables import number
 from visionkit.structures import Color
 
 GENERATOR = "visionkit report"
@@ -123,7 +123,7 @@ class HeadReport:
         """All metrics over all classes."""
         found = self.results.intervals.overall
         return [
-            MetricRow(name, _number(value), _interval(found.get(name))) for name, value in self.results.overall.items()
+            MetricRow(name, number(value), _interval(found.get(name))) for name, value in self.results.overall.items()
         ]
 
     @property
@@ -277,7 +277,7 @@ def write_report(report: Report, path: Path) -> None:
         plot={"width": WIDTH, "height": HEIGHT, "intervals": INTERVAL_WIDTH},
         max_legend=MAX_LEGEND,
         max_error_classes=MAX_ERROR_CLASSES,
-        number=_number,
+        number=number,
     )
     write_page(path, page)
 
@@ -294,10 +294,6 @@ def _unit_plot(
     title: str, series: dict[str, Series], labels: tuple[str, str], diagonal: bool = False
 ) -> LinePlot | None:
     return line_plot(title, series, labels, (0.0, 1.0), (0.0, 1.0), diagonal)
-
-
-def _number(value: float) -> str:
-    return "n/a" if math.isnan(value) else f"{value:.4f}"
 
 
 def _interval(found: Interval | None) -> str:
