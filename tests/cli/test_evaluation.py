@@ -174,7 +174,9 @@ def test_probabilities_of_the_split(classes):
     found = scores("found.csv", "card.yaml")
     assert found["overall"]["top1"] == 0.75
     assert found["per_class"]["recall"] == {"cat": 1.0, "dog": 0.5}
-    assert json.loads((classes / "out" / "curves.json").read_text())["curves"]["cat"]["AUC"] == pytest.approx(0.75)
+    assert json.loads((classes / "out" / "curves.json").read_text())["curves"]["classes"]["cat"][
+        "AUC"
+    ] == pytest.approx(0.75)
 
 
 @pytest.mark.parametrize(
