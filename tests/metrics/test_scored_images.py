@@ -41,7 +41,7 @@ def test_one_label_per_image():
     metric.update(found, targets)
     scored = ScoredSingleLabels(dict(enumerate(zip(found, targets, strict=True))), NAMES)
     assert_same(scored.resample(ONCE), metric.compute())
-    assert scored.image_scores().mean() == pytest.approx(metric.compute().overall["top1"])
+    assert scored.image_scores.mean() == pytest.approx(metric.compute().overall["top1"])
     analysis = scored.analysis()
     assert analysis["calibration"]["error"] == pytest.approx(metric.compute().overall["calibration_error"], abs=1e-6)
     label = int(targets[0])
@@ -76,7 +76,7 @@ def test_pixels():
         rows[image_id] = metric.update_image(labels, truth)
     scored = ScoredMasks(rows, NAMES)
     assert_same(scored.resample(ONCE), metric.compute())
-    assert scored.image_scores().shape == (IMAGES,)
+    assert scored.image_scores.shape == (IMAGES,)
 
 
 @pytest.mark.filterwarnings("error")
@@ -106,4 +106,4 @@ def test_boxes():
         assert count == sum(of_class[kind] for of_class in per_class)
     ap50 = np.mean([np.mean(curve["all"]) for curve in analysis["curves"]["precision"].values() if curve])
     assert ap50 == pytest.approx(metric.score(columns).overall["AP50"], abs=1e-4)
-    assert scored.image_scores().shape == (IMAGES,)
+    assert scored.image_scores.shape == (IMAGES,)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from rich.console import Console
+from torch import Tensor
 
 from visionkit.cli.config.build import build_data
 from visionkit.cli.logs import show_progress_messages
@@ -23,11 +24,11 @@ from visionkit.metrics.classification import MultiLabelMetrics, SingleLabelMetri
 from visionkit.metrics.detection import detection_metrics
 from visionkit.metrics.detection_columns import DetectionColumns
 from visionkit.metrics.detection_results import score_detections
-from visionkit.metrics.results import MetricResults
-from visionkit.metrics.scored_images import ScoredImages
-from visionkit.metrics.scored_labels import ScoredLabels, ScoredMultiLabels, ScoredSingleLabels
+from visionkit.metrics.scored_images import ScoredResults
+from visionkit.metrics.scored_labels import ScoredMultiLabels, ScoredSingleLabels
 from visionkit.metrics.scored_masks import ScoredMasks
 from visionkit.metrics.segmentation import SegmentationMetrics
+from visionkit.pipelines.classification import MULTI_LABEL_THRESHOLD
 from visionkit.report.tables import class_table, overall_table
 
 logger = logging.getLogger("visionkit")
@@ -45,11 +46,12 @@ class Given(NamedTuple):
     metric: str | None
 
 
-class Found(NamedTuple):
-    """The metrics, and the scored images; None if there are none."""
+class Kind(NamedTuple):
+    """A kind of predictions: its name, the annotation that the images must have, and the function that scores it."""
 
-    results: MetricResults
-    scored: ScoredImages | None
+    name: str
+    required: RequiredAnnotation | None
+    score: Callable[[Given], ScoredResults]
 
 
 def evaluate(
@@ -71,15 +73,15 @@ def evaluate(
     """
     show_progress_messages()
     path = Path(predictions)
-    kind, (required, score) = _kind_of(path, multi_label)
-    if metric is not None and kind != "boxes":
-        raise ConfigError(f"--metric goes with predicted boxes, and {path} has {kind}")
-    data = build_data(card, required)
+    kind = _kind_of(path, multi_label)
+    if metric is not None and kind.name != "boxes":
+        raise ConfigError(f"--metric goes with predicted boxes, and {path} has {kind.name}")
+    data = build_data(card, kind.required)
     name = split or ("test" if "test" in data.splits else "val")
     data.splits.check_evaluated(name)
     dataset = data.dataset(name)
     chosen = metric or (card.get("evaluation") or {}).get("metric")
-    results, scored = score(Given(path, data, dataset, chosen))
+    results, scored = kind.score(Given(path, data, dataset, chosen))
     if scored is not None:
         results = scored.added_to(results)
     console = Console()
@@ -91,7 +93,7 @@ def evaluate(
     return 0
 
 
-def _score_boxes(given: Given) -> Found:
+def _score_boxes(given: Given) -> ScoredResults:
     path, data, dataset, _ = given
     predicted = read_predicted_boxes(path, dataset, data.category_ids)
     name = given.metric or (MASKS if has_masks(predicted) and _has_masks(dataset) else BOXES)
@@ -104,7 +106,7 @@ def _score_boxes(given: Given) -> Found:
     targets = [_target(dataset, index, metric.scores_masks) for index in range(len(dataset))]
     columns = DetectionColumns.joined([DetectionColumns.of_images(predictions, targets)])
     logger.warning("precision, recall and F1: the thresholds are chosen on the scored split, which favors them")
-    return Found(*score_detections(columns, metric, name))
+    return score_detections(columns, metric, name)
 
 
 def _target(dataset: VisionDataset, index: int, with_masks: bool) -> dict[str, Any]:
@@ -125,7 +127,7 @@ def _has_masks(dataset: VisionDataset) -> bool:
     return any(dataset.annotation(index).masks is not None for index in range(len(dataset)))
 
 
-def _score_masks(given: Given) -> Found:
+def _score_masks(given: Given) -> ScoredResults:
     path, data, dataset, _ = given
     names = _image_names(dataset)
     metric, images = SegmentationMetrics(data.class_names), {}
@@ -135,37 +137,37 @@ def _score_masks(given: Given) -> Found:
             raise DataError(f"the card has no class mask of {names[index]}")
         labels = read_predicted_mask(mask, (truth.shape[0], truth.shape[1]), len(data.class_names))
         images[dataset.image_id(index)] = metric.update_image(torch.from_numpy(labels), torch.from_numpy(truth))
-    return Found(metric.compute(), ScoredMasks(images, data.class_names) if images else None)
+    return ScoredResults(metric.compute(), ScoredMasks(images, data.class_names) if images else None)
 
 
-def _score_classes(multi_label: bool) -> Callable[[Given], Found]:
-    def score(given: Given) -> Found:
-        path, data, dataset, _ = given
-        names = data.class_names
-        found = torch.from_numpy(read_predicted_classes(path, _image_names(dataset), names, multi_label))
-        targets = _tags(dataset, len(names)) if multi_label else _labels(dataset)
-        metric = (MultiLabelMetrics if multi_label else SingleLabelMetrics)(names)
-        metric.update(found, targets)
-        images = {dataset.image_id(index): (found[index], targets[index]) for index in range(len(dataset))}
-        results, thresholds = metric.compute(), [0.5] * len(names)
-        scored: ScoredLabels = (ScoredMultiLabels if multi_label else ScoredSingleLabels)(images, names, thresholds)
-        return Found(results | scored.at_thresholds(), scored)
-
-    return score
-
-
-def _labels(dataset: VisionDataset) -> torch.Tensor:
-    labels = [dataset.label(index) for index in range(len(dataset))]
+def _score_single_labels(given: Given) -> ScoredResults:
+    found, names = _probabilities(given, multi_label=False), given.data.class_names
+    labels = [given.dataset.label(index) for index in range(len(given.dataset))]
     if None in labels:
         raise ConfigError("the card has images without a single class: --multi-label scores several classes per image")
-    return torch.tensor(labels)
+    metric, targets = SingleLabelMetrics(names), torch.tensor(labels)
+    metric.update(found, targets)
+    return ScoredResults(metric.compute(), ScoredSingleLabels(_by_image(given.dataset, found, targets), names))
 
 
-def _tags(dataset: VisionDataset, classes: int) -> torch.Tensor:
-    targets = torch.zeros(len(dataset), classes)
+def _score_multi_labels(given: Given) -> ScoredResults:
+    found, names = _probabilities(given, multi_label=True), given.data.class_names
+    targets = torch.zeros(len(given.dataset), len(names))
     for index, row in enumerate(targets):
-        row[torch.as_tensor(np.asarray(dataset.tags(index), np.int64))] = 1
-    return targets
+        row[torch.as_tensor(np.asarray(given.dataset.tags(index), np.int64))] = 1
+    metric, thresholds = MultiLabelMetrics(names), [MULTI_LABEL_THRESHOLD] * len(names)
+    metric.update(found, targets)
+    scored = ScoredMultiLabels(_by_image(given.dataset, found, targets), names, thresholds)
+    return ScoredResults(metric.compute() | scored.at_thresholds(), scored)
+
+
+def _probabilities(given: Given, multi_label: bool) -> Tensor:
+    names = _image_names(given.dataset)
+    return torch.from_numpy(read_predicted_classes(given.path, names, given.data.class_names, multi_label))
+
+
+def _by_image(dataset: VisionDataset, found: Tensor, targets: Tensor) -> dict[int | str, tuple[Tensor, Tensor]]:
+    return {dataset.image_id(index): (found[index], targets[index]) for index in range(len(dataset))}
 
 
 def _image_names(dataset: VisionDataset) -> list[Path]:
@@ -180,13 +182,15 @@ def _image_names(dataset: VisionDataset) -> list[Path]:
     return [path for path in paths if path is not None]
 
 
-def _kind_of(path: Path, multi_label: bool) -> tuple[str, tuple[RequiredAnnotation | None, Callable[[Given], Found]]]:
+def _kind_of(path: Path, multi_label: bool) -> Kind:
     if path.is_dir():
-        return "masks", ("semantic", _score_masks)
+        return Kind("masks", "semantic", _score_masks)
     if path.suffix == ".json":
-        return "boxes", ("masks" if _mentions_masks(path) else None, _score_boxes)
+        return Kind("boxes", "masks" if _mentions_masks(path) else None, _score_boxes)
+    if path.suffix == ".csv" and multi_label:
+        return Kind("classes", "tags", _score_multi_labels)
     if path.suffix == ".csv":
-        return "classes", ("tags" if multi_label else "label", _score_classes(multi_label))
+        return Kind("classes", "label", _score_single_labels)
     raise ConfigError(
         f"{path} is of no known kind\ngive a .json file in COCO's results format, a folder of PNG masks, or a .csv "
         "file with a column `image` and one per class"

@@ -5,7 +5,7 @@ are computed at once from these counts (Efron and Tibshirani 1993, chapter 13).
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import NormalDist
 
@@ -83,6 +83,16 @@ def draw_counts(images: int, resamples: int = RESAMPLES, seed: int = 0) -> Count
     return random.multinomial(images, np.full(images, 1 / images), size=resamples).T.astype(np.float32)
 
 
+def counts_with_original(images: int, resamples: int = RESAMPLES, seed: int = 0) -> Counts:
+    """Return the counts of `draw_counts` after a first column in which each image counts once, [I, 1 + R]."""
+    return np.concatenate([np.ones((images, 1), np.float32), draw_counts(images, resamples, seed)], axis=1)
+
+
+def by_class(class_names: Sequence[str], columns: Mapping[str, Iterable[Floats]]) -> dict[str, dict[str, Floats]]:
+    """Return metrics with a value [R] for each class by the name of the metric and then by that of the class."""
+    return {name: dict(zip(class_names, values, strict=True)) for name, values in columns.items()}
+
+
 def interval(values: Floats, measured: float, images: int) -> Interval | None:
     """Return the 95 % confidence interval of a metric from its values in all resamples.
 
@@ -114,7 +124,7 @@ def interval(values: Floats, measured: float, images: int) -> Interval | None:
 
 
 def mean_of_defined(values: Floats) -> Floats:
-    """Return the mean over the first axis without NaN [R] of values [K, R]; NaN where no value is defined."""
+    """Return the mean over the first axis without NaN of values [K, ...]; NaN where no value is defined."""
     is_defined = ~np.isnan(values)
     number = is_defined.sum(axis=0)
     total = np.where(is_defined, values, 0).sum(axis=0)
@@ -122,7 +132,7 @@ def mean_of_defined(values: Floats) -> Floats:
 
 
 def expanded_tail(images: int) -> float:
-    """Return the share of the resamples below the interval: 0.025 for many images, less for few.
+    """Return the share of the resamples below the interval of `images` images: 0.025 for many, less for few.
 
     The quantile of Student's t distribution is that of a series in 1 / degrees of freedom (Abramowitz and Stegun,
     26.7.5).

@@ -12,7 +12,7 @@ from visionkit.metrics.coco_backends import PrecisionRecall, coco_backends
 from visionkit.metrics.coco_matches import match_as_coco
 from visionkit.metrics.detection import DetectionMetric, detection_metrics
 from visionkit.metrics.detection_columns import BoxColumns, DetectionColumns, IouType
-from visionkit.metrics.resampled_coco import resample_coco
+from visionkit.metrics.resampled_coco import IOU_50, IOU_75, resample_coco
 from visionkit.metrics.results import MetricResults, per_class_values
 
 logger = logging.getLogger("visionkit")
@@ -20,8 +20,6 @@ logger = logging.getLogger("visionkit")
 ALL_AREAS = 0
 AREAS = {"s": 1, "m": 2, "l": 3}
 """Index on the area axis by suffix of the metric: small (< 32^2), medium, large (> 96^2 square pixels)."""
-IOU_50, IOU_75 = 0, 5
-"""Indices on the axis of IoU thresholds."""
 IOU_THRESHOLDS, RECALL_POINTS = 10, 101
 
 MASK = "mask_"

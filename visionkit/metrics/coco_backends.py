@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from visionkit.metrics.coco_matches import COCO_AREAS
 from visionkit.metrics.coco_results import to_xywh
 from visionkit.metrics.detection_columns import BoxColumns, DetectionColumns, IouType
 from visionkit.registry import Registry
@@ -32,9 +33,6 @@ Backend = Callable[[DetectionColumns, int, IouType, list[int]], PrecisionRecall]
 """Called with the images, number of classes, IoU type and detection limits. COCO has no difficult objects; they are
 taken as crowd regions."""
 
-ALL_AREAS = [0.0, 1e10]
-"""Limits of an area range that holds all objects, in square pixels."""
-
 coco_backends: Registry[Backend] = Registry("COCO evaluation backend")
 
 
@@ -51,7 +49,7 @@ def evaluate_with_hotcoco(
     evaluation.accumulate()
     curves = evaluation.eval
     evaluation.params.maxDets = max_detections
-    evaluation.params.areaRng, evaluation.params.areaRngLbl = [ALL_AREAS], ["all"]
+    evaluation.params.areaRng, evaluation.params.areaRngLbl = [list(COCO_AREAS[""])], ["all"]
     evaluation.accumulate()
     limited = np.asarray(evaluation.eval["recall"])[:, :, 0]
     return PrecisionRecall(np.asarray(curves["precision"])[..., 0], np.asarray(curves["recall"])[..., 0], limited)

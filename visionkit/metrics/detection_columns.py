@@ -15,7 +15,7 @@ from visionkit.metrics.image_ids import ImageId, plain_id, sort_key
 from visionkit.structures import Rle
 
 IGNORED_FIELDS = ("crowd", "iscrowd", "difficult")
-"""Fields of a target that mark ignored objects; torchmetrics names the first one as the second."""
+"""Fields of a target that mark ignored objects. `iscrowd` is torchmetrics' name of `crowd`."""
 
 IouType = Literal["bbox", "segm"]
 """Whether the IoU of boxes or of masks is computed, in COCO's words."""
@@ -58,6 +58,11 @@ class BoxColumns:
         columns = {field.name: getattr(self, field.name)[indices] for field in fields(self)[:-1]}
         columns |= {} if images is None else {"images": images}
         return BoxColumns(**columns, masks=[self.masks[index] for index in indices.tolist()])
+
+    def ranked(self, label: int) -> NDArray[np.int64]:
+        """Return the rows of a class in descending order of score; equal scores keep their order."""
+        rows = np.flatnonzero(self.labels == label)
+        return rows[np.argsort(-self.scores[rows], kind="stable")]
 
     def required_masks(self, side: str) -> list[Rle]:
         """Return the masks.

@@ -1,13 +1,13 @@
 """All results of a detector on a set of images."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from visionkit.metrics.detection import DetectionMetric, detection_metrics
 from visionkit.metrics.detection_columns import DetectionColumns
+from visionkit.metrics.f1_threshold import SCORED_SPLIT, VAL_SPLIT
 from visionkit.metrics.operating_point import find_operating_point
-from visionkit.metrics.results import MetricResults
 from visionkit.metrics.scored_detections import ScoredDetections
+from visionkit.metrics.scored_images import ScoredResults
 
 STANDARD_METRICS = ("coco", "voc07", "voc10")
 """Metrics of which the results also have the main number, as "voc07_AP50"."""
@@ -15,23 +15,13 @@ STANDARD_METRICS = ("coco", "voc07", "voc10")
 CONTAINED = {"coco_masks": ("coco",)}
 """Metrics that are part of another one."""
 
-SCORED_SPLIT, VAL_SPLIT = "scored split", "val"
-"""Images that the score thresholds were chosen on: `thresholds_from` in metrics.json."""
-
-
-class DetectionResults(NamedTuple):
-    """The metrics, and the scored images; None if there are none."""
-
-    results: MetricResults
-    scored: ScoredDetections | None
-
 
 def score_detections(
     columns: DetectionColumns,
     metric: DetectionMetric,
     name: str,
     thresholds: Sequence[float | None] | None = None,
-) -> DetectionResults:
+) -> ScoredResults:
     """Return the metrics of the images, and precision, recall and F1 at score thresholds.
 
     Args:
@@ -53,4 +43,4 @@ def score_detections(
     results |= point.results(class_names)
     results.extras["thresholds_from"] = SCORED_SPLIT if thresholds is None else VAL_SPLIT
     scored = ScoredDetections(columns, {"": metric, **others}, point.threshold) if len(columns) else None
-    return DetectionResults(results, scored)
+    return ScoredResults(results, scored)

@@ -1,11 +1,15 @@
 """Score thresholds of a class: that of the highest F1, and precision and recall at a threshold."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+Numbers = NDArray[np.floating[Any]]
+
+SCORED_SPLIT, VAL_SPLIT = "scored split", "val"
+"""Images that score thresholds were chosen on: `thresholds_from` in metrics.json."""
 
 
 class ThresholdPoint(NamedTuple):
@@ -15,6 +19,22 @@ class ThresholdPoint(NamedTuple):
     precision: float
     recall: float
     f1: float
+
+
+def precision_recall_f1(true_positives: Numbers, selected: Numbers, positives: Numbers) -> dict[str, Floats]:
+    """Return precision, recall and F1 by name, from arrays of equal shape.
+
+    Args:
+        true_positives: number of predictions that are right.
+        selected: number of predictions from the threshold on.
+        positives: number of objects or images of the class. Nothing is defined without any.
+    """
+    exists = positives > 0
+    return {
+        "precision": np.where(exists & (selected > 0), true_positives / np.maximum(selected, 1), np.nan),
+        "recall": np.where(exists, true_positives / np.maximum(positives, 1), np.nan),
+        "F1": np.where(exists, 2 * true_positives / np.maximum(selected + positives, 1), np.nan),
+    }
 
 
 def best_threshold(scores: Floats, correct: NDArray[np.bool_], positives: int) -> ThresholdPoint:

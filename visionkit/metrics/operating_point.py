@@ -6,11 +6,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from visionkit.metrics.bootstrap import mean_of_defined
 from visionkit.metrics.coco_backends import hotcoco_evaluation
 from visionkit.metrics.coco_matches import CocoMatches, match_as_coco
 from visionkit.metrics.detection import DetectionMetric
 from visionkit.metrics.detection_columns import DetectionColumns, IouType
-from visionkit.metrics.f1_threshold import at_threshold, best_threshold
+from visionkit.metrics.f1_threshold import ThresholdPoint, at_threshold, best_threshold
 from visionkit.metrics.results import MetricResults, per_class_values
 
 Floats = NDArray[np.float64]
@@ -40,7 +41,7 @@ class OperatingPoint:
     def results(self, class_names: Sequence[str]) -> MetricResults:
         """Return precision, recall and F1 as means and per class, thresholds per class, and the confusion matrix."""
         columns = {"precision": self.precision, "recall": self.recall, "F1": self.f1}
-        overall = {name: _mean(values) for name, values in columns.items()}
+        overall = {name: float(mean_of_defined(values)) for name, values in columns.items()}
         columns["threshold"] = self.threshold
         per_class = {name: per_class_values(class_names, values.tolist()) for name, values in columns.items()}
         return MetricResults(overall, per_class, {"confusion": self.confusion.tolist()})
@@ -113,17 +114,10 @@ def find_operating_point(
         thresholds: score threshold of each class, which must come from other images for the results to be unbiased; a
             class with None has no threshold. Without them, those with the highest F1 on the images themselves.
     """
-    true, predicted = columns.true, columns.predicted
-    matches = match_at(columns, num_classes, iou_threshold, iou_type)
-    matched, ignored = matches.matched[0, 0], matches.ignored[0, 0]
-    objects = np.bincount(true.labels[~true.ignored], minlength=num_classes).tolist()
-    points = []
-    for label in range(num_classes):
-        rows = (predicted.labels == label) & ~ignored
-        of_class = predicted.scores[rows], matched[rows], objects[label]
-        points.append(best_threshold(*of_class) if thresholds is None else at_threshold(*of_class, thresholds[label]))
+    predicted, matches = columns.predicted, match_at(columns, num_classes, iou_threshold, iou_type)
+    points = _points(columns, matches, num_classes, thresholds)
     threshold, precision, recall, f1 = np.array(points, np.float64).reshape(-1, 4).T
-    selected = predicted.take((predicted.scores >= threshold[predicted.labels]) & ~ignored)
+    selected = predicted.take((predicted.scores >= threshold[predicted.labels]) & ~matches.ignored[0, 0])
     confusion = _confusion_matrix(replace(columns, predicted=selected), num_classes, iou_threshold, iou_type)
     return OperatingPoint(threshold, precision, recall, f1, confusion)
 
@@ -142,8 +136,24 @@ def best_thresholds(metric: DetectionMetric) -> list[float | None]:
     Returns:
         K thresholds, None for a class without objects or predictions.
     """
-    point = find_operating_point(metric.gathered_columns(), len(metric.class_names))
-    return [None if np.isnan(threshold) else threshold for threshold in point.threshold.tolist()]
+    columns, num_classes = metric.gathered_columns(), len(metric.class_names)
+    points = _points(columns, match_at(columns, num_classes), num_classes, None)
+    return [None if np.isnan(point.threshold) else point.threshold for point in points]
+
+
+def _points(
+    columns: DetectionColumns, matches: CocoMatches, num_classes: int, thresholds: Sequence[float | None] | None
+) -> list[ThresholdPoint]:
+    """Return the point of each class at its threshold, or without thresholds that of the highest F1."""
+    true, predicted = columns.true, columns.predicted
+    matched, ignored = matches.matched[0, 0], matches.ignored[0, 0]
+    objects = np.bincount(true.labels[~true.ignored], minlength=num_classes).tolist()
+    points = []
+    for label in range(num_classes):
+        rows = (predicted.labels == label) & ~ignored
+        of_class = predicted.scores[rows], matched[rows], objects[label]
+        points.append(best_threshold(*of_class) if thresholds is None else at_threshold(*of_class, thresholds[label]))
+    return points
 
 
 def _confusion_matrix(
@@ -155,9 +165,3 @@ def _confusion_matrix(
     evaluation = hotcoco_evaluation(columns, num_classes, iou_type)
     counted = evaluation.confusion_matrix(iou_thr=iou_threshold, max_det=max(len(columns.predicted), 1))
     return np.asarray(counted["matrix"]).astype(np.int64)
-
-
-def _mean(values: Floats) -> float:
-    """Return the mean of the values that are not NaN, NaN if none is."""
-    defined = values[~np.isnan(values)]
-    return float(defined.mean()) if len(defined) else float("nan")

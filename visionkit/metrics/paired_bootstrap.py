@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visionkit.errors import DataError
-from visionkit.metrics.bootstrap import LEVEL, MIN_DEFINED, RESAMPLES, draw_counts, expanded_tail
+from visionkit.metrics.bootstrap import LEVEL, MIN_DEFINED, RESAMPLES, counts_with_original, expanded_tail
 from visionkit.metrics.results import Interval
 from visionkit.metrics.scored_images import ScoredImages
 
@@ -89,16 +89,14 @@ def compare_scored(first: ScoredImages, second: ScoredImages, resamples: int = R
         raise DataError("two models are compared on the same images and classes, but these differ")
     if len(first) < 2:
         raise DataError(f"a comparison needs two or more images, and there are {len(first)}")
-    itself, drawn = np.ones((len(first), 1), np.float32), draw_counts(len(first), resamples, seed)
-    counts = np.concatenate([itself, drawn], axis=1)
+    images, counts = len(first), counts_with_original(len(first), resamples, seed)
     one, other = first.resample(counts), second.resample(counts)
-    images = len(first)
     per_class = {
         name: _differences(values, other.per_class[name], images)
         for name, values in one.per_class.items()
         if name in other.per_class
     }
-    scores = np.stack([first.image_scores(), second.image_scores()])
+    scores = np.stack([first.image_scores, second.image_scores])
     return Comparison(_differences(one.overall, other.overall, images), per_class, scores, first.image_ids)
 
 

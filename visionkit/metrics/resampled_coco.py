@@ -11,7 +11,9 @@ from visionkit.metrics.detection_columns import DetectionColumns
 from visionkit.metrics.resampled_ap import RankedDetections
 
 Floats = NDArray[np.float64]
+
 IOU_50, IOU_75 = 0, 5
+"""Indices in `COCO_IOU_THRESHOLDS`."""
 
 
 def resample_coco(
@@ -42,8 +44,7 @@ def _of_class(
     columns: DetectionColumns, matches: CocoMatches, label: int, counts: Counts, max_detections: Sequence[int]
 ) -> dict[str, Floats]:
     """Return the metrics of one class [R], in the order of COCO's table."""
-    rows = np.flatnonzero(columns.predicted.labels == label)
-    rows = rows[np.argsort(-columns.predicted.scores[rows], kind="stable")]
+    rows = columns.predicted.ranked(label)
     is_label = columns.true.labels == label
     precision, recall, metrics = {}, {}, {}
     for area, name in enumerate(matches.areas):

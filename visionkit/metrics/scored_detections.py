@@ -7,14 +7,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from visionkit.metrics.bootstrap import Counts, ResampledMetrics, mean_of_defined
+from visionkit.metrics.bootstrap import Counts, ResampledMetrics, by_class, mean_of_defined
 from visionkit.metrics.coco_backends import hotcoco_evaluation
 from visionkit.metrics.coco_matches import COCO_AREAS, CocoMatches, match_as_coco
 from visionkit.metrics.detection import DetectionMetric
 from visionkit.metrics.detection_columns import DetectionColumns, IouType
 from visionkit.metrics.detection_errors import ERROR_KINDS, DetectionErrors, find_errors
+from visionkit.metrics.f1_threshold import precision_recall_f1
 from visionkit.metrics.operating_point import match_at
 from visionkit.metrics.reliability import find_reliability
+from visionkit.metrics.resampled_ap import COCO_RECALL
 from visionkit.metrics.scored_images import ScoredImages
 
 Floats = NDArray[np.float64]
@@ -23,7 +25,6 @@ Flags = NDArray[np.bool_]
 IOU_THRESHOLD = 0.5
 """IoU from which a detection matches in curves, errors and calibration."""
 
-RECALL_GRID = np.linspace(0, 1, 101)
 AREA_NAMES = dict(zip(COCO_AREAS, ("all", "small", "medium", "large"), strict=True))
 TIDE_NAMES = dict(zip(ERROR_KINDS, ("Cls", "Loc", "Both", "Dupe", "Bkg", "Miss"), strict=True))
 
@@ -81,8 +82,9 @@ class ScoredDetections(ScoredImages):
             found |= metric.resample(self.columns, counts).with_prefix(prefix)
         return found | self._resample_operating_point(counts)
 
+    @cached_property
     def image_scores(self) -> Floats:
-        """Return the F1 of each image at the score thresholds [I]; NaN for an image without objects and boxes."""
+        """F1 of each image at the score thresholds [I]; NaN for an image without objects and boxes."""
         true_positives, selected, objects = (table.sum(axis=1) for table in self._counts())
         total = selected + objects
         return np.where(total > 0, 2 * true_positives / np.maximum(total, 1), np.nan)
@@ -106,7 +108,7 @@ class ScoredDetections(ScoredImages):
                 if curve is not None:
                     of_class[AREA_NAMES[suffix]] = curve.round(4).tolist()
             curves[name] = of_class
-        return {"iou_threshold": IOU_THRESHOLD, "recall": RECALL_GRID.round(2).tolist(), "precision": curves}
+        return {"iou_threshold": IOU_THRESHOLD, "recall": COCO_RECALL.round(2).tolist(), "precision": curves}
 
     def _curve(self, matches: CocoMatches, label: int, area: int) -> Floats | None:
         """Return the highest precision from each recall on [101]; None without objects."""
@@ -114,12 +116,12 @@ class ScoredDetections(ScoredImages):
         objects = np.count_nonzero((true.labels == label) & matches.objects[area])
         if not objects:
             return None
-        rows = np.flatnonzero((predicted.labels == label) & ~matches.ignored[area, 0])
-        rows = rows[np.argsort(-predicted.scores[rows], kind="stable")]
+        rows = predicted.ranked(label)
+        rows = rows[~matches.ignored[area, 0, rows]]
         true_positives = np.cumsum(matches.matched[area, 0, rows])
         precision = true_positives / np.arange(1, len(rows) + 1)
         highest = np.append(np.maximum.accumulate(precision[::-1])[::-1], 0.0)
-        return highest[np.searchsorted(true_positives / objects, RECALL_GRID, side="left")]
+        return highest[np.searchsorted(true_positives / objects, COCO_RECALL, side="left")]
 
     def _calibration(self) -> dict[str, Any]:
         """Return the reliability of all detections, and the calibration error of each class."""
@@ -149,7 +151,7 @@ class ScoredDetections(ScoredImages):
         }
 
     def _lost_ap(self) -> dict[str, float]:
-        """Return how much higher AP at an IoU of 0.5 were without the errors of each kind (TIDE's delta AP)."""
+        """Return how much higher AP at an IoU of 0.5 would be without the errors of each kind (TIDE's delta AP)."""
         if not len(self.columns.true):
             return {}
         evaluation = hotcoco_evaluation(self.columns, len(self.class_names), self.iou_type)
@@ -175,13 +177,6 @@ class ScoredDetections(ScoredImages):
     def _resample_operating_point(self, counts: Counts) -> ResampledMetrics:
         """Return precision, recall and F1 of resampled images at the thresholds."""
         true_positives, selected, objects = (table.T @ counts for table in self._counts())
-        exists = objects > 0
-        columns = {
-            "precision": np.where(exists & (selected > 0), true_positives / np.maximum(selected, 1), np.nan),
-            "recall": np.where(exists, true_positives / np.maximum(objects, 1), np.nan),
-            "F1": np.where(exists, 2 * true_positives / np.maximum(selected + objects, 1), np.nan),
-        }
-        return ResampledMetrics(
-            {name: mean_of_defined(values) for name, values in columns.items()},
-            {name: dict(zip(self.class_names, values, strict=True)) for name, values in columns.items()},
-        )
+        columns = precision_recall_f1(true_positives, selected, objects)
+        overall = {name: mean_of_defined(values) for name, values in columns.items()}
+        return ResampledMetrics(overall, by_class(self.class_names, columns))

@@ -2,12 +2,12 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from visionkit.metrics.bootstrap import RESAMPLES, Counts, ResampledMetrics, draw_counts
+from visionkit.metrics.bootstrap import RESAMPLES, Counts, ResampledMetrics, counts_with_original
 from visionkit.metrics.image_ids import ImageId
 from visionkit.metrics.results import Intervals, MetricResults
 
@@ -35,9 +35,10 @@ class ScoredImages(ABC):
             counts: how often each resample draws each image, [I, R].
         """
 
+    @property
     @abstractmethod
     def image_scores(self) -> NDArray[np.float64]:
-        """Return how good the predictions of each image are, 0..1 [I]; NaN for an image without anything to find."""
+        """How good the predictions of each image are, 0..1 [I]; NaN for an image without anything to find."""
 
     def analysis(self) -> dict[str, Any]:
         """Return curves, calibration and errors as plain values for JSON."""
@@ -51,7 +52,11 @@ class ScoredImages(ABC):
         """Return the 95 % confidence intervals of the metrics; none if there are fewer than two images."""
         if len(self) < 2:
             return Intervals()
-        itself = np.ones((len(self), 1), np.float32)
-        return self.resample(np.concatenate([itself, draw_counts(len(self), resamples, seed)], axis=1)).intervals(
-            len(self)
-        )
+        return self.resample(counts_with_original(len(self), resamples, seed)).intervals(len(self))
+
+
+class ScoredResults(NamedTuple):
+    """The metrics of some images, and the images; None if there are none."""
+
+    results: MetricResults
+    scored: ScoredImages | None

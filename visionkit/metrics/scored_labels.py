@@ -2,23 +2,24 @@
 
 import itertools
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from visionkit.metrics.bootstrap import Counts, ResampledMetrics, mean_of_defined
-from visionkit.metrics.f1_threshold import at_threshold
+from visionkit.metrics.bootstrap import Counts, ResampledMetrics, by_class, mean_of_defined
+from visionkit.metrics.f1_threshold import at_threshold, precision_recall_f1
 from visionkit.metrics.image_ids import ImageId, sort_key
 from visionkit.metrics.reliability import BINS, find_reliability
+from visionkit.metrics.resampled_ap import COCO_RECALL
 from visionkit.metrics.results import MetricResults, per_class_values
 from visionkit.metrics.scored_images import ScoredImages
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
-GRID = np.linspace(0, 1, 101)
 TOP = 5
 
 
@@ -28,16 +29,9 @@ class ScoredLabels(ScoredImages):
     Args:
         images: probabilities float [K] and true classes (int64 [], or float [K] for several) of each image by id.
         class_names: K names in label order.
-        thresholds: probability of each class [K] from which on an image has it, if it can have several.
     """
 
-    def __init__(
-        self,
-        images: Mapping[ImageId, tuple[Tensor, Tensor]],
-        class_names: Sequence[str],
-        thresholds: Sequence[float] = (),
-    ) -> None:
-        self.thresholds = np.array(thresholds)
+    def __init__(self, images: Mapping[ImageId, tuple[Tensor, Tensor]], class_names: Sequence[str]) -> None:
         ids = sorted(images, key=sort_key)
         super().__init__(ids, class_names)
         self.probabilities = np.stack([images[image_id][0].numpy() for image_id in ids])
@@ -47,10 +41,6 @@ class ScoredLabels(ScoredImages):
         """Return whether each image has a class [I]."""
         raise NotImplementedError
 
-    def at_thresholds(self) -> MetricResults:
-        """Return the metrics at the thresholds, if images can have several classes."""
-        return MetricResults()
-
     def curves(self) -> dict[str, Any]:
         """Return the receiver operating characteristic and the precision at 101 points, and the areas, per class."""
         found = {
@@ -58,19 +48,14 @@ class ScoredLabels(ScoredImages):
             for label, name in enumerate(self.class_names)
         }
         classes = {name: curve for name, curve in found.items() if curve is not None}
-        return {"grid": GRID.round(2).tolist(), "classes": classes}
+        return {"grid": COCO_RECALL.round(2).tolist(), "classes": classes}
 
 
 class ScoredSingleLabels(ScoredLabels):
     """Scored images with one class each; see `ScoredLabels`."""
 
-    def __init__(
-        self,
-        images: Mapping[ImageId, tuple[Tensor, Tensor]],
-        class_names: Sequence[str],
-        thresholds: Sequence[float] = (),
-    ) -> None:
-        super().__init__(images, class_names, thresholds)
+    def __init__(self, images: Mapping[ImageId, tuple[Tensor, Tensor]], class_names: Sequence[str]) -> None:
+        super().__init__(images, class_names)
         rows = np.arange(len(self.targets))
         self.labels = self.probabilities.argmax(axis=1)
         self.confidences = self.probabilities[rows, self.labels].astype(np.float64)
@@ -96,11 +81,11 @@ class ScoredSingleLabels(ScoredLabels):
             overall["top5"] = self.in_top.astype(np.float32) @ counts / total
         overall["calibration_error"] = self._calibration_error(counts)
         columns = {"recall": recall, "precision": precision}
-        per_class = {name: dict(zip(self.class_names, values, strict=True)) for name, values in columns.items()}
-        return ResampledMetrics(overall, per_class)
+        return ResampledMetrics(overall, by_class(self.class_names, columns))
 
+    @cached_property
     def image_scores(self) -> Floats:
-        """Return 1 for the images whose most probable class is true, and 0 for the others [I]."""
+        """1 for the images whose most probable class is true, and 0 for the others [I]."""
         return self.correct.astype(np.float64)
 
     def analysis(self) -> dict[str, Any]:
@@ -117,7 +102,19 @@ class ScoredSingleLabels(ScoredLabels):
 
 
 class ScoredMultiLabels(ScoredLabels):
-    """Scored images with any number of classes; see `ScoredLabels`."""
+    """Scored images with any number of classes.
+
+    Args:
+        images: see `ScoredLabels`.
+        class_names: K names in label order.
+        thresholds: probability of each class [K] from which on an image has it.
+    """
+
+    def __init__(
+        self, images: Mapping[ImageId, tuple[Tensor, Tensor]], class_names: Sequence[str], thresholds: Sequence[float]
+    ) -> None:
+        super().__init__(images, class_names)
+        self.thresholds = np.array(thresholds)
 
     def is_class(self, label: int) -> Flags:
         """See `ScoredLabels.is_class`."""
@@ -132,7 +129,7 @@ class ScoredMultiLabels(ScoredLabels):
         ]
         threshold, precision, recall, f1 = np.array(points, np.float64).T
         columns = {"F1": f1, "precision": precision, "recall": recall}
-        overall = {name: float(mean_of_defined(values[:, None])[0]) for name, values in columns.items()}
+        overall = {name: float(mean_of_defined(values)) for name, values in columns.items()}
         per_class = {
             name: per_class_values(self.class_names, values.tolist())
             for name, values in {**columns, "threshold": threshold}.items()
@@ -145,16 +142,18 @@ class ScoredMultiLabels(ScoredLabels):
         for label in range(len(self.class_names)):
             scores, truth = self.probabilities[:, label], self.is_class(label)
             columns["AP"].append(_average_precision(scores, truth, counts))
-            for name, values in _at_threshold(scores >= self.thresholds[label], truth, counts).items():
+            predicted = scores >= self.thresholds[label]
+            numbers = (rows.astype(np.float32) @ counts for rows in (predicted & truth, predicted, truth))
+            for name, values in precision_recall_f1(*numbers).items():
                 columns[name].append(values)
         overall = {
             "mAP" if name == "AP" else name: mean_of_defined(np.stack(values)) for name, values in columns.items()
         }
-        per_class = {name: dict(zip(self.class_names, values, strict=True)) for name, values in columns.items()}
-        return ResampledMetrics(overall, per_class)
+        return ResampledMetrics(overall, by_class(self.class_names, columns))
 
+    @cached_property
     def image_scores(self) -> Floats:
-        """Return the F1 of the classes of each image at the thresholds [I]; NaN for one without any classes."""
+        """F1 of the classes of each image at the thresholds [I]; NaN for one without any classes."""
         predicted, true = self.probabilities >= self.thresholds, self.targets > 0
         total = predicted.sum(axis=1) + true.sum(axis=1)
         return np.where(total > 0, 2 * (predicted & true).sum(axis=1) / np.maximum(total, 1), np.nan)
@@ -186,17 +185,6 @@ def _average_precision(scores: Floats, truth: Flags, counts: Counts) -> Floats:
     return np.where(true_positives[-1] > 0, found / np.maximum(true_positives[-1], 1), np.nan)
 
 
-def _at_threshold(predicted: Flags, truth: Flags, counts: Counts) -> dict[str, Floats]:
-    """Return F1, precision and recall [R] of the predicted images of a class."""
-    both, selected, images = (rows.astype(np.float32) @ counts for rows in (predicted & truth, predicted, truth))
-    exists = images > 0
-    return {
-        "F1": np.where(exists, 2 * both / np.maximum(selected + images, 1), np.nan),
-        "precision": np.where(exists & (selected > 0), both / np.maximum(selected, 1), np.nan),
-        "recall": np.where(exists, both / np.maximum(images, 1), np.nan),
-    }
-
-
 def _curves(scores: Floats, truth: Flags) -> dict[str, Any] | None:
     """Return true positive rate by false positive rate, precision by recall, and the areas; None without both kinds."""
     if truth.all() or not truth.any():
@@ -206,12 +194,12 @@ def _curves(scores: Floats, truth: Flags) -> dict[str, Any] | None:
     true_positives = np.cumsum(truth[order])[last]
     recall = np.append(0.0, true_positives / true_positives[-1])
     false_positives = last + 1 - true_positives
-    fallout = np.append(0.0, false_positives / false_positives[-1])
+    false_positive_rate = np.append(0.0, false_positives / false_positives[-1])
     precision = true_positives / (last + 1)
     highest = np.maximum.accumulate(precision[::-1])[::-1]
     return {
-        "true_positive_rate": np.interp(GRID, fallout, recall).round(4).tolist(),
-        "precision": highest[np.searchsorted(recall[1:], GRID, side="left")].round(4).tolist(),
-        "AUC": round(float(np.sum(np.diff(fallout) * (recall[1:] + recall[:-1]) / 2)), 6),
+        "true_positive_rate": np.interp(COCO_RECALL, false_positive_rate, recall).round(4).tolist(),
+        "precision": highest[np.searchsorted(recall[1:], COCO_RECALL, side="left")].round(4).tolist(),
+        "AUC": round(float(np.sum(np.diff(false_positive_rate) * (recall[1:] + recall[:-1]) / 2)), 6),
         "AP": round(float(np.sum(np.diff(recall) * precision)), 6),
     }

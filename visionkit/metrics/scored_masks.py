@@ -1,12 +1,13 @@
 """Scored images of a segmentation model: confidence intervals of its metrics."""
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from visionkit.metrics.bootstrap import Counts, ResampledMetrics, mean_of_defined
+from visionkit.metrics.bootstrap import Counts, ResampledMetrics, by_class, mean_of_defined
 from visionkit.metrics.image_ids import ImageId, sort_key
 from visionkit.metrics.scored_images import ScoredImages
 from visionkit.metrics.segmentation import ImagePixels
@@ -54,11 +55,11 @@ class ScoredMasks(ScoredImages):
         if self.boundary_f1 is not None:
             columns["boundary_F1"] = self._resample_boundaries(self.boundary_f1, counts)
             overall["boundary_F1"] = mean_of_defined(columns["boundary_F1"])
-        per_class = {name: dict(zip(self.class_names, values, strict=True)) for name, values in columns.items()}
-        return ResampledMetrics(overall, per_class)
+        return ResampledMetrics(overall, by_class(self.class_names, columns))
 
+    @cached_property
     def image_scores(self) -> Floats:
-        """Return the mean IoU of each image [I]."""
+        """Mean IoU of each image [I]."""
         union = self.true + self.predicted - self.correct
         iou = np.where(self.true > 0, self.correct / np.maximum(union, 1), np.nan)
         return mean_of_defined(iou.T)

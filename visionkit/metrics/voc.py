@@ -71,8 +71,7 @@ class VocAP(DetectionMetric):
         predicted, true = columns.predicted, columns.true
         values = {}
         for label, name in enumerate(self.class_names):
-            rows = np.flatnonzero(predicted.labels == label)
-            rows = rows[np.argsort(-predicted.scores[rows], kind="stable")]
+            rows = predicted.ranked(label)
             objects = true.images[(true.labels == label) & ~true.ignored]
             ranked = RankedDetections(predicted.images[rows], matched[None, rows], ~counted[None, rows], objects)
             values[name] = ranked.average_precision(counts, RECALL_POINTS[self.mode])[0][0]
@@ -83,8 +82,8 @@ class VocAP(DetectionMetric):
         objects = np.count_nonzero((columns.true.labels == label) & ~columns.true.ignored)
         if not objects:
             return float("nan")
-        rows = np.flatnonzero((columns.predicted.labels == label) & counted)
-        rows = rows[np.argsort(-columns.predicted.scores[rows], kind="stable")]
+        rows = columns.predicted.ranked(label)
+        rows = rows[counted[rows]]
         true_positives = np.cumsum(matched[rows])
         return self.average_precision(true_positives / objects, true_positives / np.arange(1, len(rows) + 1))
 

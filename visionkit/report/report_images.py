@@ -86,7 +86,7 @@ def choose_images(scored: ScoredImages, count: int) -> list[int]:
     A third are the worst, a third the best, and the others are evenly spaced between them. Images without a score are
     not shown if there are others.
     """
-    scores = scored.image_scores()
+    scores = scored.image_scores
     order = np.argsort(scores, kind="stable")
     order = order[~np.isnan(scores[order])] if not np.isnan(scores).all() else order
     if len(order) <= count:
@@ -157,7 +157,7 @@ def label_image(scored: ScoredLabels, row: int, sample: Sample) -> ReportImage:
 def _image(scored: ScoredImages, row: int, sample: Sample) -> ReportImage:
     view, uri = shrink(sample.image)
     name = sample.file_name or str(scored.image_ids[row])
-    return ReportImage(name, float(scored.image_scores()[row]), view, uri)
+    return ReportImage(name, float(scored.image_scores[row]), view, uri)
 
 
 def _rows(images: NDArray[np.int64], row: int) -> list[int]:

@@ -12,9 +12,10 @@ from visionkit.data.datamodule import VisionData
 from visionkit.data.datasets.base import AnnotationKind, RequiredAnnotation
 from visionkit.errors import ConfigError
 from visionkit.metrics.classification import ClassificationMetrics
+from visionkit.metrics.f1_threshold import VAL_SPLIT
 from visionkit.metrics.results import MetricResults
 from visionkit.metrics.scored_images import ScoredImages
-from visionkit.metrics.scored_labels import ScoredLabels
+from visionkit.metrics.scored_labels import ScoredMultiLabels
 from visionkit.models.base import ClassificationModel, Model
 from visionkit.option_checks import check_at_least, check_below
 from visionkit.pipelines.classification import (
@@ -216,9 +217,9 @@ class Classification(LogitsTask):
     def test_results(self) -> MetricResults:
         """See `LogitsTask.test_results`. With several labels per image, F1 is that at the thresholds of the classes."""
         results = super().test_results()
-        if isinstance(self.scored, ScoredLabels) and self.pipeline.multi_label:
+        if isinstance(self.scored, ScoredMultiLabels):
             results |= self.scored.at_thresholds()
-            results.extras["thresholds_from"] = "0.5" if self.pipeline.class_thresholds is None else "val"
+            results.extras["thresholds_from"] = "0.5" if self.pipeline.class_thresholds is None else VAL_SPLIT
         return results
 
     def _thresholds(self) -> list[float]:

@@ -1,5 +1,6 @@
 """Targets, loss and metrics for one label per image and for any number of labels."""
 
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Protocol
 
 import torch
@@ -11,6 +12,9 @@ from visionkit.data.datasets.base import RequiredAnnotation
 from visionkit.metrics.classification import ClassificationMetrics, MultiLabelMetrics, SingleLabelMetrics
 from visionkit.metrics.scored_labels import ScoredLabels, ScoredMultiLabels, ScoredSingleLabels
 
+ImageOutputs = Mapping[int | str, tuple[Tensor, Tensor]]
+"""Probabilities [K] and target of each image by id."""
+
 
 class LabelMode(Protocol):
     """Targets, loss and metric of one kind of labels.
@@ -19,13 +23,11 @@ class LabelMode(Protocol):
         required: annotation that an image must have.
         in_words: description of the labels, for messages.
         metrics: class of the metric.
-        scored: class of the scored images.
     """
 
     required: ClassVar[RequiredAnnotation]
     in_words: ClassVar[str]
     metrics: ClassVar[type[ClassificationMetrics]]
-    scored: ClassVar[type[ScoredLabels]]
 
     def targets(self, batch: Batch, classes: int, device: torch.device) -> Tensor:
         """Return the targets of a batch in the form that `loss` and the metric take."""
@@ -35,6 +37,10 @@ class LabelMode(Protocol):
         """Return the mean loss of logits [B, K] with class weights [K]."""
         ...
 
+    def scored(self, images: ImageOutputs, class_names: Sequence[str], thresholds: Sequence[float]) -> ScoredLabels:
+        """Return scored images; the thresholds of the classes only matter for several labels per image."""
+        ...
+
 
 class SingleLabel:
     """One class per image: cross-entropy."""
@@ -42,7 +48,6 @@ class SingleLabel:
     required: ClassVar[RequiredAnnotation] = "label"
     in_words: ClassVar[str] = "one label per image"
     metrics: ClassVar[type[ClassificationMetrics]] = SingleLabelMetrics
-    scored: ClassVar[type[ScoredLabels]] = ScoredSingleLabels
 
     def targets(self, batch: Batch, classes: int, device: torch.device) -> Tensor:
         """Return class indices, int64 [B]."""
@@ -52,6 +57,10 @@ class SingleLabel:
         """Return the cross-entropy for targets int64 [B], or float [B, K] if images were mixed."""
         return functional.cross_entropy(logits, targets, weights, label_smoothing=smoothing)
 
+    def scored(self, images: ImageOutputs, class_names: Sequence[str], thresholds: Sequence[float]) -> ScoredLabels:
+        """See `LabelMode.scored`."""
+        return ScoredSingleLabels(images, class_names)
+
 
 class MultiLabel:
     """Any number of classes per image: binary cross-entropy."""
@@ -59,7 +68,6 @@ class MultiLabel:
     required: ClassVar[RequiredAnnotation] = "tags"
     in_words: ClassVar[str] = "any number of labels per image"
     metrics: ClassVar[type[ClassificationMetrics]] = MultiLabelMetrics
-    scored: ClassVar[type[ScoredLabels]] = ScoredMultiLabels
 
     def targets(self, batch: Batch, classes: int, device: torch.device) -> Tensor:
         """Return float [B, K], which is 1 for the classes of the image and 0 otherwise."""
@@ -72,6 +80,10 @@ class MultiLabel:
         """Return the binary cross-entropy. Smoothing moves the targets toward 0.5."""
         softened = targets * (1 - smoothing) + smoothing / 2
         return functional.binary_cross_entropy_with_logits(logits, softened, weights)
+
+    def scored(self, images: ImageOutputs, class_names: Sequence[str], thresholds: Sequence[float]) -> ScoredLabels:
+        """See `LabelMode.scored`."""
+        return ScoredMultiLabels(images, class_names, thresholds)
 
 
 LABEL_MODES: dict[bool, type[LabelMode]] = {False: SingleLabel, True: MultiLabel}
