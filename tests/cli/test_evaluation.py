@@ -103,6 +103,16 @@ def test_other_files_are_refused(content, message, boxes, capsys):
     assert message in capsys.readouterr().err
 
 
+def test_polygons_are_refused(boxes, capsys):
+    polygon = [[0, 0, 20, 0, 20, 20, 0, 20]]
+    truth = json.loads((boxes / "truth.json").read_text())
+    truth["annotations"] = [{**annotation, "segmentation": polygon} for annotation in truth["annotations"]]
+    (boxes / "truth.json").write_text(json.dumps(truth))
+    (boxes / "found.json").write_text(json.dumps([{**ROWS[0], "segmentation": polygon}]))
+    assert main(["evaluate", "found.json", "card.yaml"]) == 2
+    assert "entry 1: segmentation must be RLE" in capsys.readouterr().err
+
+
 @pytest.fixture
 def masks(desk):
     truth = np.zeros(SIZE, np.uint8)

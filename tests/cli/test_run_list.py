@@ -76,6 +76,33 @@ def test_a_broken_file_is_reported_and_the_run_is_listed(file, content, tmp_path
     assert "cannot be read" in printed.err
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"sessions": 3},
+        {"sessions": [{"started": "yesterday"}]},
+        {"sessions": [{"started": None, "seconds": [1]}]},
+        {"metric": ["val/AP"]},
+        {"cards": [1, 2]},
+        {"recipe": {"name": "unet"}},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("words", [["--json"], ["--card", "mine"], []])
+def test_values_of_another_type_are_not_known(change, words, tmp_path):
+    folder = make_run(tmp_path, sessions=[session(status="finished", seconds=1)])
+    record = yaml.safe_load((folder / "run.yaml").read_text())
+    (folder / "run.yaml").write_text(yaml.safe_dump({**record, **change}))
+    assert main(["runs", str(tmp_path), *words]) == 0
+
+
+def test_a_csv_with_an_endless_cell_is_reported(tmp_path, capsys):
+    folder = make_run(tmp_path)
+    (folder / "metrics.csv").write_text("epoch,val/AP\n0," + "1" * 200_000)
+    assert main(["runs", str(tmp_path)]) == 0
+    assert "cannot be read" in capsys.readouterr().err
+
+
 def test_filters_and_order(tmp_path, capsys):
     make_run(tmp_path, "unet-mine", sessions=[session(1, seconds=5, status="finished")])
     make_run(tmp_path, "fcn-mine", sessions=[session(2, seconds=9, status="failed")])

@@ -68,8 +68,10 @@ def _check_row(row: Any, where: str, names: Mapping[str, int | str]) -> None:
         raise DataError(f"{where}: score is {score!r:.60}, and must be a finite number")
     if "bbox" in row and not _is_box(row["bbox"]):
         raise DataError(f"{where}: bbox is {row['bbox']!r:.80}, and must be [x, y, width, height]")
-    if "bbox" not in row and not isinstance(row.get("segmentation"), dict):
+    if "bbox" not in row and "segmentation" not in row:
         raise DataError(f"{where} has neither a bbox nor a segmentation in RLE")
+    if not isinstance(row.get("segmentation", {}), dict):
+        raise DataError(f"{where}: segmentation must be RLE, an object with size and counts; convert polygons to RLE")
 
 
 def _is_box(box: Any) -> bool:

@@ -90,26 +90,26 @@ def list_runs(root: str, recipe: str | None, card: str | None, status: str | Non
 
 
 def find_runs(root: Path) -> Iterator[Path]:
-    """Yield the folders of runs in a folder: `<name>/<number>` with a recipe or a record."""
+    """Yield the folders of runs in a folder, which are at `<name>/<number>`."""
     for folder in sorted(root.glob("*/*")):
         if folder.name.isdecimal() and folder.is_dir():
             yield folder
 
 
 def read_run(folder: Path) -> RunEntry:
-    """Return what the files of a run say. Files that cannot be read are reported, and what they hold is not known."""
+    """Return what the files of a run say. Files that cannot be read are reported; values of another type are None."""
     record = _readable(folder, read_record, folder) or {}
     rows = _readable(folder / "metrics.csv", _read_rows, folder / "metrics.csv") or []
-    sessions = [session for session in record.get("sessions") or [] if isinstance(session, dict)]
-    metric = record.get("metric")
+    sessions = [session for session in _list(record.get("sessions")) or [] if isinstance(session, dict)]
+    cards, metric = _list(record.get("cards")), _text(record.get("metric"))
     values = [value for row in rows if (value := _number(row.get(metric or ""))) is not None]
     epochs = [int(row["epoch"]) for row in rows if (row.get("epoch") or "").isdecimal()]
     status = _status(folder, sessions)
-    recipe = record.get("recipe")
+    name = folder.parent.name if (folder / RECIPE_FILE).exists() else None
     return RunEntry(
         run=str(folder),
-        recipe=recipe if isinstance(recipe, str) else folder.parent.name if (folder / RECIPE_FILE).exists() else None,
-        cards=record.get("cards") if isinstance(record.get("cards"), list) else None,
+        recipe=_text(record.get("recipe")) or name,
+        cards=None if cards is None else [str(card) for card in cards],
         started=_started(folder, sessions),
         seconds=_seconds(folder, sessions, status),
         epochs=max(epochs) + 1 if epochs else None,
@@ -122,7 +122,7 @@ def read_run(folder: Path) -> RunEntry:
 def _readable(path: Path, read: Any, argument: Path) -> Any:
     try:
         return read(argument)
-    except (OSError, ValueError, yaml.YAMLError) as error:
+    except (OSError, ValueError, yaml.YAMLError, csv.Error) as error:
         print(f"visionkit: {path} cannot be read: {str(error).splitlines()[0]}", file=sys.stderr)
         return None
 
@@ -154,7 +154,7 @@ def _is_locked(path: Path) -> bool:
 def _started(folder: Path, sessions: list[dict[str, Any]]) -> str | None:
     """Return when the run was started; for runs without a record, when its recipe was written."""
     if sessions:
-        return str(sessions[0].get("started"))
+        return _text(sessions[0].get("started"))
     path = folder / RECIPE_FILE
     if not path.is_file():
         return None
@@ -166,20 +166,34 @@ def _seconds(folder: Path, sessions: list[dict[str, Any]], status: str) -> float
     if not sessions:
         return None
     seconds = sum(_number(session.get("seconds")) or 0.0 for session in sessions)
-    log = folder / "metrics.csv"
-    if "seconds" not in sessions[-1] and log.is_file():
-        started = datetime.fromisoformat(str(sessions[-1].get("started"))).timestamp()
+    log, started = folder / "metrics.csv", _time(sessions[-1].get("started"))
+    if "seconds" not in sessions[-1] and log.is_file() and started is not None:
         end = datetime.now().timestamp() if status == RUNNING else log.stat().st_mtime
-        seconds += max(end - started, 0.0)
+        seconds += max(end - started.timestamp(), 0.0)
     return round(seconds, 1)
 
 
 def _number(value: Any) -> float | None:
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return number if math.isfinite(number) else None
+
+
+def _time(value: Any) -> datetime | None:
+    try:
+        return datetime.fromisoformat(str(value))
+    except ValueError:
+        return None
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _list(value: Any) -> list[Any] | None:
+    return value if isinstance(value, list) else None
 
 
 def _print_table(entries: list[RunEntry]) -> None:
