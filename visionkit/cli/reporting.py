@@ -13,6 +13,7 @@ import yaml
 from rich.console import Console
 
 from visionkit.cli.processes import destroy_process_group, is_first_process
+from visionkit.cli.run_summary import data_source
 from visionkit.cli.scoring import Scored, scored_task
 from visionkit.data.datamodule import VisionData
 from visionkit.data.datasets.base import VisionDataset
@@ -75,7 +76,7 @@ def _make(scored: Scored, checkpoint: str, words: list[str], count: int) -> Repo
     if not heads:
         raise ConfigError(f"the {scored.split} split has no images for this checkpoint")
     return Report(
-        title=_title(task, scored.data),
+        title=_title(task),
         facts=_facts(scored, checkpoint),
         heads=heads,
         training=training_curves(Path(checkpoint).parent / "metrics.csv", task.monitor),
@@ -85,7 +86,7 @@ def _make(scored: Scored, checkpoint: str, words: list[str], count: int) -> Repo
     )
 
 
-def _title(task: Task, data: VisionData) -> str:
+def _title(task: Task) -> str:
     model = task.network.spec or {}
     backbone = model.get("backbone") or {}
     name = backbone.get("name") if isinstance(backbone, dict) else backbone
@@ -95,18 +96,12 @@ def _title(task: Task, data: VisionData) -> str:
 def _facts(scored: Scored, checkpoint: str) -> list[Fact]:
     task = scored.task
     latency, (_, total) = task.latency.to_dict(), count_parameters(task.network.parameters())
-    data = scored.recipe["data"]
-    source = (
-        ", ".join(data["cards"])
-        if "cards" in data
-        else " in ".join(str(data[key]) for key in ("format", "root") if data.get(key))
-    )
     median = latency["median_ms_per_image"]
     where = f"{task.device}, threads: {torch.get_num_threads()}"
     return [
         Fact("Checkpoint", checkpoint),
         Fact("Task", task.name),
-        Fact("Data", source),
+        Fact("Data", data_source(scored.recipe["data"])),
         Fact("Split", scored.split),
         Fact("Parameters", f"{total:,}"),
         Fact("Time per image", "n/a" if median is None else f"{median:.1f} ms on {where}"),

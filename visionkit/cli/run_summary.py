@@ -29,13 +29,13 @@ def report_run(
     splits = [name for name in ("train", "val") if name in [*data.splits]]
     counts = {name: len(data.dataset(name)) for name in splits}
     images = ", ".join(f"{count:,} {name}" for name, count in counts.items())
-    logger.info("data: %s; images: %s; %d classes", _source(recipe["data"]), images, len(data.class_names))
+    logger.info("data: %s; images: %s; %d classes", data_source(recipe["data"]), images, len(data.class_names))
     logger.info("schedule: %s; %s", _length(trainer, data, counts["train"], minutes), _schedule(task))
     logger.info("device: %s, precision %s", _device(trainer), trainer.precision)
 
 
-def _source(data: dict[str, Any]) -> str:
-    """Return format and root of the data, or the names of the cards."""
+def data_source(data: dict[str, Any]) -> str:
+    """Return the format and the root of a recipe's data, or the names of the cards."""
     if "cards" in data:
         return f"cards {', '.join(data['cards'])}"
     return " in ".join(str(data[key]) for key in ("format", "root") if data.get(key))

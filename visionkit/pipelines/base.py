@@ -226,6 +226,20 @@ class ModelPipeline(Pipeline[P, R]):
         pipeline.class_thresholds = description.get("class_thresholds")
         return pipeline
 
+    def _shown_threshold(self, given: float | None, usual: float, undecided: float) -> MinScore:
+        """Return the display threshold: the given one, else that of each class, else the usual one.
+
+        Args:
+            given: threshold of the inference options; None if none is set.
+            usual: threshold if the training chose none.
+            undecided: threshold of a class for which the training chose none.
+        """
+        if given is not None:
+            return given
+        if self.class_thresholds is None:
+            return usual
+        return [undecided if threshold is None else threshold for threshold in self.class_thresholds]
+
     def _with_statistics(self, options: PreprocessOptions) -> PreprocessOptions:
         """Return the options with mean and std filled in. Both are stored in the backbone, which is trained on them."""
         mean = [float(value) for value in options.mean or self.network.mean]

@@ -140,12 +140,7 @@ class ClassificationPipeline(ModelPipeline[Tensor, ClassificationResult]):
     @property
     def display_threshold(self) -> MinScore:
         """See `Pipeline.display_threshold`."""
-        given = self.inference_options.score_threshold
-        if given is not None:
-            return given
-        if self.class_thresholds is None:
-            return LEAST_LISTED
-        return [MULTI_LABEL_THRESHOLD if threshold is None else threshold for threshold in self.class_thresholds]
+        return self._shown_threshold(self.inference_options.score_threshold, LEAST_LISTED, MULTI_LABEL_THRESHOLD)
 
     def forward(self, images: Sequence[Tensor]) -> Tensor:
         """Return probabilities [B, K] of uint8 images [3, H, W] of any size, averaged over the views."""

@@ -129,12 +129,7 @@ class DetectionPipeline(ModelPipeline[Prediction, DetectionResult]):
     @property
     def display_threshold(self) -> MinScore:
         """See `Pipeline.display_threshold`."""
-        given = self.inference_options.score_threshold
-        if given is not None:
-            return given
-        if self.class_thresholds is None:
-            return USUAL_THRESHOLD
-        return [USUAL_THRESHOLD if threshold is None else threshold for threshold in self.class_thresholds]
+        return self._shown_threshold(self.inference_options.score_threshold, USUAL_THRESHOLD, USUAL_THRESHOLD)
 
     @property
     def min_score(self) -> float:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from visionkit.metrics.detection_errors import ERROR_KINDS
-from visionkit.metrics.results import Interval, MetricResults
+from visionkit.metrics.results import MetricResults
 from visionkit.metrics.scored_detections import ScoredDetections
 from visionkit.metrics.scored_images import ScoredImages
 from visionkit.report.page_file import check_overwritten, css_colors, template, write_page
@@ -25,7 +25,7 @@ from visionkit.report.plots import (
     line_plot,
 )
 from visionkit.report.report_images import ReportImage
-from visionkit.report.tables import number
+from visionkit.report.tables import interval_text, number
 from visionkit.structures import Color
 
 GENERATOR = "visionkit report"
@@ -123,7 +123,8 @@ class HeadReport:
         """All metrics over all classes."""
         found = self.results.intervals.overall
         return [
-            MetricRow(name, number(value), _interval(found.get(name))) for name, value in self.results.overall.items()
+            MetricRow(name, number(value), interval_text(found.get(name)))
+            for name, value in self.results.overall.items()
         ]
 
     @property
@@ -240,7 +241,7 @@ class Report:
     """Content of a page.
 
     Attributes:
-        title: name of the model and the data.
+        title: name of the model and its backbone.
         facts: rows of the summary.
         heads: the task, or the heads of several.
         training: curves of the training.
@@ -294,10 +295,6 @@ def _unit_plot(
     title: str, series: dict[str, Series], labels: tuple[str, str], diagonal: bool = False
 ) -> LinePlot | None:
     return line_plot(title, series, labels, (0.0, 1.0), (0.0, 1.0), diagonal)
-
-
-def _interval(found: Interval | None) -> str:
-    return "" if found is None else f"{found.low:.3f} to {found.high:.3f}"
 
 
 def environment_rows(before: dict[str, Any], now: dict[str, str]) -> list[tuple[str, str, str]]:
