@@ -13,7 +13,7 @@ from visionkit.models.base import DetectionModel
 from visionkit.models.detection.parts.anchors import AnchorOptions
 from visionkit.preprocessing.detection import DetectionPreprocessOptions
 from visionkit.tasks import Detection, DetectionEvaluationOptions, OptimizerOptions, ScheduleOptions
-from visionkit.tasks.base import DivergedError
+from visionkit.tasks.training_errors import DivergedError
 
 NAMES = list(SHAPE_OUTLINES)
 

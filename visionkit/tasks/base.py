@@ -4,8 +4,7 @@ import dataclasses
 import logging
 import math
 import platform
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, ClassVar, cast
@@ -44,34 +43,13 @@ from visionkit.tasks.optimizers import (
 from visionkit.tasks.running_means import RunningMeans
 from visionkit.tasks.schedules import ScheduleOptions, TimedSchedule, make_scheduler, make_timed_scheduler
 from visionkit.tasks.step_seed import seed_step
+from visionkit.tasks.training_errors import check_finite
 
 PACKAGES = ("visionkit", "torch", "torchvision", "lightning", "torchmetrics", "albumentations")
 
 logger = logging.getLogger("visionkit")
 
 tasks: Registry[type["Task"]] = Registry("task")
-
-
-class DivergedError(VisionkitError):
-    """The loss is not finite."""
-
-
-@contextmanager
-def explain_batch_norm_error() -> Iterator[None]:
-    """Replace PyTorch's error for a BatchNorm layer that gets one value per channel in training by an explanation.
-
-    Raises:
-        VisionkitError: the batch has one image, and its feature map has one cell.
-    """
-    try:
-        yield
-    except ValueError as error:
-        if not str(error).startswith("Expected more than 1 value per channel"):
-            raise
-        raise VisionkitError(
-            "a BatchNorm layer cannot train on one value per channel (one image, one cell of the feature map)\n"
-            "set data.batch_size to 2 or more, or model.backbone.batch_norm=frozen for pretrained weights"
-        ) from error
 
 
 def datamodule_of(trainer: Trainer) -> VisionData | None:
@@ -337,13 +315,7 @@ class Task(LightningModule):
             DivergedError: the sum is not finite; the message names the images of the batch.
         """
         loss = torch.stack(list(losses.values())).sum()
-        if not math.isfinite(loss.item()):
-            parts = ", ".join(f"{name} {value.item():.4g}" for name, value in losses.items())
-            raise DivergedError(
-                f"the loss is no longer finite at step {self.global_step}: {parts}\n"
-                f"images of the batch: {image_ids}\n"
-                "lower optimizer.lr, lengthen schedule.warmup_steps or set trainer.gradient_clip_val"
-            )
+        check_finite(loss, losses, self.global_step, image_ids)
         return loss
 
     def on_train_batch_start(self, batch: Any, batch_index: int) -> None:

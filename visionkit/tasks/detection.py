@@ -25,10 +25,11 @@ from visionkit.models.base import DetectionModel, Model
 from visionkit.pipelines.detection import DetectionInferenceOptions, DetectionPipeline
 from visionkit.pipelines.ensembles import DetectionEnsemble
 from visionkit.preprocessing.detection import DetectionPreprocessing, DetectionPreprocessOptions
-from visionkit.tasks.base import Task, explain_batch_norm_error, refuse_beside_pipeline, tasks
+from visionkit.tasks.base import Task, refuse_beside_pipeline, tasks
 from visionkit.tasks.optimizers import OptimizerOptions
 from visionkit.tasks.schedules import ScheduleOptions
 from visionkit.tasks.training_checks import report_absent_classes, report_anchor_coverage
+from visionkit.tasks.training_errors import explain_batch_norm_error
 
 logger = logging.getLogger("visionkit")
 

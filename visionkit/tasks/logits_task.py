@@ -16,9 +16,10 @@ from visionkit.pipelines.base import Pipeline
 from visionkit.pipelines.classification import ClassificationPipeline
 from visionkit.pipelines.runtime import RuntimeOptions
 from visionkit.pipelines.segmentation import SegmentationPipeline
-from visionkit.tasks.base import Task, explain_batch_norm_error
+from visionkit.tasks.base import Task
 from visionkit.tasks.optimizers import OptimizerOptions
 from visionkit.tasks.schedules import ScheduleOptions
+from visionkit.tasks.training_errors import explain_batch_norm_error
 
 
 class ClassLossOptions(Protocol):
