@@ -1,18 +1,13 @@
 """The page in a headless browser: the filters and switches work, and nothing is written to the console."""
 
-import json
-import shutil
-import subprocess
-
 import pytest
 
 import visionkit as vk
-from tests.helpers.html_page import parse
+from tests.helpers.browser import run_in_browser
 from visionkit.report.data_page import write_data_page
 
 pytestmark = pytest.mark.slow
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 SCRIPT = """
 const change = (id, value) => {
   const control = document.getElementById(id);
@@ -37,31 +32,12 @@ document.title = JSON.stringify(found);
 """
 
 
-@pytest.fixture(scope="module")
-def browser():
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if found is None:
-        pytest.skip("no Chromium")
-    return found
-
-
-def test_filters_and_switches(browser, tmp_path):
+def test_filters_and_switches(tmp_path):
     splits = {split: {"split": split, "count": 12, "size": 96, "empty_share": 0.3} for split in ("train", "val")}
     data = vk.VisionData("shapes", splits=splits, num_workers=0)
     path = tmp_path / "data.html"
     write_data_page(data, path, "shapes")
-    path.write_text(path.read_text().replace("</body>", f"<script>{SCRIPT}</script></body>"))
-    flags = [
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--enable-logging=stderr",
-        f"--user-data-dir={tmp_path}/user",
-    ]
-    command = [browser, *flags, "--virtual-time-budget=5000", "--dump-dom", path.as_uri()]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
-    assert "CONSOLE" not in done.stderr
-    found = json.loads(parse(done.stdout).find("head")[0].find("title")[0].text)
+    found = run_in_browser(path, SCRIPT)
 
     images = [data.dataset(split)[index] for split in splits for index in range(12)]
     labels = [{*image.annotation.labels.tolist()} for image in images]

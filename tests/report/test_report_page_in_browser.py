@@ -1,18 +1,13 @@
 """The report in a headless browser: filters and switches work, and nothing is written to the console."""
 
-import json
-import shutil
-import subprocess
-
 import pytest
 
-from tests.helpers.html_page import parse
+from tests.helpers.browser import run_in_browser
 from tests.helpers.small_runs import checkpoints_of
 from visionkit.cli.main import main
 
 pytestmark = pytest.mark.slow
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 SCRIPT = """
 const control = (name) => document.querySelector(`[data-filter="${name}"], [data-toggle="${name}"]`);
 const change = (name, value) => {
@@ -39,31 +34,12 @@ document.title = JSON.stringify(found);
 """
 
 
-@pytest.fixture(scope="module")
-def browser():
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if found is None:
-        pytest.skip("no Chromium")
-    return found
-
-
 @pytest.mark.parametrize("task", ["detection", "segmentation", "classification"])
-def test_filters_and_switches(task, browser, tmp_path):
+def test_filters_and_switches(task, tmp_path):
     checkpoint = checkpoints_of(task, tmp_path)[0]
     path = tmp_path / "report.html"
     assert main(["report", str(checkpoint), "--output", str(path)]) == 0
-    path.write_text(path.read_text().replace("</body>", f"<script>{SCRIPT}</script></body>"))
-    flags = [
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--enable-logging=stderr",
-        f"--user-data-dir={tmp_path}/user",
-    ]
-    command = [browser, *flags, "--virtual-time-budget=5000", "--dump-dom", path.as_uri()]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
-    assert "CONSOLE" not in done.stderr, done.stderr[-2000:]
-    found = json.loads(parse(done.stdout).find("head")[0].find("title")[0].text)
+    found = run_in_browser(path, SCRIPT)
     assert found["cards"] == 3
     assert found["plots"] >= 3
     assert found["worst"] != found["best"]
