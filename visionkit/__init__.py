@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from visionkit.models.segmentation.frrn import FRRN
     from visionkit.models.segmentation.patch_classifier import PatchClassifier
     from visionkit.models.segmentation.segnet import SegNet
+    from visionkit.models.segmentation.semantic_fpn import SemanticFPN
     from visionkit.models.segmentation.unet import UNet
     from visionkit.ops.focal_loss import FocalLossOptions
     from visionkit.ops.nms import NMSOptions
@@ -180,6 +181,7 @@ __all__ = [
     "SegmentationPipeline",
     "SegmentationPreprocessOptions",
     "SegmentationResult",
+    "SemanticFPN",
     "SequentialBackbone",
     "SlidingWindow",
     "Stage",
@@ -295,6 +297,7 @@ _MODULES = {
     "FRRN": "visionkit.models.segmentation.frrn",
     "PatchClassifier": "visionkit.models.segmentation.patch_classifier",
     "SegNet": "visionkit.models.segmentation.segnet",
+    "SemanticFPN": "visionkit.models.segmentation.semantic_fpn",
     "UNet": "visionkit.models.segmentation.unet",
     "FocalLossOptions": "visionkit.ops.focal_loss",
     "NMSOptions": "visionkit.ops.nms",

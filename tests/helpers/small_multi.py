@@ -42,13 +42,13 @@ def multi_data(*heads, splits=None, batch_size=4, **options):
     return vk.MultiData(sources, kinds, batch_size=batch_size, num_workers=0, **options)
 
 
-def multi_task(data, seed=0, evaluation=None, **balancing):
+def multi_task(data, seed=0, evaluation=None, share_pyramid=False, **balancing):
     """Return a new task for the heads of the data."""
     torch.manual_seed(seed)
     backbone = vk.create_backbone("resnet18", weights="none")
     classes = {head: data.of_head(head).class_names for head in data.heads}
     options = {head: {**HEADS[head], "num_classes": len(classes[head])} for head in data.heads}
-    model = vk.MultiHead(backbone, sum(map(len, classes.values())), heads=options)
+    model = vk.MultiHead(backbone, sum(map(len, classes.values())), heads=options, share_pyramid=share_pyramid)
     heads = {}
     for head in data.heads:
         task, preprocess = TASKS[head]

@@ -22,6 +22,7 @@ SEGMENTERS = {
     "frrn": ("frrn_a", {}, {}),
     "patch_classifier": ("patch_cnn_33", {}, {}),
     "segnet": ("vgg11_bn", {}, {}),
+    "semantic_fpn": ("resnet18", {}, {"fpn_channels": 16, "branch_channels": 32}),
     "unet": ("resnet18", {}, {}),
 }
 """Backbone, options of the backbone, and options of each segmentation model that make it small."""

@@ -25,6 +25,14 @@ HEADS = [
 ]
 
 
+PANOPTIC = {
+    "objects": {"name": "mask_rcnn", "num_classes": 2, "fpn_channels": 16, "head_channels": 16, "mask_channels": 16},
+    "boxes": {"name": "retinanet", "num_classes": 2, "fpn_channels": 16},
+    "regions": {"name": "semantic_fpn", "num_classes": 4, "fpn_channels": 16, "branch_channels": 32},
+    "tags": {"name": "classifier", "num_classes": 7, "multi_label": True},
+}
+
+
 def backbone(name="resnet18"):
     torch.manual_seed(0)
     return vk.create_backbone(name, weights="none")
@@ -33,6 +41,11 @@ def backbone(name="resnet18"):
 def multi(**heads):
     classes = sum(options["num_classes"] for options in heads.values())
     return vk.MultiHead(backbone(), classes, heads=heads)
+
+
+def panoptic():
+    """Return a model of three heads with one pyramid, and one without."""
+    return vk.MultiHead(backbone(), 15, heads=PANOPTIC, share_pyramid=True)
 
 
 def answer(model, images):
@@ -121,6 +134,54 @@ def test_weights_and_policy_are_those_of_the_common_backbone():
     view.freeze(2)
     assert (shared.backbone.batch_norm, shared.backbone.frozen_stages) == (view.batch_norm, view.frozen_stages)
     assert (view.batch_norm, view.frozen_stages) == ("frozen", 2)
+
+
+def test_a_shared_pyramid_is_one_module_that_is_computed_once(images):
+    model = panoptic().eval()
+    apart = vk.MultiHead(backbone(), 15, heads=PANOPTIC)
+    pyramid = model.head("objects").neck
+    own = sum(p.numel() for p in (*pyramid.inner_blocks.parameters(), *pyramid.layer_blocks.parameters()))
+    finest = sum(p.numel() for p in (*pyramid.inner_blocks[0].parameters(), *pyramid.layer_blocks[0].parameters()))
+    counts = [sum(p.numel() for p in each.parameters()) for each in (apart, model)]
+    assert counts[0] - counts[1] == own + (own - finest)  # RetinaNet has no level of stride 4
+    calls = []
+    pyramid.layer_blocks[1].register_forward_hook(lambda *_: calls.append(1))
+    with torch.no_grad(), model.one_pass():
+        together = [answer(head, images) for head in model.heads.values()]
+    assert len(calls) == 1
+    with torch.no_grad():
+        for name, result in zip(model.heads, together, strict=True):
+            torch.testing.assert_close(answer(model.single(name), images), result, rtol=1e-4, atol=1e-4)
+
+
+def test_the_parameters_of_a_shared_pyramid_are_shared():
+    model = panoptic()
+    shared = {id(parameter) for parameter in model.shared_parameters()}
+    pyramid = model.head("objects").neck
+    assert {id(parameter) for parameter in (*pyramid.parameters(), *model.backbone.parameters())} == shared
+    model.backbone.requires_grad_(False)
+    assert {id(parameter) for parameter in pyramid.parameters()} == {*map(id, model.shared_parameters())}
+    apart = vk.MultiHead(backbone(), 15, heads=PANOPTIC)
+    assert {*map(id, apart.shared_parameters())} == {*map(id, apart.backbone.parameters())}
+
+
+def test_a_shared_pyramid_stays_shared_in_copies_and_files(tmp_path):
+    model = panoptic()
+    torch.save(model.state_dict(), tmp_path / "model.pth")
+    spec = {**model.spec}
+    rebuilt = vk.create_model(spec.pop("name"), backbone(), **{k: v for k, v in spec.items() if k != "backbone"})
+    rebuilt.load_state_dict(torch.load(tmp_path / "model.pth"))
+    for other in (copy.deepcopy(model), rebuilt):
+        with torch.no_grad():
+            other.head("regions").neck.inner_blocks[1][0].weight.fill_(7.0)
+        assert (other.head("boxes").neck.inner_blocks[0][0].weight == 7).all()
+        assert not (model.head("boxes").neck.inner_blocks[0][0].weight == 7).all()
+
+
+def test_pyramids_of_different_channels_cannot_be_shared():
+    heads = {**PANOPTIC, "boxes": {**PANOPTIC["boxes"], "fpn_channels": 32}}
+    with pytest.raises(ConfigError, match=r"share_pyramid: the heads have .*'boxes': '32 channels, s8 s16 s32'"):
+        vk.MultiHead(backbone(), 15, heads=heads, share_pyramid=True)
 
 
 @pytest.mark.parametrize(

@@ -217,6 +217,20 @@ def test_gradients_of_a_frozen_backbone_cannot_be_compared(balancing):
         small_trainer().fit(task, data)
 
 
+@pytest.mark.parametrize("balancing", ["fixed", "pcgrad"])
+def test_heads_with_a_shared_pyramid_are_trained(balancing):
+    """The backbone is frozen, so that gradients of the pyramid are all that PCGrad can compare."""
+    data, logged = multi_data("objects", "proposed"), Logged()
+    task = multi_task(data, share_pyramid=True, name=balancing, cosine_every=1)
+    task.backbone.requires_grad_(False)
+    pyramid = task.network.head("objects").neck.inner_blocks[0][0].weight
+    before = pyramid.detach().clone()
+    small_trainer(callbacks=[logged], max_epochs=-1, max_steps=2, limit_val_batches=0).fit(task, data)
+    assert not torch.equal(pyramid, before)
+    assert task.network.head("proposed").neck.inner_blocks[0][0].weight is pyramid
+    assert all(abs(step["train/cosine/objects-proposed_step"]) > 0 for step in logged.steps)
+
+
 @pytest.mark.parametrize("balancing", ["fixed", "uncertainty"])
 def test_heads_on_a_frozen_backbone_are_trained(balancing):
     data = multi_data("objects", "tags")

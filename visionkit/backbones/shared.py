@@ -1,8 +1,8 @@
 """One backbone for several models: a single forward pass computes the maps of all."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -11,9 +11,11 @@ from visionkit.backbones.base import Backbone, FrozenStages, Norm
 from visionkit.errors import ConfigError
 from visionkit.registry import suggest
 
+Result = TypeVar("Result")
+
 
 class SharedPass:
-    """Forward pass of a backbone whose maps several models use.
+    """Forward pass of a backbone, and of common layers behind it, whose results several models use.
 
     Inside `with shared.once():` the backbone computes the maps of an input once, and every equal input gets them, also
     one with some of its images.
@@ -26,6 +28,7 @@ class SharedPass:
         self.backbone = backbone
         self._is_open = False
         self._computed: list[tuple[Tensor, dict[str, Tensor]]] = []
+        self._results: list[tuple[nn.Module, Tensor, Any]] = []
 
     @contextmanager
     def once(self) -> Iterator[None]:
@@ -36,6 +39,7 @@ class SharedPass:
         finally:
             self._is_open = False
             self._computed.clear()
+            self._results.clear()
 
     @contextmanager
     def without_keeping(self) -> Iterator[None]:
@@ -61,6 +65,22 @@ class SharedPass:
         if self._is_open:
             self._computed.append((x, maps))
         return maps
+
+    def computed_once(self, layer: nn.Module, x: Tensor, compute: Callable[[], Result]) -> Result:
+        """Return `compute()`, or what it returned for the same layer and map inside this block of `once`.
+
+        Args:
+            layer: a layer that several models have in common.
+            x: a map of `maps`; an equal one that is another tensor is another map.
+            compute: applies the layer to the map.
+        """
+        for known_layer, known, result in self._results:
+            if known_layer is layer and known is x:
+                return result
+        result = compute()
+        if self._is_open:
+            self._results.append((layer, x, result))
+        return result
 
 
 def _rows(images: Tensor, known: Tensor) -> list[int] | None:

@@ -1,5 +1,6 @@
 """Several models with one backbone, which answer for boxes, pixels and labels in one forward pass."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from visionkit.backbones.shared import SharedBackbone, SharedPass
 from visionkit.errors import CheckpointError, ConfigError
 from visionkit.models.base import Model
 from visionkit.models.create import create_model, models
+from visionkit.models.fpn import FPN, share_pyramids
 from visionkit.models.load_model import load_strict, read_model_weights
 from visionkit.option_checks import check_names
 from visionkit.registry import suggest
@@ -39,13 +41,16 @@ class MultiHead(Model):
         heads: for each head `name`, `num_classes` and options of the model (`create_model`); `out_stages`, the stages
             that it gets, by default all; and `weights`, a checkpoint of the same model, or of a model with a head of
             the same name, whose layers after the backbone the head starts from.
+        share_pyramid: whether the feature pyramids of the heads have common layers (Kirillov et al. 2019), those of the
+            head with the most levels. A level is then computed once for the heads that get equal images.
 
     Attributes:
         heads: the models by the name of the head. Their weights are those of the layers after the backbone.
 
     Raises:
         ConfigError: there is no head, a head has a name that cannot be part of a file name, or that PyTorch does not
-            allow; a head cannot be built on this backbone; or the numbers of classes differ.
+            allow; a head cannot be built on this backbone; the numbers of classes differ; or `share_pyramid` is set and
+            the pyramids cannot be shared.
         CheckpointError: a checkpoint in `weights` is missing, or does not fit.
 
     Example:
@@ -69,7 +74,14 @@ class MultiHead(Model):
     task: ClassVar[str] = "multi"
     can_be_head: ClassVar[bool] = False
 
-    def __init__(self, backbone: Backbone, num_classes: int, *, heads: Mapping[str, Mapping[str, Any]]) -> None:
+    def __init__(
+        self,
+        backbone: Backbone,
+        num_classes: int,
+        *,
+        heads: Mapping[str, Mapping[str, Any]],
+        share_pyramid: bool = False,
+    ) -> None:
         super().__init__()
         if not heads:
             raise ConfigError("a model with several heads needs at least one: heads={'objects': {'name': ...}}")
@@ -80,6 +92,9 @@ class MultiHead(Model):
         classes = {name: self.head(name).num_classes for name in self.heads}
         if sum(classes.values()) != num_classes:
             raise ConfigError(f"num_classes={num_classes} must be the sum of the classes of the heads, {classes}")
+        self.share_pyramid = share_pyramid
+        if share_pyramid:
+            share_pyramids({name: _pyramids(self.head(name)) for name in self.heads}, self._shared)
 
     @property
     def spec(self) -> dict[str, Any]:
@@ -89,7 +104,19 @@ class MultiHead(Model):
             head = self.head(name)
             own = {key: value for key, value in (head.spec or {}).items() if key not in ("backbone", "weights")}
             heads[name] = {**own, "out_stages": list(head.backbone.stages)}
-        return {"name": "multi", "num_classes": self.num_classes, "heads": heads, "backbone": self.backbone.spec}
+        return {
+            "name": "multi",
+            "num_classes": self.num_classes,
+            "heads": heads,
+            "share_pyramid": self.share_pyramid,
+            "backbone": self.backbone.spec,
+        }
+
+    def shared_parameters(self) -> list[nn.Parameter]:
+        """Return the trainable parameters that several heads use: those of the backbone and of a shared pyramid."""
+        heads = Counter(id(parameter) for head in self.heads.values() for parameter in head.parameters())
+        common = {*map(id, self.backbone.parameters()), *(key for key, count in heads.items() if count > 1)}
+        return [parameter for parameter in self.parameters() if parameter.requires_grad and id(parameter) in common]
 
     @contextmanager
     def one_pass(self) -> Iterator[None]:
@@ -169,6 +196,10 @@ def _check_head(options: Mapping[str, Any]) -> None:
     for option in OF_BACKBONE:
         if option in options:
             raise ConfigError(f"{option} is for the backbone, which all heads share: set it in model.backbone")
+
+
+def _pyramids(head: Model) -> list[FPN]:
+    return [module for module in head.modules() if isinstance(module, FPN)]
 
 
 def _start_from(head: Model, name: str, path: str) -> None:

@@ -179,7 +179,7 @@ class MultiTask(Task):
         for name, of_head in self._losses(parts, self.global_step, seed).items():
             losses[name] = self.total_loss(of_head, parts[name].image_ids)
             self.log_training_losses({f"{name}/loss": losses[name].detach(), **of_head}, len(parts[name].images))
-        shared = [parameter for parameter in self.backbone.parameters() if parameter.requires_grad]
+        shared = self.network.shared_parameters()
         self._log_similarities(losses, shared)
         loss = self.balancer(losses, shared) if losses else self._nothing(self.parameters())
         self.log_training_losses({"loss": loss.detach()}, len(batch.images))
@@ -341,8 +341,7 @@ class MultiTask(Task):
             )  # fmt: skip
 
     def _check_shared_layers(self) -> None:
-        trained = any(parameter.requires_grad for parameter in self.backbone.parameters())
-        if self.balancing_options.name in USE_GRADIENTS and not trained:
+        if self.balancing_options.name in USE_GRADIENTS and not self.network.shared_parameters():
             raise ConfigError(
                 f"balancing {self.balancing_options.name} compares gradients of the backbone, and all of it is frozen\n"
                 "train some of its stages (model.backbone.frozen_stages), or set balancing.name=fixed or uncertainty"

@@ -43,8 +43,10 @@ def build_multi_data(recipe: dict[str, Any]) -> MultiData:
 def build_multi_task(recipe: dict[str, Any], data: MultiData, backbone: Backbone) -> MultiTask:
     """Return the task of a recipe with a new model for the classes of `data`."""
     heads = {name: _head_options(name, options, data) for name, options in recipe["model"]["heads"].items()}
-    arguments = {"backbone": backbone, "num_classes": len(data.class_names), "heads": heads}
-    model: MultiHead = call(MultiHead, arguments, "model.heads", recipe["model"]["heads"])
+    given = {"backbone": backbone, "num_classes": len(data.class_names), "heads": heads}
+    own = {key: value for key, value in recipe["model"].items() if key not in ("name", *given)}
+    arguments = parse_section(MultiHead, own, "model", **given)
+    model: MultiHead = call(MultiHead, arguments, "model", recipe["model"])
     of_heads = {name: _head_task(name, model, recipe, data) for name in heads}
     options = {
         key: instantiate(kind, recipe[key], key) for key, kind in MultiTask.option_types.items() if key in recipe

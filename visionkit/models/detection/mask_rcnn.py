@@ -14,11 +14,11 @@ from visionkit.models.detection.faster_rcnn import FasterRCNN
 from visionkit.models.detection.parts.anchors import AnchorOptions
 from visionkit.models.detection.parts.batch import ImageBatch
 from visionkit.models.detection.parts.box_head import MultiLevelRoIAlign
-from visionkit.models.detection.parts.faster_rcnn_variants import pyramid_strides
 from visionkit.models.detection.parts.mask_head import MaskHead
 from visionkit.models.detection.parts.roi_heads import RoIOptions, RoISample
 from visionkit.models.detection.parts.rpn import RPNOptions
 from visionkit.models.detection.parts.torchvision_weights import PublishedDetector
+from visionkit.models.fpn import pyramid_stages
 from visionkit.ops.matching import Objects
 from visionkit.ops.nms import NMSOptions
 from visionkit.structures import Prediction
@@ -106,7 +106,8 @@ class MaskRCNN(FasterRCNN):
             head_dropout=head_dropout,
             roi_size=roi_size,
         )
-        pool = MultiLevelRoIAlign(pyramid_strides(backbone), POOLED_CELLS)
+        strides = {name: stage.stride for name, stage in pyramid_stages(backbone, "mask_rcnn").items()}
+        pool = MultiLevelRoIAlign(strides, POOLED_CELLS)
         self.mask_head = MaskHead(pool, fpn_channels, mask_channels, num_classes)
         if weights is not None:
             PUBLISHED.load(self, backbone, weights)

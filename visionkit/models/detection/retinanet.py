@@ -13,9 +13,9 @@ from visionkit.backbones.weights_file import StateDict
 from visionkit.errors import ConfigError
 from visionkit.models.create import models
 from visionkit.models.detection.parts.anchors import AnchorGenerator, AnchorOptions, check_anchor_levels
-from visionkit.models.detection.parts.fpn import FPN
 from visionkit.models.detection.parts.one_stage import AnchorOutput, OneStageDetector, topk_per_level
 from visionkit.models.detection.parts.torchvision_weights import PYRAMID_RENAMED, PublishedDetector
+from visionkit.models.fpn import FPN, pyramid_stages
 from visionkit.ops.box_coder import BoxCoder
 from visionkit.ops.focal_loss import FocalLossOptions, focal_loss
 from visionkit.ops.matching import LowQualityMatcher, Objects
@@ -135,7 +135,7 @@ class RetinaNet(OneStageDetector):
         if not 0 < prior_probability < 1:
             raise ConfigError(f"prior_probability={prior_probability} must be between 0 and 1")
         matcher = LowQualityMatcher(fg_iou, bg_iou)
-        stages = _pyramid_stages(backbone)
+        stages = pyramid_stages(backbone, "retinanet", finest=8)
         published = published_anchor_sizes([stage.stride for stage in stages.values()])
         generator = AnchorGenerator(check_anchor_levels(anchors.sizes or published, published), anchors.aspect_ratios)
         anchors_per_position = generator.num_anchors_per_location()[0]
@@ -180,16 +180,6 @@ def published_anchor_sizes(strides: Sequence[int]) -> list[list[int]]:
     """Return the sides in pixels of the anchors of each level: the levels of `strides`, and two behind them."""
     strides = [*strides, 2 * strides[-1], 4 * strides[-1]]
     return [[int(4 * stride * 2 ** (third / 3)) for third in range(3)] for stride in strides]
-
-
-def _pyramid_stages(backbone: Backbone) -> dict[str, Stage]:
-    stages = {name: stage for name, stage in backbone.stages.items() if 8 <= stage.stride <= 32}
-    if not stages:
-        raise ConfigError(
-            f"retinanet needs stages of stride 8 to 32; {backbone.name} has {', '.join(backbone.stages)}\n"
-            "set model.backbone.out_stages, such as [s8, s16, s32]"
-        )
-    return stages
 
 
 def _extra_levels(stages: dict[str, Stage], channels: int, p6_from: str) -> LastLevelP6P7:

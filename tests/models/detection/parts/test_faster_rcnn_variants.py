@@ -8,7 +8,7 @@ from visionkit.models.detection.parts.box_head import StageHead
 from visionkit.models.detection.parts.faster_rcnn_variants import (
     VARIANTS,
     HeadSizes,
-    pyramid_strides,
+    fpn,
     single_stage,
 )
 
@@ -35,10 +35,10 @@ def test_pyramid_has_the_sizes_of_torchvision():
 
 def test_pyramid_uses_the_stages_of_stride_4_to_32():
     backbone = create_backbone("resnet18", weights="none", out_stages=["s8", "s16"])
-    assert pyramid_strides(backbone) == {"s8": 8, "s16": 16}
+    assert list(fpn(backbone, HeadSizes(16, 16, None, None)).neck.stages) == ["s8", "s16"]
     backbone = create_backbone("vgg11", weights="none", out_stages=["s2"])
-    with pytest.raises(ConfigError, match="needs stages of stride 4 to 32; vgg11 has s2"):
-        pyramid_strides(backbone)
+    with pytest.raises(ConfigError, match="variant=fpn needs stages of stride 4 to 32; vgg11 has s2"):
+        fpn(backbone, HeadSizes(16, 16, None, None))
 
 
 def test_single_map_has_the_sizes_of_the_paper():

@@ -9,8 +9,9 @@ from torch import nn
 from visionkit.backbones.base import Backbone, Stage
 from visionkit.errors import ConfigError
 from visionkit.models.detection.parts.box_head import MultiLevelRoIAlign, StageHead, TwoLayerHead
-from visionkit.models.detection.parts.fpn import FPN, SelectedMaps
 from visionkit.models.detection.parts.rpn import SMOOTH_L1_BETA
+from visionkit.models.detection.parts.selected_maps import SelectedMaps
+from visionkit.models.fpn import FPN, pyramid_stages
 from visionkit.models.fully_connected_weights import copy_fully_connected
 
 SINGLE_STAGE = "s16"
@@ -59,12 +60,13 @@ def fpn(backbone: Backbone, sizes: HeadSizes) -> Variant:
     Raises:
         ConfigError: the backbone has no such stage.
     """
-    strides = pyramid_strides(backbone)
+    stages = pyramid_stages(backbone, "variant=fpn")
+    strides = {name: stage.stride for name, stage in stages.items()}
     *_, deepest = strides.values()
     channels, size = sizes.fpn_channels, sizes.roi_size or 7
     head_channels = sizes.head_channels or 1024
     return Variant(
-        neck=FPN({name: backbone.stages[name] for name in strides}, channels),
+        neck=FPN(stages, channels),
         channels=channels,
         anchor_sizes=[[8 * stride] for stride in (*strides.values(), 2 * deepest)],
         pool=MultiLevelRoIAlign(strides, size),
@@ -127,18 +129,6 @@ def c4(backbone: Backbone, sizes: HeadSizes) -> Variant:
 
 
 VARIANTS: dict[str, Callable[[Backbone, HeadSizes], Variant]] = {"fpn": fpn, "single": single, "c4": c4}
-
-
-def pyramid_strides(backbone: Backbone) -> dict[str, int]:
-    """Return the strides of the stages of stride 4 to 32, shallow to deep.
-
-    Raises:
-        ConfigError: the backbone has no such stage.
-    """
-    strides = {name: stage.stride for name, stage in backbone.stages.items() if 4 <= stage.stride <= 32}
-    if not strides:
-        raise ConfigError(f"variant=fpn needs stages of stride 4 to 32; {backbone.name} has {_listed(backbone)}")
-    return strides
 
 
 def single_stage(backbone: Backbone) -> Stage:
