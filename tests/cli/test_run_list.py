@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 
 import pytest
 import yaml
@@ -133,8 +134,38 @@ def test_torch_is_not_imported(tmp_path):
     make_run(tmp_path, sessions=[session(status="finished", seconds=1)])
     script = f"""
 import sys
+import time
 from visionkit.cli.main import main
 main(["runs", {str(tmp_path)!r}])
 assert "torch" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
+
+
+LOOK = """
+import sys
+import time
+from pathlib import Path
+from visionkit.cli.run_list import read_run
+print("ready", flush=True)
+while True:
+    read_run(Path(sys.argv[1]))
+"""
+
+
+def test_a_list_of_runs_neither_stops_a_start_nor_takes_another_list_for_a_run(tmp_path):
+    folder = make_run(tmp_path, sessions=[session()])
+    with run_lock(folder):
+        pass
+    with subprocess.Popen([sys.executable, "-c", LOOK, folder], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout.readline() == "ready\n"
+            statuses = set()
+            end = time.monotonic() + 2
+            while time.monotonic() < end:
+                statuses.add(read_run(folder).status)
+                with run_lock(folder):
+                    pass
+        finally:
+            process.kill()
+    assert statuses == {"interrupted"}

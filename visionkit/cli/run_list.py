@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from visionkit.data.io.file_lock import try_lock
+from visionkit.data.io.file_lock import is_locked
 from visionkit.engine.run_folder import FINISHED as FINISHED_FILE
 from visionkit.engine.run_folder import RECIPE_FILE
 from visionkit.engine.run_lock import NAME as LOCK_FILE
@@ -135,20 +135,11 @@ def _read_rows(path: Path) -> list[dict[str, str]]:
 
 
 def _status(folder: Path, sessions: list[dict[str, Any]]) -> str:
-    if _is_locked(folder / LOCK_FILE):
+    if is_locked(folder / LOCK_FILE):
         return RUNNING
     if sessions:
         return str(sessions[-1].get("status") or INTERRUPTED)
     return FINISHED if (folder / FINISHED_FILE).is_file() else INTERRUPTED
-
-
-def _is_locked(path: Path) -> bool:
-    """Return whether a process trains in the folder of a lock."""
-    try:
-        with path.open("r+") as file:
-            return not try_lock(file)
-    except OSError:
-        return False
 
 
 def _started(folder: Path, sessions: list[dict[str, Any]]) -> str | None:

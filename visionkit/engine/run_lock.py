@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from visionkit.data.io.file_lock import try_lock
+from visionkit.data.io.file_lock import try_visible_lock
 from visionkit.errors import VisionkitError, WriteError
 
 NAME = ".lock"
@@ -29,7 +29,7 @@ def run_lock(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise WriteError(f"the run folder {folder} cannot be written: {error.strerror}") from error
     with file:
-        if not try_lock(file):
+        if not try_visible_lock(file):
             file.seek(0)
             raise VisionkitError(
                 f"the run {folder} is being trained by {file.read().strip() or 'another process'}\n"

@@ -7,6 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+HELD_BYTE, SHOWN_BYTE = (1, 0), (1, 1)
+"""Length and start of the parts of a visible lock. Only those who want to hold it lock the first part."""
+
 
 def try_lock(file: IO[Any]) -> bool:
     """Lock a file that is open for writing, and return whether no other process holds its lock.
@@ -14,8 +17,33 @@ def try_lock(file: IO[Any]) -> bool:
     The system releases the lock when the file is closed or the process ends, also if it is killed. Forked processes do
     not inherit it. On a file system without locks, every process gets True.
     """
+    return _try(file, fcntl.LOCK_EX)
+
+
+def try_visible_lock(file: IO[Any]) -> bool:
+    """Lock a file like `try_lock`, but so that other processes can look whether it is locked; see `is_locked`."""
+    if not _try(file, fcntl.LOCK_EX, *HELD_BYTE):
+        return False
+    with contextlib.suppress(OSError):  # a file system without locks
+        fcntl.lockf(file, fcntl.LOCK_EX, *SHOWN_BYTE)  # after waiting for processes that look just now
+    return True
+
+
+def is_locked(path: Path) -> bool:
+    """Return whether another process holds the visible lock of a file. No process fails because of the look.
+
+    This process must not hold the lock: it would lose it.
+    """
     try:
-        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with path.open("rb") as file:
+            return not _try(file, fcntl.LOCK_SH, *SHOWN_BYTE)
+    except OSError:
+        return False
+
+
+def _try(file: IO[Any], lock: int, *part: int) -> bool:
+    try:
+        fcntl.lockf(file, lock | fcntl.LOCK_NB, *part)
     except (BlockingIOError, PermissionError):  # the two errors that POSIX allows for a taken lock
         return False
     except OSError:  # a file system without locks
