@@ -14,7 +14,7 @@ from visionkit.cli.main import main
 from visionkit.data.datamodule import VisionData
 from visionkit.engine import feature_cache
 from visionkit.engine.feature_cache import FeatureCache, FeatureCacheOptions
-from visionkit.engine.run_folder import latest_checkpoint
+from visionkit.engine.run_folder import RunName, latest_checkpoint
 from visionkit.engine.time_budget import FEATURE_EPOCHS, TimeBudget
 from visionkit.models.classification.classifier import Classifier
 from visionkit.tasks.classification import Classification
@@ -76,7 +76,7 @@ def computed(monkeypatch):
 def fit(*words):
     """Train and return the content of the last checkpoint."""
     assert main(["fit", "mine.yaml", "card.yaml", *words]) == 0
-    return torch.load(latest_checkpoint("mine-card"), weights_only=True)
+    return torch.load(latest_checkpoint(RunName("mine", ["card"])), weights_only=True)
 
 
 def fit_in_python(callback, data=None):
@@ -260,7 +260,7 @@ def test_features_in_memory_are_computed_again_for_the_weights_of_a_resumed_run(
     recount(computed)
     assert main(["fit", "mine.yaml", "card.yaml", "trainer.max_epochs=3", "--resume"]) == 0
     assert recount(computed) == 28, "with the weights of the recipe, then with those of the checkpoint"
-    for key, value in torch.load(latest_checkpoint("mine-card"), weights_only=True)["state_dict"].items():
+    for key, value in torch.load(latest_checkpoint(RunName("mine", ["card"])), weights_only=True)["state_dict"].items():
         assert "backbone" not in key or torch.equal(value, expected[key])
 
 

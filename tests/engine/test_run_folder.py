@@ -4,6 +4,7 @@ import pytest
 import yaml
 
 from visionkit.engine.run_folder import (
+    RunName,
     check_not_finished,
     latest_checkpoint,
     mark_finished,
@@ -25,9 +26,24 @@ def test_the_latest_checkpoint_is_that_of_the_run_with_the_highest_number(tmp_pa
     for number in (2, 10):
         (tmp_path / "r" / str(number)).mkdir(parents=True)
         (tmp_path / "r" / str(number) / "last.ckpt").touch()
-    assert latest_checkpoint("r", tmp_path).parent.name == "10"
+    assert latest_checkpoint(RunName("r", []), tmp_path).parent.name == "10"
     with pytest.raises(VisionkitError, match="nothing to resume"):
-        latest_checkpoint("other", tmp_path)
+        latest_checkpoint(RunName("other", []), tmp_path)
+
+
+def test_a_resume_with_a_card_names_the_runs_of_the_same_recipe_without_it(tmp_path):
+    for folder in ("r", "r-50"):
+        (tmp_path / folder / "1").mkdir(parents=True)
+        (tmp_path / folder / "1" / "last.ckpt").touch()
+    with pytest.raises(VisionkitError, match=r"a run of .*/r-50: --resume .*/r-50/<n>/last\.ckpt$"):
+        latest_checkpoint(RunName("r-50", ["camvid"]), tmp_path)
+
+
+@pytest.mark.parametrize("name", [RunName("r", []), RunName("r", ["camvid"]), RunName(None, ["r", "camvid"])])
+def test_runs_without_a_checkpoint_are_not_named(name, tmp_path):
+    (tmp_path / "r" / "1").mkdir(parents=True)
+    with pytest.raises(VisionkitError, match=r"^nothing to resume: no .*/<n>/last\.ckpt$"):
+        latest_checkpoint(name, tmp_path)
 
 
 def test_a_folder_that_cannot_be_made_raises(tmp_path):
@@ -55,7 +71,7 @@ def test_a_newest_run_without_a_checkpoint_is_not_skipped(tmp_path):
     (tmp_path / "r" / "1" / "last.ckpt").touch()
     message = r"the newest run .*r/3 has no last\.ckpt yet\nto continue an older run: --resume .*r/1/last\.ckpt"
     with pytest.raises(VisionkitError, match=message):
-        latest_checkpoint("r", tmp_path)
+        latest_checkpoint(RunName("r", []), tmp_path)
 
 
 def test_the_recipe_of_a_resumed_run_does_not_replace_the_first(tmp_path):

@@ -76,7 +76,7 @@ def train(
         time_limit: time at which the run ends, instead of after its epochs; None for its epochs.
     """
     show_progress_messages()
-    path = resumed_path(name.folder, resume)
+    path = resumed_path(name, resume)
     if path is None:
         _train(recipe, name, None, fixed_length, time_limit)
     else:
@@ -190,7 +190,7 @@ def run_folder(name: str) -> Path:
     return new_run_folder(name) if is_first_process() else Path("runs") / name / "0"
 
 
-def resumed_path(name: str, resume: str | None) -> Path | None:
+def resumed_path(name: RunName, resume: str | None) -> Path | None:
     """Return the path of the checkpoint that `--resume` selects.
 
     Raises:

@@ -58,18 +58,19 @@ def new_run_folder(recipe_name: str, root: str | Path = "runs") -> Path:
         raise WriteError(f"the run folder {parent} cannot be written: {error.strerror}") from error
 
 
-def latest_checkpoint(recipe_name: str, root: str | Path = "runs") -> Path:
-    """Return `last.ckpt` of the newest run of a recipe.
+def latest_checkpoint(name: RunName, root: str | Path = "runs") -> Path:
+    """Return `last.ckpt` of the newest run of a recipe with its cards.
 
     Raises:
-        VisionkitError: the recipe has no run, or its newest run has no `last.ckpt`. An older run is not taken silently.
+        VisionkitError: there is no such run, or the newest one has no `last.ckpt`. An older run is not taken silently.
     """
-    parent = Path(root) / recipe_name
+    parent = Path(root) / name.folder
     numbers = sorted(_run_numbers(parent), reverse=True) if parent.is_dir() else []
     paths = [path for number in numbers if (path := parent / str(number) / "last.ckpt").is_file()]
     if not paths:
-        other = Path(root) / recipe_name.partition("-")[0]
-        advice = f"\nto continue a run of {other}: --resume {other}/<n>/last.ckpt" if other.is_dir() else ""
+        other = Path(root) / RunName(name.recipe, []).folder
+        has_others = name.recipe is not None and name.cards and any(other.glob("*/last.ckpt"))
+        advice = f"\nto continue a run of {other}: --resume {other}/<n>/last.ckpt" if has_others else ""
         raise VisionkitError(f"nothing to resume: no {parent}/<n>/last.ckpt{advice}")
     newest = parent / str(numbers[0])
     if paths[0].parent != newest:

@@ -63,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     check_data_source(recipe)
     if arguments.resume == "last":
-        latest_checkpoint(name.folder)  # an error if there is none
+        latest_checkpoint(name)  # an error if there is none
     from visionkit.cli.training import TimeLimit, train
 
     import_plugin_files(recipe.values.get("plugins") or [])
@@ -76,7 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _recipe_for_card(words: Sequence[str], arguments: argparse.Namespace, name: RunName) -> Layer:
     """Return the recipe that is made for a card, or that of the run that is resumed."""
     if arguments.resume is not None:
-        checkpoint = latest_checkpoint(name.folder) if arguments.resume == "last" else Path(arguments.resume)
+        checkpoint = latest_checkpoint(name) if arguments.resume == "last" else Path(arguments.resume)
         return compose([str(checkpoint.parent / RECIPE_FILE), *filter(is_override, words)])
     check_data_folder(compose(words))
     from visionkit.cli.automatic.make_recipe import make_recipe
