@@ -36,10 +36,15 @@ data:
 """
 
 
-def checkpoints_of(task, folder, seeds=(0,)):
-    """Train with each seed, and return the last checkpoints."""
+def write_recipe(task, folder):
+    """Write the recipe of a task to mine.yaml."""
     semantic = str(task == "segmentation").lower()
     (folder / "mine.yaml").write_text(RECIPES[task] + COMMON + DATA.replace("SEMANTIC", semantic))
+
+
+def checkpoints_of(task, folder, seeds=(0,)):
+    """Train with each seed, and return the last checkpoints."""
+    write_recipe(task, folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         for seed in seeds:

@@ -95,6 +95,7 @@ def _train(
     checkpoint = None if path is None else _read(path, trainer_options, minutes)
     pl.seed_everything(recipe.get("seed", 0), workers=True, verbose=False)
     check_length(recipe.get("trainer"))
+    loggers_of_recipe = logger_options(recipe.get("logger"))
     data = build_data(recipe)
     data.splits.check_trained()
     task = build_task(recipe, data)
@@ -111,7 +112,7 @@ def _train(
         recorded_session(folder, _facts(name, task)) if is_first_process() else nullcontext(),
     ):
         callbacks = _callbacks(recipe, folder, task.monitor, budget)
-        loggers = make_loggers(folder, steps, logger_options(recipe.get("logger")))
+        loggers = make_loggers(folder, steps, loggers_of_recipe)
         trainer = build_trainer(recipe, callbacks, loggers)
         if path is None:  # MLflow refuses other values in a resumed run
             for own in loggers[1:]:  # metrics.csv has recipe.yaml beside it

@@ -112,12 +112,18 @@ def recipe_section(recipe: Layer) -> Section:
             "seed": None,
             "plugins": None,
             **own,
-            "logger": Section({**_parameters(definition("visionkit.engine.loggers", "LoggerOptions")), "csv": None}),
+            "logger": _logger_section(),
             "trainer": Section(_parameters(definition("lightning.pytorch.trainer.trainer", "Trainer"))),
             **_option_groups(task.definition, "proposals"),  # options of the data, which the task also gets
             **_option_groups(definition("visionkit.engine.callbacks", "make_callbacks")),
         }
     )
+
+
+def _logger_section() -> Section:
+    """Return the valid keys of the loggers. A name, or a list of names, may take the place of the mapping."""
+    loggers = _parameters(definition("visionkit.engine.loggers", "LoggerOptions"))
+    return Section({**loggers, "csv": None}, required=False)
 
 
 def _model_section(model: Entry, backbone: Section | None) -> Section:

@@ -1,0 +1,48 @@
+"""The loggers of `visionkit fit`: names in the recipe, and what happens if they cannot start."""
+
+import pytest
+
+from tests.helpers.small_runs import write_recipe
+from visionkit.cli.main import main
+from visionkit.cli.run_list import read_run
+from visionkit.engine.run_record import read_record
+
+
+@pytest.fixture
+def fit(tmp_path, monkeypatch, capsys):
+    """Run `visionkit fit` with a small classifier, and return its exit status and its messages."""
+    monkeypatch.chdir(tmp_path)
+    write_recipe("classification", tmp_path)
+
+    def run(*words):
+        status = main(["fit", "mine.yaml", *words])
+        return status, capsys.readouterr().err
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("word", "has_events"), [("seed=0", True), ("logger=csv", False), ("logger=[csv, tensorboard]", True)]
+)
+def test_a_name_and_a_list_of_names_are_taken(word, has_events, fit, tmp_path):
+    assert fit(word)[0] == 0
+    files = {path.name.split(".")[0] for path in (tmp_path / "runs/mine/1").iterdir()}
+    assert ("events" in files, "metrics" in files) == (has_events, True)
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [("logger=wanb", "unknown name 'wanb'; did you mean wandb?"), ("logger.wandb.offline=maybe", "logger.wandb")],
+)
+def test_a_mistake_leaves_no_run_folder(word, message, fit, tmp_path):
+    status, error = fit(word)
+    assert (status, message in error) == (2, True)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_run_whose_logger_cannot_start_is_listed_as_failed_with_the_reason(fit, tmp_path, monkeypatch):
+    pytest.importorskip("mlflow")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    assert fit("logger.mlflow.tracking_uri=http://127.0.0.1:9")[0] == 2
+    assert read_run(tmp_path / "runs/mine/1").status == "failed"
+    assert "MLFlowLogger cannot start" in read_record(tmp_path / "runs/mine/1")["sessions"][0]["error"]
