@@ -32,12 +32,23 @@ def test_a_name_and_a_list_of_names_are_taken(word, has_events, fit, tmp_path):
 
 @pytest.mark.parametrize(
     ("word", "message"),
-    [("logger=wanb", "unknown name 'wanb'; did you mean wandb?"), ("logger.wandb.offline=maybe", "logger.wandb")],
+    [
+        ("logger=wanb", "unknown name 'wanb'; did you mean wandb?"),
+        ("logger.wandb.offline=maybe", "logger.wandb"),
+        ("trainer.logger=false", "logger=csv writes metrics.csv alone"),
+        ("trainer.logger=true", "logger=csv writes metrics.csv alone"),
+    ],
 )
 def test_a_mistake_leaves_no_run_folder(word, message, fit, tmp_path):
     status, error = fit(word)
     assert (status, message in error) == (2, True)
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_checkpoint_of_a_recipe_without_a_logger_is_scored(fit):
+    """Recipes with trainer.logger could be trained before it was refused."""
+    assert fit()[0] == 0
+    assert main(["validate", "runs/mine/1/last.ckpt", "trainer.logger=false"]) == 0
 
 
 def test_a_run_whose_logger_cannot_start_is_listed_as_failed_with_the_reason(fit, tmp_path, monkeypatch):

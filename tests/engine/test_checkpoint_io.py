@@ -32,7 +32,7 @@ def fit(folder, more=(), **options):
 
 
 def test_every_training_uses_it():
-    trainer = build_trainer({"trainer": {"accelerator": "cpu", "logger": False}}, [], False)
+    trainer = build_trainer({"trainer": {"accelerator": "cpu"}}, [], False)
     assert isinstance(trainer.strategy.checkpoint_io, AtomicCheckpointIO)
 
 

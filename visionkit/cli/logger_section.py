@@ -33,6 +33,16 @@ def logger_options(section: Any) -> LoggerOptions | None:
     return options
 
 
+def refuse_trainer_logger(trainer: dict[str, Any] | None) -> None:
+    """Raise WrongValueError if the trainer of a recipe has loggers, or none: metrics.csv would not be written."""
+    if (trainer or {}).get("logger") is not None:
+        raise WrongValueError(
+            "trainer.logger would replace metrics.csv\n"
+            "leave it out: the section logger names further loggers, and logger=csv writes metrics.csv alone",
+            ("trainer", "logger"),
+        )
+
+
 def _known_name(name: Any) -> str:
     names = [field.name for field in dataclasses.fields(LoggerOptions)]
     if name not in (*names, ALWAYS):

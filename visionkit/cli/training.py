@@ -14,7 +14,7 @@ from rich.console import Console
 
 from visionkit.cli.config.build import build_data, build_task, build_trainer, check_length
 from visionkit.cli.config.typed_options import instantiate
-from visionkit.cli.logger_section import logger_options
+from visionkit.cli.logger_section import logger_options, refuse_trainer_logger
 from visionkit.cli.logs import show_progress_messages
 from visionkit.cli.processes import destroy_process_group, is_first_process
 from visionkit.cli.result_tables import result_tables
@@ -95,6 +95,7 @@ def _train(
     checkpoint = None if path is None else _read(path, trainer_options, minutes)
     pl.seed_everything(recipe.get("seed", 0), workers=True, verbose=False)
     check_length(recipe.get("trainer"))
+    refuse_trainer_logger(recipe.get("trainer"))
     loggers_of_recipe = logger_options(recipe.get("logger"))
     data = build_data(recipe)
     data.splits.check_trained()

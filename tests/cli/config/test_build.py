@@ -121,7 +121,7 @@ def test_any_length_will_do(trainer):
 
 def test_a_single_callback_needs_no_list():
     timer = {"class_path": "lightning.pytorch.callbacks.Timer"}
-    options = {"max_epochs": 1, "accelerator": "cpu", "enable_progress_bar": False, "logger": False}
+    options = {"max_epochs": 1, "accelerator": "cpu", "enable_progress_bar": False}
     for given in (timer, [timer]):
-        trainer = build_trainer({"trainer": {**options, "callbacks": given}}, [], None)
+        trainer = build_trainer({"trainer": {**options, "callbacks": given}}, [], False)
         assert [type(callback).__name__ for callback in trainer.callbacks].count("Timer") == 1

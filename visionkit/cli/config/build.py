@@ -136,13 +136,7 @@ def build_trainer(recipe: dict[str, Any], callbacks: list[pl.Callback], loggers:
     given = arguments.get("callbacks") or []
     arguments["callbacks"] = [*callbacks, *bars, *(given if isinstance(given, list) else [given])]
     arguments["plugins"] = with_atomic_checkpoints(arguments.get("plugins"))
-    if arguments.get("logger"):
-        raise WrongValueError(
-            "trainer.logger would replace metrics.csv\nname loggers in the section logger, such as logger=[wandb]",
-            ("trainer", "logger"),
-        )
-    if arguments.get("logger") is None:
-        arguments["logger"] = loggers
+    arguments["logger"] = loggers
     trainer: pl.Trainer = call(pl.Trainer, arguments, "trainer")
     return trainer
 
