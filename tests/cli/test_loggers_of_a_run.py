@@ -1,6 +1,7 @@
 """The loggers of `visionkit fit`: names in the recipe, and what happens if they cannot start."""
 
 import pytest
+import yaml
 
 from tests.helpers.small_runs import write_recipe
 from visionkit.cli.main import main
@@ -49,6 +50,14 @@ def test_a_checkpoint_of_a_recipe_without_a_logger_is_scored(fit):
     """Recipes with trainer.logger could be trained before it was refused."""
     assert fit()[0] == 0
     assert main(["validate", "runs/mine/1/last.ckpt", "trainer.logger=false"]) == 0
+
+
+def test_the_loggers_get_the_recipe_that_the_run_writes(fit, tmp_path):
+    assert fit("schedule.min_steps=7")[0] == 0
+    run = tmp_path / "runs/mine/1"
+    recipe, logged = (yaml.safe_load((run / name).read_text()) for name in ("recipe.yaml", "hparams.yaml"))
+    assert recipe["trainer"]["max_epochs"] == 4
+    assert logged == recipe
 
 
 def test_a_run_whose_logger_cannot_start_is_listed_as_failed_with_the_reason(fit, tmp_path, monkeypatch):

@@ -115,11 +115,11 @@ def _train(
         callbacks = _callbacks(recipe, folder, task.monitor, budget)
         loggers = make_loggers(folder, steps, loggers_of_recipe)
         trainer = build_trainer(recipe, callbacks, loggers)
+        if not fixed_length and budget is None:
+            recipe = task.recipe = adapt_length(recipe, trainer, task, data)
         if path is None:  # MLflow refuses other values in a resumed run
             for own in loggers[1:]:  # metrics.csv has recipe.yaml beside it
                 own.log_hyperparams(recipe)
-        if not fixed_length and budget is None:
-            recipe = task.recipe = adapt_length(recipe, trainer, task, data)
         report_run(recipe, trainer, task, data, minutes)
         if budget is None:
             report_few_steps(trainer, data, (recipe.get("ema") or {}).get("start_step"))
