@@ -65,4 +65,4 @@ def test_a_run_whose_logger_cannot_start_is_listed_as_failed_with_the_reason(fit
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     assert fit("logger.mlflow.tracking_uri=http://127.0.0.1:9")[0] == 2
     assert read_run(tmp_path / "runs/mine/1").status == "failed"
-    assert "MLFlowLogger cannot start" in read_record(tmp_path / "runs/mine/1")["sessions"][0]["error"]
+    assert "mlflow cannot start" in read_record(tmp_path / "runs/mine/1")["sessions"][0]["error"]

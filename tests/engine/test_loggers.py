@@ -9,7 +9,7 @@ import pytest
 from lightning.pytorch.loggers import CSVLogger
 
 from tests.helpers.training_run import train
-from visionkit.engine.loggers import LoggerOptions, MLflowOptions, WandbOptions, make_loggers
+from visionkit.engine.loggers import LoggerOptions, MLflowOptions, WandbOptions, make_loggers, run_loggers
 from visionkit.engine.run_record import read_record
 from visionkit.errors import ConfigError
 
@@ -72,11 +72,24 @@ def test_wandb_offline_writes_to_the_run_folder_and_a_resumed_run_continues(tmp_
     monkeypatch.setenv("WANDB_SILENT", "true")
     options = LoggerOptions(wandb=WandbOptions(project="cells", offline=True))
     first = logged(tmp_path, options).version
-    wandb.finish()
     assert [*(tmp_path / "wandb").glob(f"offline-run-*-{first}/*.wandb")]
     assert read_record(tmp_path)["wandb_id"] == first
     assert logged(tmp_path, options, steps=(3,)).version == first
-    wandb.finish()
+    assert logged(tmp_path / "other", options).version != first, "another run of the same process"
+    assert wandb.run is None
+
+
+def test_wandb_is_finished_after_an_error_before_the_training(tmp_path, monkeypatch):
+    wandb = pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    options = LoggerOptions(wandb=WandbOptions(offline=True), mlflow=MLflowOptions(tracking_uri="no://scheme"))
+    with pytest.raises(ConfigError, match="mlflow cannot start"):
+        make_loggers(tmp_path, options=options)
+    assert wandb.run is None
+    options.mlflow = None
+    with pytest.raises(KeyError), run_loggers(tmp_path, options=options):
+        raise KeyError
+    assert wandb.run is None
 
 
 def test_mlflow_writes_to_a_database_and_a_resumed_run_continues(tmp_path):

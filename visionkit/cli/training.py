@@ -26,7 +26,7 @@ from visionkit.engine.after_training import AfterTrainingOptions, has_unfitted_l
 from visionkit.engine.callbacks import CheckpointOptions, EarlyStoppingOptions, EMAOptions, make_callbacks
 from visionkit.engine.feature_cache import FeatureCacheOptions
 from visionkit.engine.graceful_stop import report_stop
-from visionkit.engine.loggers import make_loggers
+from visionkit.engine.loggers import run_loggers
 from visionkit.engine.resume import check_same_network, explain_other_optimizer, read_resumable
 from visionkit.engine.run_folder import (
     RunName,
@@ -111,9 +111,9 @@ def _train(
         log_errors_in(folder),
         _locked(folder) if path is None else nullcontext(),
         recorded_session(folder, _facts(name, task)) if is_first_process() else nullcontext(),
+        run_loggers(folder, steps, loggers_of_recipe) as loggers,
     ):
         callbacks = _callbacks(recipe, folder, task.monitor, budget)
-        loggers = make_loggers(folder, steps, loggers_of_recipe)
         trainer = build_trainer(recipe, callbacks, loggers)
         if not fixed_length and budget is None:
             recipe = task.recipe = adapt_length(recipe, trainer, task, data)

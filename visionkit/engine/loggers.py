@@ -3,7 +3,9 @@
 import csv
 import importlib.util
 import logging
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -110,6 +112,16 @@ class RunLogger(CSVLogger):
             logger.warning("metrics.csv could not be written: %s", error)
 
 
+class FinishingWandbLogger(WandbLogger):
+    """WandbLogger that finishes its run; otherwise the next training in this process would continue it."""
+
+    @rank_zero_only
+    def finalize(self, status: str) -> None:
+        """Finish the run, as failed or not."""
+        super().finalize(status)
+        self.experiment.finish(exit_code=int(status == "failed"))
+
+
 def make_loggers(folder: Path, steps: int | None = None, options: LoggerOptions | None = None) -> list[Logger]:
     """Return a logger for metrics.csv, and those that are asked for.
 
@@ -128,12 +140,31 @@ def make_loggers(folder: Path, steps: int | None = None, options: LoggerOptions 
     if options is None:
         options = LoggerOptions(TensorBoardOptions() if importlib.util.find_spec("tensorboard") else None)
     loggers: list[Logger] = [csv_logger]
-    for name, make in MAKERS.items():
-        of_logger = getattr(options, name)
-        if of_logger is not None:
-            _require(name)
-            loggers.append(make(folder, of_logger))
+    with _finalized_after_an_error(loggers):
+        for name, make in MAKERS.items():
+            of_logger = getattr(options, name)
+            if of_logger is not None:
+                _require(name)
+                loggers.append(make(folder, of_logger))
     return loggers
+
+
+@contextmanager
+def run_loggers(folder: Path, steps: int | None = None, options: LoggerOptions | None = None) -> Iterator[list[Logger]]:
+    """Yield the loggers of `make_loggers`, which are finalized also after an error that is none of the training."""
+    loggers = make_loggers(folder, steps, options)
+    with _finalized_after_an_error(loggers):
+        yield loggers
+
+
+@contextmanager
+def _finalized_after_an_error(loggers: Sequence[Logger]) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        for own in loggers:
+            own.finalize("failed")
+        raise
 
 
 def _require(package: str) -> None:
@@ -147,45 +178,49 @@ def _tensorboard(folder: Path, options: TensorBoardOptions) -> Logger:
 
 def _wandb(folder: Path, options: WandbOptions) -> Logger:
     """Return a logger that continues the run of an earlier session."""
-    made = WandbLogger(
-        save_dir=folder,
-        project=options.project,
-        name=options.name or _run_name(folder),
-        entity=options.entity,
-        group=options.group,
-        tags=options.tags or None,
-        offline=options.offline,
-        id=_stored(folder, "wandb_id"),
-        resume="allow",
-    )
-    _start(made, folder, "wandb_id", lambda: made.experiment.id, "wandb: logger.wandb.offline=true needs no server")
+    with _starting("wandb", "logger.wandb.offline=true needs no server"):
+        made = FinishingWandbLogger(
+            save_dir=folder,
+            project=options.project,
+            name=options.name or _run_name(folder),
+            entity=options.entity,
+            group=options.group,
+            tags=options.tags or None,
+            offline=options.offline,
+            id=_stored(folder, "wandb_id"),
+            resume="allow",
+        )
+        _store(folder, {"wandb_id": made.experiment.id})
     return made
 
 
 def _mlflow(folder: Path, options: MLflowOptions) -> Logger:
     """Return a logger that continues the run of an earlier session."""
-    import os
-
     own = f"sqlite:///{(folder / 'mlflow.db').resolve()}"
-    made = MLFlowLogger(
-        experiment_name=options.experiment_name,
-        run_name=options.run_name or _run_name(folder),
-        tracking_uri=options.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or own,
-        tags=options.tags or None,
-        run_id=_stored(folder, "mlflow_id"),
-    )
-    _start(made, folder, "mlflow_id", lambda: made.run_id, "mlflow: check logger.mlflow.tracking_uri")
+    with _starting("mlflow", "check logger.mlflow.tracking_uri"):
+        made = MLFlowLogger(
+            experiment_name=options.experiment_name,
+            run_name=options.run_name or _run_name(folder),
+            tracking_uri=options.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or own,
+            tags=options.tags or None,
+            run_id=_stored(folder, "mlflow_id"),
+        )
+        _store(folder, {"mlflow_id": made.run_id})
     return made
 
 
-@rank_zero_only
-def _start(made: Logger, folder: Path, key: str, identify: Callable[[], Any], advice: str) -> None:
-    """Start a logger now, because a server that does not answer would end the training after its first steps."""
+@contextmanager
+def _starting(name: str, advice: str) -> Iterator[None]:
+    """Raise ConfigError for errors of a logger that is started now, so that a wrong address ends no training later."""
     try:
-        add_to_record(folder, {key: identify()})
+        yield
     except Exception as error:  # of any type, from the packages' clients
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ConfigError(f"logger: {type(made).__name__} cannot start: {reason:.200}\n{advice}") from error
+        raise ConfigError(f"logger: {name} cannot start: {reason:.200}\n{advice}") from error
+
+
+_store = rank_zero_only(add_to_record)
+"""Add facts to run.yaml, in the first process only."""
 
 
 def _stored(folder: Path, key: str) -> Any:
