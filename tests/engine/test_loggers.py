@@ -7,9 +7,17 @@ import urllib.request
 
 import pytest
 from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.loggers.logger import DummyLogger
 
 from tests.helpers.training_run import train
-from visionkit.engine.loggers import LoggerOptions, MLflowOptions, WandbOptions, make_loggers, run_loggers
+from visionkit.engine.loggers import (
+    LoggerOptions,
+    MLflowOptions,
+    WandbOptions,
+    leave_out_after_an_error,
+    make_loggers,
+    run_loggers,
+)
 from visionkit.engine.run_record import read_record
 from visionkit.errors import ConfigError
 
@@ -110,6 +118,52 @@ def test_a_server_that_does_not_answer_is_said_before_training(tmp_path, monkeyp
         make_loggers(tmp_path, options=options)
     assert "logger.mlflow.tracking_uri" in str(error.value)
     assert len(str(error.value).splitlines()) <= 5
+
+
+class Unreliable(DummyLogger):
+    """A logger that fails in one of its methods, as with a server that has gone away, and counts the calls."""
+
+    def __init__(self, method):
+        super().__init__()
+        self.method, self.calls = method, 0
+
+    def fail(self, method):
+        if method == self.method:
+            self.calls += 1
+            raise ConnectionError("the server has gone away\nand a second line")
+
+    def log_metrics(self, *args, **kwargs):
+        self.fail("log_metrics")
+
+    def save(self):
+        self.fail("save")
+
+    def after_save_checkpoint(self, callback):
+        self.fail("after_save_checkpoint")
+
+    def finalize(self, status):
+        self.fail("finalize")
+
+
+@pytest.mark.parametrize("method", ["log_metrics", "save", "after_save_checkpoint", "finalize"])
+def test_an_error_of_a_logger_during_training_is_a_warning_and_it_is_left_out(method, tmp_path, caplog):
+    unreliable = Unreliable(method)
+    leave_out_after_an_error("tracker", unreliable)
+    trainer = train(tmp_path, max_epochs=2, more_loggers=[unreliable])
+    assert (trainer.current_epoch, unreliable.calls) == (2, 1)
+    (warning,) = [record.message for record in caplog.records if "tracker" in record.message]
+    assert "the server has gone away" in warning
+    with (tmp_path / "metrics.csv").open() as file:
+        assert [row["step"] for row in csv.DictReader(file) if row["val/AP"]] == ["1", "3"]
+
+
+def test_the_loggers_of_a_recipe_are_left_out_after_an_error(tmp_path, monkeypatch, caplog):
+    _, tensorboard = make_loggers(tmp_path)
+    tensorboard.log_metrics({"val/AP": 0.1}, step=1)
+    monkeypatch.setattr(tensorboard.experiment, "add_scalar", lambda *_: 1 / 0)
+    for step in (2, 3):
+        tensorboard.log_metrics({"val/AP": 0.1}, step=step)
+    assert caplog.text.count("logger: tensorboard failed") == 1
 
 
 def test_a_missing_package_is_named(tmp_path, monkeypatch):

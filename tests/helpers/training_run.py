@@ -11,7 +11,7 @@ def train(tmp_path, resumed=None, **options):
     callbacks = make_callbacks(tmp_path, "val/AP", **options.pop("make", {}))
     trainer = small_trainer(
         callbacks=[*callbacks, *options.pop("more", [])],
-        logger=make_loggers(tmp_path),
+        logger=[*make_loggers(tmp_path), *options.pop("more_loggers", [])],
         enable_checkpointing=True,
         log_every_n_steps=1,
         **options,

@@ -1,6 +1,7 @@
 """Loggers of a training run: metrics.csv, and others by name."""
 
 import csv
+import functools
 import importlib.util
 import logging
 import os
@@ -99,6 +100,10 @@ class LoggerOptions:
     mlflow: MLflowOptions | None = None
 
 
+GUARDED_METHODS = ("log_metrics", "log_hyperparams", "log_graph", "save", "after_save_checkpoint", "finalize")
+"""Methods of loggers that Lightning and the tasks call during a training."""
+
+
 class RunLogger(CSVLogger):
     """CSVLogger whose file may disappear, or which cannot be written for a while, without an end of the training."""
 
@@ -145,7 +150,9 @@ def make_loggers(folder: Path, steps: int | None = None, options: LoggerOptions 
             of_logger = getattr(options, name)
             if of_logger is not None:
                 _require(name)
-                loggers.append(make(folder, of_logger))
+                own = make(folder, of_logger)
+                leave_out_after_an_error(name, own)
+                loggers.append(own)
     return loggers
 
 
@@ -215,8 +222,47 @@ def _starting(name: str, advice: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # of any type, from the packages' clients
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ConfigError(f"logger: {name} cannot start: {reason:.200}\n{advice}") from error
+        raise ConfigError(f"logger: {name} cannot start: {_reason(error)}\n{advice}") from error
+
+
+def leave_out_after_an_error(name: str, own: Logger) -> None:
+    """Make the first error of a logger a warning, after which its methods do nothing: the training goes on without it.
+
+    The methods of the object are replaced, so that callbacks find a logger of the type that they know.
+
+    Args:
+        name: name of the logger in the recipe.
+        own: the logger, which has been started.
+    """
+    guard = _Guard(name)
+    for method in GUARDED_METHODS:
+        setattr(own, method, functools.partial(guard, getattr(type(own), method), own))
+
+
+class _Guard:
+    """Function that calls the methods of a logger until one of them fails."""
+
+    def __init__(self, name: str) -> None:
+        self.name, self.failed = name, False
+
+    def __call__(self, method: Callable[..., None], own: Logger, *arguments: Any, **named: Any) -> None:
+        if self.failed:
+            return
+        try:
+            method(own, *arguments, **named)
+        except Exception as error:  # of any type, from the packages' clients
+            self.failed = True
+            logger.warning(
+                "logger: %s failed, and gets no more metrics of this run; metrics.csv has them: %s",
+                self.name,
+                _reason(error),
+            )
+
+
+def _reason(error: Exception) -> str:
+    """Return the first line of an error."""
+    lines = str(error).strip().splitlines()
+    return f"{lines[0] if lines else type(error).__name__:.200}"
 
 
 _store = rank_zero_only(add_to_record)
