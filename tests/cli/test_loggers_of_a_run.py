@@ -6,6 +6,7 @@ import yaml
 from tests.helpers.small_runs import write_recipe
 from visionkit.cli.main import main
 from visionkit.cli.run_list import read_run
+from visionkit.engine.loggers import MLflowOptions
 from visionkit.engine.run_record import read_record
 
 
@@ -44,6 +45,32 @@ def test_a_mistake_leaves_no_run_folder(word, message, fit, tmp_path):
     status, error = fit(word)
     assert (status, message in error) == (2, True)
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("uri", ["https://me:secret@host:5000", "postgresql://me:sec@ret@host/db", "http://:secret@h"])
+def test_an_address_with_a_password_is_refused_without_saying_it(uri, fit, tmp_path):
+    status, error = fit(f"logger.mlflow.tracking_uri={uri}")
+    assert status == 2
+    assert "MLFLOW_TRACKING_PASSWORD" in error
+    assert len(error.splitlines()) <= 5
+    assert "ret" not in error
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("uri", ["http://host:5000/a@b", "sqlite:///a:b@c.db", "postgresql://me@host:1/db", None])
+def test_an_address_without_a_password_is_taken(uri):
+    assert MLflowOptions(tracking_uri=uri).tracking_uri == uri
+
+
+def test_the_password_of_the_environment_is_in_no_file(fit, tmp_path, monkeypatch):
+    pytest.importorskip("mlflow")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@127.0.0.1:9")
+    status, error = fit("logger=mlflow")
+    assert status == 2
+    texts = [error, *(path.read_text() for path in (tmp_path / "runs").rglob("*") if path.is_file())]
+    assert "http://***@127.0.0.1:9" in texts[0]
+    assert not any("secret" in text for text in texts)
 
 
 def test_a_checkpoint_of_a_recipe_without_a_logger_is_scored(fit):

@@ -5,6 +5,7 @@ import functools
 import importlib.util
 import logging
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,6 +19,10 @@ from visionkit.engine.run_record import add_to_record, read_record
 from visionkit.errors import ConfigError
 
 logger = logging.getLogger("visionkit")
+
+
+PASSWORD = re.compile(r"(?<=://)[^/@\s]*:[^/\s]*(?=@)")
+"""User and password in an address."""
 
 
 @dataclass
@@ -62,11 +67,14 @@ class MLflowOptions:
     """A run of MLflow.
 
     Attributes:
-        tracking_uri: address of the server, or a database such as "sqlite:///mlflow.db"; None uses
+        tracking_uri: address of the server, or a database such as "sqlite:///mlflow.db", without a password; None uses
             $MLFLOW_TRACKING_URI, and without it mlflow.db in the run's folder.
         experiment_name: name of the experiment.
         run_name: name of the run; None uses that of the run's folder.
         tags: tags of the run.
+
+    Raises:
+        ConfigError: the address has a password, which recipe.yaml and the checkpoints would have, too.
 
     Example:
         >>> import visionkit as vk
@@ -78,6 +86,13 @@ class MLflowOptions:
     experiment_name: str = "visionkit"
     run_name: str | None = None
     tags: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if PASSWORD.search(self.tracking_uri or ""):
+            raise ConfigError(
+                "mlflow: tracking_uri has a password, which recipe.yaml and checkpoints would have, too: use the "
+                "environment variables MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_URI"
+            )
 
 
 @dataclass
@@ -260,8 +275,8 @@ class _Guard:
 
 
 def _reason(error: Exception) -> str:
-    """Return the first line of an error."""
-    lines = str(error).strip().splitlines()
+    """Return the first line of an error, without the password of an address such as $MLFLOW_TRACKING_URI."""
+    lines = PASSWORD.sub("***", str(error).strip()).splitlines()
     return f"{lines[0] if lines else type(error).__name__:.200}"
 
 
