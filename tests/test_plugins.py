@@ -109,9 +109,12 @@ data:
 trainer: {max_epochs: 1, accelerator: cpu, enable_progress_bar: false, enable_model_summary: false}
 """
 FILE = '''
-"""A metric, and a detector that is another one with a smaller head."""
+"""A metric, a logger, and a detector that is another one with a smaller head."""
+
+from dataclasses import dataclass
 
 import visionkit as vk
+from lightning.pytorch.loggers import CSVLogger
 from visionkit.metrics.coco import CocoAP
 
 
@@ -126,12 +129,24 @@ class MyDetector(vk.RetinaNet):
 @vk.register_metric("my_metric")
 class MyMetric(CocoAP):
     """COCO's AP under another name."""
+
+
+@vk.register_logger("my_logger")
+@dataclass
+class MyLogger(vk.LoggerOptions):
+    """A table in a folder of the run."""
+
+    folder: str = "table"
+
+    def make(self, folder):
+        return CSVLogger(folder, name=self.folder, version="")
 '''
 FILE_RECIPE = """
 plugins: [plugin_folder/my_detector.py]
 task: detection
 model: {name: my_detector, backbone: {name: resnet18, weights: none}}
 evaluation: {metric: my_metric}
+logger: {my_logger: {folder: mine}}
 preprocess: {short_side: 64}
 data:
   format: shapes
@@ -265,6 +280,20 @@ assert sys.modules["my_detector"].MyDetector is not None
     advice = "import it first: `import my_detector` in Python, or --plugin my_detector.py on the command line"
     assert done.stderr.count(advice) == 2
     assert "unknown model 'my_detector'" in done.stderr
+
+
+def test_a_logger_of_a_plugin_file_gets_metrics_and_recipe(run_of_file):
+    run = run_of_file / "runs/mine/1"
+    assert "val/AP" in (run / "mine/metrics.csv").read_text()
+    assert "my_logger" in (run / "mine/hparams.yaml").read_text()
+    assert "val/AP" in (run / "metrics.csv").read_text()
+
+
+def test_the_options_of_a_logger_of_a_plugin_file_are_checked(tmp_path):
+    write(tmp_path, {"mine.yaml": FILE_RECIPE, "plugin_folder/my_detector.py": FILE})
+    with pytest.raises(ConfigError, match=r"unknown key logger\.my_logger\.foldr; did you mean folder"):
+        check(compose([str(tmp_path / "mine.yaml"), "logger.my_logger.foldr=3"]))
+    catalog.forget_plugin_files()
 
 
 def test_the_module_of_a_plugin_file_can_be_imported_in_python(run_of_file):

@@ -23,7 +23,13 @@ if TYPE_CHECKING:
     from visionkit.engine.after_training import AfterTrainingOptions
     from visionkit.engine.callbacks import CheckpointOptions, EarlyStoppingOptions, EMAOptions, make_callbacks
     from visionkit.engine.feature_cache import FeatureCacheOptions
-    from visionkit.engine.loggers import LoggerOptions, MLflowOptions, TensorBoardOptions, WandbOptions
+    from visionkit.engine.logger_options import (
+        LoggerOptions,
+        MLflowOptions,
+        TensorBoardOptions,
+        WandbOptions,
+        register_logger,
+    )
     from visionkit.engine.unfreeze import UnfreezeStep
     from visionkit.errors import CheckpointError, ConfigError, DataError, StoppedError, VisionkitError, WriteError
     from visionkit.metrics.detection import DetectionMetric, register_metric
@@ -214,6 +220,7 @@ __all__ = [
     "make_ensemble",
     "register_backbone",
     "register_format",
+    "register_logger",
     "register_loss",
     "register_metric",
     "register_model",
@@ -246,10 +253,11 @@ _MODULES = {
     "EMAOptions": "visionkit.engine.callbacks",
     "make_callbacks": "visionkit.engine.callbacks",
     "FeatureCacheOptions": "visionkit.engine.feature_cache",
-    "LoggerOptions": "visionkit.engine.loggers",
-    "MLflowOptions": "visionkit.engine.loggers",
-    "TensorBoardOptions": "visionkit.engine.loggers",
-    "WandbOptions": "visionkit.engine.loggers",
+    "LoggerOptions": "visionkit.engine.logger_options",
+    "MLflowOptions": "visionkit.engine.logger_options",
+    "TensorBoardOptions": "visionkit.engine.logger_options",
+    "WandbOptions": "visionkit.engine.logger_options",
+    "register_logger": "visionkit.engine.logger_options",
     "UnfreezeStep": "visionkit.engine.unfreeze",
     "CheckpointError": "visionkit.errors",
     "ConfigError": "visionkit.errors",

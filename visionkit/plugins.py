@@ -1,4 +1,4 @@
-"""Plugins: external code that registers models, backbones, formats, transforms, metrics and losses.
+"""Plugins: external code that registers models, backbones, formats, transforms, metrics, losses and loggers.
 
 There are two kinds of plugins. An installed package declares its modules by entry points of the group
 `visionkit.plugins`. The user names a single Python file in a recipe (`plugins: [my_model.py]`) or on the command line

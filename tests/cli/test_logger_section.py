@@ -1,34 +1,34 @@
 import pytest
 
 from visionkit.cli.config.merge import WrongValueError
-from visionkit.cli.logger_section import logger_options
-from visionkit.engine.loggers import LoggerOptions, MLflowOptions, TensorBoardOptions, WandbOptions
+from visionkit.cli.logger_section import chosen_loggers
+from visionkit.engine.logger_options import MLflowOptions, TensorBoardOptions, WandbOptions
 
 
 @pytest.mark.parametrize(
     ("section", "expected"),
     [
         (None, None),
-        ("wandb", LoggerOptions(wandb=WandbOptions())),
-        ("csv", LoggerOptions()),
-        (["csv", "tensorboard", "mlflow"], LoggerOptions(TensorBoardOptions(), mlflow=MLflowOptions())),
-        ({"wandb": {"project": "cells", "offline": True}}, LoggerOptions(wandb=WandbOptions("cells", offline=True))),
-        ({"tensorboard": None}, LoggerOptions(TensorBoardOptions())),
+        ("wandb", {"wandb": WandbOptions()}),
+        ("csv", {}),
+        (["csv", "tensorboard", "mlflow"], {"tensorboard": TensorBoardOptions(), "mlflow": MLflowOptions()}),
+        ({"wandb": {"project": "cells", "offline": True}}, {"wandb": WandbOptions("cells", offline=True)}),
+        ({"tensorboard": None}, {"tensorboard": TensorBoardOptions()}),
     ],
 )
 def test_names_lists_and_options(section, expected):
-    assert logger_options(section) == expected
+    assert chosen_loggers(section) == expected
 
 
 @pytest.mark.parametrize(
     ("section", "message"),
     [
-        ("wanb", "unknown name 'wanb'; did you mean wandb"),
-        (["csv", 3], "unknown name 3"),
-        ({"wandb": {"offline": "maybe"}}, "logger.wandb"),
-        ({"wandb": 3}, "logger"),
+        ("wanb", "unknown logger 'wanb'; did you mean wandb"),
+        (["csv", 3], "unknown logger '3'"),
+        ({"wandb": {"offline": "maybe"}}, "logger.wandb.offline"),
+        ({"wandb": 3}, "logger.wandb must hold keys, not 3"),
     ],
 )
 def test_mistakes_are_named(section, message):
     with pytest.raises(WrongValueError, match=message):
-        logger_options(section)
+        chosen_loggers(section)

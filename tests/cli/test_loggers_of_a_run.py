@@ -6,7 +6,7 @@ import yaml
 from tests.helpers.small_runs import write_recipe
 from visionkit.cli.main import main
 from visionkit.cli.run_list import read_run
-from visionkit.engine.loggers import MLflowOptions
+from visionkit.engine.logger_options import MLflowOptions
 from visionkit.engine.run_record import read_record
 
 
@@ -35,8 +35,8 @@ def test_a_name_and_a_list_of_names_are_taken(word, has_events, fit, tmp_path):
 @pytest.mark.parametrize(
     ("word", "message"),
     [
-        ("logger=wanb", "unknown name 'wanb'; did you mean wandb?"),
-        ("logger.wandb.offline=maybe", "logger.wandb"),
+        ("logger=wanb", "unknown logger 'wanb'; did you mean wandb?"),
+        ("logger.wandb.offline=maybe", "logger.wandb.offline"),
         ("trainer.logger=false", "logger=csv writes metrics.csv alone"),
         ("trainer.logger=true", "logger=csv writes metrics.csv alone"),
     ],

@@ -10,14 +10,8 @@ from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.loggers.logger import DummyLogger
 
 from tests.helpers.training_run import train
-from visionkit.engine.loggers import (
-    LoggerOptions,
-    MLflowOptions,
-    WandbOptions,
-    leave_out_after_an_error,
-    make_loggers,
-    run_loggers,
-)
+from visionkit.engine.logger_options import MLflowOptions, WandbOptions
+from visionkit.engine.loggers import leave_out_after_an_error, make_loggers, run_loggers
 from visionkit.engine.run_record import read_record
 from visionkit.errors import ConfigError
 
@@ -63,7 +57,7 @@ def test_a_file_without_a_complete_row_is_no_error(content, tmp_path):
 
 def logged(folder, options, steps=(1, 2)):
     """Log a metric with the second logger, and return the logger."""
-    _, logger = make_loggers(folder, options=options)
+    _, logger = make_loggers(folder, chosen=options)
     for step in steps:
         logger.log_metrics({"val/AP": step / 10}, step=step)
     logger.finalize("success")
@@ -72,13 +66,13 @@ def logged(folder, options, steps=(1, 2)):
 
 def test_tensorboard_is_used_by_default_and_not_if_others_are_named(tmp_path):
     assert [type(logger).__name__ for logger in make_loggers(tmp_path)] == ["RunLogger", "TensorBoardLogger"]
-    assert len(make_loggers(tmp_path, options=LoggerOptions())) == 1
+    assert len(make_loggers(tmp_path, chosen={})) == 1
 
 
 def test_wandb_offline_writes_to_the_run_folder_and_a_resumed_run_continues(tmp_path, monkeypatch):
     wandb = pytest.importorskip("wandb")
     monkeypatch.setenv("WANDB_SILENT", "true")
-    options = LoggerOptions(wandb=WandbOptions(project="cells", offline=True))
+    options = {"wandb": WandbOptions(project="cells", offline=True)}
     first = logged(tmp_path, options).version
     assert [*(tmp_path / "wandb").glob(f"offline-run-*-{first}/*.wandb")]
     assert read_record(tmp_path)["wandb_id"] == first
@@ -90,12 +84,12 @@ def test_wandb_offline_writes_to_the_run_folder_and_a_resumed_run_continues(tmp_
 def test_wandb_is_finished_after_an_error_before_the_training(tmp_path, monkeypatch):
     wandb = pytest.importorskip("wandb")
     monkeypatch.setenv("WANDB_SILENT", "true")
-    options = LoggerOptions(wandb=WandbOptions(offline=True), mlflow=MLflowOptions(tracking_uri="no://scheme"))
+    options = {"wandb": WandbOptions(offline=True), "mlflow": MLflowOptions(tracking_uri="no://scheme")}
     with pytest.raises(ConfigError, match="mlflow cannot start"):
-        make_loggers(tmp_path, options=options)
+        make_loggers(tmp_path, chosen=options)
     assert wandb.run is None
-    options.mlflow = None
-    with pytest.raises(KeyError), run_loggers(tmp_path, options=options):
+    del options["mlflow"]
+    with pytest.raises(KeyError), run_loggers(tmp_path, chosen=options):
         raise KeyError
     assert wandb.run is None
 
@@ -103,7 +97,7 @@ def test_wandb_is_finished_after_an_error_before_the_training(tmp_path, monkeypa
 def test_mlflow_writes_to_a_database_and_a_resumed_run_continues(tmp_path):
     mlflow = pytest.importorskip("mlflow")
     uri = f"sqlite:///{tmp_path}/mlflow.db"
-    options = LoggerOptions(mlflow=MLflowOptions(tracking_uri=uri, experiment_name="cells"))
+    options = {"mlflow": MLflowOptions(tracking_uri=uri, experiment_name="cells")}
     run = logged(tmp_path, options).run_id
     assert logged(tmp_path, options, steps=(3,)).run_id == run
     history = mlflow.MlflowClient(uri).get_metric_history(run, "val/AP")
@@ -113,9 +107,9 @@ def test_mlflow_writes_to_a_database_and_a_resumed_run_continues(tmp_path):
 def test_a_server_that_does_not_answer_is_said_before_training(tmp_path, monkeypatch):
     pytest.importorskip("mlflow")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    options = LoggerOptions(mlflow=MLflowOptions(tracking_uri="http://127.0.0.1:9"))
+    options = {"mlflow": MLflowOptions(tracking_uri="http://127.0.0.1:9")}
     with pytest.raises(ConfigError, match="cannot start") as error:
-        make_loggers(tmp_path, options=options)
+        make_loggers(tmp_path, chosen=options)
     assert "logger.mlflow.tracking_uri" in str(error.value)
     assert len(str(error.value).splitlines()) <= 5
 
@@ -169,7 +163,7 @@ def test_the_loggers_of_a_recipe_are_left_out_after_an_error(tmp_path, monkeypat
 def test_a_missing_package_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"pip install .visionkit\[wandb\]"):
-        make_loggers(tmp_path, options=LoggerOptions(wandb=WandbOptions()))
+        make_loggers(tmp_path, chosen={"wandb": WandbOptions()})
 
 
 @pytest.mark.slow
@@ -182,7 +176,7 @@ def test_a_local_mlflow_server_gets_the_metrics(tmp_path, free_port):
     ) as server:
         try:
             wait_for(uri)
-            run = logged(tmp_path / "run", LoggerOptions(mlflow=MLflowOptions(tracking_uri=uri))).run_id
+            run = logged(tmp_path / "run", {"mlflow": MLflowOptions(tracking_uri=uri)}).run_id
             assert mlflow.MlflowClient(uri).get_run(run).data.metrics == {"val/AP": 0.2}
         finally:
             server.terminate()

@@ -1,19 +1,18 @@
 """The section `logger` of a recipe: a name, a list of names, or options by name."""
 
-import dataclasses
 from typing import Any
 
 from visionkit.cli.config.merge import WrongValueError
 from visionkit.cli.config.typed_options import instantiate
-from visionkit.engine.loggers import LoggerOptions
-from visionkit.registry import suggest
+from visionkit.engine.logger_options import LoggerOptions, loggers
+from visionkit.errors import ConfigError
 
 ALWAYS = "csv"
 """Name of the logger that every run has."""
 
 
-def logger_options(section: Any) -> LoggerOptions | None:
-    """Return the options of the loggers; None if the recipe does not name any.
+def chosen_loggers(section: Any) -> dict[str, LoggerOptions] | None:
+    """Return the options of the loggers by their names; None if the recipe does not name any.
 
     Args:
         section: "wandb", ["tensorboard", "wandb"], or {"wandb": {"project": "cells"}, "tensorboard": None}.
@@ -23,14 +22,9 @@ def logger_options(section: Any) -> LoggerOptions | None:
     """
     if section is None:
         return None
-    if isinstance(section, dict):
-        values = {name: {} if options is None else options for name, options in section.items()}
-    else:
-        names = section if isinstance(section, list) else [section]
-        values = {name: {} for name in map(_known_name, names) if name != ALWAYS}
-    values.pop(ALWAYS, None)
-    options: LoggerOptions = instantiate(LoggerOptions, values, "logger")
-    return options
+    names = section if isinstance(section, list | dict) else [section]
+    given = section if isinstance(section, dict) else {}
+    return {name: instantiate(_named(name), given.get(name), f"logger.{name}") for name in names if name != ALWAYS}
 
 
 def refuse_trainer_logger(trainer: dict[str, Any] | None) -> None:
@@ -43,8 +37,8 @@ def refuse_trainer_logger(trainer: dict[str, Any] | None) -> None:
         )
 
 
-def _known_name(name: Any) -> str:
-    names = [field.name for field in dataclasses.fields(LoggerOptions)]
-    if name not in (*names, ALWAYS):
-        raise WrongValueError(f"logger: unknown name {name!r}{suggest(str(name), [ALWAYS, *names])}", ("logger",))
-    return str(name)
+def _named(name: Any) -> type[LoggerOptions]:
+    try:
+        return loggers.get(str(name))
+    except ConfigError as error:
+        raise WrongValueError(f"logger: {error}", ("logger",)) from error

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from visionkit.cli.config.build import build_data, build_task, build_trainer, check_length
 from visionkit.cli.config.typed_options import instantiate
-from visionkit.cli.logger_section import logger_options, refuse_trainer_logger
+from visionkit.cli.logger_section import chosen_loggers, refuse_trainer_logger
 from visionkit.cli.logs import show_progress_messages
 from visionkit.cli.processes import destroy_process_group, is_first_process
 from visionkit.cli.result_tables import result_tables
@@ -96,7 +96,7 @@ def _train(
     pl.seed_everything(recipe.get("seed", 0), workers=True, verbose=False)
     check_length(recipe.get("trainer"))
     refuse_trainer_logger(recipe.get("trainer"))
-    loggers_of_recipe = logger_options(recipe.get("logger"))
+    chosen = chosen_loggers(recipe.get("logger"))
     data = build_data(recipe)
     data.splits.check_trained()
     task = build_task(recipe, data)
@@ -111,7 +111,7 @@ def _train(
         log_errors_in(folder),
         _locked(folder) if path is None else nullcontext(),
         recorded_session(folder, _facts(name, task)) if is_first_process() else nullcontext(),
-        run_loggers(folder, steps, loggers_of_recipe) as loggers,
+        run_loggers(folder, steps, chosen) as loggers,
     ):
         callbacks = _callbacks(recipe, folder, task.monitor, budget)
         trainer = build_trainer(recipe, callbacks, loggers)

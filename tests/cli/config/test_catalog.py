@@ -12,6 +12,7 @@ from visionkit.cli.config.schema import check
 from visionkit.data.datasets.base import formats
 from visionkit.data.transforms import augmentation
 from visionkit.data.transforms.create import transforms
+from visionkit.engine.logger_options import loggers
 from visionkit.metrics.detection import detection_metrics
 from visionkit.models import models
 from visionkit.ops.segmentation_losses import losses
@@ -22,6 +23,7 @@ from visionkit.tasks.schedules import schedules
 REGISTRIES = {
     "backbones": backbones,
     "formats": formats,
+    "loggers": loggers,
     "losses": losses,
     "metrics": detection_metrics,
     "models": models,

@@ -65,6 +65,7 @@ KINDS: dict[str, Callable[[], Listing]] = {
     "losses": _from_registry("losses"),
     "optimizers": _from_registry("optimizers"),
     "schedules": _from_registry("schedules"),
+    "loggers": _from_registry("loggers"),
 }
 """Functions that return the listing of each kind."""
 

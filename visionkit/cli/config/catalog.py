@@ -19,6 +19,7 @@ REGISTRIES = {
     "losses": ("visionkit.ops.segmentation_losses", "losses"),
     "optimizers": ("visionkit.tasks.optimizers", "optimizers"),
     "schedules": ("visionkit.tasks.schedules", "schedules"),
+    "loggers": ("visionkit.engine.logger_options", "loggers"),
     "tasks": ("visionkit.tasks.base", "tasks"),
 }
 """Module and variable of each registry."""

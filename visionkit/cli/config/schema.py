@@ -122,7 +122,7 @@ def recipe_section(recipe: Layer) -> Section:
 
 def _logger_section() -> Section:
     """Return the valid keys of the loggers. A name, or a list of names, may take the place of the mapping."""
-    loggers = _parameters(definition("visionkit.engine.loggers", "LoggerOptions"))
+    loggers = {name: Section(_parameters(entry.definition)) for name, entry in registered("loggers").items()}
     return Section({**loggers, "csv": None}, required=False)
 
 
