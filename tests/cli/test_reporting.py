@@ -45,6 +45,13 @@ def test_plots_of_the_training_and_the_recipe_are_there(checkpoint):
     assert any("max_epochs" in pre.texts() for pre in page.find("pre"))
 
 
+def test_the_calibration_of_pixels_is_plotted(tmp_path):
+    (checkpoint,) = checkpoints_of("segmentation", tmp_path)
+    _, page = page_of(checkpoint, "--images", "1")
+    (plot,) = [figure for figure in page.find("figure") if "Reliability" in figure.texts()]
+    assert "calibration error" in plot.texts()
+
+
 def test_an_earlier_report_is_overwritten_and_another_file_is_not(checkpoint, tmp_path, capsys):
     path = tmp_path / "mine.html"
     path.write_text("mine")

@@ -69,13 +69,14 @@ def test_several_labels_per_image():
 
 
 def test_pixels():
-    random, metric, rows = np.random.default_rng(0), SegmentationMetrics(NAMES, boundaries=True), {}
+    random, metric, rows = np.random.default_rng(0), SegmentationMetrics(NAMES, boundaries=True, calibration=True), {}
     for image_id in range(IMAGES):
         labels, truth = (torch.tensor(random.integers(0, 6, (20, 30))) for _ in range(2))
         truth[:3] = 255
-        rows[image_id] = metric.update_image(labels, truth)
+        rows[image_id] = metric.update_image(labels, truth, torch.tensor(random.random((20, 30))))
     scored = ScoredMasks(rows, NAMES)
     assert_same(scored.resample(ONCE), metric.compute())
+    assert scored.resample(ONCE).overall.keys() == metric.compute().overall.keys()
     assert scored.image_scores.shape == (IMAGES,)
 
 

@@ -10,7 +10,7 @@ from tests.helpers.small_trainer import small_trainer
 from visionkit.data.batch import Batch
 from visionkit.errors import ConfigError
 from visionkit.ops.tiles import Tile
-from visionkit.pipelines import SegmentationInferenceOptions, SegmentationPipeline
+from visionkit.pipelines import SegmentationInferenceOptions, SegmentationPipeline, make_ensemble
 from visionkit.preprocessing.segmentation import SegmentationPreprocessOptions
 from visionkit.tasks import Segmentation, SegmentationEvaluationOptions, SegmentationLossOptions
 
@@ -62,6 +62,9 @@ def test_validation_scores_what_test_predicts(data):
     rows = task.predictions_for_json()
     assert len(rows) == 6
     assert sum(rows[0]["shares"].values()) == pytest.approx(1)
+    counted = sum(row["predictions"] for row in task.results.extras["calibration"]["bins"])
+    assert counted == 6 * SIDE * SIDE
+    assert "calibration_error" in task.results.intervals.overall
     confusion = torch.tensor(task.results.extras["confusion"])
     assert confusion.sum().item() == 6 * SIDE * SIDE
 
@@ -154,6 +157,25 @@ def test_tiles_and_mirrors_change_nothing_where_each_pixel_stands_alone(options)
     with torch.no_grad():
         for found, own in zip(by_color(**options)(images), images, strict=True):
             assert torch.equal(found, own.float().argmax(0).to(torch.uint8))
+
+
+@pytest.mark.parametrize("options", [{}, {"flip": True}, {"tta_scales": [1.0, 0.5]}, {"tile": 16, "overlap": 4}])
+def test_each_class_has_its_probability(options):
+    """The second image is smaller than a tile, and the third has the size of the first."""
+    task = small_segmentation(COLORS, SmallSegmenter(3), preprocess=SegmentationPreprocessOptions(**SAME)).eval()
+    task.pipeline.set_inference(SegmentationInferenceOptions(**options))
+    images = [image(37, 50), image(10, 14), image(37, 50, 1)]
+    with torch.no_grad():
+        found, labels = task.pipeline.pixel_classes(images), task(images)
+        whole = task.pipeline.probabilities(images[1][None], (10, 14))[0]
+        ensemble = make_ensemble([task.pipeline, task.pipeline]).pixel_classes(images)
+    for index, own in enumerate(labels):
+        assert torch.equal(found[index].labels, own)
+        assert torch.equal(ensemble[index].labels, own)
+        assert found[index].confidences.shape == own.shape
+        assert found[index].confidences.min() > 1 / 3 - 1e-6
+        torch.testing.assert_close(ensemble[index].confidences, found[index].confidences)
+    torch.testing.assert_close(found[1].confidences, whole.amax(0))
 
 
 def test_scales_are_averaged():

@@ -47,14 +47,24 @@ def find_reliability(confidences: Floats, correct: NDArray[np.bool_], bins: int 
         >>> round(found.error, 3), found.bins[0].predictions
         (0.475, 2)
     """
-    edges = np.linspace(0, 1, bins + 1)
-    rows = np.searchsorted(edges[1:-1], confidences, side="left")
+    rows = np.searchsorted(np.linspace(0, 1, bins + 1)[1:-1], confidences, side="left")
     counts = np.bincount(rows, minlength=bins)
-    confidence, accuracy = (
-        np.bincount(rows, weights=values, minlength=bins) / np.maximum(counts, 1) for values in (confidences, correct)
-    )
+    sums = [np.bincount(rows, values.astype(np.float64), bins).astype(np.float64) for values in (correct, confidences)]
+    return reliability_of_bins(counts, sums[0], sums[1])
+
+
+def reliability_of_bins(counts: NDArray[Any], correct: Floats, confidences: Floats) -> Reliability:
+    """Return the expected calibration error and the bins of the reliability diagram from sums.
+
+    Args:
+        counts: number of predictions in each of the bins, which have equal widths.
+        correct: number of correct ones.
+        confidences: sum of their confidences.
+    """
+    edges, counts = np.linspace(0, 1, len(counts) + 1), counts.astype(np.int64)
     total = counts.sum()
-    error = float((counts * np.abs(confidence - accuracy)).sum() / total) if total else float("nan")
+    error = float(np.abs(confidences - correct).sum() / total) if total else float("nan")
+    confidence, accuracy = (sums / np.maximum(counts, 1) for sums in (confidences, correct))
     columns = (edges[:-1], edges[1:], confidence, accuracy, counts)
     found = [ReliabilityBin(*row) for row in zip(*(column.tolist() for column in columns), strict=True)]
     return Reliability(error, [row for row in found if row.predictions])

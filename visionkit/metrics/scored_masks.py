@@ -1,7 +1,8 @@
-"""Scored images of a segmentation model: confidence intervals of its metrics."""
+"""Scored images of a segmentation model: confidence intervals of its metrics, and calibration."""
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 
 from visionkit.metrics.bootstrap import Counts, ResampledMetrics, by_class, mean_of_defined
 from visionkit.metrics.image_ids import ImageId, sort_key
+from visionkit.metrics.reliability import reliability_of_bins
 from visionkit.metrics.scored_images import ScoredImages
 from visionkit.metrics.segmentation import ImagePixels
 
@@ -33,6 +35,8 @@ class ScoredMasks(ScoredImages):
         )
         boundaries = [row.boundary_f1 for row in rows if row.boundary_f1 is not None]
         self.boundary_f1 = torch.stack(boundaries).numpy() if boundaries else None
+        bins = [row.bins for row in rows if row.bins is not None]
+        self.bins = torch.stack(bins).numpy() if bins else None
 
     def resample(self, counts: Counts) -> ResampledMetrics:
         """See `ScoredImages.resample`."""
@@ -55,6 +59,9 @@ class ScoredMasks(ScoredImages):
         if self.boundary_f1 is not None:
             columns["boundary_F1"] = self._resample_boundaries(self.boundary_f1, counts)
             overall["boundary_F1"] = mean_of_defined(columns["boundary_F1"])
+        if self.bins is not None:
+            gaps = self.bins[:, 2] - self.bins[:, 1]
+            overall["calibration_error"] = np.abs(gaps.T @ counts).sum(axis=0) / total
         return ResampledMetrics(overall, by_class(self.class_names, columns))
 
     @cached_property
@@ -63,6 +70,10 @@ class ScoredMasks(ScoredImages):
         union = self.true + self.predicted - self.correct
         iou = np.where(self.true > 0, self.correct / np.maximum(union, 1), np.nan)
         return mean_of_defined(iou.T)
+
+    def analysis(self) -> dict[str, Any]:
+        """Return the calibration of the pixels, if their confidences are known."""
+        return {} if self.bins is None else {"calibration": reliability_of_bins(*self.bins.sum(axis=0)).to_dict()}
 
     @staticmethod
     def _resample_boundaries(values: Floats, counts: Counts) -> Floats:

@@ -1,9 +1,9 @@
 """Segmentation pipeline, a torch module that maps images to a class per pixel."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -20,6 +20,8 @@ from visionkit.pipelines.results import SegmentationResult
 from visionkit.pipelines.runtime import RuntimeOptions
 from visionkit.pipelines.tta import check_scales, tta_views
 from visionkit.preprocessing.segmentation import SegmentationPreprocessing, SegmentationPreprocessOptions
+
+T = TypeVar("T")
 
 TILES_PER_BATCH = 4
 """Number of tiles of a large image per forward pass."""
@@ -60,6 +62,19 @@ class SegmentationInferenceOptions:
         check_within(0, 1, score_threshold=self.score_threshold)
 
 
+class PixelClasses(NamedTuple):
+    """The class of each pixel, and its probability float32; both have the same shape."""
+
+    labels: Tensor
+    confidences: Tensor
+
+
+def most_probable_classes(logits: Tensor) -> PixelClasses:
+    """Return the classes int64 [B, H, W] of logits [B, K, H, W], and their probabilities."""
+    labels = logits.max(1).indices  # on a CPU, argmax takes several times as long
+    return PixelClasses(labels, logits.softmax(1).amax(1))
+
+
 class TiledSegmentation(Pipeline[Tensor, SegmentationResult]):
     """Base class of pipelines that average probabilities per pixel, of whole images or of tiles."""
 
@@ -87,13 +102,18 @@ class TiledSegmentation(Pipeline[Tensor, SegmentationResult]):
         """Return scores [N, K, h, w], the largest of which is that of the class; see `probabilities`."""
         return self.probabilities(images, whole)
 
+    def confident_classes(self, images: Tensor, whole: tuple[int, int]) -> PixelClasses:
+        """Return the class with the largest score of each pixel [N, h, w], and its probability; see `probabilities`."""
+        confidences, labels = self.probabilities(images, whole).max(1)
+        return PixelClasses(labels, confidences)
+
     def forward(self, images: Sequence[Tensor]) -> list[Tensor]:
         """Return the class of each pixel, uint8 [H, W] per image, of uint8 images [3, H, W] of any size."""
-        predictions: list[Tensor] = [torch.empty(0)] * len(images)
-        for group in group_by_shape(images):
-            for index, labels in zip(group, self._labels([images[index] for index in group]), strict=True):
-                predictions[index] = labels
-        return predictions
+        return _by_shape(images, self._labels)
+
+    def pixel_classes(self, images: Sequence[Tensor]) -> list[PixelClasses]:
+        """Return the class of each pixel as `forward` does, with its probability."""
+        return _by_shape(images, self._pixel_classes)
 
     def result(self, prediction: Tensor, source: Path | None = None) -> SegmentationResult:
         """See `Pipeline.result`."""
@@ -114,10 +134,30 @@ class TiledSegmentation(Pipeline[Tensor, SegmentationResult]):
     def _labels(self, images: Sequence[Tensor]) -> list[Tensor]:
         """Return classes uint8 [H, W] of images of one size."""
         height, width = images[0].shape[-2:]
+        tile = self._tile(height, width)
+        if tile is None:
+            return list(self.scores(torch.stack(list(images)), (height, width)).max(1).indices.to(torch.uint8))
+        strips = (self._strips(image, tile) for image in images)
+        return [torch.cat([strip.max(0).indices.to(torch.uint8) for strip in of_image]) for of_image in strips]
+
+    def _pixel_classes(self, images: Sequence[Tensor]) -> list[PixelClasses]:
+        """Return classes uint8 [H, W] of images of one size, and their probabilities."""
+        height, width = images[0].shape[-2:]
+        tile = self._tile(height, width)
+        if tile is None:
+            labels, confidences = self.confident_classes(torch.stack(list(images)), (height, width))
+            return list(map(PixelClasses, labels.to(torch.uint8), confidences))
+        return [self._classes_of_strips(self._strips(image, tile)) for image in images]
+
+    @staticmethod
+    def _classes_of_strips(strips: Iterator[Tensor]) -> PixelClasses:
+        confidences, labels = zip(*(strip.max(0) for strip in strips), strict=True)
+        return PixelClasses(torch.cat(labels).to(torch.uint8), torch.cat(confidences))
+
+    def _tile(self, height: int, width: int) -> int | None:
+        """Return the side of the tiles that an image is divided into; None if it is not divided."""
         tile = self.inference_options.tile
-        if tile is None or max(height, width) <= tile:
-            return list(self.scores(torch.stack(list(images)), (height, width)).argmax(1).to(torch.uint8))
-        return [torch.cat([strip.argmax(0).to(torch.uint8) for strip in self._strips(image, tile)]) for image in images]
+        return None if tile is None or max(height, width) <= tile else tile
 
     def _strips(self, image: Tensor, tile: int) -> Iterator[Tensor]:
         """Yield probabilities [K, rows, W] of a large image, from top to bottom."""
@@ -214,6 +254,13 @@ class SegmentationPipeline(TiledSegmentation, ModelPipeline[Tensor, Segmentation
         (view,) = views
         return view.image(self.logits(view.image(images), self.preprocessing.scale(*whole, view.factor)))
 
+    def confident_classes(self, images: Tensor, whole: tuple[int, int]) -> PixelClasses:
+        """See `TiledSegmentation.confident_classes`."""
+        views = tta_views(self.inference_options.tta_scales, self.inference_options.flip)
+        if len(views) > 1:
+            return super().confident_classes(images, whole)
+        return most_probable_classes(self.scores(images, whole))
+
     def logits(self, images: Tensor, scale: tuple[float, float]) -> Tensor:
         """Return logits [N, K, h, w] at the pixels of uint8 images [N, 3, h, w], resized by `scale` for the model.
 
@@ -224,3 +271,11 @@ class SegmentationPipeline(TiledSegmentation, ModelPipeline[Tensor, Segmentation
         if logits.shape[-2:] == images.shape[-2:]:
             return logits
         return functional.interpolate(logits, images.shape[-2:], mode="bilinear", align_corners=False)
+
+
+def _by_shape(images: Sequence[Tensor], predict: Callable[[Sequence[Tensor]], list[T]]) -> list[T]:
+    """Return the predictions of images of any size, which `predict` makes for images of one size."""
+    predictions: dict[int, T] = {}
+    for group in group_by_shape(images):
+        predictions |= zip(group, predict([images[index] for index in group]), strict=True)
+    return [predictions[index] for index in range(len(images))]

@@ -20,7 +20,11 @@ from visionkit.option_checks import check_above_up_to, check_at_least, check_not
 from visionkit.pipelines.ensembles import SegmentationEnsemble
 from visionkit.pipelines.group_by_shape import group_by_shape
 from visionkit.pipelines.runtime import RuntimeOptions
-from visionkit.pipelines.segmentation import SegmentationInferenceOptions, SegmentationPipeline
+from visionkit.pipelines.segmentation import (
+    SegmentationInferenceOptions,
+    SegmentationPipeline,
+    most_probable_classes,
+)
 from visionkit.preprocessing.segmentation import SegmentationPreprocessOptions
 from visionkit.tasks.base import Task, refuse_beside_pipeline, tasks
 from visionkit.tasks.logits_task import LogitsTask
@@ -186,7 +190,7 @@ class Segmentation(LogitsTask):
     def set_evaluation(self, evaluation: SegmentationEvaluationOptions) -> None:
         """See `Task.set_evaluation`."""
         self.evaluation_options = evaluation
-        self.metric = SegmentationMetrics(self.class_names, evaluation.boundaries)
+        self.metric = SegmentationMetrics(self.class_names, evaluation.boundaries, calibration=True)
 
     @property
     def monitor(self) -> str:
@@ -207,14 +211,14 @@ class Segmentation(LogitsTask):
             truth = torch.stack([masks[index] for index in group])
             logits = pipeline.logits(images, pipeline.preprocessing.scale(*images.shape[-2:]))
             self.val_losses.update({"loss": self.loss(logits, truth.long())}, len(group))
-            self.metric.update(logits.argmax(1), truth)
+            labels, confidences = most_probable_classes(logits)
+            self.metric.update(labels, truth, confidences)
 
     def score_predictions(self, batch: Batch) -> None:
         """See `Task.score_predictions`."""
-        for labels, truth, image_id in zip(
-            self.pipeline(batch.images), self._masks(batch), batch.image_ids, strict=True
-        ):
-            self.image_results[image_id] = self.metric.update_image(labels, truth)
+        found = self.pipeline.pixel_classes(batch.images)
+        for (labels, confidences), truth, image_id in zip(found, self._masks(batch), batch.image_ids, strict=True):
+            self.image_results[image_id] = self.metric.update_image(labels, truth, confidences)
             shares = torch.bincount(labels.flatten(), minlength=len(self.class_names)) / labels.numel()
             self.rows[image_id] = {"shares": dict(zip(self.class_names, shares.tolist(), strict=True))}
 
