@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +32,8 @@ class CocoAP(DetectionMetric):
 
     The results are the twelve numbers of COCO's table, `overall` (AP, AP50, AP75, APs, APm, APl, AR1, AR10,
     AR100, ARs, ARm, ARl), and AP and AP50 `per_class`. A value without objects is NaN. Crowd regions follow
-    pycocotools. COCO has no difficult objects as in VOC; they are taken as crowd regions.
+    pycocotools. COCO has no difficult objects as in VOC; they are taken as crowd regions. `extras` has AR100 of each
+    class, and the names of the classes with objects or predictions.
 
     Args:
         class_names: K names in label order.
@@ -84,7 +85,7 @@ class CocoAP(DetectionMetric):
     def _score(self, columns: DetectionColumns, iou_type: IouType) -> MetricResults:
         self._warn_of_detection_limit(columns.true)
         found = self._precision_recall(columns, iou_type)
-        return MetricResults(self._overall(found), self._per_class(found.precision))
+        return MetricResults(self._overall(found), self._per_class(found.precision), self._extras(columns, found))
 
     def _precision_recall(self, columns: DetectionColumns, iou_type: IouType) -> PrecisionRecall:
         if not len(columns.true):
@@ -111,6 +112,17 @@ class CocoAP(DetectionMetric):
         of_classes = precision[..., ALL_AREAS]
         columns = {"AP": _class_means(of_classes), "AP50": _class_means(of_classes[:1])}
         return {name: per_class_values(self.class_names, values) for name, values in columns.items()}
+
+    def _extras(self, columns: DetectionColumns, found: PrecisionRecall) -> dict[str, Any]:
+        """Return what torchmetrics also has: AR of each class, and the classes that occur."""
+        means = _class_means(found.limited_recall[:, None, :, -1])
+        observed = set(columns.true.labels.tolist()) | set(columns.predicted.labels.tolist())
+        return {
+            f"AR{self.max_detections[-1]}_per_class": {
+                name: None if np.isnan(mean) else mean for name, mean in zip(self.class_names, means, strict=True)
+            },
+            "observed_classes": [name for label, name in enumerate(self.class_names) if label in observed],
+        }
 
     def _warn_of_detection_limit(self, true: BoxColumns) -> None:
         """Warn once of an image with more objects of one class than detections that are scored."""
@@ -157,11 +169,11 @@ class CocoMaskAP(CocoAP):
         return masks | self._resample(columns, counts, "bbox")
 
 
-def _class_means(precision: NDArray[np.float64]) -> list[float]:
-    """Return the mean of the values of each class that are defined [K], NaN if none is, of precision [T, R, K]."""
-    is_defined = precision > -1
+def _class_means(values: NDArray[np.float64]) -> list[float]:
+    """Return the mean of the values of each class that are defined [K], NaN if none is, of values [T, R, K]."""
+    is_defined = values > -1
     number = is_defined.sum(axis=(0, 1))
-    total = np.where(is_defined, precision, 0).sum(axis=(0, 1))
+    total = np.where(is_defined, values, 0).sum(axis=(0, 1))
     means: list[float] = np.where(number > 0, total / np.maximum(number, 1), np.nan).tolist()
     return means
 
