@@ -38,12 +38,21 @@ BOXES, MASKS = "coco", "coco_masks"
 
 
 class Given(NamedTuple):
-    """The predictions, the split with its images and classes, and the metric; None for the usual one."""
+    """The predictions, the split with its images and classes, and how it is scored.
+
+    Attributes:
+        path: file or folder of the predictions.
+        data: data with the split.
+        dataset: the split.
+        metric: metric of boxes; None for the usual one.
+        boundaries: whether boundary F1 of masks is computed.
+    """
 
     path: Path
     data: VisionData
     dataset: VisionDataset
     metric: str | None
+    boundaries: bool
 
 
 class Kind(NamedTuple):
@@ -80,8 +89,9 @@ def evaluate(
     name = split or ("test" if "test" in data.splits else "val")
     data.splits.check_evaluated(name)
     dataset = data.dataset(name)
-    chosen = metric or (card.get("evaluation") or {}).get("metric")
-    results, scored = kind.score(Given(path, data, dataset, chosen))
+    evaluation = card.get("evaluation") or {}
+    chosen, boundaries = metric or evaluation.get("metric"), evaluation.get("boundaries") is True
+    results, scored = kind.score(Given(path, data, dataset, chosen, boundaries))
     if scored is not None:
         results = scored.added_to(results)
     console = Console()
@@ -94,7 +104,7 @@ def evaluate(
 
 
 def _score_boxes(given: Given) -> ScoredResults:
-    path, data, dataset, _ = given
+    path, data, dataset = given.path, given.data, given.dataset
     predicted = read_predicted_boxes(path, dataset, data.category_ids)
     name = given.metric or (MASKS if has_masks(predicted) and _has_masks(dataset) else BOXES)
     metric = detection_metrics.get(name)(class_names=data.class_names)
@@ -128,9 +138,9 @@ def _has_masks(dataset: VisionDataset) -> bool:
 
 
 def _score_masks(given: Given) -> ScoredResults:
-    path, data, dataset, _ = given
+    path, data, dataset = given.path, given.data, given.dataset
     names = _image_names(dataset)
-    metric, images = SegmentationMetrics(data.class_names), {}
+    metric, images = SegmentationMetrics(data.class_names, given.boundaries), {}
     for index, mask in enumerate(find_masks(path, names)):
         truth = dataset.semantic(index)
         if truth is None:

@@ -1,15 +1,23 @@
 """Predicted boxes and masks in COCO's results format, from any program."""
 
+import json
+import logging
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from visionkit.cli.image_names import ImageNames
 from visionkit.data.datasets.base import VisionDataset
-from visionkit.data.datasets.image_path import image_path
+from visionkit.data.datasets.image_path import image_name, image_path
+from visionkit.data.datasets.run_length_check import find_invalid_codes
 from visionkit.data.io.json_files import read_json
 from visionkit.errors import DataError
 from visionkit.metrics.coco_results import from_coco_results
+
+logger = logging.getLogger("visionkit")
 
 NOTHING: dict[str, Any] = {"boxes": [], "scores": [], "labels": []}
 """Predictions of an image that the file does not name."""
@@ -18,7 +26,7 @@ NOTHING: dict[str, Any] = {"boxes": [], "scores": [], "labels": []}
 def read_predicted_boxes(
     path: Path, dataset: VisionDataset, category_ids: list[int]
 ) -> dict[int | str, dict[str, Any]]:
-    """Return the predictions of the images that the file names, by image id.
+    """Return the predictions of the images that the file names, by image id. Warn of repeated rows.
 
     Args:
         path: a JSON list with `image_id` or `file_name`, `category_id`, `score`, and `bbox` or `segmentation`.
@@ -26,19 +34,21 @@ def read_predicted_boxes(
         category_ids: the dataset's own id of each class.
 
     Raises:
-        DataError: the file is not such a list, or a row is for an unknown image or category or has no usable score or
-            box; the message has the number of the row.
+        DataError: the file is not such a list, or a row is for an unknown image or category or has no usable score,
+            box or mask; the message has the number of the row.
     """
     rows = read_json(path, "predictions file")
     if not isinstance(rows, list):
         raise DataError(f"{path} must be a list of predictions in COCO's results format, not {type(rows).__name__}")
-    ids = {dataset.image_id(index) for index in range(len(dataset))}
-    names = _ids_by_name(dataset) if any(isinstance(row, dict) and "image_id" not in row for row in rows) else {}
+    ids = [dataset.image_id(index) for index in range(len(dataset))]
+    names = ImageNames([image_path(dataset, index) for index in range(len(dataset))])
     for number, row in enumerate(rows, start=1):
-        _check_row(row, f"{path}, entry {number}", names)
-    _check_known(((number, row["image_id"]) for number, row in enumerate(rows, 1)), ids, path, "image_id")
+        _check_row(row, f"{path}, entry {number}", names, ids)
+    _check_known(((number, row["image_id"]) for number, row in enumerate(rows, 1)), set(ids), path, "image_id")
     categories = ((number, row["category_id"]) for number, row in enumerate(rows, 1))
     _check_known(categories, set(category_ids), path, "category_id")
+    _check_codes(rows, path, dataset, {image_id: index for index, image_id in enumerate(ids)})
+    _report_repeated(rows, path)
     try:
         found = from_coco_results(rows, category_ids)
     except DataError as error:
@@ -51,21 +61,26 @@ def has_masks(predictions: Mapping[int | str, Mapping[str, Any]]) -> bool:
     return bool(predictions) and all("masks" in prediction for prediction in predictions.values())
 
 
-def _check_row(row: Any, where: str, names: Mapping[str, int | str]) -> None:
+def _check_row(row: Any, where: str, names: ImageNames, ids: Sequence[int | str]) -> None:
     """Check a row, and give it the `image_id` of its `file_name`."""
     if not isinstance(row, dict):
         raise DataError(f"{where}: {row!r:.60} is no prediction: give keys such as image_id, category_id, bbox, score")
     if "image_id" not in row and isinstance(row.get("file_name"), str):
-        name = row["file_name"]
-        if name not in names:
-            raise DataError(f"{where}: file_name {name!r} is not the name of one image of the split")
-        row["image_id"] = names[name]
+        try:
+            row["image_id"] = ids[names.index(row["file_name"])]
+        except LookupError as error:
+            raise DataError(f"{where}: file_name {row['file_name']!r} {error}") from error
     missing = [key for key in ("image_id", "category_id", "score") if key not in row]
     if missing:
         raise DataError(f"{where} has no {missing[0]}")
     score = row["score"]
     if isinstance(score, bool) or not isinstance(score, int | float) or not math.isfinite(score):
         raise DataError(f"{where}: score is {score!r:.60}, and must be a finite number")
+    if not 0 <= score <= 1:
+        raise DataError(
+            f"{where}: score is {score!r:.60}, and must be a probability from 0 to 1, for thresholds and calibration\n"
+            "apply a sigmoid or softmax to the outputs of the network; percentages: divide by 100"
+        )
     if "bbox" in row and not _is_box(row["bbox"]):
         raise DataError(f"{where}: bbox is {row['bbox']!r:.80}, and must be [x, y, width, height]")
     if "bbox" not in row and "segmentation" not in row:
@@ -91,11 +106,32 @@ def _check_known(found: Iterable[tuple[int, Any]], known: set[Any], path: Path, 
             raise DataError(f"{path}, entry {number}: {key} {value!r:.60} is not in the split\nit has {examples}, ...")
 
 
-def _ids_by_name(dataset: VisionDataset) -> dict[str, int | str]:
-    """Return the id of each image by its file name, apart from names that several images have."""
-    found: dict[str, list[int | str]] = {}
-    for index in range(len(dataset)):
-        path = image_path(dataset, index)
-        if path is not None:
-            found.setdefault(path.name, []).append(dataset.image_id(index))
-    return {name: ids[0] for name, ids in found.items() if len(ids) == 1}
+def _check_codes(rows: list[dict[str, Any]], path: Path, dataset: VisionDataset, places: Mapping[Any, int]) -> None:
+    """Check that the run-length codes have the sizes of their images, and as many pixels."""
+    numbers = [number for number, row in enumerate(rows) if "segmentation" in row]
+    sizes = np.zeros((len(numbers), 2), np.int64)
+    for place, number in enumerate(numbers):
+        index, code = places[rows[number]["image_id"]], rows[number]["segmentation"]
+        sizes[place] = size = list(dataset.image_size(index))
+        if code.get("size") != size:
+            raise DataError(
+                f"{path}, entry {number + 1}: the mask has the size {code.get('size')!r:.40}, but its image "
+                f"{image_name(dataset, index, None)} {size} (height, width)\nwrite masks in the size of the image"
+            )
+        if not isinstance(code.get("counts"), str) or not code["counts"].isascii():
+            advice = "compress them with pycocotools.mask.frPyObjects"
+            raise DataError(f"{path}, entry {number + 1}: the counts of the mask must be text: {advice}")
+    invalid = find_invalid_codes([rows[number]["segmentation"]["counts"].encode() for number in numbers], sizes.prod(1))
+    if invalid.any():
+        place = int(invalid.argmax())
+        pixels = int(sizes[place].prod())
+        raise DataError(f"{path}, entry {numbers[place] + 1}: the mask is no run-length code of {pixels} pixels")
+
+
+def _report_repeated(rows: list[dict[str, Any]], path: Path) -> None:
+    """Warn of rows that are equal to an earlier one, since only the first of them can find an object."""
+    keys = ("image_id", "category_id", "score", "bbox", "segmentation")
+    repeated = len(rows) - len({json.dumps([row.get(key) for key in keys], sort_keys=True) for row in rows})
+    if repeated:
+        text = "%s: %d of %d predictions repeat an earlier one, and count as false positives, as in pycocotools"
+        logger.warning(text, path, repeated, len(rows))

@@ -1,5 +1,6 @@
 """Predicted class probabilities as CSV, from any program."""
 
+import logging
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,8 +8,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from visionkit.data.io.csv_rows import CsvRow, read_csv_columns
+from visionkit.cli.image_names import ImageNames
+from visionkit.data.io.csv_rows import CsvRow, read_csv_columns, read_csv_header
 from visionkit.errors import DataError
+from visionkit.text import format_list
+
+logger = logging.getLogger("visionkit")
 
 IMAGE = "image"
 """Column with the file name of the image."""
@@ -23,7 +28,7 @@ MAX_LISTED = 3
 def read_predicted_classes(
     path: Path, names: Sequence[Path], class_names: Sequence[str], multi_label: bool
 ) -> NDArray[np.float32]:
-    """Return the probabilities of each image, float32 [I, K].
+    """Return the probabilities of each image, float32 [I, K]. Warn of columns that are not used.
 
     Args:
         path: a CSV file with the column `image` and one column per class.
@@ -36,17 +41,17 @@ def read_predicted_classes(
             message has the line.
     """
     rows = read_csv_columns(path, [IMAGE, *class_names])
-    places = {name: index for index, name in enumerate(names)}
-    by_name: dict[str, list[int]] = {}
-    for name, index in places.items():
-        by_name.setdefault(name.name, []).append(index)
+    unused = [name for name in read_csv_header(path) if name not in (IMAGE, *class_names)]
+    if unused:
+        logger.warning("%s: no class of the card, and not used: the columns %s", path, format_list(unused))
+    images = ImageNames(names)
     found = np.full((len(names), len(class_names)), np.nan, np.float32)
     for row in rows:
-        index = _image_of(row, path, names, by_name)
+        index = _image_of(row, path, images)
         if not np.isnan(found[index]).any():
             raise DataError(f"{path}:{row.line}: a second row for {row.cells[0]}")
         found[index] = _probabilities(row, path, class_names, multi_label)
-    missing = [str(name.name) for name, index in places.items() if np.isnan(found[index]).any()]
+    missing = [name.name for name, values in zip(names, found, strict=True) if np.isnan(values).any()]
     if missing:
         raise DataError(
             f"{path} has no row for {len(missing)} of {len(names)} images: {', '.join(missing[:MAX_LISTED])} ..."
@@ -54,14 +59,11 @@ def read_predicted_classes(
     return found
 
 
-def _image_of(row: CsvRow, path: Path, names: Sequence[Path], by_name: dict[str, list[int]]) -> int:
-    text = row.cells[0].replace("\\", "/")
-    candidates = by_name.get(text.rpartition("/")[2], [])
-    fitting = [index for index in candidates if f"/{names[index].as_posix()}".endswith(f"/{text.lstrip('/')}")]
-    if len(fitting) != 1:
-        reason = "is not in the split" if not fitting else "is the name of several images: give their folders too"
-        raise DataError(f"{path}:{row.line}: {row.cells[0]} {reason}")
-    return fitting[0]
+def _image_of(row: CsvRow, path: Path, images: ImageNames) -> int:
+    try:
+        return images.index(row.cells[0])
+    except LookupError as error:
+        raise DataError(f"{path}:{row.line}: {row.cells[0]} {error}") from error
 
 
 def _probabilities(row: CsvRow, path: Path, class_names: Sequence[str], multi_label: bool) -> list[float]:
@@ -72,7 +74,11 @@ def _probabilities(row: CsvRow, path: Path, class_names: Sequence[str], multi_la
         except ValueError:
             value = math.nan
         if not 0 <= value <= 1:
-            raise DataError(f"{path}:{row.line}: {name} is {cell!r}, and must be a probability from 0 to 1")
+            function = "sigmoid" if multi_label else "softmax"
+            raise DataError(
+                f"{path}:{row.line}: {name} is {cell!r}, and must be a probability from 0 to 1\n"
+                f"apply a {function} to the outputs of the network, if these are logits"
+            )
         values.append(value)
     if not multi_label and abs(sum(values) - 1) > TOLERANCE:
         raise DataError(f"{path}:{row.line}: the probabilities add up to {sum(values):.4g}, and must add up to 1")

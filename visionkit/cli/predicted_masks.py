@@ -1,5 +1,7 @@
 """Predicted class masks as PNG files, from any program."""
 
+import itertools
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,25 +15,36 @@ from visionkit.ops.ignore import IGNORE
 MAX_LISTED = 3
 """Largest number of missing files that are named."""
 
+NO_FIT = (1, 0)
+"""Rank of a mask that is in other folders than the image."""
+
+BINARY = (0, IGNORE)
+"""Values of a mask of one class that is stored in black and white."""
+
 
 def find_masks(folder: Path, names: Sequence[Path]) -> list[Path]:
     """Return the mask of each image: a PNG file with the image's name, beside each other or in the same subfolders.
+
+    Where several images or masks have a name, the folders of the mask must be those at the end of the image's path.
 
     Args:
         folder: folder of the masks.
         names: path of each image.
 
     Raises:
-        DataError: images have no mask, or several have the same name.
+        DataError: images have no mask, or a mask may be that of several images.
     """
-    by_stem: dict[str, list[Path]] = {}
+    masks: dict[str, list[Path]] = {}
     for path in sorted(folder.rglob("*.png")):
-        by_stem.setdefault(path.stem, []).append(path)
-    found = [_of_image(name, by_stem.get(name.stem, [])) for name in names]
-    missing = [name.stem for name, path in zip(names, found, strict=True) if path is None]
+        masks.setdefault(path.stem, []).append(path)
+    images = Counter(name.stem for name in names)
+    found = [_of_image(name, masks.get(name.stem, []), images[name.stem], folder) for name in names]
+    _check_used_once(found, names)
+    missing = [name for name, path in zip(names, found, strict=True) if path is None]
     if missing:
-        listed = ", ".join(f"{stem}.png" for stem in missing[:MAX_LISTED])
-        raise DataError(f"{folder} has no mask of {len(missing)} of {len(names)} images: {listed} ...")
+        listed = ", ".join(_expected(name, images[name.stem]) for name in missing[:MAX_LISTED])
+        more = ", ..." if len(missing) > MAX_LISTED else ""
+        raise DataError(f"{folder} has no mask of {len(missing)} of {len(names)} images: {listed}{more}")
     return [path for path in found if path is not None]
 
 
@@ -50,16 +63,58 @@ def read_predicted_mask(path: Path, size: tuple[int, int], num_classes: int) -> 
     values = np.unique(mask)
     wrong = values[(values < 0) | (values >= num_classes)]
     if len(wrong):
-        advice = "give every pixel a class" if wrong[0] == IGNORE else f"classes are 0 to {num_classes - 1}"
-        raise DataError(f"{path} has the value {wrong[0]}: {advice}")
+        raise DataError(f"{path} has the value {wrong[0]}: {_advice(values.tolist(), num_classes)}")
     return mask.astype(np.uint8)
 
 
-def _of_image(name: Path, candidates: Sequence[Path]) -> Path | None:
-    """Return the candidate whose folders fit best to those of the image; None if none or several do."""
-    if len(candidates) < 2:
-        return candidates[0] if candidates else None
-    fitting = [path for path in candidates if path.parent.name == name.parent.name]
-    if len(fitting) != 1:
-        raise DataError(f"{candidates[0]} and {candidates[1]} may both be the mask of {name}")
-    return fitting[0]
+def _advice(values: list[int], num_classes: int) -> str:
+    """Return what to do about values that are no class."""
+    if tuple(values) == BINARY and num_classes == 2:
+        return "a prediction holds class indices\nwrite 1 in place of 255"
+    if IGNORE in values and all(value == IGNORE or value < num_classes for value in values):
+        return (
+            "only ground truth can ignore pixels\ngive each pixel of a prediction its most probable class; pixels that "
+            "the ground truth ignores are not scored"
+        )
+    return f"classes are 0 to {num_classes - 1}"
+
+
+def _of_image(image: Path, masks: Sequence[Path], images: int, folder: Path) -> Path | None:
+    """Return the mask of an image among those with its name; None if there is none.
+
+    Args:
+        image: path of the image.
+        masks: masks with its name.
+        images: number of images with its name.
+        folder: folder of all masks.
+    """
+    if len(masks) == images == 1:
+        return masks[0]
+    ranks = {mask: _rank(image, mask.relative_to(folder)) for mask in masks}
+    fitting = sorted((mask for mask in masks if ranks[mask] != NO_FIT), key=lambda mask: ranks[mask])
+    if len(fitting) > 1 and ranks[fitting[0]] == ranks[fitting[1]]:
+        raise DataError(f"{fitting[0]} and {fitting[1]} may both be the mask of {image}")
+    return fitting[0] if fitting else None
+
+
+def _rank(image: Path, mask: Path) -> tuple[int, int]:
+    """Return how well the folders of a mask fit: the more equal ones at the end, the lower."""
+    own, others = image.parts[-2::-1], mask.parts[-2::-1]
+    pairs = zip(own, others, strict=False)
+    common = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
+    return (-common, len(others)) if common or not others else NO_FIT
+
+
+def _check_used_once(masks: Sequence[Path | None], names: Sequence[Path]) -> None:
+    image_of: dict[Path, Path] = {}
+    for mask, name in zip(masks, names, strict=True):
+        if mask is not None and image_of.setdefault(mask, name) != name:
+            raise DataError(
+                f"{mask} may be the mask of {image_of[mask]} and {name}: put masks in the folders of their images"
+            )
+
+
+def _expected(image: Path, images: int) -> str:
+    """Return the name of the mask that an image needs, with its folder if several images have the name."""
+    mask = image.with_suffix(".png")
+    return f"{mask.parent.name}/{mask.name}" if images > 1 else mask.name

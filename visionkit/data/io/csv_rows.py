@@ -64,6 +64,15 @@ def read_csv_columns(
     return selected
 
 
+def read_csv_header(source: Path) -> list[str]:
+    """Return the names of the columns of a CSV file that are separated by commas.
+
+    Raises:
+        DataError: the file is missing or not a CSV file.
+    """
+    return next(_rows(source, ","), CsvRow(1, [])).cells
+
+
 def read_csv_pairs(source: Path) -> list[CsvRow]:
     """Return the rows of a CSV file that has two columns and no header line.
 
