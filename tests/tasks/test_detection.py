@@ -212,6 +212,17 @@ def test_thresholds_are_chosen_on_val_stored_and_used_by_test(tmp_path, caplog):
     assert "chosen on the scored split, which favors them" in caplog.text
 
 
+def test_results_have_the_category_ids_of_the_scored_data():
+    ids = [10 * label for label in range(1, len(NAMES) + 1)]
+    task, data = small_task(NAMES, category_ids=ids), small_data()
+    small_trainer().test(task, data, verbose=False)
+    rows = task.result_files()["predictions.json"]
+    assert {row["category_id"] for row in rows} <= set(data.category_ids), "those of shapes"
+    small_trainer().test(task, data.test_dataloader(), verbose=False)
+    others = task.predictions_for_json()
+    assert [row["category_id"] for row in others] == [10 * row["category_id"] for row in rows] != []
+
+
 def test_a_checkpoint_without_thresholds_is_read(tmp_path):
     task, trainer = small_task(NAMES), small_trainer(default_root_dir=tmp_path)
     trainer.fit(task, small_data())

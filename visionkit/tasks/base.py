@@ -340,13 +340,17 @@ class Task(LightningModule):
         self._log_means("val", self.val_losses, logger=True)
         self.log_results("val", self.computed_metrics())
 
-    def start_test(self) -> None:
-        """Prepare for testing, which most tasks need not."""
+    def start_test(self, data: VisionData | None) -> None:
+        """Prepare for testing, which most tasks need not.
+
+        Args:
+            data: datamodule of the trainer; None if it is not a `VisionData`.
+        """
 
     def on_test_start(self) -> None:
         """Prepare for testing."""
         self.latency = Latency()
-        self.start_test()
+        self.start_test(datamodule_of(self.trainer))
 
     def test_results(self) -> MetricResults:
         """Return the metrics of the test split after its last batch, and keep the predictions for the results files."""

@@ -115,6 +115,7 @@ class Detection(Task):
         super().__init__(model, optimizer, schedule)
         self.set_evaluation(evaluation or DetectionEvaluationOptions())
         self.predictions: list[dict[str, Any]] = []
+        self._result_ids = self.category_ids
 
     @property
     def model_pipeline(self) -> DetectionPipeline:
@@ -150,14 +151,14 @@ class Detection(Task):
         return f"val/{self.metric.main_metric}"
 
     def predictions_for_json(self) -> list[dict[str, Any]]:
-        """Return the boxes in COCO's results format, with the category ids of the dataset."""
-        return to_coco_results(self.predictions, self.category_ids)
+        """Return the boxes in COCO's results format, with the category ids of the dataset that was scored."""
+        return to_coco_results(self.predictions, self._result_ids)
 
     def result_files(self) -> dict[str, list[dict[str, Any]]]:
         """See `Task.result_files`. Masks have a file of their own, since their rows have no boxes."""
         files = super().result_files()
         if self.predicts_masks:
-            files["mask_predictions.json"] = to_coco_mask_results(self.predictions, self.category_ids)
+            files["mask_predictions.json"] = to_coco_mask_results(self.predictions, self._result_ids)
         return files
 
     def training_losses(self, batch: Batch, step: int) -> dict[str, Tensor]:
@@ -185,8 +186,8 @@ class Detection(Task):
         """Choose the score threshold of each class."""
         self.model_pipeline.class_thresholds = best_thresholds(self.metric)
 
-    def start_test(self) -> None:
-        """Log which detections are scored, and if the masks are not.
+    def start_test(self, data: VisionData | None) -> None:
+        """See `Task.start_test`. Log which detections are scored, and if the masks are not.
 
         Raises:
             ConfigError: masks are to be scored, and the model predicts none.
@@ -197,6 +198,7 @@ class Detection(Task):
                 "set evaluation.metric=coco, which scores the boxes"
             )
         self._report_unscored_masks()
+        self._result_ids = self.category_ids if data is None else data.category_ids
         pipeline = self.pipeline
         logger.info(
             "scored: detections with a score above %g, at most %s per image",

@@ -112,8 +112,8 @@ class LogitsTask(Task):
         weights = self._weights_for_training(data)
         self.class_weights = None if weights is None else weights.to(self.pipeline.device)
 
-    def start_test(self) -> None:
-        """Remove the predictions of an earlier run."""
+    def start_test(self, data: VisionData | None) -> None:
+        """See `Task.start_test`. Remove the predictions of an earlier run."""
         self.rows, self.image_results = {}, {}
 
     def test_results(self) -> MetricResults:

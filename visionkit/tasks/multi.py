@@ -245,11 +245,11 @@ class MultiTask(Task):
                 heads = [name for name in data.heads_of_images(card) if self.balancer.weights[name]]
                 augmentation.input_size = functools.partial(self.pipeline.preprocessing.loader_size_of, heads)
 
-    def start_test(self) -> None:
+    def start_test(self, data: VisionData | None) -> None:
         """See `Task.start_test`."""
         self._tested = []
-        for task in self.heads.values():
-            task.start_test()
+        for name, task in self.heads.items():
+            task.start_test(data.of_head(name) if isinstance(data, MultiData) and name in data.sources else None)
 
     def test_results(self) -> MetricResults:
         """See `Task.test_results`; heads without images have none."""
