@@ -59,8 +59,8 @@ def compare(first: str, second: str, words: list[str], split: str | None, output
         ConfigError: the checkpoints are for different tasks or classes, or have no head in common.
     """
     _check_same_classes(first, second)
-    scored = [scored_task([checkpoint], words, split, like=first) for checkpoint in (first, second)]
-    one, other, split = scored[0].task, scored[1].task, scored[0].split
+    scored = scored_task([first], words, split)
+    one, other, split = scored.task, scored_task([second], words, split, scored.recipe).task, scored.split
     if is_first_process():
         pairs = dict(_pairs(one, other))
         if not pairs:

@@ -101,7 +101,7 @@ def _facts(scored: Scored, checkpoint: str) -> list[Fact]:
     return [
         Fact("Checkpoint", checkpoint),
         Fact("Task", task.name),
-        Fact("Data", data_source(scored.recipe["data"])),
+        Fact("Data", data_source(scored.recipe.values["data"])),
         Fact("Split", scored.split),
         Fact("Parameters", f"{total:,}"),
         Fact("Time per image", "n/a" if median is None else f"{median:.1f} ms on {where}"),

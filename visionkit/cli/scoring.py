@@ -53,17 +53,18 @@ class Scored(NamedTuple):
     task: Task
     data: VisionData
     split: str
-    recipe: dict[str, Any]
+    recipe: Layer
 
 
-def scored_task(checkpoints: list[str], words: list[str], split: str | None, like: str | None = None) -> Scored:
+def scored_task(checkpoints: list[str], words: list[str], split: str | None, recipe: Layer | None = None) -> Scored:
     """Score a split, and return the task with its results.
 
     Args:
         checkpoints: paths of checkpoints. The predictions of several checkpoints are combined.
         words: cards and overrides to merge into the recipe of each checkpoint.
         split: "val" or "test"; None takes test if the data has one.
-        like: checkpoint that defines data, trainer and evaluation; None is the first one, which keeps its evaluation.
+        recipe: defines data, trainer and evaluation, as that of another scored task; None is that of the first
+            checkpoint.
 
     Raises:
         ConfigError: the data has no such split.
@@ -72,10 +73,9 @@ def scored_task(checkpoints: list[str], words: list[str], split: str | None, lik
     show_progress_messages()
     members, recipes = zip(*[_load(checkpoint, words) for checkpoint in checkpoints], strict=True)
     task = members[0] if len(members) == 1 else _ensemble(members)
-    recipe = recipes[0] if like is None else _load(like, words)[1]
+    recipe = recipe or recipes[0]
     with saying_where(recipe):
-        if like is not None:
-            _apply_options(task, recipe.values, ["evaluation"])
+        _apply_options(task, recipe.values, ["evaluation"])
         data = build_data(recipe.values)
         trainer = build_trainer({"trainer": recipe.values.get("trainer", {})}, [], False)
     split = split or ("test" if "test" in data.splits else "val")
@@ -83,7 +83,7 @@ def scored_task(checkpoints: list[str], words: list[str], split: str | None, lik
     data.tested_split = split
     _check_classes(task, data, checkpoints[0])
     trainer.test(task, datamodule=data, verbose=False)  # the datamodule gives each process its share
-    return Scored(task, data, split, recipe.values)
+    return Scored(task, data, split, recipe)
 
 
 def _load(checkpoint: str, words: list[str]) -> tuple[Task, Layer]:

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from visionkit.metrics.detection import DetectionMetric, detection_metrics
 from visionkit.metrics.detection_columns import DetectionColumns
 from visionkit.metrics.f1_threshold import SCORED_SPLIT, VAL_SPLIT
-from visionkit.metrics.operating_point import find_operating_point
-from visionkit.metrics.scored_detections import ScoredDetections
+from visionkit.metrics.operating_point import find_operating_point, match_at
+from visionkit.metrics.scored_detections import IOU_THRESHOLD, ScoredDetections
 from visionkit.metrics.scored_images import ScoredResults
 
 STANDARD_METRICS = ("coco", "voc07", "voc10")
@@ -39,8 +39,10 @@ def score_detections(
     }
     for prefix, other in others.items():
         results.overall[f"{prefix}{other.main_metric}"] = other.score(columns).overall[other.main_metric]
-    point = find_operating_point(columns, len(class_names), thresholds=thresholds)
+    matches = match_at(columns, len(class_names), IOU_THRESHOLD)
+    point = find_operating_point(columns, len(class_names), IOU_THRESHOLD, thresholds=thresholds, matches=matches)
     results |= point.results(class_names)
     results.extras["thresholds_from"] = SCORED_SPLIT if thresholds is None else VAL_SPLIT
-    scored = ScoredDetections(columns, {"": metric, **others}, point.threshold) if len(columns) else None
-    return ScoredResults(results, scored)
+    if not len(columns):
+        return ScoredResults(results, None)
+    return ScoredResults(results, ScoredDetections(columns, {"": metric, **others}, point.threshold, matches=matches))

@@ -100,6 +100,7 @@ def find_operating_point(
     iou_threshold: float = 0.5,
     iou_type: IouType = "bbox",
     thresholds: Sequence[float | None] | None = None,
+    matches: CocoMatches | None = None,
 ) -> OperatingPoint:
     """Return the operating point of each class, and the confusion matrix there.
 
@@ -113,8 +114,10 @@ def find_operating_point(
         iou_type: whether boxes or masks are compared.
         thresholds: score threshold of each class, which must come from other images for the results to be unbiased; a
             class with None has no threshold. Without them, those with the highest F1 on the images themselves.
+        matches: what `match_at` returns for these images and thresholds; None computes it.
     """
-    predicted, matches = columns.predicted, match_at(columns, num_classes, iou_threshold, iou_type)
+    predicted = columns.predicted
+    matches = matches or match_at(columns, num_classes, iou_threshold, iou_type)
     points = _points(columns, matches, num_classes, thresholds)
     threshold, precision, recall, f1 = np.array(points, np.float64).reshape(-1, 4).T
     selected = predicted.take((predicted.scores >= threshold[predicted.labels]) & ~matches.ignored[0, 0])

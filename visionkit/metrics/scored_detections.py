@@ -37,6 +37,7 @@ class ScoredDetections(ScoredImages):
         metrics: the metrics of the results, by the prefix of their names.
         thresholds: score threshold of each class [K] of precision, recall and F1; NaN for none.
         iou_type: whether boxes or masks are compared in curves, errors and calibration.
+        matches: their matches at an IoU of 0.5, see `match_at`; None computes them.
     """
 
     def __init__(
@@ -45,14 +46,16 @@ class ScoredDetections(ScoredImages):
         metrics: dict[str, DetectionMetric],
         thresholds: Floats,
         iou_type: IouType = "bbox",
+        matches: CocoMatches | None = None,
     ) -> None:
         super().__init__(columns.image_ids, next(iter(metrics.values())).class_names)
         self.columns, self.metrics, self.thresholds, self.iou_type = columns, metrics, thresholds, iou_type
+        self._matches = matches
 
     @cached_property
     def matches(self) -> CocoMatches:
         """Matches of all detections at an IoU of 0.5."""
-        return match_at(self.columns, len(self.class_names), IOU_THRESHOLD, self.iou_type)
+        return self._matches or match_at(self.columns, len(self.class_names), IOU_THRESHOLD, self.iou_type)
 
     @cached_property
     def errors(self) -> DetectionErrors:
