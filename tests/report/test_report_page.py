@@ -1,5 +1,6 @@
 """The page of a report: names with special characters, many classes, and colors that can be read."""
 
+import dataclasses
 import itertools
 import re
 
@@ -17,7 +18,15 @@ from visionkit.metrics.scored_detections import ScoredDetections
 from visionkit.metrics.scored_labels import ScoredMultiLabels
 from visionkit.report.page_file import template
 from visionkit.report.report_images import detection_image, label_image
-from visionkit.report.report_page import MAX_ERROR_CLASSES, MAX_MATRIX_CLASSES, HeadReport, Report, write_report
+from visionkit.report.report_page import (
+    MAX_ERROR_CLASSES,
+    MAX_MATRIX_CLASSES,
+    MAX_PLOTTED_CLASSES,
+    PAGE_BYTES,
+    HeadReport,
+    Report,
+    write_report,
+)
 
 STRANGE = ["grid", "recall", "a, b", "<b>&\"'", "{{ 7 }}"]
 MIN_CONTRAST = 4.5
@@ -72,6 +81,39 @@ def test_tables_of_too_many_classes_say_so(count, left_out, tmp_path):
     text = page_of(box_head([f"class {label}" for label in range(count)]), tmp_path / "report.html").texts()
     assert (f"first {MAX_ERROR_CLASSES} of {count} classes" in text) == left_out
     assert ("too many classes" in text) == left_out
+
+
+@pytest.mark.parametrize("make", [label_head, box_head])
+def test_a_thousand_classes_leave_room_for_the_images(make, tmp_path):
+    """The plots have the classes that count most, and the table has all."""
+    names = [f"class number {label}" for label in range(1000)]
+    head, path = make(names), tmp_path / "report.html"
+    head = dataclasses.replace(head, images=[])
+    page = page_of(head, path)
+    assert path.stat().st_size < 15_000_000 - PAGE_BYTES
+    (table,) = page.find("table", class_="classes")
+    assert [cell.texts() for cell in table.find("th", scope="row")] == names
+    assert len(table.find("tr")[1].find("td")) == len(head.results.per_class)
+    for plot in page.find("div", class_="plots")[0].find("figure"):
+        assert len(plot.find("path")) <= MAX_PLOTTED_CLASSES
+        assert len(plot.find("text", class_="row")) in (0, MAX_PLOTTED_CLASSES)
+    assert "of the 30 largest of 1,000 classes" in page.texts()
+
+
+def test_plots_have_the_largest_and_the_lowest_classes(tmp_path):
+    count = MAX_PLOTTED_CLASSES + 2
+    head = label_head([f"class {label}" for label in range(count)])
+    targets = torch.eye(count)[torch.arange(2 * count) % count]
+    targets[count:, 0] = 0  # class 0 has one image, and class 1 none
+    targets[:, 1] = 0
+    images = dict(enumerate(zip(targets * 0.8 + 0.1, targets, strict=True)))
+    head = dataclasses.replace(head, scored=ScoredMultiLabels(images, head.class_names, [0.5] * count))
+    head.results.per_class["AP"] = {name: label / count for label, name in enumerate(head.class_names)}
+    head.results.extras["curves"] = head.scored.curves()
+    lines = head.lines[0].lines
+    assert [line.name for line in lines] == head.class_names[2:]
+    rows = head.intervals[0].rows
+    assert [row.name for row in rows] == head.class_names[:MAX_PLOTTED_CLASSES][::-1]
 
 
 def luminance(color):

@@ -20,6 +20,9 @@ ERROR_COLOR: Color = (220, 38, 38)
 MOST_CLASSES = 3
 """Number of the most probable classes that are listed under an image."""
 
+MARK_BYTES = 300
+"""Number of characters in the page of a box with its name, about."""
+
 
 class Mark(NamedTuple):
     """A box on an image, in pixels of the thumbnail.
@@ -77,7 +80,7 @@ class ReportImage:
     def bytes(self) -> int:
         """Number of characters in the page, about."""
         layers = itertools.chain.from_iterable(self.layers.values())
-        return len(self.uri) + 220 * len(self.marks) + sum(len(layer.uri) for layer in layers)
+        return len(self.uri) + MARK_BYTES * len(self.marks) + sum(len(layer.uri) for layer in layers)
 
 
 def choose_images(scored: ScoredImages, count: int) -> list[int]:

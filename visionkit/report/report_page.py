@@ -1,6 +1,6 @@
 """HTML page about a scored checkpoint. It needs no network and no other file."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,6 +11,7 @@ from visionkit.metrics.detection_errors import ERROR_KINDS
 from visionkit.metrics.results import MetricResults
 from visionkit.metrics.scored_detections import ScoredDetections
 from visionkit.metrics.scored_images import ScoredImages
+from visionkit.metrics.scored_labels import ScoredLabels
 from visionkit.report.page_file import check_overwritten, css_colors, template, write_page
 from visionkit.report.plots import (
     HEIGHT,
@@ -32,13 +33,19 @@ GENERATOR = "visionkit report"
 """Name in the page, by which it is recognized and may be overwritten."""
 
 PAGE_BYTES = 14_000_000
-"""Largest size of all images of a page, about."""
+"""Largest size of all images of a page, about. The rest takes less than 1 MB, also with a thousand classes."""
 
 MAX_MATRIX_CLASSES = 60
 """Largest number of classes of a confusion matrix; that of more classes cannot be read."""
 
 MAX_ERROR_CLASSES = 20
 """Largest number of classes in the table of errors."""
+
+MAX_PLOTTED_CLASSES = 30
+"""Largest number of classes of a plot with a line or row for each class."""
+
+MAX_OPEN_CLASSES = 30
+"""Largest number of classes of a table of all classes that is unfolded at first."""
 
 MAX_LEGEND = 12
 """Largest number of lines of a legend."""
@@ -76,6 +83,13 @@ class MetricRow(NamedTuple):
     name: str
     value: str
     interval: str
+
+
+class ClassRow(NamedTuple):
+    """A class: name, and its metrics as texts."""
+
+    name: str
+    values: list[str]
 
 
 class ErrorRow(NamedTuple):
@@ -129,12 +143,25 @@ class HeadReport:
 
     @property
     def intervals(self) -> list[IntervalPlot]:
-        """Plots of the most important metrics per class."""
+        """Plots of the most important metrics per class, of the lowest classes if there are many."""
         names = [name for name in PLOTTED_METRICS if name in self.results.per_class][:2]
         intervals = self.results.intervals.per_class
         return [
-            interval_plot(f"{name} of the classes", self.results.per_class[name], intervals.get(name, {}))
+            interval_plot(f"{name} of the {self._which('lowest')}", _lowest(values), intervals.get(name, {}))
             for name in names
+            for values in [self.results.per_class[name]]
+        ]
+
+    @property
+    def class_rows(self) -> list[ClassRow]:
+        """All metrics of all classes."""
+        columns = self.results.per_class
+        return [
+            ClassRow(
+                of,
+                [f"{values[of]:,.0f}" if name == "pixels" else number(values[of]) for name, values in columns.items()],
+            )
+            for of in (self.class_names if columns else [])
         ]
 
     @property
@@ -176,13 +203,6 @@ class HeadReport:
         ]
 
     @property
-    def thresholds(self) -> dict[str, dict[str, float]]:
-        """Threshold, precision, recall and F1 of each class by name of the metric; empty without thresholds."""
-        names = ("threshold", "precision", "recall", "F1")
-        per_class = self.results.per_class
-        return {name: per_class[name] for name in names} if all(name in per_class for name in names) else {}
-
-    @property
     def kinds(self) -> list[str]:
         """Kinds that the filter of the images offers."""
         found = {kind for image in self.images for kind in image.kinds}
@@ -202,12 +222,13 @@ class HeadReport:
         curves = self.results.extras.get("curves")
         if not curves:
             return []
+        of = self._which("largest")
         if self.is_detection:
             precision, grid = curves["precision"], curves["recall"]
             by_class = {
-                name: Series(grid, of_class["all"], f"{np.mean(of_class['all']):.3f}")
-                for name, of_class in precision.items()
-                if of_class
+                name: Series(grid, precision[name]["all"], f"{np.mean(precision[name]['all']):.3f}")
+                for name in self._largest(precision)
+                if precision[name]
             }
             sizes = {}
             for size in ("small", "medium", "large"):
@@ -216,16 +237,34 @@ class HeadReport:
                     mean = np.mean(found, axis=0)
                     sizes[size] = Series(grid, mean, f"{mean.mean():.3f}")
             axes = ("recall", "precision")
-            title = f"Precision and recall, IoU {curves['iou_threshold']:g}"
+            title = f"Precision and recall of the {of}, IoU {curves['iou_threshold']:g}"
             return [_unit_plot(title, by_class, axes), _unit_plot("Mean over the classes, by object size", sizes, axes)]
-        grid, classes = curves["grid"], curves["classes"]
+        grid = curves["grid"]
+        classes = {name: curves["classes"][name] for name in self._largest(curves["classes"])}
         roc = {name: Series(grid, row["true_positive_rate"], f"{row['AUC']:.3f}") for name, row in classes.items()}
         pr = {name: Series(grid, row["precision"], f"{row['AP']:.3f}") for name, row in classes.items()}
         axes = ("false positive rate", "true positive rate")
         return [
-            _unit_plot("Precision and recall", pr, ("recall", "precision")),
-            _unit_plot("Receiver operating characteristic", roc, axes, diagonal=True),
+            _unit_plot(f"Precision and recall of the {of}", pr, ("recall", "precision")),
+            _unit_plot(f"Receiver operating characteristic of the {of}", roc, axes, diagonal=True),
         ]
+
+    def _which(self, word: str) -> str:
+        """Return which classes a plot shows."""
+        total = len(self.class_names)
+        return "classes" if total <= MAX_PLOTTED_CLASSES else f"{MAX_PLOTTED_CLASSES} {word} of {total:,} classes"
+
+    def _largest(self, names: Collection[str]) -> list[str]:
+        """Return those classes among `names` that have the most objects or images, in label order."""
+        if isinstance(self.scored, ScoredDetections):
+            sizes = np.bincount(self.scored.columns.true.labels, minlength=len(self.class_names)).tolist()
+        else:
+            assert isinstance(self.scored, ScoredLabels)
+            sizes = [np.count_nonzero(self.scored.is_class(label)) for label in range(len(self.class_names))]
+        found = [name for name in self.class_names if name in names]
+        size_of = dict(zip(self.class_names, sizes, strict=True))
+        kept = set(sorted(found, key=lambda name: -size_of[name])[:MAX_PLOTTED_CLASSES])
+        return [name for name in found if name in kept]
 
     def _reliability(self) -> LinePlot | None:
         found = self.results.extras.get("calibration")
@@ -278,6 +317,7 @@ def write_report(report: Report, path: Path) -> None:
         plot={"width": WIDTH, "height": HEIGHT, "intervals": INTERVAL_WIDTH},
         max_legend=MAX_LEGEND,
         max_error_classes=MAX_ERROR_CLASSES,
+        max_open_classes=MAX_OPEN_CLASSES,
         number=number,
     )
     write_page(path, page)
@@ -289,6 +329,14 @@ def within_budget(images: Sequence[ReportImage], budget: float) -> list[ReportIm
     while len(kept) > 1 and sum(image.bytes for image in kept) > budget:
         del kept[len(kept) // 2]
     return kept
+
+
+def _lowest(values: Mapping[str, float]) -> dict[str, float]:
+    """Return the lowest values of the classes, and undefined ones only if there is room for all."""
+    if len(values) <= MAX_PLOTTED_CLASSES:
+        return dict(values)
+    defined = {name: value for name, value in values.items() if not np.isnan(value)}
+    return {name: defined[name] for name in sorted(defined, key=defined.__getitem__)[:MAX_PLOTTED_CLASSES]}
 
 
 def _unit_plot(
