@@ -125,6 +125,11 @@ def test_file_names_may_have_folders(boxes, capsys):
     assert "entry 1: file_name 'a.png' is the name of several images" in capsys.readouterr().err
 
 
+def test_a_score_that_rounding_raises_above_1_is_taken(boxes):
+    (boxes / "found.json").write_text(json.dumps([{**ROWS[0], "score": 1.0000001}, *ROWS[1:]]))
+    assert scores("found.json", "card.yaml")["overall"]["F1"] == 1.0
+
+
 def test_repeated_rows_are_counted(boxes, capsys):
     (boxes / "found.json").write_text(json.dumps([*ROWS, ROWS[1], ROWS[1]]))
     found = scores("found.json", "card.yaml")

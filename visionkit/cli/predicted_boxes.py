@@ -22,6 +22,9 @@ logger = logging.getLogger("visionkit")
 NOTHING: dict[str, Any] = {"boxes": [], "scores": [], "labels": []}
 """Predictions of an image that the file does not name."""
 
+ROUNDING = 1e-4
+"""Distance from 0..1 that the score of a detection may have, such as a mean of float16 values."""
+
 
 def read_predicted_boxes(
     path: Path, dataset: VisionDataset, category_ids: list[int]
@@ -76,7 +79,7 @@ def _check_row(row: Any, where: str, names: ImageNames, ids: Sequence[int | str]
     score = row["score"]
     if isinstance(score, bool) or not isinstance(score, int | float) or not math.isfinite(score):
         raise DataError(f"{where}: score is {score!r:.60}, and must be a finite number")
-    if not 0 <= score <= 1:
+    if not -ROUNDING <= score <= 1 + ROUNDING:
         raise DataError(
             f"{where}: score is {score!r:.60}, and must be a probability from 0 to 1, for thresholds and calibration\n"
             "apply a sigmoid or softmax to the outputs of the network; percentages: divide by 100"
