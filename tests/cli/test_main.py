@@ -12,10 +12,10 @@ from PIL import Image
 from tests.helpers.overrides import TINY
 from tests.helpers.real_data import REPOSITORY
 from tests.helpers.voc_files import xml
-from visionkit.cli.commands.fit import _run_name
 from visionkit.cli.commands.list import KINDS
 from visionkit.cli.data_tools import TOOLS
 from visionkit.cli.main import main
+from visionkit.cli.run_name import run_name
 from visionkit.data.datasets.shapes import Shapes
 from visionkit.engine.run_folder import RunName
 from visionkit.errors import ConfigError
@@ -40,6 +40,7 @@ data: {format: shapes, augment: [{name: HorizontalFlip, p: 0.5}]}
 EACH = """
 import contextlib, io, json, sys
 from visionkit.cli.main import main
+from visionkit.cli.run_name import run_name
 answers = []
 for words in json.load(sys.stdin):
     out, err = io.StringIO(), io.StringIO()
@@ -282,7 +283,7 @@ def test_resume_takes_a_checkpoint_and_leaves_the_other_words(words, resume, lr,
     monkeypatch.setattr("visionkit.cli.commands.fit.latest_checkpoint", lambda name: None)  # there is no run
     main(["fit", *[str(recipe) if word == "RECIPE" else word for word in words]])
     (name, (composed,), named) = calls[0]
-    expected = {"name": RunName("mine", []), "resume": resume, "fixed_length": False, "time_limit": None}
+    expected = {"name": RunName("mine", []), "resume": resume, "fixed_length": False, "time_limit": None, "folder": None}
     assert (name, named) == ("train", expected)
     assert composed["optimizer"]["lr"] == lr
 
@@ -298,7 +299,7 @@ def test_resume_takes_a_checkpoint_and_leaves_the_other_words(words, resume, lr,
 )
 def test_the_run_folder_has_the_names_of_recipe_and_cards(words, folder, monkeypatch):
     monkeypatch.chdir(REPOSITORY)
-    assert _run_name(words).folder == folder
+    assert run_name(words).folder == folder
 
 
 def test_words_may_follow_options(calls):

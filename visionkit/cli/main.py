@@ -7,7 +7,7 @@ import sys
 from collections.abc import Collection, Sequence
 
 from visionkit import __version__
-from visionkit.cli.commands import compare, data, evaluate, extract, fit, predict, report, runs, score, transfer
+from visionkit.cli.commands import compare, data, evaluate, extract, fit, predict, report, runs, score, transfer, tune
 from visionkit.cli.commands import list as list_command
 from visionkit.cli.config import catalog
 from visionkit.cli.config.compose import folder_layer, is_override
@@ -16,7 +16,7 @@ from visionkit.cli.unexpected import report_unexpected
 from visionkit.errors import StoppedError, VisionkitError
 from visionkit.registry import suggest
 
-COMMANDS = (fit, score, evaluate, compare, report, predict, extract, runs, list_command, data, transfer)
+COMMANDS = (fit, score, evaluate, compare, report, predict, extract, runs, list_command, data, transfer, tune)
 
 OTHER_NAMES = {
     "train": "fit",
@@ -28,6 +28,15 @@ OTHER_NAMES = {
     "inference": "predict",
     "check": "data check",
     "convert": "data convert",
+    "lr_find": "tune lr",
+    "lr-find": "tune lr",
+    "find-lr": "tune lr",
+    "batch-size": "tune batch-size",
+    "scale-batch-size": "tune batch-size",
+    "sweep": "tune sweep",
+    "search": "tune sweep",
+    "hpo": "tune sweep",
+    "optimize": "tune sweep",
     "help": "--help",
 }
 """Commands of visionkit by names that other programs use."""

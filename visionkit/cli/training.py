@@ -14,6 +14,7 @@ from rich.console import Console
 
 from visionkit.cli.config.build import build_data, build_task, build_trainer, check_length
 from visionkit.cli.config.typed_options import instantiate
+from visionkit.cli.empty_folder import empty_folder
 from visionkit.cli.logger_section import chosen_loggers, refuse_trainer_logger
 from visionkit.cli.logs import show_progress_messages
 from visionkit.cli.processes import destroy_process_group, is_first_process
@@ -65,6 +66,7 @@ def train(
     resume: str | None = None,
     fixed_length: bool = False,
     time_limit: TimeLimit | None = None,
+    folder: Path | None = None,
 ) -> int:
     """Train a model from a recipe, and print the results, the best checkpoint and the next command.
 
@@ -74,22 +76,28 @@ def train(
         resume: checkpoint to continue from; "last" uses that of the newest run, and None starts a new run.
         fixed_length: whether to keep `trainer.max_epochs`, also if there are few images; see `adapt_length`.
         time_limit: time at which the run ends, instead of after its epochs; None for its epochs.
+        folder: folder of a new run; None makes the next one in `runs/<name>/`.
     """
     show_progress_messages()
     path = resumed_path(name, resume)
     if path is None:
-        _train(recipe, name, None, fixed_length, time_limit)
+        _train(recipe, name, None, fixed_length, time_limit, folder)
     else:
         with _locked(path.parent):
-            _train(recipe, name, path, fixed_length, time_limit)
+            _train(recipe, name, path, fixed_length, time_limit, None)
     destroy_process_group()
     return 0
 
 
 def _train(
-    recipe: dict[str, Any], name: RunName, path: Path | None, fixed_length: bool, time_limit: TimeLimit | None
+    recipe: dict[str, Any],
+    name: RunName,
+    path: Path | None,
+    fixed_length: bool,
+    time_limit: TimeLimit | None,
+    given_folder: Path | None,
 ) -> None:
-    """Train in a new run folder, or continue the run of the checkpoint `path`, whose folder is locked."""
+    """Train in a new run, or continue the run of the checkpoint `path`, whose folder is locked."""
     trainer_options = recipe.get("trainer") or {}
     minutes = None if time_limit is None else time_limit.minutes
     checkpoint = None if path is None else _read(path, trainer_options, minutes)
@@ -106,14 +114,14 @@ def _train(
         steps = checkpoint["global_step"]
         del checkpoint  # the trainer reads it again
     budget = None if time_limit is None else _budget(time_limit.deadline)
-    folder = run_folder(name.folder) if path is None else path.parent
+    folder = run_folder(name.folder, given_folder) if path is None else path.parent
     with (
         log_errors_in(folder),
         _locked(folder) if path is None else nullcontext(),
         recorded_session(folder, _facts(name, task)) if is_first_process() else nullcontext(),
         run_loggers(folder, steps, chosen) as loggers,
     ):
-        callbacks = _callbacks(recipe, folder, task.monitor, budget)
+        callbacks = recipe_callbacks(recipe, folder, task.monitor, budget)
         trainer = build_trainer(recipe, callbacks, loggers)
         if not fixed_length and budget is None:
             recipe = task.recipe = adapt_length(recipe, trainer, task, data)
@@ -168,7 +176,10 @@ def _explain_settings() -> Iterator[None]:
         raise ConfigError(f"trainer: Lightning refuses its settings\n{' '.join(str(error).split())}") from error
 
 
-def _callbacks(recipe: dict[str, Any], folder: Path, monitor: str, budget: TimeBudget | None) -> list[pl.Callback]:
+def recipe_callbacks(
+    recipe: dict[str, Any], folder: Path, monitor: str, budget: TimeBudget | None
+) -> list[pl.Callback]:
+    """Return the callbacks of a run; see `make_callbacks`."""
     return make_callbacks(
         folder,
         monitor,
@@ -187,9 +198,11 @@ def _locked(folder: Path) -> AbstractContextManager[None]:
     return run_lock(folder) if is_first_process() else nullcontext()
 
 
-def run_folder(name: str) -> Path:
+def run_folder(name: str, given: Path | None = None) -> Path:
     """Return a new folder for this run. Only the first process creates it. The other processes write no files."""
-    return new_run_folder(name) if is_first_process() else Path("runs") / name / "0"
+    if not is_first_process():
+        return given or Path("runs") / name / "0"
+    return new_run_folder(name) if given is None else empty_folder(given)
 
 
 def resumed_path(name: RunName, resume: str | None) -> Path | None:

@@ -6,8 +6,8 @@ import yaml
 from tests.helpers.photo_folder import write_photos
 from visionkit.cli.automatic import make_recipe
 from visionkit.cli.automatic.machine import Machine
-from visionkit.cli.commands import fit
 from visionkit.cli.main import main
+from visionkit.cli.run_name import run_name
 
 CARD = "data: {format: folder, root: photos, splits: {train: {path: ''}}, holdout: {fraction: 0.34}, num_workers: 0}\n"
 SHAPES = """
@@ -86,7 +86,7 @@ def test_a_task_without_rules_is_refused(desk, capsys):
 def test_the_run_of_a_folder_has_its_name(word, tmp_path, monkeypatch):
     (tmp_path / "photos").mkdir()
     monkeypatch.chdir(tmp_path)
-    assert fit._run_name([word, "seed=1"]).folder == "photos"
+    assert run_name([word, "seed=1"]).folder == "photos"
 
 
 def test_the_recipe_of_the_dry_run_can_be_used_by_itself(desk, capsys):

@@ -2,7 +2,6 @@
 
 import argparse
 import math
-import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,10 +13,13 @@ from visionkit.cli.config.compose import compose, is_override, lacks_recipe
 from visionkit.cli.config.data_source import check_data_folder, check_data_source
 from visionkit.cli.config.merge import COMMAND_LINE, Layer, saying_where
 from visionkit.cli.config.schema import check
+from visionkit.cli.run_name import run_name
 from visionkit.engine.run_folder import RECIPE_FILE, RunName, latest_checkpoint
 from visionkit.errors import ConfigError
 
-USAGE = "[RECIPE] [CARD ...] [key=value ...] [--resume [CKPT]] [--minutes N] [--plugin FILE.py] [--dry-run]"
+USAGE = (
+    "[RECIPE] [CARD ...] [key=value ...] [--resume [CKPT]] [--minutes N] [--folder DIR] [--plugin FILE.py] [--dry-run]"
+)
 LENGTHS = ("trainer.max_epochs=", "trainer.max_steps=", "trainer.max_time=", "trainer.fast_dev_run=")
 """Overrides that say how long to train."""
 
@@ -32,9 +34,6 @@ EXAMPLES = """examples:
   visionkit fit my_recipe.yaml --plugin my_model.py                    with a model of your own
 """
 
-PACKED_CARD = "card.yaml"
-"""Name of the card that `visionkit data pack` writes into its folder."""
-
 
 def add(commands: Any) -> None:
     """Add the parser of the command."""
@@ -46,15 +45,19 @@ def add(commands: Any) -> None:
     add_plugin_option(parser)
     text = "train for N minutes, the last validation included, instead of for the recipe's epochs"
     parser.add_argument("--minutes", type=float, metavar="N", help=text)
+    text = "run folder, new or empty, instead of runs/<recipe>/<n>"
+    parser.add_argument("--folder", type=Path, metavar="DIR", help=text)
     parser.add_argument("--dry-run", action="store_true", help="print the composed recipe and stop")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Check the recipe, and train the model."""
     deadline = _deadline(arguments)
+    if arguments.folder is not None and arguments.resume is not None:
+        arguments.parser.error("--resume continues in the folder of its run: leave out --folder")
     if arguments.resume not in (None, "last"):
         check_checkpoint_files([arguments.resume])
-    name = _run_name(arguments.words)
+    name = run_name(arguments.words)
     words = [*arguments.words, *plugin_overrides(arguments)]
     recipe = _recipe_for_card(words, arguments, name) if lacks_recipe(words) else compose(words)
     check(recipe)
@@ -70,7 +73,14 @@ def run(arguments: argparse.Namespace) -> int:
     with saying_where(recipe):
         is_given = recipe.origin(("trainer", "max_epochs")) == COMMAND_LINE
         limit = None if deadline is None else TimeLimit(arguments.minutes, deadline)
-        return train(recipe.values, name=name, resume=arguments.resume, fixed_length=is_given, time_limit=limit)
+        return train(
+            recipe.values,
+            name=name,
+            resume=arguments.resume,
+            fixed_length=is_given,
+            time_limit=limit,
+            folder=arguments.folder,
+        )
 
 
 def _recipe_for_card(words: Sequence[str], arguments: argparse.Namespace, name: RunName) -> Layer:
@@ -94,22 +104,6 @@ def _deadline(arguments: argparse.Namespace) -> float | None:
         if word.startswith(LENGTHS) and is_override(word):
             arguments.parser.error(f"--minutes and {word} both say how long to train: give one of them")
     return time.monotonic() + 60 * float(arguments.minutes)
-
-
-def _run_name(words: Sequence[str]) -> RunName:
-    """Return the names of the recipe and of the cards, without the suffix."""
-    files = [word for word in words if not is_override(word)]
-    if not files:
-        raise ConfigError("fit needs a recipe: visionkit list recipes")
-    names = [_name_of(file.replace("\\", "/")) for file in files]
-    return RunName(None, names) if lacks_recipe(words) else RunName(names[0], names[1:])
-
-
-def _name_of(file: str) -> str:
-    """Return the name of a file or folder without its suffix; of the card in a packed folder, that of the folder."""
-    folder, name = os.path.split(file)
-    path = folder if folder and name == PACKED_CARD else file
-    return os.path.basename(os.path.abspath(path)).removesuffix(".yaml")
 
 
 def _print_recipe(recipe: Layer) -> None:
