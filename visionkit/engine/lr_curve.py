@@ -8,6 +8,9 @@ from numpy.typing import NDArray
 WIDTH_SHARE = 0.03
 """Standard deviation of the Gaussian that smooths the losses, as a share of the steps."""
 
+LEAST_WIDTH, LEAST_START = 2.0, 5
+"""Smallest standard deviation, and smallest number of steps before training, in steps."""
+
 START_SHARE = 0.1
 """Share of the steps, at the smallest learning rates, whose mean is the loss before training."""
 
@@ -67,13 +70,12 @@ def suggest_lr(curve: LRCurve) -> LRSuggestion:
         return _nothing(f"the loss diverged after {len(curve.losses)} steps: lower --min")
     smoothed = smooth(curve)
     lowest = int(smoothed.argmin())
-    error = _standard_error(curve, smoothed, lowest)
+    error = _standard_error(curve, lowest)
     fall = _start(curve) - smoothed[lowest]
     if not fall > CLEAR * error:
         return _nothing(f"the loss does not fall by more than its noise ({fall:.3g}, noise {error:.2g})")
     diverged = len(curve.losses) < curve.planned
-    rise = np.inf if diverged and lowest < len(smoothed) - 1 else smoothed[lowest:].max() - smoothed[lowest]
-    if not rise > CLEAR * error:
+    if not diverged and not smoothed[lowest:].max() - smoothed[lowest] > CLEAR * error:
         return _nothing(f"the loss does not rise up to the largest learning rate {curve.lrs[-1]:.2g}: raise --max")
     lr = float(f"{curve.lrs[lowest] / BELOW_MINIMUM:.2g}")
     reason = (
@@ -93,7 +95,7 @@ def _start(curve: LRCurve) -> float:
 
 
 def _start_steps(curve: LRCurve) -> int:
-    return max(int(curve.planned * START_SHARE), 2)
+    return max(int(curve.planned * START_SHARE), LEAST_START)
 
 
 def _cut(curve: LRCurve) -> NDArray[np.float64]:
@@ -105,14 +107,14 @@ def _cut(curve: LRCurve) -> NDArray[np.float64]:
 def _weights(curve: LRCurve) -> NDArray[np.float64]:
     """Return the weights with which each loss is part of each mean, [N, N]."""
     steps = np.arange(len(curve.losses))
-    distances = (steps[:, None] - steps) / max(curve.planned * WIDTH_SHARE, 0.5)
+    distances = (steps[:, None] - steps) / max(curve.planned * WIDTH_SHARE, LEAST_WIDTH)
     return np.exp(-0.5 * distances**2)
 
 
-def _standard_error(curve: LRCurve, smoothed: NDArray[np.float64], lowest: int) -> float:
+def _standard_error(curve: LRCurve, lowest: int) -> float:
     """Return the standard error of the difference between the loss at the start and that at the minimum."""
     until = max(lowest + 1, _start_steps(curve))
-    noise = float(np.std((_cut(curve) - smoothed)[:until]))
+    noise = np.sqrt(np.mean(np.diff(_cut(curve)[:until]) ** 2) / 2)  # a trend between two steps is small
     weights = _weights(curve)[lowest]
     of_mean = np.sqrt((weights**2).sum()) / weights.sum()
-    return noise * float(np.hypot(of_mean, 1 / np.sqrt(_start_steps(curve))))
+    return float(noise * np.hypot(of_mean, 1 / np.sqrt(_start_steps(curve))))

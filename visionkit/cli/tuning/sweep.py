@@ -173,9 +173,7 @@ def _report(plan: SweepPlan, study: Study, space: Sequence[Dimension], folder: P
     best = best_row(rows)
     print_table(rows, space, plan.monitor)
     if best is None:
-        raise VisionkitError(
-            f"all {len(rows)} trials failed, the last one with: {rows[-1].state}\nlogs: {folder}/*.log"
-        )
+        raise VisionkitError(f"all {len(rows)} trials failed, the last one: {rows[-1].state}\nlogs: {folder}/*.log")
     console = Console()
     words = " ".join(shlex.quote(f"{key}={value}") for key, value in best.values.items())
     console.print(words, soft_wrap=True, markup=False, highlight=False)

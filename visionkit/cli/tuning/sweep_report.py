@@ -53,12 +53,20 @@ def _plots(rows: Sequence[TrialRow], space: Sequence[Dimension], monitor: str) -
 
 def _axis(dimension: Dimension) -> Axis:
     if isinstance(dimension, Choices):
-        return Axis(dimension.key, names=dimension.values)
+        return Axis(dimension.key, names=tuple(_ordered(dimension.values)))
     return Axis(dimension.key, logarithmic=dimension.kind == "log")
 
 
+def _ordered(values: Sequence[str]) -> list[str]:
+    """Return numbers in rising order, and other values as they are given."""
+    try:
+        return sorted(values, key=float)
+    except ValueError:
+        return list(values)
+
+
 def _place(dimension: Dimension, value: str) -> float:
-    return dimension.values.index(value) if isinstance(dimension, Choices) else float(value)
+    return _ordered(dimension.values).index(value) if isinstance(dimension, Choices) else float(value)
 
 
 def _text(row: TrialRow) -> str:

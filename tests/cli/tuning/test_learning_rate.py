@@ -1,0 +1,65 @@
+"""`visionkit tune lr`: an override or none, losses and a plot, and nothing in runs/."""
+
+import csv
+
+import numpy as np
+import pytest
+
+from tests.helpers.tuning import tune
+from visionkit.cli.tuning import learning_rate
+from visionkit.engine.lr_curve import LRCurve
+from visionkit.engine.lr_finder import TaskLRFinder
+
+
+@pytest.fixture
+def valley(monkeypatch):
+    """Replace the losses by those of a clear valley with its minimum at 0.01."""
+    lrs = np.logspace(-6, 1, 100)
+    losses = 3 - 2 * np.exp(-((np.log10(lrs) + 2) ** 2))
+    monkeypatch.setattr(learning_rate, "run_finder", lambda *_: None)
+    monkeypatch.setattr(TaskLRFinder, "curve", property(lambda self: LRCurve(lrs, losses, 100)))
+
+
+def test_the_override_is_printed_with_how_sure_it_is(valley, tmp_path, capsys):
+    assert tune(tmp_path, "lr", "mine.yaml") == 0
+    output = capsys.readouterr().out.splitlines()
+    assert output[0].startswith("optimizer.lr=0.00")
+    assert 0.0007 < float(output[0].partition("=")[2]) < 0.0014
+    assert "the minimum is clear. The recipe has 0.01." in output[1]
+
+
+def test_losses_and_plot_are_written_and_no_run(tmp_path, capsys):
+    assert tune(tmp_path, "lr", "mine.yaml", "--steps", "20", "--max", "1e-5", "--output", str(tmp_path / "out")) == 0
+    output = capsys.readouterr().out
+    assert "optimizer.lr=" not in output
+    assert "No clear minimum" in output
+    assert {path.name for path in tmp_path.iterdir()} == {"mine.yaml", "out"}
+    with (tmp_path / "out/lr.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 20
+    assert float(rows[0]["optimizer.lr"]) == pytest.approx(1e-6)
+    assert float(rows[-1]["optimizer.lr"]) == pytest.approx(1e-5)
+    assert (tmp_path / "out/lr.svg").read_text().count("<circle") == 20
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--min", "0"], "min=0.0 must be above 0"),
+        (["--min", "1", "--max", "0.1"], "max=0.1 must be above 1.0"),
+        (["--steps", "3"], "steps=3 must be at least 20"),
+        (["trainer.devices=2"], "trainer.accumulate_grad_batches=2, which keeps the effective batch"),
+        (["optimizer.lr=0"], "lr=0"),
+    ],
+)
+def test_what_cannot_be_tuned_is_an_error(words, message, tmp_path, capsys):
+    assert tune(tmp_path, "lr", "mine.yaml", *words) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert not (tmp_path / "tune").exists()
+
+
+def test_an_option_of_another_action_is_a_usage_error(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        tune(tmp_path, "lr", "mine.yaml", "--trials", "3")
+    assert "--trials goes with `visionkit tune sweep`" in capsys.readouterr().err
