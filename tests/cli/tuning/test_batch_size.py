@@ -61,3 +61,8 @@ def test_another_effective_batch_can_be_asked_for(small_memory, tmp_path, capsys
 def test_there_are_no_more_images_than_the_data_have(tmp_path, capsys):
     assert tune(tmp_path, "batch-size", "mine.yaml", "--steps", "2", "--max", "1000") == 0
     assert "larger ones than 22 were not tried" in capsys.readouterr().out  # 2 of 24 images have no class
+
+
+def test_a_strategy_for_several_processes_is_not_needed_for_one(tmp_path):
+    words = ["trainer.strategy=ddp", "trainer.devices=1", "--steps", "2", "--max", "4"]
+    assert tune(tmp_path, "batch-size", "mine.yaml", *words) == 0

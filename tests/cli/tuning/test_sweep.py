@@ -2,6 +2,7 @@
 
 import csv
 import re
+import sys
 
 import pytest
 import yaml
@@ -145,6 +146,14 @@ def test_data_without_val_cannot_be_compared(trials, tmp_path, capsys):
     recipe = RECIPE.replace(", val: {split: val, count: 8, size: 32}", "")
     assert tune(tmp_path, "sweep", "mine.yaml", *VARY, recipe=recipe) == 2
     assert "does not have: set data.holdout" in capsys.readouterr().err
+
+
+def test_without_optuna_the_extra_is_named(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    for module in ("sweep", "sweep_report", "study"):
+        monkeypatch.delitem(sys.modules, f"visionkit.cli.tuning.{module}")
+    assert tune(tmp_path, "sweep", "mine.yaml", *VARY) == 2
+    assert "pip install 'visionkit[tune]'" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -22,9 +22,8 @@ KEPT = (
     "gradient_clip_val",
     "num_nodes",
     "precision",
-    "strategy",
 )
-"""Arguments of the recipe's Trainer that change what a step does."""
+"""Arguments of the recipe's Trainer that change what a step of one process does."""
 
 QUIET = {
     "enable_checkpointing": False,
