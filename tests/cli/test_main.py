@@ -283,8 +283,14 @@ def test_resume_takes_a_checkpoint_and_leaves_the_other_words(words, resume, lr,
     monkeypatch.setattr("visionkit.cli.commands.fit.latest_checkpoint", lambda name: None)  # there is no run
     main(["fit", *[str(recipe) if word == "RECIPE" else word for word in words]])
     (name, (composed,), named) = calls[0]
-    expected = {"name": RunName("mine", []), "resume": resume, "fixed_length": False, "time_limit": None, "folder": None}
-    assert (name, named) == ("train", expected)
+    expected = {
+        "name": RunName("mine", []),
+        "resume": resume,
+        "fixed_length": False,
+        "time_limit": None,
+        "folder": None,
+    }
+    assert (name, named) == ("train", {"name": RunName("mine", []), **expected})
     assert composed["optimizer"]["lr"] == lr
 
 

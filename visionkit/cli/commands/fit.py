@@ -15,7 +15,6 @@ from visionkit.cli.config.merge import COMMAND_LINE, Layer, saying_where
 from visionkit.cli.config.schema import check
 from visionkit.cli.run_name import run_name
 from visionkit.engine.run_folder import RECIPE_FILE, RunName, latest_checkpoint
-from visionkit.errors import ConfigError
 
 USAGE = (
     "[RECIPE] [CARD ...] [key=value ...] [--resume [CKPT]] [--minutes N] [--folder DIR] [--plugin FILE.py] [--dry-run]"

@@ -7,11 +7,11 @@ import sys
 from typing import Any
 
 from visionkit.cli.arguments import WORDS_HELP, add_command, add_plugin_option, import_plugin_files, plugin_overrides
-from visionkit.cli.commands.fit import run_name
 from visionkit.cli.config.compose import compose
 from visionkit.cli.config.data_source import check_data_source
 from visionkit.cli.config.merge import Layer, saying_where
 from visionkit.cli.config.schema import check
+from visionkit.cli.run_name import run_name
 from visionkit.option_checks import check_above, check_at_least
 
 ACTIONS = ("lr", "batch-size", "sweep")
@@ -85,7 +85,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.action == "sweep":
         return _sweep(arguments)
     recipe = _checked_recipe(arguments)
-    name = run_name(arguments.words)
+    name = run_name(arguments.words).folder
     action = _lr if arguments.action == "lr" else _batch_size
     return action(arguments, recipe, name)
 
@@ -165,4 +165,4 @@ def _new_sweep(arguments: argparse.Namespace) -> int:
         epochs=arguments.epochs,
     )
     with saying_where(recipe):
-        return start_sweep(plan, recipe, space, name=run_name(arguments.words), output=arguments.output)
+        return start_sweep(plan, recipe, space, name=run_name(arguments.words).folder, output=arguments.output)
