@@ -50,3 +50,31 @@ def test_points_above_the_highest_lie_on_the_edge(tmp_path):
 
 def test_a_single_point_has_a_place(tmp_path):
     assert len(circles(drawn(tmp_path, Plot(Axis("x"), Axis("y"), [Point(3, 0.0)])))) == 1
+
+
+def mark_texts(tmp_path, **marks):
+    """Return the side of its line on which the text of each mark is."""
+    points = [Point(lr, 1.0) for lr in (1e-6, 10.0)]
+    root = drawn(tmp_path, Plot(Axis("lr", logarithmic=True), Axis("loss"), points, marks=marks))
+    return {text.text: text.get("text-anchor") for text in root.iter(f"{SVG}text") if text.text in marks}
+
+
+@pytest.mark.parametrize("first", ["recipe", "suggested"])
+def test_texts_of_two_marks_are_outside_of_the_two_lines(first, tmp_path):
+    values = {"recipe": 1e-3, "suggested": 2e-3}
+    marks = {name: values[name] for name in sorted(values, key=lambda name: name != first)}
+    assert mark_texts(tmp_path, **marks) == {"recipe": "end", "suggested": "start"}
+
+
+def test_texts_of_marks_stay_in_the_plot(tmp_path):
+    assert mark_texts(tmp_path, low=2e-6) == {"low": "start"}
+    assert mark_texts(tmp_path, high=8.0) == {"high": "end"}
+    assert mark_texts(tmp_path, low=2e-6, high=8.0) == {"low": "start", "high": "end"}
+
+
+def test_given_ticks_replace_round_ones(tmp_path):
+    axis = Axis("data.batch_size", logarithmic=True, ticks=(3, 6, 12))
+    root = drawn(tmp_path, Plot(axis, Axis("images/s"), [Point(size, 0.0) for size in (3, 6, 12)]))
+    texts = {text.text for text in root.iter(f"{SVG}text")}
+    assert {"3", "6", "12"} <= texts
+    assert not {"5", "10"} & texts

@@ -13,6 +13,9 @@ from visionkit.report.plots import MOST_TICKS, Tick, find_ticks
 WIDTH, HEIGHT = 360, 220
 """Size of the plotted area of a panel in units of the SVG."""
 
+MARK_TEXT = 120
+"""Width of the text of a mark."""
+
 
 @dataclass(frozen=True)
 class Axis:
@@ -22,11 +25,13 @@ class Axis:
         title: quantity and unit.
         logarithmic: whether equal distances are equal ratios.
         names: texts of the values 0, 1, 2, ...; none for numbers.
+        ticks: numbers with a tick; none chooses round ones.
     """
 
     title: str
     logarithmic: bool = False
     names: tuple[str, ...] = ()
+    ticks: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,7 @@ class Plot:
         y: vertical axis.
         points: points.
         line: positions that a line connects.
-        marks: values of x at which a vertical line is drawn, by their text.
+        marks: values of x at which a vertical line is drawn, by their text; the first one is highlighted.
         highest: largest y that is shown in full; points above it lie on the upper edge. None shows everything.
     """
 
@@ -58,6 +63,15 @@ class Plot:
     line: Sequence[tuple[float, float]] = ()
     marks: Mapping[str, float] = field(default_factory=dict)
     highest: float | None = None
+
+
+class Mark(NamedTuple):
+    """Drawn vertical line, and whether its text is on its left side."""
+
+    at: float
+    text: str
+    is_left: bool
+    is_first: bool
 
 
 class Dot(NamedTuple):
@@ -79,7 +93,7 @@ class Panel(NamedTuple):
     y_ticks: list[Tick]
     dots: list[Dot]
     path: str
-    marks: list[Tick]
+    marks: list[Mark]
 
 
 @dataclass(frozen=True)
@@ -100,7 +114,8 @@ class _Scale:
     def ticks(self) -> list[Tick]:
         if self.axis.names:
             return [Tick(self.at(index), _short(name)) for index, name in enumerate(self.axis.names)]
-        values = _log_ticks(self.low, self.high) if self.axis.logarithmic else find_ticks(self.low, self.high)
+        find = _log_ticks if self.axis.logarithmic else find_ticks
+        values = self.axis.ticks or find(self.low, self.high)
         return [Tick(self.at(value), f"{value:.4g}") for value in values]
 
 
@@ -128,9 +143,20 @@ def _panel(plot: Plot, left: float, top: float) -> Panel:
 
     dots = [Dot(*place(point.x, point.y), point.text, point.best) for point in plot.points]
     path = "L".join(f"{a} {b}" for a, b in (place(*position) for position in plot.line))
-    marks = [Tick(x.at(value), text) for text, value in plot.marks.items()]
     y_ticks = [Tick(round(HEIGHT - tick.at, 1), tick.text) for tick in y.ticks()]
-    return Panel(left, top, plot, x.ticks(), y_ticks, dots, path and f"M{path}", marks)
+    return Panel(left, top, plot, x.ticks(), y_ticks, dots, path and f"M{path}", _marks(plot, x))
+
+
+def _marks(plot: Plot, x: _Scale) -> list[Mark]:
+    """Return the marks. Texts are outside of several lines, and towards the middle of the plot at a single one."""
+    middle = WIDTH / 2 if len(plot.marks) < 2 else math.fsum(map(x.at, plot.marks.values())) / len(plot.marks)
+    marks = []
+    for index, (text, value) in enumerate(plot.marks.items()):
+        at = x.at(value)
+        room = at if at < middle else WIDTH - at
+        is_outside = len(plot.marks) > 1 and room > MARK_TEXT
+        marks.append(Mark(at, text, (at < middle) == is_outside, index == 0))
+    return marks
 
 
 def _scale(values: Sequence[float], axis: Axis, length: float) -> _Scale:

@@ -55,7 +55,15 @@ def test_a_batch_that_does_not_fit_is_accumulated(small_memory, tmp_path, capsys
 
 def test_another_effective_batch_can_be_asked_for(small_memory, tmp_path, capsys):
     assert tune(tmp_path, "batch-size", "mine.yaml", "--steps", "2", "--effective", "10") == 0
-    assert "data.batch_size=2 trainer.accumulate_grad_batches=5\n" in capsys.readouterr().out
+    output = capsys.readouterr().out
+    assert "data.batch_size=2 trainer.accumulate_grad_batches=5\n" in output
+    assert "this changes the effective batch from 4 to 10 images" in output
+
+
+def test_the_largest_batch_size_is_a_whole_number(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        tune(tmp_path, "batch-size", "mine.yaml", "--max", "2.5")
+    assert "--max 2.5 must be a whole number of images" in capsys.readouterr().err
 
 
 def test_there_are_no_more_images_than_the_data_have(tmp_path, capsys):

@@ -59,6 +59,13 @@ def test_what_cannot_be_tuned_is_an_error(words, message, tmp_path, capsys):
     assert not (tmp_path / "tune").exists()
 
 
+def test_a_recipe_is_needed(tmp_path, capsys):
+    assert tune(tmp_path, "lr", "seed=1") == 2
+    assert "a recipe is missing" in capsys.readouterr().err
+    assert tune(tmp_path, "lr", "shapes", "seed=1") == 2
+    assert "visionkit fit shapes seed=1 --dry-run > my_recipe.yaml" in capsys.readouterr().err
+
+
 def test_an_option_of_another_action_is_a_usage_error(tmp_path, capsys):
     with pytest.raises(SystemExit):
         tune(tmp_path, "lr", "mine.yaml", "--trials", "3")

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from tests.helpers.tuning import RECIPE, tune
+from visionkit.cli.main import main
 from visionkit.cli.tuning import sweep
 from visionkit.cli.tuning.trial import TrialResult, TrialStoppedError
 
@@ -135,6 +136,26 @@ def test_missing_options_are_usage_errors(words, message, tmp_path, capsys):
     with pytest.raises(SystemExit):
         tune(tmp_path, "sweep", *words)
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("word", ["trainer.accelerator=nonsense", "trainer.precision=64-tru"])
+def test_what_is_wrong_in_the_recipe_itself_is_no_fault_of_the_values(word, trials, tmp_path, capsys):
+    assert tune(tmp_path, "sweep", "mine.yaml", word, *VARY) == 2
+    error = capsys.readouterr().err
+    assert "--vary" not in error
+    assert word.partition("=")[2] in error
+    assert not trials
+
+
+def test_the_words_are_read_again_before_a_sweep_continues(trials, tmp_path, capsys):
+    assert tune(tmp_path, "sweep", "mine.yaml", *VARY, "--trials", "1") == 0
+    other = tmp_path / "other"
+    other.mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(other)
+        assert main(["tune", "sweep", "--resume", "../tune/mine/sweep/1", "--trials", "2"]) == 2
+    assert "there is no recipe or data card mine.yaml" in capsys.readouterr().err
+    assert len(trials) == 1
 
 
 def test_a_folder_without_a_sweep_cannot_continue(tmp_path, capsys):

@@ -68,3 +68,10 @@ def test_the_table_has_the_best_trial_first_and_failed_ones_last(capsys):
 def test_the_table_names_the_best_and_the_reason_of_a_failure(text, capsys):
     print_table(ROWS, SPACE, "val/AP")
     assert text in capsys.readouterr().out
+
+
+def test_trials_have_whole_numbers_in_the_plot(tmp_path):
+    write_files([row(number, "0.1", "resnet50", 0.5) for number in (2, 3, 4)], SPACE, "val/AP", tmp_path)
+    texts = re.findall(r"<text[^>]*>([^<]+)</text>", (tmp_path / "sweep.svg").read_text())
+    assert {"2", "3", "4"} <= {*texts}
+    assert "2.5" not in texts

@@ -3,15 +3,15 @@
 import argparse
 import math
 import os
+import shlex
 import sys
 from typing import Any
 
 from visionkit.cli.arguments import WORDS_HELP, add_command, add_plugin_option, import_plugin_files, plugin_overrides
-from visionkit.cli.config.compose import compose
-from visionkit.cli.config.data_source import check_data_source
 from visionkit.cli.config.merge import Layer, saying_where
-from visionkit.cli.config.schema import check
 from visionkit.cli.run_name import run_name
+from visionkit.cli.tuning.checked_recipe import checked_recipe
+from visionkit.errors import ConfigError
 from visionkit.option_checks import check_above, check_at_least
 
 ACTIONS = ("lr", "batch-size", "sweep")
@@ -84,17 +84,25 @@ def run(arguments: argparse.Namespace) -> int:
         os.environ.setdefault("TQDM_DISABLE", "1")  # Lightning's finder has a bar that fills a log file
     if arguments.action == "sweep":
         return _sweep(arguments)
-    recipe = _checked_recipe(arguments)
-    name = run_name(arguments.words).folder
+    name, recipe = _name_and_recipe(arguments)
     action = _lr if arguments.action == "lr" else _batch_size
     return action(arguments, recipe, name)
 
 
-def _checked_recipe(arguments: argparse.Namespace) -> Layer:
-    recipe = compose([*arguments.words, *plugin_overrides(arguments)])
-    check(recipe)
-    check_data_source(recipe)
-    return recipe
+def _name_and_recipe(arguments: argparse.Namespace) -> tuple[str, Layer]:
+    """Return the name of the recipe and its cards, and the composed recipe, which is checked.
+
+    Raises:
+        ConfigError: there is no recipe, or its keys or data cannot be used.
+    """
+    name = run_name(arguments.words)
+    if name.recipe is None:
+        cards = shlex.join(arguments.words)
+        raise ConfigError(
+            f"tune needs a recipe, and {name.folder} is data\n"
+            f"write one with: visionkit fit {cards} --dry-run > my_recipe.yaml"
+        )
+    return name.folder, checked_recipe([*arguments.words, *plugin_overrides(arguments)])
 
 
 def _lr(arguments: argparse.Namespace, recipe: Layer, name: str) -> int:
@@ -108,13 +116,23 @@ def _lr(arguments: argparse.Namespace, recipe: Layer, name: str) -> int:
 
     import_plugin_files(recipe.values.get("plugins") or [])
     with saying_where(recipe):
-        return tune_lr(recipe.values, name=name, steps=steps, lowest=lowest, highest=highest, output=arguments.output)
+        return tune_lr(
+            recipe.values,
+            words=[*arguments.words, *plugin_overrides(arguments)],
+            name=name,
+            steps=steps,
+            lowest=lowest,
+            highest=highest,
+            output=arguments.output,
+        )
 
 
 def _batch_size(arguments: argparse.Namespace, recipe: Layer, name: str) -> int:
     steps = BATCH_STEPS if arguments.steps is None else arguments.steps
     check_at_least(2, steps=steps)
     check_at_least(1, max=arguments.max, effective=arguments.effective)
+    if arguments.max is not None and arguments.max % 1:
+        arguments.parser.error(f"--max {arguments.max:g} must be a whole number of images")
     from visionkit.cli.tuning.batch_size import tune_batch_size
 
     import_plugin_files(recipe.values.get("plugins") or [])
@@ -152,7 +170,7 @@ def _new_sweep(arguments: argparse.Namespace) -> int:
     from visionkit.cli.tuning.search_space import parse_space
 
     words = [*arguments.words, *plugin_overrides(arguments)]
-    recipe = _checked_recipe(arguments)
+    name, recipe = _name_and_recipe(arguments)
     space = parse_space(arguments.vary)
     from visionkit.cli.tuning.sweep import SweepPlan, start_sweep
 
@@ -165,4 +183,4 @@ def _new_sweep(arguments: argparse.Namespace) -> int:
         epochs=arguments.epochs,
     )
     with saying_where(recipe):
-        return start_sweep(plan, recipe, space, name=run_name(arguments.words).folder, output=arguments.output)
+        return start_sweep(plan, recipe, space, name=name, output=arguments.output)

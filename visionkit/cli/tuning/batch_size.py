@@ -48,7 +48,7 @@ def tune_batch_size(
     folder = result_folder(name, "batch-size", output)
     _write(speeds, given, folder)
     _print_speeds(speeds, _measured(speeds, limit, str(trainer.strategy.root_device), steps))
-    _print_choice(speeds, given, effective or given * int(trainer_options.get("accumulate_grad_batches") or 1))
+    _print_choice(speeds, given, given * int(trainer_options.get("accumulate_grad_batches") or 1), effective)
     files = f"numbers: {folder / 'batch_size.csv'}, plot: {folder / 'batch_size.svg'}"
     Console().print(files, soft_wrap=True, markup=False)
     return 0
@@ -85,8 +85,8 @@ def _write(speeds: Mapping[int, float], given: int, folder: Path) -> None:
     rows = [(size, f"{size / speed:.4g}", f"{speed:.4g}") for size, speed in speeds.items()]
     write_csv(folder / "batch_size.csv", ["data.batch_size", "seconds_per_step", "images_per_second"], rows)
     points = [Point(size, speed, f"{size}: {speed:.4g} images/s") for size, speed in speeds.items()]
-    marks = {f"recipe {given}": given}
-    plot = Plot(Axis("data.batch_size", logarithmic=True), Axis("images/s"), points, list(speeds.items()), marks)
+    axis = Axis("data.batch_size", logarithmic=True, ticks=tuple(speeds))
+    plot = Plot(axis, Axis("images/s"), points, list(speeds.items()), {f"recipe {given}": given})
     write_plots(folder / "batch_size.svg", "Speed of training by batch size", [plot])
 
 
@@ -99,12 +99,16 @@ def _print_speeds(speeds: Mapping[int, float], measured: str) -> None:
     console.print(measured, soft_wrap=True, markup=False, highlight=False)
 
 
-def _print_choice(speeds: Mapping[int, float], given: int, effective: int) -> None:
+def _print_choice(speeds: Mapping[int, float], given: int, of_recipe: int, asked: int | None) -> None:
+    """Print the overrides for the effective batch of the recipe, or for the one that was asked for."""
     console = Console()
+    effective = asked or of_recipe
     chosen, fastest = choose_batch_size(speeds, given, effective), max(speeds, key=lambda size: speeds[size])
     words = f"data.batch_size={chosen} trainer.accumulate_grad_batches={effective // chosen}"
     console.print(words, markup=False, highlight=False)
-    console.print(f"this keeps the effective batch of {effective} images", markup=False, highlight=False)
+    is_kept = effective == of_recipe
+    effect = "keeps the effective batch of" if is_kept else f"changes the effective batch from {of_recipe} to"
+    console.print(f"this {effect} {effective} images", markup=False, highlight=False)
     if fastest > effective and speeds[fastest] > FASTER * speeds.get(chosen, 0.0):
         text = f"{fastest} images a step are faster, {speeds[fastest]:.3g} images/s, but change the effective batch: "
         console.print(f"{text}--effective {fastest}", soft_wrap=True, markup=False, highlight=False)

@@ -28,10 +28,12 @@ def check_space(words: Sequence[str], space: Sequence[Dimension]) -> None:
 
     Raises:
         ConfigError: values cannot be used; the message names them all, or the first ones of many.
+        VisionkitError: the recipe itself cannot be used.
     """
     problems: dict[str, str] = {}
     alone = [[f"{dimension.key}={value}"] for dimension in space for value in dimension.examples]
     with _quiet():
+        _check(words, builds=True)
         for given in alone:
             _try(words, given, problems, builds=True)
         for given in [] if problems else itertools.islice(_combinations(space), MOST_COMBINATIONS):
@@ -59,14 +61,20 @@ def _combinations(space: Sequence[Dimension]) -> Iterator[list[str]]:
     return map(list, itertools.product(*of_keys))
 
 
+def _check(words: Sequence[str], builds: bool) -> None:
+    """Check the keys and names of a recipe; with `builds`, also what its run is made of."""
+    recipe = compose(words)
+    check(recipe)
+    if builds:
+        with saying_where(recipe):
+            task = build_task(recipe.values, build_data(recipe.values))
+            callbacks = recipe_callbacks(recipe.values, Path("unused"), task.monitor, None)
+            build_trainer(recipe.values, callbacks, False)
+
+
 def _try(words: Sequence[str], given: list[str], problems: dict[str, str], builds: bool) -> None:
     try:
-        recipe = compose([*words, *given])
-        check(recipe)
-        if builds:
-            with saying_where(recipe):
-                task = build_task(recipe.values, build_data(recipe.values))
-                callbacks = recipe_callbacks(recipe.values, Path("unused"), task.monitor, None)
-                build_trainer(recipe.values, callbacks, False)
+        _check([*words, *given], builds)
     except VisionkitError as error:
-        problems[" ".join(given)] = str(error).splitlines()[0]
+        first, *others = str(error).splitlines()
+        problems[" ".join(given)] = f"{first} {others[0].strip()}" if first.endswith(":") and others else first

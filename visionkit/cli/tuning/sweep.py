@@ -16,6 +16,7 @@ from rich.console import Console
 
 from visionkit.cli.config.merge import Layer
 from visionkit.cli.logs import show_progress_messages
+from visionkit.cli.tuning.checked_recipe import checked_recipe
 from visionkit.cli.tuning.output import result_folder
 from visionkit.cli.tuning.search_space import Dimension, parse_space, recipe_values
 from visionkit.cli.tuning.short_run import task_and_data
@@ -97,13 +98,14 @@ def resume_sweep(given: str, trials: int | None) -> int:
     """Continue a sweep in its folder, up to its number of trials or another one.
 
     Raises:
-        ConfigError: the folder is not that of a sweep.
+        ConfigError: the folder is not that of a sweep, or its recipe and cards are not found from here.
     """
     show_progress_messages()
     folder = Path(given)
     if not (folder / PLAN).is_file() or not (folder / JOURNAL).is_file():
         raise ConfigError(f"{folder} is not the folder of a sweep: {PLAN} or {JOURNAL} is missing")
     plan = SweepPlan(**yaml.safe_load((folder / PLAN).read_text(encoding="utf-8")))
+    checked_recipe(plan.words)  # an error here, and not in every trial
     if trials is not None:
         plan = dataclasses.replace(plan, trials=trials)
         _write(plan, folder)
@@ -122,7 +124,7 @@ def _run(plan: SweepPlan, study: Study, space: Sequence[Dimension], folder: Path
     with run_lock(folder), _stopping(folder):
         while len(study.rows()) < plan.trials:
             number, values = study.ask()
-            logger.info("trial %d, %d of %d: %s", number, len(study.rows()) + 1, plan.trials, " ".join(values))
+            logger.info("trial %d (%d of %d): %s", number, len(study.rows()) + 1, plan.trials, " ".join(values))
             words = [*plan.words, *values, *plan.budget]
             result = run_trial(words, folder / f"trial-{number}", plan.monitor)
             study.tell(number, result)

@@ -5,11 +5,12 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from visionkit.cli.tuning.output import write_csv
 from visionkit.cli.tuning.search_space import Choices, Dimension
 from visionkit.cli.tuning.study import TrialRow
+from visionkit.report.plots import find_ticks
 from visionkit.report.scatter_plots import Axis, Plot, Point, write_plots
 
 
@@ -42,13 +43,18 @@ def _plots(rows: Sequence[TrialRow], space: Sequence[Dimension], monitor: str) -
     best, metric = best_row(rows), Axis(monitor)
     scored = [(row, row.metric) for row in rows if row.metric is not None]
     over_trials = [Point(row.number, value, _text(row), row is best) for row, value in scored]
-    plots = [Plot(Axis("trial"), metric, over_trials)]
+    plots = [Plot(Axis("trial", ticks=_whole_ticks([row.number for row, _ in scored])), metric, over_trials)]
     for dimension in space:
         points = [
             Point(_place(dimension, row.values[dimension.key]), value, _text(row), row is best) for row, value in scored
         ]
         plots.append(Plot(_axis(dimension), metric, points))
     return plots
+
+
+def _whole_ticks(numbers: Sequence[int]) -> tuple[float, ...]:
+    """Return whole numbers for the axis of the trials."""
+    return tuple(tick for tick in find_ticks(min(numbers), max(numbers) + 1) if tick % 1 == 0 and tick <= max(numbers))
 
 
 def _axis(dimension: Dimension) -> Axis:
@@ -77,7 +83,8 @@ def print_table(rows: Sequence[TrialRow], space: Sequence[Dimension], monitor: s
     """Print the trials, the best one first."""
     best = best_row(rows)
     keys = [dimension.key for dimension in space]
-    table = Table("trial", *map(escape, keys), monitor, "minutes", "state")
+    folded = [Column(escape(key), overflow="fold") for key in keys]
+    table = Table("trial", *folded, monitor, "minutes", "state")
     for row in sorted(rows, key=lambda row: (row.metric is None, -(row.metric or 0.0), row.number)):
         metric = "" if row.metric is None else f"{row.metric:.4f}"
         state = f"{row.state}, best" if row is best else row.state
