@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 
@@ -16,18 +18,26 @@ def valley(log_lr):
     return 3 - 2 * np.exp(-((log_lr + 2) ** 2))
 
 
-def test_the_suggestion_is_a_tenth_of_the_learning_rate_of_the_smallest_loss():
+def test_the_suggestion_is_the_learning_rate_at_which_the_loss_has_almost_fallen():
     found = suggest_lr(curve(valley))
     assert found.lowest == pytest.approx(0.01, rel=0.3)
-    assert found.lr == pytest.approx(found.lowest / 10, rel=0.05)
-    assert "the minimum is clear" in found.reason
+    assert found.lr == pytest.approx(10 ** -(2 + math.sqrt(-math.log(0.95))), rel=0.3)
+    assert f"95% of the fall is over at {found.lr:g}" in found.reason
+
+
+@pytest.mark.parametrize(("left", "right"), [(1.0, 1.05), (1.05, 1.0)])
+def test_the_left_end_of_a_wide_basin_is_suggested(left, right):
+    """The losses from 0.001 to 0.3 are nearly equal, so the smallest one is at either end."""
+    found = suggest_lr(curve(lambda log_lr: np.interp(log_lr, [-5, -3, -0.5, 0.5], [3, left, right, 3])))
+    assert found.lr == pytest.approx(0.001, rel=0.5)
+    assert (found.lowest < 0.02) == (left < right)
 
 
 @pytest.mark.parametrize("noise", [0.05, 0.5])
 def test_noise_alone_is_no_minimum(noise):
     found = suggest_lr(curve(lambda log_lr: np.full_like(log_lr, 2.0), noise))
     assert found.lr is None
-    assert found.reason.startswith("no clear minimum: the loss does not fall by more than its noise")
+    assert found.reason.startswith("no clear minimum: the loss falls by")
 
 
 def test_a_fall_that_is_small_beside_the_noise_is_no_minimum():

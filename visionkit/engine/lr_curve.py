@@ -20,8 +20,8 @@ HIGHEST = 2.0
 CLEAR = 4.0
 """Number of standard errors by which the loss must fall to the minimum, and rise after it."""
 
-BELOW_MINIMUM = 10.0
-"""Ratio of the learning rate of the smallest loss to the suggested one (Smith 2017; fast.ai uses the same)."""
+FALLEN = 0.95
+"""Share of the fall of the loss that is over at the suggested learning rate; see docs/tune.md for measurements."""
 
 LEAST_STEPS = 20
 """Smallest number of steps from which a learning rate is suggested."""
@@ -62,9 +62,10 @@ def smooth(curve: LRCurve) -> NDArray[np.float64]:
 
 
 def suggest_lr(curve: LRCurve) -> LRSuggestion:
-    """Return the learning rate that a curve suggests: a tenth of that of the smallest loss.
+    """Return the learning rate that a curve suggests: the smallest at which the loss has almost fallen to its minimum.
 
-    Nothing is suggested unless the loss clearly falls, and clearly rises again, by `CLEAR` standard errors.
+    If the losses around the minimum are nearly equal, its own learning rate is arbitrary. Nothing is suggested unless
+    the loss clearly falls, and clearly rises again, by `CLEAR` standard errors.
     """
     if len(curve.losses) < LEAST_STEPS:
         return _nothing(f"the loss diverged after {len(curve.losses)} steps: lower --min")
@@ -73,14 +74,16 @@ def suggest_lr(curve: LRCurve) -> LRSuggestion:
     error = _standard_error(curve, lowest)
     fall = _start(curve) - smoothed[lowest]
     if not fall > CLEAR * error:
-        return _nothing(f"the loss does not fall by more than its noise ({fall:.3g}, noise {error:.2g})")
+        return _nothing(
+            f"the loss falls by {fall:.3g}, and its noise is {error:.2g}: give more --steps, or larger batches"
+        )
     diverged = len(curve.losses) < curve.planned
     if not diverged and not smoothed[lowest:].max() - smoothed[lowest] > CLEAR * error:
         return _nothing(f"the loss does not rise up to the largest learning rate {curve.lrs[-1]:.2g}: raise --max")
-    lr = float(f"{curve.lrs[lowest] / BELOW_MINIMUM:.2g}")
+    lr = float(f"{curve.lrs[np.argmax(smoothed <= _start(curve) - FALLEN * fall)]:.2g}")
     reason = (
-        f"the loss falls from {_start(curve):.3g} to {smoothed[lowest]:.3g} at {curve.lrs[lowest]:.2g} "
-        f"({fall / error:.0f} times its noise) and rises above that: the minimum is clear"
+        f"the loss falls from {_start(curve):.3g} to {smoothed[lowest]:.3g} at {curve.lrs[lowest]:.2g}, "
+        f"{fall / error:.0f} times its noise, and rises above that; {FALLEN:.0%} of the fall is over at {lr:g}"
     )
     return LRSuggestion(lr, float(curve.lrs[lowest]), reason)
 

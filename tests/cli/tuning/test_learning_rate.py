@@ -21,11 +21,18 @@ def valley(monkeypatch):
 
 
 def test_the_override_is_printed_with_how_sure_it_is(valley, tmp_path, capsys):
-    assert tune(tmp_path, "lr", "mine.yaml") == 0
+    assert tune(tmp_path, "lr", "mine.yaml", "seed=3") == 0
     output = capsys.readouterr().out.splitlines()
     assert output[0].startswith("optimizer.lr=0.00")
-    assert 0.0007 < float(output[0].partition("=")[2]) < 0.0014
-    assert "the minimum is clear. The recipe has 0.01." in output[1]
+    suggested = output[0].partition("=")[2]
+    assert 0.003 < float(suggested) < 0.009
+    assert output[1].endswith(f"95% of the fall is over at {suggested}. The recipe has 0.01.")
+    assert f"visionkit tune sweep mine.yaml seed=3 --vary optimizer.lr=0.01,{suggested} --minutes 5" in output[2]
+
+
+def test_a_suggestion_like_the_recipe_needs_no_comparison(valley, tmp_path, capsys):
+    assert tune(tmp_path, "lr", "mine.yaml", "optimizer.lr=0.006") == 0
+    assert "visionkit tune sweep" not in capsys.readouterr().out
 
 
 def test_losses_and_plot_are_written_and_no_run(tmp_path, capsys):
