@@ -44,7 +44,7 @@ def add(commands: Any) -> None:
     add_plugin_option(parser)
     text = "train for N minutes, the last validation included, instead of for the recipe's epochs"
     parser.add_argument("--minutes", type=float, metavar="N", help=text)
-    text = "run folder, new or empty, instead of runs/<recipe>/<n>"
+    text = "run folder, new or empty, instead of runs/<recipe>-<card>/<n>"
     parser.add_argument("--folder", type=Path, metavar="DIR", help=text)
     parser.add_argument("--dry-run", action="store_true", help="print the composed recipe and stop")
 

@@ -68,7 +68,7 @@ def add(commands: Any) -> None:
     parser.add_argument("--minutes", type=float, metavar="M", help="sweep: minutes of each trial")
     parser.add_argument("--epochs", type=int, metavar="N", help="sweep: epochs of each trial, instead of minutes")
     parser.add_argument("--resume", metavar="DIR", help="sweep: continue the sweep in this folder")
-    text = "folder of the results, new or empty (tune/<recipe>/<action>/<n>)"
+    text = "folder of the results, new or empty (tune/<recipe>-<card>/<action>/<n>)"
     parser.add_argument("--output", metavar="DIR", help=text)
     add_plugin_option(parser)
 

@@ -14,7 +14,7 @@ ROOT = Path("tune")
 
 
 def result_folder(name: str, action: str, given: str | None) -> Path:
-    """Create and return the folder of the results: the given one, or the next free `tune/<recipe>/<action>/<n>/`.
+    """Create and return the folder of results: the given one, or the next free `tune/<recipe>-<card>/<action>/<n>/`.
 
     Raises:
         ConfigError: the given folder contains files.
