@@ -1,30 +1,26 @@
 """Time and memory of FC-DenseNet training, compared with a loop that concatenates all maps for every layer.
 
-CPU time is measured, because other processes disturb it less. The network that is built first gets slower memory, so
-both orders are measured.
-
 Run by hand on an idle machine: pytest -m benchmark -o addopts="" -s tests/benchmarks/test_fc_densenet_speed.py
 """
 
-import statistics
 import subprocess
 import sys
-import time
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 from torch.nn import functional
 
+from tests.benchmarks.speed_table.segmenters import concatenating
+from tests.benchmarks.speed_table.timing import compare
 from visionkit.backbones import create_backbone
-from visionkit.backbones.dense_block import DenseBlock
 from visionkit.models import create_model
 
 NAME, CLASSES = "fc_densenet103", 11
 IMAGES_AND_SIDE = [(1, 224), (3, 64)]
 FOR_MEMORY = (3, 224)
 VARIANTS = ("plain", "one buffer", "recomputing")
-WARM_UP, ROUNDS = 1, 4
 BOUND = 1.0
 
 pytestmark = pytest.mark.benchmark
@@ -37,9 +33,7 @@ def training_step(variant, layout=torch.channels_last):
     backbone = create_backbone(NAME, weights="none", memory_efficient=spare)
     network = create_model("fc_densenet", backbone, CLASSES, memory_efficient=spare).to(memory_format=layout)
     if variant == "plain":
-        for block in network.modules():
-            if isinstance(block, DenseBlock):
-                block.forward = block.plain
+        network = concatenating(network)
     optimizer = torch.optim.RMSprop(network.parameters(), lr=1e-3)
 
     def step(images, labels):
@@ -55,33 +49,19 @@ def batch(number, side, layout=torch.channels_last):
     return images, torch.randint(0, CLASSES, (number, side, side))
 
 
-def seconds(step, images, labels):
-    start = time.process_time()
-    step(images, labels)
-    return time.process_time() - start
-
-
-def times(variants, layout, number, side):
-    """Return the seconds of each variant, one row per round; the networks are built in the order of the variants."""
-    steps, given = {variant: training_step(variant, layout) for variant in variants}, batch(number, side, layout)
-    rows = []
-    for round_number in range(WARM_UP + ROUNDS):
-        order = variants if round_number % 2 == 0 else variants[::-1]  # none always follows another
-        rows.append({variant: seconds(steps[variant], *given) for variant in order})
-    return rows[WARM_UP:]
+def job(variant, layout, number, side):
+    """Return a training step on a batch of its own."""
+    return partial(training_step(variant, layout), *batch(number, side, layout))
 
 
 @pytest.mark.parametrize(("number", "side"), IMAGES_AND_SIDE)
 @pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
 def test_a_training_step_takes_no_longer_than_the_plain_loop(layout, number, side, capsys):
-    torch.set_num_threads(1)
-    rows = [row for variants in (VARIANTS, VARIANTS[::-1]) for row in times(variants, layout, number, side)]
-    ratio, spare_ratio = (statistics.median(row[variant] / row["plain"] for row in rows) for variant in VARIANTS[1:])
-    plain = statistics.median(row["plain"] for row in rows)
+    variants = ("one buffer", "recomputing", "plain")
+    found = compare({variant: partial(job, variant, layout, number, side) for variant in variants}, rounds=8)
     with capsys.disabled():
-        print(f"\n{NAME}, {number} images of {side}, {layout}: plain loop {plain:.2f} s,", end=" ")
-        print(f"ratio {ratio:.3f}, recomputing {spare_ratio:.3f}")
-    assert ratio <= BOUND
+        print(f"\n{NAME}, {number} images of {side}, {layout}: {found.in_words()}")
+    assert found.ratio("plain").median <= BOUND
 
 
 def test_recomputing_takes_less_memory(capsys):
