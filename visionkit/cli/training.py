@@ -25,6 +25,7 @@ from visionkit.cli.unexpected import log_errors_in
 from visionkit.data.datamodule import VisionData
 from visionkit.engine.after_training import AfterTrainingOptions, has_unfitted_layers
 from visionkit.engine.callbacks import CheckpointOptions, EarlyStoppingOptions, EMAOptions, make_callbacks
+from visionkit.engine.data_wait import DataWait
 from visionkit.engine.feature_cache import FeatureCacheOptions
 from visionkit.engine.graceful_stop import report_stop
 from visionkit.engine.loggers import run_loggers
@@ -39,7 +40,7 @@ from visionkit.engine.run_folder import (
     write_recipe,
 )
 from visionkit.engine.run_lock import run_lock
-from visionkit.engine.run_record import recorded_session
+from visionkit.engine.run_record import add_to_record, recorded_session
 from visionkit.engine.time_budget import TimeBudget
 from visionkit.engine.unfreeze import UnfreezeStep
 from visionkit.errors import ConfigError
@@ -137,6 +138,7 @@ def _train(
         with explain_other_optimizer(path), _explain_settings(), report_stop(callbacks, folder / "last.ckpt"):
             trainer.fit(task, data, ckpt_path=path, weights_only=True)
         if trainer.is_global_zero:
+            add_to_record(folder, _waiting(callbacks))
             if not has_unfitted_layers(task):
                 mark_finished(folder, recipe.get("trainer") or {}, minutes)
             _print_results(task, data, folder)
@@ -150,6 +152,11 @@ def _facts(name: RunName, task: Task) -> dict[str, Any]:
         "metric": task.monitor,
         "visionkit": version("visionkit"),
     }
+
+
+def _waiting(callbacks: list[pl.Callback]) -> dict[str, float]:
+    """Return what run.yaml says about the time that was spent waiting for data."""
+    return next((callback.facts() for callback in callbacks if isinstance(callback, DataWait)), {})
 
 
 def _budget(deadline: float) -> TimeBudget:

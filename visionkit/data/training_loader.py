@@ -1,6 +1,7 @@
 """The DataLoader of training, which can start in the middle of an epoch."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from typing import NamedTuple, cast
 
 from torch.utils.data import DataLoader
@@ -21,9 +22,13 @@ class TrainingLoader(DataLoader[Batch]):
 
     Attributes:
         start: position at which the first iteration starts; None starts at the first batch. Other epochs are complete.
+        waited: seconds that all iterations have waited for their batches.
+        clock: returns the time in seconds.
     """
 
     start: Position | None = None
+    waited: float = 0.0
+    clock: Callable[[], float] = staticmethod(time.monotonic)
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]  # a generator, see below
         # A generator starts with the first batch. Lightning calls `iter` before it sets the epoch of a resumed run, and
@@ -31,7 +36,16 @@ class TrainingLoader(DataLoader[Batch]):
         sampler, start = cast(TrainingSampler, self.sampler), self.start
         skipped = start.batches if start is not None and start.epoch == sampler.epoch else 0
         sampler.skipped, self.start = skipped * (self.batch_size or 1), None
-        yield from super().__iter__()
+        batches = super().__iter__()
+        while (batch := self._next(batches)) is not None:
+            yield batch
+
+    def _next(self, batches: Iterator[Batch]) -> Batch | None:
+        """Return the next batch, None after the last one, and add the time that it took."""
+        start = self.clock()
+        batch = next(batches, None)
+        self.waited += self.clock() - start
+        return batch
 
     def state_dict(self) -> dict[str, int]:
         """Return nothing: `VisionData` stores the position. Lightning takes a loader with a state as resumable."""

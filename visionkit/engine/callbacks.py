@@ -14,6 +14,7 @@ from lightning.pytorch.callbacks import (
 )
 
 from visionkit.engine.after_training import AfterTraining, AfterTrainingOptions
+from visionkit.engine.data_wait import DataWait
 from visionkit.engine.feature_cache import FeatureCache, FeatureCacheOptions
 from visionkit.engine.graceful_stop import GracefulStop
 from visionkit.engine.moving_average import MovingAverage
@@ -222,4 +223,5 @@ def _callbacks_of_every_run(folder: Path, monitor: str) -> list[Callback]:
         SaveLastStep(folder / "last.ckpt"),
         LearningRateMonitor(logging_interval="step"),
         RunWarnings(monitor),
+        DataWait(),
     ]
