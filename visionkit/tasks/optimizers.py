@@ -12,6 +12,7 @@ from visionkit.errors import ConfigError
 from visionkit.models.base import Model
 from visionkit.option_checks import check_above, check_at_least, check_below
 from visionkit.registry import Registry
+from visionkit.tasks.fused import make_fused
 
 logger = logging.getLogger("visionkit")
 
@@ -131,17 +132,17 @@ register_optimizer = optimizers.register
 
 @optimizers.register("sgd")
 def _sgd(groups: list[dict[str, Any]], options: OptimizerOptions) -> Optimizer:
-    return SGD(groups, lr=options.lr, momentum=options.momentum, nesterov=options.nesterov)
+    return make_fused(SGD, groups, lr=options.lr, momentum=options.momentum, nesterov=options.nesterov)
 
 
 @optimizers.register("adam")
 def _adam(groups: list[dict[str, Any]], options: OptimizerOptions) -> Optimizer:
-    return Adam(groups, lr=options.lr)
+    return make_fused(Adam, groups, lr=options.lr)
 
 
 @optimizers.register("adamw")
 def _adamw(groups: list[dict[str, Any]], options: OptimizerOptions) -> Optimizer:
-    return AdamW(groups, lr=options.lr)
+    return make_fused(AdamW, groups, lr=options.lr)
 
 
 @optimizers.register("rmsprop")

@@ -1,0 +1,41 @@
+"""Fused optimizers, which update all parameters in one kernel: half the time for SGD, a third for Adam on a CPU."""
+
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+from torch.optim import SGD, Adam, AdamW, Optimizer
+
+Fusable = TypeVar("Fusable", SGD, Adam, AdamW)
+
+FUSED_DEVICES = ("cpu", "cuda")
+"""Types of devices that have the kernels."""
+
+
+def make_fused(kind: type[Fusable], groups: list[dict[str, Any]], **options: Any) -> Fusable:
+    """Return an optimizer, which is fused if all parameters allow it.
+
+    Args:
+        kind: class of the optimizer.
+        groups: parameter groups.
+        options: further arguments of the class.
+    """
+    parameters = [parameter for group in groups for parameter in group["params"]]
+    can_fuse = all(value.device.type in FUSED_DEVICES and value.is_floating_point() for value in parameters)
+    optimizer = kind(groups, fused=can_fuse or None, **options)
+    # It could unscale the gradients of 16-mixed itself. Lightning then refuses to clip them, also in bf16-mixed.
+    optimizer._step_supports_amp_scaling = False
+    optimizer.register_load_state_dict_post_hook(_lay_out_state)
+    return optimizer
+
+
+def _lay_out_state(optimizer: Optimizer) -> None:
+    """Give the state of each parameter its memory layout, which the kernels assume.
+
+    A checkpoint can have another one, if `runtime.channels_last` has been changed. Gradients always have that of their
+    parameter.
+    """
+    for parameter, state in optimizer.state.items():
+        for name, value in state.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape and value.stride() != parameter.stride():
+                state[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
