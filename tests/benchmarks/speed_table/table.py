@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from tests.benchmarks.speed_table.rows import Case, is_ours
-from tests.benchmarks.speed_table.timing import Measured, medians
+from tests.benchmarks.speed_table.timing import Measured
 
 PACKAGES = ("torch", "torchvision", "lightning", "segmentation_models_pytorch", "timm")
 COLUMNS = (
@@ -75,7 +75,7 @@ def described(case: Case, machine: dict[str, Any]) -> dict[str, Any]:
 
 def record(case: Case, machine: dict[str, Any], measured: Measured) -> dict[str, Any]:
     """Return a measured row as a line of the file."""
-    seconds = medians(measured.common)
+    seconds = measured.medians()
     ours, peers = ([name for name in seconds if is_ours(name) == own] for own in (True, False))
     best = min(ours, key=seconds.__getitem__, default=None)
     ratios = {} if best is None else {peer: list(measured.ratio(peer, best)) for peer in peers}

@@ -120,13 +120,17 @@ class Measured:
         """The rounds of the contenders that ran in all of them."""
         return [{name: row[name] for name in row if name not in self.failed} for row in self.rounds]
 
+    def medians(self) -> dict[str, float]:
+        """Return the median seconds of each contender that ran in all rounds."""
+        return medians(self.common)
+
     def ratio(self, peer: str, own: str | None = None) -> Ratio:
         """Return the ratio of one contender, by default the first, to another."""
         return ratio(self.common, own or next(iter(self.common[0])), peer)
 
     def in_words(self) -> str:
         """Return the median seconds of all, and the ratio of the first to each other one."""
-        (own, seconds), *peers = medians(self.common).items()
+        (own, seconds), *peers = self.medians().items()
         ratios = [f"{peer} {value:.4g} s, ratio {self.ratio(peer).median:.3f}" for peer, value in peers]
         return f"{own} {seconds:.4g} s; {'; '.join(ratios)}"
 
