@@ -1,6 +1,7 @@
 """A classifier through the command line: one round of fit, test and predict."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from PIL import Image
 
 from visionkit.cli.main import main
 from visionkit.data.datasets.shapes import Shapes
+from visionkit.engine.run_record import read_record
 
 RECIPE = """
 task: classification
@@ -87,6 +89,12 @@ def test_predict_and_test_agree_image_for_image(checkpoint, images, tmp_path, ca
     width, height = Image.open(tmp_path / "out" / found[0]["drawn"]).size
     assert width == 56
     assert height > 40, "a strip with the classes stands below"
+
+
+def test_the_record_of_the_run_has_the_share_of_waiting_for_data(checkpoint):
+    record = read_record(Path(checkpoint).parent)
+    assert record["sessions"][-1]["status"] == "finished"
+    assert 0 < record["data_wait"] < 1
 
 
 def test_validate_repeats_the_metrics_of_the_last_epoch(checkpoint, tmp_path):
