@@ -1,5 +1,7 @@
 """Small detectors, images and targets."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -7,6 +9,8 @@ from tests.helpers.options import merge_options
 from visionkit.backbones import create_backbone
 from visionkit.models import create_model
 from visionkit.models.detection.faster_rcnn import FasterRCNN
+from visionkit.models.detection.parts.batch import pad_targets
+from visionkit.ops.matching import Objects, PaddedObjects
 
 BACKBONES = {"fpn": {}, "c4": {}, "single": {"out_stages": ["s16"]}}
 SMALL = {
@@ -36,3 +40,13 @@ def target(boxes=(), labels=(), **more) -> dict:
         "labels": torch.tensor(labels, dtype=torch.int64),
         **more,
     }
+
+
+def padded(objects: Sequence[Objects]) -> PaddedObjects:
+    """Return the ground truth of several images as a detector gets it."""
+    targets = []
+    for boxes, labels, crowds in objects:
+        crowd = torch.tensor([False] * len(boxes) + [True] * len(crowds), dtype=torch.bool)
+        all_labels = torch.cat([labels, labels.new_zeros(len(crowds))])
+        targets.append({"boxes": torch.cat([boxes, crowds]), "labels": all_labels, "crowd": crowd})
+    return pad_targets(targets, num_classes=10**6)

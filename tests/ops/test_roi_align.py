@@ -4,24 +4,30 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchvision.ops import roi_align
 
-from visionkit.ops.roi_align import multi_level_roi_align
+from visionkit.ops.roi_align import multi_level_roi_align, sum_of_levels
+
+FORMS = [multi_level_roi_align, sum_of_levels]
 
 edge = st.floats(-40, 200, width=32)
 box = st.tuples(edge, edge, st.floats(0, 150, width=32), st.floats(0, 150, width=32))
 
 
 @settings(max_examples=60)
-@given(st.lists(box, min_size=1, max_size=5), st.integers(1, 4))
-def test_equals_torchvision_also_outside_of_the_map(boxes, size):
+@given(
+    st.sampled_from([multi_level_roi_align, sum_of_levels]), st.lists(box, min_size=1, max_size=5), st.integers(1, 4)
+)
+def test_equals_torchvision_also_outside_of_the_map(pool, boxes, size):
     corners = torch.tensor([(x, y, x + w, y + h) for x, y, w, h in boxes])
     feature_map = torch.randn(1, 3, 11, 14, generator=torch.Generator().manual_seed(0))
-    pooled = multi_level_roi_align([feature_map], [8], [corners], torch.zeros(len(boxes), dtype=torch.int64), size)
+    rois = torch.cat([torch.zeros(len(boxes), 1), corners], dim=1)
+    pooled = pool([feature_map], [8], rois, torch.zeros(len(boxes), dtype=torch.int64), size)
     expected = roi_align(feature_map, [corners], size, spatial_scale=1 / 8, sampling_ratio=2)
     torch.testing.assert_close(pooled, expected, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize("pool", FORMS)
 @pytest.mark.parametrize("memory_format", [torch.channels_last, torch.contiguous_format])
-def test_values_and_gradients_on_several_maps_and_images(memory_format):
+def test_values_and_gradients_on_several_maps_and_images(memory_format, pool):
     generator = torch.Generator().manual_seed(1)
     maps = [
         torch.randn(2, 5, 96 // s, 128 // s, generator=generator).contiguous(memory_format=memory_format)
@@ -34,7 +40,7 @@ def test_values_and_gradients_on_several_maps_and_images(memory_format):
     weight = torch.randn(7, 5, 3, 3, generator=generator)
 
     own = [level.clone().requires_grad_() for level in maps]
-    pooled = multi_level_roi_align(own, [4, 8], [boxes[:4], boxes[4:]], levels, 3)
+    pooled = pool(own, [4, 8], torch.cat([image[:, None], boxes], dim=1), levels, 3)
     (pooled * weight).sum().backward()
 
     theirs = [level.clone().requires_grad_() for level in maps]

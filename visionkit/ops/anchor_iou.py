@@ -7,15 +7,15 @@ def shape_iou(box_sizes: Tensor, anchor_sizes: Tensor) -> Tensor:
     """Compute the IoU of each box with each anchor when both share their center.
 
     Args:
-        box_sizes: [N, 2], width and height in pixels of the model's input.
+        box_sizes: [..., N, 2], width and height in pixels of the model's input.
         anchor_sizes: [A, 2], width and height in pixels of the model's input.
 
     Returns:
-        [N, A], in 0..1.
+        [..., N, A], in 0..1.
     """
-    widths, heights = (box_sizes[:, None].minimum(anchor_sizes)).unbind(-1)
+    widths, heights = (box_sizes[..., None, :].minimum(anchor_sizes)).unbind(-1)
     intersection = widths * heights
-    union = box_sizes.prod(-1)[:, None] + anchor_sizes.prod(-1) - intersection
+    union = box_sizes.prod(-1)[..., None] + anchor_sizes.prod(-1) - intersection
     return intersection / union
 
 

@@ -1,39 +1,57 @@
 """Random samples of positives and background for the losses of two-stage detectors."""
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
 
-class BalancedSampler:
-    """Random sample of an image's boxes with a bounded share of positives (Ren et al. 2015, section 3.1.3).
+class BoxSample(NamedTuple):
+    """Boxes of each image of a batch that enter a loss, S per image.
 
-    From the same seed it draws the same boxes as torchvision's `BalancedPositiveNegativeSampler`. If there are too few
-    positives, background takes their places. If there is too little background, the sample is smaller.
+    Attributes:
+        indices: int64 [B, S], the boxes; positives come first.
+        used: bool [B, S]; the other rows repeat boxes of the image, so that all images have as many.
+        max_positives: number of the first rows of an image that may be positives.
+    """
+
+    indices: Tensor
+    used: Tensor
+    max_positives: int
+
+
+class BalancedSampler:
+    """Random sample of each image's boxes with a bounded share of positives (Ren et al. 2015, section 3.1.3).
+
+    If there are too few positives, background takes their places. If there is too little background, the sample is
+    smaller. Its distribution is that of torchvision's `BalancedPositiveNegativeSampler`.
 
     Args:
-        batch_size: maximum number of boxes.
+        batch_size: maximum number of boxes per image.
         positive_fraction: maximum share of positives among them.
     """
 
     def __init__(self, batch_size: int, positive_fraction: float) -> None:
-        self.batch_size, self.positive_fraction = batch_size, positive_fraction
+        self.batch_size, self.max_positives = batch_size, int(batch_size * positive_fraction)
 
-    def __call__(self, classes: Tensor) -> tuple[Tensor, Tensor]:
-        """Draw the sample of one image.
+    def __call__(self, classes: Tensor) -> BoxSample:
+        """Draw a sample.
 
         Args:
-            classes: int64 [N], above 0 for positives, 0 for background, below 0 for boxes that are never drawn.
-
-        Returns:
-            Two masks, bool [N]: the sampled positives and the sampled background.
+            classes: int64 [B, N], above 0 for positives, 0 for background, below 0 for boxes that are never drawn.
         """
-        positive, background = torch.where(classes > 0)[0], torch.where(classes == 0)[0]
-        num_positive = min(len(positive), int(self.batch_size * self.positive_fraction))
-        num_background = min(len(background), self.batch_size - num_positive)
-        return _random_mask(classes, positive, num_positive), _random_mask(classes, background, num_background)
+        number = classes.shape[1]
+        # Boxes with the highest random keys are drawn: positives have keys in 1..2, background in 0..1, others -1.
+        keys = self.random_keys(classes)
+        positive_keys = (keys + 1).masked_fill(classes <= 0, -1.0)
+        drawn, positives = positive_keys.topk(min(self.max_positives, number), dim=1)
+        keys = keys.masked_fill(classes != 0, -1.0)
+        keys = keys.scatter(1, positives, torch.where(drawn > 0, drawn, keys.gather(1, positives)))
+        keys, indices = keys.topk(min(self.batch_size, number), dim=1)
+        used = keys >= 0
+        repeated = torch.arange(indices.shape[1], device=indices.device) % used.sum(dim=1, keepdim=True).clamp(min=1)
+        return BoxSample(indices.gather(1, repeated), used, positives.shape[1])
 
-
-def _random_mask(classes: Tensor, indices: Tensor, number: int) -> Tensor:
-    """Return a mask like `classes` [N] of `number` random ones among `indices`."""
-    sampled = indices[torch.randperm(len(indices), device=indices.device)[:number]]
-    return torch.zeros_like(classes, dtype=torch.bool).index_fill(0, sampled, True)
+    def random_keys(self, classes: Tensor) -> Tensor:
+        """Return a random number in 0..1 for each of the boxes with `classes` [B, N]."""
+        return torch.rand(classes.shape, device=classes.device)

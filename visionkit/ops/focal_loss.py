@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from visionkit.ops.waiting import rows_of
 from visionkit.option_checks import check_at_least, check_within
 
 
@@ -51,11 +52,15 @@ def focal_loss(logits: Tensor, classes: Tensor, alpha: float, gamma: float) -> T
     """
     negative = (1 - alpha) * _sigmoid_power(logits, gamma) * functional.softplus(logits)
     per_image = negative.sum(dim=-1).masked_fill(classes < 0, 0.0).sum(dim=-1)
-    image, box = torch.where(classes > 0)
-    label = classes[image, box] - 1
-    positive_logits = logits[image, box, label]
+    rows = rows_of((classes > 0).flatten())
+    label = classes.flatten()[rows, None] - 1
+    positive_logits, counted = (
+        values.flatten(0, 1)[rows].gather(1, label.clamp(min=0)) for values in (logits, negative)
+    )
     positive = alpha * _sigmoid_power(-positive_logits, gamma) * functional.softplus(-positive_logits)
-    return per_image.index_add(0, image, positive - negative[image, box, label])
+    correction = (positive - counted).masked_fill(label < 0, 0.0).squeeze(1)
+    images = torch.arange(len(classes), device=classes.device)[:, None].expand_as(classes)
+    return per_image.index_add(0, images.flatten()[rows], correction)
 
 
 def _sigmoid_power(logits: Tensor, gamma: float) -> Tensor:

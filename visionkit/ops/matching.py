@@ -4,10 +4,10 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torchvision.ops import box_iou
+from torch.nn import functional
 
 from visionkit.errors import ConfigError
-from visionkit.ops.boxes import share_inside
+from visionkit.ops.boxes import pairwise_iou, share_inside
 from visionkit.structures import Rle
 
 BACKGROUND = -1
@@ -20,7 +20,7 @@ CROWD_SHARE = 0.5
 """Minimum share of a box's area inside a crowd region to ignore the box: COCO's IoU with crowds, at threshold 0.5."""
 
 MAX_PAIRS = 1 << 24
-"""Pairs of object and box whose IoU is computed at once; the computation takes nine times the memory of its result."""
+"""Pairs of object and box whose IoU is computed at once; it takes several times the memory of its result."""
 
 
 class Objects(NamedTuple):
@@ -30,15 +30,40 @@ class Objects(NamedTuple):
         boxes: float32 [M, 4], xyxy, without crowds.
         labels: int64 [M], 0..K-1.
         crowds: float32 [C, 4], regions of uncounted objects.
-        masks: RLE (COCO) of each of the M objects, in pixels of the stored image; None without masks.
-        frame: float32 [4], xyxy, the part of the model's input that the stored image covers; None for all of it.
     """
 
     boxes: Tensor
     labels: Tensor
     crowds: Tensor
-    masks: list[Rle] | None = None
-    frame: Tensor | None = None
+
+
+class PaddedObjects(NamedTuple):
+    """Ground truth of a batch, padded to the number M of rows of its largest target, at least 1.
+
+    Attributes:
+        boxes: float32 [B, M, 4], xyxy.
+        labels: int64 [B, M], 0..K-1.
+        valid: bool [B, M], whether the row is an object; otherwise it is a crowd region or padding.
+        crowds: float32 [B, M, 4], regions of uncounted objects, and 0 in other rows; None without any.
+        counts: number of rows of each image without padding.
+        masks: per image the RLE (COCO) of each row, in pixels of the stored image; None without masks.
+        frames: per image float32 [4], xyxy, the part of the model's input that the stored image covers; None for all
+            of it.
+    """
+
+    boxes: Tensor
+    labels: Tensor
+    valid: Tensor
+    crowds: Tensor | None
+    counts: list[int]
+    masks: list[list[Rle] | None]
+    frames: list[Tensor | None]
+
+    def image(self, index: int) -> Objects:
+        """Return the ground truth of an image; waits for the device."""
+        valid, boxes = self.valid[index], self.boxes[index]
+        crowds = boxes[:0] if self.crowds is None else self.crowds[index]
+        return Objects(boxes[valid], self.labels[index][valid], crowds[crowds.any(dim=1)])
 
 
 class Matcher:
@@ -63,16 +88,16 @@ class Matcher:
         """Return the match of each box.
 
         Args:
-            iou: float [M, N] of M objects and N boxes; M > 0.
+            iou: float [..., M, N] of M objects and N boxes, M > 0; -1 for padding, which matches nothing.
 
         Returns:
-            int64 [N], the object's index, `BACKGROUND` or `IGNORED`.
+            int64 [..., N], the object's index, `BACKGROUND` or `IGNORED`.
         """
-        best_iou, best_object = iou.max(dim=0)
+        best_iou, best_object = iou.max(dim=-2)
         return self._by_thresholds(best_iou, best_object)
 
     def _by_thresholds(self, best_iou: Tensor, best_object: Tensor) -> Tensor:
-        """Return the match [N] of each box from its highest IoU [N] and the object [N] that it has it with."""
+        """Return the match [..., N] of boxes from their highest IoU and the object that they have it with."""
         matches = best_object.masked_fill(best_iou < self.fg_iou, IGNORED)
         return matches.masked_fill(best_iou < self.bg_iou, BACKGROUND)
 
@@ -87,9 +112,9 @@ class LowQualityMatcher(Matcher):
 
     def __call__(self, iou: Tensor) -> Tensor:
         """Return the match of each box; see `Matcher.__call__`."""
-        best_iou, best_object = iou.max(dim=0)
-        best_of_object = iou.amax(dim=1, keepdim=True)
-        is_best = ((iou == best_of_object) & (best_of_object > 0)).any(dim=0)
+        best_iou, best_object = iou.max(dim=-2)
+        best_of_object = iou.amax(dim=-1, keepdim=True)
+        is_best = (iou == best_of_object.masked_fill(best_of_object <= 0, torch.inf)).any(dim=-2)
         return torch.where(is_best, best_object, self._by_thresholds(best_iou, best_object))
 
 
@@ -108,8 +133,12 @@ class SSDMatcher(Matcher):
 
     def __call__(self, iou: Tensor) -> Tensor:
         """Return the match of each box; see `Matcher.__call__`."""
-        best_box, objects = iou.max(dim=1).indices, torch.arange(len(iou), device=iou.device)
-        return super().__call__(iou).scatter_reduce(0, best_box, objects, "amax", include_self=False)
+        best_iou, best_box = iou.max(dim=-1)
+        unused = iou.shape[-1]  # a column behind the boxes, which padding matches
+        objects = torch.arange(iou.shape[-2], device=iou.device).expand_as(best_box)
+        matches = functional.pad(super().__call__(iou), (0, 1))
+        best_box = best_box.masked_fill(best_iou < 0, unused)
+        return matches.scatter_reduce(-1, best_box, objects, "amax", include_self=False)[..., :unused]
 
 
 class HardBackgroundMatcher(Matcher):
@@ -118,7 +147,7 @@ class HardBackgroundMatcher(Matcher):
     Args:
         fg_iou: see `Matcher`.
         bg_iou: see `Matcher`.
-        min_bg_iou: a box with less than this IoU is ignored.
+        min_bg_iou: a box with less than this IoU is ignored, if there is an object.
     """
 
     def __init__(self, fg_iou: float, bg_iou: float, min_bg_iou: float) -> None:
@@ -127,46 +156,74 @@ class HardBackgroundMatcher(Matcher):
 
     def __call__(self, iou: Tensor) -> Tensor:
         """Return the match of each box; see `Matcher.__call__`."""
-        return super().__call__(iou).masked_fill(iou.amax(dim=0) < self.min_bg_iou, IGNORED)
+        best_iou = iou.amax(dim=-2)  # below 0 without an object
+        return super().__call__(iou).masked_fill((best_iou >= 0) & (best_iou < self.min_bg_iou), IGNORED)
 
 
-def assign(boxes: Tensor, objects: Objects, matcher: Matcher) -> tuple[Tensor, Tensor]:
-    """Assign a class and an object to each box of an image.
+def assign(
+    boxes: Tensor, objects: PaddedObjects, matcher: Matcher, allowed: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Assign a class and an object to each box of each image.
 
     Args:
-        boxes: [N, 4], anchors or proposals.
-        objects: ground truth of the image; may be empty.
+        boxes: anchors [A, 4], the same for each image, or proposals [B, A, 4]; A > 0.
+        objects: ground truth of the images.
         matcher: decides by IoU.
+        allowed: bool [B, A], which boxes take part; None for all.
 
     Returns:
-        classes: int64 [N], 1 + the object's label, 0 for background, -1 for boxes that are ignored in the loss. These
-            are the matcher's ignored ones, and background mostly inside a crowd region.
-        matched: int64 [N], index of the object; 0 where the box matches none.
+        classes: int64 [B, A], 1 + the object's label, 0 for background, -1 for boxes that are ignored in the loss.
+            These are the matcher's ignored ones, those not allowed, and background mostly inside a crowd region.
+        matched: int64 [B, A], index of the object; 0 where the box matches none.
     """
-    if len(objects.boxes) and len(boxes):
-        matches = matcher(_pairwise_iou(objects.boxes, boxes))
-        matched = matches.clamp(min=0)
-        classes = torch.where(matches >= 0, objects.labels[matched] + 1, 0)
-        classes = classes.masked_fill(matches == IGNORED, -1)
-    else:
-        matched = torch.zeros(len(boxes), dtype=torch.int64, device=boxes.device)
-        classes = matched
+    of_images = boxes.expand(len(objects.boxes), -1, -1)
+    parts = _parts(of_images, objects.boxes)
+    matches = torch.cat([matcher(_masked_iou(objects, of_images, allowed, part)) for part in parts])
+    matched = matches.clamp(min=0)
+    classes = torch.where(matches >= 0, objects.labels.gather(1, matched) + 1, 0).masked_fill(matches == IGNORED, -1)
+    if allowed is not None:
+        classes = classes.masked_fill(~allowed, -1)
     return ignore_crowds(classes, boxes, objects.crowds), matched
 
 
-def ignore_crowds(classes: Tensor, boxes: Tensor, crowds: Tensor) -> Tensor:
-    """Return `classes` [N] with -1 for background whose box [N, 4] is mostly inside one of the `crowds` [C, 4]."""
-    if not len(crowds):
+def overlaps_object(boxes: Tensor, objects: PaddedObjects, iou: float) -> Tensor:
+    """Return which boxes [B, A, 4] overlap any object of their image by more than `iou`; bool [B, A]."""
+    parts = _parts(boxes, objects.boxes)
+    return torch.cat([(_masked_iou(objects, boxes, None, part) > iou).any(dim=1) for part in parts])
+
+
+def ignore_crowds(classes: Tensor, boxes: Tensor, crowds: Tensor | None) -> Tensor:
+    """Return `classes` [B, A] with -1 for background whose box is mostly inside a crowd region of its image.
+
+    Args:
+        classes: int64 [B, A].
+        boxes: [A, 4] or [B, A, 4].
+        crowds: see `PaddedObjects`.
+    """
+    if crowds is None:
         return classes
-    return classes.masked_fill(in_crowd(boxes, crowds) & (classes == 0), -1)
+    of_images = boxes.expand(len(crowds), -1, -1)
+    inside = torch.cat([in_crowd(of_images[part], crowds[part]) for part in _parts(of_images, crowds)])
+    return classes.masked_fill(inside & (classes == 0), -1)
 
 
 def in_crowd(boxes: Tensor, crowds: Tensor) -> Tensor:
-    """Return for each box [N, 4] whether it is mostly inside one of the `crowds` [C, 4]; bool [N]."""
-    return (share_inside(boxes, crowds) >= CROWD_SHARE).any(dim=1)
+    """Return for each box [..., N, 4] whether it is mostly inside one of the `crowds` [..., C, 4]; bool [..., N]."""
+    return (share_inside(boxes, crowds) >= CROWD_SHARE).any(dim=-1)
 
 
-def _pairwise_iou(objects: Tensor, boxes: Tensor) -> Tensor:
-    """Return the IoU [M, N] of objects [M, 4] and boxes [N, 4], computed in parts that fit the memory."""
-    parts = [box_iou(part, boxes) for part in objects.split(max(MAX_PAIRS // len(boxes), 1))]
-    return parts[0] if len(parts) == 1 else torch.cat(parts)
+def _parts(boxes: Tensor, objects: Tensor) -> list[slice]:
+    """Return the parts of a batch whose pairs of boxes [B, A, 4] and objects [B, M, 4] fit the memory."""
+    count = max(MAX_PAIRS // (boxes.shape[1] * objects.shape[1]), 1)
+    return [slice(start, start + count) for start in range(0, len(boxes), count)]
+
+
+def _masked_iou(objects: PaddedObjects, boxes: Tensor, allowed: Tensor | None, images: slice) -> Tensor:
+    """Return the IoU [b, M, A] in some of the images; -1 for padding and for boxes that are not allowed."""
+    own = boxes[images]
+    parts = [
+        pairwise_iou(part, own) for part in objects.boxes[images].split(max(MAX_PAIRS // own[..., 0].numel(), 1), 1)
+    ]
+    iou = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+    iou.masked_fill_(~objects.valid[images, :, None], -1.0)
+    return iou if allowed is None else iou.masked_fill_(~allowed[images, None], -1.0)

@@ -4,7 +4,7 @@ Each kind of NMS is a function of an image's candidates and `NMSOptions`, regist
 `model.nms.kind`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -14,8 +14,12 @@ from torchvision.ops import batched_nms, nms
 
 from visionkit.ops.boxes import paired_iou
 from visionkit.ops.float32 import check_finite
+from visionkit.ops.waiting import from_host, waits
 from visionkit.option_checks import check_above, check_at_least, check_below, check_within
 from visionkit.registry import Registry
+
+MAX_NMS_BOXES = 1 << 15
+"""Boxes in one call of NMS on a GPU; it needs a bit for each pair of boxes, 128 MiB for so many."""
 
 
 class Candidates(NamedTuple):
@@ -119,6 +123,54 @@ def soft_linear(candidates: Candidates, options: NMSOptions) -> Kept:
 def soft_gaussian(candidates: Candidates, options: NMSOptions) -> Kept:
     """Multiply scores by exp(-IoU^2 / sigma) for each better box of the class (Bodla, equation 4)."""
     return _soft_nms(candidates, options, lambda iou: torch.exp(-iou.square() / options.sigma))
+
+
+def keep_in_groups(boxes: Tensor, scores: Tensor, groups: Sequence[int], iou: float, side: int) -> Tensor:
+    """Apply NMS to each group of boxes of each image, without gradient.
+
+    Args:
+        boxes: float [B, N, 4], xyxy in 0..side.
+        scores: float [B, N].
+        groups: number of boxes of each group, one after the other; their sum is N.
+        iou: a box that overlaps a better one of its group by more is dropped.
+        side: largest side of an image in pixels.
+
+    Returns:
+        bool [B, N], which boxes are kept.
+    """
+    if waits(boxes):
+        sizes = from_host(groups, boxes, torch.int64)
+        numbers = torch.arange(len(groups), device=boxes.device).repeat_interleave(sizes, output_size=sum(groups))
+        return keep_by_offsets(boxes, scores, numbers, iou, side + 1)
+    kept = torch.zeros_like(scores, dtype=torch.bool)
+    for own_kept, own_boxes, own_scores in zip(kept, boxes, scores, strict=True):
+        in_groups = zip(own_kept.split(groups), own_boxes.split(groups), own_scores.split(groups), strict=True)
+        for mask, group, group_scores in in_groups:
+            mask.index_fill_(0, nms(group, group_scores, iou), True)
+    return kept
+
+
+def keep_by_offsets(boxes: Tensor, scores: Tensor, groups: Tensor, iou: float, step: int) -> Tensor:
+    """Return the same as `keep_in_groups` from few calls of NMS, each of which waits for a GPU.
+
+    Each group of each image is moved to a place of its own.
+
+    Args:
+        boxes: [B, N, 4].
+        scores: [B, N].
+        groups: int64 [N], number of each box's group.
+        iou: see `keep_in_groups`.
+        step: distance of the places in pixels.
+    """
+    images = max(MAX_NMS_BOXES // boxes.shape[1], 1)
+    kept = []
+    for part, part_scores in zip(boxes.split(images), scores.split(images), strict=True):
+        first = torch.arange(len(part), device=part.device)[:, None] * (groups[-1] + 1)
+        moved = part + ((first + groups) * step)[..., None]
+        indices = nms(moved.flatten(0, 1), part_scores.flatten(), iou)
+        kept.append(torch.zeros(moved.shape[:2].numel(), dtype=torch.bool, device=boxes.device))
+        kept[-1].index_fill_(0, indices, True)
+    return torch.cat(kept).view(scores.shape)
 
 
 def _soft_nms(candidates: Candidates, options: NMSOptions, factor: Callable[[Tensor], Tensor]) -> Kept:

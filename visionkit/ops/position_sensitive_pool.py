@@ -3,12 +3,13 @@
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torchvision.ops._utils import convert_boxes_to_roi_format
 
 MIN_SIDE = 0.1
 """Minimum height and width of a region in positions of the map, as in the authors' code."""
 
 
-def position_sensitive_pool(maps: Tensor, regions: list[Tensor], size: int, scale: float) -> Tensor:
+def position_sensitive_pool(maps: Tensor, regions: Tensor | list[Tensor], size: int, scale: float) -> Tensor:
     """Average the positions in each cell of each region, every cell on its own maps.
 
     The edges of a region are rounded to pixels and multiplied by `scale`. The edges of its cells stay fractional, and a
@@ -17,7 +18,7 @@ def position_sensitive_pool(maps: Tensor, regions: list[Tensor], size: int, scal
 
     Args:
         maps: [B, C size size, h, w]; channel (c size + row) size + column is for the cell in that row and column.
-        regions: per image [S, 4], xyxy in pixels; R in total.
+        regions: per image [S, 4], xyxy in pixels, R in total, or all with the number of their image [R, 5].
         size: cells of a region in each direction.
         scale: positions of the map per pixel.
 
@@ -33,25 +34,32 @@ def position_sensitive_pool(maps: Tensor, regions: list[Tensor], size: int, scal
                   [2., 3.]]]])
     """
     height, width = maps.shape[-2:]
-    boxes = torch.cat(regions)
-    top, bottom = _cell_edges(boxes[:, 1], boxes[:, 3], size, height, scale)
-    left, right = _cell_edges(boxes[:, 0], boxes[:, 2], size, width, scale)
-    table = maps.unflatten(1, (-1, size * size)).permute(0, 2, 3, 4, 1).flatten(0, 3)
-    images = torch.arange(len(regions), device=maps.device).repeat_interleave(
-        torch.tensor([len(own) for own in regions], device=maps.device)
+    rois = regions if isinstance(regions, Tensor) else convert_boxes_to_roi_format(regions)
+    top, bottom = (edges[:, :, None] for edges in _cell_edges(rois[:, 2], rois[:, 4], size, height, scale))
+    left, right = (edges[:, None, :] for edges in _cell_edges(rois[:, 1], rois[:, 3], size, width, scale))
+    sums = _summed_areas(maps, size)
+    cells = torch.arange(size * size, device=maps.device).view(size, size)
+    first = (rois[:, 0].long().view(-1, 1, 1) * size * size + cells) * (height + 1) * (width + 1)
+    total = sum(
+        sign * sums.index_select(0, (first + y * (width + 1) + x).flatten())
+        for sign, y, x in ((1, bottom, right), (-1, top, right), (-1, bottom, left), (1, top, left))
     )
-    cells = images[:, None] * size * size + torch.arange(size * size, device=maps.device)
-    shape = (len(boxes), size, size)
-    columns = (right - left)[:, None, :].expand(shape).flatten()
-    counts = ((bottom - top)[:, :, None] * (right - left)[:, None, :]).flatten()
-    starts = counts.cumsum(0) - counts
-    # One entry for each position of each cell, row by row. The mean over a cell is that over a bag of table rows.
-    bag = torch.arange(len(counts), device=maps.device).repeat_interleave(counts)
-    offset = torch.arange(len(bag), device=maps.device) - starts[bag]
-    y = top[:, :, None].expand(shape).flatten()[bag] + offset // columns[bag]
-    x = left[:, None, :].expand(shape).flatten()[bag] + offset % columns[bag]
-    pooled = functional.embedding_bag((cells.flatten()[bag] * height + y) * width + x, table, starts, mode="mean")
-    return pooled.unflatten(0, shape).permute(0, 3, 1, 2)
+    counts = ((bottom - top) * (right - left)).clamp(min=1)
+    return (total / counts.view(-1, 1)).to(maps.dtype).unflatten(0, first.shape).permute(0, 3, 1, 2)
+
+
+def _summed_areas(maps: Tensor, size: int) -> Tensor:
+    """Return the sums over all positions above and to the left of each one, in float64, as rows of C channels.
+
+    Args:
+        maps: [B, C size size, h, w].
+        size: see `position_sensitive_pool`.
+
+    Returns:
+        [B size size (h + 1) (w + 1), C]. The sum over a rectangle is that of four rows.
+    """
+    table = maps.double().unflatten(1, (-1, size * size)).permute(0, 2, 3, 4, 1)
+    return functional.pad(table.cumsum(2).cumsum(3), (0, 0, 1, 0, 1, 0)).flatten(0, 3)
 
 
 def _cell_edges(first: Tensor, last: Tensor, size: int, length: int, scale: float) -> tuple[Tensor, Tensor]:

@@ -9,7 +9,7 @@ from tests.helpers.torchvision_detectors import THEIR_NAMES
 from visionkit.backbones import create_backbone
 from visionkit.errors import CheckpointError, ConfigError
 from visionkit.models import create_model
-from visionkit.models.detection.parts.batch import split_targets
+from visionkit.models.detection.parts.batch import pad_targets
 
 LOSSES = list(THEIR_NAMES)
 SMALL = {
@@ -39,7 +39,7 @@ def meta_network(name="resnet101", num_classes=20, **options):
 def test_anchors_that_cross_the_edge_do_not_train():
     network, size = small_network(anchors={"sizes": [[16, 32]]}), (100, 128)
     _, _, scored = network._first_stage(TWO[:1])
-    (classes,), _ = network.rpn.anchor_targets(scored.anchors, split_targets(TWO_TARGETS[:1], 3), [size])
+    (classes,), _ = network.rpn.anchor_targets(scored.anchors, pad_targets(TWO_TARGETS[:1], 3), [size])
     crossing = [x1 < 0 or y1 < 0 or x2 > 128 or y2 > 100 for x1, y1, x2, y2 in scored.anchors.tolist()]
     assert set(classes[torch.tensor(crossing)].tolist()) == {-1}
     assert set(classes.tolist()) == {-1, 0, 1}
@@ -48,10 +48,10 @@ def test_anchors_that_cross_the_edge_do_not_train():
 @pytest.mark.parametrize("ohem", [True, False])
 def test_all_proposals_are_scored_with_ohem_and_a_sample_without(ohem):
     network = small_network(ohem=ohem, anchors={"sizes": [[16, 32, 64]]}).train()
-    num_regions = []
-    network.roi_heads.register_forward_hook(lambda _, inputs, __: num_regions.extend(map(len, inputs[1])))
+    used = []
+    network.roi_heads.register_forward_hook(lambda _, inputs, __: used.append(inputs[2].view(2, -1).sum(dim=1)))
     network(TWO, TWO_TARGETS)
-    assert (min(num_regions) > 16) if ohem else (num_regions == [16, 16])
+    assert (used[0].min() > 16) if ohem else (used[0].tolist() == [16, 16])
 
 
 def test_resnet101_has_the_layers_of_the_authors_model():

@@ -12,7 +12,7 @@ from visionkit.data.datasets.shapes import Shapes
 from visionkit.errors import ConfigError
 from visionkit.metrics.detection import detection_metrics
 from visionkit.models import create_model
-from visionkit.models.detection.parts.batch import split_targets
+from visionkit.models.detection.parts.batch import pad_targets
 
 BACKBONES = {
     "patch_cnn_33": {},
@@ -96,7 +96,7 @@ def test_the_loss_is_the_mean_over_the_drawn_windows():
         windows={"sizes": (20.0, 30.0)},
         sampling={"batch_size_per_image": 40, "hard_fraction": 1.0, "positive_fraction": 0.25},
     ).eval()
-    objects = split_targets(OBJECTS, 3)
+    objects = pad_targets(OBJECTS, 3)
     with torch.no_grad():
         _, output = net._anchor_output(images((56, 64), (56, 64)))
         anchor_targets = net.anchor_targets(output.anchors, objects)
@@ -117,13 +117,11 @@ def test_windows_are_matched_by_their_overlap():
     net = small(windows={"sizes": (25.0,), "cells": 3})
     image = torch.zeros(1, 3, 64, 64)
     boxes, _ = net.anchors.grid((64, 64), net.anchors.levels(image))
-    (objects,) = split_targets(
-        [target([boxes[9].tolist(), [0, 40, 64, 64]], [2, 0], crowd=torch.tensor([False, True]))], 3
-    )
-    classes, matched = net.match_anchors(boxes, objects)
+    objects = pad_targets([target([boxes[9].tolist(), [0, 40, 64, 64]], [2, 0], crowd=torch.tensor([False, True]))], 3)
+    (classes,), (matched,) = net.match_anchors(boxes, objects)
     for box, label in zip(boxes, classes.tolist(), strict=True):
         x1, y1, x2, y2 = box.tolist()
-        a, b, c, d = objects.boxes[0].tolist()
+        a, b, c, d = objects.boxes[0, 0].tolist()
         shared = max(min(x2, c) - max(x1, a), 0) * max(min(y2, d) - max(y1, b), 0)
         iou = shared / ((x2 - x1) * (y2 - y1) + (c - a) * (d - b) - shared)
         in_crowd = max(min(y2, 64) - max(y1, 40), 0) * max(min(x2, 64) - x1, 0) >= 0.5 * (x2 - x1) * (y2 - y1)

@@ -4,7 +4,7 @@ from torchvision.models import vgg16
 from torchvision.models.detection import ssd300_vgg16
 from torchvision.models.vgg import cfgs
 
-from tests.helpers.detectors import images, target
+from tests.helpers.detectors import images, padded, target
 from tests.helpers.torchvision_detectors import assert_learns_alike, assert_same_detections
 from visionkit.backbones import create_backbone
 from visionkit.errors import ConfigError, DataError
@@ -138,12 +138,13 @@ def test_hard_negatives_are_three_per_matched_box():
     logits[:, :, 1] = torch.arange(10.0)
     output = AnchorOutput(anchors, [10], logits, torch.zeros(2, 10, 4))
     empty = Objects(anchors[:0], torch.zeros(0, dtype=torch.int64), anchors[:0])
-    losses = network.losses(output, [Objects(anchors[[8, 9]], torch.tensor([0, 1]), anchors[:0]), empty])
+    two = Objects(anchors[[8, 9]], torch.tensor([0, 1]), anchors[:0])
+    losses = network.losses(output, padded([two, empty]))
     entropy = -logits[0].log_softmax(-1)
     expected = entropy[8, 1] + entropy[9, 2] + entropy[2:8, 0].sum()
     assert losses["loss_classifier"].item() == pytest.approx(expected.item() / 2)
     assert losses["loss_box"].item() == 0
-    assert network.losses(output, [empty, empty])["loss_classifier"].item() == 0
+    assert network.losses(output, padded([empty, empty]))["loss_classifier"].item() == 0
 
 
 @pytest.mark.parametrize("size", [(64, 64), (37, 90)])

@@ -22,7 +22,8 @@ from visionkit.data.io.npz import read_npz
 from visionkit.engine.feature_key import backbone_structure, fingerprint, weights_digest
 from visionkit.engine.post_training_fit import FittingContext
 from visionkit.errors import DataError
-from visionkit.models.detection.parts.batch import check_proposals, split_targets
+from visionkit.models.detection.parts.batch import pad_targets
+from visionkit.models.detection.parts.target_checks import check_proposals
 from visionkit.models.detection.rcnn.rcnn import RCNN
 from visionkit.models.detection.rcnn.region_selection import regression_pairs
 from visionkit.ops.float32 import check_finite
@@ -129,7 +130,7 @@ class RegionFeatureFolder:
         """Return the file of an image uint8 [3, H, W], created if missing, and its objects in the network's input."""
         geometry = self.pipeline.preprocessing.geometry(*image.shape[-2:])
         (resized,) = DetectionPreprocessing.resize_targets([target], [geometry])
-        (objects,) = split_targets([resized], self.network.num_classes)
+        objects = pad_targets([resized], self.network.num_classes).image(0)
         (proposals,) = check_proposals([resized.get("proposals")], 1)
         regions = torch.cat([objects.boxes, proposals])
         content = (image.numpy(), regions.numpy(), np.array(len(objects.boxes)))

@@ -92,5 +92,5 @@ class FastRCNN(ExternalProposalDetector):
 
     def _features(self, images: list[Tensor]) -> tuple[ImageBatch, dict[str, Tensor]]:
         batch = pad_to_batch(images, SIZE_MULTIPLE)
-        check_images(batch, self.backbone.std)
+        check_images(batch, self.backbone.std, self.training)
         return batch, self.neck(self.backbone(batch.tensor))

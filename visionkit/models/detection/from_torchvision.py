@@ -12,7 +12,7 @@ from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
 from visionkit.errors import ConfigError, VisionkitError
 from visionkit.models.base import DetectionModel
-from visionkit.models.detection.parts.batch import split_targets
+from visionkit.models.detection.parts.batch import pad_targets
 from visionkit.structures import Prediction, Target
 
 TorchvisionDetector = GeneralizedRCNN | RetinaNet | SSD | FCOS
@@ -112,8 +112,9 @@ class FromTorchvision(DetectionModel):
             return self._predictions(images)
         if targets is None:
             raise VisionkitError("a detector in training mode needs targets; call eval() to predict")
-        objects = split_targets(targets, self.num_classes)
-        torchvision_targets = [{"boxes": image.boxes, "labels": image.labels + 1} for image in objects]
+        objects = pad_targets(targets, self.num_classes)
+        per_image = map(objects.image, range(len(images)))
+        torchvision_targets = [{"boxes": own.boxes, "labels": own.labels + 1} for own in per_image]
         losses: dict[str, Tensor] = self.network(images, torchvision_targets)
         return losses
 

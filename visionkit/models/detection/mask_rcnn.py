@@ -19,7 +19,7 @@ from visionkit.models.detection.parts.roi_heads import RoIOptions, RoISample
 from visionkit.models.detection.parts.rpn import RPNOptions
 from visionkit.models.detection.parts.torchvision_weights import PublishedDetector
 from visionkit.models.fpn import pyramid_stages
-from visionkit.ops.matching import Objects
+from visionkit.ops.matching import PaddedObjects
 from visionkit.ops.nms import NMSOptions
 from visionkit.structures import Prediction
 
@@ -114,13 +114,13 @@ class MaskRCNN(FasterRCNN):
         self.to(memory_format=torch.channels_last)
 
     def _second_stage_losses(
-        self, batch: ImageBatch, maps: dict[str, Tensor], sample: RoISample, objects: list[Objects]
+        self, batch: ImageBatch, maps: dict[str, Tensor], sample: RoISample, objects: PaddedObjects
     ) -> dict[str, Tensor]:
-        for number, image_objects in enumerate(objects):
-            if len(image_objects.boxes) and image_objects.masks is None:
+        for number, (masks, count) in enumerate(zip(objects.masks, objects.counts, strict=True)):
+            if count and masks is None:
                 raise DataError(
-                    f"image {number} of the batch has {len(image_objects.boxes)} objects but no masks, which mask_rcnn "
-                    "needs\nuse a card whose annotations have masks, or model.name=faster_rcnn"
+                    f"image {number} of the batch has {count} objects but no masks, which mask_rcnn needs\n"
+                    "use a card whose annotations have masks, or model.name=faster_rcnn"
                 )
         losses = super()._second_stage_losses(batch, maps, sample, objects)
         return {**losses, "loss_mask": self.mask_head.loss(maps, sample, objects, batch.sizes)}

@@ -18,7 +18,7 @@ from visionkit.models.detection.parts.torchvision_weights import PYRAMID_RENAMED
 from visionkit.models.fpn import FPN, pyramid_stages
 from visionkit.ops.box_coder import BoxCoder
 from visionkit.ops.focal_loss import FocalLossOptions, focal_loss
-from visionkit.ops.matching import LowQualityMatcher, Objects
+from visionkit.ops.matching import LowQualityMatcher, PaddedObjects
 from visionkit.ops.nms import NMSOptions
 
 CLASS_LAYER, BOX_LAYER = "head.classification_head.cls_logits", "head.regression_head.bbox_reg"
@@ -146,14 +146,14 @@ class RetinaNet(OneStageDetector):
             head=RetinaNetHead(fpn_channels, anchors_per_position, num_classes, prior_probability),
             anchors=generator,
             matcher=matcher,
-            box_coder=BoxCoder(weights=(1.0, 1.0, 1.0, 1.0)),
+            box_coder=BoxCoder(),
             nms=nms,
         )
         self.focal_loss, self.topk_candidates = focal_loss, topk_candidates
         if weights is not None:
             PUBLISHED.load(self, backbone, weights)
 
-    def losses(self, output: AnchorOutput, objects: Sequence[Objects]) -> dict[str, Tensor]:
+    def losses(self, output: AnchorOutput, objects: PaddedObjects) -> dict[str, Tensor]:
         """Return focal loss of all anchors (section 3.2) and L1 loss of matched anchors, as in torchvision.
 
         Returns:
@@ -164,8 +164,9 @@ class RetinaNet(OneStageDetector):
         matched = (targets.classes > 0).sum(dim=1).clamp(min=1)
         per_image = focal_loss(output.logits, targets.classes, self.focal_loss.alpha, self.focal_loss.gamma)
         predicted, wanted = self.matched_deltas(output, targets)
-        box = (predicted - wanted).abs().sum(dim=1) / matched[targets.image]
-        return {"loss_classifier": (per_image / matched).mean(), "loss_box": box.sum() / len(objects)}
+        of_image = targets.select(matched[:, None].expand_as(targets.classes))
+        box = targets.sum((predicted - wanted).abs() / of_image[:, None]) / len(matched)
+        return {"loss_classifier": (per_image / matched).mean(), "loss_box": box}
 
     def scores(self, output: AnchorOutput) -> Tensor:
         """Return the sigmoid scores; see `OneStageDetector.scores`."""

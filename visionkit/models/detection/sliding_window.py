@@ -20,7 +20,7 @@ from visionkit.models.detection.parts.window_pyramid import Window, WindowPyrami
 from visionkit.models.fully_connected_weights import copy_fully_connected
 from visionkit.ops.box_coder import BoxCoder
 from visionkit.ops.hard_negative_sampler import sample_with_hard_negatives
-from visionkit.ops.matching import Matcher, Objects
+from visionkit.ops.matching import Matcher, PaddedObjects
 from visionkit.ops.nms import NMSOptions
 from visionkit.option_checks import check_above, check_at_least, check_not_empty, check_rising, check_within
 from visionkit.registry import suggest
@@ -229,12 +229,12 @@ class SlidingWindow(OneStageDetector):
             head=head,
             anchors=WindowPyramid(window, windows.sizes, windows.aspect_ratios),
             matcher=Matcher(sampling.fg_iou, sampling.bg_iou),
-            box_coder=BoxCoder(weights=(10.0, 10.0, 5.0, 5.0)),
+            box_coder=BoxCoder(weights=(10.0, 5.0)),
             nms=nms,
         )
         self.mode, self.topk_candidates, self.sampling = mode, topk_candidates, sampling
 
-    def losses(self, output: AnchorOutput, objects: Sequence[Objects]) -> dict[str, Tensor]:
+    def losses(self, output: AnchorOutput, objects: PaddedObjects) -> dict[str, Tensor]:
         """Return softmax loss of classes and background, and smooth L1 loss of boxes, of windows drawn from each image.
 
         Returns:
@@ -251,13 +251,15 @@ class SlidingWindow(OneStageDetector):
             options.positive_fraction,
             options.hard_fraction,
         )
-        losses = {"loss_classifier": entropy[drawn].sum() / drawn.sum().clamp(min=1)}
-        if self.head.bbox_pred is not None:
-            is_drawn = drawn[targets.image, targets.anchor]
-            predicted, wanted = self.matched_deltas(output, targets)
-            error = functional.smooth_l1_loss(predicted[is_drawn], wanted[is_drawn], reduction="sum")
-            losses["loss_box"] = error / is_drawn.sum().clamp(min=1)
-        return losses
+        classifier = entropy.masked_fill(~drawn, 0.0).sum() / drawn.sum().clamp(min=1)
+        if self.head.bbox_pred is None:
+            return {"loss_classifier": classifier}
+        drawn_objects = targets.select(drawn) & targets.positive
+        predicted, wanted = self.matched_deltas(output, targets)
+        errors = functional.smooth_l1_loss(predicted, wanted, reduction="none").masked_fill(
+            ~drawn_objects[:, None], 0.0
+        )
+        return {"loss_classifier": classifier, "loss_box": errors.sum() / drawn_objects.sum().clamp(min=1)}
 
     def scores(self, output: AnchorOutput) -> Tensor:
         """Return the softmax scores without background; see `OneStageDetector.scores`."""
@@ -294,7 +296,7 @@ class SlidingWindow(OneStageDetector):
 
     def _anchor_output(self, images: list[Tensor]) -> tuple[ImageBatch, AnchorOutput]:
         batch = pad_to_batch(images, self.size_multiple)
-        check_images(batch, self.backbone.std)
+        check_images(batch, self.backbone.std, self.training)
         levels = self.anchors.levels(batch.tensor)
         classify = self.naive if self.mode == "naive" and not self.training else self.dense
         return batch, self._with_anchors(batch, levels, *classify(levels))

@@ -18,7 +18,7 @@ from visionkit.models.detection.parts.ssd_variants import VARIANTS
 from visionkit.models.detection.parts.torchvision_weights import PublishedDetector
 from visionkit.ops.box_coder import BoxCoder
 from visionkit.ops.hard_negative_sampler import topk_mask
-from visionkit.ops.matching import Objects, SSDMatcher
+from visionkit.ops.matching import PaddedObjects, SSDMatcher
 from visionkit.ops.nms import NMSOptions
 from visionkit.registry import suggest
 
@@ -116,14 +116,14 @@ class SSD(OneStageDetector):
             head=SSDHead(levels.channels, levels.default_boxes.num_anchors_per_location(), num_classes + 1),
             anchors=levels.default_boxes,
             matcher=SSDMatcher(fg_iou),
-            box_coder=BoxCoder(weights=(10.0, 10.0, 5.0, 5.0)),
+            box_coder=BoxCoder(weights=(10.0, 5.0)),
             nms=nms,
         )
         self.neg_to_pos_ratio, self.topk_candidates = neg_to_pos_ratio, topk_candidates
         if weights is not None:
             PUBLISHED.load(self, backbone, weights)
 
-    def losses(self, output: AnchorOutput, objects: Sequence[Objects]) -> dict[str, Tensor]:
+    def losses(self, output: AnchorOutput, objects: PaddedObjects) -> dict[str, Tensor]:
         """Return softmax loss of classes and background, and smooth L1 loss of matched boxes (equations 1 and 2).
 
         Of the background, only the boxes with the highest loss count: `neg_to_pos_ratio` times the number of matched
@@ -134,14 +134,16 @@ class SSD(OneStageDetector):
             without any.
         """
         targets = self.anchor_targets(output.anchors, objects)
-        matched = max(len(targets.image), 1)
+        positive = targets.classes > 0
+        matched = positive.sum().clamp(min=1)
         entropy = functional.cross_entropy(output.logits.mT, targets.classes, ignore_index=-1, reduction="none")
-        max_negatives = self.neg_to_pos_ratio * (targets.classes > 0).sum(dim=1)
+        max_negatives = self.neg_to_pos_ratio * positive.sum(dim=1)
         hardest = topk_mask(entropy.detach(), targets.classes == 0, max_negatives)
         predicted, wanted = self.matched_deltas(output, targets)
+        box = targets.sum(functional.smooth_l1_loss(predicted, wanted, reduction="none"))
         return {
-            "loss_classifier": (entropy[targets.image, targets.anchor].sum() + entropy[hardest].sum()) / matched,
-            "loss_box": functional.smooth_l1_loss(predicted, wanted, reduction="sum") / matched,
+            "loss_classifier": entropy.masked_fill(~(positive | hardest), 0.0).sum() / matched,
+            "loss_box": box / matched,
         }
 
     def scores(self, output: AnchorOutput) -> Tensor:

@@ -5,7 +5,6 @@ from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from visionkit.backbones.base import Backbone, Stage
 from visionkit.errors import ConfigError
@@ -16,7 +15,7 @@ from visionkit.models.detection.parts.yolo_head import conv_bn_leaky, split_boxe
 from visionkit.models.detection.parts.yolo_loss_weights import YOLOLossWeights
 from visionkit.models.load_model import load_model_weights
 from visionkit.ops.boxes import box_centers, paired_iou
-from visionkit.ops.matching import Objects
+from visionkit.ops.matching import PaddedObjects
 from visionkit.ops.nms import NMSOptions
 from visionkit.registry import suggest
 
@@ -208,33 +207,30 @@ class YOLOv1(OneStageDetector):
         if weights is not None:
             load_model_weights(self, backbone, weights, ("head.layers.",))
 
-    def match_anchors(self, anchors: Tensor, objects: Objects) -> tuple[Tensor, Tensor]:
+    def match_anchors(self, anchors: Tensor, objects: PaddedObjects) -> tuple[Tensor, Tensor]:
         """Match all boxes of an object's cell, of which `losses` selects the responsible one."""
         return match_cells(anchors, objects, self.per_cell)
 
-    def losses(self, output: AnchorOutput, objects: Sequence[Objects]) -> dict[str, Tensor]:
+    def losses(self, output: AnchorOutput, objects: PaddedObjects) -> dict[str, Tensor]:
         """Return the sums of squared errors (equation 3).
 
         Returns:
             `loss_box`, `loss_objectness` and `loss_classifier`, each summed over an image, and averaged over the
             images.
         """
-        cells = self.anchor_targets(output.anchors, objects)
-        targets, overlaps = self._responsible(output, cells)
-        responsible = targets.image, targets.anchor
+        targets, overlaps = self._responsible(output, self.anchor_targets(output.anchors, objects))
         predicted, wanted = self.matched_deltas(output, targets)
-        labels = functional.one_hot(cells.classes[responsible] - 1, self.num_classes)
-        confidence = output.logits[..., 0]
-        is_noobject = (cells.classes != -1).index_put(responsible, torch.zeros_like(overlaps, dtype=torch.bool))
-        weights = self.loss_weights
-        box = weights.coord * (predicted - wanted).square().sum()
-        objectness = weights.object * (confidence[responsible] - overlaps).square().sum()
-        noobject = weights.noobject * (confidence.square() * is_noobject).sum()
-        classifier = weights.classes * (output.logits[..., 1:][responsible] - labels).square().sum()
+        labels = targets.select(targets.classes)[:, None] - 1
+        logits = targets.select(output.logits)
+        one_hot = labels == torch.arange(self.num_classes, device=labels.device)
+        is_noobject = (targets.classes != -1) & ~targets.place(targets.positive)
+        images, weights = len(targets.classes), self.loss_weights
+        objectness = weights.object * targets.sum((logits[:, 0] - overlaps).square())
+        noobject = weights.noobject * (output.logits[..., 0].square() * is_noobject).sum()
         return {
-            "loss_box": box / len(objects),
-            "loss_objectness": (objectness + noobject) / len(objects),
-            "loss_classifier": classifier / len(objects),
+            "loss_box": weights.coord * targets.sum((predicted - wanted).square()) / images,
+            "loss_objectness": (objectness + noobject) / images,
+            "loss_classifier": weights.classes * targets.sum((logits[:, 1:] - one_hot.float()).square()) / images,
         }
 
     def scores(self, output: AnchorOutput) -> Tensor:
@@ -247,14 +243,14 @@ class YOLOv1(OneStageDetector):
 
     @torch.no_grad()
     def _responsible(self, output: AnchorOutput, cells: AnchorTargets) -> tuple[AnchorTargets, Tensor]:
-        """Return the targets of the box of each cell that overlaps the object most, and its IoU [P]."""
+        """Return the targets of the box of each cell that overlaps the object most, and the IoU [P] of all boxes."""
         # The boxes of a cell are neighbors, and all or none of them match an object.
-        boxes = self.box_coder.decode(output.deltas[cells.image, cells.anchor], output.anchors[cells.anchor])
-        overlaps = paired_iou(boxes, cells.boxes).view(-1, self.per_cell)
-        best = overlaps.argmax(dim=1)
-        indices = torch.arange(len(best), device=best.device) * self.per_cell + best
-        targets = AnchorTargets(cells.classes, cells.image[indices], cells.anchor[indices], cells.boxes[indices])
-        return targets, overlaps.flatten()[indices]
+        anchors = cells.select(output.anchors.expand(len(output.deltas), -1, -1))
+        overlaps = paired_iou(self.box_coder.decode(cells.select(output.deltas), anchors), cells.boxes)
+        of_cells = overlaps.view(-1, self.per_cell)
+        best = of_cells.argmax(dim=1, keepdim=True) if len(of_cells) else of_cells
+        is_best = (torch.arange(self.per_cell, device=overlaps.device) == best).flatten()
+        return cells._replace(positive=cells.positive & is_best), overlaps
 
 
 def _deepest_stage(backbone: Backbone) -> tuple[str, Stage]:

@@ -6,7 +6,6 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torchvision.ops import box_iou
 
 from visionkit.backbones.base import Backbone
 from visionkit.errors import ConfigError
@@ -17,7 +16,7 @@ from visionkit.models.detection.parts.yolo_head import conv_bn_leaky, prediction
 from visionkit.models.detection.parts.yolo_loss_weights import YOLOLossWeights
 from visionkit.models.load_model import load_model_weights
 from visionkit.ops.boxes import box_centers, paired_iou
-from visionkit.ops.matching import Objects, in_crowd
+from visionkit.ops.matching import PaddedObjects, ignore_crowds, overlaps_object
 from visionkit.ops.nms import NMSOptions
 
 STRIDE = 32
@@ -170,11 +169,11 @@ class YOLOv2(OneStageDetector):
         if weights is not None:
             load_model_weights(self, backbone, weights, ("head.predictor.",))
 
-    def match_anchors(self, anchors: Tensor, objects: Objects) -> tuple[Tensor, Tensor]:
+    def match_anchors(self, anchors: Tensor, objects: PaddedObjects) -> tuple[Tensor, Tensor]:
         """Match each object to the anchor of its cell with the most similar shape."""
         return match_shapes(anchors, objects, self.per_cell)
 
-    def losses(self, output: AnchorOutput, objects: Sequence[Objects]) -> dict[str, Tensor]:
+    def losses(self, output: AnchorOutput, objects: PaddedObjects) -> dict[str, Tensor]:
         """Return squared errors of boxes and objectness, each halved, and softmax loss of classes (authors' code).
 
         The error of a box is weighted by 2 less its share of the image, so that small objects count more. The authors
@@ -185,16 +184,16 @@ class YOLOv2(OneStageDetector):
             images.
         """
         targets = self.anchor_targets(output.anchors, objects)
-        matched = targets.image, targets.anchor
+        images, weights = len(targets.classes), self.loss_weights
         predicted, wanted = self.matched_deltas(output, targets)
         errors = (self.box_coder.activate(predicted) - wanted).square().sum(dim=1)
-        box = 0.5 * self.loss_weights.coord * (errors * (2 - area_shares(targets.boxes, output.anchors))).sum()
-        labels = targets.classes[matched] - 1
-        entropy = functional.cross_entropy(output.logits[..., 1:][matched], labels, reduction="sum")
+        box = targets.sum(errors * (2 - area_shares(targets.boxes, output.anchors)))
+        labels = (targets.select(targets.classes) - 1).clamp(min=0)
+        entropy = functional.cross_entropy(targets.select(output.logits)[:, 1:], labels, reduction="none")
         return {
-            "loss_box": box / len(objects),
-            "loss_objectness": self._objectness_loss(output, objects, targets) / len(objects),
-            "loss_classifier": self.loss_weights.classes * entropy / len(objects),
+            "loss_box": 0.5 * weights.coord * box / images,
+            "loss_objectness": self._objectness_loss(output, objects, targets) / images,
+            "loss_classifier": weights.classes * targets.sum(entropy) / images,
         }
 
     def scores(self, output: AnchorOutput) -> Tensor:
@@ -205,29 +204,21 @@ class YOLOv2(OneStageDetector):
         """Select the best detections; see `OneStageDetector.select_candidates`."""
         return topk_per_level(scores, anchors_per_level, self.nms.score_threshold, self.topk_candidates)
 
-    def _objectness_loss(self, output: AnchorOutput, objects: Sequence[Objects], targets: AnchorTargets) -> Tensor:
+    def _objectness_loss(self, output: AnchorOutput, objects: PaddedObjects, targets: AnchorTargets) -> Tensor:
         """Return the error of objectness; its target is the IoU of a matched box with its object, and 0 elsewhere."""
         with torch.no_grad():
             anchors = output.anchors.repeat(len(output.deltas), 1)
             boxes = self.box_coder.decode(output.deltas.flatten(0, 1), anchors).view_as(output.deltas)
-            wanted = torch.zeros_like(output.logits[..., 0])
-            matched = targets.image, targets.anchor
-            wanted[matched] = paired_iou(boxes[matched], targets.boxes)
+            overlaps = paired_iou(targets.select(boxes), targets.boxes).masked_fill(~targets.positive, 0.0)
+            wanted = targets.place(overlaps)
             weights = self._objectness_weights(boxes, objects, targets.classes)
         return 0.5 * (weights * (output.logits[..., 0].sigmoid() - wanted).square()).sum()
 
-    def _objectness_weights(self, boxes: Tensor, objects: Sequence[Objects], classes: Tensor) -> Tensor:
+    def _objectness_weights(self, boxes: Tensor, objects: PaddedObjects, classes: Tensor) -> Tensor:
         """Return the weights [B, A] of objectness; boxes near an object or in a crowd are not counted as background."""
-        near = torch.stack(
-            [_overlaps_object(own, per_image, self.noobject_iou) for own, per_image in zip(boxes, objects, strict=True)]
-        )
-        return self.loss_weights.noobject * ((classes == 0) & ~near) + self.loss_weights.object * (classes > 0)
-
-
-def _overlaps_object(boxes: Tensor, objects: Objects, iou: float) -> Tensor:
-    """Return which boxes [A, 4] overlap any object by more than `iou`, or are mostly in a crowd; bool [A]."""
-    near: Tensor = (box_iou(boxes, objects.boxes) > iou).any(dim=1)
-    return near | in_crowd(boxes, objects.crowds)
+        background = (classes == 0) & ~overlaps_object(boxes, objects, self.noobject_iou)
+        counted = ignore_crowds(background.long() - 1, boxes, objects.crowds)
+        return self.loss_weights.noobject * (counted == 0) + self.loss_weights.object * (classes > 0)
 
 
 def _stage_channels(backbone: Backbone, stage: str) -> int:

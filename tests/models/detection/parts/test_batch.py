@@ -7,11 +7,12 @@ from tests.helpers.detectors import small_network, target
 from visionkit.errors import DataError
 from visionkit.models.detection.parts.batch import (
     check_images,
-    check_proposals,
     filter_detections,
+    pad_proposals,
+    pad_targets,
     pad_to_batch,
-    split_targets,
 )
+from visionkit.models.detection.parts.target_checks import check_proposals
 from visionkit.ops.nms import Candidates, NMSOptions
 
 
@@ -33,10 +34,10 @@ def test_images_of_another_type_or_shape_are_refused(image):
 
 def test_normalized_images_pass_and_others_do_not():
     std = (0.2, 0.25, 0.5)
-    check_images(pad_to_batch([torch.full((3, 8, 8), 4.9)], 8), std)
+    check_images(pad_to_batch([torch.full((3, 8, 8), 4.9)], 8), std, training=True)
     for value in (60.0, -60.0, math.nan, math.inf):
         with pytest.raises(DataError, match="not normalized"):
-            check_images(pad_to_batch([torch.full((3, 8, 8), value)], 8), std)
+            check_images(pad_to_batch([torch.full((3, 8, 8), value)], 8), std, training=True)
 
 
 def test_proposals_become_float32():
@@ -58,21 +59,34 @@ def test_proposals_of_another_type_or_shape_are_refused(boxes):
         check_proposals([torch.zeros(0, 4), boxes], 2)
 
 
-def test_crowds_are_separated_from_objects_and_their_masks():
+def test_targets_are_padded_and_crowds_are_separated_from_objects():
     crowd = torch.tensor([False, True, False])
     boxes = [[0, 0, 9, 9], [0, 0, 50, 50], [5, 5, 9, 9]]
     masks = [{"counts": name} for name in "abc"]
-    with_crowd, without = split_targets([target(boxes, [0, 1, 2], crowd=crowd, masks=masks), target(boxes[:1], [1])], 3)
+    targets = [target(boxes, [0, 1, 2], crowd=crowd, masks=masks), target(boxes[:1], [1]), target()]
+    objects = pad_targets(targets, 3)
+    assert objects.boxes.shape == objects.crowds.shape == (3, 3, 4)
+    assert objects.valid.tolist() == [[True, False, True], [True, False, False], [False] * 3]
+    with_crowd, without, none = map(objects.image, range(3))
     assert with_crowd.boxes.tolist() == [boxes[0], boxes[2]]
     assert with_crowd.labels.tolist() == [0, 2]
     assert with_crowd.crowds.tolist() == [boxes[1]]
-    assert with_crowd.masks == [masks[0], masks[2]]
-    assert (len(without.boxes), len(without.crowds), without.masks) == (1, 0, None)
+    assert (len(without.boxes), len(without.crowds), len(none.boxes), len(none.crowds)) == (1, 0, 0, 0)
+    assert (objects.masks, objects.counts) == ([masks, None, None], [3, 1, 0])
+
+
+def test_targets_without_rows_are_padded_to_one():
+    objects = pad_targets([target(), target(crowd=torch.zeros(0, dtype=torch.bool))], 3)
+    assert objects.valid.tolist() == [[False], [False]]
+    assert objects.crowds is None
+    boxes, valid = pad_proposals([torch.zeros(0, 4), torch.ones(2, 4)])
+    assert boxes.shape == (2, 2, 4)
+    assert valid.tolist() == [[False, False], [True, True]]
 
 
 def test_masks_of_another_number_are_refused():
     with pytest.raises(DataError, match="1 objects, but 2 masks"):
-        split_targets([target([[0, 0, 9, 9]], [0], masks=[{}, {}])], 3)
+        pad_targets([target([[0, 0, 9, 9]], [0], masks=[{}, {}])], 3)
 
 
 def test_detections_without_area_are_dropped():

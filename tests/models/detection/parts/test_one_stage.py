@@ -11,7 +11,7 @@ from visionkit.backbones import create_backbone
 from visionkit.backbones.base import eval_norms
 from visionkit.errors import ConfigError, DataError, VisionkitError
 from visionkit.models import create_model, models
-from visionkit.models.detection.parts.batch import split_targets
+from visionkit.models.detection.parts.batch import pad_targets
 from visionkit.models.detection.parts.one_stage import OneStageDetector, topk_per_class, topk_per_level
 
 TWO = images((96, 96), (96, 96))
@@ -110,14 +110,14 @@ def test_a_crowd_is_neither_object_nor_background(name):
     network = small(name).train()
     crowd = target([[10, 10, 40, 70], [48, 0, 96, 96]], [0, 1], crowd=torch.tensor([False, True]))
     _, output = network._anchor_output(TWO[:1])
-    anchor_targets = network.anchor_targets(output.anchors, split_targets([crowd], 3))
+    anchor_targets = network.anchor_targets(output.anchors, pad_targets([crowd], 3))
     x1, y1, x2, y2 = output.anchors.unbind(1)
     in_crowd = (x1 >= 48) & (x2 <= 96) & (y1 >= 0) & (y2 <= 96)
     assert set(anchor_targets.classes[0, in_crowd].tolist()) == {-1}
     assert {0, 1} <= set(anchor_targets.classes[0, x2 < 45].tolist())
     # anchors in the crowd are ignored in the loss: their logits get no gradient
     logits = output.logits.detach().requires_grad_()
-    sum(network.losses(output._replace(logits=logits), split_targets([crowd], 3)).values()).backward()
+    sum(network.losses(output._replace(logits=logits), pad_targets([crowd], 3)).values()).backward()
     assert (logits.grad[0, in_crowd] == 0).all()
     assert logits.grad.abs().sum() > 0
 

@@ -61,22 +61,19 @@ def test_aligned_cells_are_sampled_between_positions():
 
 def test_only_the_hardest_regions_of_each_image_get_a_gradient():
     """All regions are background. The two with the highest losses of each image get a gradient."""
-    logits = torch.zeros(7, 3)
-    logits[:, 0] = torch.tensor([4.0, -1.0, 3.0, -2.0, 0.5, 5.0, -3.0])
+    logits = torch.zeros(10, 3)
+    logits[:, 0] = torch.tensor([4.0, -1.0, 3.0, -2.0, 0.5, 5.0, -3.0, -9.0, -9.0, -9.0])
     logits.requires_grad_()
-    sample = RoISample(
-        [torch.zeros(5, 4), torch.zeros(2, 4)],
-        torch.zeros(7, dtype=torch.int64),
-        torch.zeros(0, 4),
-        [torch.zeros(0)] * 2,
-    )
-    losses = heads().losses(logits, torch.zeros(7, 3, 4), sample)
-    each = functional.cross_entropy(logits, sample.classes, reduction="none")
+    used = torch.tensor([[True] * 5, [True] * 2 + [False] * 3])
+    regions, zeros = torch.tensor([[0.0, 0, 9, 9]]).repeat(2, 5, 1), torch.zeros(2, 5, dtype=torch.int64)
+    sample = RoISample(regions, used, zeros, zeros, regions, 5)
+    losses = heads().losses(logits, torch.zeros(10, 3, 4), sample)
+    each = functional.cross_entropy(logits, torch.zeros(10, dtype=torch.int64), reduction="none")
     assert losses["loss_classifier"].item() == pytest.approx(each[[1, 3, 5, 6]].mean().item())
     losses["loss_classifier"].backward()
     assert logits.grad.abs().sum(dim=1).nonzero().flatten().tolist() == [1, 3, 5, 6]
-    assert heads(ohem=False).losses(logits, torch.zeros(7, 3, 4), sample)["loss_classifier"].item() == pytest.approx(
-        each.mean().item()
+    assert heads(ohem=False).losses(logits, torch.zeros(10, 3, 4), sample)["loss_classifier"].item() == pytest.approx(
+        each[:7].mean().item()
     )
 
 
@@ -84,7 +81,8 @@ def test_hardness_includes_the_loss_of_the_box():
     """Of three objects with equal scores, the one with the worst box is selected."""
     boxes = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 10], [0, 0, 10, 10]])
     truth = torch.tensor([[0.0, 0, 10, 10], [0, 0, 20, 20], [0, 0, 11, 10]])
-    sample = RoISample([boxes], torch.tensor([1, 2, 1]), truth, [torch.arange(3)])
+    used = torch.ones(1, 3, dtype=torch.bool)
+    sample = RoISample(boxes[None], used, torch.tensor([[1, 2, 1]]), torch.tensor([[0, 1, 2]]), truth[None], 3)
     deltas = torch.zeros(3, 3, 4, requires_grad=True)
     losses = heads(batch_size=1).losses(torch.zeros(3, 3), deltas, sample)
     # center off by 0.5 sides: delta 5; sides doubled: delta 5 log 2; both above beta, so minus a half

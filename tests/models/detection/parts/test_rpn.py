@@ -2,11 +2,11 @@ import pytest
 import torch
 from torchvision.models.detection.rpn import concat_box_prediction_layers
 
-from tests.helpers.detectors import images, small_network, target
+from tests.helpers.detectors import images, padded, small_network, target
 from visionkit.errors import ConfigError
 from visionkit.models.detection.parts.anchors import AnchorGenerator
-from visionkit.models.detection.parts.batch import split_targets
-from visionkit.models.detection.parts.rpn import RegionProposalNetwork, RPNOptions, RPNOutput
+from visionkit.models.detection.parts.batch import pad_targets
+from visionkit.models.detection.parts.rpn import Proposals, RegionProposalNetwork, RPNOptions, RPNOutput
 from visionkit.ops.matching import assign
 
 TWO = images((100, 128), (90, 70))
@@ -43,28 +43,28 @@ def test_proposals_are_the_best_anchors_of_each_level_after_nms():
     anchors = [[0, 0, 20, 20], [1, 0, 20, 20], [30, 30, 50, 50], [0, 0, 20, 20]]
     output = output_of(anchors, [3, 2, 1, 0], [3, 1])
     network = rpn(pre_nms_top_n_test=2)
-    (proposals,) = network.propose(output, [(64, 64)], for_training=False)
+    (proposals,) = network.propose(output, [(64, 64)], for_training=False).per_image()
     assert proposals.tolist() == [[0, 0, 20, 20], [0, 0, 20, 20]]
-    (proposals,) = network.propose(output, [(64, 64)], for_training=True)
+    (proposals,) = network.propose(output, [(64, 64)], for_training=True).per_image()
     assert proposals.tolist() == [[0, 0, 20, 20], [30, 30, 50, 50], [0, 0, 20, 20]]
 
 
 def test_numbers_of_training_and_of_evaluation():
     output = output_of([[0, 0, 10, 10], [20, 0, 30, 10], [40, 0, 50, 10]], [3, 2, 1])
     network = rpn(post_nms_top_n_train=2, post_nms_top_n_test=1)
-    assert [len(network.propose(output, [(64, 64)], training)[0]) for training in (True, False)] == [2, 1]
+    assert [network.propose(output, [(64, 64)], training).valid.sum() for training in (True, False)] == [2, 1]
 
 
 def test_proposals_are_clipped_and_need_an_area_and_a_score():
     output = output_of([[-10, 0, 10, 10], [-20, 0, 0, 10], [20, 0, 30, 10]], [3, 2, -3])
-    (proposals,) = rpn(score_threshold=0.5).propose(output, [(64, 64)], for_training=False)
+    (proposals,) = rpn(score_threshold=0.5).propose(output, [(64, 64)], for_training=False).per_image()
     assert proposals.tolist() == [[0, 0, 10, 10]]
 
 
 def test_losses_of_a_sample_computed_by_hand():
     anchors = [[0, 0, 10, 10], [0, 0, 10, 12], [40, 40, 50, 50]]  # matched, matched, background
-    (objects,) = split_targets([target([[0, 0, 10, 10]], [2])], 3)
-    losses = rpn().losses(output_of(anchors, [0, 0, 0]), [objects], [(64, 64)])
+    objects = pad_targets([target([[0, 0, 10, 10]], [2])], 3)
+    losses = rpn().losses(output_of(anchors, [0, 0, 0]), objects, [(64, 64)])
     assert losses["loss_rpn_objectness"].item() == pytest.approx(torch.tensor(2.0).log().item())
     shift, scale = 1 / 12, torch.tensor(12 / 10).log().item()  # deltas of the second anchor; below and above beta
     assert losses["loss_rpn_box"].item() == pytest.approx((shift**2 * 9 / 2 + scale - 1 / 18) / 3, rel=1e-5)
@@ -88,19 +88,21 @@ def test_options_out_of_range_are_refused(options, message):
 def test_a_crowd_is_neither_object_nor_background():
     network = small_network().train()
     crowd = target([[10, 10, 60, 70], [64, 0, 128, 100]], [0, 1], crowd=torch.tensor([False, True]))
-    (objects,) = split_targets([crowd], 3)
-    assert objects.boxes.tolist() == [[10, 10, 60, 70]]
+    objects = pad_targets([crowd], 3)
+    assert objects.image(0).boxes.tolist() == [[10, 10, 60, 70]]
     _, _, output = network._first_stage(images((128, 128)))
-    (classes,), _ = network.rpn.anchor_targets(output.anchors, [objects], [(128, 128)])
+    (classes,), _ = network.rpn.anchor_targets(output.anchors, objects, [(128, 128)])
     x1, _, x2, _ = output.anchors.unbind(1)
     # small anchors of the right half, away from the object, lie in the crowd; those of the left do not
     small = (output.anchors[:, 2:] - output.anchors[:, :2]).amax(dim=1) < 50
     inside_height = (output.anchors[:, 1] >= 0) & (output.anchors[:, 3] <= 100)
     assert set(classes[small & inside_height & (x1 >= 64) & (x2 <= 128)].tolist()) == {-1}
     assert 0 in classes[small & (x2 < 30)].tolist()
-    sample = network.roi_heads.sample([output.anchors], [objects])
-    crowded = (sample.regions[0][:, 0] >= 64) & (sample.regions[0][:, 2] <= 128) & (sample.regions[0][:, 3] <= 100)
-    crowded &= sample.regions[0][:, 1] >= 0
+    every_anchor = Proposals(output.anchors[None], torch.ones(1, len(output.anchors), dtype=torch.bool))
+    sample = network.roi_heads.sample(every_anchor, objects)
+    regions = sample.regions[sample.used]
+    assert len(regions) > 0
+    crowded = (regions[:, 0] >= 64) & (regions[:, 2] <= 128) & (regions[:, 3] <= 100) & (regions[:, 1] >= 0)
     assert not crowded.any()
 
 
@@ -111,19 +113,20 @@ def inside_image(anchors, height, width):
 def test_anchors_that_cross_the_edge_are_ignored_in_the_single_form():
     """Each image has its own edge, also in a padded batch. An object in a corner matches the best anchor inside."""
     sizes = [(100, 128), (90, 70)]
-    objects = split_targets([target([[0, 0, 14, 14]], [1]), target([[5, 5, 30, 40]], [0])], 3)
+    objects = pad_targets([target([[0, 0, 14, 14]], [1]), target([[5, 5, 30, 40]], [0])], 3)
     network = small_network("single", anchors={"sizes": [[16, 32]]})
     _, _, output = network._first_stage(images(*sizes))
     anchors = output.anchors
     classes, matched = network.rpn.anchor_targets(anchors, objects, sizes)
-    for own, own_matched, image_objects, size, first in zip(classes, matched, objects, sizes, (0, 1), strict=True):
+    for number, (own, own_matched, size) in enumerate(zip(classes, matched, sizes, strict=True)):
         inside = inside_image(anchors, *size)
         assert 0 < inside.sum() < len(inside)
         assert set(own[~inside].tolist()) == {-1}
-        one_class = image_objects._replace(labels=0 * image_objects.labels)
-        expected_classes, expected_matched = assign(anchors[inside], one_class, network.rpn.matcher)
+        alone = objects.image(number)
+        one_class = padded([alone._replace(labels=0 * alone.labels)])
+        (expected_classes,), (expected_matched,) = assign(anchors[inside], one_class, network.rpn.matcher)
         assert torch.equal(own[inside], expected_classes)
-        assert torch.equal(own_matched[inside], expected_matched + first)
+        assert torch.equal(own_matched[inside], expected_matched)
         assert {0, 1} <= set(expected_classes.tolist())
     everywhere, _ = small_network("c4", anchors={"sizes": [[16, 32]]}).rpn.anchor_targets(anchors, objects, sizes)
     assert any((own[~inside_image(anchors, *size)] >= 0).any() for own, size in zip(everywhere, sizes, strict=True))
@@ -133,8 +136,8 @@ def test_no_anchor_is_ignored_where_all_cross_the_edge():
     network = small_network("single").train()
     _, _, output = network._first_stage(TWO[:1])
     assert not inside_image(output.anchors, 100, 128).any()
-    arguments = output.anchors, split_targets(TWO_TARGETS[:1], 3), [(100, 128)]
+    arguments = output.anchors, pad_targets(TWO_TARGETS[:1], 3), [(100, 128)]
     all_anchors = small_network("c4").rpn.anchor_targets(*arguments)
     for own, expected in zip(network.rpn.anchor_targets(*arguments), all_anchors, strict=True):
-        assert torch.equal(own[0], expected[0])
+        assert torch.equal(own, expected)
     assert network(TWO, TWO_TARGETS)["loss_rpn_box"] > 0

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from tests.helpers.detectors import padded
 from tests.helpers.yolo import SHAPES, objects
 from visionkit.models.detection.parts.yolo_anchors import (
     YOLOAnchors,
@@ -20,19 +21,21 @@ def test_cell_indices_are_those_of_the_centers_even_on_the_edge():
 
 def test_of_two_objects_in_one_cell_the_first_is_matched_unless_their_shapes_differ():
     anchors, _ = YOLOAnchors(SHAPES).grid((64, 64), [torch.zeros(1, 1, 2, 2)])
-    two = objects([[5, 5, 25, 25], [4, 4, 24, 24], [0, 0, 30, 60]], [2, 1, 0])
-    classes, matched = match_shapes(anchors, two, 2)
+    two = padded([objects([[5, 5, 25, 25], [4, 4, 24, 24], [0, 0, 30, 60]], [2, 1, 0])])
+    (classes,), (matched,) = match_shapes(anchors, two, 2)
     assert classes.tolist() == [3, 1, 0, 0, 0, 0, 0, 0]
     assert matched[:2].tolist() == [0, 2]
     cells, _ = YOLOAnchors(per_cell=2).grid((64, 64), [torch.zeros(1, 1, 2, 2)])
-    classes, matched = match_cells(cells, two, 2)
+    (classes,), (matched,) = match_cells(cells, two, 2)
     assert classes.tolist() == [3, 3, 0, 0, 0, 0, 0, 0]
     assert matched[:2].tolist() == [0, 0]
 
 
 def test_background_anchors_in_a_crowd_are_ignored():
     anchors, _ = YOLOAnchors(SHAPES).grid((64, 64), [torch.zeros(1, 1, 2, 2)])
-    classes, _ = match_shapes(anchors, objects([[5, 5, 25, 25]], [2], crowds=[[0, 0, 32, 64]]), 2)
+    image = objects([[5, 5, 25, 25]], [2], crowds=[[0, 0, 32, 64]])
+    (classes, of_none), _ = match_shapes(anchors, padded([image, objects([], [])]), 2)
+    assert not of_none.any()
     assert classes.tolist() == [3, -1, 0, 0, -1, -1, 0, 0]
 
 

@@ -1,15 +1,18 @@
-"""Checks and conversions of a detector's inputs and outputs: padded batches, objects, proposals, detections."""
+"""Conversions of a detector's inputs and outputs: padded images, objects and proposals, and detections."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from visionkit.errors import DataError
+from visionkit.models.detection.parts.target_checks import check_target_shapes, check_target_values, crowd_of
 from visionkit.ops.boxes import SMALLEST_DETECTION, has_area
-from visionkit.ops.matching import Objects
+from visionkit.ops.matching import PaddedObjects
 from visionkit.ops.nms import Candidates, NMSOptions
+from visionkit.ops.waiting import from_host, waits
 from visionkit.structures import Prediction, Target
 
 MAX_NORMALIZED = 10.0
@@ -54,16 +57,19 @@ def pad_to_batch(images: Sequence[Tensor], multiple: int) -> ImageBatch:
     return ImageBatch(batch, sizes)
 
 
-def check_images(batch: ImageBatch, std: Sequence[float]) -> None:
+def check_images(batch: ImageBatch, std: Sequence[float], training: bool) -> None:
     """Raise an error if the images are not normalized.
 
     Args:
         batch: images.
         std: standard deviations of the normalization, `Backbone.std`.
+        training: whether images on a GPU are not checked, since each training step would wait for it.
 
     Raises:
         DataError: the batch contains NaN, infinity, or values as large as those of images in 0..255.
     """
+    if training and waits(batch.tensor):
+        return
     lowest, highest = torch.stack(torch.aminmax(batch.tensor.detach())).tolist()
     if not (lowest * min(std) >= -MAX_NORMALIZED and highest * min(std) <= MAX_NORMALIZED):
         raise DataError(
@@ -72,57 +78,43 @@ def check_images(batch: ImageBatch, std: Sequence[float]) -> None:
         )
 
 
-def check_proposals(proposals: Sequence[Tensor | None] | None, num_images: int) -> list[Tensor]:
-    """Return the proposals of a batch as float32.
-
-    Args:
-        proposals: per image float [P, 4], xyxy in its pixels; P may be 0.
-        num_images: number of images in the batch.
-
-    Raises:
-        DataError: proposals are missing, have another shape or type, are not finite, or end before they begin.
-    """
-    given = [] if proposals is None else [boxes for boxes in proposals if boxes is not None]
-    if proposals is None or not len(proposals) == len(given) == num_images:
-        raise DataError(
-            "this model classifies given proposals, and there are none\n"
-            "in a recipe: data.proposals, such as `proposals: {mode: fast}`; in Python: model(images, proposals=...)"
-        )
-    for number, boxes in enumerate(given):
-        if boxes.ndim != 2 or boxes.shape[1] != 4 or not boxes.is_floating_point():
-            raise DataError(
-                f"the proposals of image {number} of the batch are {boxes.dtype} {list(boxes.shape)}, not float [P, 4]"
-            )
-    checked = [boxes.float() for boxes in given]
-    # One synchronization with the device for the whole batch, as for targets.
-    if checked and _invalid_proposals(torch.cat(checked)).any():
-        _raise_invalid_proposals(checked)
-    return checked
-
-
-def split_targets(targets: Sequence[Target], num_classes: int) -> list[Objects]:
-    """Check targets, and separate objects from crowd regions.
+def pad_targets(targets: Sequence[Target], num_classes: int) -> PaddedObjects:
+    """Check targets, and pad them to the same number of rows.
 
     Args:
         targets: per image `boxes` float [N, 4], `labels` int64 [N], and optionally `crowd` bool [N], `masks` (a list
-            of N), `frame` (see `Objects`) and `image_id`.
+            of N), `frame` (see `PaddedObjects`) and `image_id`.
         num_classes: K; labels are 0..K-1.
 
     Raises:
-        DataError: labels outside 0..K-1, boxes that are not finite or have no area, or arrays of different lengths;
-            the message names the image.
+        DataError: arrays of different lengths, or on a CPU invalid values, see `check_targets`.
     """
-    for index, target in enumerate(targets):
-        _check_shapes(target, _image_name(target, index))
-    # One synchronization with the device for the whole batch; single images are checked only to name the invalid one.
-    boxes = torch.cat([target["boxes"] for target in targets])
-    labels = torch.cat([target["labels"] for target in targets])
-    crowd = torch.cat([_crowd(target) for target in targets])
-    checks = torch.stack([_invalid_labels(labels, num_classes).any(), _invalid_boxes(boxes).any(), crowd.any()])
-    any_invalid_label, any_invalid_box, any_crowd = checks.tolist()
-    if any_invalid_label or any_invalid_box:
-        _raise_invalid_target(targets, num_classes)
-    return [_objects(target, any_crowd) for target in targets]
+    check_target_shapes(targets)
+    on_cpu = not waits(targets[0]["boxes"])
+    if on_cpu:
+        check_target_values(targets, num_classes)
+    boxes, in_target = _padded([target["boxes"].float() for target in targets])
+    labels, _ = _padded([target["labels"] for target in targets])
+    if all(target.get("crowd") is None for target in targets):
+        is_crowd = None
+    else:
+        is_crowd, _ = _padded([crowd_of(target) for target in targets])
+        if on_cpu and not is_crowd.any():
+            is_crowd = None
+    return PaddedObjects(
+        boxes,
+        labels,
+        valid=in_target if is_crowd is None else in_target & ~is_crowd,
+        crowds=None if is_crowd is None else boxes.masked_fill(~is_crowd[..., None], 0.0),
+        counts=[len(target["labels"]) for target in targets],
+        masks=[target.get("masks") for target in targets],
+        frames=[target.get("frame") for target in targets],
+    )
+
+
+def pad_proposals(proposals: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Return proposals [P, 4] of each image as one tensor [B, max P, 4], and which of its rows they are, bool."""
+    return _padded(proposals)
 
 
 def filter_detections(candidates: Candidates, nms: NMSOptions) -> Prediction:
@@ -137,69 +129,11 @@ def filter_detections(candidates: Candidates, nms: NMSOptions) -> Prediction:
     return {"boxes": candidates.boxes[kept], "scores": scores, "labels": candidates.labels[kept]}
 
 
-def _objects(target: Target, check_crowd: bool) -> Objects:
-    boxes, labels, masks, frame = target["boxes"].float(), target["labels"], target.get("masks"), target.get("frame")
-    if not check_crowd:
-        return Objects(boxes, labels, boxes[:0], masks, frame)
-    crowd = _crowd(target)
-    if masks is not None:
-        masks = [mask for mask, is_crowd in zip(masks, crowd.tolist(), strict=True) if not is_crowd]
-    return Objects(boxes[~crowd], labels[~crowd], boxes[crowd], masks, frame)
-
-
-def _crowd(target: Target) -> Tensor:
-    crowd = target.get("crowd")
-    return crowd if crowd is not None else torch.zeros_like(target["labels"], dtype=torch.bool)
-
-
-def _invalid_labels(labels: Tensor, num_classes: int) -> Tensor:
-    return (labels < 0) | (labels >= num_classes)
-
-
-def _invalid_boxes(boxes: Tensor) -> Tensor:
-    return ~(torch.isfinite(boxes).all(-1) & (boxes[:, 2:] > boxes[:, :2]).all(-1))
-
-
-def _invalid_proposals(boxes: Tensor) -> Tensor:
-    """Return which proposals [P, 4] are not finite or end before they begin. Unlike objects, they may have no area."""
-    return ~(torch.isfinite(boxes).all(-1) & (boxes[:, 2:] >= boxes[:, :2]).all(-1))
-
-
-def _raise_invalid_proposals(proposals: Sequence[Tensor]) -> None:
-    for number, boxes in enumerate(proposals):
-        invalid = boxes[_invalid_proposals(boxes)].tolist()
-        if invalid:
-            raise DataError(
-                f"image {number} of the batch has proposals that are not finite or end before they begin: "
-                f"{invalid[:3]}\nthe coordinates must be x1 y1 x2 y2, not a corner and a size"
-            )
-
-
-def _raise_invalid_target(targets: Sequence[Target], num_classes: int) -> None:
-    for index, target in enumerate(targets):
-        name = _image_name(target, index)
-        labels = target["labels"][_invalid_labels(target["labels"], num_classes)].tolist()
-        if labels:
-            raise DataError(
-                f"{name} has the labels {labels[:5]}; with {num_classes} classes they are 0..{num_classes - 1}"
-            )
-        boxes = target["boxes"][_invalid_boxes(target["boxes"])].tolist()
-        if boxes:
-            raise DataError(f"{name} has boxes that are not finite or have no area (x1 y1 x2 y2): {boxes[:3]}")
-
-
-def _check_shapes(target: Target, name: str) -> None:
-    boxes, labels = target["boxes"], target["labels"]
-    if boxes.ndim != 2 or boxes.shape[1] != 4 or not boxes.is_floating_point():
-        raise DataError(f"{name}: boxes are {boxes.dtype} {list(boxes.shape)}, not float [N, 4]")
-    if labels.dtype != torch.int64 or labels.shape != boxes.shape[:1]:
-        raise DataError(f"{name}: labels are {labels.dtype} {list(labels.shape)}, not int64 [{len(boxes)}]")
-    if _crowd(target).shape != labels.shape:
-        raise DataError(f"{name}: {len(labels)} objects, but {len(_crowd(target))} crowd flags")
-    masks = target.get("masks")
-    if masks is not None and len(masks) != len(labels):
-        raise DataError(f"{name}: {len(labels)} objects, but {len(masks)} masks")
-
-
-def _image_name(target: Target, index: int) -> str:
-    return f"image {target['image_id']!r}" if "image_id" in target else f"image {index} of the batch"
+def _padded(rows: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Return [B, max N, ...] of [N, ...] per image, at least one row, and which rows are not padding, bool."""
+    counts = [len(own) for own in rows]
+    padded = pad_sequence(list(rows), batch_first=True)
+    if not any(counts):
+        padded = padded.new_zeros(len(rows), 1, *padded.shape[2:])
+    numbers = torch.arange(padded.shape[1], device=padded.device)
+    return padded, numbers < from_host(counts, padded, torch.int64)[:, None]

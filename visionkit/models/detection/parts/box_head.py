@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor
 from torchvision.ops import MultiScaleRoIAlign, roi_pool
+from torchvision.ops._utils import convert_boxes_to_roi_format
 from torchvision.ops.poolers import LevelMapper
 
 from visionkit.models.detection.parts.roi_heads import RoIHeads, RoIOptions
@@ -33,24 +34,28 @@ class MultiLevelRoIAlign(MultiScaleRoIAlign):
         self.level_mapper = self.map_levels = LevelMapper(exponents[0], exponents[-1])
 
     def forward(
-        self, x: dict[str, Tensor], boxes: list[Tensor], image_shapes: list[tuple[int, int]] | None = None
+        self,
+        x: dict[str, Tensor],
+        boxes: Tensor | list[Tensor],
+        image_shapes: list[tuple[int, int]] | None = None,
     ) -> Tensor:
         """Pool regions.
 
         Args:
             x: feature maps [B, C, h, w] by level; other levels than those of `strides` are not used.
-            boxes: per image [S, 4] in pixels; R in total.
+            boxes: per image [S, 4] in pixels, R in total, or all with the number of their image [R, 5].
             image_shapes: not used.
 
         Returns:
             [R, C, size, size].
         """
         exporting = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined]  # no stub
-        if exporting or boxes[0].is_cuda or not any(map(len, boxes)):
+        if exporting:
             pooled: Tensor = super().forward(x, boxes, image_shapes or [])
             return pooled
+        rois = boxes if isinstance(boxes, Tensor) else convert_boxes_to_roi_format(boxes)
         maps, strides = [x[name] for name in self.strides], list(self.strides.values())
-        return multi_level_roi_align(maps, strides, boxes, self.level_mapper(boxes), self.size)
+        return multi_level_roi_align(maps, strides, rois, self.level_mapper([rois[:, 1:]]), self.size)
 
 
 class RoIMaxPool(nn.Module):
@@ -66,8 +71,8 @@ class RoIMaxPool(nn.Module):
         ((self.level, self.stride),) = strides.items()
         self.size = size
 
-    def forward(self, maps: dict[str, Tensor], regions: list[Tensor]) -> Tensor:
-        """Return [R, C, size, size] of maps [B, C, h, w] and regions [S, 4] per image, R in total."""
+    def forward(self, maps: dict[str, Tensor], regions: Tensor | list[Tensor]) -> Tensor:
+        """Return [R, C, size, size] of maps [B, C, h, w] and regions, see `RoIHeads.forward`."""
         pooled: Tensor = roi_pool(maps[self.level], regions, self.size, 1 / self.stride)
         return pooled
 
@@ -147,10 +152,10 @@ class PooledRoIHeads(RoIHeads):
                 nn.init.normal_(layer.weight, std=std)
                 nn.init.zeros_(layer.bias)
 
-    def forward(self, maps: dict[str, Tensor], regions: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """Return logits and deltas; see `RoIHeads.forward`."""
+    def score(self, maps: dict[str, Tensor], regions: Tensor | list[Tensor]) -> tuple[Tensor, Tensor]:
+        """Return logits and deltas; see `RoIHeads.score`."""
         dtype = next(iter(maps.values())).dtype
-        with full_precision(regions[0]):
+        with full_precision(next(iter(maps.values()))):
             pooled = self.pool({name: at_least_float32(level) for name, level in maps.items()}, regions)
         logits, deltas = self.box_predictor(self.box_head(pooled.to(dtype)))
         return at_least_float32(logits), at_least_float32(deltas).view(*logits.shape, 4)

@@ -6,10 +6,12 @@ from torch import Tensor
 
 from visionkit.errors import VisionkitError
 from visionkit.models.base import DetectionModel
-from visionkit.models.detection.parts.batch import ImageBatch, check_proposals, split_targets
+from visionkit.models.detection.parts.batch import ImageBatch, pad_proposals, pad_targets
 from visionkit.models.detection.parts.box_head import PooledRoIHeads
+from visionkit.models.detection.parts.rpn import Proposals
+from visionkit.models.detection.parts.target_checks import check_proposals
 from visionkit.ops.float32 import check_finite, full_precision
-from visionkit.ops.matching import Objects
+from visionkit.ops.matching import PaddedObjects
 from visionkit.ops.nms import NMSOptions
 from visionkit.structures import Prediction, Target
 
@@ -52,9 +54,9 @@ class ExternalProposalDetector(DetectionModel):
             return self._predictions(batch, maps, check_proposals(proposals, len(images)))
         if targets is None:
             raise VisionkitError("a detector in training mode needs targets; call eval() to predict")
-        regions = check_proposals([target.get("proposals") for target in targets], len(images))
+        regions = check_proposals([target.get("proposals") for target in targets], len(images), self.training)
         _, maps = self._features(images)
-        return self._losses(maps, regions, split_targets(targets, self.num_classes))
+        return self._losses(maps, regions, pad_targets(targets, self.num_classes))
 
     @property
     def nms_options(self) -> NMSOptions:
@@ -65,8 +67,8 @@ class ExternalProposalDetector(DetectionModel):
         self, images: list[Tensor], targets: list[Target]
     ) -> tuple[dict[str, Tensor], list[Prediction]]:
         """Return both results of `forward` from one pass of the backbone, in the present mode."""
-        objects = split_targets(targets, self.num_classes)
-        regions = check_proposals([target.get("proposals") for target in targets], len(images))
+        objects = pad_targets(targets, self.num_classes)
+        regions = check_proposals([target.get("proposals") for target in targets], len(images), self.training)
         batch, maps = self._features(images)
         return self._losses(maps, regions, objects), self._predictions(batch, maps, regions)
 
@@ -74,9 +76,9 @@ class ExternalProposalDetector(DetectionModel):
         """Return the padded batch, and the maps that `roi_heads` pools regions from."""
         raise NotImplementedError
 
-    def _losses(self, maps: dict[str, Tensor], regions: list[Tensor], objects: list[Objects]) -> dict[str, Tensor]:
-        sample = self.roi_heads.sample(regions, objects)
-        logits, deltas = self.roi_heads(maps, sample.regions)
+    def _losses(self, maps: dict[str, Tensor], regions: list[Tensor], objects: PaddedObjects) -> dict[str, Tensor]:
+        sample = self.roi_heads.sample(Proposals(*pad_proposals(regions)), objects)
+        logits, deltas = self.roi_heads(maps, sample.rois, sample.used.flatten())
         with full_precision(deltas):
             return self.roi_heads.losses(logits, deltas, sample)
 

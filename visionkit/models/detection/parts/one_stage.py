@@ -1,7 +1,6 @@
 """Base of one-stage detectors: classification and box regression of a dense set of anchors (SSD, RetinaNet, YOLO)."""
 
 from collections.abc import Sequence
-from itertools import accumulate
 from typing import NamedTuple, Protocol
 
 import torch
@@ -16,12 +15,13 @@ from visionkit.models.detection.parts.batch import (
     ImageBatch,
     check_images,
     filter_detections,
+    pad_targets,
     pad_to_batch,
-    split_targets,
 )
 from visionkit.ops.float32 import at_least_float32, check_finite, full_precision
-from visionkit.ops.matching import Matcher, Objects, assign
+from visionkit.ops.matching import Matcher, PaddedObjects, assign
 from visionkit.ops.nms import Candidates, NMSOptions
+from visionkit.ops.waiting import rows_of
 from visionkit.structures import Prediction, Target
 
 
@@ -54,19 +54,36 @@ class AnchorOutput(NamedTuple):
 
 
 class AnchorTargets(NamedTuple):
-    """Targets of the anchors of a batch, of which P match an object.
+    """Targets of the anchors of a batch.
+
+    Losses of matched anchors are computed on `rows`: on a CPU only the matched anchors, on a GPU all of them.
 
     Attributes:
         classes: int64 [B, A], 1..K for objects, 0 for background, -1 for anchors that are ignored in the loss.
-        image: int64 [P], index of the image of each matched anchor.
-        anchor: int64 [P], its index in 0..A-1.
+        rows: index of P of the B A anchors of all images.
+        positive: bool [P], whether the anchor matches an object.
         boxes: float32 [P, 4], box of the matched object.
     """
 
     classes: Tensor
-    image: Tensor
-    anchor: Tensor
+    rows: Tensor | slice
+    positive: Tensor
     boxes: Tensor
+
+    def select(self, values: Tensor) -> Tensor:
+        """Return the `rows` [P, ...] of values [B, A, ...] of all anchors."""
+        return values.flatten(0, 1)[self.rows]
+
+    def place(self, values: Tensor) -> Tensor:
+        """Return [B, A] with values [P] at the `rows`, and 0 elsewhere."""
+        placed = values.new_zeros(self.classes.numel())
+        placed[self.rows] = values
+        return placed.view(self.classes.shape)
+
+    def sum(self, losses: Tensor) -> Tensor:
+        """Return the sum of the losses [P] or [P, n] of the matched anchors."""
+        positive = self.positive if losses.ndim == 1 else self.positive[:, None]
+        return losses.masked_fill(~positive, 0.0).sum()
 
 
 class OneStageDetector(DetectionModel):
@@ -112,12 +129,12 @@ class OneStageDetector(DetectionModel):
         self.anchors, self.matcher, self.box_coder, self.nms = anchors, matcher, box_coder, nms
         self.to(memory_format=torch.channels_last)
 
-    def losses(self, output: AnchorOutput, objects: Sequence[Objects]) -> dict[str, Tensor]:
+    def losses(self, output: AnchorOutput, objects: PaddedObjects) -> dict[str, Tensor]:
         """Return the losses of a batch, computed in float32.
 
         Args:
             output: output of the model.
-            objects: ground truth of each image.
+            objects: ground truth of the images.
         """
         raise NotImplementedError
 
@@ -163,7 +180,7 @@ class OneStageDetector(DetectionModel):
             return self._predictions(*self._anchor_output(images))
         if targets is None:
             raise VisionkitError("a detector in training mode needs targets; call eval() to predict")
-        objects = split_targets(targets, self.num_classes)
+        objects = pad_targets(targets, self.num_classes)
         _, output = self._anchor_output(images)
         return self._losses(output, objects)
 
@@ -171,7 +188,7 @@ class OneStageDetector(DetectionModel):
         self, images: list[Tensor], targets: list[Target]
     ) -> tuple[dict[str, Tensor], list[Prediction]]:
         """Return both results of `forward` from one pass, in the present mode."""
-        objects = split_targets(targets, self.num_classes)
+        objects = pad_targets(targets, self.num_classes)
         batch, output = self._anchor_output(images)
         return self._losses(output, objects), self._predictions(batch, output)
 
@@ -184,35 +201,35 @@ class OneStageDetector(DetectionModel):
         """Return width and height [A, 2] of every kind of anchor; see `DetectionModel.anchor_shapes`."""
         return self.anchors.shapes(input_size)
 
-    def match_anchors(self, anchors: Tensor, objects: Objects) -> tuple[Tensor, Tensor]:
-        """Return classes int64 [A] and matched objects int64 [A] of the anchors of one image, as `assign` does."""
+    def match_anchors(self, anchors: Tensor, objects: PaddedObjects) -> tuple[Tensor, Tensor]:
+        """Return classes int64 [B, A] and matched objects int64 [B, A] of the anchors [A, 4], as `assign` does."""
         assert self.matcher is not None
         return assign(anchors, objects, self.matcher)
 
-    def anchor_targets(self, anchors: Tensor, objects: Sequence[Objects]) -> AnchorTargets:
+    def anchor_targets(self, anchors: Tensor, objects: PaddedObjects) -> AnchorTargets:
         """Return the targets of the anchors [A, 4] in each image.
 
         Args:
             anchors: the same for each image.
-            objects: ground truth of each image.
+            objects: ground truth of the images.
         """
-        matches = [self.match_anchors(anchors, per_image) for per_image in objects]
-        classes = torch.stack([image_classes for image_classes, _ in matches])
-        image, anchor = torch.where(classes > 0)
-        # Indices into the objects of all images, since one lookup waits for the GPU once, not once per image.
-        first = accumulate((len(per_image.boxes) for per_image in objects), initial=0)
-        matched = torch.stack([indices + start for (_, indices), start in zip(matches, first, strict=False)])
-        boxes = torch.cat([per_image.boxes for per_image in objects])[matched[image, anchor]]
-        return AnchorTargets(classes, image, anchor, boxes)
+        classes, matched = self.match_anchors(anchors, objects)
+        rows = rows_of((classes > 0).flatten())
+        # Indices into the objects of all images.
+        first = torch.arange(len(matched), device=matched.device)[:, None] * objects.boxes.shape[1]
+        boxes = objects.boxes.flatten(0, 1)[(matched + first).flatten()[rows]]
+        return AnchorTargets(classes, rows, classes.flatten()[rows] > 0, boxes)
 
     def matched_deltas(self, output: AnchorOutput, targets: AnchorTargets) -> tuple[Tensor, Tensor]:
-        """Return predicted and target deltas [P, 4] of the matched anchors."""
-        predicted = output.deltas[targets.image, targets.anchor]
-        return predicted, self.box_coder.encode(targets.boxes, output.anchors[targets.anchor])
+        """Return predicted and target deltas [P, 4] of the matched anchors, both 0 where none is matched."""
+        anchors = targets.select(output.anchors.expand(len(output.deltas), -1, -1))
+        wanted = self.box_coder.encode(targets.boxes, anchors)
+        unmatched = ~targets.positive[:, None]
+        return targets.select(output.deltas).masked_fill(unmatched, 0.0), wanted.masked_fill(unmatched, 0.0)
 
     def _anchor_output(self, images: list[Tensor]) -> tuple[ImageBatch, AnchorOutput]:
         batch = pad_to_batch(images, self.size_multiple)
-        check_images(batch, self.backbone.std)
+        check_images(batch, self.backbone.std, self.training)
         levels = list(self.neck(self.backbone(batch.tensor)).values())
         predicted = self.head(levels)
         return batch, self._with_anchors(batch, levels, predicted["cls_logits"], predicted["bbox_regression"])
@@ -224,7 +241,7 @@ class OneStageDetector(DetectionModel):
         anchors, anchors_per_level = self.anchors.grid((height, width), levels)
         return AnchorOutput(anchors, anchors_per_level, at_least_float32(logits), at_least_float32(deltas))
 
-    def _losses(self, output: AnchorOutput, objects: Sequence[Objects]) -> dict[str, Tensor]:
+    def _losses(self, output: AnchorOutput, objects: PaddedObjects) -> dict[str, Tensor]:
         with full_precision(output.logits):
             return self.losses(output, objects)
 

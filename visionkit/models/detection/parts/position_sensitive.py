@@ -3,12 +3,14 @@
 from collections.abc import Callable
 from functools import partial
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.ops import ps_roi_align
 
 from visionkit.errors import ConfigError
 from visionkit.models.detection.parts.roi_heads import RoIHeads, RoIOptions, RoISample, mean_losses
+from visionkit.ops.balanced_sampler import BoxSample
 from visionkit.ops.float32 import at_least_float32, full_precision
 from visionkit.ops.nms import NMSOptions
 from visionkit.ops.ohem import hardest_per_image
@@ -65,9 +67,10 @@ class ScoreMaps(nn.Module):
         }
 
 
-def sample_all(classes: Tensor) -> tuple[Tensor, Tensor]:
-    """Return masks of all positives and of all background; hard example mining selects among them later."""
-    return classes > 0, classes == 0
+def sample_all(classes: Tensor) -> BoxSample:
+    """Return a sample of all positives and all background; hard example mining selects among them later."""
+    indices = torch.arange(classes.shape[1], device=classes.device).expand_as(classes)
+    return BoxSample(indices, classes >= 0, classes.shape[1])
 
 
 class PositionSensitiveRoIHeads(RoIHeads):
@@ -108,9 +111,9 @@ class PositionSensitiveRoIHeads(RoIHeads):
         if ohem:
             self.sampler = sample_all
 
-    def forward(self, maps: dict[str, Tensor], regions: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """Return logits and deltas, which are the same for each class; see `RoIHeads.forward`."""
-        with full_precision(regions[0]):
+    def score(self, maps: dict[str, Tensor], regions: Tensor | list[Tensor]) -> tuple[Tensor, Tensor]:
+        """Return logits and deltas, which are the same for each class; see `RoIHeads.score`."""
+        with full_precision(maps[SCORES]):
             logits, deltas = (self._pooled_mean(at_least_float32(maps[name]), regions) for name in (SCORES, BOXES))
         return logits, deltas[:, None].expand(-1, self.num_classes + 1, -1)
 
@@ -118,11 +121,11 @@ class PositionSensitiveRoIHeads(RoIHeads):
         """Compute the losses, with `ohem` of the hardest regions only; see `RoIHeads.losses`."""
         classifier, box = self.losses_per_region(logits, deltas, sample)
         if not self.ohem:
-            return mean_losses(classifier, box)
-        counts = [len(regions) for regions in sample.regions]
-        hardest = hardest_per_image(classifier + box, counts, self.options.batch_size_per_image)
-        return mean_losses(classifier[hardest], box[hardest])
+            return mean_losses(classifier, box, sample.used)
+        return mean_losses(
+            classifier, box, hardest_per_image(classifier + box, sample.used, self.options.batch_size_per_image)
+        )
 
-    def _pooled_mean(self, maps: Tensor, regions: list[Tensor]) -> Tensor:
+    def _pooled_mean(self, maps: Tensor, regions: Tensor | list[Tensor]) -> Tensor:
         """Return [R, C] of maps [B, k k C, h, w]."""
         return self.pool(maps, regions, self.cells, 1 / self.stride).mean(dim=(2, 3))

@@ -15,16 +15,18 @@ from torch.nn import functional
 from torchvision.ops import clip_boxes_to_image
 
 from visionkit.models.detection.parts.batch import filter_detections
-from visionkit.models.detection.parts.rpn import SMOOTH_L1_BETA
-from visionkit.ops.balanced_sampler import BalancedSampler
+from visionkit.models.detection.parts.rpn import SMOOTH_L1_BETA, Proposals
+from visionkit.ops.balanced_sampler import BalancedSampler, BoxSample
 from visionkit.ops.box_coder import BoxCoder
-from visionkit.ops.matching import HardBackgroundMatcher, Objects, assign
+from visionkit.ops.boxes import rois_of
+from visionkit.ops.matching import HardBackgroundMatcher, PaddedObjects, assign
 from visionkit.ops.nms import Candidates, NMSOptions
+from visionkit.ops.waiting import waits
 from visionkit.option_checks import check_at_least, check_rising, check_within
 from visionkit.structures import Prediction
 
-Sampler = Callable[[Tensor], tuple[Tensor, Tensor]]
-"""From the classes [N] of an image's proposals to masks of the sampled positives and the sampled background."""
+Sampler = Callable[[Tensor], BoxSample]
+"""From the classes [B, N] of all proposals to a sample of them."""
 
 
 @dataclass(frozen=True)
@@ -61,23 +63,32 @@ class RoIOptions:
 
 
 class RoISample(NamedTuple):
-    """Regions of a batch that enter the loss.
+    """Regions of a batch that enter the loss, S per image.
 
     Attributes:
-        regions: per image float32 [S, 4].
-        classes: int64 [sum of S], 0 for background, 1..K for objects.
-        matched_boxes: float32 [P, 4], the matched object of each region whose class is above 0.
-        matched: per image int64, index of that object among the image's.
+        regions: float32 [B, S, 4].
+        used: bool [B, S]; the other regions are repeated, so that all images have as many.
+        classes: int64 [B, S], 0 for background, 1..K for objects; 0 where not used.
+        matched: int64 [B, S], index of the matched object among those of the image.
+        matched_boxes: float32 [B, S, 4], its box.
+        max_positives: number of the first regions of an image that may match an object.
     """
 
-    regions: list[Tensor]
+    regions: Tensor
+    used: Tensor
     classes: Tensor
+    matched: Tensor
     matched_boxes: Tensor
-    matched: list[Tensor]
+    max_positives: int
+
+    @property
+    def rois(self) -> Tensor:
+        """Number of the image and coordinates of each region, float32 [B S, 5]."""
+        return rois_of(self.regions)
 
 
 class RoIHeads(nn.Module):
-    """Base of the second stage: samples regions, computes losses and makes predictions. Subclasses define `forward`.
+    """Base of the second stage: samples regions, computes losses and makes predictions. Subclasses define `score`.
 
     Args:
         options: matching and sampling of proposals.
@@ -90,33 +101,42 @@ class RoIHeads(nn.Module):
         self.options, self.nms, self.smooth_l1_beta = options, nms, smooth_l1_beta
         self.matcher = HardBackgroundMatcher(options.fg_iou, options.bg_iou, options.min_bg_iou)
         self.sampler: Sampler = BalancedSampler(options.batch_size_per_image, options.positive_fraction)
-        self.box_coder = BoxCoder(weights=(10.0, 10.0, 5.0, 5.0))  # Girshick's normalization by 0.1 and 0.2
+        self.box_coder = BoxCoder(weights=(10.0, 5.0))  # Girshick's normalization by 0.1 and 0.2
 
-    def forward(self, maps: dict[str, Tensor], regions: list[Tensor]) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, maps: dict[str, Tensor], regions: Tensor | list[Tensor], used: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Score and refine regions.
 
         Args:
             maps: feature maps [B, C, h, w] by level.
-            regions: per image float32 [S, 4] in pixels; R in total.
+            regions: per image float32 [S, 4] in pixels, R in total, or all with the number of their image [R, 5].
+            used: bool [R], regions whose result is used; None for all.
 
         Returns:
-            Logits float32 [R, K + 1], background first, and deltas [R, K + 1, 4].
+            Logits float32 [R, K + 1], background first, and deltas [R, K + 1, 4]. On a CPU, where computing them would
+            only take time, they are 0 for regions that are not used.
         """
+        if used is None or waits(used):
+            return self.score(maps, regions)
+        assert isinstance(regions, Tensor)
+        logits, deltas = (place_rows(rows, used) for rows in self.score(maps, regions[used]))
+        return logits, deltas
+
+    def score(self, maps: dict[str, Tensor], regions: Tensor | list[Tensor]) -> tuple[Tensor, Tensor]:
+        """Return logits and deltas of all regions; see `forward`."""
         raise NotImplementedError
 
-    def sample(self, proposals: Sequence[Tensor], objects: Sequence[Objects]) -> RoISample:
+    def sample(self, proposals: Proposals, objects: PaddedObjects) -> RoISample:
         """Sample the regions that enter the loss from the proposals and the boxes of the objects."""
-        regions, classes, matched = [], [], []
-        for image_proposals, image_objects in zip(proposals, objects, strict=True):
-            candidates = torch.cat([image_proposals, image_objects.boxes])
-            candidate_classes, candidate_matched = assign(candidates, image_objects, self.matcher)
-            positive, background = self.sampler(candidate_classes)
-            sampled = torch.where(positive | background)[0]
-            regions.append(candidates[sampled])
-            classes.append(candidate_classes[sampled])
-            matched.append(candidate_matched[sampled][classes[-1] > 0])
-        matched_boxes = [image_objects.boxes[indices] for image_objects, indices in zip(objects, matched, strict=True)]
-        return RoISample(regions, torch.cat(classes), torch.cat(matched_boxes), matched)
+        candidates = torch.cat([proposals.boxes, objects.boxes], dim=1)
+        allowed = torch.cat([proposals.valid, objects.valid], dim=1)
+        classes, matched = assign(candidates, objects, self.matcher, allowed)
+        indices, used, max_positives = self.sampler(classes)
+        classes, matched = classes.gather(1, indices).masked_fill(~used, 0), matched.gather(1, indices)
+        regions = candidates.gather(1, indices[..., None].expand(-1, -1, 4))
+        matched_boxes = objects.boxes.gather(1, matched[..., None].expand(-1, -1, 4))
+        return RoISample(regions, used, classes, matched, matched_boxes, max_positives)
 
     def losses(self, logits: Tensor, deltas: Tensor, sample: RoISample) -> dict[str, Tensor]:
         """Compute the losses of a sample (Girshick 2015, equation 1).
@@ -125,16 +145,18 @@ class RoIHeads(nn.Module):
             `loss_classifier` (cross-entropy, mean over the sample) and `loss_box` (smooth L1, summed over coordinates
             and matched regions, divided by the size of the sample).
         """
-        return mean_losses(*self.losses_per_region(logits, deltas, sample))
+        return mean_losses(*self.losses_per_region(logits, deltas, sample), sample.used)
 
     def losses_per_region(self, logits: Tensor, deltas: Tensor, sample: RoISample) -> tuple[Tensor, Tensor]:
-        """Return cross-entropy [R] and smooth L1 summed over coordinates [R], which is 0 for background."""
-        classifier = functional.cross_entropy(logits, sample.classes, reduction="none")
-        positive = torch.where(sample.classes > 0)[0]
-        expected = self.box_coder.encode(sample.matched_boxes, torch.cat(sample.regions)[positive])
-        predicted = deltas[positive, sample.classes[positive]]
-        box = functional.smooth_l1_loss(predicted, expected, beta=self.smooth_l1_beta, reduction="none").sum(dim=1)
-        return classifier, torch.zeros_like(classifier).index_put((positive,), box)
+        """Return cross-entropy [B, S] and smooth L1 summed over coordinates [B, S], which is 0 for background."""
+        classes = sample.classes.flatten()
+        classifier = functional.cross_entropy(logits, classes, reduction="none")
+        positive = (sample.classes > 0)[..., None]
+        expected = self.box_coder.encode(sample.matched_boxes, sample.regions).masked_fill(~positive, 0.0)
+        of_class = deltas.gather(1, classes.view(-1, 1, 1).expand(-1, 1, 4)).view_as(expected)
+        predicted = of_class.masked_fill(~positive, 0.0)
+        box = functional.smooth_l1_loss(predicted, expected, beta=self.smooth_l1_beta, reduction="none").sum(dim=-1)
+        return classifier.view_as(box), box
 
     def predictions(
         self, logits: Tensor, deltas: Tensor, proposals: Sequence[Tensor], sizes: Sequence[tuple[int, int]]
@@ -168,7 +190,15 @@ class RoIHeads(nn.Module):
         return filter_detections(candidates, self.nms)
 
 
-def mean_losses(classifier: Tensor, box: Tensor) -> dict[str, Tensor]:
-    """Return the means of the losses [R] of the regions of a sample; 0 for an empty sample."""
-    size = max(len(classifier), 1)
-    return {"loss_classifier": classifier.sum() / size, "loss_box": box.sum() / size}
+def place_rows(rows: Tensor, places: Tensor) -> Tensor:
+    """Return [R, ...] with `rows` [N, ...] where `places` [R] is True, and 0 elsewhere."""
+    return rows.new_zeros(len(places), *rows.shape[1:]).index_put((places,), rows)
+
+
+def mean_losses(classifier: Tensor, box: Tensor, used: Tensor) -> dict[str, Tensor]:
+    """Return the means of the losses [B, S] of the regions that are `used`; 0 without any."""
+    size = used.sum().clamp(min=1)
+    return {
+        "loss_classifier": classifier.masked_fill(~used, 0.0).sum() / size,
+        "loss_box": box.masked_fill(~used, 0.0).sum() / size,
+    }

@@ -13,14 +13,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.models.detection.rpn import RPNHead
-from torchvision.ops import batched_nms, clip_boxes_to_image
 
 from visionkit.models.detection.parts.anchors import AnchorGenerator
 from visionkit.ops.balanced_sampler import BalancedSampler
 from visionkit.ops.box_coder import BoxCoder
-from visionkit.ops.boxes import has_area
+from visionkit.ops.boxes import clip_boxes, has_area
 from visionkit.ops.float32 import at_least_float32
-from visionkit.ops.matching import LowQualityMatcher, Objects, assign
+from visionkit.ops.matching import LowQualityMatcher, PaddedObjects, assign
+from visionkit.ops.nms import keep_in_groups
+from visionkit.ops.waiting import from_host
 from visionkit.option_checks import check_at_least, check_rising, check_within
 
 MIN_PROPOSAL_SIDE = 1e-3
@@ -103,6 +104,22 @@ class RPNOutput(NamedTuple):
     deltas: Tensor
 
 
+class Proposals(NamedTuple):
+    """Proposals of a batch, padded to the number P of its largest image, at least 1.
+
+    Attributes:
+        boxes: float32 [B, P, 4], xyxy in pixels of the images.
+        valid: bool [B, P], which rows are proposals.
+    """
+
+    boxes: Tensor
+    valid: Tensor
+
+    def per_image(self) -> list[Tensor]:
+        """Return the proposals [P, 4] of each image; waits for the device."""
+        return [boxes[valid] for boxes, valid in zip(*self, strict=True)]
+
+
 class RegionProposalNetwork(nn.Module):
     """Region proposal network: scores anchors and turns the best ones into proposals.
 
@@ -120,7 +137,7 @@ class RegionProposalNetwork(nn.Module):
         self.head = RPNHead(channels, anchors.num_anchors_per_location()[0])
         self.matcher = LowQualityMatcher(options.fg_iou, options.bg_iou)
         self.sampler = BalancedSampler(options.batch_size_per_image, options.positive_fraction)
-        self.box_coder = BoxCoder(weights=(1.0, 1.0, 1.0, 1.0))
+        self.box_coder = BoxCoder()
 
     def forward(self, maps: dict[str, Tensor], padded: tuple[int, int]) -> RPNOutput:
         """Return objectness and deltas of all anchors.
@@ -139,16 +156,13 @@ class RegionProposalNetwork(nn.Module):
             at_least_float32(torch.cat([_per_anchor(level, 4) for level in deltas], dim=1)),
         )
 
-    def propose(self, output: RPNOutput, sizes: Sequence[tuple[int, int]], for_training: bool) -> list[Tensor]:
-        """Turn the best anchors into proposals, without gradient.
+    def propose(self, output: RPNOutput, sizes: Sequence[tuple[int, int]], for_training: bool) -> Proposals:
+        """Turn the best anchors into proposals, in descending order of objectness, without gradient.
 
         Args:
             output: result of `forward`.
             sizes: (height, width) of each image in pixels.
             for_training: whether the numbers of training or those of evaluation are used.
-
-        Returns:
-            Per image float32 [P, 4], in descending order of objectness.
         """
         options = self.options
         pre_nms_top_n, post_nms_top_n = (
@@ -156,26 +170,22 @@ class RegionProposalNetwork(nn.Module):
             if for_training
             else (options.pre_nms_top_n_test, options.post_nms_top_n_test)
         )
-        indices, levels = _best_per_level(output, pre_nms_top_n)
-        objectness = output.objectness.detach().gather(1, indices).sigmoid()
+        indices, counts = _best_per_level(output, pre_nms_top_n)
+        scores = output.objectness.detach().gather(1, indices).sigmoid()
         deltas = output.deltas.detach().gather(1, indices[..., None].expand(-1, -1, 4))
-        boxes = self.box_coder.decode(deltas, output.anchors[indices])
-        proposals = []
-        for image_boxes, scores, size in zip(boxes, objectness, sizes, strict=True):
-            clipped = clip_boxes_to_image(image_boxes, size)
-            valid = torch.where(has_area(clipped, MIN_PROPOSAL_SIDE) & (scores >= options.score_threshold))[0]
-            kept = batched_nms(clipped[valid], scores[valid], levels[valid], options.nms_iou)
-            proposals.append(clipped[valid[kept[:post_nms_top_n]]])
-        return proposals
+        boxes = clip_boxes(self.box_coder.decode(deltas, output.anchors[indices]), image_edges(sizes, deltas))
+        valid = has_area(boxes, MIN_PROPOSAL_SIDE) & (scores >= options.score_threshold)
+        scores = scores.masked_fill(~valid, -torch.inf)
+        kept = keep_in_groups(boxes, scores, counts, options.nms_iou, max(map(max, sizes)))
+        best, order = scores.masked_fill(~kept, -torch.inf).topk(min(post_nms_top_n, scores.shape[1]), dim=1)
+        return Proposals(boxes.gather(1, order[..., None].expand(-1, -1, 4)), best > -torch.inf)
 
-    def losses(
-        self, output: RPNOutput, objects: Sequence[Objects], sizes: Sequence[tuple[int, int]]
-    ) -> dict[str, Tensor]:
+    def losses(self, output: RPNOutput, objects: PaddedObjects, sizes: Sequence[tuple[int, int]]) -> dict[str, Tensor]:
         """Compute the losses of a sample of anchors (Ren et al. 2015, equation 1).
 
         Args:
             output: result of `forward`.
-            objects: ground truth of each image.
+            objects: ground truth of the images.
             sizes: (height, width) of each image in pixels.
 
         Returns:
@@ -183,60 +193,49 @@ class RegionProposalNetwork(nn.Module):
             coordinates and matched anchors, divided by the size of the sample).
         """
         classes, matched = self.anchor_targets(output.anchors, objects, sizes)
-        sampled = zip(*map(self.sampler, classes), strict=True)
-        positive, negative = (torch.where(torch.cat(masks))[0] for masks in sampled)
-        sample = torch.cat([positive, negative])
-        size = max(len(sample), 1)
-        logits = output.objectness.flatten()[sample]
-        objectness = functional.binary_cross_entropy_with_logits(
-            logits, torch.cat(classes)[sample].to(logits.dtype), reduction="sum"
+        anchors, used, max_positives = self.sampler(classes)
+        wanted = classes.gather(1, anchors).to(output.objectness.dtype)
+        entropy = functional.binary_cross_entropy_with_logits(
+            output.objectness.gather(1, anchors), wanted, weight=used.to(wanted.dtype), reduction="sum"
         )
-        deltas = self.box_coder.encode(
-            torch.cat([image_objects.boxes for image_objects in objects])[torch.cat(matched)[positive]],
-            output.anchors[positive % len(output.anchors)],
-        )
-        box = functional.smooth_l1_loss(
-            output.deltas.flatten(0, 1)[positive], deltas, beta=SMOOTH_L1_BETA, reduction="sum"
-        )
-        return {"loss_rpn_objectness": objectness / size, "loss_rpn_box": box / size}
+        size = used.sum().clamp(min=1)
+        anchors = anchors[:, :max_positives]
+        positive = (wanted * used)[:, :max_positives, None] > 0
+        corners = anchors[..., None].expand(-1, -1, 4)
+        boxes = objects.boxes.gather(1, matched.gather(1, anchors)[..., None].expand(-1, -1, 4))
+        deltas = self.box_coder.encode(boxes, output.anchors[anchors]).masked_fill(~positive, 0.0)
+        predicted = output.deltas.gather(1, corners).masked_fill(~positive, 0.0)
+        box = functional.smooth_l1_loss(predicted, deltas, beta=SMOOTH_L1_BETA, reduction="sum")
+        return {"loss_rpn_objectness": entropy / size, "loss_rpn_box": box / size}
 
     def anchor_targets(
-        self, anchors: Tensor, objects: Sequence[Objects], sizes: Sequence[tuple[int, int]]
-    ) -> tuple[list[Tensor], list[Tensor]]:
+        self, anchors: Tensor, objects: PaddedObjects, sizes: Sequence[tuple[int, int]]
+    ) -> tuple[Tensor, Tensor]:
         """Match anchors to objects.
 
         Args:
             anchors: float32 [A, 4], the same for each image.
-            objects: ground truth of each image.
+            objects: ground truth of the images.
             sizes: (height, width) of each image in pixels.
 
         Returns:
-            Per image int64 [A], 1 for matched anchors, 0 for background, -1 for ignored ones; and per image int64 [A],
-            index of the matched object among the objects of all images.
+            int64 [B, A], 1 for matched anchors, 0 for background, -1 for ignored ones; and int64 [B, A], index of the
+            matched object among those of the image.
         """
-        classes, matched, num_objects = [], [], 0
-        assign_in_image = self._assign_inside if self.inside_only else self._assign_all
-        for image_objects, size in zip(objects, sizes, strict=True):
-            one_class = image_objects._replace(labels=torch.zeros_like(image_objects.labels))
-            image_classes, image_matched = assign_in_image(anchors, one_class, size)
-            classes.append(image_classes)
-            matched.append(image_matched + num_objects)
-            num_objects += len(image_objects.boxes)
-        return classes, matched
+        one_class = objects._replace(labels=torch.zeros_like(objects.labels))
+        return assign(anchors, one_class, self.matcher, _inside(anchors, sizes) if self.inside_only else None)
 
-    def _assign_all(self, anchors: Tensor, objects: Objects, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        return assign(anchors, objects, self.matcher)
 
-    def _assign_inside(self, anchors: Tensor, objects: Objects, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        """Return the same as `assign` for the anchors inside an image of `size`; the others are ignored."""
-        height, width = size
-        edges = anchors.new_tensor([width, height])
-        inside = torch.where((anchors[:, :2] >= 0).all(dim=1) & (anchors[:, 2:] <= edges).all(dim=1))[0]
-        if not len(inside):
-            return self._assign_all(anchors, objects, size)
-        classes, matched = assign(anchors[inside], objects, self.matcher)
-        ignored = classes.new_full((len(anchors),), -1)
-        return ignored.index_copy(0, inside, classes), torch.zeros_like(ignored).index_copy(0, inside, matched)
+def image_edges(sizes: Sequence[tuple[int, int]], like: Tensor) -> Tensor:
+    """Return width and height [B, 2] of images of the `sizes` (height, width), on the device of `like`."""
+    return from_host([(width, height) for height, width in sizes], like)
+
+
+def _inside(anchors: Tensor, sizes: Sequence[tuple[int, int]]) -> Tensor:
+    """Return which anchors [A, 4] do not cross the edge of each image; bool [B, A]. If all do, none counts."""
+    right_and_bottom = (anchors[:, 2:] <= image_edges(sizes, anchors)[:, None]).all(dim=2)
+    inside = right_and_bottom & (anchors[:, :2] >= 0).all(dim=1)
+    return inside | ~inside.any(dim=1, keepdim=True)
 
 
 def _per_anchor(level: Tensor, values: int) -> Tensor:
@@ -244,12 +243,11 @@ def _per_anchor(level: Tensor, values: int) -> Tensor:
     return level.permute(0, 2, 3, 1).reshape(len(level), -1, values)
 
 
-def _best_per_level(output: RPNOutput, top_n: int) -> tuple[Tensor, Tensor]:
-    """Return the indices [B, P] of the best anchors of each level, and the level [P] of each column."""
+def _best_per_level(output: RPNOutput, top_n: int) -> tuple[Tensor, list[int]]:
+    """Return the indices [B, P] of the best anchors of each level, and their number in each level."""
     indices, counts, start = [], [], 0
     for objectness in output.objectness.detach().split(output.anchors_per_level, 1):
         counts.append(min(top_n, objectness.shape[1]))
         indices.append(objectness.topk(counts[-1], dim=1).indices + start)
         start += objectness.shape[1]
-    levels = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
-    return torch.cat(indices, dim=1), levels.to(output.objectness.device)
+    return torch.cat(indices, dim=1), counts

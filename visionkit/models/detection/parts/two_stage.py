@@ -5,11 +5,11 @@ from torch import Tensor, nn
 from visionkit.backbones.base import Backbone
 from visionkit.errors import ConfigError, VisionkitError
 from visionkit.models.base import DetectionModel
-from visionkit.models.detection.parts.batch import ImageBatch, check_images, pad_to_batch, split_targets
+from visionkit.models.detection.parts.batch import ImageBatch, check_images, pad_targets, pad_to_batch
 from visionkit.models.detection.parts.roi_heads import RoIHeads, RoISample
 from visionkit.models.detection.parts.rpn import RegionProposalNetwork, RPNOutput
 from visionkit.ops.float32 import check_finite, full_precision
-from visionkit.ops.matching import Objects
+from visionkit.ops.matching import PaddedObjects
 from visionkit.ops.nms import NMSOptions
 from visionkit.structures import Prediction, Target
 
@@ -74,7 +74,7 @@ class TwoStageDetector(DetectionModel):
             return self._predictions(batch, maps, rpn_output)
         if targets is None:
             raise VisionkitError("a detector in training mode needs targets; call eval() to predict")
-        objects = split_targets(targets, self.num_classes)
+        objects = pad_targets(targets, self.num_classes)
         batch, maps, rpn_output = self._first_stage(images)
         return self._losses(batch, maps, rpn_output, objects)
 
@@ -82,7 +82,7 @@ class TwoStageDetector(DetectionModel):
         self, images: list[Tensor], targets: list[Target]
     ) -> tuple[dict[str, Tensor], list[Prediction]]:
         """Return both results of `forward` from one pass of backbone and RPN, in the present mode."""
-        objects = split_targets(targets, self.num_classes)
+        objects = pad_targets(targets, self.num_classes)
         batch, maps, rpn_output = self._first_stage(images)
         return self._losses(batch, maps, rpn_output, objects), self._predictions(batch, maps, rpn_output)
 
@@ -98,7 +98,7 @@ class TwoStageDetector(DetectionModel):
     def _first_stage(self, images: list[Tensor]) -> tuple[ImageBatch, dict[str, Tensor], RPNOutput]:
         """Return the padded batch, the maps of the neck and the output of the RPN."""
         batch = pad_to_batch(images, SIZE_MULTIPLE)
-        check_images(batch, self.backbone.std)
+        check_images(batch, self.backbone.std, self.training)
         maps = self.neck(self.backbone(batch.tensor))
         height, width = batch.tensor.shape[-2:]
         return batch, maps, self.rpn(self._rpn_maps(maps), (height, width))
@@ -108,7 +108,7 @@ class TwoStageDetector(DetectionModel):
         return maps
 
     def _losses(
-        self, batch: ImageBatch, maps: dict[str, Tensor], rpn_output: RPNOutput, objects: list[Objects]
+        self, batch: ImageBatch, maps: dict[str, Tensor], rpn_output: RPNOutput, objects: PaddedObjects
     ) -> dict[str, Tensor]:
         with full_precision(rpn_output.deltas):
             rpn_losses = self.rpn.losses(rpn_output, objects, batch.sizes)
@@ -117,16 +117,16 @@ class TwoStageDetector(DetectionModel):
         return {**rpn_losses, **self._second_stage_losses(batch, maps, sample, objects)}
 
     def _second_stage_losses(
-        self, batch: ImageBatch, maps: dict[str, Tensor], sample: RoISample, objects: list[Objects]
+        self, batch: ImageBatch, maps: dict[str, Tensor], sample: RoISample, objects: PaddedObjects
     ) -> dict[str, Tensor]:
         """Return the losses of the second stage."""
-        logits, deltas = self.roi_heads(maps, sample.regions)
+        logits, deltas = self.roi_heads(maps, sample.rois, sample.used.flatten())
         with full_precision(deltas):
             return self.roi_heads.losses(logits, deltas, sample)
 
     def _predictions(self, batch: ImageBatch, maps: dict[str, Tensor], rpn_output: RPNOutput) -> list[Prediction]:
         with full_precision(rpn_output.deltas):
-            proposals = self.rpn.propose(rpn_output, batch.sizes, for_training=False)
+            proposals = self.rpn.propose(rpn_output, batch.sizes, for_training=False).per_image()
         check_finite(rpn_output.objectness, rpn_output.deltas)
         return self._second_stage_predictions(batch, maps, proposals)
 

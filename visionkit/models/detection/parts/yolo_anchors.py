@@ -4,11 +4,12 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from visionkit.models.detection.parts.anchors import CachedAnchorGenerator
 from visionkit.ops.anchor_iou import shape_iou
 from visionkit.ops.boxes import box_centers
-from visionkit.ops.matching import Objects, ignore_crowds
+from visionkit.ops.matching import PaddedObjects, ignore_crowds
 
 
 class YOLOAnchors(CachedAnchorGenerator):
@@ -49,7 +50,7 @@ class YOLOAnchors(CachedAnchorGenerator):
 def area_shares(boxes: Tensor, anchors: Tensor) -> Tensor:
     """Return the area [M] of boxes [M, 4] as shares of the input's area, which `YOLOAnchors` [A, 4] cover."""
     # The first center is as far from the upper left corner of the input as the last one from the lower right corner.
-    input_sides = box_centers(anchors[[0, -1]]).sum(dim=0)
+    input_sides = box_centers(anchors[0]) + box_centers(anchors[-1])
     return (boxes[:, 2:] - boxes[:, :2]).prod(dim=1) / input_sides.prod()
 
 
@@ -57,52 +58,53 @@ def cell_indices(boxes: Tensor, anchors: Tensor) -> Tensor:
     """Return the index of the cell, row by row, that the center of each box falls into.
 
     Args:
-        boxes: [M, 4].
+        boxes: [..., 4].
         anchors: [A, 4], of `YOLOAnchors`.
 
     Returns:
-        int64 [M]; a center on the far edge of the input belongs to the last cell.
+        int64 [...]; a center on the far edge of the input belongs to the last cell.
     """
     # The first center is half a cell away from the corner of the input; the last one is that of the last cell.
-    first, last = box_centers(anchors[[0, -1]])
+    first, last = box_centers(anchors[0]), box_centers(anchors[-1])
     count = (last / (2 * first) + 0.5).round()
     column_and_row = (box_centers(boxes) / (2 * first)).floor().clamp(min=0).minimum(count - 1)
-    return (column_and_row[:, 1] * count[0] + column_and_row[:, 0]).long()
+    return (column_and_row[..., 1] * count[0] + column_and_row[..., 0]).long()
 
 
-def match_cells(anchors: Tensor, objects: Objects, per_cell: int) -> tuple[Tensor, Tensor]:
+def match_cells(anchors: Tensor, objects: PaddedObjects, per_cell: int) -> tuple[Tensor, Tensor]:
     """Match all anchors of a cell to the object whose center is in it (Redmon et al. 2015, section 2).
 
     If the centers of several objects are in one cell, the object listed first is matched.
 
     Args:
         anchors: [A, 4], of `YOLOAnchors`.
-        objects: ground truth of the image.
+        objects: ground truth of the images.
         per_cell: number of anchors of a cell.
 
     Returns:
-        Classes int64 [A] and matched objects int64 [A], as `visionkit.ops.matching.assign` returns them.
+        Classes int64 [B, A] and matched objects int64 [B, A], as `visionkit.ops.matching.assign` returns them.
     """
     first_anchors = cell_indices(objects.boxes, anchors) * per_cell
-    return _assign(anchors, objects, first_anchors[:, None] + torch.arange(per_cell, device=anchors.device))
+    return _assign(anchors, objects, first_anchors[..., None] + torch.arange(per_cell, device=anchors.device))
 
 
-def match_shapes(anchors: Tensor, objects: Objects, per_cell: int) -> tuple[Tensor, Tensor]:
+def match_shapes(anchors: Tensor, objects: PaddedObjects, per_cell: int) -> tuple[Tensor, Tensor]:
     """Match each object to the anchor of its cell with the most similar shape (Redmon & Farhadi 2016, authors' code).
 
     If several objects have the same anchor, the object listed first is matched. Arguments and result are those of
     `match_cells`.
     """
     shapes = anchors[:per_cell, 2:] - anchors[:per_cell, :2]
-    best = shape_iou(objects.boxes[:, 2:] - objects.boxes[:, :2], shapes).argmax(dim=1)
-    return _assign(anchors, objects, (cell_indices(objects.boxes, anchors) * per_cell + best)[:, None])
+    best = shape_iou(objects.boxes[..., 2:] - objects.boxes[..., :2], shapes).argmax(dim=-1)
+    return _assign(anchors, objects, (cell_indices(objects.boxes, anchors) * per_cell + best)[..., None])
 
 
-def _assign(anchors: Tensor, objects: Objects, indices: Tensor) -> tuple[Tensor, Tensor]:
-    """Return classes and matched objects of the anchors, of which `indices` [M, n] are those of each object."""
-    unmatched = len(objects.boxes)
+def _assign(anchors: Tensor, objects: PaddedObjects, indices: Tensor) -> tuple[Tensor, Tensor]:
+    """Return classes and matched objects of the anchors, of which `indices` [B, M, n] are those of each object."""
+    images, unmatched = objects.valid.shape
     numbers = torch.arange(unmatched, device=anchors.device)[:, None].expand_as(indices)
-    all_unmatched = torch.full((len(anchors),), unmatched, device=anchors.device)
-    matched = all_unmatched.scatter_reduce(0, indices.flatten(), numbers.flatten(), "amin")
-    classes = torch.cat([objects.labels + 1, objects.labels.new_zeros(1)])[matched]
+    numbers = numbers.masked_fill(~objects.valid[..., None], unmatched)
+    all_unmatched = torch.full((images, len(anchors)), unmatched, device=anchors.device)
+    matched = all_unmatched.scatter_reduce(1, indices.flatten(1), numbers.flatten(1), "amin")
+    classes = functional.pad(objects.labels + 1, (0, 1)).gather(1, matched)
     return ignore_crowds(classes, anchors, objects.crowds), matched.masked_fill(matched == unmatched, 0)

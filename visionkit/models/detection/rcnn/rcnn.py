@@ -20,7 +20,7 @@ from visionkit.models.detection.rcnn.region_classifier import RegionClassifier, 
 from visionkit.models.detection.rcnn.region_warp import RegionWarp
 from visionkit.models.fully_connected_weights import copy_fully_connected
 from visionkit.ops.float32 import check_finite, full_precision
-from visionkit.ops.matching import Objects
+from visionkit.ops.matching import PaddedObjects
 from visionkit.ops.nms import NMSOptions
 from visionkit.option_checks import check_above, check_within
 from visionkit.structures import Prediction
@@ -215,10 +215,10 @@ class RCNN(ExternalProposalDetector):
 
     def _features(self, images: list[Tensor]) -> tuple[ImageBatch, dict[str, Tensor]]:
         batch = pad_to_batch(images, 1)
-        check_images(batch, self.backbone.std)
+        check_images(batch, self.backbone.std, self.training)
         return batch, {"image": batch.tensor}
 
-    def _losses(self, maps: dict[str, Tensor], regions: list[Tensor], objects: list[Objects]) -> dict[str, Tensor]:
+    def _losses(self, maps: dict[str, Tensor], regions: list[Tensor], objects: PaddedObjects) -> dict[str, Tensor]:
         if self.training:
             for layer in self._fitted_layers.children():
                 assert isinstance(layer, FittedLinear)

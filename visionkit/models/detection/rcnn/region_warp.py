@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 from torchvision.ops import roi_align
+from torchvision.ops._utils import convert_boxes_to_roi_format
 
 
 class RegionWarp(nn.Module):
@@ -17,14 +18,13 @@ class RegionWarp(nn.Module):
         super().__init__()
         self.size, self.context = size, context
 
-    def forward(self, maps: dict[str, Tensor], regions: list[Tensor]) -> Tensor:
-        """Return [R, 3, size, size] of `maps["image"]` [B, 3, H, W] and regions [S, 4] per image, R in total."""
-        return roi_align(
-            maps["image"], [self._with_context(boxes) for boxes in regions], self.size, sampling_ratio=2, aligned=True
-        )
+    def forward(self, maps: dict[str, Tensor], regions: Tensor | list[Tensor]) -> Tensor:
+        """Return [R, 3, size, size] of `maps["image"]` [B, 3, H, W] and regions, see `RoIHeads.forward`."""
+        rois = regions if isinstance(regions, Tensor) else convert_boxes_to_roi_format(regions)
+        return roi_align(maps["image"], self._with_context(rois), self.size, sampling_ratio=2, aligned=True)
 
-    def _with_context(self, boxes: Tensor) -> Tensor:
-        """Return boxes [S, 4] enlarged about their centers by the context."""
-        half = (boxes[:, 2:] - boxes[:, :2]) / 2 * self.size / (self.size - 2 * self.context)
-        center = (boxes[:, :2] + boxes[:, 2:]) / 2
-        return torch.cat([center - half, center + half], dim=1)
+    def _with_context(self, rois: Tensor) -> Tensor:
+        """Return regions [R, 5] enlarged about their centers by the context."""
+        half = (rois[:, 3:] - rois[:, 1:3]) / 2 * self.size / (self.size - 2 * self.context)
+        center = (rois[:, 1:3] + rois[:, 3:]) / 2
+        return torch.cat([rois[:, :1], center - half, center + half], dim=1)
