@@ -5,12 +5,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torchvision.ops import box_iou
+from torchvision.ops import batched_nms, box_iou
 
 from tests.helpers.boxes import candidates, iou
 from visionkit.errors import ConfigError, VisionkitError
+from visionkit.ops import nms, waiting
 from visionkit.ops.boxes import paired_iou
-from visionkit.ops.nms import Candidates, NMSOptions, nms_kinds
+from visionkit.ops.nms import Candidates, NMSOptions, keep_in_groups, nms_kinds
 
 THRESHOLD = 0.0613
 """No score or share of one in these tests comes to it exactly."""
@@ -142,3 +143,22 @@ def test_wrong_options_are_refused(wrong, message):
 def test_paired_iou_equals_torchvisions(found, others):
     pairs = paired_iou(found.boxes[:, None], others.boxes)
     torch.testing.assert_close(pairs, box_iou(found.boxes, others.boxes))
+
+
+@pytest.mark.parametrize("max_boxes", [1 << 15, 50, 1])
+def test_groups_of_boxes_do_not_drop_each_other_on_a_cpu_and_on_a_gpu(max_boxes, monkeypatch):
+    generator = torch.Generator().manual_seed(0)
+    corners = torch.randint(0, 40, (3, 30, 2), generator=generator).float()
+    boxes = torch.cat([corners, corners + torch.randint(5, 25, (3, 30, 2), generator=generator)], dim=2)
+    scores, groups = torch.rand(3, 30, generator=generator), [12, 0, 17, 1]
+    scores[0, :5] = -torch.inf
+    kept = keep_in_groups(boxes, scores, groups, 0.3, 64)
+    numbers = torch.arange(4).repeat_interleave(torch.tensor(groups))
+    expected = [
+        set(batched_nms(own, own_scores, numbers, 0.3).tolist()) for own, own_scores in zip(boxes, scores, strict=True)
+    ]
+    assert [set(mask.nonzero().flatten().tolist()) for mask in kept] == expected
+    assert 0 < kept.sum() < kept.numel()
+    monkeypatch.setattr(waiting, "HOSTS", frozenset())
+    monkeypatch.setattr(nms, "MAX_NMS_BOXES", max_boxes)
+    assert torch.equal(keep_in_groups(boxes, scores, groups, 0.3, 64), kept)

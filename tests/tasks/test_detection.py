@@ -3,15 +3,17 @@ import pytest
 import torch
 from torch import nn
 
-from tests.helpers.detectors import SMALL
+from tests.helpers.detectors import SMALL, target
 from tests.helpers.small_detector import STAGES, small_data, small_task
 from tests.helpers.small_trainer import small_trainer
 from visionkit.backbones import create_backbone
+from visionkit.data.batch import Batch
 from visionkit.data.datasets.shapes import SHAPE_OUTLINES
-from visionkit.errors import CheckpointError, ConfigError, VisionkitError
+from visionkit.errors import CheckpointError, ConfigError, DataError, VisionkitError
 from visionkit.models import create_model
 from visionkit.models.base import DetectionModel
 from visionkit.models.detection.parts.anchors import AnchorOptions
+from visionkit.ops import waiting
 from visionkit.preprocessing.detection import DetectionPreprocessOptions
 from visionkit.tasks import Detection, DetectionEvaluationOptions, OptimizerOptions, ScheduleOptions
 from visionkit.tasks.training_errors import DivergedError
@@ -26,6 +28,21 @@ def test_it_trains_under_a_plain_trainer_and_logs_losses_and_metrics(tmp_path):
     assert {"train/loss", "train/loss_classifier", "val/loss", "val/AP", "val/AP50"} <= set(logged)
     assert all(torch.isfinite(value) for value in logged.values())
     assert task.monitor == "val/AP"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [({"labels": torch.tensor([9])}, "'street' has the labels"), ({"boxes": torch.zeros(1, 4)}, "'street' has boxes")],
+)
+def test_targets_are_checked_before_they_go_to_a_gpu(wrong, message, monkeypatch):
+    valid = {**target([[0, 0, 9, 9]], [0]), "image_id": "street"}
+    batch = Batch([torch.zeros(3, 9, 9, dtype=torch.uint8)], [{**valid, **wrong}])
+    task = small_task(NAMES)
+    assert task.on_before_batch_transfer(batch, 0) is batch  # on a CPU the model checks them
+    monkeypatch.setattr(waiting, "HOSTS", frozenset())
+    with pytest.raises(DataError, match=message):
+        task.on_before_batch_transfer(batch, 0)
+    assert task.on_before_batch_transfer(batch._replace(targets=[valid]), 0).targets == [valid]
 
 
 @pytest.mark.parametrize("metric", ["voc07", "voc10"])

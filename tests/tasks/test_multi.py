@@ -8,8 +8,9 @@ import visionkit as vk
 from tests.helpers.small_multi import HEADS, multi_data, multi_task, single_task
 from tests.helpers.small_trainer import small_trainer
 from visionkit.data.batch import Batch
-from visionkit.errors import ConfigError
+from visionkit.errors import ConfigError, DataError
 from visionkit.metrics.results import MetricResults
+from visionkit.ops import waiting
 
 
 class Losses(pl.Callback):
@@ -276,3 +277,15 @@ def test_a_precision_that_a_head_does_not_allow_is_refused():
     data = multi_data("tags", "objects")
     with pytest.raises(ConfigError, match=r"trainer.precision=bf16-true would also round the boxes"):
         small_trainer(precision="bf16-true").fit(multi_task(data), data)
+
+
+def test_each_head_checks_its_own_targets_before_they_go_to_a_gpu(monkeypatch):
+    data = multi_data("objects", "tags")
+    task, batch = multi_task(data), next(iter(data.train_dataloader()))
+    monkeypatch.setattr(waiting, "HOSTS", frozenset())
+    assert task.on_before_batch_transfer(batch, 0) is batch
+    wrong = {**batch.targets[0], "boxes": torch.ones(1, 4), "labels": torch.tensor([0])}
+    with pytest.raises(DataError, match="no area"):
+        task.on_before_batch_transfer(batch._replace(targets=[{**wrong, "heads": ("objects",)}, *batch.targets[1:]]), 0)
+    unlabeled = batch._replace(targets=[{**wrong, "heads": ("tags",)}, *batch.targets[1:]])
+    assert task.on_before_batch_transfer(unlabeled, 0) is unlabeled

@@ -9,9 +9,10 @@ HOSTS = frozenset({"cpu"})
 """Types of devices whose values the program can read at any time."""
 
 
-def waits(tensor: Tensor) -> bool:
-    """Return whether reading a value of `tensor` would wait for its device."""
-    return tensor.device.type not in HOSTS
+def waits(values: Tensor | torch.device) -> bool:
+    """Return whether reading a value of a tensor, or of any on a device, would wait for the device."""
+    device = values.device if isinstance(values, Tensor) else values
+    return device.type not in HOSTS
 
 
 def rows_of(mask: Tensor) -> Tensor | slice:

@@ -13,6 +13,7 @@ from torchvision.transforms.v2 import functional as transforms
 
 from visionkit.errors import ConfigError
 from visionkit.ops.boxes import SMALLEST_DETECTION, has_area
+from visionkit.ops.waiting import from_host
 from visionkit.option_checks import check_at_least
 from visionkit.preprocessing.base import Preprocessing
 from visionkit.preprocessing.geometry import Geometry, fits
@@ -230,6 +231,6 @@ def _resized(target: Target, geometry: Geometry) -> Target:
     if "proposals" in target:
         resized["proposals"] = geometry.to_input(target["proposals"])
     if target.get("masks") is not None:
-        whole = target["boxes"].new_tensor([0, 0, geometry.width, geometry.height])
+        whole = from_host([0, 0, geometry.width, geometry.height], target["boxes"])
         resized["frame"] = geometry.to_input(whole)
     return resized

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
+from visionkit.ops.waiting import from_host
 from visionkit.registry import Registry
 
 
@@ -49,14 +49,14 @@ class Geometry(NamedTuple):
 
     def to_original(self, boxes: Tensor) -> Tensor:
         """Return boxes [N, 4], xyxy in pixels of the model's input, in pixels of the original image, clipped to it."""
-        bound = boxes.new_tensor([self.width, self.height, self.width, self.height])
+        bound = from_host([self.width, self.height, self.width, self.height], boxes, boxes.dtype)
         return ((boxes - self._offsets(boxes)) / self._scales(boxes)).clamp(min=0).minimum(bound)
 
     def _scales(self, like: Tensor) -> Tensor:
-        return like.new_tensor([self.scale_x, self.scale_y, self.scale_x, self.scale_y], dtype=torch.float32)
+        return from_host([self.scale_x, self.scale_y, self.scale_x, self.scale_y], like)
 
     def _offsets(self, like: Tensor) -> Tensor:
-        return like.new_tensor([self.left, self.top, self.left, self.top], dtype=torch.float32)
+        return from_host([self.left, self.top, self.left, self.top], like)
 
 
 fits: Registry[Callable[[int, int, int, int], Geometry]] = Registry("fit")

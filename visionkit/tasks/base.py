@@ -26,6 +26,7 @@ from visionkit.metrics.base import EvaluationMetric
 from visionkit.metrics.results import MetricResults
 from visionkit.metrics.scored_images import ScoredImages
 from visionkit.models.base import Model
+from visionkit.ops.waiting import waits
 from visionkit.pipelines.base import ModelPipeline, Pipeline
 from visionkit.pipelines.checkpoint import FORMAT_VERSION, pipeline_from, read_checkpoint
 from visionkit.pipelines.description import explain_description, options_from
@@ -192,6 +193,19 @@ class Task(LightningModule):
     def forward(self, images: Sequence[Tensor], *inputs: Any) -> Any:
         """Return the pipeline's predictions for uint8 images [3, H, W] and its other inputs."""
         return self.pipeline(images, *inputs)
+
+    def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Check a batch that goes to a GPU, where reading its values would make each step wait, and return it."""
+        if waits(self.device) and isinstance(batch, Batch) and batch.images:
+            self.check_batch(batch)
+        return batch
+
+    def check_batch(self, batch: Batch) -> None:
+        """Check the values of the targets that the model does not check on a GPU; by default none.
+
+        Raises:
+            DataError: a value is invalid; the message names the image.
+        """
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """Return the sum of the losses of a batch, and log it with its parts if there are several."""

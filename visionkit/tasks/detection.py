@@ -22,6 +22,7 @@ from visionkit.metrics.detection_results import score_detections
 from visionkit.metrics.operating_point import best_thresholds
 from visionkit.metrics.results import MetricResults
 from visionkit.models.base import DetectionModel, Model
+from visionkit.models.detection.parts.target_checks import check_proposals, check_target_shapes, check_target_values
 from visionkit.pipelines.detection import DetectionInferenceOptions, DetectionPipeline
 from visionkit.pipelines.ensembles import DetectionEnsemble
 from visionkit.preprocessing.detection import DetectionPreprocessing, DetectionPreprocessOptions
@@ -160,6 +161,14 @@ class Detection(Task):
         if self.predicts_masks:
             files["mask_predictions.json"] = to_coco_mask_results(self.predictions, self._result_ids)
         return files
+
+    def check_batch(self, batch: Batch) -> None:
+        """See `Task.check_batch`."""
+        network = self.model_pipeline.network
+        check_target_shapes(batch.targets)
+        check_target_values(batch.targets, network.num_classes)
+        if network.takes_proposals:
+            check_proposals([target.get("proposals") for target in batch.targets], len(batch.targets))
 
     def training_losses(self, batch: Batch, step: int) -> dict[str, Tensor]:
         """See `Task.training_losses`; those of the model."""

@@ -171,6 +171,11 @@ class MultiTask(Task):
         self.heads[name].set_evaluation(evaluation)
         self.set_evaluation(self.evaluation_options)
 
+    def check_batch(self, batch: Batch) -> None:
+        """See `Task.check_batch`; every head checks its part."""
+        for name, part in self._parts(batch).items():
+            self.heads[name].check_batch(part)
+
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """Return the balanced sum of the losses of the heads, and log it with the losses of each head."""
         seed = functools.partial(seed_step, run_seed(), self.global_rank, self.current_epoch, batch_index)
