@@ -7,7 +7,8 @@ import torch
 
 from tests.helpers.detectors import images
 from tests.helpers.every_detector import EVERY, built, full_target
-from tests.helpers.no_sync import SyncCounter
+from tests.helpers.fake_gpu import FakeNMS, fake_gpu, on_gpu
+from tests.helpers.no_sync import NMS, SyncCounter
 from visionkit.models import models
 from visionkit.models.detection.parts.two_stage import TwoStageDetector
 from visionkit.ops import waiting
@@ -36,6 +37,22 @@ def test_a_training_step_waits_for_nothing_but_one_nms(name, like_on_a_gpu):
         sum(network(TWO, targets()).values()).backward()
     assert counter.waits == {}
     assert counter.nms_calls == isinstance(network, TwoStageDetector)
+
+
+@EVERY
+@pytest.mark.parametrize("crowd", [False, True])
+def test_losses_on_a_gpu_without_values(name, crowd):
+    """All tensors are on the GPU, no size depends on values, and copies to it are asynchronous."""
+    network, given = built(name).train(), targets() if crowd else [full_target([[20, 5, 69, 60]], SIZE)] * 2
+    with fake_gpu(network):
+        inputs = [on_gpu(image) for image in TWO]
+        given = [{key: on_gpu(value) for key, value in one.items()} for one in given]
+        with FakeNMS():
+            network(inputs, given)  # anchors are copied once
+        with FakeNMS() as counter:
+            losses = network(inputs, given)
+        assert {loss.device.type for loss in losses.values()} == {"cuda"}
+    assert +counter.calls == ({NMS: 1} if isinstance(network, TwoStageDetector) else {})
 
 
 @EVERY

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from visionkit.backbones.base import Backbone, Stage
 from visionkit.errors import ConfigError
 from visionkit.models.create import models
-from visionkit.models.detection.parts.one_stage import AnchorOutput, AnchorTargets, OneStageDetector, topk_per_level
+from visionkit.models.detection.parts.anchor_targets import AnchorTargets
+from visionkit.models.detection.parts.one_stage import AnchorOutput, OneStageDetector, topk_per_level
 from visionkit.models.detection.parts.yolo_anchors import YOLOAnchors, match_cells
 from visionkit.models.detection.parts.yolo_head import conv_bn_leaky, split_boxes
 from visionkit.models.detection.parts.yolo_loss_weights import YOLOLossWeights

@@ -87,7 +87,7 @@ def pad_targets(targets: Sequence[Target], num_classes: int) -> PaddedObjects:
         num_classes: K; labels are 0..K-1.
 
     Raises:
-        DataError: arrays of different lengths, or on a CPU invalid values, see `check_targets`.
+        DataError: arrays of different lengths, or on a CPU invalid values, see `check_target_values`.
     """
     check_target_shapes(targets)
     on_cpu = not waits(targets[0]["boxes"])
