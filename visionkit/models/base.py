@@ -96,7 +96,8 @@ class DetectionModel(Model):
         Args:
             images: normalized float [3, H, W] each, of any size.
             targets: in training, per image `boxes` float32 [N, 4] xyxy in its pixels, `labels` int64 [N] in 0..K-1,
-                and optionally `crowd` bool [N] and `image_id`.
+                and optionally `crowd` bool [N] and `image_id`. Their values, and those of images, are checked on a CPU;
+                on a GPU each training step would wait for it.
             proposals: in evaluation of a model that `takes_proposals`, per image float32 [P, 4] in its pixels.
 
         Returns:

@@ -11,6 +11,7 @@ from torchvision.ops.poolers import LevelMapper
 from visionkit.models.detection.parts.roi_heads import RoIHeads, RoIOptions
 from visionkit.models.detection.parts.rpn import SMOOTH_L1_BETA
 from visionkit.ops.float32 import at_least_float32, full_precision
+from visionkit.ops.linear import linear
 from visionkit.ops.nms import NMSOptions
 from visionkit.ops.roi_align import SAMPLES, multi_level_roi_align
 
@@ -50,7 +51,7 @@ class MultiLevelRoIAlign(MultiScaleRoIAlign):
             [R, C, size, size].
         """
         exporting = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined]  # no stub
-        if exporting:
+        if exporting and not isinstance(boxes, Tensor):
             pooled: Tensor = super().forward(x, boxes, image_shapes or [])
             return pooled
         rois = boxes if isinstance(boxes, Tensor) else convert_boxes_to_roi_format(boxes)
@@ -94,8 +95,8 @@ class TwoLayerHead(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return [R, channels] of pooled maps [R, C, h, w]."""
-        x = self.dropout(functional.relu(self.fc6(x.flatten(start_dim=1))))
-        features: Tensor = self.dropout(functional.relu(self.fc7(x)))
+        x = self.dropout(functional.relu(linear(x.flatten(start_dim=1), self.fc6)))
+        features: Tensor = self.dropout(functional.relu(linear(x, self.fc7)))
         return features
 
 

@@ -201,10 +201,9 @@ class RegionProposalNetwork(nn.Module):
         size = used.sum().clamp(min=1)
         anchors = anchors[:, :max_positives]
         positive = (wanted * used)[:, :max_positives, None] > 0
-        corners = anchors[..., None].expand(-1, -1, 4)
         boxes = objects.boxes.gather(1, matched.gather(1, anchors)[..., None].expand(-1, -1, 4))
         deltas = self.box_coder.encode(boxes, output.anchors[anchors]).masked_fill(~positive, 0.0)
-        predicted = output.deltas.gather(1, corners).masked_fill(~positive, 0.0)
+        predicted = output.deltas.gather(1, anchors[..., None].expand(-1, -1, 4)).masked_fill(~positive, 0.0)
         box = functional.smooth_l1_loss(predicted, deltas, beta=SMOOTH_L1_BETA, reduction="sum")
         return {"loss_rpn_objectness": entropy / size, "loss_rpn_box": box / size}
 
