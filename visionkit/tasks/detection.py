@@ -163,8 +163,10 @@ class Detection(Task):
         return files
 
     def check_batch(self, batch: Batch) -> None:
-        """See `Task.check_batch`."""
-        network = self.model_pipeline.network
+        """See `Task.check_batch`; an ensemble is not trained."""
+        if isinstance(self.pipeline, DetectionEnsemble):
+            return
+        network = self.pipeline.network
         check_target_shapes(batch.targets)
         check_target_values(batch.targets, network.num_classes)
         if network.takes_proposals:
