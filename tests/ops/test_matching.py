@@ -91,10 +91,11 @@ def test_classes_are_shifted_and_boxes_between_the_thresholds_are_ignored():
 def test_background_mostly_in_a_crowd_is_ignored_but_objects_there_are_not():
     crowd = torch.tensor([[0.0, 0, 20, 20]])
     boxes = torch.tensor([[0.0, 0, 10, 10], [10, 0, 30, 10], [11, 0, 31, 10], [1, 1, 9, 9]])
-    classes, _ = assign_one(boxes, objects([[1, 1, 9, 9]], [0], crowd), Matcher(0.9, 0.1))
+    image = objects([[1, 1, 9, 9]], [0], crowd)
+    classes, _ = assign_one(boxes, image, Matcher(0.9, 0.1))
     # the first overlaps the object between the thresholds; the second has just half its area in the crowd
     assert classes.tolist() == [-1, -1, 0, 1]
-    assert ignore_crowds(torch.tensor([[0, 0, 0, 2]]), boxes, crowd[None]).tolist() == [[-1, -1, 0, 2]]
+    assert ignore_crowds(torch.tensor([[0, 0, 0, 2]]), boxes, padded([image])).tolist() == [[-1, -1, 0, 2]]
 
 
 @pytest.mark.parametrize(

@@ -13,3 +13,8 @@ def test_each_image_gives_its_own_hardest():
         [False, True, False, False],
     ]
     assert torch.equal(hardest_per_image(losses, allowed, 9), allowed)
+
+
+def test_a_loss_that_is_not_a_number_is_not_lost():
+    losses, allowed = torch.tensor([[torch.nan, 1.0, 2.0]]), torch.ones(1, 3, dtype=torch.bool)
+    assert hardest_per_image(losses, allowed, 2).tolist() == [[True, False, True]]

@@ -11,7 +11,7 @@ class BoxSample(NamedTuple):
 
     Attributes:
         indices: int64 [B, S], the boxes; positives come first.
-        used: bool [B, S]; the other rows repeat boxes of the image, so that all images have as many.
+        used: bool [B, S]; the other rows fill the sample, so that all images have as many.
         max_positives: number of the first rows of an image that may be positives.
     """
 

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -59,8 +58,9 @@ def focal_loss(logits: Tensor, classes: Tensor, alpha: float, gamma: float) -> T
     )
     positive = alpha * _sigmoid_power(-positive_logits, gamma) * functional.softplus(-positive_logits)
     correction = (positive - counted).masked_fill(label < 0, 0.0).squeeze(1)
-    images = torch.arange(len(classes), device=classes.device)[:, None].expand_as(classes)
-    return per_image.index_add(0, images.flatten()[rows], correction)
+    if not isinstance(rows, slice):
+        correction = correction.new_zeros(classes.numel()).index_copy(0, rows, correction)
+    return per_image + correction.view_as(classes).sum(dim=-1)
 
 
 def _sigmoid_power(logits: Tensor, gamma: float) -> Tensor:

@@ -45,7 +45,7 @@ class PaddedObjects(NamedTuple):
         labels: int64 [B, M], 0..K-1.
         valid: bool [B, M], whether the row is an object; otherwise it is a crowd region or padding.
         crowds: float32 [B, M, 4], regions of uncounted objects, and 0 in other rows; None without any.
-        counts: number of rows of each image without padding.
+        counts: number of rows of each image without padding, with crowd regions.
         masks: per image the RLE (COCO) of each row, in pixels of the stored image; None without masks.
         frames: per image float32 [4], xyxy, the part of the model's input that the stored image covers; None for all
             of it.
@@ -58,6 +58,10 @@ class PaddedObjects(NamedTuple):
     counts: list[int]
     masks: list[list[Rle] | None]
     frames: list[Tensor | None]
+
+    def rows(self, images: slice) -> int:
+        """Return the number of rows without those that are padding in all of some images, at least 1."""
+        return max(1, *self.counts[images])
 
     def image(self, index: int) -> Objects:
         """Return the ground truth of an image; waits for the device."""
@@ -183,7 +187,7 @@ def assign(
     classes = torch.where(matches >= 0, objects.labels.gather(1, matched) + 1, 0).masked_fill(matches == IGNORED, -1)
     if allowed is not None:
         classes = classes.masked_fill(~allowed, -1)
-    return ignore_crowds(classes, boxes, objects.crowds), matched
+    return ignore_crowds(classes, boxes, objects), matched
 
 
 def overlaps_object(boxes: Tensor, objects: PaddedObjects, iou: float) -> Tensor:
@@ -192,18 +196,19 @@ def overlaps_object(boxes: Tensor, objects: PaddedObjects, iou: float) -> Tensor
     return torch.cat([(_masked_iou(objects, boxes, None, part) > iou).any(dim=1) for part in parts])
 
 
-def ignore_crowds(classes: Tensor, boxes: Tensor, crowds: Tensor | None) -> Tensor:
+def ignore_crowds(classes: Tensor, boxes: Tensor, objects: PaddedObjects) -> Tensor:
     """Return `classes` [B, A] with -1 for background whose box is mostly inside a crowd region of its image.
 
     Args:
         classes: int64 [B, A].
         boxes: [A, 4] or [B, A, 4].
-        crowds: see `PaddedObjects`.
+        objects: ground truth of the images.
     """
-    if crowds is None:
+    if objects.crowds is None:
         return classes
-    of_images = boxes.expand(len(crowds), -1, -1)
-    inside = torch.cat([in_crowd(of_images[part], crowds[part]) for part in _parts(of_images, crowds)])
+    of_images = boxes.expand(len(objects.crowds), -1, -1)
+    parts = _parts(of_images, objects.crowds)
+    inside = torch.cat([in_crowd(of_images[part], objects.crowds[part, : objects.rows(part)]) for part in parts])
     return classes.masked_fill(inside & (classes == 0), -1)
 
 
@@ -220,10 +225,9 @@ def _parts(boxes: Tensor, objects: Tensor) -> list[slice]:
 
 def _masked_iou(objects: PaddedObjects, boxes: Tensor, allowed: Tensor | None, images: slice) -> Tensor:
     """Return the IoU [b, M, A] in some of the images; -1 for padding and for boxes that are not allowed."""
-    own = boxes[images]
-    parts = [
-        pairwise_iou(part, own) for part in objects.boxes[images].split(max(MAX_PAIRS // own[..., 0].numel(), 1), 1)
-    ]
+    own, rows = boxes[images], objects.rows(images)
+    of_objects = objects.boxes[images, :rows].split(max(MAX_PAIRS // own[..., 0].numel(), 1), 1)
+    parts = [pairwise_iou(part, own) for part in of_objects]
     iou = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
-    iou.masked_fill_(~objects.valid[images, :, None], -1.0)
+    iou.masked_fill_(~objects.valid[images, :rows, None], -1.0)
     return iou if allowed is None else iou.masked_fill_(~allowed[images, None], -1.0)

@@ -15,5 +15,6 @@ def hardest_per_image(losses: Tensor, allowed: Tensor, k: int) -> Tensor:
     Returns:
         bool [B, S].
     """
-    values, indices = losses.detach().masked_fill(~allowed, -torch.inf).topk(min(k, losses.shape[1]), dim=1)
-    return torch.zeros_like(allowed).scatter(1, indices, values > -torch.inf)
+    indices = losses.detach().masked_fill(~allowed, -torch.inf).topk(min(k, losses.shape[1]), dim=1).indices
+    # NaN is the highest loss for `topk`. It is selected, so that the total shows that the training has diverged.
+    return torch.zeros_like(allowed).scatter(1, indices, allowed.gather(1, indices))

@@ -58,12 +58,14 @@ def multi_level_roi_align(
 
 def sum_of_levels(maps: Sequence[Tensor], strides: Sequence[int], rois: Tensor, levels: Tensor, size: int) -> Tensor:
     """Return the same as `multi_level_roi_align`, with the operations of a GPU."""
-    pooled = []
+    pooled: Tensor | None = None
     for number, (level, stride) in enumerate(zip(maps, strides, strict=True)):
         elsewhere = (levels != number)[:, None]
         own = torch.cat([rois[:, :1], rois[:, 1:].masked_fill(elsewhere, OUTSIDE)], dim=1)
-        pooled.append(roi_align(level, own, size, 1 / stride, SAMPLES))
-    return torch.stack(pooled).sum(dim=0) if len(pooled) > 1 else pooled[0]
+        of_level = roi_align(level, own, size, 1 / stride, SAMPLES)
+        pooled = of_level if pooled is None else pooled.add_(of_level)
+    assert pooled is not None
+    return pooled
 
 
 def _corners(low: Tensor, high: Tensor, length: Tensor, size: int) -> tuple[Tensor, Tensor]:

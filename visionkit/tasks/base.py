@@ -195,8 +195,9 @@ class Task(LightningModule):
         return self.pipeline(images, *inputs)
 
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        """Check a batch that goes to a GPU, where reading its values would make each step wait, and return it."""
-        if waits(self.device) and isinstance(batch, Batch) and batch.images:
+        """Check a batch that trains on a GPU, where reading its values would make each step wait, and return it."""
+        trains = self._trainer is None or not (self._trainer.testing or self._trainer.predicting)
+        if trains and waits(self.device) and isinstance(batch, Batch) and batch.images:
             self.check_batch(batch)
         return batch
 

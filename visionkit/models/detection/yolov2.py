@@ -218,7 +218,7 @@ class YOLOv2(OneStageDetector):
     def _objectness_weights(self, boxes: Tensor, objects: PaddedObjects, classes: Tensor) -> Tensor:
         """Return the weights [B, A] of objectness; boxes near an object or in a crowd are not counted as background."""
         background = (classes == 0) & ~overlaps_object(boxes, objects, self.noobject_iou)
-        counted = ignore_crowds(background.long() - 1, boxes, objects.crowds)
+        counted = ignore_crowds(background.long() - 1, boxes, objects)
         return self.loss_weights.noobject * (counted == 0) + self.loss_weights.object * (classes > 0)
 
 

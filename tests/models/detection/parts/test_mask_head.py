@@ -89,12 +89,13 @@ def test_masks_are_decoded_in_parts(monkeypatch, masks_at_once):
     assert (sum(decoded), max(decoded)) == (4, max(masks_at_once, 1))
 
 
-@pytest.mark.parametrize("on_gpu", [False, True])
+@pytest.mark.parametrize("unread", [None, 100, 0])
 @pytest.mark.parametrize("masks_at_once", [1, 2, 9])
-def test_loss_of_several_images_is_the_mean_over_the_matched_regions(on_gpu, masks_at_once, monkeypatch):
-    """Also as computed for a GPU, where the number of matched regions is not known."""
-    if on_gpu:
+def test_loss_of_several_images_is_the_mean_over_the_matched_regions(unread, masks_at_once, monkeypatch):
+    """Also as computed for a GPU, where the number of matched regions is not known, with few and with many masks."""
+    if unread is not None:
         monkeypatch.setattr(waiting, "HOSTS", frozenset())
+        monkeypatch.setattr(mask_head, "MAX_UNREAD_MASKS", unread)
     monkeypatch.setattr(mask_head, "MAX_DECODED_PIXELS", masks_at_once * SIZE[0] * SIZE[1])
     head, maps = small_head(), {"s4": torch.randn(2, 8, 25, 32)}
     objects = pad_targets([TARGET, target()], 3)

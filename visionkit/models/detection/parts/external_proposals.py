@@ -46,7 +46,8 @@ class ExternalProposalDetector(DetectionModel):
             its pixels, `scores` [M] in descending order, `labels` int64 [M] in 0..K-1.
 
         Raises:
-            DataError: invalid images, targets or proposals; the message names the image.
+            DataError: invalid images, targets or proposals; the message names the image. In training on a GPU,
+                values are not read, which would wait: a task checks them before.
             VisionkitError: in evaluation, the output of the model is not finite.
         """
         if not self.training:

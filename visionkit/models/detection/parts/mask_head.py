@@ -22,6 +22,9 @@ from visionkit.structures import Rle
 CONVOLUTIONS = 4
 """Number of 3x3 convolutions before the upsampling (He et al. 2017, figure 4, right)."""
 
+MAX_UNREAD_MASKS = 100
+"""Largest number of an image's masks that are all decoded for a GPU: decoding more takes longer than waiting for it."""
+
 MAX_DECODED_PIXELS = 2**25
 """Pixels of masks that are decoded at once: 128 MiB of float32."""
 
@@ -111,8 +114,8 @@ class MaskHead(nn.Module):
 def masks_in_regions(masks: Sequence[Rle], indices: Tensor, regions: Tensor, frame: Tensor, side: int) -> Tensor:
     """Crop the masks of objects to regions.
 
-    Masks are decoded a part of them at a time: on a CPU those that regions match, for a GPU all, since it would have to
-    be waited for. They keep their stored size; the regions are transformed instead.
+    Masks are decoded a part of them at a time: on a CPU those that regions match, for a GPU all, unless there are many,
+    since it would have to be waited for. They keep their stored size; the regions are transformed instead.
 
     Args:
         masks: COCO run-length code of each object of an image.
@@ -145,7 +148,7 @@ def masks_in_regions(masks: Sequence[Rle], indices: Tensor, regions: Tensor, fra
 
 def _needed(masks: Sequence[Rle], indices: Tensor) -> tuple[list[Rle], Tensor]:
     """Return the masks to decode, and the index [P] of each region's mask among them."""
-    if waits(indices):
+    if waits(indices) and len(masks) <= MAX_UNREAD_MASKS:
         return list(masks), indices
     used, places = indices.unique(return_inverse=True)
     return [masks[index] for index in used.tolist()], places

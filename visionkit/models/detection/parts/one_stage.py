@@ -141,7 +141,8 @@ class OneStageDetector(DetectionModel):
             descending order, `labels` int64 [M] in 0..K-1.
 
         Raises:
-            DataError: invalid images or targets; names the image.
+            DataError: invalid images or targets; names the image. In training on a GPU,
+                values are not read, which would wait: a task checks them before.
             VisionkitError: no targets in training, or in evaluation an output that is not finite.
         """
         if not self.training:

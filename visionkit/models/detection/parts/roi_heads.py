@@ -67,7 +67,7 @@ class RoISample(NamedTuple):
 
     Attributes:
         regions: float32 [B, S, 4].
-        used: bool [B, S]; the other regions are repeated, so that all images have as many.
+        used: bool [B, S]; the other regions fill the sample, so that all images have as many.
         classes: int64 [B, S], 0 for background, 1..K for objects; 0 where not used.
         matched: int64 [B, S], index of the matched object among those of the image.
         matched_boxes: float32 [B, S, 4], its box.
@@ -115,7 +115,8 @@ class RoIHeads(nn.Module):
 
         Returns:
             Logits float32 [R, K + 1], background first, and deltas [R, K + 1, 4]. On a CPU, where computing them would
-            only take time, they are 0 for regions that are not used.
+            only take time, they are 0 for regions that are not used. On a GPU all are scored, so that BatchNorm layers
+            of a head, if they train, count them too.
         """
         if used is None or waits(used):
             return self.score(maps, regions)

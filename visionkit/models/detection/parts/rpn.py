@@ -105,7 +105,7 @@ class RPNOutput(NamedTuple):
 
 
 class Proposals(NamedTuple):
-    """Proposals of a batch, padded to the number P of its largest image, at least 1.
+    """Proposals of a batch, padded to the same number P of rows for each image, at least 1.
 
     Attributes:
         boxes: float32 [B, P, 4], xyxy in pixels of the images.

@@ -66,7 +66,8 @@ class TwoStageDetector(DetectionModel):
             `labels` int64 [M] in 0..K-1.
 
         Raises:
-            DataError: invalid images or targets; the message names the image.
+            DataError: invalid images or targets; the message names the image. In training on a GPU,
+                values are not read, which would wait: a task checks them before.
             VisionkitError: in evaluation, the output of the model is not finite.
         """
         if not self.training:

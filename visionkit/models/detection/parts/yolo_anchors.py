@@ -107,4 +107,4 @@ def _assign(anchors: Tensor, objects: PaddedObjects, indices: Tensor) -> tuple[T
     all_unmatched = torch.full((images, len(anchors)), unmatched, device=anchors.device)
     matched = all_unmatched.scatter_reduce(1, indices.flatten(1), numbers.flatten(1), "amin")
     classes = functional.pad(objects.labels + 1, (0, 1)).gather(1, matched)
-    return ignore_crowds(classes, anchors, objects.crowds), matched.masked_fill(matched == unmatched, 0)
+    return ignore_crowds(classes, anchors, objects), matched.masked_fill(matched == unmatched, 0)
