@@ -1,6 +1,6 @@
 """How time and memory grow with image size, objects per image, classes and data set size.
 
-    taskset -c 1 python -m tests.benchmarks.growth_table [PART ...]
+    taskset -c 1 python -m tests.benchmarks.growth_table [PART ...] [--sizes N,...] [--networks NAME,...]
 
 PART is one of image_size, objects, classes, images; all by default. CPU seconds of one thread, the smaller of two runs
 after a first one, and the MiB by which the peak of the process rises. The slopes are those on
@@ -14,6 +14,7 @@ import json
 import math
 import sys
 import tempfile
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -101,10 +102,12 @@ def training_and_inference(name: str, batch: Batch, classes: int) -> tuple[Job, 
     return train, predict
 
 
-def detectors(sizes: Sequence[int], batch_of: Callable[[int], Batch], classes_of: Callable[[int], int]) -> Columns:
-    """Return training step and inference of the detectors by size."""
+def detectors(
+    sizes: Sequence[int], names: Sequence[str], batch_of: Callable[[int], Batch], classes_of: Callable[[int], int]
+) -> Columns:
+    """Return training step and inference of detectors by size."""
     found: Columns = {}
-    for name in NETWORKS:
+    for name in names:
         for size in sizes:
             jobs = training_and_inference(name, batch_of(size), classes_of(size))
             for kind, job in zip(("training", "inference"), jobs, strict=True):
@@ -112,14 +115,18 @@ def detectors(sizes: Sequence[int], batch_of: Callable[[int], Batch], classes_of
     return found
 
 
-def by_image_size(sizes: Sequence[int] = SIDES) -> Columns:
+def by_image_size(sizes: Sequence[int], networks: Sequence[str]) -> Columns:
     """Return the costs by the side of square images; pixels grow with the square."""
-    return detectors(sizes, lambda side: random_batch(2, (side, side), torch.device("cpu"), OBJECTS), lambda _: CLASSES)
+    return detectors(
+        sizes, networks, lambda side: random_batch(2, (side, side), torch.device("cpu"), OBJECTS), lambda _: CLASSES
+    )
 
 
-def by_objects(sizes: Sequence[int] = COUNTS) -> Columns:
+def by_objects(sizes: Sequence[int], networks: Sequence[str]) -> Columns:
     """Return the costs by the objects of each image."""
-    found = detectors(sizes, lambda count: random_batch(2, (SIDE, SIDE), torch.device("cpu"), count), lambda _: CLASSES)
+    found = detectors(
+        sizes, networks, lambda count: random_batch(2, (SIDE, SIDE), torch.device("cpu"), count), lambda _: CLASSES
+    )
     steps = [{"name": "RandomCrop", "height": 200, "width": 200}, {"name": "HorizontalFlip", "p": 0.5}]
     augmentation = Augmentation(steps, 0.1)
     found["crop and flip"] = [cost(lambda count=count: augmentation(_sample(count))) for count in sizes]
@@ -152,14 +159,14 @@ def _metric(objects: int, classes: int, images: int) -> Job:
     return score
 
 
-def by_classes(sizes: Sequence[int] = COUNTS) -> Columns:
+def by_classes(sizes: Sequence[int], networks: Sequence[str]) -> Columns:
     """Return the costs by the number of classes."""
     fixed = random_batch(2, (SIDE, SIDE), torch.device("cpu"), OBJECTS)
 
     def batch_of(classes: int) -> Batch:
         return Batch(fixed.images, [{**target, "labels": target["labels"] % classes} for target in fixed.targets])
 
-    found = detectors(sizes, batch_of, lambda classes: classes)
+    found = detectors(sizes, networks, batch_of, lambda classes: classes)
     found["COCO metric of 200 images"] = [cost(_metric(OBJECTS, classes, images=200)) for classes in sizes]
     found["U-Net, training"] = [cost(_segmentation(classes)) for classes in sizes]
     return found
@@ -177,7 +184,7 @@ def _segmentation(classes: int) -> Job:
     return train
 
 
-def by_images(sizes: Sequence[int] = IMAGES) -> Columns:
+def by_images(sizes: Sequence[int], networks: Sequence[str]) -> Columns:
     """Return the costs by the number of images in a COCO file."""
     found: Columns = {}
     for images in sizes:
@@ -229,10 +236,10 @@ def _data_jobs(folder: Path) -> Iterator[tuple[str, Job]]:
 
     yield "open", open_data
     yield "class counts", lambda: opened[0].class_counts("train")
-    yield "order of an epoch", lambda: list(opened[0].train_dataloader().sampler)
+    yield "order of an epoch", lambda: deque(opened[0].train_dataloader().sampler, maxlen=0)
 
 
-PARTS: dict[str, tuple[str, Sequence[int], Callable[..., Columns]]] = {
+PARTS: dict[str, tuple[str, Sequence[int], Callable[[Sequence[int], Sequence[str]], Columns]]] = {
     "image_size": ("side of the image", SIDES, by_image_size),
     "objects": ("objects per image", COUNTS, by_objects),
     "classes": ("classes", COUNTS, by_classes),
@@ -257,6 +264,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.growth_table")
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"some of {', '.join(PARTS)}")
     parser.add_argument("--sizes", type=lambda text: [int(word) for word in text.split(",")])
+    parser.add_argument("--networks", type=lambda text: text.split(","), default=list(NETWORKS))
     options = parser.parse_args(words)
     if unknown := [name for name in options.parts if name not in PARTS]:
         parser.error(f"there is no part {unknown[0]!r}, only {', '.join(PARTS)}")
@@ -264,7 +272,7 @@ def main(words: Sequence[str] | None = None) -> int:
     for name in options.parts or PARTS:
         title, usual, measure = PARTS[name]
         sizes = options.sizes or usual
-        print(markdown(title, sizes, measure(sizes)), end="\n\n", flush=True)
+        print(markdown(title, sizes, measure(sizes, options.networks)), end="\n\n", flush=True)
     return 0
 
 
