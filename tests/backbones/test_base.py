@@ -179,6 +179,14 @@ def test_a_dilated_resnet_keeps_names_and_tells_the_true_stride(output_stride, e
     assert backbone.spec["output_stride"] == output_stride
 
 
+@pytest.mark.parametrize("name", ["resnet18", "resnet50"])
+def test_with_zero_init_residual_every_block_begins_as_the_identity(name):
+    x = torch.rand(1, create_backbone(name, weights="none").stages["s4"].channels, 4, 4)
+    for zero, begins_as_identity in ((True, True), (False, False)):
+        last_block = create_backbone(name, weights="none", zero_init_residual=zero).layer1[-1]
+        assert torch.equal(last_block(x), x) is begins_as_identity
+
+
 @pytest.mark.parametrize("name", PUBLISHED_COUNTS)
 def test_parameters_add_up_to_the_published_network(name):
     backbone = described(name)

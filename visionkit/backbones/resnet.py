@@ -25,6 +25,9 @@ class ResNet(Backbone):
         output_stride: 16 replaces the stride of s32 by dilation, 8 those of s16 and s32 (Chen et al. 2017, section
             3.1). Stages keep their names: s16 is still C4, with the same weights and channels, and `Stage.stride` is
             its true stride.
+        zero_init_residual: whether each block begins as the identity, because the last BatchNorm of its residual branch
+            is initialized with 0 (Goyal et al. 2017, section 5.1). A randomly initialized network then learns faster
+            at first. It has no effect on weights that are loaded, and is not part of `spec`.
 
     Raises:
         ConfigError: an output stride below 32 for a network without bottlenecks: there is no published form.
@@ -40,9 +43,15 @@ class ResNet(Backbone):
     """
 
     def __init__(
-        self, name: str, out_stages: Sequence[str] | None = None, output_stride: Literal[8, 16, 32] = 32
+        self,
+        name: str,
+        out_stages: Sequence[str] | None = None,
+        output_stride: Literal[8, 16, 32] = 32,
+        zero_init_residual: bool = False,
     ) -> None:
-        network = torchvision.models.get_model(name, weights=None, **_dilation(name, output_stride))
+        network = torchvision.models.get_model(
+            name, weights=None, zero_init_residual=zero_init_residual, **_dilation(name, output_stride)
+        )
         deepest = network.fc.in_features
         strides = {stage: int(stage[1:]) for stage in _LAYERS}
         stages = {s: Stage(deepest * stride // 32, min(stride, output_stride)) for s, stride in strides.items()}
