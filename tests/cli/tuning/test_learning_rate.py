@@ -1,6 +1,7 @@
 """`visionkit tune lr`: an override or none, losses and a plot, and nothing in runs/."""
 
 import csv
+import math
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from tests.helpers.tuning import tune
 from visionkit.cli.tuning import learning_rate
 from visionkit.engine.lr_curve import LRCurve
 from visionkit.engine.lr_finder import TaskLRFinder
+from visionkit.tasks.classification import Classification
 
 
 @pytest.fixture
@@ -47,6 +49,19 @@ def test_losses_and_plot_are_written_and_no_run(tmp_path, capsys):
     assert float(rows[0]["optimizer.lr"]) == pytest.approx(1e-6)
     assert float(rows[-1]["optimizer.lr"]) == pytest.approx(1e-5)
     assert (tmp_path / "out/lr.svg").read_text().count("<circle") == 20
+
+
+@pytest.mark.filterwarnings("error:.*(empty slice|invalid value):RuntimeWarning")
+def test_a_loss_that_is_not_finite_from_the_start_is_an_error(tmp_path, monkeypatch, capsys):
+    losses = Classification.training_losses
+
+    def without_number(task, batch, step):
+        return {name: loss * math.nan for name, loss in losses(task, batch, step).items()}
+
+    monkeypatch.setattr(Classification, "training_losses", without_number)
+    assert tune(tmp_path, "lr", "mine.yaml", "--min", "1e-5") == 2
+    assert "the loss is not finite at optimizer.lr=1e-05" in capsys.readouterr().err
+    assert not (tmp_path / "tune").exists()
 
 
 @pytest.mark.parametrize(

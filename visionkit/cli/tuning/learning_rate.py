@@ -12,6 +12,7 @@ from visionkit.cli.tuning.output import result_folder, write_csv
 from visionkit.cli.tuning.short_run import run_finder, short_trainer, task_and_data
 from visionkit.engine.lr_curve import LRCurve, LRSuggestion, smooth, suggest_lr
 from visionkit.engine.lr_finder import TaskLRFinder
+from visionkit.errors import VisionkitError
 from visionkit.report.scatter_plots import Axis, Plot, Point, write_plots
 
 COMPARED = 1.5
@@ -38,12 +39,20 @@ def tune_lr(
         lowest: first value of `optimizer.lr`.
         highest: last value of `optimizer.lr`, if the loss does not diverge before.
         output: folder of the files; None makes one below `tune/<name>/`.
+
+    Raises:
+        VisionkitError: the loss is not finite in the first step.
     """
     show_progress_messages()
     task, data = task_and_data(recipe)
     finder = TaskLRFinder(lowest, highest, steps)
     with short_trainer(recipe, steps) as trainer:
         run_finder(trainer, finder, task, data)
+    if not finder.curve.losses.size:
+        raise VisionkitError(
+            f"the loss is not finite at optimizer.lr={lowest:g}, in the first step of the test\n"
+            "lower --min, set trainer.precision=32-true, and look at the images and labels: visionkit data show"
+        )
     given = task.optimizer_options.lr
     suggestion = suggest_lr(finder.curve)
     folder = result_folder(name, "lr", output)
