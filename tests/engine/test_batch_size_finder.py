@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from lightning.pytorch.plugins import MixedPrecision
 
 from tests.helpers.small_classifier import small_classification, small_images
 from tests.helpers.small_trainer import small_trainer
@@ -15,7 +16,7 @@ def no_garbage_collection(monkeypatch):
     monkeypatch.setattr("gc.collect", lambda *_: 0)
 
 
-def find(tmp_path, monkeypatch, first=2, largest=16, fits=1024):
+def find(tmp_path, monkeypatch, first=2, largest=16, fits=1024, **options):
     """Run a finder on a machine whose memory is full with more than `fits` images, and return it with the task."""
     data = small_images(train=20)
     task = small_classification(data.class_names)
@@ -30,7 +31,12 @@ def find(tmp_path, monkeypatch, first=2, largest=16, fits=1024):
     before = {name: value.clone() for name, value in task.state_dict().items()}
     finder = TaskBatchSizeFinder(first, largest, steps=3)
     trainer = small_trainer(
-        callbacks=[finder], max_epochs=-1, max_steps=3, check_val_every_n_epoch=10**9, default_root_dir=tmp_path
+        callbacks=[finder],
+        max_epochs=-1,
+        max_steps=3,
+        check_val_every_n_epoch=10**9,
+        default_root_dir=tmp_path,
+        **options,
     )
     trainer.fit(task, data)
     assert trainer.global_step == 0
@@ -43,6 +49,12 @@ def test_sizes_double_up_to_the_largest(tmp_path, monkeypatch):
     seconds = find(tmp_path, monkeypatch).seconds
     assert [*seconds] == [2, 4, 8, 16]
     assert all(taken > 0 for taken in seconds.values())
+
+
+def test_steps_that_a_gradient_scaler_skips_are_measured(tmp_path, monkeypatch):
+    """With so large a scale, the gradients of the first steps are not finite."""
+    precision = MixedPrecision("16-mixed", "cpu", scaler=torch.amp.GradScaler("cpu", init_scale=2.0**120))
+    assert [*find(tmp_path, monkeypatch, largest=4, plugins=[precision]).seconds] == [2, 4]
 
 
 def test_the_largest_size_need_not_be_a_power(tmp_path, monkeypatch):

@@ -3,8 +3,10 @@
 import math
 import statistics
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from itertools import pairwise
+from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import BatchSizeFinder
@@ -50,9 +52,10 @@ class TaskBatchSizeFinder(BatchSizeFinder):
         pl_module.start_training(data)  # Lightning does it only after the callbacks
         data.batch_size = self.first
         optimizer = trainer.optimizers[0]
-        ScaledSteps(optimizer, [0.0] * len(optimizer.param_groups), lambda _: self._store(data.batch_size))
+        ScaledSteps(optimizer, [0.0] * len(optimizer.param_groups), lambda _: None)
         try:
-            self.scale_batch_size(trainer, pl_module)
+            with _after_each_batch(pl_module, lambda: self._store(data.batch_size)):
+                self.scale_batch_size(trainer, pl_module)
         except ValueError as error:
             if data.batch_size:
                 raise
@@ -66,6 +69,25 @@ class TaskBatchSizeFinder(BatchSizeFinder):
         ends.append(time.perf_counter())
         if len(ends) == self.steps:
             self.seconds[batch_size] = statistics.median(after - before for before, after in pairwise(ends))
+
+
+@contextmanager
+def _after_each_batch(task: Task, report: Callable[[], None]) -> Iterator[None]:
+    """Call a function after each training batch of a task, also of one whose step a gradient scaler skips.
+
+    Lightning removes all callbacks while it searches, so the method of the task itself is replaced.
+    """
+    method = task.on_train_batch_end
+
+    def reported(outputs: Any, batch: Any, batch_idx: int) -> None:
+        method(outputs, batch, batch_idx)
+        report()
+
+    task.on_train_batch_end = reported  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        del task.on_train_batch_end
 
 
 FASTER = 1.1
