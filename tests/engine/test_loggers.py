@@ -94,6 +94,28 @@ def test_wandb_is_finished_after_an_error_before_the_training(tmp_path, monkeypa
     assert wandb.run is None
 
 
+def test_wandb_is_finished_after_an_error_of_its_own(tmp_path, monkeypatch, caplog):
+    wandb = pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    _, logger = make_loggers(tmp_path, chosen={"wandb": WandbOptions(offline=True)})
+    monkeypatch.setattr(logger.experiment, "log", lambda *_, **__: 1 / 0)
+    logger.log_metrics({"val/AP": 0.5}, step=1)
+    assert "logger: wandb failed" in caplog.text
+    monkeypatch.setattr("lightning.pytorch.loggers.WandbLogger.finalize", lambda *_: 1 / 0)
+    logger.finalize("success")
+    assert wandb.run is None
+
+
+def test_mlflow_ends_its_run_after_an_error_of_its_own(tmp_path, monkeypatch):
+    mlflow = pytest.importorskip("mlflow")
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    _, logger = make_loggers(tmp_path, chosen={"mlflow": MLflowOptions(tracking_uri=uri)})
+    monkeypatch.setattr(logger.experiment, "log_batch", lambda *_, **__: 1 / 0)
+    logger.log_metrics({"val/AP": 0.5}, step=1)
+    logger.finalize("success")
+    assert mlflow.MlflowClient(uri).get_run(logger.run_id).info.status == "FINISHED"
+
+
 def test_mlflow_writes_to_a_database_and_a_resumed_run_continues(tmp_path):
     mlflow = pytest.importorskip("mlflow")
     uri = f"sqlite:///{tmp_path}/mlflow.db"
@@ -137,6 +159,29 @@ class Unreliable(DummyLogger):
 
     def finalize(self, status):
         self.fail("finalize")
+
+
+class EndsOnce(Unreliable):
+    """A logger whose run has to be ended on its server, which has gone away."""
+
+    def __init__(self, method):
+        super().__init__(method)
+        self.statuses = []
+
+    def finalize(self, status):
+        self.statuses.append(status)
+        raise ConnectionError("still away")
+
+
+@pytest.mark.parametrize("method", ["log_metrics", "finalize"])
+def test_a_logger_is_finalized_once_after_its_error(method, caplog):
+    ends = EndsOnce(method)
+    leave_out_after_an_error("tracker", ends)
+    ends.log_metrics({"val/AP": 0.5})
+    ends.finalize("success")
+    ends.finalize("failed")
+    assert ends.statuses == ["success"]
+    assert len(caplog.records) == 1
 
 
 @pytest.mark.parametrize("method", ["log_metrics", "save", "after_save_checkpoint", "finalize"])

@@ -173,8 +173,10 @@ class FinishingWandbLogger(WandbLogger):
     @rank_zero_only
     def finalize(self, status: str) -> None:
         """Finish the run, as failed or not."""
-        super().finalize(status)
-        self.experiment.finish(exit_code=int(status == "failed"))
+        try:
+            super().finalize(status)
+        finally:  # also if the checkpoints cannot be sent
+            self.experiment.finish(exit_code=int(status == "failed"))
 
 
 def _require(package: str) -> None:

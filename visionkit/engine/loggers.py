@@ -4,7 +4,7 @@ import csv
 import functools
 import importlib.util
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,10 @@ from visionkit.errors import ConfigError
 
 logger = logging.getLogger("visionkit")
 
-GUARDED_METHODS = ("log_metrics", "log_hyperparams", "log_graph", "save", "after_save_checkpoint", "finalize")
+FINALIZE = "finalize"
+"""Method of loggers that ends the run on a server."""
+
+GUARDED_METHODS = ("log_metrics", "log_hyperparams", "log_graph", "save", "after_save_checkpoint", FINALIZE)
 """Methods of loggers that Lightning and the tasks call during a training."""
 
 
@@ -97,7 +100,9 @@ def _start(name: str, options: LoggerOptions, folder: Path) -> Logger:
 
 
 def leave_out_after_an_error(name: str, own: Logger) -> None:
-    """Make the first error of a logger a warning, after which its methods do nothing: the training goes on without it.
+    """Make the first error of a logger a warning, after which the training goes on without it.
+
+    Its methods then do nothing, except `finalize`, which ends a run on its server and is called once more.
 
     The methods of the object are replaced, so that callbacks find a logger of the type that they know.
 
@@ -107,27 +112,29 @@ def leave_out_after_an_error(name: str, own: Logger) -> None:
     """
     guard = _Guard(name)
     for method in GUARDED_METHODS:
-        setattr(own, method, functools.partial(guard, getattr(type(own), method), own))
+        setattr(own, method, functools.partial(guard, method, own))
 
 
 class _Guard:
-    """Function that calls the methods of a logger until one of them fails."""
+    """Function that calls the methods of a logger until one of them fails, and `finalize` once after that."""
 
     def __init__(self, name: str) -> None:
-        self.name, self.failed = name, False
+        self.name, self.failed, self.ended = name, False, False
 
-    def __call__(self, method: Callable[..., None], own: Logger, *arguments: Any, **named: Any) -> None:
-        if self.failed:
+    def __call__(self, method: str, own: Logger, *arguments: Any, **named: Any) -> None:
+        if self.ended or (self.failed and method != FINALIZE):
             return
         try:
-            method(own, *arguments, **named)
+            getattr(type(own), method)(own, *arguments, **named)
         except Exception as error:  # of any type, from the packages' clients
+            if not self.failed:
+                self._warn(error)
             self.failed = True
-            logger.warning(
-                "logger: %s failed, and gets no more metrics of this run; metrics.csv has them: %s",
-                self.name,
-                _reason(error),
-            )
+        self.ended = self.failed and method == FINALIZE
+
+    def _warn(self, error: Exception) -> None:
+        text = "logger: %s failed, and gets no more metrics of this run; metrics.csv has them: %s"
+        logger.warning(text, self.name, _reason(error))
 
 
 def _reason(error: Exception) -> str:
