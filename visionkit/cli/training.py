@@ -21,7 +21,7 @@ from visionkit.cli.processes import destroy_process_group, is_first_process
 from visionkit.cli.result_tables import result_tables
 from visionkit.cli.run_length import adapt_length, report_few_steps
 from visionkit.cli.run_summary import report_run
-from visionkit.cli.unexpected import log_errors_in
+from visionkit.cli.unexpected import LOG_NAME, log_errors_in
 from visionkit.data.datamodule import VisionData
 from visionkit.engine.after_training import AfterTrainingOptions, has_unfitted_layers
 from visionkit.engine.callbacks import CheckpointOptions, EarlyStoppingOptions, EMAOptions, make_callbacks
@@ -39,8 +39,9 @@ from visionkit.engine.run_folder import (
     new_run_folder,
     write_recipe,
 )
+from visionkit.engine.run_lock import NAME as LOCK_NAME
 from visionkit.engine.run_lock import run_lock
-from visionkit.engine.run_record import add_to_record, recorded_session
+from visionkit.engine.run_record import RUN_FILE, add_to_record, recorded_session
 from visionkit.engine.time_budget import TimeBudget
 from visionkit.engine.unfreeze import UnfreezeStep
 from visionkit.errors import ConfigError
@@ -51,6 +52,9 @@ logger = logging.getLogger("visionkit")
 
 AUTOMATIC = "made for the card"
 """Name of a recipe that `fit` has made."""
+
+FILES_OF_A_START = (LOCK_NAME, RUN_FILE, LOG_NAME)
+"""Files in a run's folder before training."""
 
 
 class TimeLimit(NamedTuple):
@@ -118,7 +122,7 @@ def _train(
     folder = run_folder(name.folder, given_folder) if path is None else path.parent
     with (
         log_errors_in(folder),
-        _locked(folder) if path is None else nullcontext(),
+        _new_session(folder) if path is None else nullcontext(),
         recorded_session(folder, _facts(name, task)) if is_first_process() else nullcontext(),
         run_loggers(folder, steps, chosen) as loggers,
     ):
@@ -205,11 +209,23 @@ def _locked(folder: Path) -> AbstractContextManager[None]:
     return run_lock(folder) if is_first_process() else nullcontext()
 
 
+@contextmanager
+def _new_session(folder: Path) -> Iterator[None]:
+    """Hold the lock of the folder of a new run, without the record of a start that failed before training."""
+    with _locked(folder):
+        if is_first_process():
+            (folder / RUN_FILE).unlink(missing_ok=True)
+        yield
+
+
 def run_folder(name: str, given: Path | None = None) -> Path:
-    """Return a new folder for this run. Only the first process creates it. The other processes write no files."""
+    """Return a new folder for this run. Only the first process creates it. The other processes write no files.
+
+    A given folder may contain what a start leaves that fails before training.
+    """
     if not is_first_process():
         return given or Path("runs") / name / "0"
-    return new_run_folder(name) if given is None else empty_folder(given)
+    return new_run_folder(name) if given is None else empty_folder(given, FILES_OF_A_START)
 
 
 def resumed_path(name: RunName, resume: str | None) -> Path | None:
