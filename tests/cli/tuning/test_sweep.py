@@ -2,6 +2,7 @@
 
 import csv
 import re
+import subprocess
 import sys
 
 import pytest
@@ -10,6 +11,8 @@ import yaml
 from tests.helpers.tuning import RECIPE, tune
 from visionkit.cli.main import main
 from visionkit.cli.tuning import sweep
+from visionkit.cli.tuning.search_space import parse_space
+from visionkit.cli.tuning.study import JOURNAL, Study
 from visionkit.cli.tuning.trial import TrialResult, TrialStoppedError
 
 VARY = ["--vary", "optimizer.lr=log:1e-4:1e-1", "--epochs", "1"]
@@ -97,6 +100,58 @@ def test_an_interrupted_sweep_repeats_its_trial_and_continues(trials, tmp_path, 
     assert yaml.safe_load((folder / "sweep.yaml").read_text())["trials"] == 5
 
 
+HOLD = """
+import pathlib, sys
+from visionkit.engine.run_lock import run_lock
+with run_lock(pathlib.Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_sweep_that_still_runs_is_not_changed(trials, tmp_path, capsys):
+    assert tune(tmp_path, "sweep", "mine.yaml", *VARY, "--trials", "1") == 0
+    folder = tmp_path / "tune/mine/sweep/1"
+    Study(folder, parse_space(VARY[1:2]), 0).ask()  # the trial that runs
+    before = {name: (folder / name).read_bytes() for name in ("sweep.yaml", JOURNAL)}
+    command = [sys.executable, "-c", HOLD, folder]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
+        assert tune(tmp_path, "sweep", "--resume", str(folder), "--trials", "3") == 2
+        process.stdin.close()
+    assert "is being trained by process" in capsys.readouterr().err
+    assert {name: (folder / name).read_bytes() for name in before} == before
+    assert len(trials) == 1
+
+
+@pytest.mark.parametrize("counts", [("1", "3", "50"), ("3", "50")])
+def test_a_continued_grid_tries_the_other_combinations_once(counts, trials, tmp_path):
+    words = ["--vary", "optimizer.lr=0.01,0.02,0.03", "--vary", "seed=1,2", "--epochs", "1"]
+    first, *others = counts
+    assert tune(tmp_path, "sweep", "mine.yaml", *words, "--trials", first) == 0
+    for count in others:
+        assert tune(tmp_path, "sweep", "--resume", "tune/mine/sweep/1", "--trials", count) == 0
+        assert len({tuple(words) for words, _ in trials}) == len(trials) == min(int(count), 6)
+    assert yaml.safe_load((tmp_path / "tune/mine/sweep/1/sweep.yaml").read_text())["trials"] == 6
+
+
+def test_a_continued_grid_repeats_an_interrupted_combination_alone(trials, tmp_path, monkeypatch):
+    words = ["--vary", "optimizer.lr=0.01,0.02,0.03,0.04", "--epochs", "1", "--trials", "3"]
+    run = sweep.run_trial
+
+    def interrupted(words, folder, monitor):
+        if len(trials) == 1:
+            raise TrialStoppedError
+        return run(words, folder, monitor)
+
+    monkeypatch.setattr(sweep, "run_trial", interrupted)
+    assert tune(tmp_path, "sweep", "mine.yaml", *words) == 130
+    monkeypatch.setattr(sweep, "run_trial", run)
+    assert tune(tmp_path, "sweep", "--resume", "tune/mine/sweep/1", "--trials", "4") == 0
+    tried = [row["optimizer.lr"] for row in rows(tmp_path / "tune/mine/sweep/1")]
+    assert sorted(tried) == ["0.01", "0.02", "0.03", "0.04"]
+
+
 @pytest.mark.parametrize(
     ("words", "messages"),
     [
@@ -130,6 +185,7 @@ def test_all_wrong_values_are_named_before_the_first_trial(words, messages, tria
         (["mine.yaml", "--vary", "seed=1,2", "--minutes", "1", "--epochs", "1"], "--minutes M or --epochs N"),
         (["mine.yaml", "--vary", "seed=1,2", "--minutes", "0"], "must be above 0"),
         (["--resume", "x", "--minutes", "1"], "only --trials can be given"),
+        (["--resume", "x", "--plugin", "own.py"], "only --trials can be given"),
     ],
 )
 def test_missing_options_are_usage_errors(words, message, tmp_path, capsys):

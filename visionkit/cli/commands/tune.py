@@ -151,7 +151,7 @@ def _sweep(arguments: argparse.Namespace) -> int:
     """Start or continue a sweep."""
     check_at_least(1, trials=arguments.trials, epochs=arguments.epochs)
     if arguments.resume is not None:
-        given = [name for name in ("words", "vary", "minutes", "epochs", "output") if vars(arguments)[name]]
+        given = [name for name in ("words", "vary", "minutes", "epochs", "output", "plugin") if vars(arguments)[name]]
         if given:
             arguments.parser.error("--resume continues a sweep as it was started: only --trials can be given")
         from visionkit.cli.tuning.sweep import resume_sweep

@@ -3,7 +3,6 @@
 import itertools
 import random
 from collections.abc import Sequence
-from math import prod
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -60,29 +59,36 @@ class Study:
         self._study.sampler = optuna.samplers.TPESampler(seed=seed + len(self._study.get_trials(deepcopy=False)))
 
     def plan(self, first: dict[str, Any] | None, trials: int, seed: int) -> int:
-        """Choose the first values, and return the number of trials.
+        """Choose the next values, and return the number of trials.
 
-        If all keys have choices, every combination is tried at most once, in random order.
+        If all keys have choices, every combination is tried at most once, in random order. Those that the study has
+        already are not planned again.
 
         Args:
-            first: values of the first trial, those of the recipe; None for random ones.
-            trials: number of trials that is wished for.
+            first: values of the first trial, those of the recipe; None for random ones, or if the study continues.
+            trials: number of trials that is wished for, with those that the study has.
             seed: seed of the order.
         """
         choices = [dimension for dimension in self.space if isinstance(dimension, Choices)]
-        planned = [] if first is None else [first]
+        planned, known = [] if first is None else [first], self._known()
         if len(choices) == len(self.space):
-            trials = min(trials, prod(len(dimension.values) for dimension in choices))
-            planned += [values for values in _shuffled(choices, seed) if values != first]
-        for values in planned[:trials]:
+            planned += [values for values in _shuffled(choices, seed) if values != first and values not in known]
+            trials = min(trials, len(known) + len(planned))
+        for values in planned[: max(trials - len(known), 0)]:
             self._study.enqueue_trial(values)
         return trials
+
+    def _known(self) -> list[dict[str, Any]]:
+        """Return the values of the trials that have ended or are planned, without those that are repeated."""
+        trials = self._study.get_trials(deepcopy=False)
+        repeated = {trial.user_attrs.get("repeats") for trial in trials}
+        return [_values(trial) for trial in trials if trial.number not in repeated]
 
     def repeat_interrupted(self) -> None:
         """Record trials that were interrupted as failed, and plan their values again."""
         for trial in self._study.get_trials(states=[optuna.trial.TrialState.RUNNING]):
             self._study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
-            self._study.enqueue_trial(trial.params, user_attrs={"repeats": trial.number})
+            self._study.enqueue_trial(_values(trial), user_attrs={"repeats": trial.number})
 
     def ask(self) -> tuple[int, list[str]]:
         """Start a trial, and return its number and its override words."""
@@ -105,6 +111,12 @@ class Study:
         return [
             _row(self.space, trial) for trial in trials if trial.state.is_finished() and trial.number not in repeated
         ]
+
+
+def _values(trial: Any) -> dict[str, Any]:
+    """Return the values of a trial, also of one that was planned and has not started."""
+    values: dict[str, Any] = trial.system_attrs.get("fixed_params", {}) | trial.params
+    return values
 
 
 def _row(space: Sequence[Dimension], trial: Any) -> TrialRow:

@@ -87,11 +87,12 @@ def start_sweep(plan: SweepPlan, recipe: Layer, space: Sequence[Dimension], *, n
     check_space(plan.words, space)
     seed = int(recipe.values.get("seed", 0))
     folder = result_folder(name, "sweep", output)
-    study = Study(folder, space, seed)
-    trials = study.plan(recipe_values(space, recipe.values), plan.trials, seed)
-    plan = dataclasses.replace(plan, monitor=monitor, images=images, seed=seed, trials=trials)
-    _write(plan, folder)
-    return _run(plan, study, space, folder)
+    with run_lock(folder):
+        study = Study(folder, space, seed)
+        trials = study.plan(recipe_values(space, recipe.values), plan.trials, seed)
+        plan = dataclasses.replace(plan, monitor=monitor, images=images, seed=seed, trials=trials)
+        _write(plan, folder)
+        return _run(plan, study, space, folder)
 
 
 def resume_sweep(given: str, trials: int | None) -> int:
@@ -99,20 +100,22 @@ def resume_sweep(given: str, trials: int | None) -> int:
 
     Raises:
         ConfigError: the folder is not that of a sweep, or its recipe and cards are not found from here.
+        VisionkitError: the sweep still runs.
     """
     show_progress_messages()
     folder = Path(given)
     if not (folder / PLAN).is_file() or not (folder / JOURNAL).is_file():
         raise ConfigError(f"{folder} is not the folder of a sweep: {PLAN} or {JOURNAL} is missing")
-    plan = SweepPlan(**yaml.safe_load((folder / PLAN).read_text(encoding="utf-8")))
-    checked_recipe(plan.words)  # an error here, and not in every trial
-    if trials is not None:
-        plan = dataclasses.replace(plan, trials=trials)
+    with run_lock(folder):
+        plan = SweepPlan(**yaml.safe_load((folder / PLAN).read_text(encoding="utf-8")))
+        checked_recipe(plan.words)  # an error here, and not in every trial
+        space = parse_space(plan.vary)
+        study = Study(folder, space, plan.seed)
+        study.repeat_interrupted()
+        planned = study.plan(None, plan.trials if trials is None else trials, plan.seed)
+        plan = dataclasses.replace(plan, trials=planned)
         _write(plan, folder)
-    space = parse_space(plan.vary)
-    study = Study(folder, space, plan.seed)
-    study.repeat_interrupted()
-    return _run(plan, study, space, folder)
+        return _run(plan, study, space, folder)
 
 
 def _write(plan: SweepPlan, folder: Path) -> None:
@@ -121,7 +124,7 @@ def _write(plan: SweepPlan, folder: Path) -> None:
 
 def _run(plan: SweepPlan, study: Study, space: Sequence[Dimension], folder: Path) -> int:
     """Run the trials that are left, and report all."""
-    with run_lock(folder), _stopping(folder):
+    with _stopping(folder):
         while len(study.rows()) < plan.trials:
             number, values = study.ask()
             logger.info("trial %d (%d of %d): %s", number, len(study.rows()) + 1, plan.trials, " ".join(values))
