@@ -47,6 +47,10 @@ def test_drawn_numbers_have_three_digits_and_stay_in_the_range():
         (["evaluation.metric=coco,voc2007"], "changes what is scored"),
         (["data.splits.val.count=1,2"], "changes what is scored"),
         (["trainer.max_epochs=1,2"], "the same budget"),
+        (["trainer.limit_val_batches=1,2"], "changes what is scored"),
+        (["trainer.overfit_batches=1,2"], "changes what is scored"),
+        (["trainer={max_epochs: 1},{max_epochs: 2}"], "vary single keys of trainer"),
+        (["data={root: a},{root: b}"], "data.format in it must be the same in all trials"),
         (["optimizer..lr=1,2"], "form key=value"),
     ],
 )
@@ -67,3 +71,11 @@ def test_the_values_of_the_recipe_are_found_in_the_space():
     assert overrides(space, drawn) == ["optimizer.lr=0.001", "model.backbone=resnet50", "data.augment.0.p=0.5"]
     assert recipe_values(space, {**recipe, "optimizer": {"lr": 0.5}}) is None
     assert recipe_values(space, {**recipe, "optimizer": {}}) is None
+
+
+def test_null_is_a_value_of_the_recipe_and_a_missing_key_is_none():
+    space = parse_space(["trainer.gradient_clip_val=null,1.0"])
+    assert overrides(space, recipe_values(space, {"trainer": {"gradient_clip_val": None}})) == [
+        "trainer.gradient_clip_val=null"
+    ]
+    assert recipe_values(space, {"trainer": {}}) is None

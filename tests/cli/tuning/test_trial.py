@@ -1,14 +1,31 @@
 import pytest
 
-from visionkit.cli.tuning.trial import best_metric, run_trial
+from visionkit.cli.tuning.trial import metric_values, run_trial
 
 
-def test_the_best_validation_counts(tmp_path):
+def test_empty_cells_are_no_values(tmp_path):
     path = tmp_path / "metrics.csv"
-    path.write_text("epoch,val/AP,loss\n0,,3\n1,0.2,2\n2,0.5,1\n3,0.4,\n4,nan,\n")
-    assert best_metric(path, "val/AP") == 0.5
-    assert best_metric(path, "val/AP50") is None
-    assert best_metric(tmp_path / "gone.csv", "val/AP") is None
+    path.write_text("epoch,val/AP,loss\n0,,3\n1,0.2,2\n2,0.5,1\n3,0.4,\n")
+    assert metric_values(path, "val/AP") == [0.2, 0.5, 0.4]
+    assert metric_values(path, "val/AP50") == []
+    assert metric_values(tmp_path / "gone.csv", "val/AP") == []
+
+
+@pytest.mark.parametrize(
+    ("rows", "metric", "error"),
+    [
+        ("0.2 0.5 0.4 nan", 0.5, ""),
+        ("nan nan", None, "val/AP is nan in all validations"),
+        ("", None, "val/AP was never computed"),
+    ],
+)
+def test_the_best_validation_counts(rows, metric, error, tmp_path, monkeypatch):
+    folder = tmp_path / "trial-0"
+    folder.mkdir()
+    (folder / "metrics.csv").write_text("\n".join(["val/AP", *rows.split()]))
+    monkeypatch.setattr("sys.executable", "true")
+    result = run_trial(["any.yaml"], folder, "val/AP")
+    assert (result.metric, result.error) == (metric, error)
 
 
 def test_an_error_of_the_run_is_a_failed_trial(tmp_path):

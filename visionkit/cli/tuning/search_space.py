@@ -20,7 +20,18 @@ DIGITS = 3
 
 FORMS = "give KEY=a,b,c or KEY=log:1e-4:1e-2, KEY=uniform:0.1:0.9, KEY=int:1:4"
 
-FIXED = ("evaluation", "task", "data.format", "data.root", "data.splits", "data.cards", "data.holdout", "data.exclude")
+FIXED = (
+    "evaluation",
+    "task",
+    "data.format",
+    "data.root",
+    "data.splits",
+    "data.cards",
+    "data.holdout",
+    "data.exclude",
+    "trainer.limit_val_batches",
+    "trainer.overfit_batches",
+)
 """Keys that change what is scored, so that the metrics of trials with other values cannot be compared."""
 
 LENGTHS = ("trainer.max_epochs", "trainer.max_steps", "trainer.max_time", "trainer.fast_dev_run")
@@ -84,6 +95,8 @@ class Range:
 
 Dimension = Choices | Range
 
+_MISSING = object()
+
 
 def parse_space(given: Sequence[str]) -> list[Dimension]:
     """Return the keys and values of `--vary` options.
@@ -100,6 +113,9 @@ def parse_space(given: Sequence[str]) -> list[Dimension]:
             raise ConfigError(f"--vary {key}: it changes what is scored, so metrics could not be compared")
         if key in LENGTHS:
             raise ConfigError(f"--vary {key}: all trials have the same budget, --minutes or --epochs")
+        kept = next((kept for kept in (*FIXED, *LENGTHS) if kept.startswith(f"{key}.")), None)
+        if kept is not None:
+            raise ConfigError(f"--vary {key}: {kept} in it must be the same in all trials: vary single keys of {key}")
     return space
 
 
@@ -164,16 +180,17 @@ def recipe_values(space: Sequence[Dimension], recipe: dict[str, Any]) -> dict[st
         value = _value_at(recipe, dimension.key)
         if isinstance(value, dict) and "name" in value and not dimension.contains(value):
             value = value["name"]  # `model.backbone: resnet50` is short for its name
-        if value is None or not dimension.contains(value):
+        if value is _MISSING or not dimension.contains(value):
             return None
         drawn[dimension.key] = dimension.drawn(value)
     return drawn
 
 
 def _value_at(values: Any, key: str) -> Any:
+    """Return the value of a key, which can be None; `_MISSING` if the recipe does not have the key."""
     for part in key.split("."):
         if isinstance(values, list) and part.isdecimal() and int(part) < len(values):
             values = values[int(part)]
         else:
-            values = values.get(part) if isinstance(values, dict) else None
+            values = values.get(part, _MISSING) if isinstance(values, dict) else _MISSING
     return values

@@ -60,17 +60,19 @@ def run_trial(words: Sequence[str], folder: Path, monitor: str) -> TrialResult:
         raise TrialStoppedError
     if status:
         return TrialResult(None, minutes, _error(log, status))
-    metric = best_metric(folder / "metrics.csv", monitor)
-    return TrialResult(metric, minutes, "" if metric is not None else f"{monitor} was never computed")
+    values = metric_values(folder / "metrics.csv", monitor)
+    if not values:
+        return TrialResult(None, minutes, f"{monitor} was never computed")
+    metric = max(filter(math.isfinite, values), default=None)
+    return TrialResult(metric, minutes, "" if metric is not None else f"{monitor} is {values[-1]} in all validations")
 
 
-def best_metric(path: Path, monitor: str) -> float | None:
-    """Return the largest value of a metric in the metrics.csv of a run; None if there is none."""
+def metric_values(path: Path, monitor: str) -> list[float]:
+    """Return the values of a metric in the metrics.csv of a run; none without a file."""
     if not path.is_file():
-        return None
+        return []
     with path.open(newline="", encoding="utf-8") as file:
-        values = [float(row[monitor]) for row in csv.DictReader(file) if row.get(monitor)]
-    return max((value for value in values if math.isfinite(value)), default=None)
+        return [float(row[monitor]) for row in csv.DictReader(file) if row.get(monitor)]
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
