@@ -54,6 +54,47 @@ def test_parameters_on_a_device_without_the_kernels_are_not_fused():
     assert not make_fused(SGD, [{"params": [nn.Parameter(torch.empty(2, device="meta"))]}], lr=0.1).defaults["fused"]
 
 
+def late(make, first=2, frozen=False, **options):
+    """Return the weights and the optimizer after four steps, in which a second layer is used from step `first` on."""
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(3, 3, 3, padding=1), nn.Conv2d(3, 3, 3, padding=1).requires_grad_(not frozen)]
+    images = torch.randn(2, 3, 9, 9)
+    parameters = [value for layer in layers for value in layer.parameters()]
+    optimizer = make([{"params": parameters, "weight_decay": 0.1}], lr=0.1, **options)
+    for step in range(4):
+
+        def closure(step=step):
+            optimizer.zero_grad()
+            found = layers[0](images)
+            loss = (layers[1](found) if step >= first else found).square().mean()
+            loss.backward()
+            return loss
+
+        optimizer.step(closure)  # as Lightning does: there are no gradients before
+    return [value.detach() for value in parameters], optimizer
+
+
+def fused_sgd(groups, **options):
+    return make_fused(SGD, groups, **options)
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+@pytest.mark.parametrize("first", [0, 1, 2])
+def test_a_parameter_can_get_its_first_gradient_later_than_others(first, nesterov):
+    options = {"momentum": 0.9, "nesterov": nesterov}
+    fused, optimizer = late(fused_sgd, first, **options)
+    plain, _ = late(lambda groups, **given: SGD(groups, foreach=False, **given), first, **options)
+    assert optimizer.param_groups[0]["fused"]
+    torch.testing.assert_close(fused, plain, rtol=1e-5, atol=1e-6)
+
+
+def test_parameters_that_need_no_momentum_get_none():
+    _, optimizer = late(fused_sgd, frozen=True, momentum=0.9)
+    assert [value.requires_grad for value in optimizer.state] == [True, True]
+    _, optimizer = late(fused_sgd, momentum=0.0)
+    assert not any(state.get("momentum_buffer") is not None for state in optimizer.state.values())
+
+
 @pytest.mark.parametrize("name", ["sgd", "adamw"])
 def test_gradients_can_be_clipped_in_mixed_precision(name):
     data = small_images(val=4)

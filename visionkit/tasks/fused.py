@@ -26,7 +26,29 @@ def make_fused(kind: type[Fusable], groups: list[dict[str, Any]], **options: Any
     # It could unscale the gradients of 16-mixed itself. Lightning then refuses to clip them, also in bf16-mixed.
     optimizer._step_supports_amp_scaling = False
     optimizer.register_load_state_dict_post_hook(_lay_out_state)
+    if can_fuse and isinstance(optimizer, SGD):
+        optimizer.register_step_pre_hook(_complete_momentum)
     return optimizer
+
+
+def _complete_momentum(optimizer: Optimizer, *_: Any) -> None:
+    """Give each parameter a momentum of zeros if another one of its group has a momentum.
+
+    The kernel makes it only if no parameter that has a gradient has one. A step would fail if a parameter gets its
+    first gradient later than others, for example that of a head without images in the first batch. Gradients are not
+    known here: Lightning computes them within the step. Zeros lead to the same step, since there is no dampening.
+    """
+    for group in optimizer.param_groups:
+        trained = [parameter for parameter in group["params"] if parameter.requires_grad]
+        late = [parameter for parameter in trained if not _has_momentum(optimizer, parameter)]
+        if group["momentum"] and len(late) < len(trained):
+            for parameter in late:
+                zeros = torch.zeros_like(parameter, memory_format=torch.preserve_format)
+                optimizer.state[parameter]["momentum_buffer"] = zeros
+
+
+def _has_momentum(optimizer: Optimizer, parameter: Tensor) -> bool:
+    return parameter in optimizer.state and optimizer.state[parameter].get("momentum_buffer") is not None
 
 
 def _lay_out_state(optimizer: Optimizer) -> None:
