@@ -38,9 +38,9 @@ class Work(Callback):
         self.clock.now += 100.0
 
 
-def waiting(caplog, seconds, read=None, **options):
-    """Train two epochs of two batches whose four images take `seconds` each, and return the facts and the log."""
-    clock, data = Clock(), small_images(train=8, val=4)
+def slow_images(clock, seconds):
+    """Return two batches of four images, each of which takes `seconds`."""
+    data = small_images(train=8, val=4)
     images = data.dataset("train")
     render = type(images).__getitem__
 
@@ -50,6 +50,13 @@ def waiting(caplog, seconds, read=None, **options):
             return render(self, index)
 
     images.__class__ = Slow
+    return data
+
+
+def waiting(caplog, seconds, read=None, **options):
+    """Train two epochs of two batches whose four images take `seconds` each, and return the facts and the log."""
+    clock = Clock()
+    data = slow_images(clock, seconds)
     callback = DataWait(clock)
     with caplog.at_level(logging.INFO, "visionkit"):
         trainer = small_trainer(max_epochs=2, callbacks=[Work(clock), callback], **options)
@@ -74,6 +81,28 @@ def test_a_fast_dataset_needs_no_advice(caplog):
 def test_validations_between_steps_do_not_count(caplog):
     facts, _ = waiting(caplog, 1.0, val_check_interval=1)
     assert facts == {"data_wait": 0.8}
+
+
+@pytest.mark.parametrize("stopped_after", [1, 3])
+def test_a_run_that_is_resumed_within_an_epoch_counts_from_its_start(stopped_after, tmp_path):
+    clock = Clock()
+    clock.now = 1000.0  # the machine has been on for some time
+    data = slow_images(clock, 1.0)
+    path = tmp_path / "last.ckpt"
+
+    class Stop(Callback):
+        def on_train_batch_end(self, trainer, *given):
+            if trainer.global_step == stopped_after:
+                trainer.save_checkpoint(path)
+                trainer.should_stop = True
+
+    small_trainer(max_epochs=2, callbacks=[Stop()]).fit(small_classification(data.class_names), data)
+    assert torch.load(path, weights_only=True)["global_step"] == stopped_after
+    callback = DataWait(clock)
+    trainer = small_trainer(max_epochs=2, callbacks=[Work(clock), callback])
+    trainer.fit(small_classification(data.class_names), data, ckpt_path=path, weights_only=True)
+    assert trainer.global_step == 4
+    assert callback.facts() == {"data_wait": 0.8}
 
 
 def test_nothing_is_said_about_a_loader_that_does_not_measure(caplog):

@@ -63,13 +63,13 @@ class DataWait(Callback):
             found["gpu_utilization"] = round(sum(self._utilization) / len(self._utilization), 4)
         return found
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the time of the first batch of a run that is resumed within an epoch, which does not start then."""
+        self._start(trainer)
+
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the time of the first batch."""
-        loader = trainer.train_dataloader
-        self._loader = loader if isinstance(loader, TrainingLoader) else None
-        if self._loader is not None:
-            self._loader.clock = self.clock
-        self._start_gap(None)
+        self._start(trainer)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """End the gap before the batch."""
@@ -105,6 +105,13 @@ class DataWait(Callback):
         gpu = f"; GPU utilization {facts['gpu_utilization']:.0%}" if "gpu_utilization" in facts else ""
         advice = f": {_advice(self._loader.num_workers)}" if share > HIGH else ""
         logger.info("waiting for data: %.0f %% of the training time%s%s", 100 * share, gpu, advice)
+
+    def _start(self, trainer: Trainer) -> None:
+        loader = trainer.train_dataloader
+        self._loader = loader if isinstance(loader, TrainingLoader) else None
+        if self._loader is not None:
+            self._loader.clock = self.clock
+        self._start_gap(None)
 
     def _start_gap(self, ended: torch.cuda.Event | None) -> None:
         self._mark, self._ended = self.clock(), ended
