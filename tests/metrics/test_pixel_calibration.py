@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from torch.overrides import TorchFunctionMode
 from torchmetrics.classification import MulticlassCalibrationError
 
 from visionkit.errors import VisionkitError
@@ -59,6 +60,51 @@ def test_a_probability_that_rounding_raises_above_1_is_counted():
     metric.update(pixel_bins(torch.tensor([[0.0]]), one, one))
     assert metric.bins[0].sum() == 2
     assert metric.compute().item() == pytest.approx(0.5, abs=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_model_of_16_bits_keeps_the_sums(dtype):
+    """Lightning casts the task with its metrics under `trainer.precision=16-true`: 100 correct images, 200 wrong ones.
+
+    float16 ends at 65504, and sums of ones in bfloat16 end at 256.
+    """
+    truth, confidences = torch.zeros(20, 20, dtype=torch.uint8), torch.full((20, 20), 0.5)
+    truth[:, 10:] = 1
+    found = []
+    for kind in (torch.float32, dtype):
+        metric = SegmentationMetrics(["a", "b"], boundaries=True, calibration=True).to(kind)
+        for number in range(300):
+            metric.update(truth if number < 100 else torch.ones_like(truth), truth, confidences.to(kind))
+        found.append(metric.compute().overall)
+    assert found[0]["calibration_error"] == pytest.approx(1 / 6)
+    assert found[0]["boundary_F1"] == pytest.approx(1 / 3)
+    assert found[1] == found[0]
+
+
+def test_a_confidence_that_is_no_number_counts_as_0():
+    one = torch.ones(1, 2, dtype=torch.uint8)
+    metric = PixelCalibration()
+    metric.update(pixel_bins(torch.tensor([[torch.nan, 1.0]]), one, one))
+    assert metric.compute().item() == 0.5
+
+
+class OnGPU(TorchFunctionMode):
+    """Refuse what a GPU refuses under `trainer.deterministic=true`: a count with weights."""
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        if function is torch.bincount and (len(args) > 1 or "weights" in (kwargs or {})):
+            raise RuntimeError("_bincount_cuda does not have a deterministic implementation")
+        return function(*args, **(kwargs or {}))
+
+
+def test_a_gpu_allows_the_sums_in_deterministic_training():
+    probabilities, truth = pixels(0)
+    confidences, labels = probabilities.max(1)
+    with OnGPU():
+        found = pixel_bins(confidences, labels, truth)
+        with pytest.raises(RuntimeError, match="deterministic"):
+            torch.bincount(labels.flatten(), confidences.flatten())
+    assert found[0].sum() == (truth != 255).sum()
 
 
 def test_without_confidences_there_is_no_calibration():

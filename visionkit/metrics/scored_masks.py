@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from visionkit.metrics.bootstrap import Counts, ResampledMetrics, by_class, mean_of_defined
 from visionkit.metrics.image_ids import ImageId, sort_key
+from visionkit.metrics.pixel_calibration import bin_sums
 from visionkit.metrics.reliability import reliability_of_bins
 from visionkit.metrics.scored_images import ScoredImages
 from visionkit.metrics.segmentation import ImagePixels
@@ -36,7 +37,7 @@ class ScoredMasks(ScoredImages):
         boundaries = [row.boundary_f1 for row in rows if row.boundary_f1 is not None]
         self.boundary_f1 = torch.stack(boundaries).numpy() if boundaries else None
         bins = [row.bins for row in rows if row.bins is not None]
-        self.bins = torch.stack(bins).numpy() if bins else None
+        self.bins = bin_sums(torch.stack(bins)).numpy() if bins else None
 
     def resample(self, counts: Counts) -> ResampledMetrics:
         """See `ScoredImages.resample`."""

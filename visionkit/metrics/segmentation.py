@@ -17,7 +17,7 @@ class ImagePixels(NamedTuple):
     """Pixels of K classes in one image: correct ones, true ones and predicted ones, int64 [K].
 
     `boundary_f1` is float64 [K], NaN for classes that are not in the image. `bins` are those of the calibration,
-    float64 [3, BINS], see `pixel_bins`. Both are None if they are not computed.
+    int64 [3, BINS], see `pixel_bins`. Both are None if they are not computed.
     """
 
     correct: Tensor
