@@ -1,9 +1,11 @@
 """Images that are resized to a fixed size, each axis by itself."""
 
+import pytest
 import torch
 
 from tests.helpers.small_segmenter import ColorSegmenter, SmallSegmenter
 from visionkit.pipelines import SegmentationInferenceOptions, SegmentationPipeline
+from visionkit.pipelines.segmentation import most_probable_classes
 from visionkit.preprocessing.segmentation import SegmentationPreprocessOptions
 
 NAMES = ["red", "green", "blue"]
@@ -27,6 +29,16 @@ def pipeline_of(network, size, **options):
 @torch.no_grad()
 def predicted(pipeline, images):
     return pipeline(images)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_confidences_of_classes_are_those_of_the_softmax(dtype):
+    logits = 20 * torch.randn(3, 7, 5, 6, generator=torch.Generator().manual_seed(0)).to(dtype)
+    logits[0, :, 0] = 1000.0
+    expected, labels = logits.float().softmax(1).max(1)
+    found = most_probable_classes(logits)
+    assert torch.equal(found.labels, labels)
+    torch.testing.assert_close(found.confidences, expected)
 
 
 def test_predictions_come_at_the_size_of_the_image():
