@@ -2,11 +2,13 @@
 
 import pytest
 import yaml
+from lightning.pytorch.loggers.logger import DummyLogger
 
 from tests.helpers.small_runs import write_recipe
 from visionkit.cli.main import main
 from visionkit.cli.run_list import read_run
 from visionkit.engine.logger_options import MLflowOptions
+from visionkit.engine.loggers import leave_out_after_an_error
 from visionkit.engine.run_record import read_record
 
 
@@ -47,7 +49,23 @@ def test_a_mistake_leaves_no_run_folder(word, message, fit, tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
-@pytest.mark.parametrize("uri", ["https://me:secret@host:5000", "postgresql://me:sec@ret@host/db", "http://:secret@h"])
+SECRET = [
+    "https://me:secret@host:5000",
+    "postgresql://me:sec@ret@host/db",
+    "http://:secret@h",
+    "HTTPS://secret@host/a",
+    "https://host/a?b=1&Password=secret",
+    "https://host?api_key=secret",
+]
+PUBLIC = [
+    "http://host:5000/a@b",
+    "http://host/?a=b@c",
+    "sqlite:///a:b@c.db",
+    "postgresql://me@host:1/db?sslmode=require",
+]
+
+
+@pytest.mark.parametrize("uri", SECRET)
 def test_an_address_with_a_password_is_refused_without_saying_it(uri, fit, tmp_path):
     status, error = fit(f"logger.mlflow.tracking_uri={uri}")
     assert status == 2
@@ -57,9 +75,23 @@ def test_an_address_with_a_password_is_refused_without_saying_it(uri, fit, tmp_p
     assert not (tmp_path / "runs").exists()
 
 
-@pytest.mark.parametrize("uri", ["http://host:5000/a@b", "sqlite:///a:b@c.db", "postgresql://me@host:1/db", None])
+@pytest.mark.parametrize("uri", [*PUBLIC, None])
 def test_an_address_without_a_password_is_taken(uri):
     assert MLflowOptions(tracking_uri=uri).tracking_uri == uri
+
+
+@pytest.mark.parametrize("uri", SECRET)
+def test_a_warning_masks_the_secrets_of_an_address(uri, caplog):
+    class Unreachable(DummyLogger):
+        def save(self):
+            raise ConnectionError(f"no answer from {uri} after 3 s")
+
+    own = Unreachable()
+    leave_out_after_an_error("tracker", own)
+    own.save()
+    assert "after 3 s" in caplog.text
+    assert "***" in caplog.text
+    assert "ret" not in caplog.text
 
 
 def test_the_password_of_the_environment_is_in_no_file(fit, tmp_path, monkeypatch):

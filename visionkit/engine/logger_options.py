@@ -15,8 +15,13 @@ from visionkit.engine.run_record import add_to_record, read_record
 from visionkit.errors import ConfigError
 from visionkit.registry import Registry
 
-PASSWORD = re.compile(r"(?<=://)[^/@\s]*:[^/\s]*(?=@)")
-"""User and password in an address."""
+PASSWORD = re.compile(
+    r"(?<=://)[^/@\s]*:[^/\s]*(?=@)"
+    r"|(?:(?<=https://)|(?<=http://))[^/?#\s]+(?=@)"
+    r"|(?<=[?&])[\w.-]*(?:passw(?:or)?d|pwd|token|secret|api_?key)[\w.-]*=[^&#\s]+",
+    re.IGNORECASE,
+)
+"""Secrets in an address: user and password, a token as the user of a web address, or an option such as `?password=`."""
 
 
 class LoggerOptions(ABC):
@@ -131,7 +136,7 @@ class MLflowOptions(LoggerOptions):
         tags: tags of the run.
 
     Raises:
-        ConfigError: the address has a password, which recipe.yaml and the checkpoints would have, too.
+        ConfigError: the address has a password or a token, which recipe.yaml and the checkpoints would have, too.
 
     Example:
         >>> import visionkit as vk
@@ -148,8 +153,8 @@ class MLflowOptions(LoggerOptions):
     def __post_init__(self) -> None:
         if PASSWORD.search(self.tracking_uri or ""):
             raise ConfigError(
-                "mlflow: tracking_uri has a password, which recipe.yaml and checkpoints would have, too: use the "
-                "environment variables MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_URI"
+                "mlflow: tracking_uri has a password or token, which recipe.yaml and checkpoints would have, too: "
+                "set the variables MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_URI"
             )
 
     def make(self, folder: Path) -> Logger:
