@@ -73,11 +73,13 @@ def test_boxes_by_image_id_and_by_file_name(boxes):
         ({"image_id": 9}, "entry 1: image_id 9 is not in the split"),
         ({"category_id": 5}, "entry 1: category_id 5 is not in the split"),
         ({"score": float("nan")}, "entry 1: score is nan"),
+        ({"score": 10**400}, "entry 1: score is 1000"),
         ({"score": None}, "entry 1: score is None"),
         ({"score": 3.5}, "entry 1: score is 3.5, and must be a probability from 0 to 1"),
         ({"score": -0.1}, "apply a sigmoid or softmax"),
         ({"bbox": [0, 0, 5]}, "bbox is [0, 0, 5], and must be [x, y, width, height]"),
         ({"bbox": [0, 0, -5, 5]}, "must be [x, y, width, height]"),
+        ({"bbox": [0, 0, 10**400, 5]}, "must be [x, y, width, height]"),
         ({"image_id": [7]}, "image_id [7] is not in the split"),
     ],
 )

@@ -1,11 +1,14 @@
 """Images of a split by the file names that predictions of other programs give."""
 
+import unicodedata
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePath, PurePosixPath
 
 
 class ImageNames:
     """Images by file name, or by the end of their path where several images have the name.
+
+    Accented letters are the same as one character and as letter and accent, which file systems write differently.
 
     Args:
         paths: path of each image; None for one without a file.
@@ -19,15 +22,15 @@ class ImageNames:
     """
 
     def __init__(self, paths: Sequence[Path | None]) -> None:
-        self._paths = [None if path is None else f"/{path.as_posix().lstrip('/')}" for path in paths]
+        self._paths = [None if path is None else f"/{_normal(path)}" for path in paths]
         self._by_name: dict[str, list[int]] = {}
-        for index, path in enumerate(paths):
+        for index, path in enumerate(self._paths):
             if path is not None:
-                self._by_name.setdefault(path.name, []).append(index)
+                self._by_name.setdefault(path.rpartition("/")[2], []).append(index)
 
     def find(self, text: str) -> list[int]:
         """Return the images whose path is or ends with `text`."""
-        text = text.replace("\\", "/").lstrip("/")
+        text = _normal(PurePosixPath(text.replace("\\", "/")))
         candidates = self._by_name.get(text.rpartition("/")[2], [])
         return [index for index in candidates if str(self._paths[index]).endswith(f"/{text}")]
 
@@ -42,3 +45,8 @@ class ImageNames:
             several = "is the name of several images: give their folders too"
             raise LookupError(several if fitting else "is not in the split")
         return fitting[0]
+
+
+def _normal(path: PurePath) -> str:
+    """Return a path, which has no parts `.`, without a leading slash and with composed characters."""
+    return unicodedata.normalize("NFC", path.as_posix().lstrip("/"))

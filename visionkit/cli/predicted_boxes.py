@@ -2,7 +2,7 @@
 
 import json
 import logging
-import math
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -77,7 +77,7 @@ def _check_row(row: Any, where: str, names: ImageNames, ids: Sequence[int | str]
     if missing:
         raise DataError(f"{where} has no {missing[0]}")
     score = row["score"]
-    if isinstance(score, bool) or not isinstance(score, int | float) or not math.isfinite(score):
+    if not _is_finite(score):
         raise DataError(f"{where}: score is {score!r:.60}, and must be a finite number")
     if not -ROUNDING <= score <= 1 + ROUNDING:
         raise DataError(
@@ -93,13 +93,12 @@ def _check_row(row: Any, where: str, names: ImageNames, ids: Sequence[int | str]
 
 
 def _is_box(box: Any) -> bool:
-    return (
-        isinstance(box, list)
-        and len(box) == 4
-        and all(isinstance(side, int | float) and math.isfinite(side) for side in box)
-        and box[2] >= 0
-        and box[3] >= 0
-    )
+    return isinstance(box, list) and len(box) == 4 and all(map(_is_finite, box)) and box[2] >= 0 and box[3] >= 0
+
+
+def _is_finite(value: Any) -> bool:
+    """Return whether a value is a number that a float can hold; integers in JSON can have any number of digits."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 def _check_known(found: Iterable[tuple[int, Any]], known: set[Any], path: Path, key: str) -> None:
@@ -134,7 +133,8 @@ def _check_codes(rows: list[dict[str, Any]], path: Path, dataset: VisionDataset,
 def _report_repeated(rows: list[dict[str, Any]], path: Path) -> None:
     """Warn of rows that are equal to an earlier one, since only the first of them can find an object."""
     keys = ("image_id", "category_id", "score", "bbox", "segmentation")
-    repeated = len(rows) - len({json.dumps([row.get(key) for key in keys], sort_keys=True) for row in rows})
+    # Hashes, since the texts of masks would take as much memory as the file.
+    repeated = len(rows) - len({hash(json.dumps([row.get(key) for key in keys], sort_keys=True)) for row in rows})
     if repeated:
         text = "%s: %d of %d predictions repeat an earlier one, and count as false positives, as in pycocotools"
         logger.warning(text, path, repeated, len(rows))
