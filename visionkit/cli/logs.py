@@ -12,6 +12,7 @@ EXPECTED = (
     ".*exists and is not empty.*",  # the run folder, which contains the recipe
     ".*in eval mode at the start of training.*",  # frozen BatchNorm; the log has the trainable parameters
     ".*LeafSpec.*",
+    ".*overridden `on_before_batch_transfer` in `LightningModule`.*",  # the task checks what goes to a GPU
     ".*It is recommended to use `self.log.*sync_dist=True.*",  # every process logs the metrics of all processes
 )
 """Patterns of Lightning's warnings about intended behavior."""
