@@ -193,6 +193,7 @@ def test_the_template_is_part_of_the_package():
     folder = REPOSITORY / "visionkit" / "report" / "templates"
     assert {path.name for path in folder.iterdir()} == {
         "head.html",
+        "scatter_plots.svg",
         *(f"{page}.{suffix}" for page in ("data", "audit", "report") for suffix in ("html", "css", "js")),
     }
     assert re.findall(r'include "(.+?)"', (folder / "data.html").read_text()) == ["head.html", "data.css", "data.js"]

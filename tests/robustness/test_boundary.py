@@ -78,7 +78,7 @@ def test_the_status_of_a_command_is_its_ending(tmp_path, monkeypatch):
     assert run_here(lambda: command(["list", "models"]), folder).kind == "success"
     assert run_here(lambda: command(["fit", "gone.yaml"]), folder).kind == "refused"
     assert run_here(lambda: command(["fit", "--gone"]), folder).kind == "refused"
-    monkeypatch.setattr("visionkit.cli.commands.fit.lacks_recipe", lambda words: fail(KeyError("x")))
+    monkeypatch.setattr("visionkit.cli.commands.fit.run_name", lambda words: fail(KeyError("x")))
     ending = run_here(lambda: command(["fit", "a.yaml"]), folder)
     assert ending.kind == "traceback"
     assert "KeyError" in ending.detail
