@@ -1,6 +1,7 @@
 """`visionkit tune batch-size`: what was measured, and overrides that keep the effective batch."""
 
 import csv
+import re
 
 import pytest
 import torch
@@ -28,6 +29,12 @@ def small_memory(monkeypatch):
     monkeypatch.setattr(Classification, "training_losses", limited)
 
 
+def suggested(output):
+    """Return the size of a batch and the number of batches of a step that the output names."""
+    found = re.search(r"data.batch_size=(\d+) trainer.accumulate_grad_batches=(\d+)\n", output)
+    return tuple(map(int, found.groups()))
+
+
 def test_every_size_is_measured_up_to_the_limit(tmp_path, capsys):
     assert tune(tmp_path, "batch-size", "mine.yaml", "--steps", "2", "--max", "16") == 0
     output = capsys.readouterr().out
@@ -48,7 +55,7 @@ def test_a_batch_that_does_not_fit_is_accumulated(small_memory, tmp_path, capsys
     words = ["trainer.accumulate_grad_batches=3", "--steps", "2"]
     assert tune(tmp_path, "batch-size", "mine.yaml", *words) == 0
     output = capsys.readouterr().out
-    assert "data.batch_size=2 trainer.accumulate_grad_batches=6\n" in output
+    assert suggested(output) in ((2, 6), (1, 12))  # which of the two is faster depends on the machine
     assert "this keeps the effective batch of 12 images" in output
     assert "4 images do not fit the memory" in output
 
@@ -56,7 +63,7 @@ def test_a_batch_that_does_not_fit_is_accumulated(small_memory, tmp_path, capsys
 def test_another_effective_batch_can_be_asked_for(small_memory, tmp_path, capsys):
     assert tune(tmp_path, "batch-size", "mine.yaml", "--steps", "2", "--effective", "10") == 0
     output = capsys.readouterr().out
-    assert "data.batch_size=2 trainer.accumulate_grad_batches=5\n" in output
+    assert suggested(output) in ((2, 5), (1, 10))
     assert "this changes the effective batch from 4 to 10 images" in output
 
 
