@@ -1,3 +1,4 @@
+import gc
 import json
 import multiprocessing
 import os
@@ -325,6 +326,7 @@ def read_twice(coco, growth):
         with open("/proc/self/smaps_rollup") as file:
             return sum(int(line.split()[1]) for line in file if line.startswith("Private_"))
 
+    gc.disable()  # a collection would write to the pages of every object of the process of all tests
     rows = range(len(coco.objects))
     coco.object_masks.code(0, (40, 60))
     before = private()
