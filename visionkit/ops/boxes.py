@@ -75,8 +75,7 @@ def paired_iou(boxes: Tensor, others: Tensor) -> Tensor:
     """
     sides = (torch.minimum(boxes[..., 2:], others[..., 2:]) - torch.maximum(boxes[..., :2], others[..., :2])).clamp(0)
     intersection = sides.prod(-1)
-    areas = [(corners[..., 2:] - corners[..., :2]).prod(-1) for corners in (boxes, others)]
-    union = areas[0] + areas[1] - intersection
+    union = areas(boxes) + areas(others) - intersection
     return intersection / union.clamp(min=torch.finfo(union.dtype).tiny)
 
 

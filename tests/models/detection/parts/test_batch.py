@@ -8,7 +8,7 @@ from visionkit.errors import DataError
 from visionkit.models.detection.parts.batch import (
     check_images,
     filter_detections,
-    pad_proposals,
+    pad_rows,
     pad_targets,
     pad_to_batch,
 )
@@ -79,7 +79,7 @@ def test_targets_without_rows_are_padded_to_one():
     objects = pad_targets([target(), target(crowd=torch.zeros(0, dtype=torch.bool))], 3)
     assert objects.valid.tolist() == [[False], [False]]
     assert objects.crowds is None
-    boxes, valid = pad_proposals([torch.zeros(0, 4), torch.ones(2, 4)])
+    boxes, valid = pad_rows([torch.zeros(0, 4), torch.ones(2, 4)])
     assert boxes.shape == (2, 2, 4)
     assert valid.tolist() == [[False, False], [True, True]]
 

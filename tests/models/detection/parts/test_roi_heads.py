@@ -3,7 +3,7 @@ import torch
 
 from tests.helpers.detectors import padded, small_network
 from visionkit.errors import ConfigError
-from visionkit.models.detection.parts.batch import pad_proposals
+from visionkit.models.detection.parts.batch import pad_rows
 from visionkit.models.detection.parts.roi_heads import RoIHeads, RoIOptions, RoISample, mean_losses
 from visionkit.models.detection.parts.rpn import Proposals
 from visionkit.ops.matching import Objects
@@ -20,7 +20,7 @@ def heads(score_threshold=0.05, **options):
 
 def sampled(roi_heads, proposals, objects):
     """Return the sample, and per image the index of the proposal or object, class and match of each of its regions."""
-    sample = roi_heads.sample(Proposals(*pad_proposals(proposals)), padded(objects))
+    sample = roi_heads.sample(Proposals(*pad_rows(proposals)), padded(objects))
     rows = []
     for image, (own, one) in enumerate(zip(proposals, objects, strict=True)):
         candidates, used = torch.cat([own, one.boxes]).tolist(), sample.used[image]
@@ -60,7 +60,7 @@ def test_samples_of_several_images_keep_their_own_objects():
 def test_a_sample_has_at_most_the_given_share_of_positives():
     proposals = torch.cat([BOX.repeat(30, 1), torch.tensor([[50.0, 50, 60, 60]]).repeat(30, 1)])
     roi_heads, one = heads(batch_size_per_image=16), Objects(BOX, torch.tensor([0]), NO_BOXES)
-    sample = roi_heads.sample(Proposals(*pad_proposals([proposals])), padded([one]))
+    sample = roi_heads.sample(Proposals(*pad_rows([proposals])), padded([one]))
     assert ((sample.classes > 0).sum(), sample.used.sum()) == (4, 16)
 
 

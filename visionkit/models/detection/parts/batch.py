@@ -93,12 +93,12 @@ def pad_targets(targets: Sequence[Target], num_classes: int) -> PaddedObjects:
     on_cpu = not waits(targets[0]["boxes"])
     if on_cpu:
         check_target_values(targets, num_classes)
-    boxes, in_target = _padded([target["boxes"].float() for target in targets])
-    labels, _ = _padded([target["labels"] for target in targets])
+    boxes, in_target = pad_rows([target["boxes"].float() for target in targets])
+    labels = _padded([target["labels"] for target in targets])
     if all(target.get("crowd") is None for target in targets):
         is_crowd = None
     else:
-        is_crowd, _ = _padded([crowd_of(target) for target in targets])
+        is_crowd = _padded([crowd_of(target) for target in targets])
         if on_cpu and not is_crowd.any():
             is_crowd = None
     return PaddedObjects(
@@ -112,9 +112,15 @@ def pad_targets(targets: Sequence[Target], num_classes: int) -> PaddedObjects:
     )
 
 
-def pad_proposals(proposals: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """Return proposals [P, 4] of each image as one tensor [B, max P, 4], and which of its rows they are, bool."""
-    return _padded(proposals)
+def pad_rows(rows: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Return rows [N, ...] of each image as one tensor [B, max N, ...] of at least one row, and which are not padding.
+
+    Returns:
+        [B, max N, ...] and bool [B, max N].
+    """
+    padded = _padded(rows)
+    counts = from_host([len(own) for own in rows], padded, torch.int64)
+    return padded, torch.arange(padded.shape[1], device=padded.device) < counts[:, None]
 
 
 def filter_detections(candidates: Candidates, nms: NMSOptions) -> Prediction:
@@ -129,11 +135,7 @@ def filter_detections(candidates: Candidates, nms: NMSOptions) -> Prediction:
     return {"boxes": candidates.boxes[kept], "scores": scores, "labels": candidates.labels[kept]}
 
 
-def _padded(rows: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """Return [B, max N, ...] of [N, ...] per image, at least one row, and which rows are not padding, bool."""
-    counts = [len(own) for own in rows]
+def _padded(rows: Sequence[Tensor]) -> Tensor:
+    """Return the first result of `pad_rows`."""
     padded = pad_sequence(list(rows), batch_first=True)
-    if not any(counts):
-        padded = padded.new_zeros(len(rows), 1, *padded.shape[2:])
-    numbers = torch.arange(padded.shape[1], device=padded.device)
-    return padded, numbers < from_host(counts, padded, torch.int64)[:, None]
+    return padded if padded.shape[1] else padded.new_zeros(len(rows), 1, *padded.shape[2:])

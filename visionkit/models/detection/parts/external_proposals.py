@@ -6,7 +6,7 @@ from torch import Tensor
 
 from visionkit.errors import VisionkitError
 from visionkit.models.base import DetectionModel
-from visionkit.models.detection.parts.batch import ImageBatch, pad_proposals, pad_targets
+from visionkit.models.detection.parts.batch import ImageBatch, pad_rows, pad_targets
 from visionkit.models.detection.parts.box_head import PooledRoIHeads
 from visionkit.models.detection.parts.rpn import Proposals
 from visionkit.models.detection.parts.target_checks import check_proposals
@@ -78,7 +78,7 @@ class ExternalProposalDetector(DetectionModel):
         raise NotImplementedError
 
     def _losses(self, maps: dict[str, Tensor], regions: list[Tensor], objects: PaddedObjects) -> dict[str, Tensor]:
-        sample = self.roi_heads.sample(Proposals(*pad_proposals(regions)), objects)
+        sample = self.roi_heads.sample(Proposals(*pad_rows(regions)), objects)
         logits, deltas = self.roi_heads(maps, sample.rois, sample.used.flatten())
         with full_precision(deltas):
             return self.roi_heads.losses(logits, deltas, sample)
