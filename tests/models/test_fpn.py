@@ -51,7 +51,7 @@ def shared_pass():
 
 def test_pyramids_with_fewer_levels_take_the_layers_of_the_largest(shared_pass):
     small, large = FPN({"s16": STAGES["s16"]}, 5), FPN(STAGES, 5)
-    share_pyramids({"first": [small], "second": [large], "third": []}, shared_pass)
+    share_pyramids({"first": small, "second": large}, shared_pass)
     assert [*small.parameters()] == [large.inner_blocks[1][0].weight, large.inner_blocks[1][0].bias,
                                      large.layer_blocks[1][0].weight, large.layer_blocks[1][0].bias]  # fmt: skip
     assert torch.equal(small(MAPS)["s16"], large(MAPS)["s16"])
@@ -59,7 +59,7 @@ def test_pyramids_with_fewer_levels_take_the_layers_of_the_largest(shared_pass):
 
 def test_a_level_is_computed_once_in_a_pass(shared_pass):
     small, large = FPN({"s16": STAGES["s16"]}, 5), FPN(STAGES, 5)
-    share_pyramids({"first": [small], "second": [large]}, shared_pass)
+    share_pyramids({"first": small, "second": large}, shared_pass)
     calls = []
     large.layer_blocks[1].register_forward_hook(lambda *_: calls.append(1))
     with shared_pass.once():
@@ -75,10 +75,10 @@ def test_a_level_is_computed_once_in_a_pass(shared_pass):
 @pytest.mark.parametrize(
     "pyramids",
     [
-        {"first": [], "second": []},
-        {"first": [FPN(STAGES, 5)], "second": []},
-        {"first": [FPN(STAGES, 5)], "second": [FPN(STAGES, 6)]},
-        {"first": [FPN(STAGES, 5)], "second": [FPN({"s8": STAGES["s8"]}, 5)]},
+        {},
+        {"first": FPN(STAGES, 5)},
+        {"first": FPN(STAGES, 5), "second": FPN(STAGES, 6)},
+        {"first": FPN(STAGES, 5), "second": FPN({"s8": STAGES["s8"]}, 5)},
     ],
     ids=["none", "one", "channels", "deepest"],
 )

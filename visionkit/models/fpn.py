@@ -1,6 +1,6 @@
 """Feature pyramid network (Lin et al. 2016), which several heads on one backbone can share."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -73,26 +73,25 @@ class FPN(FeaturePyramidNetwork):
         return compute() if self._shared_pass is None else self._shared_pass.computed_once(layer, map_, compute)
 
 
-def share_pyramids(pyramids: Mapping[str, Sequence[FPN]], shared_pass: SharedPass) -> None:
+def share_pyramids(pyramids: Mapping[str, FPN], shared_pass: SharedPass) -> None:
     """Give the pyramids of several heads common layers: those of the one with the most levels, or else of the first.
 
     Args:
-        pyramids: the pyramids of each head; heads can have none.
+        pyramids: the pyramid of each head that has one.
         shared_pass: inside its `once()`, a level is computed once for all heads.
 
     Raises:
         ConfigError: fewer than two heads have a pyramid, or the pyramids differ in their channels or deepest stage.
     """
-    found = {head: fpn for head, of_head in pyramids.items() for fpn in of_head}
-    kinds = {head: f"{fpn.channels} channels, {' '.join(fpn.stages)}" for head, fpn in found.items()}
-    if len(found) < 2 or len({(fpn.channels, list(fpn.stages)[-1]) for fpn in found.values()}) > 1:
+    kinds = {head: f"{fpn.channels} channels, {' '.join(fpn.stages)}" for head, fpn in pyramids.items()}
+    if len(pyramids) < 2 or len({(fpn.channels, list(fpn.stages)[-1]) for fpn in pyramids.values()}) > 1:
         raise ConfigError(
             f"share_pyramid: the heads have {kinds or 'no feature pyramids'}\n"
             "two heads or more (faster_rcnn, mask_rcnn, retinanet, semantic_fpn) need one, with equal fpn_channels\n"
             "and the same deepest stage; leave share_pyramid out to give each a pyramid of its own"
         )
-    largest = max(found.values(), key=lambda fpn: len(fpn.stages))
-    for fpn in found.values():
+    largest = max(pyramids.values(), key=lambda fpn: len(fpn.stages))
+    for fpn in pyramids.values():
         fpn.share(largest, shared_pass)
 
 

@@ -94,7 +94,7 @@ class MultiHead(Model):
             raise ConfigError(f"num_classes={num_classes} must be the sum of the classes of the heads, {classes}")
         self.share_pyramid = share_pyramid
         if share_pyramid:
-            share_pyramids({name: _pyramids(self.head(name)) for name in self.heads}, self._shared)
+            share_pyramids(self._pyramids(), self._shared)
 
     @property
     def spec(self) -> dict[str, Any]:
@@ -159,6 +159,11 @@ class MultiHead(Model):
         model.load_state_dict(head.state_dict(), strict=False)
         return model.train(self.training)
 
+    def _pyramids(self) -> dict[str, FPN]:
+        """Return the feature pyramid of each head that has one."""
+        modules = ((name, module) for name, head in self.heads.items() for module in head.modules())
+        return {name: module for name, module in modules if isinstance(module, FPN)}
+
     def _made(self, heads: Mapping[str, Mapping[str, Any]]) -> dict[str, Model]:
         """Return new heads. Each is initialized with the random numbers that it would get alone on this backbone."""
         state, made = torch.get_rng_state(), {}
@@ -196,10 +201,6 @@ def _check_head(options: Mapping[str, Any]) -> None:
     for option in OF_BACKBONE:
         if option in options:
             raise ConfigError(f"{option} is for the backbone, which all heads share: set it in model.backbone")
-
-
-def _pyramids(head: Model) -> list[FPN]:
-    return [module for module in head.modules() if isinstance(module, FPN)]
 
 
 def _start_from(head: Model, name: str, path: str) -> None:
