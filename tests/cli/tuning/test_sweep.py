@@ -32,6 +32,19 @@ def trials(monkeypatch):
     return runs
 
 
+def interrupt(monkeypatch, trials, after):
+    """Stop the sweep in the trial after some, and return the function that runs trials."""
+    run = sweep.run_trial
+
+    def interrupted(words, folder, monitor):
+        if len(trials) == after:
+            raise TrialStoppedError
+        return run(words, folder, monitor)
+
+    monkeypatch.setattr(sweep, "run_trial", interrupted)
+    return run
+
+
 def rows(folder):
     with (folder / "sweep.csv").open() as file:
         return list(csv.DictReader(file))
@@ -80,14 +93,7 @@ def test_if_all_trials_fail_the_reason_is_an_error(tmp_path, monkeypatch, capsys
 
 
 def test_an_interrupted_sweep_repeats_its_trial_and_continues(trials, tmp_path, monkeypatch, capsys):
-    run = sweep.run_trial
-
-    def interrupted(words, folder, monitor):
-        if len(trials) == 2:
-            raise TrialStoppedError
-        return run(words, folder, monitor)
-
-    monkeypatch.setattr(sweep, "run_trial", interrupted)
+    run = interrupt(monkeypatch, trials, after=2)
     assert tune(tmp_path, "sweep", "mine.yaml", *VARY, "--trials", "4") == 130
     assert "visionkit tune sweep --resume tune/mine/sweep/1" in capsys.readouterr().err
     monkeypatch.setattr(sweep, "run_trial", run)
@@ -137,14 +143,7 @@ def test_a_continued_grid_tries_the_other_combinations_once(counts, trials, tmp_
 
 def test_a_continued_grid_repeats_an_interrupted_combination_alone(trials, tmp_path, monkeypatch):
     words = ["--vary", "optimizer.lr=0.01,0.02,0.03,0.04", "--epochs", "1", "--trials", "3"]
-    run = sweep.run_trial
-
-    def interrupted(words, folder, monitor):
-        if len(trials) == 1:
-            raise TrialStoppedError
-        return run(words, folder, monitor)
-
-    monkeypatch.setattr(sweep, "run_trial", interrupted)
+    run = interrupt(monkeypatch, trials, after=1)
     assert tune(tmp_path, "sweep", "mine.yaml", *words) == 130
     monkeypatch.setattr(sweep, "run_trial", run)
     assert tune(tmp_path, "sweep", "--resume", "tune/mine/sweep/1", "--trials", "4") == 0

@@ -79,10 +79,14 @@ class Study:
         return trials
 
     def _known(self) -> list[dict[str, Any]]:
-        """Return the values of the trials that have ended or are planned, without those that are repeated."""
+        """Return the values of the trials that have ended or are planned."""
+        return [_values(trial) for trial in self._trials()]
+
+    def _trials(self) -> list[Any]:
+        """Return the trials without those that are repeated after an interruption."""
         trials = self._study.get_trials(deepcopy=False)
         repeated = {trial.user_attrs.get("repeats") for trial in trials}
-        return [_values(trial) for trial in trials if trial.number not in repeated]
+        return [trial for trial in trials if trial.number not in repeated]
 
     def repeat_interrupted(self) -> None:
         """Record trials that were interrupted as failed, and plan their values again."""
@@ -105,12 +109,8 @@ class Study:
         self._study.tell(trial, result.metric, state)
 
     def rows(self) -> list[TrialRow]:
-        """Return the trials that have ended, without those that are repeated after an interruption."""
-        trials = self._study.get_trials(deepcopy=False)
-        repeated = {trial.user_attrs.get("repeats") for trial in trials}
-        return [
-            _row(self.space, trial) for trial in trials if trial.state.is_finished() and trial.number not in repeated
-        ]
+        """Return the trials that have ended."""
+        return [_row(self.space, trial) for trial in self._trials() if trial.state.is_finished()]
 
 
 def _values(trial: Any) -> dict[str, Any]:
